@@ -1,0 +1,1 @@
+"""One flat policy model: translation, order, compilation and verdicts."""

@@ -1,0 +1,1 @@
+"""Builders, scenario expanders, packet walkers, fakes and golden files for tests."""

@@ -1,0 +1,1 @@
+"""Makes the Open vSwitch of one node hold what the programs say."""

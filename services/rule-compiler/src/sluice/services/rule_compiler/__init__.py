@@ -1,0 +1,1 @@
+"""Folds objects into programs, one for each backend, group and unit."""

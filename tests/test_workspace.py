@@ -1,0 +1,68 @@
+"""A new member is one folder and one line in each list of the root pyproject.toml; here the lists are held to the folders."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SETTINGS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MEMBERS = sorted(path.parent for kind in ("libs", "services") for path in ROOT.glob(f"{kind}/*/pyproject.toml"))
+MODULES = {member: member.name.replace("-", "_") for member in MEMBERS}
+
+
+def portion(member: Path) -> str:
+    middle = "services." if member.parent.name == "services" else ""
+    return f"sluice.{middle}{MODULES[member]}"
+
+
+@pytest.fixture(params=MEMBERS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def member(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+def test_every_folder_is_a_member() -> None:
+    folders = {
+        path for kind in ("libs", "services") for path in ROOT.glob(f"{kind}/*") if any(path.glob("src/**/*.py"))
+    }
+
+    assert folders == set(MEMBERS)
+
+
+def test_the_types_of_a_member_are_checked(member: Path) -> None:
+    assert f"$MYPY_CONFIG_FILE_DIR/{member.relative_to(ROOT).as_posix()}/src" in SETTINGS["tool"]["mypy"]["mypy_path"]
+    assert (member / "src" / Path(*portion(member).split(".")) / "py.typed").is_file()
+
+
+def test_the_imports_of_a_member_are_checked(member: Path) -> None:
+    linter = SETTINGS["tool"]["importlinter"]
+    contracts = {contract["id"]: contract for contract in linter["contracts"]}
+    layered = {name.strip() for layer in contracts["layers"]["layers"] for name in layer.split("|")}
+
+    assert portion(member) in linter["root_packages"]
+    assert portion(member) in (layered if member.name != "testkit" else contracts["testkit"]["source_modules"])
+    assert portion(member) in contracts["product"]["source_modules"] or member.name == "testkit"
+
+
+def test_a_member_says_what_it_is(member: Path) -> None:
+    own = tomllib.loads((member / "pyproject.toml").read_text())
+
+    assert own["project"]["name"] == portion(member).replace(".services.", "-service-").replace(".", "-").replace(
+        "_", "-"
+    )
+    assert own["project"]["requires-python"] == ">=3.11"
+    assert own["tool"]["uv"]["build-backend"]["module-name"] == portion(member)
+
+
+@pytest.mark.parametrize("folder", ["src/sluice", "src/sluice/services"])
+def test_the_namespace_stays_open(member: Path, folder: str) -> None:
+    assert not (member / folder / "__init__.py").exists()
+
+
+def test_the_lock_file_names_no_host() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+
+    assert [line for line in lock.splitlines() if "://" in line or line.startswith(("-", "."))] == []
+    assert lock.count("--hash=sha256:") >= lock.count("==")

@@ -1,0 +1,71 @@
+"""GROUPS: who is a member of what, a page for each group and node.
+
+A group's members on one node are one message, so that a change of one Pod republishes a few kilobytes once, whatever
+the size of the cluster. All values are whole; an empty body is a tombstone.
+"""
+
+from msgspec import Struct
+
+from sluice.contracts.ids import Address, GroupId, NodeName, Revision, Uid
+from sluice.contracts.objects import Protocol
+
+
+class NamedPort(Struct, frozen=True, kw_only=True, order=True):
+    name: str
+    protocol: Protocol
+    port: int
+
+
+class Member(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True):
+    """A Pod in a group. One that has no address yet is a member all the same: its port is known on its node."""
+
+    pod: str
+    """namespace/name"""
+
+    uid: Uid
+    addresses: tuple[Address, ...] = ()
+    ports: tuple[NamedPort, ...] = ()
+    """Container ports that have a name; sorted."""
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """The group's members on this node: exactly these (`groups.<group>.<node>`)."""
+
+    group: GroupId
+    node: NodeName
+    cause: Revision
+    members: tuple[Member, ...]
+    """Sorted, never empty: a page without members is a tombstone."""
+
+
+class Own(Struct, frozen=True, kw_only=True):
+    """Ids of the shard's groups that have a page on the node (`groups._own.<node>.<shard>`).
+
+    Stored after a new page and before an old one's tombstone.
+    """
+
+    node: NodeName
+    shard: int
+    cause: Revision
+    groups: tuple[GroupId, ...]
+
+
+class Local(Struct, frozen=True, kw_only=True):
+    """Every Pod of the node that has an interface of its own (`groups._local.<node>`)."""
+
+    node: NodeName
+    cause: Revision
+    pods: tuple[Member, ...]
+
+
+class Mark(Struct, frozen=True, kw_only=True):
+    """All that the shard derives from OBJECTS up to `upto` is stored, before this message in the same stream.
+
+    `groups._mark.<shard>` and `programs._mark.<backend>.<shard>`.
+    """
+
+    shard: int
+    shards: int
+    """How many shards there are: a reader needs the mark of each of 0..shards-1."""
+
+    upto: Revision

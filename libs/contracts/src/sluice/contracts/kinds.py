@@ -1,0 +1,37 @@
+"""The kinds we mirror: their subject token, and the Kubernetes API they come from."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """A kind of object; the value is its subject token (two API groups have a `NetworkPolicy`)."""
+
+    NAMESPACE = "namespaces"
+    NODE = "nodes"
+    POD = "pods"
+    K8S_NETWORK_POLICY = "k8snetworkpolicies"
+
+
+class Resource(NamedTuple):
+    """How Kubernetes names a kind."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    written: bool
+    """People write it: the object is kept whole (but status and managedFields). Otherwise it is trimmed."""
+
+
+RESOURCES: dict[Kind, Resource] = {
+    Kind.NAMESPACE: Resource("v1", "Namespace", "namespaces", namespaced=False, written=False),
+    Kind.NODE: Resource("v1", "Node", "nodes", namespaced=False, written=False),
+    Kind.POD: Resource("v1", "Pod", "pods", namespaced=True, written=False),
+    Kind.K8S_NETWORK_POLICY: Resource(
+        "networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", namespaced=True, written=True
+    ),
+}
+
+BY_API: dict[tuple[str, str], Kind] = {(r.api_version, r.kind): kind for kind, r in RESOURCES.items()}
+"""(apiVersion, kind) to our kind."""

@@ -1,0 +1,197 @@
+"""Kubernetes objects as they travel on LEDGER and OBJECTS.
+
+The wire form is the object's own Kubernetes JSON, so that a subscriber needs no second vocabulary; these structs name
+the fields that Sluice reads and skip all others. What people write travels whole (but for status and managedFields);
+Pods, Nodes and Namespaces are trimmed to exactly the fields below. A tombstone is an empty body.
+"""
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from sluice.contracts.ids import Address, NodeName, Uid
+from sluice.contracts.kinds import Kind
+
+Protocol = Literal["TCP", "UDP", "SCTP"]
+PolicyType = Literal["Ingress", "Egress"]
+Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
+
+
+class Kube(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A piece of Kubernetes JSON: camelCase on the wire, unset fields left out."""
+
+
+class ObjectMeta(Kube, frozen=True, kw_only=True):
+    name: str
+    namespace: str = ""
+    """Empty for cluster-scoped kinds."""
+
+    uid: str = ""
+    labels: dict[str, str] = {}
+    creation_timestamp: str = ""
+    """RFC 3339, as Kubernetes or the manifest gives it; empty where nobody did."""
+
+
+class Object(Kube, frozen=True, kw_only=True):
+    api_version: str
+    kind: str
+    metadata: ObjectMeta
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(namespace, name); the namespace is empty for cluster-scoped kinds."""
+        return self.metadata.namespace, self.metadata.name
+
+
+class LabelRequirement(Kube, frozen=True, kw_only=True):
+    key: str
+    operator: Operator
+    values: tuple[str, ...] = ()
+
+
+class LabelSelector(Kube, frozen=True, kw_only=True):
+    """All of its requirements hold; one without any selects everything."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[LabelRequirement, ...] = ()
+
+
+class Namespace(Object, frozen=True, kw_only=True):
+    pass
+
+
+class NodeAddress(Kube, frozen=True, kw_only=True):
+    type: str
+    address: str
+
+
+class NodeSpec(Kube, frozen=True, kw_only=True):
+    pod_cidr: str = field(default="", name="podCIDR")
+    pod_cidrs: tuple[str, ...] = field(default=(), name="podCIDRs")
+
+
+class NodeStatus(Kube, frozen=True, kw_only=True):
+    addresses: tuple[NodeAddress, ...] = ()
+
+
+class Node(Object, frozen=True, kw_only=True):
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
+class ContainerPort(Kube, frozen=True, kw_only=True):
+    container_port: int
+    name: str = ""
+    protocol: Protocol = "TCP"
+
+
+class Container(Kube, frozen=True, kw_only=True):
+    name: str = ""
+    ports: tuple[ContainerPort, ...] = ()
+
+
+class PodSpec(Kube, frozen=True, kw_only=True):
+    node_name: str = ""
+    """Empty while the Pod is not scheduled."""
+
+    host_network: bool = False
+    containers: tuple[Container, ...] = ()
+
+
+class PodIP(Kube, frozen=True, kw_only=True):
+    ip: str
+
+
+class PodStatus(Kube, frozen=True, kw_only=True):
+    phase: str = ""
+    pod_ip: str = field(default="", name="podIP")
+    pod_ips: tuple[PodIP, ...] = field(default=(), name="podIPs")
+
+
+class Pod(Object, frozen=True, kw_only=True):
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def uid(self) -> Uid:
+        return Uid(self.metadata.uid)
+
+    @property
+    def node(self) -> NodeName:
+        return NodeName(self.spec.node_name)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """podIPs, or podIP where only that is given; canonical text, since `sluice.kube` makes it so."""
+        listed = tuple(Address(entry.ip) for entry in self.status.pod_ips)
+        return listed or ((Address(self.status.pod_ip),) if self.status.pod_ip else ())
+
+    @property
+    def on_pod_network(self) -> bool:
+        """It is scheduled, has not ended, and has an interface of its own: policies can select it."""
+        ended = self.status.phase in ("Succeeded", "Failed")
+        return bool(self.spec.node_name) and not self.spec.host_network and not ended
+
+
+class IPBlock(Kube, frozen=True, kw_only=True):
+    cidr: str
+    except_: tuple[str, ...] = field(default=(), name="except")
+
+
+class NetworkPolicyPeer(Kube, frozen=True, kw_only=True):
+    pod_selector: LabelSelector | None = None
+    namespace_selector: LabelSelector | None = None
+    ip_block: IPBlock | None = None
+
+
+class NetworkPolicyPort(Kube, frozen=True, kw_only=True):
+    protocol: Protocol = "TCP"
+    port: int | str | None = None
+    """Number or name; unset means all ports of the protocol."""
+
+    end_port: int | None = None
+
+
+class NetworkPolicyIngressRule(Kube, frozen=True, kw_only=True):
+    ports: tuple[NetworkPolicyPort, ...] = ()
+    from_: tuple[NetworkPolicyPeer, ...] = field(default=(), name="from")
+    """Empty means everybody."""
+
+
+class NetworkPolicyEgressRule(Kube, frozen=True, kw_only=True):
+    ports: tuple[NetworkPolicyPort, ...] = ()
+    to: tuple[NetworkPolicyPeer, ...] = ()
+    """Empty means everybody."""
+
+
+class K8sNetworkPolicySpec(Kube, frozen=True, kw_only=True):
+    pod_selector: LabelSelector = LabelSelector()
+    policy_types: tuple[PolicyType, ...] | None = None
+    """Unset means Ingress, and Egress too if there is an egress rule."""
+
+    ingress: tuple[NetworkPolicyIngressRule, ...] = ()
+    egress: tuple[NetworkPolicyEgressRule, ...] = ()
+
+
+class K8sNetworkPolicy(Object, frozen=True, kw_only=True):
+    """networking.k8s.io/v1 NetworkPolicy."""
+
+    spec: K8sNetworkPolicySpec = K8sNetworkPolicySpec()
+
+
+AnyObject = Namespace | Node | Pod | K8sNetworkPolicy
+
+TYPES: dict[Kind, type[AnyObject]] = {
+    Kind.NAMESPACE: Namespace,
+    Kind.NODE: Node,
+    Kind.POD: Pod,
+    Kind.K8S_NETWORK_POLICY: K8sNetworkPolicy,
+}
+
+
+class Listed(Struct, frozen=True, kw_only=True):
+    """Ends the first listing of a kind: what has not been told by now does not exist (`objects._listed.<kind>`)."""
+
+    kind: Kind
+    source: str
+    """The one source of this deployment: `kubernetes`, or `folder:` and its path."""

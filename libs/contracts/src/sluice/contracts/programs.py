@@ -1,0 +1,111 @@
+"""PROGRAMS: what a node's backend must hold for one unit, if it hosts a member of the group the program is addressed to.
+
+This is also the one flat model of policy: every kind is translated into it, every backend lowers it, and `verdict`
+reads it. A new kind of match is a new member of the union `Traffic` or `Peer`; `assert_never` then makes the type
+checker list every place that must learn it.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from sluice.contracts.ids import GroupId, Revision, Uid, Unit
+from sluice.contracts.kinds import Kind
+from sluice.contracts.objects import Protocol
+
+K8S_TIER = 251
+"""Where Kubernetes NetworkPolicies stand among the tiers: after application (250), before baseline (253)."""
+
+
+class Direction(StrEnum):
+    """Relative to the workload: ingress enters it."""
+
+    INGRESS = "ingress"
+    EGRESS = "egress"
+
+
+class Action(StrEnum):
+    ALLOW = "allow"
+    DROP = "drop"
+    REJECT = "reject"
+    PASS = "pass"
+    """Skip the remaining tier rules; Kubernetes policies and the baseline decide."""
+
+
+class PortRange(Struct, frozen=True, order=True):
+    """Both ends belong to it, 0..65535."""
+
+    first: int
+    last: int
+
+
+class TransportTraffic(Struct, frozen=True, kw_only=True, tag="transport", omit_defaults=True):
+    protocol: Protocol
+    ports: PortRange | str | None = None
+    """Destination ports, or a port's name; unset means all."""
+
+    source_ports: PortRange | None = None
+
+
+class IcmpTraffic(Struct, frozen=True, kw_only=True, tag="icmp", omit_defaults=True):
+    """ICMP towards IPv4 addresses, ICMPv6 towards IPv6 addresses."""
+
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+
+
+Traffic = TransportTraffic | IcmpTraffic
+
+
+class GroupPeer(Struct, frozen=True, kw_only=True, tag="group"):
+    group: GroupId
+
+
+class BlockPeer(Struct, frozen=True, kw_only=True, tag="block", omit_defaults=True):
+    """Addresses of the CIDR that are in none of the excepted CIDRs. Canonical text, excepts sorted."""
+
+    cidr: str
+    excepts: tuple[str, ...] = ()
+
+
+Peer = GroupPeer | BlockPeer
+
+
+class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    index: int
+    """Its place in the policy's list of this direction, 0-based."""
+
+    direction: Direction
+    action: Action
+    peers: tuple[Peer, ...] | None = None
+    """A union. Unset means everybody; empty means nobody."""
+
+    traffic: tuple[Traffic, ...] | None = None
+    """A union. Unset means all traffic; empty means none."""
+
+    name: str = ""
+
+
+class Origin(Struct, frozen=True, kw_only=True, order=True):
+    """The object a program was made of."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: Uid
+
+
+class Program(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    unit: Unit
+    applied_to: GroupId
+    cause: Revision
+    """The OBJECTS sequence of the last change that this program reflects."""
+
+    origin: Origin
+    tier: int
+    priority: float
+    """Within the tier; the lower wins. 0 for Kubernetes policies, which have none."""
+
+    rules: tuple[Rule, ...] = ()
+    isolates: tuple[Direction, ...] = ()
+    """Directions in which a member is closed to what no Kubernetes policy allows."""

@@ -1,0 +1,70 @@
+"""STATUS: what was applied, and only what waits or fails, each with its reason."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from sluice.contracts.ids import Backend, NodeName, Revision, Unit
+
+
+class Problem(Struct, frozen=True, kw_only=True, order=True):
+    """A unit that is not in force as written. `reason` says where, what, why and what to do."""
+
+    unit: Unit
+    state: Literal["waiting", "failed"]
+    reason: str
+
+
+class NodeStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`status.<node>.<backend>`"""
+
+    node: NodeName
+    backend: Backend
+    applied: Revision
+    """All programs and pages up to this OBJECTS revision are in the kernel, but for the problems below."""
+
+    healthy: bool
+    """The engine answers and holds what we gave it."""
+
+    detail: str = ""
+    """Why it is not healthy."""
+
+    ports: tuple[str, ...] = ()
+    """Pods (namespace/name) whose port is open; sorted."""
+
+    waiting_ports: tuple[str, ...] = ()
+    """Pods that have a port which is still closed; sorted."""
+
+    problems: tuple[Problem, ...] = ()
+    """Sorted by unit."""
+
+
+class DocumentProblem(Struct, frozen=True, kw_only=True, order=True):
+    """A document that was not taken in. The objects it held before, if any, stay."""
+
+    file: str
+    line: int
+    path: str
+    """JSON path of the offending field, as $.spec.ingress[0].from[1]; $ for the document."""
+
+    reason: str
+
+
+class SourceStatus(Struct, frozen=True, kw_only=True):
+    """What the source of objects could not take in (`status._source.<name>`)."""
+
+    source: str
+    digest: str
+    """Of what was last read: `sluice.kube.folder_digest` for a folder; a reader compares it with its own."""
+
+    upto: Revision
+    """All that the digest stands for is on LEDGER up to this revision."""
+
+    problems: tuple[DocumentProblem, ...]
+
+
+class CompilerStatus(Struct, frozen=True, kw_only=True):
+    """Objects that could not be translated (`status._compiler.<shard>`)."""
+
+    shard: int
+    problems: tuple[Problem, ...]

@@ -1,0 +1,211 @@
+"""Every subject is made here, and parsed here.
+
+In a token `.` is written `_`, which no Kubernetes name contains, so the way back is exact; a cluster-scoped
+namespace is `_`; subjects of our own begin with `_`.
+"""
+
+from typing import NamedTuple
+
+from sluice.contracts.ids import Backend, GroupId, NodeName, Unit
+from sluice.contracts.kinds import Kind
+
+LIVE = "live."
+"""Stored GROUPS and PROGRAMS messages are republished under this prefix."""
+
+
+class BadSubject(ValueError):
+    """The subject is not one of ours."""
+
+
+class ObjectSubject(NamedTuple):
+    kind: Kind
+    namespace: str
+    name: str
+
+
+class ListedSubject(NamedTuple):
+    kind: Kind
+
+
+class PageSubject(NamedTuple):
+    group: GroupId
+    node: NodeName
+
+
+class OwnSubject(NamedTuple):
+    node: NodeName
+    shard: int
+
+
+class LocalSubject(NamedTuple):
+    node: NodeName
+
+
+class GroupMarkSubject(NamedTuple):
+    shard: int
+
+
+class ProgramSubject(NamedTuple):
+    backend: str
+    group: GroupId
+    unit: Unit
+
+
+class ProgramMarkSubject(NamedTuple):
+    backend: str
+    shard: int
+
+
+class StatusSubject(NamedTuple):
+    node: str
+    backend: str
+
+
+Subject = (
+    ObjectSubject
+    | ListedSubject
+    | PageSubject
+    | OwnSubject
+    | LocalSubject
+    | GroupMarkSubject
+    | ProgramSubject
+    | ProgramMarkSubject
+    | StatusSubject
+)
+
+
+def token(name: str) -> str:
+    """The name as one subject token; empty becomes `_`."""
+    return name.replace(".", "_") or "_"
+
+
+def name(subject_token: str) -> str:
+    """The name that `token` was made of."""
+    return "" if subject_token == "_" else subject_token.replace("_", ".")
+
+
+def unit(kind: Kind, namespace: str, object_name: str) -> Unit:
+    """The unit of an object. Its three parts hold no `:`, so `unit_parts` is exact."""
+    return Unit(f"{kind}:{namespace or '_'}:{object_name}")
+
+
+def unit_parts(a_unit: Unit) -> tuple[Kind, str, str]:
+    kind, namespace, object_name = a_unit.split(":")
+    return Kind(kind), "" if namespace == "_" else namespace, object_name
+
+
+def _unit_token(a_unit: Unit) -> str:
+    kind, namespace, object_name = a_unit.split(":")
+    return f"{kind}:{token(namespace)}:{token(object_name)}"
+
+
+def _token_unit(subject_token: str) -> Unit:
+    kind, namespace, object_name = subject_token.split(":")
+    return unit(Kind(kind), name(namespace), name(object_name))
+
+
+def object_(kind: Kind, namespace: str, object_name: str) -> str:
+    return f"objects.{kind}.{token(namespace)}.{token(object_name)}"
+
+
+def listed(kind: Kind) -> str:
+    return f"objects._listed.{kind}"
+
+
+def page(group: GroupId, node: NodeName) -> str:
+    return f"groups.{group}.{token(node)}"
+
+
+def pages(group: GroupId) -> str:
+    """All pages of a group."""
+    return f"groups.{group}.*"
+
+
+def own(node: NodeName, shard: int) -> str:
+    return f"groups._own.{token(node)}.{shard}"
+
+
+def owns(node: NodeName) -> str:
+    """What every shard says of the node's groups."""
+    return f"groups._own.{token(node)}.*"
+
+
+def local(node: NodeName) -> str:
+    return f"groups._local.{token(node)}"
+
+
+def group_mark(shard: int) -> str:
+    return f"groups._mark.{shard}"
+
+
+GROUP_MARKS = "groups._mark.*"
+
+
+def program(backend: Backend, group: GroupId, a_unit: Unit) -> str:
+    return f"programs.{backend}.{group}.{_unit_token(a_unit)}"
+
+
+def programs(backend: Backend, group: GroupId) -> str:
+    """All programs of a backend that are addressed to a group."""
+    return f"programs.{backend}.{group}.*"
+
+
+def program_mark(backend: Backend, shard: int) -> str:
+    return f"programs._mark.{backend}.{shard}"
+
+
+def program_marks(backend: Backend) -> str:
+    return f"programs._mark.{backend}.*"
+
+
+def status(node: NodeName, backend: Backend) -> str:
+    return f"status.{token(node)}.{backend}"
+
+
+def source_status(source_name: str) -> str:
+    return f"status._source.{token(source_name)}"
+
+
+def compiler_status(shard: int) -> str:
+    return f"status._compiler.{shard}"
+
+
+def live(subject: str) -> str:
+    """Where stored messages of the subject (or pattern) are republished."""
+    return LIVE + subject
+
+
+def stored(subject: str) -> str:
+    """The stream's own subject of a live one."""
+    return subject.removeprefix(LIVE)
+
+
+def parse(subject: str) -> Subject:
+    """What the subject names.
+
+    Raises:
+        BadSubject: it is none of ours; the message says which.
+    """
+    try:
+        match subject.split("."):
+            case ["objects", "_listed", kind]:
+                return ListedSubject(Kind(kind))
+            case ["objects", kind, namespace, object_name]:
+                return ObjectSubject(Kind(kind), name(namespace), name(object_name))
+            case ["groups", "_own", node, shard]:
+                return OwnSubject(NodeName(name(node)), int(shard))
+            case ["groups", "_local", node]:
+                return LocalSubject(NodeName(name(node)))
+            case ["groups", "_mark", shard]:
+                return GroupMarkSubject(int(shard))
+            case ["groups", group, node] if not group.startswith("_") or group == "_all":
+                return PageSubject(GroupId(group), NodeName(name(node)))
+            case ["programs", "_mark", backend, shard]:
+                return ProgramMarkSubject(backend, int(shard))
+            case ["programs", backend, group, a_unit] if not backend.startswith("_"):
+                return ProgramSubject(backend, GroupId(group), _token_unit(a_unit))
+            case ["status", node, backend]:
+                return StatusSubject(node if node.startswith("_") else name(node), backend)
+    except ValueError as error:
+        raise BadSubject(f"{subject}: not a subject of Sluice: {error}") from error
+    raise BadSubject(f"{subject}: not a subject of Sluice; docs/architecture.md lists them")

@@ -1,0 +1,100 @@
+"""The OpenFlow fields we match and set: their OXM numbers, widths and prerequisites.
+
+Source: OpenFlow 1.5.1 section 7.2.3.8 (class 0x8000), Open vSwitch `include/openvswitch/meta-flow.h` (class 0x0001,
+NXM_1, for Nicira's) and ovs-fields(7) for names and prerequisites.
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+OPENFLOW_BASIC = 0x8000
+NXM_1 = 0x0001
+PACKET_REGS = 0x8001
+
+
+class FieldSpec(NamedTuple):
+    name: str
+    """As ovs-ofctl writes it."""
+
+    oxm_class: int
+    number: int
+    bits: int
+
+
+class Field(Enum):
+    """A field of a packet or of its pipeline metadata."""
+
+    IN_PORT = FieldSpec("in_port", OPENFLOW_BASIC, 0, 32)
+    ETH_DST = FieldSpec("dl_dst", OPENFLOW_BASIC, 3, 48)
+    ETH_SRC = FieldSpec("dl_src", OPENFLOW_BASIC, 4, 48)
+    ETH_TYPE = FieldSpec("dl_type", OPENFLOW_BASIC, 5, 16)
+    IP_PROTO = FieldSpec("nw_proto", OPENFLOW_BASIC, 10, 8)
+    IPV4_SRC = FieldSpec("nw_src", OPENFLOW_BASIC, 11, 32)
+    IPV4_DST = FieldSpec("nw_dst", OPENFLOW_BASIC, 12, 32)
+    TCP_SRC = FieldSpec("tcp_src", OPENFLOW_BASIC, 13, 16)
+    TCP_DST = FieldSpec("tcp_dst", OPENFLOW_BASIC, 14, 16)
+    UDP_SRC = FieldSpec("udp_src", OPENFLOW_BASIC, 15, 16)
+    UDP_DST = FieldSpec("udp_dst", OPENFLOW_BASIC, 16, 16)
+    SCTP_SRC = FieldSpec("sctp_src", OPENFLOW_BASIC, 17, 16)
+    SCTP_DST = FieldSpec("sctp_dst", OPENFLOW_BASIC, 18, 16)
+    ICMP_TYPE = FieldSpec("icmp_type", OPENFLOW_BASIC, 19, 8)
+    ICMP_CODE = FieldSpec("icmp_code", OPENFLOW_BASIC, 20, 8)
+    ARP_OP = FieldSpec("arp_op", OPENFLOW_BASIC, 21, 16)
+    ARP_SPA = FieldSpec("arp_spa", OPENFLOW_BASIC, 22, 32)
+    ARP_TPA = FieldSpec("arp_tpa", OPENFLOW_BASIC, 23, 32)
+    ARP_SHA = FieldSpec("arp_sha", OPENFLOW_BASIC, 24, 48)
+    ARP_THA = FieldSpec("arp_tha", OPENFLOW_BASIC, 25, 48)
+    IPV6_SRC = FieldSpec("ipv6_src", OPENFLOW_BASIC, 26, 128)
+    IPV6_DST = FieldSpec("ipv6_dst", OPENFLOW_BASIC, 27, 128)
+    ICMPV6_TYPE = FieldSpec("icmpv6_type", OPENFLOW_BASIC, 29, 8)
+    ICMPV6_CODE = FieldSpec("icmpv6_code", OPENFLOW_BASIC, 30, 8)
+    ND_TARGET = FieldSpec("nd_target", OPENFLOW_BASIC, 31, 128)
+    TUN_ID = FieldSpec("tun_id", OPENFLOW_BASIC, 38, 64)
+    REG0 = FieldSpec("reg0", NXM_1, 0, 32)
+    REG1 = FieldSpec("reg1", NXM_1, 1, 32)
+    REG2 = FieldSpec("reg2", NXM_1, 2, 32)
+    REG3 = FieldSpec("reg3", NXM_1, 3, 32)
+    REG4 = FieldSpec("reg4", NXM_1, 4, 32)
+    REG5 = FieldSpec("reg5", NXM_1, 5, 32)
+    REG6 = FieldSpec("reg6", NXM_1, 6, 32)
+    REG7 = FieldSpec("reg7", NXM_1, 7, 32)
+    TUN_SRC = FieldSpec("tun_src", NXM_1, 31, 32)
+    TUN_DST = FieldSpec("tun_dst", NXM_1, 32, 32)
+    CONJ_ID = FieldSpec("conj_id", NXM_1, 37, 32)
+    CT_STATE = FieldSpec("ct_state", NXM_1, 105, 32)
+    CT_ZONE = FieldSpec("ct_zone", NXM_1, 106, 16)
+    CT_MARK = FieldSpec("ct_mark", NXM_1, 107, 32)
+    CT_LABEL = FieldSpec("ct_label", NXM_1, 108, 128)
+
+    @property
+    def spec(self) -> FieldSpec:
+        return self.value
+
+
+class EthType:
+    """Source: IEEE 802 numbers, as ovs-fields(7) uses them."""
+
+    IPV4 = 0x0800
+    ARP = 0x0806
+    IPV6 = 0x86DD
+
+
+class IpProto:
+    """Source: IANA protocol numbers."""
+
+    ICMP = 1
+    TCP = 6
+    UDP = 17
+    ICMPV6 = 58
+    SCTP = 132
+
+
+class CtState:
+    """Bits of ct_state. Source: ovs-fields(7), "Connection Tracking Fields"."""
+
+    NEW = 0x01
+    EST = 0x02
+    REL = 0x04
+    RPL = 0x08
+    INV = 0x10
+    TRK = 0x20

@@ -1,0 +1,141 @@
+"""Flows as values: what the lowering makes, the plan compares, the driver encodes and the walker executes.
+
+A flow's identity in the switch is (table, priority, match); two flows are the same when their actions and cookie agree
+as well. Matches carry their prerequisites (dl_type, nw_proto) explicitly and are in one canonical form, so that a flow
+read back from the switch equals the flow that was sent.
+"""
+
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from sluice.dataplane.ovs.fields import Field
+
+
+class Term(NamedTuple):
+    """field & mask == value & mask."""
+
+    field: Field
+    value: int
+    mask: int | None = None
+    """Unset means every bit."""
+
+
+Match = tuple[Term, ...]
+"""A conjunction of terms; at most one a field, sorted by field name; make it with `match`."""
+
+
+def match(*terms: Term | tuple[Field, int] | tuple[Field, int, int | None]) -> Match:
+    """The canonical match: sorted, values masked, full masks left out, empty masks dropped."""
+    canonical = []
+    for term in terms:
+        field, value, *rest = term
+        mask = rest[0] if rest else None
+        full = (1 << field.spec.bits) - 1
+        if mask is None or mask == full:
+            canonical.append(Term(field, value))
+        elif mask:
+            canonical.append(Term(field, value & mask, mask))
+    return tuple(sorted(canonical, key=lambda term: term.field.spec.name))
+
+
+class Action(Struct, frozen=True):
+    """One action of a flow. A flow without actions drops."""
+
+
+class Output(Action, frozen=True, tag=True):
+    port: int
+    """OpenFlow port number, or a reserved port (0xfffffff8 in_port, 0xfffffffe local, 0xfffffffd controller)."""
+
+
+class OutputField(Action, frozen=True, tag=True):
+    """Output to the port whose number is in the field (as `output:NXM_NX_REG1[]`)."""
+
+    field: Field
+
+
+class SetField(Action, frozen=True, tag=True):
+    field: Field
+    value: int
+    mask: int | None = None
+
+
+class MoveField(Action, frozen=True, tag=True):
+    """Copy `bits` bits (OpenFlow 1.5 copy_field; as `move:src[a..b]->dst[c..d]`)."""
+
+    source: Field
+    target: Field
+    bits: int
+    source_offset: int = 0
+    target_offset: int = 0
+
+
+class DecTtl(Action, frozen=True, tag=True):
+    pass
+
+
+class Conjunction(Action, frozen=True, tag=True):
+    """The match satisfies clause `clause` (1-based, as ovs-ofctl writes it) of `clauses` of conjunction `id`."""
+
+    id: int
+    clause: int
+    clauses: int
+
+
+class Ct(Action, frozen=True, tag=True):
+    """Send through the connection tracker."""
+
+    zone: int
+    commit: bool = False
+    table: int | None = None
+    """Recirculate to this table, with ct_state set."""
+
+    exec: tuple[SetField | MoveField, ...] = ()
+
+
+class Resubmit(Action, frozen=True, tag=True):
+    """resubmit(,table): comes back, unlike Goto."""
+
+    table: int
+
+
+class Goto(Action, frozen=True, tag=True):
+    """goto_table, the last of a flow's actions (an instruction in OpenFlow)."""
+
+    table: int
+
+
+class Controller(Action, frozen=True, tag=True):
+    """Send to the controller (NXAST_CONTROLLER2), with opaque userdata and, optionally, held until resumed."""
+
+    userdata: bytes = b""
+    pause: bool = False
+    meter_id: int | None = None
+    max_len: int = 0xFFFF
+
+
+AnyAction = (
+    Output | OutputField | SetField | MoveField | DecTtl | Conjunction | Ct | Resubmit | Goto | Controller
+)
+
+Actions = tuple[AnyAction, ...]
+
+
+class FlowKey(NamedTuple):
+    """What identifies a flow within a switch."""
+
+    table: int
+    priority: int
+    """0..65535, the higher wins."""
+
+    match: Match
+
+
+class FlowBody(NamedTuple):
+    actions: Actions
+    cookie: int
+    """64 bits; see `cookies`."""
+
+
+Flows = dict[FlowKey, FlowBody]
+"""The content of a switch, or of a part of it."""

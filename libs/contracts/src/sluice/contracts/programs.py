@@ -1,4 +1,4 @@
-"""PROGRAMS: what a node's backend must hold for one unit, if it hosts a member of the group the program is addressed to.
+"""PROGRAMS: what a backend must hold for one unit on the nodes that host a member of the group it is addressed to.
 
 This is also the one flat model of policy: every kind is translated into it, every backend lowers it, and `verdict`
 reads it. A new kind of match is a new member of the union `Traffic` or `Peer`; `assert_never` then makes the type

@@ -16,7 +16,7 @@ class Problem(Struct, frozen=True, kw_only=True, order=True):
 
 
 class NodeStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`status.<node>.<backend>`"""
+    """What one backend of a node has applied (`status.<node>.<backend>`)."""
 
     node: NodeName
     backend: Backend

@@ -206,6 +206,8 @@ def parse(subject: str) -> Subject:
                 return ProgramSubject(backend, GroupId(group), _token_unit(a_unit))
             case ["status", node, backend]:
                 return StatusSubject(node if node.startswith("_") else name(node), backend)
+            case _:
+                pass
     except ValueError as error:
         raise BadSubject(f"{subject}: not a subject of Sluice: {error}") from error
     raise BadSubject(f"{subject}: not a subject of Sluice; docs/architecture.md lists them")

@@ -1,4 +1,4 @@
-"""A new member is one folder and one line in each list of the root pyproject.toml; here the lists are held to the folders."""
+"""A new member is one folder and a line in each list of the root pyproject.toml: the lists are held to the folders."""
 
 import tomllib
 from pathlib import Path

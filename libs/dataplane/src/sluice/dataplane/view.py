@@ -1,0 +1,322 @@
+"""A node's view: what its backend should read, and how much of what it has read may be applied now.
+
+A node reads which groups have members on it (`_own`), the programs addressed to those groups, its own page of each, and
+all pages of the peer groups that the programs name. Values arrive in any order; marks say how far each stream is
+complete. The view joins them: everything up to one revision, the *join point*, is applied in one atomic step, so that
+the pieces of one change (a new program, its new groups, the tombstones of the old) act together or not at all.
+
+Three rules decide what is ready:
+
+- nothing is ready past the oldest mark of any shard of either stream: something of that revision may still come;
+- a program is ready when all pages of its peers were asked for and answered: from then on, absent means empty;
+- a list of own groups is ready when the programs and the own page of each of its groups were answered.
+
+What is not ready holds back itself and everything younger. After a grace (a list of own groups has none, for ports
+open by it), and only once the first step was made, a new
+program is let through as it stands (an allow rule matches those peers that are known, isolation stands) and a changed
+one keeps its previous form; both are reported.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.groups import Local, Mark, Own, Page
+from sluice.contracts.ids import ALL_NODES, NEVER, Backend, GroupId, NodeName, Revision, Unit
+from sluice.contracts.programs import GroupPeer, Program
+
+PageKey = tuple[GroupId, NodeName]
+ProgramKey = tuple[GroupId, Unit]
+
+GRACE_S = 1.0
+"""Seconds that an incomplete program may hold back the ones behind it: a hundred times what reading a group takes
+(p99 of 1,000 nodes reading at once is behind it, and then closed is right)."""
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """What becomes true at once. Values are whole; None means gone."""
+
+    upto: Revision
+    whole: bool
+    """This is all there is: what is not in the step is gone. Set on a view's first step."""
+
+    pages: dict[PageKey, Page | None]
+    programs: dict[ProgramKey, Program | None]
+    local: Local | None
+    """The node's Pods, if they changed."""
+
+    incomplete: tuple[Unit, ...] = ()
+    """Units let through although pages of their peers are unknown; sorted."""
+
+
+class Interests(NamedTuple):
+    """Patterns of stored subjects: stop reading `drop`, then read `add`."""
+
+    drop: frozenset[str]
+    add: frozenset[str]
+
+
+class _Late(NamedTuple):
+    cause: Revision
+    since_s: float
+
+
+def _peer_groups(program: Program) -> Iterator[GroupId]:
+    for rule in program.rules:
+        for peer in rule.peers or ():
+            if isinstance(peer, GroupPeer):
+                yield peer.group
+
+
+class View:
+    """The fold of one node's messages, for one backend and one life of the streams.
+
+    Make a new one when a stream was made anew; until its first step, what was applied before stays as it is.
+    Mutable inside, so that a message costs what it changes.
+    """
+
+    def __init__(self, node: NodeName, backend: Backend) -> None:
+        self._node, self._backend = node, backend
+        self._base = frozenset(
+            (
+                subjects.owns(node),
+                subjects.local(node),
+                subjects.GROUP_MARKS,
+                subjects.program_marks(backend),
+                subjects.programs(backend, ALL_NODES),
+            )
+        )
+        self._uses: Counter[str] = Counter(self._base)
+        self._add: set[str] = set(self._base)
+        self._drop: set[str] = set()
+        self._answered: set[str] = set()
+        self._group_marks: dict[int, Mark] = {}
+        self._program_marks: dict[int, Mark] = {}
+        # Per key the newest value and its cause, and the value that is applied.
+        self._pages: dict[PageKey, Page] = {}
+        self._programs: dict[ProgramKey, Program] = {}
+        self._own: dict[int, Own] = {}
+        self._applied_programs: dict[ProgramKey, Program] = {}
+        self._applied_own: dict[int, Own] = {}
+        self._nodes_of: dict[GroupId, set[NodeName]] = {}
+        self._units_of: dict[GroupId, set[Unit]] = {}
+        # What waits for a step, with its cause.
+        self._late_pages: dict[PageKey, Revision] = {}
+        self._late_programs: dict[ProgramKey, _Late] = {}
+        self._late_own: dict[int, Revision] = {}
+        self._late_local: Local | None = None
+        self._incomplete: set[ProgramKey] = set()
+        self._upto = NEVER
+        self._started = False
+
+    def interests(self) -> Interests:
+        """What to read, and what no longer, since the last call. What is in both is to be read anew."""
+        changed = Interests(frozenset(self._drop), frozenset(self._add))
+        self._drop.clear()
+        self._add.clear()
+        return changed
+
+    @property
+    def in_sync(self) -> bool:
+        """The first step was made."""
+        return self._started
+
+    @property
+    def joined(self) -> Revision:
+        """Up to here both streams are complete."""
+        marks = _complete(self._group_marks), _complete(self._program_marks)
+        return min(marks)
+
+    def take(self, subject: str, body: bytes, cause: Revision, now_s: float) -> None:
+        """Take one stored value in; an empty body is a tombstone, whose cause travels beside it.
+
+        Raises:
+            codec.Undecodable, subjects.BadSubject: nothing was changed.
+        """
+        match subjects.parse(subject):
+            case subjects.PageSubject(group, node):
+                self._take_page((group, node), codec.decode(body, Page) if body else None, cause)
+            case subjects.ProgramSubject(backend, group, unit) if backend == self._backend:
+                self._take_program((group, unit), codec.decode(body, Program) if body else None, cause, now_s)
+            case subjects.OwnSubject(node, shard) if node == self._node:
+                empty = Own(node=node, shard=shard, cause=cause, groups=())
+                self._take_own(codec.decode(body, Own) if body else empty)
+            case subjects.LocalSubject(node) if node == self._node:
+                self._late_local = codec.decode(body, Local) if body else Local(node=node, cause=cause, pods=())
+            case subjects.GroupMarkSubject(shard) if body:
+                self._group_marks[shard] = codec.decode(body, Mark)
+            case subjects.ProgramMarkSubject(backend, shard) if backend == self._backend and body:
+                self._program_marks[shard] = codec.decode(body, Mark)
+            case _:
+                pass  # somebody else's; patterns are wider than what we read
+
+    def answered(self, patterns: Iterable[str]) -> None:
+        """All that is stored under these patterns was taken in."""
+        self._answered |= self._uses.keys() & set(patterns)
+
+    def step(self, now_s: float) -> Step | None:
+        """What may be applied now, or None. The caller applies it: the view takes it as done."""
+        if not self._base <= self._answered:
+            return None
+        if not self._started and not self._answered.issuperset(self._uses):
+            return None
+        upto, held = self._join_point(now_s)
+        if upto == NEVER:
+            return None
+        for shard in [shard for shard, cause in self._late_own.items() if cause <= upto]:
+            del self._late_own[shard]
+            self._use(self._own_patterns(self._own[shard]), self._own_patterns(self._applied_own.get(shard)))
+            self._applied_own[shard] = self._own[shard]
+        programs: dict[ProgramKey, Program | None] = {}
+        for program_key in [key for key, late in self._late_programs.items() if late.cause <= upto and key not in held]:
+            del self._late_programs[program_key]
+            programs[program_key] = self._apply_program(program_key)
+        pages: dict[PageKey, Page | None] = {}
+        for page_key in [key for key, cause in self._late_pages.items() if cause <= upto]:
+            del self._late_pages[page_key]
+            pages[page_key] = self._pages.get(page_key)
+        local = None
+        if self._late_local is not None and self._late_local.cause <= upto:
+            local, self._late_local = self._late_local, None
+        self._incomplete |= {key for key, program in programs.items() if program and not self._peers_known(program)}
+        self._incomplete = {key for key in self._incomplete if not self._complete(key)}
+        whole, self._started = not self._started, True
+        if not (whole or pages or programs or local) and upto <= self._upto:
+            return None
+        self._upto = max(upto, self._upto)
+        waiting = tuple(sorted({unit for _, unit in held | self._incomplete}))
+        return Step(upto=upto, whole=whole, pages=pages, programs=programs, local=local, incomplete=waiting)
+
+    def next_deadline_s(self, now_s: float) -> float | None:
+        """When to call `step` even if nothing arrives: the next grace that ends."""
+        ends = [late.since_s + GRACE_S for late in self._late_programs.values()]
+        return min((end for end in ends if end > now_s), default=None)
+
+    def _join_point(self, now_s: float) -> tuple[Revision, set[ProgramKey]]:
+        """Up to where to apply, and the programs that keep their previous form although they are older."""
+        upto = self.joined
+        held: set[ProgramKey] = set()
+        for key, late in self._late_programs.items():
+            program = self._programs.get(key)
+            if late.cause > upto or program is None or self._peers_known(program):
+                continue
+            if not self._overdue(late, now_s):
+                upto = _before(late.cause)
+            elif key in self._applied_programs:
+                held.add(key)
+        for shard, cause in self._late_own.items():
+            if cause <= upto and not self._groups_known(self._own[shard]):
+                upto = _before(cause)  # no grace: a Pod's port must not open before its programs are known
+        return upto, held
+
+    def _overdue(self, late: _Late, now_s: float) -> bool:
+        return self._started and now_s - late.since_s >= GRACE_S
+
+    def _peers_known(self, program: Program) -> bool:
+        return all(subjects.pages(group) in self._answered for group in _peer_groups(program))
+
+    def _complete(self, key: ProgramKey) -> bool:
+        applied = self._applied_programs.get(key)
+        return applied is None or self._peers_known(applied)
+
+    def _groups_known(self, own: Own) -> bool:
+        return self._answered.issuperset(self._own_patterns(own))
+
+    def _patterns(self, group: GroupId) -> tuple[str, str]:
+        return subjects.programs(self._backend, group), subjects.page(group, self._node)
+
+    def _own_patterns(self, own: Own | None) -> tuple[str, ...]:
+        return () if own is None else tuple(pattern for group in own.groups for pattern in self._patterns(group))
+
+    def _take_page(self, key: PageKey, page: Page | None, cause: Revision) -> None:
+        group, node = key
+        if subjects.pages(group) not in self._uses and subjects.page(group, node) not in self._uses:
+            return  # it was on its way when the last program that named it went
+        if page is None:
+            self._pages.pop(key, None)
+            self._nodes_of.get(group, set()).discard(node)
+        else:
+            self._pages[key] = page
+            self._nodes_of.setdefault(group, set()).add(node)
+        self._late_pages[key] = cause
+
+    def _take_program(self, key: ProgramKey, program: Program | None, cause: Revision, now_s: float) -> None:
+        group, unit = key
+        if subjects.programs(self._backend, group) not in self._uses:
+            return
+        old = self._programs.pop(key, None)
+        if program is None:
+            self._units_of.get(group, set()).discard(unit)
+        else:
+            self._programs[key] = program
+            self._units_of.setdefault(group, set()).add(unit)
+        self._late_programs[key] = _Late(cause, now_s)
+        self._use(_page_patterns(program), _page_patterns(old))
+
+    def _take_own(self, own: Own) -> None:
+        old = self._own.get(own.shard)
+        self._own[own.shard] = own
+        self._late_own[own.shard] = own.cause
+        self._use(self._own_patterns(own), self._own_patterns(old))
+
+    def _apply_program(self, key: ProgramKey) -> Program | None:
+        new, old = self._programs.get(key), self._applied_programs.pop(key, None)
+        if new is not None:
+            self._applied_programs[key] = new
+        self._use(_page_patterns(new), _page_patterns(old))
+        return new
+
+    def _use(self, more: Iterable[str], less: Iterable[str]) -> None:
+        """Count users of patterns; what nobody uses any more is forgotten, with what was read under it."""
+        for pattern in more:
+            self._uses[pattern] += 1
+            if self._uses[pattern] == 1:
+                self._add.add(pattern)
+        for pattern in less:
+            self._uses[pattern] -= 1
+            if not self._uses[pattern]:
+                del self._uses[pattern]
+                self._answered.discard(pattern)
+                if pattern not in self._add:
+                    self._drop.add(pattern)  # it was asked for
+                self._add.discard(pattern)
+                self._forget(pattern)
+
+    def _forget(self, pattern: str) -> None:
+        """Drop what was read under a pattern that nobody uses; the next step tells the backend."""
+        match pattern.split("."):
+            case ["programs", _, group, _]:
+                for unit in self._units_of.pop(GroupId(group), set()):
+                    key = GroupId(group), unit
+                    self._late_programs[key] = _Late(NEVER, 0.0)
+                    self._use((), _page_patterns(self._programs.pop(key)))
+            case ["groups", group, _] if subjects.pages(GroupId(group)) not in self._uses:
+                nodes = self._nodes_of.get(GroupId(group), set())
+                own = subjects.page(GroupId(group), self._node) in self._uses
+                for node in [node for node in nodes if not (own and node == self._node)]:
+                    nodes.discard(node)
+                    del self._pages[GroupId(group), node]
+                    self._late_pages[GroupId(group), node] = NEVER
+            case _:
+                pass
+
+
+def _page_patterns(program: Program | None) -> tuple[str, ...]:
+    return () if program is None else tuple(subjects.pages(group) for group in _peer_groups(program))
+
+
+def _complete(marks: dict[int, Mark]) -> Revision:
+    """The oldest mark, if that of every shard is known."""
+    if not marks:
+        return NEVER
+    shards = max(marks.values(), key=lambda mark: mark.upto).shards
+    if any(shard not in marks for shard in range(shards)):
+        return NEVER
+    return min(marks[shard].upto for shard in range(shards))
+
+
+def _before(revision: Revision) -> Revision:
+    return Revision(revision.epoch, revision.sequence - 1)

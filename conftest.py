@@ -40,6 +40,7 @@ def missing() -> list[str]:
     return lacking
 
 
+@pytest.hookimpl(tryfirst=True)  # before any fixture starts a switch
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("datapath") is None:
         return

@@ -1,0 +1,30 @@
+"""Commands to a running Open vSwitch daemon through its control socket: what ovs-appctl does, without the process.
+
+Source: ovs-appctl(8); the socket speaks JSON-RPC, the method is the command, the parameters are its arguments.
+"""
+
+from pathlib import Path
+
+from sluice.drivers.jsonrpc import CALL_TIMEOUT_S, JsonRpc, RpcRefused
+
+
+class CommandRefused(Exception):
+    """The daemon did not carry the command out."""
+
+
+async def command(socket: Path, name: str, *arguments: str, timeout_s: float = CALL_TIMEOUT_S) -> str:
+    """What the daemon prints when told to `name`.
+
+    Raises:
+        CommandRefused: the daemon does not know the command, or it failed.
+        OSError, RpcGone: no daemon listens at the socket, or it did not answer in time.
+    """
+    rpc = await JsonRpc.connect(socket, timeout_s=timeout_s)
+    try:
+        printed = await rpc.call(name, list(arguments), timeout_s=timeout_s)
+    except RpcRefused as refused:
+        told = " ".join((name, *arguments))
+        raise CommandRefused(f"{socket}: `{told}` was refused: {str(refused.error).strip()}") from refused
+    finally:
+        rpc.close()
+    return str(printed)

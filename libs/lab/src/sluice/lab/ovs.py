@@ -1,0 +1,211 @@
+"""Open vSwitch for one node: an ovsdb-server and an ovs-vswitchd in a network namespace, all their files in one folder.
+
+The two are daemons: they outlive the process that started them, and whoever knows the folder can find and stop them.
+One ovs-vswitchd a namespace: a second one would collide with the first on the tap device `ovs-netdev`.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from sluice.drivers.jsonrpc import RpcGone
+from sluice.drivers.ovsdb.client import PROTOCOLS, Ovsdb
+from sluice.drivers.unixctl import CommandRefused, command
+
+BRIDGE = "br-int"
+
+START_TIMEOUT_S = 20.0
+"""Either daemon answers after some 30 ms; a machine under load takes longer."""
+
+STOP_TIMEOUT_S = 5.0
+"""For a daemon to go by itself; then it is killed."""
+
+FOLDER_VARIABLES = ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")
+"""Where the programs keep what. Source: ovs-vswitchd(8)."""
+
+LONGEST_SOCKET_PATH = 107
+"""Bytes. Source: unix(7), sun_path."""
+
+
+class OvsFailed(Exception):
+    """A program of Open vSwitch did not do what it was started for."""
+
+
+class OvsNode:
+    """The switch of one node. It holds no connection and belongs to no event loop: its state is in the folder."""
+
+    def __init__(self, netns: str, folder: Path, variables: Mapping[str, str] | None = None) -> None:
+        self.netns = netns
+        self.folder = folder
+        self.variables = dict(variables or {})
+        """Of the environment, for the daemons; theirs is else the starter's."""
+
+    @classmethod
+    async def start(
+        cls, netns: str, folder: Path, *, variables: Mapping[str, str] | None = None, monitor: bool = False
+    ) -> Self:
+        """A running switch without bridges, in a namespace that exists.
+
+        Args:
+            folder: is made if need be; a database that it holds already is used as it is.
+            monitor: let a second ovs-vswitchd process watch the first and start it anew when it crashes.
+
+        Raises:
+            OvsFailed: a program is missing, or failed; what it printed is in the message.
+        """
+        node = cls(netns, folder, variables)
+        longest = len(os.fsencode(node.mgmt_socket("x" * 15)))  # an interface has at most 15 characters
+        if longest > LONGEST_SOCKET_PATH:
+            raise OvsFailed(f"{folder}: sockets in it would have paths of {longest} bytes: take a shorter folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        database = folder / "conf.db"
+        if not database.exists():
+            await node._run("ovsdb-tool", "create", str(database))
+        remote = f"--remote=punix:{node.db_socket}"
+        await node._daemon("ovsdb-server", str(database), remote)
+        await node.start_vswitchd(monitor=monitor)
+        return node
+
+    @property
+    def db_socket(self) -> Path:
+        return self.folder / "db.sock"
+
+    @property
+    def vswitchd_control(self) -> Path:
+        """The control socket of ovs-vswitchd, as drivers.unixctl takes it."""
+        return self.folder / "ovs-vswitchd.ctl"
+
+    def mgmt_socket(self, bridge: str = BRIDGE) -> Path:
+        """Where the bridge speaks OpenFlow; unix sockets work across network namespaces."""
+        return self.folder / f"{bridge}.mgmt"
+
+    @property
+    def vswitchd_pid(self) -> int | None:
+        """Of the process that switches, not of the one that watches it; unset while there is none."""
+        return self._pid("ovs-vswitchd")
+
+    @property
+    def ovsdb_pid(self) -> int | None:
+        return self._pid("ovsdb-server")
+
+    async def ensure_bridge(self, name: str = BRIDGE) -> None:
+        """There is such a bridge in the userspace datapath, closed until somebody installs flows."""
+        ovsdb = await Ovsdb.connect(self.db_socket)
+        try:
+            await ovsdb.ensure_bridge(name, datapath_type="netdev", fail_mode="secure", protocols=PROTOCOLS)
+        finally:
+            ovsdb.close()
+
+    async def start_vswitchd(self, *, monitor: bool = False) -> None:
+        await self._daemon("ovs-vswitchd", f"unix:{self.db_socket}", *(["--monitor"] if monitor else []))
+
+    async def kill_vswitchd(self) -> None:
+        """ovs-vswitchd was killed without warning. Its flows and connections are lost; ports and database are not."""
+        await self._kill(self.vswitchd_pid)
+
+    async def restart_vswitchd(self, *, monitor: bool = False) -> None:
+        """Another ovs-vswitchd runs, with the ports of the first and none of its flows."""
+        await self._stop("ovs-vswitchd")
+        await self.start_vswitchd(monitor=monitor)
+
+    async def stop(self) -> None:
+        """Neither daemon runs. Safe to call again, and from another process than the one that started them."""
+        await self._stop("ovs-vswitchd")
+        await self._stop("ovsdb-server")
+
+    # ---------------------------------------------------------------------------------------------------- processes
+
+    async def _daemon(self, program: str, *arguments: str) -> None:
+        """Start the program in the namespace; it detaches once it is ready."""
+        await self._run(
+            *("ip", "netns", "exec", self.netns),
+            program,
+            *arguments,
+            f"--pidfile={self.folder / program}.pid",
+            f"--log-file={self.folder / program}.log",
+            f"--unixctl={self.folder / program}.ctl",
+            "-vconsole:off",
+            "--detach",
+            "--no-chdir",
+        )
+
+    async def _run(self, *words: str) -> None:
+        environ = {**os.environ, **dict.fromkeys(FOLDER_VARIABLES, str(self.folder)), **self.variables}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *words,
+                env=environ,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+        except FileNotFoundError as error:
+            raise OvsFailed(f"{words[0]} is not installed: run `./task system`") from error
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                printed, _ = await process.communicate()
+        except TimeoutError as error:
+            process.kill()
+            await process.wait()
+            raise OvsFailed(
+                f"{' '.join(words)}: not done after {START_TIMEOUT_S:g} s: see {self.folder}/*.log"
+            ) from error
+        if process.returncode:
+            raise OvsFailed(f"{' '.join(words)}: exit code {process.returncode}: {printed.decode().strip()}")
+
+    async def _stop(self, program: str) -> None:
+        pid = self._pid(program)
+        if pid is None:
+            return
+        gone = asyncio.ensure_future(_gone(pid))
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await command(self.folder / f"{program}.ctl", "exit")  # a watching process goes as well
+                await asyncio.shield(gone)
+        except (OSError, TimeoutError, RpcGone, CommandRefused):
+            await self._kill(pid)
+        finally:
+            gone.cancel()
+
+    async def _kill(self, pid: int | None) -> None:
+        if pid is None:
+            return
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await _gone(pid)
+
+    def _pid(self, program: str) -> int | None:
+        """The process that the pidfile names, if it still is that program."""
+        try:
+            pid = int((self.folder / f"{program}.pid").read_text())
+            running = Path(f"/proc/{pid}/comm").read_text().strip()
+        except (OSError, ValueError):
+            return None
+        return pid if running == program else None
+
+
+async def _gone(pid: int) -> None:
+    """Return when the process has ended; it need not be a child. Source: pidfd_open(2)."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(descriptor, _settle, ended)
+    try:
+        await ended
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

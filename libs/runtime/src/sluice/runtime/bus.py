@@ -1,0 +1,135 @@
+"""One connection to NATS that stays: it reconnects for ever, and what goes wrong on it is counted and said."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import structlog
+from msgspec import Struct
+from nats.aio.client import Client
+from nats.errors import SlowConsumerError
+from nats.js import JetStreamContext
+
+from sluice.contracts.streams import LEDGER, MAX_BYTES, STREAMS, StreamSpec
+from sluice.runtime.metrics import METRICS
+from sluice.runtime.rejects import Rejects
+
+log = structlog.get_logger()
+
+_PENDING_BYTES = 64 << 20  # what nats-py may hold back while it reconnects; a window of the writer fits
+_PING_INTERVAL_S = 5  # a server that stops answering is noticed after two of these
+_RECONNECT_WAIT_S = 0.1  # between two attempts on one server
+_CONNECT_TIMEOUT_S = 3
+
+_errors = METRICS.counter("sluice_bus_errors_total", "Errors that NATS reported asynchronously", "error")
+_reconnects = METRICS.counter("sluice_bus_reconnects_total", "Times the connection was made again")
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How a deployment sizes its streams."""
+
+    max_bytes: int = MAX_BYTES
+    replicas: int = 1
+    max_age_s: int | None = None
+    """Of LEDGER, and so of its tombstones; None leaves the default."""
+
+    def applied_to(self, spec: StreamSpec) -> StreamSpec:
+        """The spec of a stream as this deployment wants it."""
+        if self.max_age_s is None or LEDGER.name not in (spec.name, spec.mirror):
+            return spec
+        age = self.max_age_s if spec.max_age_s else 0
+        return msgspec.structs.replace(spec, max_age_s=age, tombstone_ttl_s=self.max_age_s)
+
+
+class Bus:
+    """A connection, its JetStream context, and who wants to know when it came back."""
+
+    def __init__(self, name: str, limits: Limits, specs: tuple[StreamSpec, ...]) -> None:
+        self.name = name
+        self.limits = limits
+        self.specs = {spec.name: limits.applied_to(spec) for spec in specs}
+        """By name, in the order in which they are made."""
+
+        self.nc = Client()
+        self.js: JetStreamContext = JetStreamContext(self.nc, timeout=5)
+        self.errors: Counter[str] = Counter()
+        self.rejects = Rejects()
+        self.connected = asyncio.Event()
+        self.ensuring = asyncio.Lock()
+        """Held while this process makes streams, see `streams.ensure`."""
+
+        self._reconnected: list[Callable[[], None]] = []
+        self._slow: list[Callable[[], None]] = []
+        self._last_logged = ""
+
+    @classmethod
+    async def connect(
+        cls, url: str, *, name: str, limits: Limits | None = None, specs: tuple[StreamSpec, ...] = STREAMS
+    ) -> Self:
+        """A connected bus. Waits for ever for a server that is not there yet; cancel it to give up."""
+        bus = cls(name, limits or Limits(), specs)
+        await bus.nc.connect(
+            servers=url.split(","),
+            name=name,
+            error_cb=bus._error,
+            disconnected_cb=bus._disconnected,
+            reconnected_cb=bus._came_back,
+            closed_cb=bus._disconnected,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]  # seconds, given to asyncio.sleep
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            ping_interval=_PING_INTERVAL_S,
+            max_outstanding_pings=2,
+            pending_size=_PENDING_BYTES,
+        )
+        bus.connected.set()
+        return bus
+
+    async def close(self) -> None:
+        await self.nc.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def on_reconnect(self, call: Callable[[], None]) -> Callable[[], None]:
+        """`call` runs after every reconnect; the answer takes it off again."""
+        self._reconnected.append(call)
+        return lambda: self._reconnected.remove(call)
+
+    def on_slow(self, call: Callable[[], None]) -> Callable[[], None]:
+        """`call` runs when messages were dropped because a reader was too slow; the answer takes it off again."""
+        self._slow.append(call)
+        return lambda: self._slow.remove(call)
+
+    async def _error(self, error: Exception) -> None:
+        """The place where nats-py reports denied publishes, slow consumers and lost servers. Must not raise."""
+        kind = type(error).__name__
+        self.errors[kind] += 1
+        _errors.add(1, kind)
+        if isinstance(error, SlowConsumerError):  # one for each dropped message
+            for call in tuple(self._slow):
+                call()
+        text = f"{kind}: {error}"
+        if text != self._last_logged:  # a server that is away says the same ten times a second
+            self._last_logged = text
+            log.warning("bus_failed", bus=self.name, error=text)
+
+    async def _disconnected(self) -> None:
+        self.connected.clear()
+
+    async def _came_back(self) -> None:
+        self._last_logged = ""
+        _reconnects.add(1)
+        self.connected.set()
+        log.info("bus_reconnected", bus=self.name)
+        for call in tuple(self._reconnected):
+            call()

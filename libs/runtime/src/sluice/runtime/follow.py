@@ -1,0 +1,279 @@
+"""How central services read: everything a stream holds, then what comes, in order, for as long as it takes.
+
+An ordered push consumer of our own making: nats-py's loses its way when it cannot make its consumer again. A gap,
+a missed heartbeat, a reconnect, each is answered by a new consumer from the message after the last one delivered;
+when the stream turns out to be another one, by a new epoch.
+"""
+
+import asyncio
+import re
+import secrets
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from typing import NamedTuple, Self
+
+import structlog
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import ConnectionClosedError
+from nats.js import api
+from nats.js.errors import NotFoundError
+
+from sluice.contracts.ids import Revision
+from sluice.contracts.streams import CAUSE_HEADER, parse_cause
+from sluice.runtime.bus import Bus
+from sluice.runtime.message import Message
+from sluice.runtime.patience import patiently
+from sluice.runtime.streams import Missing, Origin, origin
+
+log = structlog.get_logger()
+
+_HEARTBEAT_S = 1.0
+_SILENCE_S = 3 * _HEARTBEAT_S  # after this without a message or a heartbeat the consumer is taken for dead
+_CHECK_S = 10.0  # an idle stream is asked this often whether it is still the same one
+_ABSENT_WAIT_S = 0.2  # between two looks for a stream that does not exist
+
+
+class CaughtUp(NamedTuple):
+    """All that was stored when the reading (of this epoch) began has been delivered."""
+
+    upto: Revision
+
+
+class NewEpoch(NamedTuple):
+    """The stream was made anew: forget all; a replay and another CaughtUp follow."""
+
+    epoch: int
+
+
+Event = Message | CaughtUp | NewEpoch
+
+
+def follow(bus: Bus, stream: str, patterns: Iterable[str] = (), *, last_only: bool = False) -> "Follower":
+    """Everything on these subjects (all of the stream's without any), from the beginning, in order, endlessly.
+
+    Waits for a stream that does not exist. `last_only` begins with the last message of each subject: on streams that
+    keep more.
+    """
+    return Follower(bus, stream, tuple(patterns), last_only=last_only)
+
+
+class Follower:
+    """An iterator over events. Close it (or use it as a context manager) when it is no longer read."""
+
+    def __init__(self, bus: Bus, stream: str, patterns: tuple[str, ...], *, last_only: bool) -> None:
+        self._inbox = _Inbox()
+        self._events = _events(_Consumer(bus, stream, patterns, self._inbox, last_only=last_only))
+
+    @property
+    def waiting(self) -> int:
+        """How many messages have arrived that were not read yet: 0 means the next one has to come first."""
+        return len(self._inbox.items)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        return await anext(self._events)
+
+    async def close(self) -> None:
+        await self._events.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class _Inbox:
+    """What arrived and was not read, in order of arrival."""
+
+    def __init__(self) -> None:
+        self.items: deque[Msg] = deque()
+        self.arrived = asyncio.Event()
+
+    def put(self, message: Msg) -> None:
+        self.items.append(message)
+        self.arrived.set()
+
+    def clear(self) -> None:
+        self.items.clear()
+        self.arrived.clear()
+
+
+class _Broken(Exception):
+    """The consumer is gone or lost messages: make a new one."""
+
+
+class _Consumer:
+    """The consumer of the moment, and where in the stream its reader is."""
+
+    def __init__(self, bus: Bus, stream: str, patterns: tuple[str, ...], inbox: _Inbox, *, last_only: bool) -> None:
+        self.bus, self.stream = bus, stream
+        self._patterns, self._inbox, self._last_only = patterns, inbox, last_only
+        self._subscription: Subscription | None = None
+        self._delivered = 0  # by this consumer
+        self.sequence = 0  # of the last message delivered
+
+    async def attach(self) -> tuple[Origin, bool]:
+        """A consumer begins after the last message delivered; says of what, and if anything is waiting there."""
+        while True:
+            try:
+                before = await origin(self.bus, self.stream)
+                waiting = await patiently(self.bus, self._begin)
+                after = await origin(self.bus, self.stream)
+            except (Missing, NotFoundError):
+                await asyncio.sleep(_ABSENT_WAIT_S)
+                continue
+            if before[:2] == after[:2]:  # else it was made anew in between, and whose the consumer is nobody knows
+                return before, waiting
+
+    async def _begin(self) -> bool:
+        await self.detach()
+        inbox = self.bus.nc.new_inbox()
+        self._inbox.clear()
+        self._delivered = 0
+        put = self._inbox.put
+
+        async def take(message: Msg) -> None:
+            put(message)
+
+        # No limits here: flow control bounds what the server sends before we ask for more.
+        self._subscription = await self.bus.nc.subscribe(inbox, cb=take, pending_msgs_limit=0, pending_bytes_limit=0)
+        info = await self.bus.js.add_consumer(
+            self.stream,
+            api.ConsumerConfig(
+                name=_consumer_name(self.bus.name),
+                deliver_subject=inbox,
+                deliver_policy=self._policy(),
+                opt_start_seq=self.sequence + 1 if self.sequence else None,
+                filter_subject=self._patterns[0] if len(self._patterns) == 1 else None,
+                filter_subjects=list(self._patterns) if len(self._patterns) > 1 else None,
+                ack_policy=api.AckPolicy.NONE,
+                max_deliver=1,
+                flow_control=True,
+                idle_heartbeat=_HEARTBEAT_S,
+                mem_storage=True,
+                num_replicas=1,
+            ),
+        )
+        return bool(info.num_pending)
+
+    def _policy(self) -> api.DeliverPolicy:
+        if self.sequence:
+            return api.DeliverPolicy.BY_START_SEQUENCE
+        return api.DeliverPolicy.LAST_PER_SUBJECT if self._last_only else api.DeliverPolicy.ALL
+
+    async def detach(self) -> None:
+        """The server drops a consumer that nobody listens to by itself."""
+        if self._subscription is None:
+            return
+        subscription, self._subscription = self._subscription, None
+        try:
+            await subscription.unsubscribe()
+        except ConnectionClosedError:
+            return
+
+    async def next(self, epoch: int, created: int) -> tuple[Message, int] | None:
+        """The next message and how many are pending behind it; None after a heartbeat with nothing pending.
+
+        Raises:
+            _Broken: this consumer will not deliver it.
+        """
+        inbox, loop = self._inbox, asyncio.get_running_loop()
+        checked = loop.time()
+        while True:
+            while not inbox.items:
+                inbox.arrived.clear()
+                try:
+                    async with asyncio.timeout(_SILENCE_S):
+                        await inbox.arrived.wait()
+                except TimeoutError as error:
+                    raise _Broken(f"{self.stream}: silent for {_SILENCE_S} s") from error
+            raw = inbox.items.popleft()
+            if raw is _RECONNECTED:
+                raise _Broken(f"{self.stream}: reconnected")
+            if raw.headers and "Status" in raw.headers:
+                if await self._idle(raw):
+                    if loop.time() - checked > _CHECK_S:
+                        await self._check(created)
+                    return None
+                continue
+            return self._take(raw, epoch)
+
+    def _take(self, raw: Msg, epoch: int) -> tuple[Message, int]:
+        # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>, with <domain>.<account>
+        # before the stream and <random> after all of it since ADR-15
+        fields = raw.reply.split(".")
+        first = 5 if len(fields) == 9 else 7
+        sequence, delivered, time_ns, pending = (int(field) for field in fields[first : first + 4])
+        if delivered != self._delivered + 1:
+            raise _Broken(f"{self.stream}: message {delivered} of the consumer came after {self._delivered}")
+        self._delivered, self.sequence = delivered, sequence
+        cause = parse_cause((raw.headers or {}).get(CAUSE_HEADER, ""))
+        return Message(raw.subject, raw.data, Revision(epoch, sequence), time_ns, cause), pending
+
+    async def _idle(self, raw: Msg) -> bool:
+        """True for a heartbeat that says that all was delivered. Flow control is answered when its turn comes."""
+        headers = raw.headers or {}
+        if headers["Status"] != "100":  # 409: the consumer was deleted, or its leader moved
+            raise _Broken(f"{self.stream}: {headers}")
+        stalled = headers.get(api.Header.CONSUMER_STALLED.value)
+        if raw.reply or stalled:
+            await self.bus.nc.publish(raw.reply or stalled or "")
+            return False
+        delivered = int(headers.get(api.Header.LAST_CONSUMER.value, self._delivered))
+        if delivered != self._delivered:
+            raise _Broken(f"{self.stream}: heartbeat says {delivered} were sent, {self._delivered} came")
+        return True
+
+    async def _check(self, created: int) -> None:
+        try:
+            now = await origin(self.bus, self.stream)
+        except Missing as error:
+            raise _Broken(str(error)) from error
+        if now.created != created:
+            raise _Broken(f"{self.stream}: made anew")
+
+
+_RECONNECTED = Msg(_client=None)  # type: ignore[arg-type]  # a mark in the inbox, never answered
+
+
+def _consumer_name(name: str) -> str:
+    return f"{re.sub('[^A-Za-z0-9_-]', '-', name)}-{secrets.token_hex(6)}"
+
+
+async def _events(consumer: _Consumer) -> AsyncGenerator[Event]:
+    forget = consumer.bus.on_reconnect(lambda: consumer._inbox.put(_RECONNECTED))  # noqa: SLF001  # one module
+    try:
+        known: Origin | None = None
+        caught_up = False
+        while True:
+            here, waiting = await consumer.attach()
+            if known and _is_new(here, known, consumer.sequence):
+                log.warning("epoch_began", stream=consumer.stream, epoch=here.epoch)
+                known, caught_up, consumer.sequence = here, False, 0
+                yield NewEpoch(here.epoch)
+                continue  # a consumer from the beginning
+            known, target = here, Revision(here.epoch, here.last_sequence)
+            if not caught_up and not waiting:
+                caught_up = True
+                yield CaughtUp(target)
+            try:
+                while True:
+                    got = await consumer.next(here.epoch, here.created)
+                    if got:
+                        yield got[0]
+                    if not caught_up and (not got or not got[1] or consumer.sequence >= target.sequence):
+                        caught_up = True
+                        yield CaughtUp(max(target, Revision(here.epoch, consumer.sequence)))
+            except _Broken as error:
+                log.info("consumer_broken", reason=str(error))
+    finally:
+        forget()
+        await consumer.detach()
+
+
+def _is_new(here: Origin, known: Origin, sequence: int) -> bool:
+    return here[:2] != known[:2] or here.last_sequence < sequence

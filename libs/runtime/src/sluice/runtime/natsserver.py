@@ -1,0 +1,135 @@
+"""A nats-server of our own, from the pinned binary, with its files in one folder. For the lab and the tests."""
+
+import asyncio
+import json
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Self
+
+from sluice.contracts.streams import MAX_PAYLOAD_BYTES
+
+_START_TIMEOUT_S = 15
+_STOP_TIMEOUT_S = 10
+_MAX_PENDING_BYTES = 256 << 20  # for one client before the server calls it slow; a snapshot may be large
+
+
+class ServerFailed(RuntimeError):
+    """nats-server did not start; the message holds the end of its log."""
+
+
+def binary() -> str:
+    """The nats-server beside this Python, else the first on the path.
+
+    Raises:
+        ServerFailed: there is none.
+    """
+    beside = Path(sys.executable).with_name("nats-server")
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if not found:
+        raise ServerFailed(f"nats-server: not found beside {sys.executable} nor on the path; run `./task setup`")
+    return found
+
+
+class NatsServer:
+    """One server process. It ends when it is told to, or when somebody kills it: then `restart`."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self._process: asyncio.subprocess.Process | None = None
+
+    @classmethod
+    async def start(cls, folder: Path | str, port: int = 0) -> Self:
+        """A server that accepts connections on 127.0.0.1. Port 0 takes a free one and keeps it over restarts.
+
+        Raises:
+            ServerFailed: it ended, or does not listen after 15 s.
+        """
+        server = cls(Path(folder), port)
+        await server.restart()
+        return server
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise ServerFailed("nats-server: not running")
+        return self._process.pid
+
+    async def restart(self) -> None:
+        """Start it on what its folder holds; kills the one that runs, if any."""
+        await self.kill()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for stale in self.folder.glob("nats-server_*.ports"):
+            stale.unlink()
+        (self.folder / "nats.conf").write_text(self._config())
+        arguments = ["-c", str(self.folder / "nats.conf")]
+        self._process = await asyncio.create_subprocess_exec(
+            binary(),
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for who started us; we stop it when we are done
+        )
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                self.port = await self._listening()
+        except TimeoutError as error:
+            await self.kill()
+            raise ServerFailed(f"nats-server: does not listen after {_START_TIMEOUT_S} s\n{self._log_end()}") from error
+
+    async def stop(self) -> None:
+        """It has ended, in order; killed if that takes more than 10 s."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_STOP_TIMEOUT_S):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+
+    async def kill(self) -> None:
+        """It has ended, as by kill -9."""
+        if self._process is None:
+            return
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+    def _config(self) -> str:
+        return "\n".join(
+            [
+                f"listen: 127.0.0.1:{self.port or -1}",
+                f"log_file: {json.dumps(str(self.folder / 'nats.log'))}",
+                f"ports_file_dir: {json.dumps(str(self.folder))}",
+                f"max_payload: {MAX_PAYLOAD_BYTES}",
+                f"max_pending: {_MAX_PENDING_BYTES}",
+                f"jetstream {{ store_dir: {json.dumps(str(self.folder / 'store'))} }}",
+                "",
+            ]
+        )
+
+    async def _listening(self) -> int:
+        """The port it listens on. The server writes the ports file once it does."""
+        process = self._process
+        if process is None:
+            raise AssertionError("started before")
+        ports = self.folder / f"nats-server_{process.pid}.ports"
+        while True:
+            if process.returncode is not None:
+                raise ServerFailed(f"nats-server: ended with {process.returncode} at start\n{self._log_end()}")
+            if ports.exists() and (text := ports.read_text()).endswith("}"):
+                (address, *_) = json.loads(text)["nats"]
+                return int(address.rsplit(":", 1)[1])
+            await asyncio.sleep(0.01)
+
+    def _log_end(self) -> str:
+        log = self.folder / "nats.log"
+        return "\n".join(log.read_text().splitlines()[-20:]) if log.exists() else "(it wrote no log)"

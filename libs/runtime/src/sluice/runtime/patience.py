@@ -1,0 +1,41 @@
+"""World trouble is waited out: the server is away, JetStream is not ready yet, an answer was lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import nats.errors
+import structlog
+from nats.js.errors import ServerError, ServiceUnavailableError
+
+from sluice.runtime.bus import Bus
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+TROUBLE = (
+    ServiceUnavailableError,  # no responders: JetStream is not up, or the stream has no leader
+    ServerError,
+    nats.errors.TimeoutError,
+    nats.errors.NoRespondersError,
+    nats.errors.OutboundBufferLimitError,
+    nats.errors.ConnectionReconnectingError,
+)
+"""What another try may cure."""
+
+_FIRST_WAIT_S = 0.02
+_LONGEST_WAIT_S = 1.0
+
+
+async def patiently(bus: Bus, ask: Callable[[], Awaitable[T]]) -> T:
+    """What `ask` returns, tried for as long as it meets nothing but world trouble. Every other error is raised."""
+    wait_s = _FIRST_WAIT_S
+    while True:
+        await bus.connected.wait()
+        try:
+            return await ask()
+        except TROUBLE as error:
+            log.debug("request_retried", error=repr(error), wait_s=wait_s)
+        await asyncio.sleep(wait_s)
+        wait_s = min(wait_s * 2, _LONGEST_WAIT_S)

@@ -1,0 +1,54 @@
+"""What did not decode: set aside and counted, never silently gone."""
+
+from collections import Counter, deque
+from typing import NamedTuple, TypeVar
+
+import structlog
+
+from sluice.contracts import codec
+from sluice.runtime.message import Message
+from sluice.runtime.metrics import METRICS
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+_KEPT = 32
+_BODY_KEPT = 1024  # bytes of each that are kept to look at
+
+_rejected = METRICS.counter("sluice_rejected_messages_total", "Messages that did not decode", "stream")
+
+
+class Reject(NamedTuple):
+    subject: str
+    revision: tuple[int, int]
+    reason: str
+    body: bytes
+    """Its beginning."""
+
+
+class Rejects:
+    """Counts by stream, and keeps the last few."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.last: deque[Reject] = deque(maxlen=_KEPT)
+
+    @property
+    def total(self) -> int:
+        return self.counts.total()
+
+    def add(self, message: Message, reason: str) -> None:
+        stream = message.subject.partition(".")[0]
+        self.counts[stream] += 1
+        self.last.append(Reject(message.subject, message.revision, reason, message.body[:_BODY_KEPT]))
+        _rejected.add(1, stream)
+        log.error("message_rejected", subject=message.subject, revision=message.revision, reason=reason)
+
+    def decode(self, message: Message, kind: type[T]) -> T | None:
+        """The message's value, or None if it was set aside. Tombstones have no value: ask before."""
+        try:
+            return codec.decode(message.body, kind)
+        except codec.Undecodable as error:
+            self.add(message, str(error))
+            return None

@@ -1,0 +1,136 @@
+"""The one owner of the streams: makes them as `sluice.contracts.streams` says, and keeps the mirror honest."""
+
+from typing import NamedTuple
+
+import structlog
+from nats.js import api
+from nats.js.errors import BadRequestError, NotFoundError
+
+from sluice.contracts.streams import DUPLICATE_WINDOW_S, STREAMS, StreamSpec
+from sluice.contracts.subjects import LIVE
+from sluice.runtime.bus import Bus, Limits
+from sluice.runtime.patience import patiently
+
+__all__ = ["STREAMS", "Origin", "config", "ensure", "epoch", "origin"]
+
+log = structlog.get_logger()
+
+_OTHER_CONFIG = 10058  # JSStreamNameExistErr: the stream is there, with another configuration
+
+
+class Origin(NamedTuple):
+    """Which making of a stream this is, and how far it goes."""
+
+    created: int
+    """Of the stream itself, microseconds since 1970."""
+
+    epoch: int
+    """Of its revisions: the creation of the stream whose sequences it has."""
+
+    last_sequence: int
+
+
+class Missing(Exception):
+    """The stream does not exist, or is a mirror that does not show what its source has."""
+
+
+def config(spec: StreamSpec, limits: Limits) -> api.StreamConfig:
+    return api.StreamConfig(
+        name=spec.name,
+        subjects=list(spec.subjects) or None,
+        mirror=api.StreamSource(name=spec.mirror) if spec.mirror else None,
+        storage=api.StorageType.FILE,
+        num_replicas=limits.replicas,
+        max_bytes=limits.max_bytes,
+        max_msgs_per_subject=1 if spec.last_per_subject else -1,
+        max_age=spec.max_age_s or None,
+        discard=api.DiscardPolicy(spec.discard),
+        allow_direct=spec.direct,
+        allow_msg_ttl=True,
+        duplicate_window=0 if spec.mirror else DUPLICATE_WINDOW_S,
+        republish=_republish(spec),
+        # subject_delete_marker_ttl stays unset: it makes a second tombstone of each one that expires
+    )
+
+
+def _republish(spec: StreamSpec) -> api.RePublish | None:
+    if not spec.republish:
+        return None
+    (pattern,) = spec.subjects
+    return api.RePublish(src=pattern, dest=LIVE + pattern)
+
+
+async def ensure(bus: Bus) -> None:
+    """Every stream is there, and every mirror shows its source. Idempotent; waits out world trouble.
+
+    A mirror is made anew when its source was created after it or ends before it: JetStream would keep the old
+    messages, skip the new ones up to the old end, and report no lag.
+    """
+    async with bus.ensuring:
+        for spec in bus.specs.values():
+            await patiently(bus, lambda spec=spec: _make(bus, spec))  # type: ignore[misc]  # the default binds `spec` now
+            if spec.mirror and await _stale(bus, spec):
+                log.warning("mirror_made_anew", stream=spec.name, source=spec.mirror)
+                await patiently(bus, lambda spec=spec: _drop(bus, spec))  # type: ignore[misc]
+                await patiently(bus, lambda spec=spec: _make(bus, spec))  # type: ignore[misc]
+
+
+async def _make(bus: Bus, spec: StreamSpec) -> None:
+    wanted = config(spec, bus.limits)
+    try:
+        await bus.js.add_stream(wanted)
+    except BadRequestError as error:
+        if error.err_code != _OTHER_CONFIG:
+            raise
+        await bus.js.update_stream(wanted)
+        log.info("stream_changed", stream=spec.name)
+
+
+async def _drop(bus: Bus, spec: StreamSpec) -> None:
+    try:
+        await bus.js.delete_stream(spec.name)
+    except NotFoundError:
+        return
+
+
+async def _stale(bus: Bus, spec: StreamSpec) -> bool:
+    try:
+        await origin(bus, spec.name)
+    except Missing:
+        return True
+    return False
+
+
+async def origin(bus: Bus, stream: str) -> Origin:
+    """Which making of the stream is there now.
+
+    Raises:
+        Missing: it is not there, or it is a mirror that must be made anew.
+    """
+    spec = bus.specs.get(stream)
+    try:
+        # The mirror first: its source may only grow between the two.
+        own = await patiently(bus, lambda: bus.js.stream_info(stream))
+        source = await patiently(bus, lambda: bus.js.stream_info(spec.mirror)) if spec and spec.mirror else own
+    except NotFoundError as error:
+        raise Missing(f"{stream}: no such stream") from error
+    created, source_created = _microseconds(own), _microseconds(source)
+    if created < source_created or own.state.last_seq > source.state.last_seq:
+        raise Missing(f"{stream}: a mirror of an earlier {source.config.name}")
+    return Origin(created, source_created, own.state.last_seq)
+
+
+async def epoch(bus: Bus, stream: str) -> int:
+    """The epoch of the stream's revisions.
+
+    Raises:
+        Missing: there is no such stream.
+    """
+    return (await origin(bus, stream)).epoch
+
+
+def _microseconds(info: api.StreamInfo) -> int:
+    created = info.created
+    if created is None:
+        raise AssertionError("STREAM.INFO always says when the stream was created")
+    return int(created.replace(microsecond=0).timestamp()) * 1_000_000 + created.microsecond

@@ -1,0 +1,44 @@
+"""Where a field stands in a document, as people read it: $.spec.ingress[0].from[1].ipBlock.cidr.
+
+A key that is not a plain word is quoted: $.metadata.labels['app.kubernetes.io/name'].
+"""
+
+import re
+
+ROOT = "$"
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]", re.DOTALL)
+
+
+def field(path: str, key: str) -> str:
+    """The path of a map's entry."""
+    if _WORD.fullmatch(key):
+        return f"{path}.{key}"
+    quoted = key.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{path}['{quoted}']"
+
+
+def item(path: str, index: int) -> str:
+    """The path of a list's item, 0-based."""
+    return f"{path}[{index}]"
+
+
+def steps(path: str) -> tuple[str | int, ...]:
+    """Keys and indexes from the root to the field; exact for what `field` and `item` made.
+
+    Raises:
+        ValueError: this is no such path.
+    """
+    found: list[str | int] = []
+    at = len(ROOT)
+    while at < len(path):
+        step = _STEP.match(path, at)
+        if step is None:
+            break
+        word, index, quoted = step.groups()
+        found.append(int(index) if index else word or re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL))
+        at = step.end()
+    if not path.startswith(ROOT) or at < len(path):
+        raise ValueError(f"{path}: not a path of fields; one looks like $.spec.ports[0]['a.b']")
+    return tuple(found)

@@ -1,0 +1,69 @@
+"""Nodes to objects, and objects to what travels."""
+
+from ipaddress import ip_address
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from sluice.contracts import codec
+from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.contracts.objects import TYPES, AnyObject, Namespace, ObjectMeta, Pod, PodStatus
+from sluice.kube.nodes import Node, plain
+
+DEFAULT_NAMESPACE = "default"
+"""Of a namespaced object that names none, as kubectl has it."""
+
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""The label with its own name that the API server gives each Namespace (since Kubernetes 1.21)."""
+
+
+def to_object(kind: Kind, node: Node) -> AnyObject:
+    """The object, with the defaults of the API server and addresses in canonical text.
+
+    Raises:
+        msgspec.ValidationError: the node has not the shape of the kind; `schema.findings` says more.
+    """
+    made: AnyObject = msgspec.convert(plain(node), TYPES[kind])
+    if RESOURCES[kind].namespaced and not made.metadata.namespace:
+        made = replace(made, metadata=replace(made.metadata, namespace=DEFAULT_NAMESPACE))
+    match made:
+        case Namespace(metadata=metadata):
+            return replace(made, metadata=replace(metadata, labels={**metadata.labels, NAME_LABEL: metadata.name}))
+        case Pod(status=status):
+            return replace(made, status=_canonical(status))
+        case _:
+            return made
+
+
+def with_uid(made: AnyObject, uid: str) -> AnyObject:
+    """The object, known as this uid."""
+    return replace(made, metadata=replace(made.metadata, uid=uid))
+
+
+def body_of(kind: Kind, made: AnyObject, node: Node) -> bytes:
+    """What travels: written kinds whole (but for status and managedFields), others as far as we read them."""
+    if not RESOURCES[kind].written:
+        return codec.encode(made)
+    whole: Any = plain(node)  # Any: JSON
+    whole.pop("status", None)
+    whole["metadata"].pop("managedFields", None)
+    whole["metadata"].update(_defaulted(made.metadata))
+    return codec.encode(whole)
+
+
+def _defaulted(metadata: ObjectMeta) -> dict[str, str]:
+    return {name: value for name, value in (("namespace", metadata.namespace), ("uid", metadata.uid)) if value}
+
+
+def _canonical(status: PodStatus) -> PodStatus:
+    listed = tuple(replace(entry, ip=_address(entry.ip)) for entry in status.pod_ips)
+    return replace(status, pod_ip=_address(status.pod_ip), pod_ips=listed)
+
+
+def _address(written: str) -> str:
+    """Canonical text; what is no address stays as it is, for admission to refuse."""
+    try:
+        return str(ip_address(written))
+    except ValueError:
+        return written

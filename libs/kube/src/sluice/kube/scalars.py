@@ -1,0 +1,96 @@
+"""What a plain word means in YAML 1.1, as far as Kubernetes' own loader agrees.
+
+`yes` is a boolean, `0x11` is 17, `010` is 8 and `1_000` is 1000, as PyYAML's SafeLoader has it. Base 60 is left out
+on purpose: `2:3:4:5:6:7:8:9` is an address and `10:30` a slip, never a number.
+"""
+
+import math
+import re
+
+from sluice.kube.nodes import INTEGERS, Malformed, Reading, Scalar
+
+_NULL = frozenset(("", "~", "null", "Null", "NULL"))
+_TRUE = frozenset(("yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
+_FALSE = frozenset(("no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
+
+# https://yaml.org/type/int.html, float.html and timestamp.html, without base 60; floats need their dot, as in PyYAML.
+_INTEGER = re.compile(r"([-+]?)(?:0b([01_]+)|0x([0-9a-fA-F_]+)|(0[0-7_]+)|(0|[1-9][0-9_]*))")
+_NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_TIMESTAMP = re.compile(
+    r"\d{4}-\d\d-\d\d|\d{4}-\d\d?-\d\d?(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::\d\d)?))?",
+    re.ASCII,
+)
+
+
+def text(line: int, written: str) -> Scalar:
+    """A text, whatever it looks like.
+
+    Raises:
+        Malformed: it holds half of a surrogate pair, which no UTF-8 can carry.
+    """
+    if not written.isascii():
+        try:
+            written.encode()
+        except UnicodeEncodeError as error:
+            raise Malformed(
+                line, f"the text holds {written[error.start]!a}, half a character; write it whole"
+            ) from error
+    return Scalar(line, Reading.TEXT, written, written)
+
+
+def integer(line: int, written: str, value: int) -> Scalar:
+    """An integer that the wire can carry.
+
+    Raises:
+        Malformed: it cannot.
+    """
+    if value not in INTEGERS:
+        raise Malformed(line, f"{shortened(written)} is out of range for an integer of 64 bits; quote it if it is text")
+    return Scalar(line, Reading.INTEGER, value, written)
+
+
+def number(line: int, written: str, value: float) -> Scalar:
+    """A finite number.
+
+    Raises:
+        Malformed: it is infinite or not a number: JSON has neither.
+    """
+    if not math.isfinite(value):
+        raise Malformed(line, f"{shortened(written)} is not a finite number; quote it if it is text")
+    return Scalar(line, Reading.NUMBER, value, written)
+
+
+def plain_word(line: int, written: str) -> Scalar:
+    """What the word is when nothing quotes or tags it."""
+    if written in _NULL:
+        return Scalar(line, Reading.NULL, None, written)
+    if written in _TRUE or written in _FALSE:
+        return Scalar(line, Reading.BOOLEAN, written in _TRUE, written)
+    if written[0] not in "+-.0123456789":
+        return text(line, written)
+    if (found := _INTEGER.fullmatch(written)) and (value := _integer(found)) is not None:
+        return integer(line, written, value)
+    if _NOT_FINITE.fullmatch(written):
+        return number(line, written, math.nan)
+    if _NUMBER.fullmatch(written):
+        return number(line, written, float(written.replace("_", "")))
+    if _TIMESTAMP.fullmatch(written):
+        return Scalar(line, Reading.TIMESTAMP, written, written)
+    return text(line, written)
+
+
+def shortened(written: str, limit: int = 40) -> str:
+    """The text, cut to fit a message."""
+    return written if len(written) <= limit else f"{written[:limit]}…"
+
+
+def _integer(found: re.Match[str]) -> int | None:
+    """The number, or None if there is no digit in it (`0x_`)."""
+    sign, binary, hexadecimal, octal, decimal = found.groups()
+    for digits, base in ((binary, 2), (hexadecimal, 16), (octal, 8), (decimal, 10)):
+        if bare := (digits or "").replace("_", ""):
+            if len(bare) > 64:  # no 64-bit integer has more digits, and a long one takes its time to read
+                return INTEGERS.stop
+            return int(bare, base) * (-1 if sign == "-" else 1)
+    return None

@@ -1,0 +1,174 @@
+"""Does a document have the shape of its kind? Every field that does not is found, with its path and line.
+
+The structs of `sluice.contracts.objects` are the schema. Unlike a plain conversion this names a label by its key, says
+how to mend what YAML has read as something else, and finds all that is wrong, not the first of it.
+"""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import NamedTuple
+
+from msgspec import Struct, inspect
+
+from sluice.contracts import jsonpath
+from sluice.contracts.objects import K8sNetworkPolicy, Object, ObjectMeta
+from sluice.kube.nodes import Map, Node, Reading, Scalar, Sequence, is_null
+from sluice.kube.scalars import shortened
+
+UNREAD: Mapping[type[Struct], frozenset[str]] = {
+    ObjectMeta: frozenset(
+        (
+            "annotations",
+            "deletionGracePeriodSeconds",
+            "deletionTimestamp",
+            "finalizers",
+            "generateName",
+            "generation",
+            "managedFields",
+            "ownerReferences",
+            "resourceVersion",
+            "selfLink",
+        )
+    ),
+    K8sNetworkPolicy: frozenset(("status",)),
+}
+"""Fields that Kubernetes has and we do not read, in the kinds whose unknown fields are refused."""
+
+_DATES = frozenset(("creationTimestamp", "deletionTimestamp"))
+"""Text that YAML reads as a date when nobody quotes it, as hand-written copies of `kubectl get` have it."""
+
+_NOUNS: Mapping[type[inspect.Type], str] = {
+    inspect.StrType: "text",
+    inspect.IntType: "an integer",
+    inspect.FloatType: "a number",
+    inspect.BoolType: "true or false",
+}
+
+
+class Finding(NamedTuple):
+    line: int
+    path: str
+    reason: str
+    """What and why, and what to do."""
+
+
+def findings(node: Node, kind: type[Object], *, strict: bool) -> tuple[Finding, ...]:
+    """All that keeps the node from being an object of this kind; `strict` refuses unknown fields."""
+    return tuple(_of_type(node, _type_info(kind), jsonpath.ROOT, strict=strict))
+
+
+@cache
+def _type_info(kind: type[Struct]) -> inspect.Type:
+    return inspect.type_info(kind)
+
+
+def _of_type(node: Node, expected: inspect.Type, path: str, *, strict: bool) -> Iterator[Finding]:
+    match expected:
+        case inspect.StructType():
+            yield from _of_struct(node, expected, path, strict=strict)
+        case inspect.DictType():
+            yield from _of_dict(node, expected, path, strict=strict)
+        case inspect.VarTupleType():
+            yield from _of_tuple(node, expected, path, strict=strict)
+        case inspect.LiteralType(values=values):
+            if not isinstance(node, Scalar) or node.value not in values:
+                yield Finding(node.line, path, _not_one_of(node, tuple(str(value) for value in values)))
+        case inspect.UnionType(types=types):
+            some = [member for member in types if not isinstance(member, inspect.NoneType)]
+            if len(some) == 1:
+                yield from _of_type(node, some[0], path, strict=strict)
+            elif all(any(_of_type(node, member, path, strict=strict)) for member in some):
+                nouns = " or ".join(_NOUNS[type(member)] for member in some)
+                yield Finding(node.line, path, _mismatch(node, nouns, textual=True))
+        case _:
+            if reason := _of_scalar(node, expected, path):
+                yield Finding(node.line, path, reason)
+
+
+def _of_struct(node: Node, expected: inspect.StructType, path: str, *, strict: bool) -> Iterator[Finding]:
+    if not isinstance(node, Map):
+        yield Finding(node.line, path, _mismatch(node, "a map"))
+        return
+    known = {field.encode_name: field for field in expected.fields}
+    for name, (line, value) in node.entries.items():
+        if is_null(value):
+            continue
+        if name in known:
+            yield from _of_type(value, known[name].type, jsonpath.field(path, name), strict=strict)
+        elif strict and name not in UNREAD.get(expected.cls, ()):
+            yield Finding(line, jsonpath.field(path, name), _unknown(name, tuple(known)))
+    for name, field in known.items():
+        if field.required and (name not in node.entries or is_null(node.entries[name].node)):
+            yield Finding(node.line, jsonpath.field(path, name), "missing; it has no default, give it a value")
+
+
+def _of_dict(node: Node, expected: inspect.DictType, path: str, *, strict: bool) -> Iterator[Finding]:
+    """A null here is refused: left out, it would make a selector wider than it looks."""
+    if not isinstance(node, Map):
+        yield Finding(node.line, path, _mismatch(node, "a map"))
+        return
+    for name, (line, value) in node.entries.items():
+        here = jsonpath.field(path, name)
+        if is_null(value):
+            yield Finding(line, here, 'no value; write "" for the empty text, or remove the key')
+        else:
+            yield from _of_type(value, expected.value_type, here, strict=strict)
+
+
+def _of_tuple(node: Node, expected: inspect.VarTupleType, path: str, *, strict: bool) -> Iterator[Finding]:
+    """A null item is refused: Kubernetes would take it for an empty one, which often means everybody."""
+    if not isinstance(node, Sequence):
+        yield Finding(node.line, path, _mismatch(node, "a list"))
+        return
+    for index, item in enumerate(node.items):
+        here = jsonpath.item(path, index)
+        if is_null(item):
+            yield Finding(item.line, here, "an empty item; write it out ({} if it means everything), or remove it")
+        else:
+            yield from _of_type(item, expected.item_type, here, strict=strict)
+
+
+def _of_scalar(node: Node, expected: inspect.Type, path: str) -> str | None:
+    match expected, node:
+        case inspect.StrType(), Scalar(reading=Reading.TEXT):
+            return None
+        case inspect.StrType(), Scalar(reading=Reading.TIMESTAMP) if path.rpartition(".")[2] in _DATES:
+            return None
+        case inspect.IntType(), Scalar(reading=Reading.INTEGER):
+            return None
+        case inspect.FloatType(), Scalar(reading=Reading.INTEGER | Reading.NUMBER):
+            return None
+        case inspect.BoolType(), Scalar(reading=Reading.BOOLEAN):
+            return None
+        case _:
+            return _mismatch(node, _NOUNS[type(expected)], textual=isinstance(expected, inspect.StrType))
+
+
+def _mismatch(node: Node, expected: str, *, textual: bool = False) -> str:
+    match node:
+        case Map():
+            return f"a map where {expected} belongs"
+        case Sequence():
+            return f"a list where {expected} belongs; remove the leading `-` or the brackets"
+        case Scalar(reading=Reading.TEXT, text=text):
+            unquoted = text.strip().lstrip("+-").replace(".", "", 1).isdigit()
+            mend = "write it without quotes" if unquoted else f"give {expected}"
+            return f'"{shortened(text)}" is text where {expected} belongs; {mend}'
+        case Scalar(reading=reading, text=text):
+            mend = f'; quote it: "{shortened(text)}"' if textual else ""
+            return f"{shortened(text)} is {reading} where {expected} belongs{mend}"
+
+
+def _not_one_of(node: Node, values: tuple[str, ...]) -> str:
+    if not isinstance(node, Scalar):
+        return _mismatch(node, f"one of {', '.join(values)}")
+    same = [value for value in values if value.lower() == node.text.strip().lower()]
+    mend = f"write {same[0]}" if same else f"write one of {', '.join(values)}"
+    return f"`{shortened(node.text)}` is not known here; {mend}"
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    close = get_close_matches(name, known, n=1)
+    mend = f"did you mean `{close[0]}`?" if close else f"remove it; known are {', '.join(sorted(known))}"
+    return f"unknown field, so it would mean nothing; {mend}"

@@ -293,7 +293,7 @@ def test_a_bad_document_stops_nothing_else():
     (first, second), (bracket, bell, twice) = sorted_out(text)
 
     assert (first.object.key, second.object.key) == (("shop", "web"), ("shop", "db"))
-    assert [(one.line, one.path) for one in (bracket, bell, twice)] == [(10, "$"), (11, "$"), (22, "$")]
+    assert [(one.line, one.path) for one in (bracket, bell, twice)] == [(9, "$"), (11, "$"), (22, "$")]
     assert second.line == 13
 
 

@@ -135,6 +135,8 @@ def test_documents_are_cut_at_their_marks(parser, text, documents):
         ("a: 1\nb: [1\nc: 2", 3, "not YAML"),
         ("a:\n\tb: 1", 2, "a tab where YAML wants spaces"),
         ("a: 'open", 1, "not YAML"),
+        ("a: [", 1, "not YAML"),
+        ("a: 1\nb: [\n", 2, "not YAML"),
         ("a: 1\nb: 2\na: 3", 3, "`a` is given twice, first in line 1"),
         ("- {x: 1, x: 2}", 1, "`x` is given twice"),
         ("a: *b", 1, r"\*b stands for nothing"),

@@ -187,10 +187,11 @@ def _merged(node: Node, line: int) -> list[Map]:
 
 def _malformed(chunk: Chunk, error: yaml.MarkedYAMLError) -> Malformed:
     mark = error.problem_mark or error.context_mark
-    line = chunk.line + (mark.line if mark else 0)
+    lines = chunk.text.rstrip("\n").split("\n")
+    row = min(mark.line if mark else 0, len(lines) - 1)  # the parsers' end is one line behind the last
+    line = chunk.line + row
     said = error.problem or str(error)
-    found = chunk.text.split("\n")[mark.line][mark.column : mark.column + 1] if mark else ""
-    if found == "\t":
+    if mark and lines[row][mark.column : mark.column + 1] == "\t":
         return Malformed(line, "a tab where YAML wants spaces; indent with spaces")
     context = f" ({error.context})" if error.context else ""
     return Malformed(line, f"not YAML: {said}{context}; check indentation, colons and quotes here and just above")

@@ -58,6 +58,9 @@ class Bus:
         self.errors: Counter[str] = Counter()
         self.rejects = Rejects()
         self.connected = asyncio.Event()
+        self.dropped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the connection of this moment is lost; then there is a new one."""
+
         self.ensuring = asyncio.Lock()
         """Held while this process makes streams, see `streams.ensure`."""
 
@@ -125,6 +128,8 @@ class Bus:
 
     async def _disconnected(self) -> None:
         self.connected.clear()
+        dropped, self.dropped = self.dropped, asyncio.get_running_loop().create_future()
+        dropped.set_result(None)
 
     async def _came_back(self) -> None:
         self._last_logged = ""

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -35,19 +37,23 @@ def binary() -> str:
 class NatsServer:
     """One server process. It ends when it is told to, or when somebody kills it: then `restart`."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, variables: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.port = port
+        self._variables = dict(variables or {})
         self._process: asyncio.subprocess.Process | None = None
 
     @classmethod
-    async def start(cls, folder: Path | str, port: int = 0) -> Self:
+    async def start(cls, folder: Path | str, port: int = 0, *, variables: Mapping[str, str] | None = None) -> Self:
         """A server that accepts connections on 127.0.0.1. Port 0 takes a free one and keeps it over restarts.
+
+        Args:
+            variables: of its environment, besides those of this process.
 
         Raises:
             ServerFailed: it ended, or does not listen after 15 s.
         """
-        server = cls(Path(folder), port)
+        server = cls(Path(folder), port, variables)
         await server.restart()
         return server
 
@@ -75,6 +81,7 @@ class NatsServer:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
+            env={**os.environ, **self._variables},
             start_new_session=True,  # Ctrl-C is for who started us; we stop it when we are done
         )
         try:
@@ -94,6 +101,11 @@ class NatsServer:
                 await self._process.wait()
         except TimeoutError:
             await self.kill()
+
+    async def ended(self) -> None:
+        """Return when the process does not run any more."""
+        if self._process is not None:
+            await self._process.wait()
 
     async def kill(self) -> None:
         """It has ended, as by kill -9."""

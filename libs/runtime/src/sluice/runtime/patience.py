@@ -1,8 +1,8 @@
 """World trouble is waited out: the server is away, JetStream is not ready yet, an answer was lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import nats.errors
 import structlog
@@ -28,14 +28,30 @@ _FIRST_WAIT_S = 0.02
 _LONGEST_WAIT_S = 1.0
 
 
-async def patiently(bus: Bus, ask: Callable[[], Awaitable[T]]) -> T:
-    """What `ask` returns, tried for as long as it meets nothing but world trouble. Every other error is raised."""
+async def patiently(bus: Bus, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What `ask` returns, tried for as long as it meets nothing but world trouble. Every other error is raised.
+
+    It may be asked twice, and both may have an effect.
+    """
     wait_s = _FIRST_WAIT_S
     while True:
         await bus.connected.wait()
         try:
-            return await ask()
+            return await _while_connected(bus, ask())
         except TROUBLE as error:
             log.debug("request_retried", error=repr(error), wait_s=wait_s)
         await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+
+async def _while_connected(bus: Bus, asking: Coroutine[Any, Any, T]) -> T:
+    """Its result, but not longer than the connection lasts: the answer to what was asked on it will not come."""
+    asked = asyncio.ensure_future(asking)
+    try:
+        first: list[asyncio.Future[Any]] = [asked, bus.dropped]  # Any: they have nothing in common
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            raise nats.errors.ConnectionReconnectingError
+        return asked.result()
+    finally:
+        asked.cancel()

@@ -1,0 +1,223 @@
+"""What a writer wants stored and what is known to be stored: the bookkeeping of `output`, without input and output."""
+
+import re
+import secrets
+from collections import deque
+from collections.abc import Container, Iterable
+from enum import Enum
+from typing import NamedTuple
+
+from sluice.contracts import codec
+from sluice.contracts.ids import NEVER, Revision
+from sluice.contracts.streams import CAUSE_HEADER, WRITER_HEADER, cause_text
+
+_CAUSE = re.compile(rb'"cause":\[\d+,\d+\],?')
+
+
+def without_cause(body: bytes) -> bytes:
+    """The body but for its cause; a quote inside a JSON string is escaped, so this finds only the field."""
+    return _CAUSE.sub(b"", body, count=1)
+
+
+class Held(NamedTuple):
+    """What the stream holds on a subject."""
+
+    body: bytes
+    sequence: int
+    cause: Revision
+
+
+NOTHING = Held(b"", 0, NEVER)
+
+
+class State(Enum):
+    WAITING = "waiting"
+    """For what must be stored before it, or for its next try."""
+
+    READY = "ready"
+    SENT = "sent"
+    DONE = "done"
+
+
+class Write:
+    """One value on its way into the stream; an empty body is a tombstone."""
+
+    __slots__ = ("blockers", "body", "cause", "dependents", "is_mark", "number", "perhaps_stored", "state", "subject")
+
+    def __init__(self, number: int, subject: str, body: bytes, cause: Revision, *, is_mark: bool) -> None:
+        self.number, self.subject, self.body, self.cause, self.is_mark = number, subject, body, cause, is_mark
+        self.state = State.WAITING
+        self.perhaps_stored = False
+        """It was sent, and not refused: from now on it is not changed."""
+
+        self.blockers = 0
+        """Writes that must be stored before this one is sent."""
+
+        self.dependents: list[Write] = []
+
+    @property
+    def done(self) -> bool:
+        return self.state is State.DONE
+
+
+class Writes:
+    """Unfinished writes, in chains by subject: of each chain only the first may be sent."""
+
+    def __init__(self) -> None:
+        self.writer = secrets.token_hex(8)
+        self.held: dict[str, Held] = {}
+        """What is known to be stored, tombstones included."""
+
+        self._ready: deque[Write] = deque()
+        self._chains: dict[str, deque[Write]] = {}
+        self._unfinished: dict[int, Write] = {}  # by number, so in order; without marks
+        self._number = 0
+        self._buried: deque[tuple[float, str, int]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._unfinished)
+
+    @property
+    def last_number(self) -> int:
+        return self._number
+
+    @property
+    def oldest_number(self) -> int:
+        """Every write (marks aside) with a smaller number is stored."""
+        return next(iter(self._unfinished), self._number + 1)
+
+    def last(self, subject: str) -> Write | None:
+        """The newest write of this subject that is not stored yet."""
+        chain = self._chains.get(subject)
+        return chain[-1] if chain else None
+
+    def wanted(self, subject: str) -> bytes:
+        """What the subject will hold when all is stored; empty for nothing."""
+        last = self.last(subject)
+        return last.body if last else self.held.get(subject, NOTHING).body
+
+    def add(
+        self, subject: str, body: bytes, cause: Revision, after: Iterable[Write] = (), *, is_mark: bool = False
+    ) -> Write:
+        """The write is queued; it takes the place of the one before it if that was never sent and nobody can tell."""
+        blockers = [write for write in after if not write.done]
+        last = self.last(subject)
+        if last and not last.perhaps_stored and not _reaches(last, blockers):
+            last.body, last.cause = body, cause
+            _block(last, blockers)
+            self.release(last)
+            return last
+        self._number += 1
+        write = Write(self._number, subject, body, cause, is_mark=is_mark)
+        _block(write, [*blockers, last] if last else blockers)
+        self._chains.setdefault(subject, deque()).append(write)
+        if not is_mark:
+            self._unfinished[write.number] = write
+        self.release(write)
+        return write
+
+    def release(self, write: Write, *, first: bool = False) -> None:
+        """The write is in the queue, unless something must be stored before it."""
+        if write.state is State.WAITING and not write.blockers:
+            write.state = State.READY
+            (self._ready.appendleft if first else self._ready.append)(write)
+
+    def again(self, write: Write) -> None:
+        """The write was sent and nothing is known of it: it is sent before all others."""
+        if write.state is State.SENT:
+            write.state = State.WAITING
+            self.release(write, first=True)
+
+    def refused(self, write: Write) -> None:
+        """The write was sent and is not stored: it waits to be released, and a newer value may take its place."""
+        if write.state is State.SENT:
+            write.state, write.perhaps_stored = State.WAITING, False
+
+    def take(self) -> Write | None:
+        """The next write to send."""
+        while self._ready:
+            write = self._ready.popleft()
+            if write.state is not State.READY:
+                continue
+            if write.blockers:  # got some while it was in the queue
+                write.state = State.WAITING
+                continue
+            write.state, write.perhaps_stored = State.SENT, True
+            return write
+        return None
+
+    def stored(self, write: Write, sequence: int) -> None:
+        """The write is in the stream; what waited for it may go."""
+        if write.done:
+            return
+        self.held[write.subject] = Held(write.body, sequence, write.cause)
+        self._finish(write)
+
+    def _finish(self, write: Write) -> None:
+        write.state = State.DONE
+        chain = self._chains[write.subject]
+        chain.remove(write)
+        if not chain:
+            del self._chains[write.subject]
+        self._unfinished.pop(write.number, None)
+        for dependent in write.dependents:
+            dependent.blockers -= 1
+            self.release(dependent)
+
+    def buried(self, subject: str, time_s: float) -> None:
+        """The subject holds a tombstone since then."""
+        self._buried.append((time_s, subject, self.held[subject].sequence))
+
+    def prune(self, until_s: float) -> None:
+        """Forget tombstones stored before then: the stream did."""
+        while self._buried and self._buried[0][0] < until_s:
+            _, subject, sequence = self._buried.popleft()
+            if self.held.get(subject, NOTHING).sequence == sequence:
+                del self.held[subject]
+
+    def headers(self, write: Write, tombstone_ttl_s: int) -> dict[str, str]:
+        """Fence, identity, cause, and how long a tombstone lives.
+
+        The expected sequence is part of the identity: A, B, A again are three messages, whatever their causes.
+        """
+        expected = self.held.get(write.subject, NOTHING).sequence
+        cause = cause_text(write.cause)
+        headers = {
+            "Nats-Msg-Id": f"{write.subject}:{expected}:{cause}:{codec.digest(write.body)}",
+            "Nats-Expected-Last-Subject-Sequence": str(expected),
+            CAUSE_HEADER: cause,
+            WRITER_HEADER: self.writer,
+        }
+        if not write.body:
+            headers["Nats-TTL"] = str(tombstone_ttl_s)
+        return headers
+
+    def begin_again(self, marks: Container[str]) -> None:
+        """The stream was made anew: all that is wanted goes in again, but for the marks, which must wait for it."""
+        held, self.held = self.held, {}
+        self._buried.clear()
+        for subject in [subject for subject in self._chains if subject in marks]:
+            for write in tuple(self._chains[subject]):
+                self._finish(write)
+        for subject, (body, _, cause) in held.items():
+            if body and subject not in self._chains and subject not in marks:
+                self.add(subject, body, cause)
+
+
+def _block(write: Write, blockers: Iterable[Write]) -> None:
+    for blocker in blockers:
+        blocker.dependents.append(write)
+        write.blockers += 1
+
+
+def _reaches(write: Write, goals: Iterable[Write]) -> bool:
+    """True if one of the goals waits for the write: then it must not wait for them."""
+    targets, seen, rest = set(map(id, goals)), {id(write)}, [write]
+    while targets and rest:
+        here = rest.pop()
+        if id(here) in targets:
+            return True
+        fresh = [other for other in here.dependents if id(other) not in seen]
+        seen.update(map(id, fresh))
+        rest.extend(fresh)
+    return False

@@ -1,0 +1,44 @@
+"""Does an object make sense? The same answer for the webhook, the command line and the manifest folder."""
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from sluice.admission import names, network_policy, workload
+from sluice.admission.refusal import Refusal
+from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.contracts.objects import AnyObject, K8sNetworkPolicy, Namespace, Node, ObjectMeta, Pod
+
+
+def admit(made: AnyObject) -> tuple[Refusal, ...]:
+    """All that is wrong with the object; empty if it is admitted."""
+    return tuple(_refusals(made))
+
+
+def _refusals(made: AnyObject) -> Iterator[Refusal]:
+    match made:
+        case Namespace():
+            yield from _of_metadata(made.metadata, Kind.NAMESPACE, names.dns_label(made.metadata.name))
+        case Node():
+            yield from _of_metadata(made.metadata, Kind.NODE, names.dns_subdomain(made.metadata.name))
+            yield from workload.of_node(made)
+        case Pod():
+            yield from _of_metadata(made.metadata, Kind.POD, names.dns_subdomain(made.metadata.name))
+            yield from workload.of_pod(made)
+        case K8sNetworkPolicy():
+            yield from _of_metadata(made.metadata, Kind.K8S_NETWORK_POLICY, names.dns_subdomain(made.metadata.name))
+            yield from network_policy.refusals(made)
+        case _:
+            assert_never(made)
+
+
+def _of_metadata(metadata: ObjectMeta, kind: Kind, bad_name: str | None) -> Iterator[Refusal]:
+    if bad_name:
+        yield Refusal("$.metadata.name", bad_name)
+    if RESOURCES[kind].namespaced:
+        if reason := names.dns_label(metadata.namespace):
+            yield Refusal("$.metadata.namespace", reason)
+    elif metadata.namespace:
+        yield Refusal("$.metadata.namespace", f"a {RESOURCES[kind].kind} belongs to no namespace; remove it")
+    if reason := names.uid(metadata.uid):
+        yield Refusal("$.metadata.uid", reason)
+    yield from names.labels(metadata.labels, "$.metadata.labels")

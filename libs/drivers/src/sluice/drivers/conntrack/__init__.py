@@ -1,0 +1,1 @@
+"""The connections that a node's switch remembers: listed, counted, forgotten."""

@@ -1,0 +1,169 @@
+"""Actions and instructions as they are written; `actions_read` is the way back.
+
+A flow's actions become one apply-actions instruction, and a Goto at their end becomes goto-table.
+
+Source: OpenFlow 1.5.1 sections 7.2.5 (instructions) and 7.2.6 (actions); for NX_* ovs-actions(7), and Open vSwitch
+lib/ofp-actions.c for their layout.
+"""
+
+from functools import lru_cache
+from struct import Struct
+from struct import error as StructError  # noqa: N812
+from typing import assert_never
+
+from sluice.dataplane.ovs.flow import (
+    Actions,
+    AnyAction,
+    Conjunction,
+    Controller,
+    Ct,
+    DecTtl,
+    Goto,
+    MoveField,
+    Output,
+    OutputField,
+    Resubmit,
+    SetField,
+)
+from sluice.drivers.openflow.headers import LONGEST_MESSAGE, NICIRA, NotEncodable, padded
+from sluice.drivers.openflow.oxm import WIRE
+
+# Instructions: enum ofp_instruction_type
+GOTO_TABLE = 1
+APPLY_ACTIONS = 4
+
+# Actions: enum ofp_action_type
+OUTPUT = 0
+DEC_NW_TTL = 24
+SET_FIELD = 25
+COPY_FIELD = 28
+EXPERIMENTER = 0xFFFF
+
+# Actions of the experimenter NICIRA: enum ofp_raw_action_type, NX1.0+
+NX_RESUBMIT_TABLE = 14
+NX_OUTPUT_REG = 15
+NX_CONTROLLER = 20
+NX_CONJUNCTION = 34
+NX_CT = 35
+NX_CONTROLLER2 = 37
+
+CT_COMMIT = 1
+"""NX_CT_F_COMMIT"""
+
+CT_NO_TABLE = 0xFF
+"""NX_CT_RECIRC_NONE"""
+
+RESUBMIT_IN_PORT = 0xFFF8
+"""OFPP_IN_PORT of OpenFlow 1.0: resubmit with the packet's own port."""
+
+NO_BUFFER = 0xFFFF
+"""OFPCML_NO_BUFFER: hand the whole packet over."""
+
+# Properties of NX_CONTROLLER2: enum nx_action_controller2_prop_type
+MAX_LEN, CONTROLLER_ID, REASON, USERDATA, PAUSE, METER_ID = range(6)
+
+REASON_ACTION = 1
+"""OFPR_ACTION: the one that our flows give."""
+
+PREFIX = Struct("!HH")
+"""type, length: of every instruction, action and property"""
+
+_INSTRUCTION = Struct("!HH4x")
+_GOTO = Struct("!HHB3x")
+_OUTPUT = Struct("!HHIH6x")
+_COPY = Struct("!HHHHH2x")
+_NX = Struct("!HHIH")
+_RESUBMIT = Struct("!HB3x")
+_OUTPUT_REG = Struct("!HIH6x")
+_CONJUNCTION = Struct("!HHIHBBI")
+_CT = Struct("!HIHB3xH")
+
+
+@lru_cache(maxsize=8192)
+def encode_instructions(actions: Actions) -> bytes:
+    """The instructions that carry out the actions; none drop the packet.
+
+    Raises:
+        NotEncodable: Goto is not the last action, or a value is wider than its field, or all is longer than a message.
+    """
+    target: int | None = None
+    if actions and isinstance(actions[-1], Goto):
+        target = actions[-1].table
+        actions = actions[:-1]
+    written = encode_actions(actions)
+    if len(written) > LONGEST_MESSAGE - _INSTRUCTION.size:
+        raise NotEncodable(
+            f"{len(actions)} actions take {len(written)} octets, and a message has room for {LONGEST_MESSAGE}: "
+            "split the flow, for instance by giving the rules that share it priorities of their own"
+        )
+    instructions = _INSTRUCTION.pack(APPLY_ACTIONS, _INSTRUCTION.size + len(written)) + written if written else b""
+    if target is not None:
+        instructions += _GOTO.pack(GOTO_TABLE, _GOTO.size, target)
+    return instructions
+
+
+def encode_actions(actions: Actions) -> bytes:
+    """The list of actions alone, as it stands in apply-actions, in buckets and in packet-outs."""
+    try:
+        return b"".join([encode_action(action) for action in actions])
+    except (StructError, OverflowError) as error:
+        raise NotEncodable(f"actions {actions}: {error}: a value is wider than its field") from error
+
+
+def encode_action(action: AnyAction) -> bytes:
+    match action:
+        case Conjunction(id=number, clause=clause, clauses=clauses):
+            return _CONJUNCTION.pack(EXPERIMENTER, 16, NICIRA, NX_CONJUNCTION, clause - 1, clauses, number)
+        case Output(port=port):
+            return _OUTPUT.pack(OUTPUT, _OUTPUT.size, port, NO_BUFFER)
+        case OutputField(field=field):
+            header = int.from_bytes(WIRE[field].exact, "big")
+            return _nx(NX_OUTPUT_REG, _OUTPUT_REG.pack(field.spec.bits - 1, header, NO_BUFFER))  # from bit 0
+        case SetField(field=field, value=value, mask=mask):
+            wire = WIRE[field]
+            if mask is None or mask == (1 << field.spec.bits) - 1:
+                return _standard(SET_FIELD, wire.exact + value.to_bytes(wire.size, "big"))
+            octets = (value & mask).to_bytes(wire.size, "big") + mask.to_bytes(wire.size, "big")
+            return _standard(SET_FIELD, wire.masked + octets)
+        case MoveField():
+            fields = WIRE[action.source].exact + WIRE[action.target].exact
+            length = len(padded(bytes(_COPY.size) + fields))
+            copy = _COPY.pack(COPY_FIELD, length, action.bits, action.source_offset, action.target_offset)
+            return padded(copy + fields)
+        case DecTtl():
+            return _standard(DEC_NW_TTL, b"")
+        case Ct():
+            table = CT_NO_TABLE if action.table is None else action.table
+            fixed = _CT.pack(CT_COMMIT if action.commit else 0, 0, action.zone, table, 0)
+            return _nx(NX_CT, fixed + b"".join([encode_action(inner) for inner in action.exec]))
+        case Resubmit(table=table):
+            return _nx(NX_RESUBMIT_TABLE, _RESUBMIT.pack(RESUBMIT_IN_PORT, table))
+        case Controller():
+            return _nx(NX_CONTROLLER2, bytes(6) + _controller_properties(action))
+        case Goto():
+            raise NotEncodable(f"goto_table:{action.table} stands before other actions: it must be the last")
+        case _:
+            assert_never(action)
+
+
+def _standard(type: int, body: bytes) -> bytes:
+    octets = padded(bytes(PREFIX.size) + body)
+    return PREFIX.pack(type, len(octets)) + octets[PREFIX.size :]
+
+
+def _nx(subtype: int, body: bytes) -> bytes:
+    octets = padded(bytes(_NX.size) + body)
+    return _NX.pack(EXPERIMENTER, len(octets), NICIRA, subtype) + octets[_NX.size :]
+
+
+def _controller_properties(action: Controller) -> bytes:
+    properties = []
+    if action.max_len != NO_BUFFER:
+        properties.append((MAX_LEN, action.max_len.to_bytes(2, "big")))
+    if action.userdata:
+        properties.append((USERDATA, action.userdata))
+    if action.pause:
+        properties.append((PAUSE, b""))
+    if action.meter_id is not None:
+        properties.append((METER_ID, action.meter_id.to_bytes(4, "big")))
+    return b"".join(padded(PREFIX.pack(name, PREFIX.size + len(value)) + value) for name, value in properties)

@@ -1,0 +1,82 @@
+"""Flow descriptions: what a switch holds, read back as the same values that were sent.
+
+Source: OpenFlow 1.5.1 section 7.3.5.2 (multipart OFPMP_FLOW_DESC), section 7.2.4 for the statistics in between.
+"""
+
+from struct import Struct
+from struct import error as StructError  # noqa: N812
+
+from sluice.dataplane.ovs.flow import Actions, FlowBody, FlowKey, Flows
+from sluice.drivers.openflow.actions_read import decode_instructions
+from sluice.drivers.openflow.flow_mod import Stranger
+from sluice.drivers.openflow.oxm import Terms, Undecodable, encode_match
+
+FLOW_DESC = 1
+"""OFPMP_FLOW_DESC"""
+
+REPLY_MORE = 1
+"""OFPMPF_REPLY_MORE: another part follows."""
+
+ANY = 0xFFFFFFFF
+ALL_TABLES = 0xFF
+
+MULTIPART = Struct("!HH4x")
+"""type, flags"""
+
+_REQUEST = Struct("!B3xII4xQQ")
+_DESC = Struct("!4xBxHHH4xQ2xH")
+"""(length), table, priority, idle and hard timeout, (flags, importance), cookie, (type and) length of the match"""
+
+_MATCH_AT = 24
+"""Where in struct ofp_flow_desc its match begins."""
+
+
+def encode_request(cookie: int = 0, cookie_mask: int = 0, table: int = ALL_TABLES) -> bytes:
+    """The body of a MULTIPART_REQUEST for the flows whose cookie equals `cookie` where the mask has ones."""
+    wanted = _REQUEST.pack(table, ANY, ANY, cookie, cookie_mask)
+    return MULTIPART.pack(FLOW_DESC, 0) + wanted + encode_match(())
+
+
+class FlowReader:
+    """Takes the parts of one answer, and remembers what recurs: most flows share their fields and actions."""
+
+    def __init__(self) -> None:
+        self.flows: Flows = {}
+        self.strangers: list[Stranger] = []
+        self._terms = Terms()
+        self._actions: dict[bytes, Actions] = {}
+
+    def take(self, part: bytes) -> None:
+        """Read the flows of one part: what follows MULTIPART in its body.
+
+        Raises:
+            Undecodable: the part itself is broken. A flow that is none of ours is a stranger instead.
+        """
+        position = 0
+        try:
+            while position < len(part):
+                length = int.from_bytes(part[position : position + 2], "big")
+                if length < _DESC.size or position + length > len(part):
+                    raise Undecodable(f"a flow description at {position} has {length} octets")
+                self._take_one(part[position : position + length])
+                position += length
+        except StructError as error:
+            raise Undecodable(f"a flow description at {position} is cut short") from error
+
+    def _take_one(self, octets: bytes) -> None:
+        table, priority, idle_s, hard_s, cookie, match_length = _DESC.unpack_from(octets)
+        fields = octets[_DESC.size : _MATCH_AT + match_length]
+        statistics_at = _MATCH_AT + (match_length + 7) // 8 * 8
+        statistics_length = int.from_bytes(octets[statistics_at + 2 : statistics_at + 4], "big")
+        instructions = octets[statistics_at + (statistics_length + 7) // 8 * 8 :]
+        try:
+            if idle_s or hard_s:
+                raise Undecodable("it has a timeout")
+            match = self._terms.read(fields)
+            actions = self._actions.get(instructions)
+            if actions is None:
+                actions = self._actions[instructions] = decode_instructions(instructions)
+        except Undecodable as error:
+            self.strangers.append(Stranger(table, priority, cookie, fields, str(error)))
+        else:
+            self.flows[FlowKey(table, priority, match)] = FlowBody(actions, cookie)

@@ -1,0 +1,313 @@
+"""A bridge of Open vSwitch as its programmer sees it: flows put and deleted in one step, flows read back, packets."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import aclosing
+from itertools import count, islice
+from pathlib import Path
+from struct import Struct
+from struct import error as StructError  # noqa: N812
+from typing import NamedTuple, Self
+
+from sluice.dataplane.ovs.flow import Actions, FlowBody, FlowKey, Flows
+from sluice.drivers.openflow.bundle import Control, encode_changes, encode_control
+from sluice.drivers.openflow.connection import Connection, takes_none
+from sluice.drivers.openflow.errors import BundleRefused, Refusal, RequestRefused, SwitchError, SwitchGone
+from sluice.drivers.openflow.flow_mod import Stranger, describe
+from sluice.drivers.openflow.groups import Group, GroupCommand, encode_group_mod
+from sluice.drivers.openflow.headers import Extension, Message, Port, Type, extension, message
+from sluice.drivers.openflow.meters import Meter, MeterCommand, encode_meter_mod
+from sluice.drivers.openflow.oxm import Undecodable
+from sluice.drivers.openflow.packets import (
+    PACKET_IN2,
+    WHOLE_PACKETS,
+    PacketIn,
+    decode_packet_in,
+    encode_packet_out,
+)
+from sluice.drivers.openflow.stats import FlowReader, encode_request
+
+APPLY_TIMEOUT_S = 60.0
+"""For one bundle. A hundred thousand flows take half a second; fifty thousand that differ in nothing but their
+priority took 36."""
+
+REFUSALS_KEPT = 100
+"""Of one bundle; the others are counted."""
+
+PACKETS_KEPT = 1_000
+"""That nobody has taken yet; what comes on top is dropped and counted, and a held packet is lost with it."""
+
+
+class UnreadableFlows(Exception):
+    """The switch holds flows that we cannot have sent; `flows` are all others.
+
+    Hand `strangers` to `apply`, with what is to be put instead, so that all of it changes in one step.
+    """
+
+    def __init__(self, where: Path, flows: Flows, strangers: Sequence[Stranger]) -> None:
+        one = strangers[0]
+        super().__init__(
+            f"{where}: {len(strangers)} flows are not to be read, the first in table {one.table} at priority "
+            f"{one.priority}: {one.why}: have them deleted"
+        )
+        self.flows = flows
+        self.strangers = tuple(strangers)
+
+
+class Features(NamedTuple):
+    datapath_id: int
+    tables: int
+
+
+class Switch:
+    """One connection to one bridge. It does not connect anew by itself: whoever holds it reads everything back then."""
+
+    features: Features
+
+    def __init__(self) -> None:
+        self.packets: asyncio.Queue[PacketIn] = asyncio.Queue(PACKETS_KEPT)
+        """What flows with Controller actions hand over, once `hear_packets` was called."""
+        self.packets_dropped = 0
+        self.undecodable = 0
+        """Messages that we could not read, and dropped."""
+        self._bundles = count(1)
+        self._one_bundle = asyncio.Lock()
+
+    @classmethod
+    async def connect(cls, path: Path) -> Self:
+        """A connection to the bridge's management socket (`<rundir>/<bridge>.mgmt`).
+
+        Raises:
+            OSError: nobody listens there.
+            VersionRefused: the bridge does not speak OpenFlow 1.5.
+            SwitchGone: it does not answer.
+        """
+        switch = cls()
+        switch._connection = await Connection.connect(path, switch._take)
+        reply = await switch._connection.request(Type.FEATURES_REQUEST)
+        switch.features = Features(*_FEATURES.unpack_from(reply.body))
+        return switch
+
+    _connection: Connection
+
+    @property
+    def closed(self) -> asyncio.Future[str]:
+        """Done when the connection has ended, with the reason. It never raises."""
+        return self._connection.closed
+
+    @property
+    def errors(self) -> tuple[SwitchError, ...]:
+        """The last errors that answered nothing anybody waited for: of packet-outs and resumes."""
+        return tuple(self._connection.strays)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    async def barrier(self) -> None:
+        """The switch has carried out whatever was sent before."""
+        await self._connection.request(Type.BARRIER_REQUEST)
+
+    # -------------------------------------------------------------------------------------------------------- flows
+
+    async def apply(
+        self,
+        put: Mapping[FlowKey, FlowBody],
+        delete: Collection[FlowKey] = (),
+        strangers: Collection[Stranger] = (),
+        *,
+        timeout_s: float = APPLY_TIMEOUT_S,
+    ) -> None:
+        """The switch has the flows of `put`, and those of `delete` no more, in one atomic step.
+
+        A flow of the same key is replaced and keeps its counters; one that both put and delete name is put. Calls at
+        the same time wait for each other.
+
+        Raises:
+            BundleRefused: nothing was changed; which flows, and why.
+            NotEncodable: nothing was changed; which flow cannot be said in OpenFlow, and why.
+            SwitchGone: the connection ended, or the switch took longer than `timeout_s`; all was changed, or nothing.
+        """
+        changes = _Changes(put, tuple(delete), tuple(strangers))
+        if not changes:
+            return
+        connection = self._connection
+        async with self._one_bundle:
+            first_xid = connection.reserve(len(changes))
+            refused = _Refused(changes, first_xid)
+            connection.on_error = refused.take
+            try:
+                with connection.patient():
+                    async with asyncio.timeout(timeout_s):
+                        await self._apply(changes, first_xid, refused, timeout_s)
+            except TimeoutError as error:
+                connection.close(f"a bundle of {len(changes)} changes took longer than {timeout_s:g} s")
+                raise SwitchGone(f"{connection.path}: {self.closed.result()}: read back what the switch has") from error
+            finally:
+                connection.on_error = takes_none
+
+    async def _apply(self, changes: "_Changes", first_xid: int, refused: "_Refused", timeout_s: float) -> None:
+        connection = self._connection
+        bundle = next(self._bundles) & 0xFFFFFFFF
+
+        async def control(what: Control) -> None:
+            await connection.request(Type.BUNDLE_CONTROL, encode_control(bundle, what), timeout_s=timeout_s)
+
+        await control(Control.OPEN_REQUEST)
+        try:
+            for chunk in encode_changes(bundle, first_xid, changes.put, changes.delete, changes.strangers):
+                connection.send(chunk)
+                await connection.drain()
+                await asyncio.sleep(0)  # let answers in, and others work
+                if refused:
+                    break
+            await connection.request(Type.BARRIER_REQUEST, timeout_s=timeout_s)
+            refused.check(connection.path)  # the switch would commit what it has taken without the rest
+        except BaseException:
+            if not connection.closed.done():
+                discard = encode_control(bundle, Control.DISCARD_REQUEST)
+                connection.send(message(Type.BUNDLE_CONTROL, connection.reserve(), discard))
+            raise
+        try:
+            await control(Control.COMMIT_REQUEST)
+        except RequestRefused as error:
+            refused.check(connection.path)
+            raise BundleRefused(str(connection.path), len(changes), [Refusal("commit", error.error)], 0) from error
+
+    async def dump(self, cookie: int = 0, cookie_mask: int = 0) -> Flows:
+        """The flows whose cookie equals `cookie` where the mask has ones; with no mask, all.
+
+        Raises:
+            UnreadableFlows: some of them say what we never say.
+            SwitchGone
+        """
+        reader = FlowReader()
+        async with aclosing(self._connection.multipart(encode_request(cookie, cookie_mask))) as parts:
+            async for part in parts:
+                reader.take(part)
+        if reader.strangers:
+            raise UnreadableFlows(self._connection.path, reader.flows, reader.strangers)
+        return reader.flows
+
+    # -------------------------------------------------------------------------------------------- meters and groups
+
+    async def set_meter(self, meter: Meter) -> None:
+        """The switch has the meter. Set it before flows that name it: bundles do not take meters.
+
+        Raises:
+            RequestRefused, SwitchGone
+        """
+        try:
+            await self._connection.tell(Type.METER_MOD, encode_meter_mod(MeterCommand.ADD, meter))
+        except RequestRefused as refused:
+            if refused.error.name != "OFPMMFC_METER_EXISTS":
+                raise
+            await self._connection.tell(Type.METER_MOD, encode_meter_mod(MeterCommand.MODIFY, meter))
+
+    async def delete_meter(self, meter: Meter) -> None:
+        """The switch has neither the meter nor flows that name it."""
+        await self._connection.tell(Type.METER_MOD, encode_meter_mod(MeterCommand.DELETE, meter))
+
+    async def set_group(self, group: Group) -> None:
+        """The switch has the group.
+
+        Raises:
+            RequestRefused, SwitchGone, NotEncodable
+        """
+        try:
+            await self._connection.tell(Type.GROUP_MOD, encode_group_mod(GroupCommand.ADD, group))
+        except RequestRefused as refused:
+            if refused.error.name != "OFPGMFC_GROUP_EXISTS":
+                raise
+            await self._connection.tell(Type.GROUP_MOD, encode_group_mod(GroupCommand.MODIFY, group))
+
+    async def delete_group(self, group: Group) -> None:
+        """The switch has neither the group nor flows that name it."""
+        await self._connection.tell(Type.GROUP_MOD, encode_group_mod(GroupCommand.DELETE, group))
+
+    # ------------------------------------------------------------------------------------------------------ packets
+
+    async def hear_packets(self) -> None:
+        """From now on, packets that flows send to the controller come into `packets`."""
+        connection = self._connection
+        connection.send(message(Type.SET_CONFIG, connection.reserve(), WHOLE_PACKETS))
+        connection.send(extension(Extension.SET_PACKET_IN_FORMAT, connection.reserve(), PACKET_IN2))
+        await self.barrier()
+
+    def resume(self, packet: PacketIn) -> None:
+        """Let a held packet go on. A refusal shows in `errors`."""
+        self._connection.send(extension(Extension.RESUME, self._connection.reserve(), packet.octets))
+
+    def send_packet(self, packet: bytes, actions: Actions, in_port: int = Port.CONTROLLER) -> None:
+        """Send a packet through the actions. A refusal shows in `errors`."""
+        body = encode_packet_out(packet, actions, in_port)
+        self._connection.send(message(Type.PACKET_OUT, self._connection.reserve(), body))
+
+    def _take(self, received: Message) -> None:
+        """A message that answers nothing. Port states come from OVSDB, so PORT_STATUS is not for us."""
+        if received.type != Type.EXPERIMENTER:
+            return
+        try:
+            packet = decode_packet_in(received.body)
+        except (Undecodable, StructError):
+            self.undecodable += 1
+            return
+        if packet is None:
+            return
+        try:
+            self.packets.put_nowait(packet)
+        except asyncio.QueueFull:
+            self.packets_dropped += 1
+
+
+_FEATURES = Struct("!Q4xB")
+"""struct ofp_switch_features: datapath_id, (n_buffers), n_tables"""
+
+
+class _Changes:
+    """What one bundle is to change, numbered in the order of encode_changes."""
+
+    def __init__(
+        self, put: Mapping[FlowKey, FlowBody], delete: tuple[FlowKey, ...], strangers: tuple[Stranger, ...]
+    ) -> None:
+        self.put = put
+        self.delete = delete
+        self.strangers = strangers
+
+    def __len__(self) -> int:
+        return len(self.strangers) + len(self.delete) + len(self.put)
+
+    def describe(self, number: int) -> str:
+        if number < len(self.strangers):
+            stranger = self.strangers[number]
+            return f"delete stranger table={stranger.table},priority={stranger.priority}"
+        number -= len(self.strangers)
+        if number < len(self.delete):
+            return f"delete {describe(self.delete[number])}"
+        return f"add {describe(next(islice(self.put, number - len(self.delete), None)))}"
+
+
+class _Refused:
+    """The errors that come back for the messages of one bundle."""
+
+    def __init__(self, changes: _Changes, first_xid: int) -> None:
+        self._changes = changes
+        self._first_xid = first_xid
+        self._refusals: list[Refusal] = []
+        self._more = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._refusals)
+
+    def take(self, xid: int, error: SwitchError) -> bool:
+        number = xid - self._first_xid
+        if not 0 <= number < len(self._changes):
+            return False
+        if len(self._refusals) < REFUSALS_KEPT:
+            self._refusals.append(Refusal(self._changes.describe(number), error))
+        else:
+            self._more += 1
+        return True
+
+    def check(self, where: Path) -> None:
+        if self._refusals:
+            raise BundleRefused(str(where), len(self._changes), self._refusals, self._more)

@@ -61,11 +61,7 @@ class OvsNode:
         if longest > LONGEST_SOCKET_PATH:
             raise OvsFailed(f"{folder}: sockets in it would have paths of {longest} bytes: take a shorter folder")
         folder.mkdir(parents=True, exist_ok=True)
-        database = folder / "conf.db"
-        if not database.exists():
-            await node._run("ovsdb-tool", "create", str(database))
-        remote = f"--remote=punix:{node.db_socket}"
-        await node._daemon("ovsdb-server", str(database), remote)
+        await node.start_ovsdb()
         await node.start_vswitchd(monitor=monitor)
         return node
 
@@ -99,8 +95,24 @@ class OvsNode:
         finally:
             ovsdb.close()
 
+    async def start_ovsdb(self) -> None:
+        database = self.folder / "conf.db"
+        if not database.exists():
+            await self._run("ovsdb-tool", "create", str(database))
+        await self._daemon("ovsdb-server", str(database), f"--remote=punix:{self.db_socket}")
+
     async def start_vswitchd(self, *, monitor: bool = False) -> None:
         await self._daemon("ovs-vswitchd", f"unix:{self.db_socket}", *(["--monitor"] if monitor else []))
+
+    async def ended(self) -> None:
+        """Return as soon as one of the two daemons does not run."""
+        waiting = [asyncio.ensure_future(_gone(pid)) for pid in (self.ovsdb_pid, self.vswitchd_pid) if pid is not None]
+        try:
+            if len(waiting) == 2:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
 
     async def kill_vswitchd(self) -> None:
         """ovs-vswitchd was killed without warning. Its flows and connections are lost; ports and database are not."""
@@ -181,13 +193,13 @@ class OvsNode:
             await _gone(pid)
 
     def _pid(self, program: str) -> int | None:
-        """The process that the pidfile names, if it still is that program."""
+        """The process that the pidfile names, if it still is that program and has not ended."""
         try:
             pid = int((self.folder / f"{program}.pid").read_text())
-            running = Path(f"/proc/{pid}/comm").read_text().strip()
+            running, state = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")[::2]
         except (OSError, ValueError):
             return None
-        return pid if running == program else None
+        return pid if running == program and state.split()[0] != "Z" else None  # Z: nobody has asked how it ended
 
 
 async def _gone(pid: int) -> None:

@@ -1,0 +1,164 @@
+"""What a step asks, as single questions from one Pod to another."""
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from msgspec import Struct
+
+from sluice.contracts.ids import Address
+from sluice.lab.scenario import Connection, Expect, Family, Matrix, Probe, ProbeProtocol, Step
+from sluice.lab.world import Placed
+
+Got = Literal["Allowed", "Dropped", "Rejected", "Error"]
+"""Error where no answer of the network says what became of the packet: nothing listens, the prober died."""
+
+Pods = Mapping[str, Placed]
+"""By namespace/name."""
+
+
+class BadCheck(ValueError):
+    """The question cannot be asked. The message says why and what to do; `path` is where, within the step."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path, self.reason = path, reason
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """One packet to send, and what should become of it."""
+
+    kind: Literal["probe", "matrix"]
+    from_: str
+    to: str
+    what: str
+    """For people: TCP 80, ICMP, UDP 53 IPv6."""
+
+    expect: Expect
+    protocol: ProbeProtocol
+    source: Address
+    address: Address
+    port: int = 0
+    source_port: int = 0
+    """0: any that is free."""
+
+
+def family(address: Address) -> Family:
+    return "IPv6" if ":" in address else "IPv4"
+
+
+def probes(step: Step, pods: Pods) -> Iterator[Question]:
+    """The probes of a step, one question for each family.
+
+    Raises:
+        BadCheck: an end of a probe does not exist, or has no address of the family.
+    """
+    for index, probe in enumerate(step.probes):
+        path = f".probes[{index}]"
+        source = _pod(pods, probe.from_, f"{path}.from")
+        target = _pod(pods, probe.to, f"{path}.to")
+        yield from _questions(probe, source, target, path)
+
+
+def matrix(step: Step, pods: Pods) -> Iterator[Question]:
+    """Every Pod to every Pod but itself, row by row.
+
+    Raises:
+        BadCheck: a pattern selects no Pod, or a Pod cannot be asked.
+    """
+    if step.matrix is None:
+        return
+    asked = step.matrix
+    for index, exception in enumerate(asked.except_):
+        for field, pattern in (("from", exception.from_), ("to", exception.to)):
+            if not any(fnmatchcase(name, pattern) for name in pods):
+                raise BadCheck(f".matrix.except[{index}].{field}", f"{pattern}: no Pod is called that")
+    for name in pods:
+        _pod(pods, name, ".matrix")
+    for source in sorted(pods):
+        for target in sorted(pods):
+            if source != target:
+                probe = Probe(
+                    from_=source,
+                    to=target,
+                    expect=expected(asked, source, target),
+                    protocol=asked.protocol,
+                    port=asked.port,
+                    family=asked.family,
+                )
+                yield from _questions(probe, pods[source], pods[target], ".matrix", "matrix")
+
+
+def expected(asked: Matrix, source: str, target: str) -> Expect:
+    """What the matrix says of a pair: the last exception that matches it, else the default."""
+    for exception in reversed(asked.except_):
+        if fnmatchcase(source, exception.from_) and fnmatchcase(target, exception.to):
+            return exception.expect
+    return asked.default
+
+
+def opening(connection: Connection, pods: Pods, path: str) -> Question:
+    """The connection to open.
+
+    Raises:
+        BadCheck: an end of it does not exist, or they have no family in common.
+    """
+    source = _pod(pods, connection.from_, f"{path}.from")
+    target = _pod(pods, connection.to, f"{path}.to")
+    families = _families(source, target, connection.family, path)
+    probe = Probe(
+        from_=connection.from_,
+        to=connection.to,
+        expect="Allowed",
+        protocol=connection.protocol,
+        port=connection.port,
+        family=families[0],
+    )
+    return next(_questions(probe, source, target, path))
+
+
+def _questions(
+    probe: Probe, source: Placed, target: Placed, path: str, kind: Literal["probe", "matrix"] = "probe"
+) -> Iterator[Question]:
+    families = _families(source, target, probe.family, path)
+    for each in families:
+        words = [probe.protocol, str(probe.port or ""), each if len(families) > 1 or probe.family else ""]
+        yield Question(
+            kind=kind,
+            from_=probe.from_,
+            to=probe.to,
+            what=" ".join(word for word in words if word),
+            expect=probe.expect,
+            protocol=probe.protocol,
+            source=_address(source, each),
+            address=_address(target, each),
+            port=probe.port or 0,
+            source_port=probe.source_port or 0,
+        )
+
+
+def _families(source: Placed, target: Placed, wanted: Family | None, path: str) -> list[Family]:
+    common = sorted({family(address) for address in source.addresses} & {family(each) for each in target.addresses})
+    if wanted is None and common:
+        return list(common)
+    if wanted is not None and wanted in common:
+        return [wanted]
+    raise BadCheck(
+        path,
+        f"{source.pod} ({', '.join(source.addresses)}) and {target.pod} ({', '.join(target.addresses)}) "
+        f"do not both have {wanted or 'a family in common'}: give them addresses in status.podIPs",
+    )
+
+
+def _address(pod: Placed, wanted: Family) -> Address:
+    return next(address for address in pod.addresses if family(address) == wanted)
+
+
+def _pod(pods: Pods, name: str, path: str) -> Placed:
+    pod = pods.get(name)
+    if pod is None:
+        known = ", ".join(sorted(pods)) or "there are none"
+        raise BadCheck(path, f"{name}: no such Pod in this step (write namespace/name; {known})")
+    if pod.host_network:
+        raise BadCheck(path, f"{name}: probing from and to Pods on the host's network is not supported yet")
+    return pod

@@ -1,0 +1,149 @@
+"""Who owns a lab's name, and what becomes of labs whose owner died.
+
+A lab is a folder below the root; its owner holds a lock on a file in it, and so does its guardian (`sweep`): the name
+is free again when both are gone. A folder that nobody holds is of a lab that was killed together with its guardian;
+whoever starts the next lab sweeps it.
+"""
+
+import fcntl
+import os
+import re
+import secrets
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from sluice.lab import sweep
+
+DEFAULT_ROOT = Path("/var/lib/sluice/lab")
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+HANDOVER_S = 15.0
+"""Seconds to wait for the guardian of a lab of the same name that has just ended: it kills, and the kernel frees."""
+
+
+class Taken(Exception):
+    """A lab of that name runs. The message says what to do."""
+
+
+class BadName(ValueError):
+    """A lab cannot be called that."""
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """What others may know of a lab (`owner.json` in its folder)."""
+
+    name: str
+    pid: int
+    started: float
+    """Seconds since 1970."""
+
+
+def root() -> Path:
+    """The folder of all labs: $SLUICE_LAB_ROOT, or DEFAULT_ROOT. Sockets live below it, so its path must be short."""
+    return Path(os.environ.get("SLUICE_LAB_ROOT", DEFAULT_ROOT))
+
+
+def _lock(path: Path) -> int | None:
+    """A file descriptor that holds the lock, or None while somebody else does."""
+    while True:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue  # the folder was swept in between
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        try:
+            if path.stat().st_ino == os.fstat(fd).st_ino:
+                return fd
+        except FileNotFoundError:
+            pass
+        os.close(fd)  # swept between opening and locking: this lock locks nothing
+
+
+def sweep_stale() -> list[str]:
+    """Sweep every lab whose owner and guardian are gone; returns their names."""
+    swept = []
+    for folder in sorted(path for path in root().glob("*") if path.is_dir()):
+        fd = _lock(folder / sweep.LOCK)
+        if fd is not None:
+            sweep.sweep(folder.name, folder)
+            os.close(fd)
+            swept.append(folder.name)
+    return swept
+
+
+def owners() -> list[Owner]:
+    """The labs that run, sorted by name."""
+    found = []
+    for path in sorted(root().glob("*/owner.json")):
+        try:
+            owner = msgspec.json.decode(path.read_bytes(), type=Owner)
+            os.kill(owner.pid, 0)
+        except (OSError, msgspec.MsgspecError):
+            continue  # going away: not a lab that one could use
+        found.append(owner)
+    return found
+
+
+class Claim:
+    """A name, held until `release`, or until this process and the guardian end."""
+
+    def __init__(self, name: str, folder: Path, lock: int, guardian: subprocess.Popen[bytes]) -> None:
+        self.name, self.folder = name, folder
+        self._lock, self._guardian = lock, guardian
+
+    @property
+    def guardian_pid(self) -> int:
+        return self._guardian.pid
+
+    def release(self) -> list[str]:
+        """Sweep and give the name back; returns what could not be removed, in words.
+
+        The guardian does it, as it would if this process were killed; if it was killed itself, we do.
+        """
+        stuck, _ = self._guardian.communicate()
+        killed = self._guardian.returncode != 0
+        left = sweep.sweep(self.name, self.folder) if killed else stuck.decode().splitlines()
+        os.close(self._lock)
+        return left
+
+
+def claim(name: str | None = None) -> Claim:
+    """Own a lab of this name (one is made up if None), with an empty folder and a guardian.
+
+    Raises:
+        BadName: no lab can be called that.
+        Taken: a lab of that name runs.
+        OSError: the root cannot be written.
+    """
+    name = name or f"lab-{secrets.token_hex(3)}"
+    if not NAME.fullmatch(name):
+        raise BadName(f"lab name {name!r}: use at most 32 lower case letters, digits and dashes")
+    folder = root() / name
+    deadline = time.monotonic() + HANDOVER_S
+    while (lock := _lock(folder / sweep.LOCK)) is None:
+        if any(owner.name == name for owner in owners()) or time.monotonic() > deadline:
+            raise Taken(f"lab {name}: it runs already; end it by `sluice lab down --name {name}`, or use another name")
+        time.sleep(sweep.POLL_S)  # its guardian is at work
+    sweep.clear(name, folder)
+    owner = Owner(name=name, pid=os.getpid(), started=time.time())
+    (folder / "owner.json").write_bytes(msgspec.json.encode(owner))
+    guardian = subprocess.Popen(
+        [sys.executable, "-I", "-S", sweep.__file__, name, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+        pass_fds=[lock],
+        env={key: value for key, value in os.environ.items() if key != sweep.MARK},
+    )
+    return Claim(name, folder, lock, guardian)

@@ -1,0 +1,321 @@
+"""A cluster on one machine: NATS, the services as processes, nodes with real switches, Pods that answer.
+
+The lab is a source of objects and a place to send packets, nothing more: between the two is the same software as in
+production. What it starts it starts again when it ends, and sweeps when it ends itself.
+"""
+
+import asyncio
+import sys
+import time
+import uuid
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from sluice.contracts import codec
+from sluice.contracts.ids import NodeName
+from sluice.contracts.status import DocumentProblem
+from sluice.kube.manifest import Document
+from sluice.lab import claim, sweep
+from sluice.lab.checks import Question
+from sluice.lab.folder import ManifestFolder
+from sluice.lab.node import LabNode, Sandbox
+from sluice.lab.probers import Prober, ProberGone, Probers, Result
+from sluice.lab.processes import Program, Supervised
+from sluice.lab.realised import Statuses, Wanted, kind_of
+from sluice.lab.world import Key, World
+from sluice.runtime.bus import Bus
+from sluice.runtime.follow import CaughtUp, NewEpoch, follow
+from sluice.runtime.message import Message
+from sluice.runtime.natsserver import NatsServer
+
+log = structlog.get_logger()
+
+REALISED_S = 30.0
+"""How long a change may take to be in force. It takes some ten milliseconds; starting everything, a few seconds."""
+
+STREAM_BYTES = 64 << 20
+"""Of each stream: a lab is small, and so may be the disk it lives on."""
+
+CENTRAL = ("ingest", "group-resolver", "rule-compiler")
+"""The services that a cluster has once."""
+
+
+class NotRealised(Exception):
+    """A change did not come into force in time. Each line says what is missing."""
+
+
+class Lab:
+    def __init__(self, claimed: claim.Claim) -> None:
+        self.name = claimed.name
+        self.folder = claimed.folder
+        self.statuses = Statuses()
+        self.nodes: dict[NodeName, LabNode] = {}
+        self.programs: dict[str, Program] = {}
+        self.supervised: dict[str, Supervised] = {}
+        self._claim = claimed
+        self._variables = {sweep.MARK: self.name}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._manifests = ManifestFolder(self.folder / "manifests")
+        self._extra: dict[str, bytes] = {}
+        self._probers = Probers(self.folder / "probers", self._variables)
+        self._nats: NatsServer | None = None
+        self._bus: Bus | None = None
+        self._trouble: BaseException | None = None
+        self.world = self._new_world(())
+
+    # ---------------------------------------------------------------------------------------------------- life
+
+    @classmethod
+    async def start(cls, name: str | None = None, nodes: Sequence[str] = ("node-1",)) -> Self:
+        """A lab that runs, with these nodes and no objects but theirs.
+
+        Raises:
+            Taken, BadName: the name.
+            OvsFailed, ServerFailed: a program is missing or does not start.
+        """
+        swept = await asyncio.to_thread(claim.sweep_stale)
+        if swept:
+            log.warning("stale_labs_swept", labs=swept)
+        lab = cls(await asyncio.to_thread(claim.claim, name))
+        try:
+            await lab._start(nodes)
+        except BaseException:
+            await lab.stop()
+            raise
+        return lab
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _start(self, nodes: Sequence[str]) -> None:
+        self._nats = nats = await NatsServer.start(self.folder / "nats", variables=self._variables)
+        self._supervise(Supervised("nats-server", nats.restart, nats.ended))
+        for service in CENTRAL:
+            await self._start_service(service)
+        self._bus = await Bus.connect(nats.url, name=f"lab {self.name}")
+        self._spawn(self._follow_status(self._bus), "status")
+        await self.use(nodes)
+
+    async def stop(self) -> list[str]:
+        """Nothing of the lab is left; what could not be removed, in words."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for sandbox in self.sandboxes().values():
+            await sandbox.prober.disconnect()
+        if self._bus:
+            await self._bus.close()
+        await self._probers.stop()
+        stuck = await asyncio.to_thread(self._claim.release)
+        for program in self.programs.values():
+            await program.ended()
+        if self._nats:
+            await self._nats.ended()
+        return stuck
+
+    async def _start_service(self, service: str) -> None:
+        own = {"ingest": {"FOLDER": str(self._manifests.path)}}.get(service, {})
+        program = Program(
+            [sys.executable, "-P", "-m", f"sluice.services.{service.replace('-', '_')}"],
+            {**self._variables, **self._settings(service, own)},
+            self.folder / f"{service}.log",
+        )
+        await program.start()
+        self.programs[service] = program
+        self._supervise(Supervised(service, program.start, program.ended))
+
+    def _settings(self, service: str, own: Mapping[str, str]) -> dict[str, str]:
+        """The service's environment."""
+        assert self._nats is not None
+        prefix = f"SLUICE_{service.replace('-', '_').upper()}_"
+        common = {"NATS_URL": self._nats.url, "HEALTH_PORT": "-1", "STREAM_MAX_BYTES": str(STREAM_BYTES)}
+        return {prefix + field: value for field, value in {**common, **own}.items()}
+
+    def _supervise(self, supervised: Supervised) -> None:
+        self.supervised[supervised.name] = supervised
+        self._spawn(supervised.run(), supervised.name)
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        """A task ends when it is cancelled, or by an error of ours: that ends the next wait for anything."""
+        if not task.cancelled() and (error := task.exception()):
+            self._trouble = error
+            self._changed.set()
+
+    async def _follow_status(self, bus: Bus) -> None:
+        async for event in follow(bus, "STATUS"):
+            match event:
+                case NewEpoch():
+                    self.statuses = Statuses()
+                case Message(subject=subject, body=body) if body and (kind := kind_of(subject)):
+                    self.statuses.put(codec.decode(body, kind))
+                case Message() | CaughtUp():
+                    pass
+            self._changed.set()
+
+    # ------------------------------------------------------------------------------------------------- the cluster
+
+    async def use(self, nodes: Sequence[str]) -> None:
+        """Begin anew with these nodes; those that other scenarios had stay idle."""
+        for name in map(NodeName, nodes):
+            if name not in self.nodes:
+                node = LabNode(
+                    name, self.name, self.folder / "nodes" / name, self._variables, self._settings("node-ovs", {})
+                )
+                self.nodes[name] = node
+                await node.start()
+                self.programs[f"node-ovs on {name}"] = node.programmer
+                for supervised in node.supervised():
+                    self._supervise(supervised)
+        self.world = self._new_world(nodes)
+        await self.sync()
+
+    async def apply(self, documents: Iterable[Document]) -> None:
+        """Put these objects into the cluster; `realised` waits until that is in force.
+
+        Raises:
+            NotPlaceable: one cannot be in this lab.
+        """
+        for document in documents:
+            self.world.put(document)
+        await self.sync()
+
+    async def delete(self, keys: Iterable[Key]) -> None:
+        """Remove these objects.
+
+        Raises:
+            NotPlaceable: there is no such object.
+        """
+        for key in keys:
+            self.world.remove(key)
+        await self.sync()
+
+    async def clear(self) -> None:
+        """No object is left, and that is in force.
+
+        Raises:
+            NotRealised
+        """
+        self.world = self._new_world(())
+        self._extra = {}
+        await self.sync()
+        await self.realised()
+
+    async def sync(self) -> None:
+        """Make folder and Pods what the world says."""
+        wanted = self.world.pods()
+        for node in self.nodes.values():
+            gone = [name for name, sandbox in node.sandboxes.items() if wanted.get(name) != sandbox.pod]
+            if gone:
+                await node.unplug(gone)
+        self._manifests.hold(self.world.bodies, self._extra)
+        running = self.sandboxes()
+        for node in self.nodes.values():
+            new = [pod for pod in wanted.values() if pod.node == node.name and pod.pod not in running]
+            if new:
+                await node.plug(new, self._probers)
+
+    async def refused(self, file: str, content: bytes, timeout_s: float = REALISED_S) -> list[DocumentProblem]:
+        """What ingest has against this file. It is in the folder only while this waits.
+
+        Raises:
+            NotRealised: ingest did not answer in time.
+        """
+        self._extra = {file: content}
+        self._manifests.hold(self.world.bodies, self._extra)
+        digest = self._manifests.digest
+        try:
+            await self._until(
+                lambda: [] if self._source_digest() == digest else ["ingest: it has not read the manifest"], timeout_s
+            )
+            return [problem for problem in self.statuses.problems() if problem.file == file]
+        finally:
+            self._extra = {}
+            self._manifests.hold(self.world.bodies, self._extra)
+
+    def _source_digest(self) -> str:
+        return self.statuses.source.digest if self.statuses.source else ""
+
+    async def realised(self, timeout_s: float = REALISED_S) -> float:
+        """Wait until all nodes have applied everything; seconds that it took.
+
+        Raises:
+            NotRealised: they have not in time, and what is missing.
+        """
+        started = time.monotonic()
+        ports: dict[NodeName, frozenset[str]] = {
+            name: frozenset(sandbox.pod.pod for sandbox in node.sandboxes.values() if sandbox.host_end)
+            for name, node in self.nodes.items()
+        }
+        wanted = Wanted(digest=self._manifests.digest, ports=ports, ignored=frozenset(self._extra))
+        await self._until(lambda: self.statuses.missing(wanted), timeout_s)
+        return time.monotonic() - started
+
+    async def _until(self, missing: Callable[[], list[str]], timeout_s: float) -> None:
+        lines: list[str] = []
+        try:
+            async with asyncio.timeout(timeout_s):
+                while lines := missing():
+                    if self._trouble:
+                        raise self._trouble
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError as error:
+            raise NotRealised("\n".join([f"after {timeout_s:g} s:", *lines, *self.failing()])) from error
+
+    def failing(self) -> list[str]:
+        """What the lab had to start again just now, with the end of its log."""
+        return [
+            f"{name} ends again and again ({each.restarts} times): {self._last_words(name)}"
+            for name, each in self.supervised.items()
+            if each.failing
+        ]
+
+    def _last_words(self, name: str) -> str:
+        return self.programs[name].last_words() if name in self.programs else f"see {self.folder}"
+
+    # --------------------------------------------------------------------------------------------------- packets
+
+    def sandboxes(self) -> dict[str, Sandbox]:
+        """The Pods that run, by namespace/name."""
+        return {name: sandbox for node in self.nodes.values() for name, sandbox in node.sandboxes.items()}
+
+    def prober(self, pod: str) -> Prober:
+        return self.sandboxes()[pod].prober
+
+    async def ask(self, questions: Sequence[Question]) -> list[Result]:
+        """What becomes of these packets, all sent at once; in order."""
+        by_source: dict[str, list[int]] = {}
+        for index, question in enumerate(questions):
+            by_source.setdefault(question.from_, []).append(index)
+
+        async def from_one(pod: str, indexes: list[int]) -> Sequence[Result]:
+            try:
+                return await self.prober(pod).ask([questions[index] for index in indexes])
+            except ProberGone as error:
+                return [Result("Error", str(error))] * len(indexes)
+
+        answers = await asyncio.gather(*(from_one(pod, indexes) for pod, indexes in by_source.items()))
+        results: dict[int, Result] = {}
+        for indexes, answer in zip(by_source.values(), answers, strict=True):
+            results |= dict(zip(indexes, answer, strict=True))
+        return [results[index] for index in range(len(questions))]
+
+    @staticmethod
+    def _new_world(nodes: Sequence[str]) -> World:
+        return World(nodes, lambda: str(uuid.uuid4()), lambda: datetime.now(UTC).isoformat().replace("+00:00", "Z"))

@@ -1,0 +1,133 @@
+"""A node of the lab: a network namespace with a switch of its own, the programmer beside it, and Pods plugged in."""
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+from sluice.contracts.ids import NodeName
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
+from sluice.drivers.jsonrpc import RpcGone
+from sluice.drivers.ovsdb.client import NotApplied, Ovsdb
+from sluice.drivers.ovsdb.operations import NewPort
+from sluice.drivers.ovsdb.pods import PodIds, to_external_ids
+from sluice.lab import netns
+from sluice.lab.ovs import BRIDGE, OvsNode
+from sluice.lab.probers import Prober, Probers
+from sluice.lab.processes import Program, Supervised
+from sluice.lab.world import Placed, mac_of
+
+GATEWAY_MAC = ":".join(f"{octet:02x}" for octet in VIRTUAL_MAC.to_bytes(6, "big"))
+
+DEAD_SWITCH_S = 10.0
+"""How long plugging waits for a switch that is just being started again."""
+
+
+class Sandbox(NamedTuple):
+    """A Pod that runs."""
+
+    pod: Placed
+    prober: Prober
+    netns: Path
+    host_end: str
+    """Its port on the bridge; empty on the host's network."""
+
+
+class LabNode:
+    def __init__(
+        self, name: NodeName, lab: str, folder: Path, variables: Mapping[str, str], programmer: Mapping[str, str]
+    ) -> None:
+        """`programmer` is the environment of node-ovs, but for what this node knows itself."""
+        self.name = name
+        self._lab, self._folder, self._variables = lab, folder, variables
+        self._numbers = count(1)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.netns = netns.create(f"node.{name}", lab)
+        self.ovs = OvsNode(self.netns.name, folder / "ovs", variables)
+        own = {"NODE_NAME": name, "RUN_DIR": str(self.ovs.folder), "STATE_DIR": str(folder / "state"), "BRIDGE": BRIDGE}
+        self.programmer = Program(
+            [sys.executable, "-P", "-m", "sluice.services.node_ovs"],
+            {**variables, **programmer, **{f"SLUICE_NODE_OVS_{field}": value for field, value in own.items()}},
+            folder / "node-ovs.log",
+        )
+        self.sandboxes: dict[str, Sandbox] = {}
+
+    async def start(self) -> None:
+        """The switch runs, with a bridge that drops everything."""
+        self.ovs = await OvsNode.start(self.netns.name, self.ovs.folder, variables=self._variables)
+        await self.ovs.ensure_bridge()
+        await self.programmer.start()
+
+    def supervised(self) -> list[Supervised]:
+        return [
+            Supervised(f"ovs on {self.name}", self._revive, self.ovs.ended),
+            Supervised(f"node-ovs on {self.name}", self.programmer.start, self.programmer.ended),
+        ]
+
+    async def _revive(self) -> None:
+        """Both daemons run again."""
+        if self.ovs.ovsdb_pid is None:
+            await self.ovs.start_ovsdb()
+        if self.ovs.vswitchd_pid is None:
+            await self.ovs.start_vswitchd()
+
+    # ---------------------------------------------------------------------------------------------------------- Pods
+
+    async def plug(self, pods: Sequence[Placed], probers: Probers) -> None:
+        """These Pods run: each has a namespace, a port if it is not on the host's network, and a prober in it."""
+        made = await asyncio.gather(*(self._make(pod, probers) for pod in pods))
+        plugged = [sandbox for sandbox in made if sandbox.host_end]
+        if plugged:
+            await asyncio.to_thread(netns.raise_links, self.netns, [sandbox.host_end for sandbox in plugged])
+            await self._change_ports(add=plugged)
+        self.sandboxes |= {sandbox.pod.pod: sandbox for sandbox in made}
+
+    async def unplug(self, names: Sequence[str]) -> None:
+        """These Pods do not run any more: neither port nor namespace nor process is left of them."""
+        gone = [self.sandboxes.pop(name) for name in names]
+        for sandbox in gone:
+            sandbox.prober.kill()
+            await sandbox.prober.disconnect()
+        if ports := [sandbox.host_end for sandbox in gone if sandbox.host_end]:
+            await self._change_ports(remove=ports)
+        for sandbox in gone:
+            if sandbox.host_end:
+                netns.remove(sandbox.netns)
+
+    async def _make(self, pod: Placed, probers: Probers) -> Sandbox:
+        if pod.host_network:
+            return Sandbox(pod, await probers.start(pod.pod, self.netns, pod.ports), self.netns, "")
+        number = next(self._numbers)
+        host_end = f"pod{number}"
+        path = await asyncio.to_thread(netns.create, f"pod.{self.name}.{number}", self._lab)
+        link = netns.Link(host_end, mac_of(pod.addresses[0]), pod.addresses)
+        prober, _ = await asyncio.gather(
+            probers.start(pod.pod, path, pod.ports),
+            asyncio.to_thread(netns.plug, path, self.netns, link, GATEWAY_MAC),
+        )
+        return Sandbox(pod, prober, path, host_end)
+
+    async def _change_ports(self, add: Sequence[Sandbox] = (), remove: Sequence[str] = ()) -> None:
+        """In one transaction; a switch that is being started again is waited for."""
+        new = [NewPort(name=sandbox.host_end, external_ids=_external_ids(sandbox.pod)) for sandbox in add]
+        async with asyncio.timeout(DEAD_SWITCH_S):
+            while True:
+                try:
+                    ovsdb = await Ovsdb.connect(self.ovs.db_socket)
+                    try:
+                        if new:
+                            await ovsdb.add_ports(BRIDGE, *new)
+                        await ovsdb.delete_ports(BRIDGE, remove)
+                    finally:
+                        ovsdb.close()
+                    return
+                except NotApplied:
+                    return  # it is stored, and the next ovs-vswitchd takes it from there
+                except (OSError, RpcGone):
+                    await asyncio.sleep(0.1)
+
+
+def _external_ids(pod: Placed) -> dict[str, str]:
+    return to_external_ids(PodIds(pod.pod, pod.uid, mac_of(pod.addresses[0]), pod.addresses))

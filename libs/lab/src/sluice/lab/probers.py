@@ -1,0 +1,225 @@
+"""The lab's side of the probers: starting one in each Pod's namespace, and asking it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+from msgspec import Struct
+
+from sluice.lab import prober
+from sluice.lab.checks import Got, Question
+
+TRIES = 2
+TRY_S = 0.25
+"""A probe is Dropped when two tries, a quarter of a second each, get no answer."""
+
+SPARE_S = 15.0
+"""How much longer than the tries an answer may take: a machine under load, not the network."""
+
+
+class ProberGone(Exception):
+    """The process in the Pod's namespace does not run, or could not be started."""
+
+
+class Result(Struct, frozen=True):
+    result: Got
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.result}: {self.detail}" if self.result == "Error" else self.result
+
+
+class _Answer(Struct, frozen=True):
+    id: int
+    results: tuple[Result, ...]
+
+
+class _Begun(Struct, frozen=True):
+    """What a child says once: it serves, or it could not."""
+
+    started: str = ""
+    pid: int = 0
+    failed: str = ""
+    reason: str = ""
+
+
+class Prober:
+    """The process in one Pod."""
+
+    def __init__(self, pod: str, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.pod, self.pid = pod, pid
+        self._writer = writer
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[tuple[Result, ...]]] = {}
+        self._reading = asyncio.create_task(self._read(reader), name=f"prober {pod}")
+
+    @classmethod
+    async def connect(cls, pod: str, pid: int, socket: Path) -> Self:
+        """A connection to a prober that serves already; any number of them may be open.
+
+        Raises:
+            ProberGone: nobody listens there.
+        """
+        try:
+            reader, writer = await asyncio.open_unix_connection(socket, limit=16 << 20)
+        except OSError as error:
+            raise ProberGone(f"{pod}: its prober does not run: {error}") from error
+        return cls(pod, pid, reader, writer)
+
+    async def ask(
+        self, questions: Sequence[Question], *, tries: int = TRIES, try_s: float = TRY_S
+    ) -> tuple[Result, ...]:
+        """What becomes of these packets, all sent at once.
+
+        Raises:
+            ProberGone
+        """
+        return await self._request({"probe": [_order(question) for question in questions]}, tries, try_s)
+
+    async def open(self, name: str, question: Question, *, tries: int = TRIES, try_s: float = TRY_S) -> Result:
+        """Open a connection that stays, known by this name from now on, and say whether it works.
+
+        Raises:
+            ProberGone
+        """
+        return (await self._request({"open": {"name": name, **_order(question)}}, tries, try_s))[0]
+
+    async def check(self, name: str, *, tries: int = TRIES, try_s: float = TRY_S) -> Result:
+        """Whether the connection of this name still carries data.
+
+        Raises:
+            ProberGone
+        """
+        return (await self._request({"check": name}, tries, try_s))[0]
+
+    async def close_connection(self, name: str) -> None:
+        """Forget the connection of this name.
+
+        Raises:
+            ProberGone
+        """
+        await self._request({"close": name}, 0, 0)
+
+    async def disconnect(self) -> None:
+        """Leave it alone; it goes on serving."""
+        self._reading.cancel()
+        await asyncio.wait([self._reading])
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    async def _request(self, what: Mapping[str, Any], tries: int, try_s: float) -> tuple[Result, ...]:
+        number = next(self._numbers)
+        answer: asyncio.Future[tuple[Result, ...]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        if self._reading.done():
+            raise ProberGone(f"{self.pod}: its prober has ended")
+        request = {"id": number, "tries": tries, "timeout_ms": try_s * 1000, **what}
+        try:
+            self._writer.write(msgspec.json.encode(request) + b"\n")
+            async with asyncio.timeout(tries * try_s + SPARE_S):
+                return await answer
+        except TimeoutError as error:
+            raise ProberGone(f"{self.pod}: its prober does not answer") from error
+        finally:
+            del self._waiting[number]
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while line := await reader.readline():
+                answer = msgspec.json.decode(line, type=_Answer)
+                if (waiting := self._waiting.get(answer.id)) and not waiting.done():
+                    waiting.set_result(answer.results)
+        except OSError:
+            pass  # as if it had closed the connection
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(ProberGone(f"{self.pod}: its prober has ended"))
+
+
+class Probers:
+    """The parent of all probers. When it is killed its children live on, and the next start makes another."""
+
+    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+        self._folder, self._variables = folder, variables
+        self._parent: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._starting: dict[str, asyncio.Future[int]] = {}
+        self._numbers = count(1)
+
+    async def start(self, pod: str, netns: Path | None, ports: Sequence[int]) -> Prober:
+        """A prober that serves these ports in the namespace (None: the one we are in).
+
+        Raises:
+            ProberGone: it could not be started, and why.
+        """
+        parent = await self._running()
+        socket = self._folder / f"{next(self._numbers)}.sock"
+        started = self._starting[pod] = asyncio.get_running_loop().create_future()
+        order = {"start": pod, "netns": str(netns) if netns else None, "socket": str(socket), "ports": ports}
+        assert parent.stdin is not None
+        parent.stdin.write(msgspec.json.encode(order) + b"\n")
+        try:
+            async with asyncio.timeout(SPARE_S):
+                pid = await started
+        except TimeoutError as error:
+            raise ProberGone(f"{pod}: its prober does not start: see {self._folder}/probers.log") from error
+        finally:
+            del self._starting[pod]
+        return await Prober.connect(pod, pid, socket)
+
+    async def stop(self) -> None:
+        """The parent has ended; the children are killed one by one, or by the sweep."""
+        if self._parent and self._reading:
+            with contextlib.suppress(ProcessLookupError):
+                self._parent.kill()
+            await self._parent.wait()
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+
+    async def _running(self) -> asyncio.subprocess.Process:
+        if self._parent is None or self._parent.returncode is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with (self._folder / "probers.log").open("ab") as log:
+                self._parent = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-I", "-S", prober.__file__),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                    env={**os.environ, **self._variables},
+                    start_new_session=True,
+                )
+            assert self._parent.stdout is not None
+            self._reading = asyncio.create_task(self._read(self._parent.stdout), name="probers")
+        return self._parent
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        while line := await reader.readline():
+            begun = msgspec.json.decode(line, type=_Begun)
+            waiting = self._starting.get(begun.started or begun.failed)
+            if waiting is None or waiting.done():
+                continue
+            if begun.started:
+                waiting.set_result(begun.pid)
+            else:
+                waiting.set_exception(ProberGone(f"{begun.failed}: it cannot serve: {begun.reason}"))
+
+
+def _order(question: Question) -> dict[str, Any]:
+    return {
+        "protocol": question.protocol,
+        "address": question.address,
+        "port": question.port,
+        "source_port": question.source_port,
+    }

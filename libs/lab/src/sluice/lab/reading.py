@@ -1,0 +1,357 @@
+"""Scenario files to stories: scenarios of which everything is known to exist and to be supported.
+
+Nothing is skipped silently: what the lab cannot do yet is refused here, before anything is started.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from sluice.contracts import codec, jsonpath
+from sluice.contracts.status import DocumentProblem
+from sluice.kube import digest, json_text, yaml_text
+from sluice.kube.manifest import Document, Ignored, Parsed, parse
+from sluice.kube.nodes import Malformed, Node, line_at, plain
+from sluice.lab import checks
+from sluice.lab.scenario import Denial, ObjectName, Scenario, Step
+from sluice.lab.world import NotPlaceable, World
+
+Admit = Callable[[Document], Sequence[DocumentProblem]]
+"""What is wrong with an object that has the right shape."""
+
+_SELF_KIND = "Scenario"
+
+
+class BadScenario(ValueError):
+    """A scenario cannot be run as it is written. Each line says where, what and why."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """A step, with the objects it applies."""
+
+    name: str
+    step: Step
+    apply: tuple[Document, ...]
+    denied: tuple[tuple[Parsed, ...], ...]
+    """For each denial, what its file or inline object holds."""
+
+
+class Story(Struct, frozen=True, kw_only=True):
+    """A scenario that can be run."""
+
+    file: str
+    scenario: Scenario
+    objects: tuple[Document, ...]
+    """Those that are there before the first step."""
+
+    steps: tuple[Told, ...]
+
+    @property
+    def name(self) -> str:
+        return self.scenario.metadata.name
+
+
+def find(paths: Sequence[Path]) -> list[Path]:
+    """The files to read: those named, and in folders all that hold a scenario.
+
+    Raises:
+        BadScenario: there is no such file, or no scenario in a folder.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(each for each in path.rglob("*") if each.is_file() and digest.is_manifest(each.name))
+            scenarios = [each for each in inside if _holds_scenario(each)]
+            if not scenarios:
+                raise BadScenario([f"{path}: no file in it is a Scenario of lab.sluice.dev/v1"])
+            found += scenarios
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise BadScenario([f"{path}: no such file: check the name"])
+    return found
+
+
+def read(paths: Sequence[Path], admit: Admit) -> list[Story]:
+    """The stories of these files and folders.
+
+    Raises:
+        BadScenario: at least one of them cannot be run; it names all that is wrong with all of them.
+    """
+    stories: list[Story] = []
+    wrong: list[str] = []
+    for path in find(paths):
+        try:
+            stories += read_file(path, admit)
+        except BadScenario as error:
+            wrong += error.lines
+    if wrong:
+        raise BadScenario(wrong)
+    return stories
+
+
+def read_file(path: Path, admit: Admit) -> list[Story]:
+    """The stories of one file.
+
+    Raises:
+        BadScenario
+    """
+    return [_Reader(path, node, admit).story() for node in _nodes(path)]
+
+
+def load_manifests(path: Path, name: str, admit: Admit) -> list[Parsed]:
+    """The objects of a file, or of all files of a folder; `name` names it in messages.
+
+    Raises:
+        BadScenario: there is no such file, or an object in it is not admissible.
+    """
+    files = [path]
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*") if digest.is_manifest(each.relative_to(path).as_posix()))
+    if not path.exists() or not files:
+        raise BadScenario([f"{name}: {'no manifest in this folder' if files == [] else 'no such file'}"])
+    found: list[Parsed] = []
+    for file in files:
+        label = f"{name}/{file.relative_to(path)}" if path.is_dir() else name
+        found += parse(file.read_bytes(), label)
+    if wrong := problems(found, admit):
+        raise BadScenario([words(problem) for problem in wrong])
+    return found
+
+
+def problems(found: Sequence[Parsed], admit: Admit) -> list[DocumentProblem]:
+    """Why some of it cannot be taken in."""
+    wrong: list[DocumentProblem] = []
+    for each in found:
+        match each:
+            case DocumentProblem():
+                wrong.append(each)
+            case Document():
+                wrong += admit(each)
+            case Ignored():
+                pass  # a Deployment beside a policy does no harm, here as in production
+    return wrong
+
+
+def words(problem: DocumentProblem) -> str:
+    return f"{problem.file}:{problem.line}: {problem.path}: {problem.reason}"
+
+
+def _holds_scenario(path: Path) -> bool:
+    """It says so, however bad it may be otherwise."""
+    text = path.read_text(errors="replace")
+    return "lab.sluice.dev/" in text and _SELF_KIND in text
+
+
+def _nodes(path: Path) -> list[Node]:
+    try:
+        text = path.read_bytes().decode()
+        if path.suffix == ".json":
+            nodes = list(json_text.documents(text))
+        else:
+            nodes = [node for chunk in yaml_text.chunks(text) for node in yaml_text.documents(chunk)]
+    except UnicodeDecodeError as error:
+        raise BadScenario([f"{path}: $: not UTF-8: {error.reason}"]) from error
+    except Malformed as error:
+        raise BadScenario([f"{path}:{error.line}: $: {error.reason}"]) from error
+    if not nodes:
+        raise BadScenario([f"{path}: $: there is nothing in it: write apiVersion: lab.sluice.dev/v1, kind: Scenario"])
+    return nodes
+
+
+class _Reader:
+    """One document of one file."""
+
+    def __init__(self, path: Path, node: Node, admit: Admit) -> None:
+        self._path, self._node, self._admit = path, node, admit
+        self._wrong: list[str] = []
+
+    def story(self) -> Story:
+        try:
+            scenario = msgspec.convert(plain(self._node), Scenario)
+        except msgspec.ValidationError as error:
+            reason, _, where = str(error).partition(" - at `")
+            raise BadScenario([self._at(where.rstrip("`").rpartition("`")[2] or "$", reason)]) from error
+        self._wrong += [self._at(path, f"{what}: not supported yet") for path, what in unsupported(scenario)]
+        objects = [
+            *self._inline(scenario.spec.objects, "$.spec.objects"),
+            *self._files(scenario.spec.manifests, "$.spec.manifests"),
+        ]
+        steps = [
+            Told(
+                name=step.name or f"step {index + 1}",
+                step=step,
+                apply=tuple(self._mixed(step.apply, f"$.spec.steps[{index}].apply")),
+                denied=tuple(
+                    self._denied(denial, f"$.spec.steps[{index}].denials[{number}]")
+                    for number, denial in enumerate(step.denials)
+                ),
+            )
+            for index, step in enumerate(scenario.spec.steps)
+        ]
+        story = Story(file=str(self._path), scenario=scenario, objects=tuple(objects), steps=tuple(steps))
+        if not self._wrong:
+            self._walk(story)
+        if self._wrong:
+            raise BadScenario(self._wrong)
+        return story
+
+    def _walk(self, story: Story) -> None:
+        """Play the story without a lab: every object has its place and every question its ends."""
+        numbers = count(1)
+        world = World(story.scenario.spec.nodes, lambda: f"uid-{next(numbers)}", lambda: "")
+        self._put(world, story.objects, "$.spec.objects")
+        connections: set[str] = set()
+        for index, told in enumerate(story.steps):
+            path = base = f"$.spec.steps[{index}]"
+            try:
+                for number, name in enumerate(told.step.delete):
+                    path = f"{base}.delete[{number}]"
+                    remove(world, name)
+                path = f"{base}.apply"
+                self._put(world, told.apply, path)
+                path = base
+                pods = world.pods()
+                for number, connection in enumerate(told.step.connections):
+                    path = f"{base}.connections[{number}]"
+                    if connection.open:
+                        checks.opening(connection, pods, "")
+                        connections.add(connection.open)
+                    elif connection.check not in connections:
+                        raise checks.BadCheck(".check", f"{connection.check}: no connection of that name was opened")
+                path = base
+                list(checks.probes(told.step, pods))
+                list(checks.matrix(told.step, pods))
+            except checks.BadCheck as error:
+                self._wrong.append(self._at(path + error.path, error.reason))
+            except NotPlaceable as error:
+                self._wrong.append(self._at(path, str(error)))
+
+    def _put(self, world: World, documents: Sequence[Document], path: str) -> None:
+        for document in documents:
+            try:
+                world.put(document)
+            except NotPlaceable as error:
+                self._wrong.append(f"{document.file}:{document.line}: {path}: {error}")
+
+    def _mixed(self, entries: Sequence[str | dict[str, Any]], path: str) -> Iterator[Document]:
+        for index, entry in enumerate(entries):
+            here = jsonpath.item(path, index)
+            if isinstance(entry, str):
+                yield from self._file(entry, here)
+            else:
+                yield from self._documents(self._object(entry, here))
+
+    def _inline(self, objects: Sequence[dict[str, Any]], path: str) -> Iterator[Document]:
+        for index, entry in enumerate(objects):
+            yield from self._documents(self._object(entry, jsonpath.item(path, index)))
+
+    def _files(self, names: Sequence[str], path: str) -> Iterator[Document]:
+        for index, name in enumerate(names):
+            yield from self._file(name, jsonpath.item(path, index))
+
+    def _file(self, name: str, path: str) -> Iterator[Document]:
+        try:
+            found = load_manifests(self._path.parent / name, str(self._path.parent / name), self._admit)
+        except BadScenario as error:
+            self._wrong += [f"{self._at(path, 'cannot be applied')}: {line}" for line in error.lines]
+        else:
+            yield from (each for each in found if isinstance(each, Document))
+
+    def _documents(self, found: Sequence[Parsed]) -> Iterator[Document]:
+        self._wrong += [words(problem) for problem in problems(found, self._admit)]
+        yield from (each for each in found if isinstance(each, Document))
+
+    def _object(self, entry: dict[str, Any], path: str) -> tuple[Parsed, ...]:
+        """An object that stands in the scenario itself; where it stands is told by the scenario's own lines."""
+        line = line_at(self._node, jsonpath.steps(path))
+        found = parse(codec.encode(entry), f"{path}.json")
+        return tuple(
+            msgspec.structs.replace(each, file=str(self._path), line=line, path=path + each.path.removeprefix("$"))
+            if isinstance(each, Document | DocumentProblem)
+            else each
+            for each in found
+        )
+
+    def _denied(self, denial: Denial, path: str) -> tuple[Parsed, ...]:
+        if isinstance(denial.object, dict):
+            return self._object(denial.object, f"{path}.object")
+        if isinstance(denial.object, str):
+            file = self._path.parent / denial.object
+            if file.is_file():
+                return tuple(parse(file.read_bytes(), str(file)))
+            self._wrong.append(self._at(f"{path}.object", f"{file}: no such file"))
+        return ()
+
+    def _at(self, path: str, reason: str) -> str:
+        """file:line: scenario, step: path: reason."""
+        try:
+            steps = jsonpath.steps(path)
+        except ValueError:  # msgspec says [...] for a key
+            steps = jsonpath.steps(path.partition("[...]")[0])
+        return f"{self._path}:{line_at(self._node, steps)}: {self._where(steps)}{path}: {reason}"
+
+    def _where(self, steps: tuple[str | int, ...]) -> str:
+        """The scenario's name and that of the step, as far as they can be read."""
+        whole = plain(self._node)
+        name = step = ""
+        match whole:
+            case {"metadata": {"name": str(name)}}:
+                pass
+        match steps, whole:
+            case ("spec", "steps", int(index), *_), {"spec": {"steps": list(listed)}} if index < len(listed):
+                entry = listed[index]
+                named = entry.get("name") if isinstance(entry, dict) else None
+                step = f", step {named or index + 1}"
+        return f"scenario {name}{step}: " if name else ""
+
+
+def remove(world: World, name: ObjectName) -> None:
+    """Delete the object from the world.
+
+    Raises:
+        NotPlaceable: there is none.
+    """
+    world.remove(world.find(name.kind, name.namespace, name.name, name.api_version))
+
+
+def unsupported(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """JSON path and name of everything that the format has and this lab cannot do yet."""
+    spec = scenario.spec
+    if len(spec.nodes) > 1:
+        yield "$.spec.nodes", "more than one node (there are no tunnels between them)"
+    for field, what in (("externals", "hosts beyond the cluster"), ("forwarders", "inline devices"), ("dns", "DNS")):
+        if getattr(spec, field):
+            yield f"$.spec.{field}", what
+    for index, step in enumerate(spec.steps):
+        yield from ((f"$.spec.steps[{index}]{path}", what) for path, what in _unsupported_in(step))
+
+
+def _unsupported_in(step: Step) -> Iterator[tuple[str, str]]:
+    if step.dns:
+        yield ".dns", "DNS"
+    for index, probe in enumerate(step.probes):
+        path = f".probes[{index}]"
+        for field in ("http", "tls"):
+            if getattr(probe, field) is not None:
+                yield f"{path}.{field}", f"a probe with `{field}`"
+        for field, end in (("from", probe.from_), ("to", probe.to)):
+            if ":" in end or "/" not in end:
+                yield f"{path}.{field}", f"{end}: an end of a probe that is no Pod"
+        if probe.protocol == "SCTP":
+            yield f"{path}.protocol", "SCTP"
+        if probe.icmp and (probe.icmp.type, probe.icmp.code) not in ((8, 0), (128, 0)):
+            yield f"{path}.icmp", "ICMP other than echo requests"
+    if step.matrix and step.matrix.protocol == "SCTP":
+        yield ".matrix.protocol", "SCTP"
+    for index, denial in enumerate(step.denials):
+        if denial.delete is not None:
+            yield f".denials[{index}].delete", "a refused deletion"

@@ -1,0 +1,225 @@
+"""The scenario format: what people write, share, and keep in their own repository.
+
+All of the format is described here, what the lab cannot do yet included; `unsupported` names that.
+"""
+
+import re
+from typing import Annotated, Any, Literal, NewType
+
+from msgspec import Meta, Struct, field
+
+Expect = Literal["Allowed", "Dropped", "Rejected"]
+"""Dropped is no answer to two tries of 250 ms; Rejected is a TCP reset, or ICMP administratively prohibited."""
+
+ProbeProtocol = Literal["TCP", "UDP", "SCTP", "ICMP"]
+Family = Literal["IPv4", "IPv6"]
+PortNumber = Annotated[int, Meta(ge=1, le=65_535)]
+
+Duration = NewType("Duration", str)
+"""As Go writes it: 250ms, 5s, 1m30s."""
+
+OFFLINE = "lab.sluice.dev/offline"
+"""The annotation that asks for `verdict()` alone."""
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h))")
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class BadDuration(ValueError):
+    """The text is no duration."""
+
+
+def seconds(text: Duration) -> float:
+    """The duration in seconds.
+
+    Raises:
+        BadDuration: it is none.
+    """
+    if text == "0":
+        return 0.0
+    if not text or _DURATION.sub("", text):
+        raise BadDuration(f"{text!r} is no duration: write 250ms, 5s or 1m30s")
+    return sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION.findall(text))
+
+
+def _check_port(protocol: ProbeProtocol, port: int | None, *, optional: bool) -> None:
+    if protocol == "ICMP" and port is not None:
+        raise ValueError("ICMP has no ports: remove `port`")
+    if protocol != "ICMP" and port is None and not optional:
+        raise ValueError(f"{protocol} needs a `port`")
+
+
+class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """A piece of a scenario; a field that the format does not have is refused."""
+
+
+class External(Part, frozen=True, kw_only=True):
+    """A host beyond the cluster; it answers on every port."""
+
+    name: str
+    ip: str
+
+
+class Forwarder(Part, frozen=True, kw_only=True):
+    """An inline device between two ports of a node."""
+
+    from_: str = field(name="from")
+    to: str
+
+
+class DnsRecord(Part, frozen=True, kw_only=True):
+    ips: tuple[str, ...]
+    ttl: int = 5
+    """Seconds."""
+
+
+class HttpRequest(Part, frozen=True, kw_only=True):
+    method: str = "GET"
+    path: str = "/"
+    host: str = ""
+
+
+class TlsHello(Part, frozen=True, kw_only=True):
+    sni: str
+
+
+class IcmpMessage(Part, frozen=True, kw_only=True):
+    type: Annotated[int, Meta(ge=0, le=255)]
+    code: Annotated[int, Meta(ge=0, le=255)] = 0
+
+
+class Probe(Part, frozen=True, kw_only=True):
+    from_: str = field(name="from")
+    to: str
+    expect: Expect
+    protocol: ProbeProtocol = "TCP"
+    port: PortNumber | None = None
+    """Needed but for ICMP, and for HTTP (then 80) and TLS (443)."""
+
+    source_port: PortNumber | None = None
+    family: Family | None = None
+    """Unset: every family that both ends have."""
+
+    icmp: IcmpMessage | None = None
+    http: HttpRequest | None = None
+    tls: TlsHello | None = None
+
+    def __post_init__(self) -> None:
+        _check_port(self.protocol, self.port, optional=self.http is not None or self.tls is not None)
+        if self.icmp and self.protocol != "ICMP":
+            raise ValueError("`icmp` goes with protocol: ICMP only")
+
+
+class Connection(Part, frozen=True, kw_only=True):
+    """A long-lived connection: one entry opens it (`open`), entries of later steps ask for it (`check`)."""
+
+    open: str | None = None
+    """The name it gets. It must come about, else the step fails."""
+
+    check: str | None = None
+    """The name of one opened before."""
+
+    from_: str = field(name="from", default="")
+    to: str = ""
+    protocol: Literal["TCP", "UDP"] = "TCP"
+    port: PortNumber | None = None
+    family: Family | None = None
+    """Unset: the first that both ends have, IPv4 before IPv6."""
+
+    expect: Expect | None = None
+
+    def __post_init__(self) -> None:
+        match self:
+            case Connection(open=str(), check=None, expect=None, port=int()) if self.from_ and self.to:
+                return
+            case Connection(open=None, check=str(), port=None, family=None) if self.expect and not self.from_ + self.to:
+                return
+        raise ValueError("write either {open, from, to, port} or {check, expect}")
+
+
+class MatrixException(Part, frozen=True, kw_only=True):
+    """Patterns as a shell has them (`z/*`), of namespace/name."""
+
+    expect: Expect
+    from_: str = field(name="from", default="*")
+    to: str = "*"
+
+
+class Matrix(Part, frozen=True, kw_only=True):
+    """Every Pod to every Pod but itself; later exceptions win."""
+
+    default: Expect
+    protocol: ProbeProtocol = "TCP"
+    port: PortNumber | None = None
+    family: Family | None = None
+    except_: tuple[MatrixException, ...] = field(name="except", default=())
+
+    def __post_init__(self) -> None:
+        _check_port(self.protocol, self.port, optional=False)
+
+
+class ObjectName(Part, frozen=True, kw_only=True):
+    kind: str
+    name: str
+    api_version: str = ""
+    """Unset: whichever API has the kind."""
+
+    namespace: str = ""
+
+
+class Denial(Part, frozen=True, kw_only=True):
+    """What must not be admitted, and what the refusal says (a regular expression, found anywhere)."""
+
+    message: str = ""
+    object: str | dict[str, Any] | None = None  # Any: a Kubernetes object; sluice.kube reads it
+    delete: ObjectName | None = None
+
+    def __post_init__(self) -> None:
+        if (self.object is None) == (self.delete is None):
+            raise ValueError("write either `object` or `delete`")
+        try:
+            re.compile(self.message)
+        except re.error as error:
+            raise ValueError(f"message: {self.message!r} is no regular expression: {error}") from error
+
+
+class Step(Part, frozen=True, kw_only=True):
+    name: str = ""
+    apply: tuple[str | dict[str, Any], ...] = ()  # Any: as above
+    delete: tuple[ObjectName, ...] = ()
+    wait: Duration = Duration("0s")
+    dns: dict[str, DnsRecord] = {}
+    connections: tuple[Connection, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    matrix: Matrix | None = None
+    denials: tuple[Denial, ...] = ()
+
+    def __post_init__(self) -> None:
+        seconds(self.wait)
+
+
+class Spec(Part, frozen=True, kw_only=True):
+    nodes: Annotated[tuple[str, ...], Meta(min_length=1)] = ("node-1",)
+    objects: tuple[dict[str, Any], ...] = ()  # Any: as above
+    manifests: tuple[str, ...] = ()
+    externals: tuple[External, ...] = ()
+    forwarders: tuple[Forwarder, ...] = ()
+    dns: dict[str, DnsRecord] = {}
+    steps: tuple[Step, ...] = ()
+
+
+class Metadata(Part, frozen=True, kw_only=True):
+    name: str
+    annotations: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+class Scenario(Part, frozen=True, kw_only=True):
+    api_version: Literal["lab.sluice.dev/v1"]
+    kind: Literal["Scenario"]
+    metadata: Metadata
+    spec: Spec
+
+    @property
+    def offline(self) -> bool:
+        return self.metadata.annotations.get(OFFLINE) == "true"

@@ -1,0 +1,273 @@
+"""The objects of a lab, with what scheduler, kubelet and API server would have added.
+
+Pods without a node are spread over the nodes in order, Pods without an address get one of their node's range, Nodes
+get addresses, Namespaces that objects live in come into being, and those of a deleted Namespace go with it. What is
+given is kept. Everything is decided here and nothing is done: `Lab` makes it so.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import IPv4Network, ip_address, ip_network
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from sluice.contracts import codec
+from sluice.contracts.ids import Address, NodeName, Uid
+from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.contracts.objects import (
+    Namespace,
+    Node,
+    NodeAddress,
+    NodeSpec,
+    NodeStatus,
+    ObjectMeta,
+    Pod,
+    PodIP,
+    PodStatus,
+)
+from sluice.kube.manifest import Document, parse
+
+POD_RANGE = IPv4Network("10.64.0.0/10")
+"""Pods' addresses: a /20 of it for each node, 4,093 Pods, unless its Node says otherwise."""
+
+NODE_RANGE = IPv4Network("192.168.77.0/24")
+"""Nodes' addresses, unless their Node says otherwise."""
+
+RESERVED = 2
+"""The network's own address, and the one that people take for a gateway."""
+
+
+class NotPlaceable(ValueError):
+    """The object cannot be in this lab. The message says which, why and what to do."""
+
+
+class Key(NamedTuple):
+    kind: Kind
+    namespace: str
+    """Empty for cluster-scoped kinds."""
+
+    name: str
+
+
+class Placed(NamedTuple):
+    """A Pod as it stands in the lab. Another `uid` is another Pod: its namespace and port are made anew."""
+
+    pod: str
+    """namespace/name"""
+
+    uid: Uid
+    node: NodeName
+    addresses: tuple[Address, ...]
+    ports: tuple[int, ...]
+    """Numbers of its container ports; it serves TCP and UDP on each."""
+
+    host_network: bool
+
+
+class World:
+    """The objects, by key. A fold: what it holds depends on what was put and removed."""
+
+    def __init__(self, nodes: Iterable[str], new_uid: Callable[[], str], now: Callable[[], str]) -> None:
+        """`now` gives the time as RFC 3339: of two Pods with one address the later created has it."""
+        self.nodes = tuple(NodeName(node) for node in nodes)
+        self._new_uid, self._now = new_uid, now
+        self._objects: dict[Key, Document] = {}
+        self._bodies: dict[Key, bytes] = {}
+        self._implied: set[Key] = set()
+        self._next_node = 0
+        self._next_address: dict[NodeName, int] = {}
+        for node in self.nodes:
+            self._imply(Key(Kind.NODE, "", node))
+
+    @property
+    def bodies(self) -> Mapping[Key, bytes]:
+        """Every object as JSON."""
+        return self._bodies
+
+    @property
+    def objects(self) -> Mapping[Key, Document]:
+        return self._objects
+
+    def pods(self) -> dict[str, Placed]:
+        """The Pods that run, by namespace/name, in the order they came."""
+        return {
+            "/".join(document.object.key): _placed(document.object)
+            for document in self._objects.values()
+            if isinstance(document.object, Pod) and _runs(document.object)
+        }
+
+    def put(self, document: Document) -> Key:
+        """Take the object in, as its kind needs; the key it has now.
+
+        Raises:
+            NotPlaceable: its node is none of the lab's, or it has no room.
+        """
+        key = Key(document.kind, *document.object.key)
+        if key.namespace:
+            self._imply(Key(Kind.NAMESPACE, "", key.namespace))
+        self._store(key, document)
+        self._implied.discard(key)
+        return key
+
+    def remove(self, key: Key) -> None:
+        """Forget the object, and with a Namespace all that is in it. The lab's own Nodes come back as they were made.
+
+        Raises:
+            NotPlaceable: there is no such object.
+        """
+        if key not in self._objects:
+            raise NotPlaceable(f"{describe(key)}: there is none to delete: check kind, namespace and name")
+        gone = [key]
+        if key.kind is Kind.NAMESPACE:
+            gone += [each for each in self._objects if each.namespace == key.name]
+        for each in gone:
+            del self._objects[each], self._bodies[each]
+            self._implied.discard(each)
+        if key.kind is Kind.NODE:
+            self._imply(key)
+
+    def find(self, kind: str, namespace: str, name: str, api_version: str = "") -> Key:
+        """The key of an object that people name.
+
+        Raises:
+            NotPlaceable: there is no such kind, or no such object.
+        """
+        for key in self._objects:
+            resource = RESOURCES[key.kind]
+            wanted = (kind, (namespace or "default") if resource.namespaced else "", name)
+            if wanted == (resource.kind, key.namespace, key.name) and api_version in ("", resource.api_version):
+                return key
+        where = f" in namespace {namespace}" if namespace else ""
+        raise NotPlaceable(f"{kind} {name}{where}: there is no such object: check kind, namespace and name")
+
+    def _store(self, key: Key, document: Document) -> None:
+        known = self._objects.get(key)
+        uid = document.object.metadata.uid or (known.object.metadata.uid if known else "") or self._new_uid()
+        match document.object:
+            case Pod():
+                pod = self._placed_pod(key, document.object, known.object if known else None)
+                document = replace(document, object=pod, body=codec.encode(pod))
+            case Node():
+                node = self._addressed_node(key, document.object, uid)
+                document = replace(document, object=node, body=codec.encode(node))
+            case _:
+                document = document.identified(uid)
+        self._objects[key] = document
+        self._bodies[key] = document.body
+
+    def _imply(self, key: Key) -> None:
+        """Make the object exist, with nothing but a name, if it does not."""
+        if key in self._objects:
+            return
+        bare = Namespace if key.kind is Kind.NAMESPACE else Node
+        resource = RESOURCES[key.kind]
+        made = bare(api_version=resource.api_version, kind=resource.kind, metadata=ObjectMeta(name=key.name))
+        (document,) = parse(codec.encode(made), "lab.json")
+        assert isinstance(document, Document), document
+        self._implied.add(key)
+        self._store(key, document)
+
+    def _placed_pod(self, key: Key, pod: Pod, known: object) -> Pod:
+        """The Pod with node, addresses, uid and age; those it has already, if it is the same Pod as before."""
+        before = known if isinstance(known, Pod) and _same_sandbox(known, pod) else None
+        node = pod.node or (before.node if before else self._schedule())
+        if node not in self.nodes:
+            raise NotPlaceable(
+                f"{describe(key)}: its node {node} is none of the lab's ({', '.join(self.nodes)}): add it to spec.nodes"
+            )
+        addresses = pod.addresses or (before.addresses if before else ())
+        if not addresses:
+            addresses = self._node_addresses(node) if pod.spec.host_network else (self._free_address(node),)
+        born = before.metadata if before else ObjectMeta(name="", uid=self._new_uid(), creation_timestamp=self._now())
+        metadata = replace(
+            pod.metadata,
+            uid=pod.metadata.uid or born.uid,
+            creation_timestamp=pod.metadata.creation_timestamp or born.creation_timestamp,
+        )
+        status = PodStatus(
+            phase=pod.status.phase or "Running",
+            pod_ip=addresses[0],
+            pod_ips=tuple(PodIP(ip=address) for address in addresses),
+        )
+        return replace(pod, metadata=metadata, spec=replace(pod.spec, node_name=node), status=status)
+
+    def _schedule(self) -> NodeName:
+        node = self.nodes[self._next_node % len(self.nodes)]
+        self._next_node += 1
+        return node
+
+    def _addressed_node(self, key: Key, node: Node, uid: str) -> Node:
+        if key.name not in self.nodes:
+            raise NotPlaceable(f"{describe(key)}: the lab has {', '.join(self.nodes)}: add it to spec.nodes")
+        index = self.nodes.index(NodeName(key.name))
+        addresses = node.status.addresses or (
+            NodeAddress(type="InternalIP", address=str(NODE_RANGE[10 + index])),
+            NodeAddress(type="Hostname", address=key.name),
+        )
+        cidrs = node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())
+        cidrs = cidrs or (str(list(POD_RANGE.subnets(new_prefix=20))[index]),)
+        return replace(
+            node,
+            metadata=replace(node.metadata, uid=uid),
+            spec=NodeSpec(pod_cidr=cidrs[0], pod_cidrs=cidrs),
+            status=NodeStatus(addresses=addresses),
+        )
+
+    def _node(self, name: NodeName) -> Node:
+        made = self._objects[Key(Kind.NODE, "", name)].object
+        assert isinstance(made, Node)
+        return made
+
+    def _node_addresses(self, name: NodeName) -> tuple[Address, ...]:
+        return tuple(
+            Address(entry.address) for entry in self._node(name).status.addresses if entry.type == "InternalIP"
+        )
+
+    def _free_address(self, node: NodeName) -> Address:
+        """The next address of the node's range; one that was given out is not given again soon."""
+        cidr = self._node(node).spec.pod_cidr
+        network = ip_network(cidr, strict=False)
+        taken = {address for placed in self.pods().values() for address in placed.addresses}
+        for _ in range(network.num_addresses - RESERVED):
+            offset = self._next_address.get(node, RESERVED)
+            self._next_address[node] = offset + 1 if offset + 2 < network.num_addresses else RESERVED
+            if (address := Address(str(network[offset]))) not in taken:
+                return address
+        raise NotPlaceable(f"node {node}: no address is left in {cidr}: give the Node a larger spec.podCIDR")
+
+
+def describe(key: Key) -> str:
+    where = f"{key.namespace}/" if key.namespace else ""
+    return f"{RESOURCES[key.kind].kind} {where}{key.name}"
+
+
+def mac_of(address: Address) -> str:
+    """A locally administered MAC address that belongs to this address."""
+    return ":".join(f"{octet:02x}" for octet in (0x0A, 0x58, *ip_address(address).packed[-4:]))
+
+
+def _runs(pod: Pod) -> bool:
+    return pod.status.phase not in ("Succeeded", "Failed")
+
+
+def _ports(pod: Pod) -> tuple[int, ...]:
+    declared: Iterator[int] = (
+        port.container_port for container in pod.spec.containers for port in container.ports if port.protocol != "SCTP"
+    )
+    return tuple(sorted(set(declared)))
+
+
+def _placed(pod: Pod) -> Placed:
+    return Placed("/".join(pod.key), pod.uid, pod.node, pod.addresses, _ports(pod), pod.spec.host_network)
+
+
+def _same_sandbox(before: Pod, after: Pod) -> bool:
+    """The change leaves the running Pod alone: it touches neither where it runs nor what it serves."""
+    return (
+        after.metadata.uid in ("", before.metadata.uid)
+        and after.node in ("", before.node)
+        and (after.addresses or before.addresses) == before.addresses
+        and after.spec.host_network == before.spec.host_network
+        and _ports(after) == _ports(before)
+        and _runs(before)
+    )

@@ -24,6 +24,8 @@ class FieldSpec(NamedTuple):
 class Field(Enum):
     """A field of a packet or of its pipeline metadata."""
 
+    spec: FieldSpec
+
     IN_PORT = FieldSpec("in_port", OPENFLOW_BASIC, 0, 32)
     ETH_DST = FieldSpec("dl_dst", OPENFLOW_BASIC, 3, 48)
     ETH_SRC = FieldSpec("dl_src", OPENFLOW_BASIC, 4, 48)
@@ -66,9 +68,11 @@ class Field(Enum):
     CT_MARK = FieldSpec("ct_mark", NXM_1, 107, 32)
     CT_LABEL = FieldSpec("ct_label", NXM_1, 108, 128)
 
-    @property
-    def spec(self) -> FieldSpec:
-        return self.value
+    def __init__(self, name: str, oxm_class: int, number: int, bits: int) -> None:
+        # An attribute: `value` goes through a descriptor in Python, and every match asks for it.
+        self.spec = FieldSpec(name, oxm_class, number, bits)
+
+    __hash__ = object.__hash__  # Enum hashes its name in Python; a member is one object, and flow keys are full of them
 
 
 class EthType:

@@ -114,9 +114,7 @@ class Controller(Action, frozen=True, tag=True):
     max_len: int = 0xFFFF
 
 
-AnyAction = (
-    Output | OutputField | SetField | MoveField | DecTtl | Conjunction | Ct | Resubmit | Goto | Controller
-)
+AnyAction = Output | OutputField | SetField | MoveField | DecTtl | Conjunction | Ct | Resubmit | Goto | Controller
 
 Actions = tuple[AnyAction, ...]
 

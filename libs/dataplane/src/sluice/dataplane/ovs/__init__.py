@@ -1,0 +1,1 @@
+"""Open vSwitch: the pipeline as data, lowering, planning."""

@@ -1,0 +1,93 @@
+"""Addresses and ports as masked integers, the only sets that an OpenFlow match can name.
+
+A set that is no mask becomes a few that are: a CIDR without its excepts a cover of smaller CIDRs, a range of ports a
+cover of masked values. Both covers are the least there are, and their parts do not overlap.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address, NetmaskValueError, ip_address, ip_network
+from typing import NamedTuple
+
+WIDTH = {4: 32, 6: 128}
+"""Bits of an address, by IP version."""
+
+PORTS = 0x10000
+"""How many ports there are. Source: RFC 9293 section 3.1, RFC 768, RFC 9260 section 3: 16 bits."""
+
+
+class NotAnAddress(ValueError):
+    """The text is neither an IPv4 nor an IPv6 address (or CIDR)."""
+
+
+class Block(NamedTuple):
+    """All addresses that share the first `prefix` bits with `value`; its other bits are 0."""
+
+    version: int
+    """4 or 6."""
+
+    value: int
+    prefix: int
+
+    @property
+    def mask(self) -> int:
+        width = WIDTH[self.version]
+        return (1 << width) - (1 << (width - self.prefix))
+
+    def covers(self, other: "Block") -> bool:
+        """Every address of the other is in this one."""
+        return self.version == other.version and self.prefix <= other.prefix and (other.value & self.mask) == self.value
+
+
+@lru_cache(maxsize=1 << 16)
+def address(text: str) -> Block:
+    """The block of this one address.
+
+    Raises:
+        NotAnAddress: and the message says what the text is.
+    """
+    try:
+        parsed = ip_address(text)
+    except ValueError as error:
+        raise NotAnAddress(f"{text!r} is not an IP address") from error
+    if isinstance(parsed, IPv6Address) and parsed.scope_id is not None:
+        raise NotAnAddress(f"{text!r} has a scope, which no packet carries; write it without %")
+    return Block(parsed.version, int(parsed), parsed.max_prefixlen)
+
+
+def network(text: str) -> Block:
+    """The block of a CIDR; bits beyond its prefix length do not count.
+
+    Raises:
+        NotAnAddress: and the message says what the text is.
+    """
+    try:
+        parsed = ip_network(text, strict=False)
+    except (AddressValueError, NetmaskValueError, ValueError) as error:
+        raise NotAnAddress(f"{text!r} is not a CIDR such as 10.0.0.0/8 or fd00::/8") from error
+    return Block(parsed.version, int(parsed.network_address), parsed.prefixlen)
+
+
+def cover(block: Block, excepts: Iterable[Block]) -> Iterator[Block]:
+    """The fewest blocks that hold what is in the block and in none of the excepts, in ascending order.
+
+    One except costs as many blocks as its prefix is longer; so no flow needs a higher priority than another.
+    """
+    inside = [other for other in excepts if block.covers(other) or other.covers(block)]
+    if not inside:
+        yield block
+    elif not any(other.covers(block) for other in inside):
+        prefix = block.prefix + 1
+        half = 1 << (WIDTH[block.version] - prefix)
+        for value in (block.value, block.value + half):
+            yield from cover(Block(block.version, value, prefix), inside)
+
+
+def port_masks(first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The fewest (value, mask) pairs of 16 bits that hold exactly the ports from `first` to `last`, both included."""
+    while first <= last:
+        size = first & -first or PORTS  # the largest aligned block that begins here
+        while size > last - first + 1:
+            size >>= 1
+        yield first, PORTS - size
+        first += size

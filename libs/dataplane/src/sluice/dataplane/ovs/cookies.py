@@ -1,0 +1,61 @@
+"""Cookies: what a flow says of itself, so that anyone can tell whose it is and what it is for.
+
+    bits 63..48  owner mark, the same in all our flows: a stranger can sweep by it
+    bits 47..40  kind of flow
+    bits 39..32  0
+    bits 31..0   number: of the rule for RULE and ISOLATION, of the OpenFlow port for PORT, else 0
+
+A CLAUSE flow belongs to every rule that its conjunction actions name, so its cookie names none.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+OWNER = 0x51CE
+"""Ours ("SLICE"); Antrea begins its cookies with a round number, OVN with a hash of 32 bits."""
+
+OWNER_SHIFT = 48
+OWNER_MASK = 0xFFFF << OWNER_SHIFT
+KIND_SHIFT = 40
+
+
+class CookieKind(IntEnum):
+    BASE = 1
+    """Always there, whatever the policies."""
+
+    PORT = 2
+    """Of one open port of a Pod."""
+
+    CLAUSE = 3
+    """One value of one dimension of the rules in its conjunction actions."""
+
+    RULE = 4
+    """What happens to a packet that a rule matches."""
+
+    ISOLATION = 5
+    """Drops what no rule allowed."""
+
+
+class Cookie(NamedTuple):
+    kind: CookieKind
+    number: int = 0
+
+
+def pack(kind: CookieKind, number: int = 0) -> int:
+    return OWNER << OWNER_SHIFT | kind << KIND_SHIFT | number
+
+
+def unpack(cookie: int) -> Cookie | None:
+    """What the cookie says, or None if it is not one of ours (or of a later version's)."""
+    kind = cookie >> KIND_SHIFT & 0xFF
+    if not is_ours(cookie) or kind not in _KINDS:
+        return None
+    return Cookie(CookieKind(kind), cookie & 0xFFFFFFFF)
+
+
+def is_ours(cookie: int) -> bool:
+    """The flow is ours to change and to remove."""
+    return cookie >> OWNER_SHIFT == OWNER
+
+
+_KINDS = frozenset(CookieKind)

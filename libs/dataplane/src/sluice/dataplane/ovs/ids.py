@@ -1,0 +1,170 @@
+"""Rule ids: the numbers that stand for rules in the switch.
+
+An id is a rule's conj_id, the number in its flows' cookies, and what the connection tracker remembers of the rule that
+let a connection in. It is made of a slot and of how often that slot was given away before:
+
+    bits 31..22  generation   bits 21..0  slot, from 1
+
+Slots stay few, so that rules can be packed into lanes by slot. The generation tells the rules that a slot had one after
+the other apart: what an old flow or connection carries names no later rule, until the slot was given away 1,024 times.
+
+A *lane* is a number of rules whose clauses share a priority. A flow names every rule that shares its match with one
+conjunction action of 16 bytes, and an OpenFlow message ends at 64 KiB, so some four thousand is the most one flow can
+name; lanes of a quarter of that also bound what is rewritten when a rule comes or goes.
+"""
+
+from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from sluice.contracts.ids import GroupId, Unit
+from sluice.contracts.programs import Direction
+
+SLOT_BITS = 22
+SLOTS = 1 << SLOT_BITS
+GENERATIONS = 1 << (32 - SLOT_BITS)
+RULES_PER_LANE = 1024
+LANES = SLOTS // RULES_PER_LANE
+ISOLATION = -1
+"""The index of what closes a member to traffic that no rule allows, in place of a rule's index."""
+
+
+class CapacityExceeded(ValueError):
+    """There are more rules than numbers for them."""
+
+
+class NotRestorable(ValueError):
+    """A saved state that no RuleIds can have had."""
+
+
+class RuleKey(NamedTuple):
+    """What an id stands for. Of rules that share a flow the least key is the one that the flow names."""
+
+    unit: Unit
+    applied_to: GroupId
+    direction: Direction
+    rule: int
+    """Its index in the program, or `ISOLATION`."""
+
+
+class Slot(Struct, frozen=True, array_like=True):
+    """A slot, and what was done with it."""
+
+    number: int
+    generation: int
+    """Of the id that was last made of it."""
+
+    key: RuleKey | None = None
+    """The rule that has it, unset while it is free."""
+
+
+class RuleIdsState(Struct, frozen=True, kw_only=True):
+    """All that has to outlive the process, for ids to stay what they are."""
+
+    last: int
+    """The highest slot that was ever given away."""
+
+    slots: tuple[Slot, ...]
+
+
+class RuleIds:
+    """Which rule has which id on this node. Mutable; ids depend on history, and nothing but their numbers does."""
+
+    def __init__(self, rules_per_lane: int = RULES_PER_LANE) -> None:
+        self._rules_per_lane = rules_per_lane
+        self._ids: dict[RuleKey, int] = {}
+        self._keys: dict[int, RuleKey] = {}
+        self._generations: dict[int, int] = {}
+        self._last = 0
+        self._free: list[int] = []
+
+    @classmethod
+    def restore(cls, state: RuleIdsState, rules_per_lane: int = RULES_PER_LANE) -> "RuleIds":
+        """The ids as they were saved.
+
+        Raises:
+            NotRestorable: the message says why; start with none and `avoid` what the switch holds.
+        """
+        ids = cls(rules_per_lane)
+        ids._last = state.last
+        for slot in state.slots:
+            fits = 0 < slot.number < SLOTS and 0 <= slot.generation < GENERATIONS and state.last < SLOTS
+            if not fits or slot.number in ids._generations or slot.key in ids._ids:
+                raise NotRestorable(f"rule ids: {slot}: out of range, or there twice; delete the file that holds it")
+            ids._generations[slot.number] = slot.generation
+            if slot.key is not None:
+                ids._keys[slot.number] = slot.key
+                ids._ids[slot.key] = _id(slot.number, slot.generation)
+        if any(number > state.last for number in ids._keys):
+            raise NotRestorable(f"rule ids: a slot in use is above {state.last}; delete the file that holds it")
+        ids._free = [number for number in range(1, state.last + 1) if number not in ids._keys]
+        return ids
+
+    def state(self) -> RuleIdsState:
+        slots = sorted(self._generations.items())
+        return RuleIdsState(
+            last=self._last, slots=tuple(Slot(number, age, self._keys.get(number)) for number, age in slots)
+        )
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[RuleKey]:
+        """The rules that have an id."""
+        return iter(self._ids)
+
+    def allocate(self, key: RuleKey) -> int:
+        """The rule's id, 1..2^32-1: the one it has, or else one of the lowest free slot.
+
+        Raises:
+            CapacityExceeded: there are more rules than slots, or than lanes have room for.
+        """
+        number = self._ids.get(key)
+        if number is None:
+            slot = self._free[0] if self._free else self._last + 1
+            if slot >= SLOTS or (slot - 1) // self._rules_per_lane >= LANES:
+                raise CapacityExceeded(
+                    f"{key.unit}: {len(self._ids)} rules have a number on this node, and there are no more; "
+                    f"merge rules, or spread the Pods they apply to over more nodes"
+                )
+            if self._free:
+                heappop(self._free)
+            else:
+                self._last = slot
+            self._generations[slot] = (self._generations.get(slot, -1) + 1) % GENERATIONS
+            self._keys[slot] = key
+            number = self._ids[key] = _id(slot, self._generations[slot])
+        return number
+
+    def key(self, id: int) -> RuleKey | None:
+        """The rule that has this id, for whoever reads a flow, a label or a log line."""
+        key = self._keys.get(_slot(id))
+        return key if key is not None and self._ids[key] == id else None
+
+    def release(self, key: RuleKey) -> None:
+        """The rule is no more. Does nothing if it has no id."""
+        number = self._ids.pop(key, None)
+        if number is not None:
+            del self._keys[_slot(number)]
+            heappush(self._free, _slot(number))
+
+    def avoid(self, carried: Iterable[int]) -> None:
+        """Give none of these ids away: flows and connections from before a lost state still carry them."""
+        for number in carried:
+            slot, generation = _slot(number), number >> SLOT_BITS
+            if slot and slot not in self._keys:
+                self._generations[slot] = max(generation, self._generations.get(slot, -1))
+
+    def lane(self, id: int) -> int:
+        """The rule's lane, 0..LANES-1."""
+        return (_slot(id) - 1) // self._rules_per_lane
+
+
+def _id(slot: int, generation: int) -> int:
+    return generation << SLOT_BITS | slot
+
+
+def _slot(id: int) -> int:
+    return id & (SLOTS - 1)

@@ -1,0 +1,142 @@
+"""Which rules meet in which flow, kept so that a change costs the flows it touches.
+
+A flow's content is the union of what its value's sources are referred to for. A source that no rule refers to is not
+kept, however many members its group has.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from sluice.contracts.ids import GroupId
+from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey
+from sluice.dataplane.ovs.ids import RuleKey
+from sluice.dataplane.ovs.layers import Layer, clause
+from sluice.dataplane.ovs.sources import Source, Value
+
+
+class Ref(NamedTuple):
+    """What a rule refers to a source for."""
+
+    key: RuleKey
+    id: int
+    conjunction: Conjunction | None
+    """Unset if the rule is plain."""
+
+
+class _Kept:
+    """A source that rules refer to. Equal only to itself, which makes tuples of them quick keys."""
+
+    __slots__ = ("refs", "source", "values")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.values: dict[Value, int] = {}
+        """How many members bring each: an address may come twice, from two pages, and go once."""
+
+        self.refs: dict[Layer, dict[int, Ref]] = {}
+        """By rule id."""
+
+
+class Index:
+    """Sources, the rules that refer to them, and the flows to write anew.
+
+    Args:
+        bring: all values of a source that rules begin to refer to; a value that comes twice counts twice.
+    """
+
+    def __init__(self, bring: Callable[[Source], Iterable[Value]]) -> None:
+        self._bring = bring
+        self._kept: dict[Source, _Kept] = {}
+        self._of_group: dict[GroupId, dict[Source, _Kept]] = {}
+        self._holders: dict[Value, tuple[_Kept, ...]] = {}
+        self._stale: set[tuple[Layer, Value]] = set()
+        self._stale_sources: set[tuple[Layer, _Kept]] = set()
+
+    def of_group(self, group: GroupId) -> tuple[Source, ...]:
+        """The kept sources whose values the group's members bring."""
+        return tuple(self._of_group.get(group, ()))
+
+    def refer(self, layer: Layer, source: Source, ref: Ref) -> None:
+        """The rule has this source in this layer."""
+        kept = self._kept.get(source) or self._keep(source)
+        kept.refs.setdefault(layer, {})[ref.id] = ref
+        self._stale_sources.add((layer, kept))
+
+    def withdraw(self, layer: Layer, source: Source, id: int) -> None:
+        """The rule no longer has this source in this layer."""
+        kept = self._kept[source]
+        del kept.refs[layer][id]
+        self._stale_sources.add((layer, kept))
+        if not kept.refs[layer]:
+            del kept.refs[layer]
+            self._stale.update((layer, value) for value in kept.values)
+            if not kept.refs:
+                self._drop(kept)
+
+    def count(self, source: Source, values: Iterable[Value], by: int) -> None:
+        """One more member brings each value (`by` is 1), or one less (-1)."""
+        kept = self._kept[source]
+        for value in values:
+            number = kept.values.get(value, 0)
+            if number + by:
+                kept.values[value] = number + by
+            else:
+                del kept.values[value]
+            if number == 0:
+                self._hold(kept, value)
+            elif number + by == 0:
+                self._let_go(kept, value)
+            else:
+                continue
+            self._stale.update((layer, value) for layer in kept.refs)
+
+    def refresh(self) -> Iterator[tuple[FlowKey, FlowBody | None]]:
+        """The flows that may have changed since the last call, with what they are now; None for none."""
+        for layer, kept in self._stale_sources:
+            self._stale.update((layer, value) for value in kept.values)
+        self._stale_sources.clear()
+        bodies: dict[tuple[Layer, tuple[_Kept, ...]], FlowBody | None] = {}
+        for layer, value in self._stale:
+            meeting = layer, self._holders.get(value, ())
+            if meeting not in bodies:
+                bodies[meeting] = _body(*meeting)
+            yield layer.key(value), bodies[meeting]
+        self._stale.clear()
+
+    def _keep(self, source: Source) -> _Kept:
+        kept = self._kept[source] = _Kept(source)
+        if source.group is not None:
+            self._of_group.setdefault(source.group, {})[source] = kept
+        self.count(source, self._bring(source), 1)
+        return kept
+
+    def _drop(self, kept: _Kept) -> None:
+        del self._kept[kept.source]
+        group = kept.source.group
+        if group is not None:
+            del self._of_group[group][kept.source]
+            if not self._of_group[group]:
+                del self._of_group[group]
+        for value in kept.values:
+            self._let_go(kept, value)
+
+    def _hold(self, kept: _Kept, value: Value) -> None:
+        self._holders[value] = (*self._holders.get(value, ()), kept)
+
+    def _let_go(self, kept: _Kept, value: Value) -> None:
+        rest = tuple(other for other in self._holders[value] if other is not kept)
+        if rest:
+            self._holders[value] = rest
+        else:
+            del self._holders[value]
+
+
+def _body(layer: Layer, holders: tuple[_Kept, ...]) -> FlowBody | None:
+    refs: dict[int, Ref] = {}
+    for kept in holders:
+        refs |= kept.refs.get(layer, {})
+    if not refs:
+        return None
+    if layer.lane is None:
+        return layer.fate(min(refs.values()).id)
+    return clause(ref.conjunction for ref in refs.values() if ref.conjunction is not None)

@@ -1,0 +1,92 @@
+"""All flows of a node, computed from scratch.
+
+`engine` does the same step by step; this says what it must come to, in the plainest way there is, and the tests hold
+the two against each other. Offline commands use it as well.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+from sluice.contracts.groups import Member, Page
+from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
+from sluice.contracts.programs import Program
+from sluice.dataplane.ovs.addresses import NotAnAddress
+from sluice.dataplane.ovs.base import BASE
+from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
+from sluice.dataplane.ovs.ids import RuleIds, RuleKey
+from sluice.dataplane.ovs.layers import Layer, clause, layer
+from sluice.dataplane.ovs.pipeline import check
+from sluice.dataplane.ovs.ports import LocalPort, port_flows, rightful
+from sluice.dataplane.ovs.rules import closed_form, forms
+from sluice.dataplane.ovs.sources import Own, Source, Value, member_values, standing_values
+
+
+class Inputs(Struct, frozen=True, kw_only=True):
+    """What a node's flows depend on, but for the rules' ids."""
+
+    node: NodeName
+    programs: Mapping[tuple[GroupId, Unit], Program]
+    pages: Mapping[tuple[GroupId, NodeName], Page]
+    """One that is missing has no members."""
+
+    ports: Mapping[Uid, LocalPort]
+    """The open ones; no two have one ofport."""
+
+
+def lower(inputs: Inputs, ids: RuleIds) -> Flows:
+    """All flows of the node. Rules without an id are given one.
+
+    Raises:
+        CapacityExceeded: there are more rules than ids.
+    """
+    flows = dict(BASE)
+    for port in inputs.ports.values():
+        flows |= port_flows(port, _addresses(port, inputs.ports.values()))
+    plain: dict[FlowKey, tuple[RuleKey, FlowBody]] = {}
+    clauses: dict[FlowKey, dict[int, Conjunction]] = {}
+    for _, program in sorted(inputs.programs.items()):
+        for form in forms(closed_form(program)):
+            number = ids.allocate(form.key)
+            where = layer(form, ids.lane(number))
+            if where.lane is None:
+                for key in _keys(inputs, where, form.clauses[0]):
+                    plain[key] = min(plain.get(key, (form.key, where.fate(number))), (form.key, where.fate(number)))
+                continue
+            flows[where.conj_key(number)] = where.fate(number)
+            for place, sources in enumerate(form.clauses, start=1):
+                for key in _keys(inputs, where, sources):
+                    clauses.setdefault(key, {})[number] = Conjunction(number, place, len(form.clauses))
+    flows |= {key: body for key, (_, body) in plain.items()}
+    flows |= {key: clause(conjunctions.values()) for key, conjunctions in clauses.items()}
+    for key, body in flows.items():
+        check(key, body)
+    return flows
+
+
+def _addresses(port: LocalPort, ports: Iterable[LocalPort]) -> Iterator[Address]:
+    """Those of the port's addresses that no other open port has a better claim to."""
+    for address in port.addresses:
+        if rightful(other for other in ports if address in other.addresses) == port:
+            yield address
+
+
+def _keys(inputs: Inputs, where: Layer, sources: Iterable[Source]) -> set[FlowKey]:
+    return {where.key(value) for source in sources for value in _values(inputs, source)}
+
+
+def _values(inputs: Inputs, source: Source) -> Iterator[Value]:
+    yield from standing_values(source)
+    for (group, node), page in inputs.pages.items():
+        local = node == inputs.node
+        if group == source.group and (local or not isinstance(source.place, Own)):
+            for member in page.members:
+                port = inputs.ports.get(member.uid) if local else None
+                yield from _member_values(source, member, port)
+
+
+def _member_values(source: Source, member: Member, port: LocalPort | None) -> tuple[Value, ...]:
+    try:
+        return tuple(member_values(source, member, None if port is None else port.ofport))
+    except NotAnAddress:
+        return ()  # the engine reports it

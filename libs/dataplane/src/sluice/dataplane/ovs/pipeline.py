@@ -1,0 +1,222 @@
+"""The pipeline as data: the tables, what each may match, and where a packet may go from it.
+
+Pods are routed, never bridged: the switch answers every ARP request with one virtual MAC, and forwards by IP address
+alone. Nothing is learned, nothing is flooded, and what no flow names is dropped. docs/backends/ovs.md follows a packet;
+`check` holds every flow to what is declared here; `base` has the flows that always stand.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Goto, Match, Resubmit
+
+FLAGS = Field.REG0
+ACCEPTED = 0x1
+"""Bit of FLAGS: policy has nothing more to say, for the connection was let in before."""
+
+OUT_PORT = Field.REG1
+"""OpenFlow port of the destination, 0 while it is not known."""
+
+SCRATCH = Field.REG2
+"""For swapping two fields; means nothing from one table to the next."""
+
+EGRESS_RULE = Field.REG5
+INGRESS_RULE = Field.REG6
+"""Id of the rule that let a new connection out, and in; 0 where no rule had to."""
+
+CT_ZONE = 0x51CE
+"""Ours. One zone a node: addresses of Pods are unique, and so both ends see one connection as one."""
+
+LABEL_INGRESS = 0
+LABEL_EGRESS = 32
+"""First bit of the rule ids in ct_label, 32 bits each."""
+
+IN_PORT = 0xFFFFFFF8
+"""Back to where it came from. Source: OpenFlow 1.5.1 section 7.2.1, OFPP_IN_PORT."""
+
+MAX_PORT = 0xFEFF
+"""Source: Open vSwitch `include/openvswitch/ofp-port.h`: ports have 16 bits inside the switch, OFPP_MAX is 0xff00."""
+
+VIRTUAL_MAC = 0x0A58A9FE0101
+"""Whom Pods send to: locally administered, and the last four bytes are those of 169.254.1.1, their gateway."""
+
+PRIORITY_MISS = 0
+PRIORITY = 100
+"""Where a table's flows do not overlap."""
+
+PRIORITY_FIRST = 200
+"""Before those."""
+
+PRIORITY_TOP = 0xFFFF
+"""Before everything. Source: OpenFlow 1.5.1, struct ofp_flow_mod: 16 bits."""
+
+PRIORITY_PLAIN = 40_000
+"""Policy tables: rules that match in one dimension alone. Before clauses, so that the two never claim one flow."""
+
+PRIORITY_CLAUSES = PRIORITY_PLAIN - 1
+"""Policy tables: the clauses of the rules in lane 0; each lane has the priority below the one before it."""
+
+
+class Table(IntEnum):
+    """Spaced by ten, so that a table can come between two others. The names are what we speak of."""
+
+    CLASSIFIER = 0
+    SPOOF_GUARD = 10
+    ARP = 20
+    CONNTRACK = 30
+    CONNTRACK_STATE = 40
+    EGRESS_TIER = 50
+    EGRESS_K8S = 60
+    EGRESS_DEFAULT = 70
+    FORWARD = 80
+    INGRESS_TIER = 90
+    INGRESS_K8S = 100
+    INGRESS_DEFAULT = 110
+    COMMIT = 120
+    OUTPUT = 130
+
+
+class TableSpec(NamedTuple):
+    does: str
+    matches: frozenset[Field]
+    leads_to: tuple[Table, ...]
+    """Tables that its flows may send a packet to; all of them come later, so that no packet goes round."""
+
+    miss: Table | None
+    """Where a packet goes that no other flow of the table names; None drops it."""
+
+
+_F = Field
+_PORTS = frozenset(
+    (
+        *(_F.TCP_SRC, _F.TCP_DST, _F.UDP_SRC, _F.UDP_DST, _F.SCTP_SRC, _F.SCTP_DST),
+        *(_F.ICMP_TYPE, _F.ICMP_CODE, _F.ICMPV6_TYPE, _F.ICMPV6_CODE),
+    )
+)
+_TRAFFIC = _PORTS | {_F.ETH_TYPE, _F.IP_PROTO}
+_SOURCE = frozenset((_F.ETH_TYPE, _F.IPV4_SRC, _F.IPV6_SRC))
+_DESTINATION = frozenset((_F.ETH_TYPE, _F.IPV4_DST, _F.IPV6_DST))
+_ARP = frozenset((_F.ETH_TYPE, _F.ARP_OP, _F.ARP_SPA, _F.ARP_TPA, _F.ARP_SHA))
+_EGRESS = _TRAFFIC | _DESTINATION | {_F.IN_PORT, _F.CONJ_ID}
+_INGRESS = _TRAFFIC | _SOURCE | {OUT_PORT, _F.CONJ_ID}
+
+TABLES: dict[Table, TableSpec] = {
+    Table.CLASSIFIER: TableSpec(
+        "lets in what comes from an open port", frozenset((_F.IN_PORT,)), (Table.SPOOF_GUARD,), None
+    ),
+    Table.SPOOF_GUARD: TableSpec(
+        "lets a Pod speak for its own addresses only",
+        _ARP | _SOURCE | {_F.IN_PORT, _F.ETH_SRC},
+        (Table.ARP, Table.CONNTRACK),
+        None,
+    ),
+    Table.ARP: TableSpec("answers for every address with the virtual MAC", _ARP | {_F.IN_PORT}, (), None),
+    Table.CONNTRACK: TableSpec(
+        "asks the connection tracker", frozenset((_F.ETH_TYPE,)), (Table.CONNTRACK_STATE,), None
+    ),
+    Table.CONNTRACK_STATE: TableSpec(
+        "tells new connections from those that were let in before",
+        frozenset((_F.CT_STATE,)),
+        (Table.EGRESS_TIER, Table.FORWARD),
+        None,
+    ),
+    Table.EGRESS_TIER: TableSpec(
+        "rules of tiers, towards the destination", _EGRESS, (Table.EGRESS_K8S, Table.FORWARD), Table.EGRESS_K8S
+    ),
+    Table.EGRESS_K8S: TableSpec(
+        "allow rules of Kubernetes policies, towards the destination",
+        _EGRESS,
+        (Table.EGRESS_DEFAULT, Table.FORWARD),
+        Table.EGRESS_DEFAULT,
+    ),
+    Table.EGRESS_DEFAULT: TableSpec(
+        "drops what an isolated Pod sends and no rule allowed",
+        frozenset((_F.IN_PORT,)),
+        (Table.FORWARD,),
+        Table.FORWARD,
+    ),
+    Table.FORWARD: TableSpec("finds the destination's port", _DESTINATION, (Table.INGRESS_TIER,), None),
+    Table.INGRESS_TIER: TableSpec(
+        "lets known connections pass; rules of tiers, from the source",
+        _INGRESS | {FLAGS},
+        (Table.INGRESS_K8S, Table.COMMIT, Table.OUTPUT),
+        Table.INGRESS_K8S,
+    ),
+    Table.INGRESS_K8S: TableSpec(
+        "allow rules of Kubernetes policies, from the source",
+        _INGRESS,
+        (Table.INGRESS_DEFAULT, Table.COMMIT),
+        Table.INGRESS_DEFAULT,
+    ),
+    Table.INGRESS_DEFAULT: TableSpec(
+        "drops what is sent to an isolated Pod and no rule allowed",
+        frozenset((OUT_PORT,)),
+        (Table.COMMIT,),
+        Table.COMMIT,
+    ),
+    Table.COMMIT: TableSpec(
+        "has the connection tracker remember a new connection, and the rules that allowed it",
+        frozenset((_F.ETH_TYPE, _F.CT_STATE)),
+        (Table.OUTPUT,),
+        None,
+    ),
+    Table.OUTPUT: TableSpec("sends the packet out", frozenset(), (), None),
+}
+
+_L4 = {
+    (_F.TCP_SRC, _F.TCP_DST): IpProto.TCP,
+    (_F.UDP_SRC, _F.UDP_DST): IpProto.UDP,
+    (_F.SCTP_SRC, _F.SCTP_DST): IpProto.SCTP,
+    (_F.ICMP_TYPE, _F.ICMP_CODE): IpProto.ICMP,
+    (_F.ICMPV6_TYPE, _F.ICMPV6_CODE): IpProto.ICMPV6,
+}
+NEEDS: dict[Field, tuple[tuple[Field, tuple[int, ...]], ...]] = {
+    _F.IP_PROTO: ((_F.ETH_TYPE, (EthType.IPV4, EthType.IPV6)),),
+    **dict.fromkeys((_F.IPV4_SRC, _F.IPV4_DST), ((_F.ETH_TYPE, (EthType.IPV4,)),)),
+    **dict.fromkeys((_F.IPV6_SRC, _F.IPV6_DST), ((_F.ETH_TYPE, (EthType.IPV6,)),)),
+    **dict.fromkeys(_ARP - {_F.ETH_TYPE}, ((_F.ETH_TYPE, (EthType.ARP,)),)),
+    **{field: ((_F.IP_PROTO, (number,)),) for fields, number in _L4.items() for field in fields},
+}
+"""What else a match must say for a field to exist. Source: ovs-fields(7), "Prerequisites" of each field."""
+
+
+def check(key: FlowKey, body: FlowBody) -> None:
+    """The flow is one that the pipeline declares; anything else is our bug.
+
+    Raises:
+        AssertionError: the message says in which table, and what it should not do.
+    """
+    where = f"table {key.table}, {key.match}"
+    assert key.table in TABLES, f"{where}: there is no such table"
+    spec = TABLES[Table(key.table)]
+    _check_match(where, spec, key.match)
+    _check_actions(where, Table(key.table), spec, body.actions)
+    assert cookies.unpack(body.cookie), f"{where}: cookie {body.cookie:#x} is not ours"
+
+
+def _check_match(where: str, spec: TableSpec, a_match: Match) -> None:
+    said = {term.field: term.value for term in a_match if term.mask is None}
+    for term in a_match:
+        assert term.field in spec.matches, f"{where}: the table does not match {term.field.name}"
+        for needed, values in NEEDS.get(term.field, ()):
+            assert said.get(needed) in values, f"{where}: {term.field.name} without {needed.name} being one of {values}"
+        if term.field in (_F.ICMP_TYPE, _F.ICMPV6_TYPE):
+            version = EthType.IPV4 if term.field is _F.ICMP_TYPE else EthType.IPV6
+            assert said.get(_F.ETH_TYPE) == version, f"{where}: {term.field.name} in the other IP version"
+
+
+def _check_actions(where: str, table: Table, spec: TableSpec, actions: Actions) -> None:
+    soft = [isinstance(action, Conjunction) for action in actions]
+    assert all(soft) or not any(soft), f"{where}: conjunction() stands with other actions, which would never run"
+    for place, action in enumerate(actions):
+        match action:
+            case Goto(table=target):
+                assert place == len(actions) - 1, f"{where}: actions after goto_table"
+            case Resubmit(table=target) | Ct(table=int(target)):
+                pass
+            case _:
+                continue
+        assert target > table, f"{where}: sends a packet back to table {target}"
+        assert target in spec.leads_to, f"{where}: table {target} is not declared to follow {table.name}"

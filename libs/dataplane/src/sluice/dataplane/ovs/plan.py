@@ -1,0 +1,33 @@
+"""What to change in the switch, so that it holds what it should and nothing else of ours."""
+
+from typing import NamedTuple
+
+from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.flow import FlowKey, Flows
+
+
+class Plan(NamedTuple):
+    """One atomic change. A flow that is put replaces the one with its key."""
+
+    put: Flows
+    delete: tuple[FlowKey, ...]
+
+    @property
+    def empty(self) -> bool:
+        return not self.put and not self.delete
+
+
+def plan(desired: Flows, actual: Flows) -> Plan:
+    """The change that makes the switch hold exactly the desired flows; empty if it does.
+
+    Flows without our owner mark are somebody else's and stay, unless one stands where one of ours belongs.
+    """
+    put = {key: body for key, body in desired.items() if actual.get(key) != body}
+    delete = (key for key, body in actual.items() if key not in desired and cookies.is_ours(body.cookie))
+    return Plan(put, tuple(delete))
+
+
+def applied(flows: Flows, change: Plan) -> Flows:
+    """What a switch that held these flows holds after the change."""
+    gone = frozenset(change.delete)
+    return {key: body for key, body in flows.items() if key not in gone} | change.put

@@ -1,0 +1,140 @@
+"""Ports of the node's Pods, and the flows that a Pod has while its port is open, whatever the policies.
+
+A port that is not open has no flow: what comes from it is dropped in the first table, and nothing finds the way to it,
+established connections included.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from sluice.contracts.ids import Address, Uid
+from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.addresses import Block, NotAnAddress, address
+from sluice.dataplane.ovs.cookies import CookieKind
+from sluice.dataplane.ovs.fields import EthType, Field
+from sluice.dataplane.ovs.flow import Actions, DecTtl, FlowBody, FlowKey, Flows, Goto, Match, SetField, Term, match
+from sluice.dataplane.ovs.pipeline import MAX_PORT, OUT_PORT, PRIORITY, PRIORITY_FIRST, VIRTUAL_MAC, Table
+
+GATEWAYS = frozenset(("169.254.1.1", "fe80::1"))
+"""What Pods send to first: the switch's own, nobody else may have them."""
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_GROUP_BIT = 1 << 40
+"""Of a MAC that many share. Source: IEEE 802-2014 section 8.2.2."""
+
+
+class BadPort(ValueError):
+    """A port that no Pod can have; it stays closed."""
+
+
+class LocalPort(Struct, frozen=True, order=True):
+    """Where a Pod is plugged in, and what it may send from there.
+
+    Raises:
+        BadPort: where, what, why, what to do.
+    """
+
+    pod: str
+    """namespace/name"""
+
+    uid: Uid
+    ofport: int
+    """OpenFlow port number, 1..MAX_PORT."""
+
+    mac: str
+    """Lower case, six pairs of digits with colons."""
+
+    addresses: tuple[Address, ...]
+    created: str = ""
+    """When the Pod was created (RFC 3339): of two that claim one address the later one has it, then the greater uid."""
+
+    def __post_init__(self) -> None:
+        where = f"port {self.ofport} of {self.pod}"
+        if not 0 < self.ofport <= MAX_PORT:
+            raise BadPort(f"{where}: an OpenFlow port is 1..{MAX_PORT}; see `ovs-vsctl get interface … ofport error`")
+        if not _MAC.fullmatch(self.mac) or mac(self.mac) & _GROUP_BIT:
+            raise BadPort(f"{where}: {self.mac!r} is no MAC of one interface; correct external_ids sluice.mac")
+        for text in self.addresses:
+            try:
+                block = address(text)
+            except NotAnAddress as error:
+                raise BadPort(f"{where}: {error}; correct external_ids sluice.ips") from error
+            if text in GATEWAYS or not _is_unicast(block):
+                raise BadPort(f"{where}: {text} is no address that a Pod can have; correct external_ids sluice.ips")
+
+
+def mac(text: str) -> int:
+    """The 48 bits of a MAC."""
+    return int(text.replace(":", ""), 16)
+
+
+def source(block: Block) -> Match:
+    """Packets from these addresses."""
+    return _packets(block, Field.IPV4_SRC, Field.IPV6_SRC)
+
+
+def destination(block: Block) -> Match:
+    """Packets to these addresses."""
+    return _packets(block, Field.IPV4_DST, Field.IPV6_DST)
+
+
+def rightful(claimants: Iterable[LocalPort]) -> LocalPort:
+    """Of several open ports that claim one address, the one that has it."""
+    return max(claimants, key=lambda port: (port.created, port.uid))
+
+
+def port_flows(port: LocalPort, addresses: Iterable[Address]) -> Flows:
+    """What the port's Pod has while it is open, and has these of its addresses."""
+    cookie = cookies.pack(CookieKind.PORT, port.ofport)
+    return {
+        FlowKey(table, priority, a_match): FlowBody(actions, cookie)
+        for table, priority, a_match, actions in _flows(port, addresses)
+    }
+
+
+def _flows(port: LocalPort, addresses: Iterable[Address]) -> Iterator[tuple[Table, int, Match, Actions]]:
+    here = Term(Field.IN_PORT, port.ofport)
+    number = mac(port.mac)
+    yield Table.CLASSIFIER, PRIORITY, match(here), (Goto(Table.SPOOF_GUARD),)
+    deliver = (
+        SetField(Field.ETH_SRC, VIRTUAL_MAC),
+        SetField(Field.ETH_DST, number),
+        DecTtl(),
+        SetField(OUT_PORT, port.ofport),
+        Goto(Table.INGRESS_TIER),
+    )
+    for block in map(address, addresses):
+        own = (here, Term(Field.ETH_SRC, number), *source(block))
+        yield Table.SPOOF_GUARD, PRIORITY, match(*own), (Goto(Table.CONNTRACK),)
+        yield Table.FORWARD, PRIORITY, destination(block), deliver
+        if block.version == 4:
+            arp = Term(Field.ETH_TYPE, EthType.ARP)
+            asks = (Term(Field.ARP_SHA, number), Term(Field.ARP_SPA, block.value))
+            yield Table.SPOOF_GUARD, PRIORITY, match(here, Term(Field.ETH_SRC, number), arp, *asks), (Goto(Table.ARP),)
+            # An answer to a Pod that asks for itself would tell it that its address is taken (RFC 5227 section 2.1).
+            yield Table.ARP, PRIORITY_FIRST, match(here, arp, Term(Field.ARP_TPA, block.value)), ()
+
+
+def _packets(block: Block, ipv4: Field, ipv6: Field) -> Match:
+    if block.version == 4:
+        return match((Field.ETH_TYPE, EthType.IPV4), (ipv4, block.value, block.mask))
+    return match((Field.ETH_TYPE, EthType.IPV6), (ipv6, block.value, block.mask))
+
+
+_NOT_UNICAST = tuple(
+    Block(version, value, prefix)
+    for version, value, prefix in (
+        (4, 0, 8),  # this network, RFC 1122 section 3.2.1.3
+        (4, 127 << 24, 8),  # loopback, the same
+        (4, 0xE << 28, 4),  # multicast, RFC 5771
+        (4, 0xFFFFFFFF, 32),  # broadcast, RFC 919
+        (6, 0, 127),  # unspecified and loopback, RFC 4291 sections 2.5.2 and 2.5.3
+        (6, 0xFF << 120, 8),  # multicast, RFC 4291 section 2.7
+    )
+)
+
+
+def _is_unicast(block: Block) -> bool:
+    return not any(other.covers(block) for other in _NOT_UNICAST)

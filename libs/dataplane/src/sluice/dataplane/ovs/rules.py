@@ -1,0 +1,237 @@
+"""What of a program can be lowered, and what stands in for the rest.
+
+This version lowers Kubernetes policies: allow rules and isolation. Anything else in a program is a problem that is
+reported, and is closed: a rule keeps the form it had before; if it had none, what allows is narrowed to what can be
+lowered, and what drops is widened to every peer. Isolation always stands.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import NamedTuple, TypeVar, assert_never
+
+import msgspec
+
+from sluice.contracts.ids import GroupId
+from sluice.contracts.programs import (
+    K8S_TIER,
+    Action,
+    BlockPeer,
+    Direction,
+    GroupPeer,
+    IcmpTraffic,
+    Peer,
+    PortRange,
+    Program,
+    Rule,
+    Traffic,
+    TransportTraffic,
+)
+from sluice.contracts.status import Problem
+from sluice.dataplane.ovs.addresses import PORTS, NotAnAddress, network
+from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
+from sluice.dataplane.ovs.sources import Own, Source
+
+T = TypeVar("T")
+_Place = tuple[Direction, int]
+
+
+class NotLowerable(ValueError):
+    """A rule that this pipeline cannot hold as written; the message says where, what, why and what to do."""
+
+
+class Stage(Enum):
+    """Which of a direction's tables decides."""
+
+    TIER = "tier"
+    """Drops, whoever allows later."""
+
+    K8S = "k8s"
+    """Allows."""
+
+    DEFAULT = "default"
+    """Drops what nobody allowed."""
+
+
+class Form(NamedTuple):
+    """A rule as the tables see it: a packet that is in every clause meets the stage's fate."""
+
+    key: RuleKey
+    stage: Stage
+    clauses: tuple[tuple[Source, ...], ...]
+    """Each a union; the first holds the rule's own Pods."""
+
+
+def check(program: Program, rule: Rule) -> None:
+    """The rule can be lowered as it is written.
+
+    Raises:
+        NotLowerable: it cannot.
+    """
+    where = f"{program.unit}: {rule.direction} rule {rule.index}"
+    if rule.action is not Action.ALLOW or program.tier != K8S_TIER:
+        raise NotLowerable(
+            f"{where}: this version enforces Kubernetes NetworkPolicies, no {rule.action} in tier {program.tier}; "
+            f"remove the policy, or use a version that does"
+        )
+    for place, peer in enumerate(rule.peers or ()):
+        _check_peer(f"{where}, peer {place}", peer)
+    for place, traffic in enumerate(rule.traffic or ()):
+        _check_traffic(f"{where}, port {place}", traffic)
+    if rule.direction is Direction.EGRESS and rule.peers is None and _has_names(rule):
+        raise NotLowerable(f"{where}: a named port has a number only where the peers are Pods; name the peers")
+
+
+def problems(program: Program) -> tuple[Problem, ...]:
+    """Why the program is not in force as written: a reason for each rule that is not."""
+    return tuple(
+        Problem(unit=program.unit, state="failed", reason=str(fault)) for _, fault in _examined(program) if fault
+    )
+
+
+def closed_form(program: Program, previous: Program | None = None) -> Program:
+    """The program with every rule that cannot be lowered in the form it had before, or else closed.
+
+    Args:
+        previous: the closed form that is in force now, if there is one.
+    """
+    known = previous.rules if previous is not None and previous.tier == program.tier else ()
+    before = {_place(rule): rule for rule in known}
+    rules: dict[_Place, Rule] = {}
+    for rule, fault in _examined(program):
+        place = _place(rule)
+        form = rule if fault is None else before.get(place) or _closed(program, rule)
+        if form is not None and (place not in rules or form.action is Action.DROP):
+            rules[place] = form
+    return msgspec.structs.replace(program, rules=tuple(rules.values()))
+
+
+def forms(program: Program) -> Iterator[Form]:
+    """The rules of a closed form, and the isolation of its members."""
+    for direction in program.isolates:
+        key = RuleKey(program.unit, program.applied_to, direction, ISOLATION)
+        yield Form(key, Stage.DEFAULT, ((Source(Own(program.applied_to), None),),))
+    for rule in program.rules:
+        if rule.peers == () or rule.traffic == ():
+            continue  # nobody, or nothing
+        key = RuleKey(program.unit, program.applied_to, rule.direction, rule.index)
+        stage = Stage.K8S if rule.action is Action.ALLOW else Stage.TIER
+        assert stage is Stage.K8S or rule.peers is None, f"{key}: not a closed form"
+        yield Form(key, stage, tuple(_clauses(program.applied_to, rule)))
+
+
+def _clauses(applied_to: GroupId, rule: Rule) -> Iterator[tuple[Source, ...]]:
+    own = Own(applied_to)
+    peers: tuple[Peer, ...] = rule.peers or ()
+    traffic: tuple[Traffic, ...] = rule.traffic or ()
+    if not _has_names(rule):
+        yield (Source(own, None),)
+        if peers:
+            yield _distinct(Source(peer, None) for peer in peers)
+        if traffic:
+            yield _distinct(Source(None, entry) for entry in traffic)
+    elif rule.direction is Direction.INGRESS:
+        yield _distinct(Source(own, entry) for entry in traffic)
+        if peers:
+            yield _distinct(Source(peer, None) for peer in peers)
+    else:
+        yield (Source(own, None),)
+        yield _distinct(Source(peer, entry) for peer in peers for entry in traffic)
+
+
+def _distinct(sources: Iterator[Source]) -> tuple[Source, ...]:
+    return tuple(dict.fromkeys(sources))
+
+
+def _has_names(rule: Rule) -> bool:
+    return any(map(_is_named, rule.traffic or ()))
+
+
+def _place(rule: Rule) -> _Place:
+    return rule.direction, rule.index
+
+
+def _examined(program: Program) -> Iterator[tuple[Rule, NotLowerable | None]]:
+    """The rules, each with what is wrong with it."""
+    claims = Counter(map(_place, program.rules))
+    for rule in program.rules:
+        try:
+            check(program, rule)
+            if claims[_place(rule)] > 1:
+                raise NotLowerable(
+                    f"{program.unit}: {rule.direction} rule {rule.index}: the program has {claims[_place(rule)]} rules "
+                    f"of this number, and ids need one; report a bug of rule-compiler"
+                )
+        except NotLowerable as fault:
+            yield rule, fault
+        else:
+            yield rule, None
+
+
+def _closed(program: Program, rule: Rule) -> Rule | None:
+    """What stands in for a rule that never was in force; None for nothing."""
+    match rule.action:
+        case Action.ALLOW if program.tier == K8S_TIER:
+            peers = None if rule.peers is None else tuple(peer for peer in rule.peers if not _fault(_check_peer, peer))
+            unnamed = peers is None and rule.direction is Direction.EGRESS
+            return msgspec.structs.replace(
+                rule,
+                peers=peers,
+                traffic=None if rule.traffic is None else tuple(_lowerable(rule.traffic, named=not unnamed)),
+            )
+        case Action.ALLOW | Action.PASS:
+            return None
+        case Action.DROP | Action.REJECT:
+            whole = rule.traffic is not None and tuple(_lowerable(rule.traffic, named=False)) == rule.traffic
+            return msgspec.structs.replace(
+                rule, action=Action.DROP, peers=None, traffic=rule.traffic if whole else None
+            )
+        case _:
+            assert_never(rule.action)
+
+
+def _lowerable(traffic: tuple[Traffic, ...], *, named: bool) -> Iterator[Traffic]:
+    return (entry for entry in traffic if (named or not _is_named(entry)) and not _fault(_check_traffic, entry))
+
+
+def _is_named(traffic: Traffic) -> bool:
+    return isinstance(traffic, TransportTraffic) and isinstance(traffic.ports, str)
+
+
+def _fault(examine: Callable[[str, T], None], part: T) -> bool:
+    try:
+        examine("", part)
+    except NotLowerable:
+        return True
+    return False
+
+
+def _check_peer(where: str, peer: Peer) -> None:
+    match peer:
+        case GroupPeer():
+            pass
+        case BlockPeer(cidr=cidr, excepts=excepts):
+            try:
+                versions = {network(text).version for text in (cidr, *excepts)}
+            except NotAnAddress as error:
+                raise NotLowerable(f"{where}: {error}; correct the policy") from error
+            if len(versions) > 1:
+                raise NotLowerable(f"{where}: {cidr} and its excepts are of two IP versions; correct the policy")
+        case _:
+            assert_never(peer)
+
+
+def _check_traffic(where: str, traffic: Traffic) -> None:
+    match traffic:
+        case TransportTraffic(ports=ports, source_ports=source_ports):
+            for bounds in (ports, source_ports):
+                if isinstance(bounds, PortRange) and not 0 <= bounds.first <= bounds.last < PORTS:
+                    raise NotLowerable(
+                        f"{where}: {bounds.first}-{bounds.last} is no range within 0..{PORTS - 1}; correct the policy"
+                    )
+        case IcmpTraffic(icmp_type=icmp_type, icmp_code=icmp_code):
+            for number in (icmp_type, icmp_code):
+                if number is not None and not 0 <= number <= 0xFF:
+                    raise NotLowerable(f"{where}: ICMP has types and codes of 0..255, not {number}; correct the policy")
+        case _:
+            assert_never(traffic)

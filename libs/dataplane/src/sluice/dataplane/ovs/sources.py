@@ -1,0 +1,163 @@
+"""Sources: sets of what packets look like, of which the clauses of rules are made.
+
+A clause of a rule is a union of sources: the rule's own Pods, its peers, its traffic. Rules share sources, and a source
+is a set of *values*; each value is one flow's match. So a flow is there once for all rules that meet in it, and when a
+Pod joins a group, one value joins one source, whatever number of rules use it.
+
+A named port means a different number for each Pod. The traffic then joins the Pod in one source (this Pod, on the
+number that the name has there), instead of being a clause of its own.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import NamedTuple, assert_never
+
+from msgspec import Struct
+
+from sluice.contracts.groups import Member, NamedPort
+from sluice.contracts.ids import GroupId
+from sluice.contracts.programs import (
+    BlockPeer,
+    Direction,
+    GroupPeer,
+    IcmpTraffic,
+    PortRange,
+    Traffic,
+    TransportTraffic,
+)
+from sluice.dataplane.ovs.addresses import Block, address, cover, network, port_masks
+from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.flow import Match, Term, match
+from sluice.dataplane.ovs.pipeline import OUT_PORT
+from sluice.dataplane.ovs.ports import destination, source
+
+
+class Own(Struct, frozen=True):
+    """The open ports of the group's members on this node."""
+
+    group: GroupId
+
+
+Place = Own | GroupPeer | BlockPeer
+
+
+class Source(NamedTuple):
+    """What is at the place and is of the traffic; unset means any."""
+
+    place: Place | None
+    traffic: Traffic | None
+
+    @property
+    def group(self) -> GroupId | None:
+        """Whose members bring the source its values; None where the values stand by themselves."""
+        match self.place:
+            case Own(group) | GroupPeer(group=group):
+                return group
+            case BlockPeer() | None:
+                return None
+            case _:
+                assert_never(self.place)
+
+
+class Value(NamedTuple):
+    """One match of a clause, whatever its direction."""
+
+    ofport: int | None = None
+    block: Block | None = None
+    packets: Match = ()
+    """Terms that do not depend on the direction."""
+
+    def match(self, direction: Direction) -> Match:
+        """The workload's own port, and the peer's address, as they are seen in this direction's tables."""
+        terms: list[Term] = list(self.packets)
+        if self.ofport is not None:
+            terms.append(Term(Field.IN_PORT if direction is Direction.EGRESS else OUT_PORT, self.ofport))
+        if self.block is not None:
+            terms += destination(self.block) if direction is Direction.EGRESS else source(self.block)
+        return match(*terms)
+
+
+def standing_values(of: Source) -> Iterator[Value]:
+    """The values of a source that no member brings."""
+    match of.place:
+        case None:
+            for _, packets in _packets(of.traffic, ()):
+                yield Value(packets=packets)
+        case BlockPeer(cidr=cidr, excepts=excepts):
+            for block in cover(network(cidr), map(network, excepts)):
+                yield from _at(block, of.traffic, ())
+        case Own() | GroupPeer():
+            return
+        case _:
+            assert_never(of.place)
+
+
+def member_values(of: Source, member: Member, ofport: int | None) -> Iterator[Value]:
+    """The values that a member of the source's group brings it.
+
+    Args:
+        ofport: the member's open port on this node, if it has one.
+
+    Raises:
+        NotAnAddress: the member has an address that is none.
+    """
+    if isinstance(of.place, Own):
+        for _, packets in _packets(of.traffic, member.ports) if ofport is not None else ():
+            yield Value(ofport=ofport, packets=packets)
+    elif isinstance(of.place, GroupPeer):
+        for text in member.addresses:
+            yield from _at(address(text), of.traffic, member.ports)
+
+
+def _at(block: Block, traffic: Traffic | None, named: Iterable[NamedPort]) -> Iterator[Value]:
+    for version, packets in _packets(traffic, named):
+        if version in (None, block.version):
+            yield Value(block=block, packets=packets)
+
+
+_ETH_TYPES = {4: EthType.IPV4, 6: EthType.IPV6}
+_TRANSPORTS = {
+    "TCP": (IpProto.TCP, Field.TCP_SRC, Field.TCP_DST),
+    "UDP": (IpProto.UDP, Field.UDP_SRC, Field.UDP_DST),
+    "SCTP": (IpProto.SCTP, Field.SCTP_SRC, Field.SCTP_DST),
+}
+_ICMPS = {
+    4: (IpProto.ICMP, Field.ICMP_TYPE, Field.ICMP_CODE),
+    6: (IpProto.ICMPV6, Field.ICMPV6_TYPE, Field.ICMPV6_CODE),
+}
+_ANY_PORT = ((0, 0),)
+
+
+def _packets(traffic: Traffic | None, named: Iterable[NamedPort]) -> Iterator[tuple[int | None, Match]]:
+    """Matches of the traffic, each with its IP version; names mean the ports they have in `named`."""
+    match traffic:
+        case None:
+            yield None, ()
+        case TransportTraffic():
+            protocol, source_field, target_field = _TRANSPORTS[traffic.protocol]
+            targets = sorted(set(_targets(traffic, named)))
+            sources = _masks(traffic.source_ports)
+            for version, target, from_ in product(_ETH_TYPES, targets, sources):
+                yield version, match(*_ip(version, protocol), (target_field, *target), (source_field, *from_))
+        case IcmpTraffic():
+            for version, (protocol, type_field, code_field) in _ICMPS.items():
+                wanted = ((type_field, traffic.icmp_type), (code_field, traffic.icmp_code))
+                terms = (Term(field, number) for field, number in wanted if number is not None)
+                yield version, match(*_ip(version, protocol), *terms)
+        case _:
+            assert_never(traffic)
+
+
+def _targets(traffic: TransportTraffic, named: Iterable[NamedPort]) -> Iterable[tuple[int, int]]:
+    if not isinstance(traffic.ports, str):
+        return _masks(traffic.ports)
+    wanted = traffic.ports, traffic.protocol
+    return [(port.port, 0xFFFF) for port in named if (port.name, port.protocol) == wanted]
+
+
+def _masks(ports: PortRange | None) -> tuple[tuple[int, int], ...]:
+    return _ANY_PORT if ports is None else tuple(port_masks(ports.first, ports.last))
+
+
+def _ip(version: int, protocol: int) -> tuple[Term, Term]:
+    return Term(Field.ETH_TYPE, _ETH_TYPES[version]), Term(Field.IP_PROTO, protocol)

@@ -1,0 +1,144 @@
+"""Flows as text, in the notation of ovs-ofctl(8).
+
+It is what `ovs-ofctl add-flows` takes, in the order and form in which `ovs-ofctl dump-flows --no-stats --no-names` shows
+it, so that the two can be laid side by side. `parse` reads both.
+"""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
+from typing import assert_never
+
+from sluice.dataplane.ovs.fields import Field
+from sluice.dataplane.ovs.flow import (
+    AnyAction,
+    Conjunction,
+    Controller,
+    Ct,
+    DecTtl,
+    FlowBody,
+    FlowKey,
+    Flows,
+    Goto,
+    Match,
+    MoveField,
+    Output,
+    OutputField,
+    Resubmit,
+    SetField,
+    Term,
+)
+from sluice.dataplane.ovs.notation import (
+    DECIMAL,
+    IN_ACTIONS,
+    IPV4,
+    IPV6,
+    MACS,
+    NXM,
+    ORDER,
+    RESERVED_PORTS,
+    SHARED_NAME,
+    SHORT,
+    STATES,
+)
+
+
+def write(key: FlowKey, body: FlowBody) -> str:
+    """The flow on one line."""
+    said = ",".join([f"priority={key.priority}", *_match_words(key.match)])
+    actions = ",".join(map(_action, body.actions)) or "drop"
+    return f"cookie={body.cookie:#x}, table={key.table:d}, {said} actions={actions}"
+
+
+def write_all(flows: Flows) -> str:
+    """All flows, one a line: by table, the higher priority first, then as their text sorts."""
+    lines = sorted((key.table, -key.priority, write(key, body)) for key, body in flows.items())
+    return "".join(f"{line}\n" for _, _, line in lines)
+
+
+def _match_words(a_match: Match) -> Iterator[str]:
+    said = {term.field: term for term in a_match}
+    exact = {term.field: term.value for term in a_match if term.mask is None}
+    eth_type, proto = exact.get(Field.ETH_TYPE), exact.get(Field.IP_PROTO)
+    short = SHORT.get((eth_type, proto)) if eth_type is not None else None
+    for term in sorted(said.values(), key=lambda term: ORDER[term.field]):
+        match term.field:
+            case Field.ETH_TYPE:
+                yield short or SHORT.get((term.value, None)) or f"dl_type={term.value:#06x}"
+            case Field.IP_PROTO if short:
+                pass
+            case Field.CT_STATE:
+                yield f"ct_state={_states(term)}"
+            case _:
+                name = SHARED_NAME.get(term.field, term.field.spec.name)
+                yield f"{name}={_value(term.field, term.value, term.mask)}"
+
+
+def _states(term: Term) -> str:
+    mask = term.value if term.mask is None else term.mask
+    flags = ((name, bit) for name, bit in STATES.items() if mask & bit)
+    return "".join(f"{'+' if term.value & bit else '-'}{name}" for name, bit in flags)
+
+
+def _value(field: Field, value: int, mask: int | None) -> str:
+    bits = field.spec.bits
+    if field in MACS:
+        return _mac(value) if mask is None else f"{_mac(value)}/{_mac(mask)}"
+    if field in IPV4 or field in IPV6:
+        address = IPv4Address if field in IPV4 else IPv6Address
+        if mask is None:
+            return str(address(value))
+        length = mask.bit_count()
+        prefix = mask == (1 << bits) - (1 << (bits - length))
+        return f"{address(value)}/{length if prefix else address(mask)}"
+    if mask is not None:
+        return f"{value:#x}/{mask:#x}"
+    return str(value) if field in DECIMAL else hex(value)
+
+
+def _mac(value: int) -> str:
+    return value.to_bytes(6, "big").hex(":")
+
+
+def _action(action: AnyAction) -> str:
+    match action:
+        case Output(port):
+            return RESERVED_PORTS.get(port) or f"output:{port}"
+        case OutputField(field):
+            return f"output:{_nxm(field)}[]"
+        case SetField(field, value, mask):
+            text = f"{value:#x}" if mask is None and field in DECIMAL - {Field.ARP_OP} else _value(field, value, mask)
+            return f"set_field:{text}->{IN_ACTIONS.get(field, field.spec.name)}"
+        case MoveField(source, target, bits, source_offset, target_offset):
+            from_, to = _part(source, source_offset, bits), _part(target, target_offset, bits)
+            return f"move:{from_}->{to}"
+        case DecTtl():
+            return "dec_ttl"
+        case Conjunction(id, place, count):
+            return f"conjunction({id},{place}/{count})"
+        case Ct(zone, commit, table, exec_):
+            words = ["commit"] if commit else []
+            words += [f"table={table:d}"] if table is not None else []
+            words += [f"zone={zone}"]
+            words += [f"exec({','.join(map(_action, exec_))})"] if exec_ else []
+            return f"ct({','.join(words)})"
+        case Resubmit(table):
+            return f"resubmit(,{table:d})"
+        case Goto(table):
+            return f"goto_table:{table:d}"
+        case Controller(userdata, pause, meter_id, max_len):
+            words = [f"userdata={userdata.hex('.')}"] if userdata else []
+            words += [f"max_len={max_len}"] if max_len != 0xFFFF else []
+            words += ["pause"] if pause else []
+            words += [f"meter_id={meter_id}"] if meter_id is not None else []
+            return f"controller({','.join(words)})"
+        case _:
+            assert_never(action)
+
+
+def _nxm(field: Field) -> str:
+    return NXM.get(field, field.spec.name)
+
+
+def _part(field: Field, offset: int, bits: int) -> str:
+    whole = bits == field.spec.bits
+    return f"{_nxm(field)}[]" if whole else f"{_nxm(field)}[{offset}..{offset + bits - 1}]"

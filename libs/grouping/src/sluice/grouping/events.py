@@ -1,0 +1,70 @@
+"""What happened to one object, and which of two accounts of it is the later.
+
+Every fold of objects takes the same events and absorbs late, repeated and unheard-of ones alike: of two versions of an
+object the greater revision is the truth, and a deletion is a version, too.
+"""
+
+from typing import NamedTuple
+
+from sluice.contracts import codec
+from sluice.contracts.ids import NEVER, Revision
+from sluice.contracts.kinds import Kind
+from sluice.contracts.objects import TYPES, AnyObject
+from sluice.contracts.subjects import ObjectSubject
+
+
+class ObjectKey(NamedTuple):
+    kind: Kind
+    namespace: str
+    """Empty for cluster-scoped kinds."""
+
+    name: str
+
+
+class ObjectEvent(NamedTuple):
+    """The object is this since that revision; None means that it does not exist."""
+
+    key: ObjectKey
+    object: AnyObject | None
+    revision: Revision
+
+
+_KINDS = {struct: kind for kind, struct in TYPES.items()}
+
+
+def key_of(obj: AnyObject) -> ObjectKey:
+    return ObjectKey(_KINDS[type(obj)], *obj.key)
+
+
+def read(subject: ObjectSubject, body: bytes, revision: Revision) -> ObjectEvent:
+    """The event that a message on LEDGER or OBJECTS tells of.
+
+    Raises:
+        Undecodable: the body is not an object of the subject's kind.
+    """
+    value = codec.decode(body, TYPES[subject.kind]) if body else None
+    return ObjectEvent(ObjectKey(*subject), value, revision)
+
+
+class Newest:
+    """Tells news from what is known already, by the revision of each object."""
+
+    def __init__(self) -> None:
+        self._at: dict[ObjectKey, Revision] = {}
+        self._floor = NEVER
+
+    def is_news(self, key: ObjectKey, revision: Revision) -> bool:
+        """True, once, for a revision of the object that is greater than all seen."""
+        if revision <= self._at.get(key, self._floor):
+            return False
+        self._at[key] = revision
+        return True
+
+    def settle(self, upto: Revision) -> None:
+        """Say that everything up to this revision was told: what comes later and is not newer is no news.
+
+        Frees what is remembered of older revisions, those of deleted objects above all. Costs what was told since the
+        last time.
+        """
+        self._floor = max(self._floor, upto)
+        self._at = {key: at for key, at in self._at.items() if at > self._floor}

@@ -1,0 +1,243 @@
+"""Who is a member of which group, kept up to date at the cost of what changed.
+
+Only Pods on the Pod network are members: scheduled, not ended, not in the host's network. One without an address is a
+member without addresses: its port is known on its node.
+"""
+
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from sluice.contracts.groups import Member
+from sluice.contracts.ids import GroupId, NodeName, Revision
+from sluice.contracts.kinds import Kind
+from sluice.contracts.objects import Namespace, Pod
+from sluice.grouping.addresses import Claim, Claims, Conflict
+from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
+from sluice.grouping.matching import Group, LabelSet, Matching
+from sluice.grouping.members import member_of
+from sluice.grouping.selectors import GroupSelector
+
+
+class Changes(NamedTuple):
+    """What may differ since the last time. May name too much, never too little."""
+
+    pages: set[tuple[GroupId, NodeName]]
+    """Ask for the members of these again; none means that the page goes."""
+
+    owns: set[NodeName]
+    """Nodes on which other groups may have members now."""
+
+    locals: set[NodeName]
+    """Nodes with other Pods now."""
+
+
+class _Placed:
+    """A live Pod on its node, in its label set. A Pod that changes is placed anew."""
+
+    __slots__ = ("claim", "claimed", "label_set", "member", "node")
+
+    def __init__(self, pod: Pod, label_set: "LabelSet[_Placed]") -> None:
+        self.claimed = self.member = member_of(pod)  # with all the addresses it claims; with those it has
+        self.claim = Claim(pod.metadata.creation_timestamp, self.claimed.uid, self.claimed.pod)
+        self.node = pod.node
+        self.label_set = label_set
+
+    def equals(self, other: "_Placed") -> bool:
+        return self.stands_with(other) and self.claimed == other.claimed and self.claim == other.claim
+
+    def stands_with(self, other: "_Placed") -> bool:
+        """They are on the same pages."""
+        return self.label_set is other.label_set and self.node == other.node
+
+
+class Grouping:
+    """A fold of Namespaces, Pods and selectors into members. Mutable inside, so that an event costs what it changes."""
+
+    def __init__(self) -> None:
+        self._newest = Newest()
+        self._matching: Matching[_Placed] = Matching()
+        self._claims: Claims[_Placed] = Claims(lambda pod: pod.claim)
+        self._pods: dict[tuple[str, str], _Placed] = {}
+        self._on_node: dict[NodeName, set[_Placed]] = {}
+        self._pages: set[tuple[GroupId, NodeName]] = set()
+        self._owns: set[NodeName] = set()
+        self._locals: set[NodeName] = set()
+
+    # --------------------------------------------------------------------------------------------------------- facts
+
+    def evolve(self, event: ObjectEvent) -> bool:
+        """Take the event in; True if anything changed.
+
+        Never raises: late, repeated and unheard-of events are absorbed, and so are those of other kinds.
+        """
+        if event.key.kind not in (Kind.NAMESPACE, Kind.POD) or not self._newest.is_news(event.key, event.revision):
+            return False
+        if isinstance(event.object, Namespace | Pod):
+            return self._put(event.object)
+        return self._delete(event.key)
+
+    def put(self, obj: Namespace | Pod, at: Revision | None = None) -> bool:
+        """The object is this now; `at` unset: it is the latest news. True if anything changed."""
+        if at is None:
+            return self._put(obj)
+        return self.evolve(ObjectEvent(key_of(obj), obj, at))
+
+    def delete(self, kind: Kind, namespace: str, name: str, at: Revision | None = None) -> bool:
+        """The object does not exist; `at` unset: it is the latest news. True if anything changed."""
+        key = ObjectKey(kind, namespace, name)
+        return self._delete(key) if at is None else self.evolve(ObjectEvent(key, None, at))
+
+    def settle(self, upto: Revision) -> None:
+        """Say that everything up to this revision was told; see `events.Newest.settle`."""
+        self._newest.settle(upto)
+
+    def select(self, group: GroupId, selector: GroupSelector) -> None:
+        """Keep the members of this group from now on. Again is once."""
+        known = self._matching.groups.get(group)
+        if known is not None and known.selector == selector:
+            return
+        self.release(group)
+        self._touch_group(self._matching.select(group, selector))
+
+    def release(self, group: GroupId) -> None:
+        """Nobody wants the group any more. One that is not selected is released already."""
+        known = self._matching.groups.get(group)
+        if known is not None:
+            self._matching.release(known)
+            self._touch_group(known)
+
+    # ----------------------------------------------------------------------------------------------------- questions
+
+    def drain(self) -> Changes:
+        """What may differ since the last time this was asked."""
+        changes = Changes(self._pages, self._owns, self._locals)
+        self._pages, self._owns, self._locals = set(), set(), set()
+        return changes
+
+    def members(self, group: GroupId, node: NodeName) -> tuple[Member, ...]:
+        """The group's members on the node; sorted."""
+        known, here = self._matching.groups.get(group), self._on_node.get(node)
+        if known is None or here is None:
+            return ()
+        label_sets = known.label_sets
+        if _more_pods_than(len(here), known):
+            return _sorted([pod.member for pod in here if pod.label_set in label_sets])
+        return _sorted([pod.member for label_set in label_sets for pod in label_set.pods if pod.node == node])
+
+    def nodes(self, group: GroupId) -> tuple[NodeName, ...]:
+        """The nodes on which the group has members; sorted."""
+        known = self._matching.groups.get(group)
+        return tuple(sorted({pod.node for label_set in known.label_sets for pod in label_set.pods})) if known else ()
+
+    def groups_on(self, node: NodeName) -> tuple[GroupId, ...]:
+        """The groups that have members on the node; sorted."""
+        label_sets = {pod.label_set for pod in self._on_node.get(node, ())}
+        return tuple(sorted({group.id for label_set in label_sets for group in label_set.groups}))
+
+    def pods_on(self, node: NodeName) -> tuple[Member, ...]:
+        """Every live Pod of the node that has an interface of its own; sorted."""
+        return _sorted([pod.member for pod in self._on_node.get(node, ())])
+
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """The addresses that several live Pods claim, and who has each; sorted."""
+        return self._claims.conflicts()
+
+    # ------------------------------------------------------------------------------------------------------- changes
+
+    def _put(self, obj: Namespace | Pod) -> bool:
+        if isinstance(obj, Namespace):
+            return self._label(obj.metadata.name, obj)
+        return self._place(obj) if obj.on_pod_network else self._unplace(obj.key)
+
+    def _delete(self, key: ObjectKey) -> bool:
+        if key.kind is Kind.NAMESPACE:
+            return self._label(key.name, None)
+        return self._unplace((key.namespace, key.name))
+
+    def _label(self, name: str, namespace: Namespace | None) -> bool:
+        moved = self._matching.label(name, namespace.metadata.labels if namespace else None)
+        for group, label_set in moved or ():
+            self._touch_pages(group, label_set)
+        return moved is not None
+
+    def _place(self, pod: Pod) -> bool:
+        key = pod.key
+        labels = tuple(sorted(pod.metadata.labels.items()))
+        new, old = _Placed(pod, self._matching.label_set(key[0], labels)), self._pods.get(key)
+        if old is not None:
+            if old.equals(new):
+                return False
+            self._withdraw(old)
+        self._pods[key] = new
+        new.label_set.pods.add(new)
+        self._on_node.setdefault(new.node, set()).add(new)
+        self._award(self._claims.add(new.claimed.addresses, new))
+        self._touch(new)
+        if old is None:
+            self._owns.add(new.node)
+        else:
+            if not old.stands_with(new):
+                self._owns |= {old.node, new.node}
+            self._leave(old)
+        return True
+
+    def _unplace(self, key: tuple[str, str]) -> bool:
+        old = self._pods.pop(key, None)
+        if old is None:
+            return False
+        self._withdraw(old)
+        self._owns.add(old.node)
+        self._leave(old)
+        return True
+
+    def _withdraw(self, old: _Placed) -> None:
+        self._award(self._claims.remove(old.claimed.addresses, old))
+
+    def _leave(self, old: _Placed) -> None:
+        """Take a Pod's former self out of its label set and off its node."""
+        self._touch(old)
+        old.label_set.pods.discard(old)
+        if not old.label_set.pods:
+            self._matching.forget(old.label_set)
+        here = self._on_node[old.node]
+        here.discard(old)
+        if not here:
+            del self._on_node[old.node]
+
+    def _award(self, claimants: list[_Placed]) -> None:
+        """Give each of them the addresses that it has now, of those that it claims."""
+        for pod in claimants:
+            has = tuple([address for address in pod.claimed.addresses if self._claims.holder(address) is pod])
+            if has != pod.member.addresses:
+                pod.member = replace(pod.claimed, addresses=has)
+                self._touch(pod)
+
+    def _touch(self, pod: _Placed) -> None:
+        node = pod.node
+        self._locals.add(node)
+        for group in pod.label_set.groups:
+            self._pages.add((group.id, node))
+
+    def _touch_group(self, group: Group[_Placed]) -> None:
+        for label_set in group.label_sets:
+            self._touch_pages(group, label_set)
+
+    def _touch_pages(self, group: Group[_Placed], label_set: LabelSet[_Placed]) -> None:
+        for pod in label_set.pods:
+            self._pages.add((group.id, pod.node))
+            self._owns.add(pod.node)
+
+
+def _more_pods_than(count: int, group: Group[_Placed]) -> bool:
+    """Whether the group has more members than this; looks no further than it must."""
+    for label_set in group.label_sets:
+        count -= len(label_set.pods)
+        if count < 0:
+            return True
+    return False
+
+
+def _sorted(members: list[Member]) -> tuple[Member, ...]:
+    members.sort(key=lambda member: member.pod)
+    return tuple(members)

@@ -1,0 +1,147 @@
+"""Laws 1 and 2 for groups, and that what changes is told."""
+
+from typing import NamedTuple, TypeVar
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.contracts.groups import Member
+from sluice.contracts.ids import GroupId, NodeName
+from sluice.contracts.objects import Namespace, Pod
+from sluice.grouping.addresses import Conflict
+from sluice.grouping.events import ObjectEvent
+from sluice.grouping.index import Grouping
+from sluice.grouping.selectors import GroupSelector, SelectorTerm, normalise, selects, union
+from sluice.testkit.expanders import expand, outcome
+from sluice.testkit.strategies import NAMESPACES, NODES, label_selectors, stories
+
+terms = st.one_of(
+    st.builds(SelectorTerm, namespace=st.sampled_from(NAMESPACES), pod_selector=label_selectors.map(normalise)),
+    st.builds(
+        SelectorTerm,
+        namespace_selector=st.one_of(st.none(), label_selectors.map(normalise)),
+        pod_selector=label_selectors.map(normalise),
+    ),
+)
+groups = st.lists(st.lists(terms, max_size=3).map(union), min_size=1, max_size=6).map(
+    lambda selectors: {GroupId(f"g{number}"): selector for number, selector in enumerate(selectors)}
+)
+Story = list[ObjectEvent]
+Selectors = dict[GroupId, GroupSelector]
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Everything(NamedTuple):
+    """All that a Grouping can be asked."""
+
+    pages: dict[tuple[GroupId, NodeName], tuple[Member, ...]]
+    owns: dict[NodeName, tuple[GroupId, ...]]
+    locals: dict[NodeName, tuple[Member, ...]]
+    nodes: dict[GroupId, tuple[NodeName, ...]]
+    conflicts: tuple[Conflict, ...]
+
+
+def everything(of: Grouping, selectors: Selectors) -> Everything:
+    nodes = [NodeName(node) for node in NODES]
+    return Everything(
+        {(group, node): members for group in selectors for node in nodes if (members := of.members(group, node))},
+        {node: owned for node in nodes if (owned := of.groups_on(node))},
+        {node: pods for node in nodes if (pods := of.pods_on(node))},
+        {group: of.nodes(group) for group in selectors},
+        of.conflicts(),
+    )
+
+
+def told(events: Story, selectors: Selectors) -> Grouping:
+    made = Grouping()
+    for group, selector in selectors.items():
+        made.select(group, selector)
+    for event in events:
+        made.evolve(event)
+    return made
+
+
+def from_scratch(events: Story, selectors: Selectors) -> Everything:
+    """The end of the story told to a new fold, the selectors last."""
+    made = Grouping()
+    for event in outcome(events).values():
+        if isinstance(event.object, Namespace | Pod):
+            made.put(event.object)
+    for group, selector in selectors.items():
+        made.select(group, selector)
+    return everything(made, selectors)
+
+
+@given(stories(), groups, st.integers(0, 99))
+def test_order_and_repeats_do_not_matter(events: Story, selectors: Selectors, seed: int) -> None:
+    expected = everything(told(events, selectors), selectors)
+
+    for name, expansion in expand(events, seed=seed):
+        assert everything(told(expansion, selectors), selectors) == expected, name
+
+
+@given(stories(), groups)
+def test_incremental_equals_recomputed_after_every_step(events: Story, selectors: Selectors) -> None:
+    made = told([], selectors)
+
+    for number, event in enumerate(events, start=1):
+        made.evolve(event)
+        assert everything(made, selectors) == from_scratch(events[:number], selectors)
+
+
+@given(stories(), groups, st.data())
+def test_a_reader_who_asks_only_for_what_was_touched_misses_nothing(
+    events: Story, selectors: Selectors, data: st.DataObject
+) -> None:
+    made = Grouping()
+    held = Everything({}, {}, {}, {}, ())
+    wanted: Selectors = {}
+
+    for event in events:
+        group = data.draw(st.sampled_from(sorted(selectors)))
+        if group in wanted:
+            del wanted[group]
+            made.release(group)
+        else:
+            wanted[group] = selectors[group]
+            made.select(group, selectors[group])
+        changed = made.evolve(event)
+        changes = made.drain()
+        assert changed or not changes.locals
+        for page in changes.pages:
+            _keep(held.pages, page, made.members(*page))
+        for node in changes.owns:
+            _keep(held.owns, node, made.groups_on(node))
+        for node in changes.locals:
+            _keep(held.locals, node, made.pods_on(node))
+
+        assert held[:3] == everything(made, wanted)[:3]
+
+
+def _keep(held: dict[K, tuple[V, ...]], key: K, value: tuple[V, ...]) -> None:
+    held.pop(key, None)
+    if value:
+        held[key] = value
+
+
+@given(stories(), groups)
+def test_the_index_finds_what_asking_one_by_one_finds(events: Story, selectors: Selectors) -> None:
+    made = told(events, selectors)
+    objects = [event.object for event in outcome(events).values()]
+    labels = {obj.metadata.name: obj.metadata.labels for obj in objects if isinstance(obj, Namespace)}
+    pods = [obj for obj in objects if isinstance(obj, Pod) and obj.on_pod_network]
+
+    for group, selector in selectors.items():
+        expected = sorted(
+            "/".join(pod.key)
+            for pod in pods
+            if any(
+                selects(term, pod.metadata.namespace, labels.get(pod.metadata.namespace), pod.metadata.labels)
+                for term in selector.terms
+            )
+        )
+        found = sorted(member.pod for node in made.nodes(group) for member in made.members(group, node))
+        assert found == expected

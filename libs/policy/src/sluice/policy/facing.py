@@ -1,0 +1,77 @@
+"""The rules that a Pod faces in one direction, found by who is at the other end.
+
+A rule stands under each of its peers: everybody, a group, or a block of addresses. Looking up a packet costs what it
+can match, and not what the policies say of others.
+"""
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import NamedTuple, assert_never
+
+from sluice.contracts.ids import Address, GroupId
+from sluice.contracts.programs import BlockPeer, Direction, GroupPeer, Origin, Program, Rule
+from sluice.policy.order import Order, order
+
+
+class Faced(NamedTuple):
+    """A rule, where it stands in the order."""
+
+    order: Order
+    program: Program
+    rule: Rule
+
+
+class _Block(NamedTuple):
+    excepts: tuple[IPv4Network | IPv6Network, ...]
+    faced: Faced
+
+
+class Facing:
+    def __init__(self, programs: Iterable[Program], direction: Direction) -> None:
+        self._anybody: list[Faced] = []
+        self._by_group: dict[GroupId, list[Faced]] = {}
+        self._by_block: dict[tuple[int, int], dict[int, list[_Block]]] = {}  # (version, prefix length), network
+        isolating = []
+        for program in programs:
+            if direction in program.isolates:
+                isolating.append(program.origin)
+            for rule in program.rules:
+                if rule.direction == direction:
+                    self._add(Faced(order(program, rule), program, rule))
+        self.isolating: tuple[Origin, ...] = tuple(sorted(isolating))
+        """The policies that close the Pod to what no Kubernetes policy allows."""
+
+    def concerning(self, groups: frozenset[GroupId], address: Address | None) -> list[Faced]:
+        """The rules with a peer that is this: in these groups, at this address. In order, each once."""
+        found = {faced.order: faced for faced in self._anybody}
+        for group in groups & self._by_group.keys():
+            found.update((faced.order, faced) for faced in self._by_group[group])
+        if address is not None and self._by_block:
+            found.update((faced.order, faced) for faced in self._around(address))
+        return [found[place] for place in sorted(found)]
+
+    def _add(self, faced: Faced) -> None:
+        if faced.rule.peers is None:
+            self._anybody.append(faced)
+            return
+        for peer in faced.rule.peers:
+            match peer:
+                case GroupPeer():
+                    self._by_group.setdefault(peer.group, []).append(faced)
+                case BlockPeer():
+                    block = ip_network(peer.cidr)
+                    level = self._by_block.setdefault((block.version, block.prefixlen), {})
+                    excepts = tuple(map(ip_network, peer.excepts))
+                    level.setdefault(int(block.network_address), []).append(_Block(excepts, faced))
+                case _:
+                    assert_never(peer)
+
+    def _around(self, address: Address) -> Iterator[Faced]:
+        """The rules with a block that the address is in, and in none of its excepts."""
+        wanted = ip_address(address)
+        number, bits = int(wanted), wanted.max_prefixlen
+        for (version, length), networks in self._by_block.items():
+            if version == wanted.version:
+                for block in networks.get(number >> (bits - length) << (bits - length), ()):
+                    if not any(wanted in hole for hole in block.excepts):
+                        yield block.faced

@@ -1,0 +1,23 @@
+"""Which rule goes first: the lower key wins, and no two rules of one direction have the same one."""
+
+from typing import NamedTuple
+
+from sluice.contracts.programs import Program, Rule
+
+
+class Order(NamedTuple):
+    """Total, and equal on every node, so that conflicts at equal priority end the same way everywhere."""
+
+    tier: int
+    priority: float
+    rule: int
+    """Its index in the policy's list of the direction."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+def order(program: Program, rule: Rule) -> Order:
+    origin = program.origin
+    return Order(program.tier, program.priority, rule.index, origin.kind, origin.namespace, origin.name)

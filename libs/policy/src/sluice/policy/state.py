@@ -1,0 +1,122 @@
+"""What verdicts are given about: objects, and what follows from them by reading them one by one.
+
+Membership is found here by asking each selector about each Pod, without the index of `sluice.grouping`: an error in
+one of the two is then a disagreement and not a silence. Answers are remembered until a Namespace or a policy changes.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from sluice.contracts.ids import Address, GroupId, Revision
+from sluice.contracts.kinds import Kind
+from sluice.contracts.objects import AnyObject, Namespace, Pod
+from sluice.contracts.programs import Direction
+from sluice.grouping.addresses import Claim, Claims
+from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
+from sluice.grouping.selectors import GroupSelector, selects
+from sluice.policy.compiler import Compiler, Groups
+from sluice.policy.facing import Facing
+
+_Likeness = tuple[str, tuple[tuple[str, str], ...]]
+"""Namespace and labels: what selectors see of a Pod."""
+
+
+class ClusterState:
+    """A fold of objects."""
+
+    def __init__(self, objects: Iterable[AnyObject] = ()) -> None:
+        self._newest = Newest()
+        self._namespaces: dict[str, Namespace] = {}
+        self._pods: dict[tuple[str, str], Pod] = {}
+        self._claims: Claims[Pod] = Claims(
+            lambda pod: Claim(pod.metadata.creation_timestamp, pod.uid, "/".join(pod.key))
+        )
+        self._compiler = Compiler()
+        self._groups = Groups()
+        self._groups_of: dict[_Likeness, frozenset[GroupId]] = {}
+        self._facing: dict[tuple[frozenset[GroupId], Direction], Facing] = {}
+        for sequence, obj in enumerate(objects, start=1):
+            self.put(obj, Revision(1, sequence))
+
+    # --------------------------------------------------------------------------------------------------------- facts
+
+    def evolve(self, event: ObjectEvent) -> None:
+        """Take the event in. Never raises: late, repeated and unheard-of events are absorbed."""
+        kind, namespace, name = event.key
+        if not self._newest.is_news(event.key, event.revision):
+            return
+        match kind:
+            case Kind.POD:
+                self._place((namespace, name), event.object if isinstance(event.object, Pod) else None)
+            case Kind.NAMESPACE:
+                self._namespaces.pop(name, None)
+                if isinstance(event.object, Namespace):
+                    self._namespaces[name] = event.object
+                self._forget()
+            case _:
+                groups, programs = self._groups.evolve(event), self._compiler.evolve(event)
+                if groups or programs:
+                    self._forget()
+
+    def put(self, obj: AnyObject, at: Revision) -> None:
+        self.evolve(ObjectEvent(key_of(obj), obj, at))
+
+    def delete(self, kind: Kind, namespace: str, name: str, at: Revision) -> None:
+        self.evolve(ObjectEvent(ObjectKey(kind, namespace, name), None, at))
+
+    def _place(self, key: tuple[str, str], after: Pod | None) -> None:
+        before = self._pods.pop(key, None)
+        if before is not None and before.on_pod_network:
+            self._claims.remove(dict.fromkeys(before.addresses), before)
+        if after is not None:
+            self._pods[key] = after
+            if after.on_pod_network:
+                self._claims.add(dict.fromkeys(after.addresses), after)
+
+    def _forget(self) -> None:
+        self._groups_of.clear()
+        self._facing.clear()
+
+    # ----------------------------------------------------------------------------------------------------- questions
+
+    @property
+    def compiler(self) -> Compiler:
+        """The programs, and what could not be translated."""
+        return self._compiler
+
+    @property
+    def selectors(self) -> Mapping[GroupId, GroupSelector]:
+        return self._groups.selectors
+
+    @property
+    def pods(self) -> Mapping[tuple[str, str], Pod]:
+        return self._pods
+
+    def holder(self, address: Address) -> Pod | None:
+        """The live Pod that has the address."""
+        return self._claims.holder(address)
+
+    def groups_of(self, pod: Pod) -> frozenset[GroupId]:
+        """The groups that the Pod is a member of; none if it is not on the Pod network."""
+        if not pod.on_pod_network:
+            return frozenset()
+        namespace, labels = pod.metadata.namespace, pod.metadata.labels
+        likeness = namespace, tuple(sorted(labels.items()))
+        known = self._groups_of.get(likeness)
+        if known is None:
+            its = self._namespaces.get(namespace)
+            its_labels = its.metadata.labels if its else None
+            known = self._groups_of[likeness] = frozenset(
+                group
+                for group, selector in self.selectors.items()
+                if any(selects(term, namespace, its_labels, labels) for term in selector.terms)
+            )
+        return known
+
+    def facing(self, pod: Pod, direction: Direction) -> Facing:
+        """What the policies say that apply to the Pod."""
+        groups = self.groups_of(pod)
+        known = self._facing.get((groups, direction))
+        if known is None:
+            programs = [program for (group, _), program in self._compiler.programs.items() if group in groups]
+            known = self._facing[groups, direction] = Facing(programs, direction)
+        return known

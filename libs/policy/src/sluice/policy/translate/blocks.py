@@ -1,0 +1,42 @@
+"""CIDRs in canonical text."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from sluice.contracts.programs import BlockPeer
+
+
+class BadBlock(ValueError):
+    """Not a block of addresses: what, why and what to do."""
+
+
+def block(cidr: str, excepts: tuple[str, ...] = ()) -> BlockPeer:
+    """The block, its excepts sorted, each once, those within another left out.
+
+    Raises:
+        BadBlock: something is no CIDR, or an except is not strictly within the block.
+    """
+    whole = _network(cidr)
+    holes = [_network(text) for text in excepts]
+    for hole in holes:
+        if not _within(hole, whole) or hole == whole:
+            raise BadBlock(f"except {hole}: not strictly within {whole}, so nothing can be taken out; correct it")
+    outer = {hole for hole in holes if not any(hole != other and _within(hole, other) for other in holes)}
+    ordered = sorted(outer, key=lambda hole: (int(hole.network_address), hole.prefixlen))
+    return BlockPeer(cidr=str(whole), excepts=tuple(map(str, ordered)))
+
+
+def _network(cidr: str) -> IPv4Network | IPv6Network:
+    if "/" not in cidr:
+        raise BadBlock(f"{cidr!r}: no prefix length; write it as 10.0.0.0/8 or fd00::/8")
+    try:
+        return ip_network(cidr, strict=False)
+    except ValueError as error:
+        raise BadBlock(f"{cidr!r}: no CIDR: {error}; write it as 10.0.0.0/8 or fd00::/8") from error
+
+
+def _within(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:
+    if isinstance(inner, IPv4Network) and isinstance(outer, IPv4Network):
+        return inner.subnet_of(outer)
+    if isinstance(inner, IPv6Network) and isinstance(outer, IPv6Network):
+        return inner.subnet_of(outer)
+    return False

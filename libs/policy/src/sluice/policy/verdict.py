@@ -1,0 +1,201 @@
+"""What policy says of a packet: the reference that compiled programs and real datapaths are held against.
+
+Egress is decided at the source if it is a Pod, ingress at the destination if it is a Pod; the packet passes if neither
+refuses it. In each direction, of the rules that match the packet:
+
+1. tiers before the Kubernetes one, in order: allow, drop and reject decide; pass skips the rest of these tiers;
+2. Kubernetes policies: any rule that matches allows; else the Pod is closed if one of them isolates it;
+3. tiers after it, the baseline: in order, the first decides;
+4. else the packet is allowed.
+
+What a Pod sends to itself never leaves it and is always allowed.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import assert_never
+
+from msgspec import Struct
+
+from sluice.contracts.objects import Pod
+from sluice.contracts.programs import (
+    K8S_TIER,
+    Action,
+    Direction,
+    IcmpTraffic,
+    Origin,
+    PortRange,
+    Traffic,
+    TransportTraffic,
+)
+from sluice.grouping.members import named_ports
+from sluice.policy.ends import Side, sides
+from sluice.policy.facing import Faced
+from sluice.policy.packet import Packet
+from sluice.policy.state import ClusterState
+
+
+class Outcome(StrEnum):
+    """What the sender sees."""
+
+    ALLOWED = "Allowed"
+    DROPPED = "Dropped"
+    REJECTED = "Rejected"
+
+
+class RuleRef(Struct, frozen=True, kw_only=True, tag="rule", omit_defaults=True):
+    """A rule of a policy."""
+
+    origin: Origin
+    direction: Direction
+    index: int
+    action: Action
+    tier: int
+    priority: float
+    name: str = ""
+
+
+class Isolation(Struct, frozen=True, kw_only=True, tag="isolation"):
+    """No Kubernetes policy allows it, and these close the Pod to everything else."""
+
+    policies: tuple[Origin, ...]
+
+
+class NoPolicy(Struct, frozen=True, tag="no-policy"):
+    """Nothing that applies to the Pod matches, and nothing isolates it."""
+
+
+class Itself(Struct, frozen=True, tag="itself"):
+    """A Pod may always talk to itself."""
+
+
+Reason = RuleRef | Isolation | NoPolicy | Itself
+
+
+class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    action: Action
+    """Allow, drop or reject."""
+
+    reason: Reason
+    passed: tuple[RuleRef, ...] = ()
+    """Rules that matched before, and passed."""
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    outcome: Outcome
+    egress: Decision | None
+    """At the source; None if that is no Pod."""
+
+    ingress: Decision | None
+    """At the destination, whatever egress says; None if that is no Pod."""
+
+
+def verdict(state: ClusterState, packet: Packet) -> Verdict:
+    """Whether the packet passes, and what decides that in each direction.
+
+    Raises:
+        NoSuchEnd: an end is no Pod of the cluster, or the two have no address of one family.
+    """
+    source, destination = sides(state, packet)
+    if source.pod is not None and source.pod is destination.pod:
+        itself = Decision(action=Action.ALLOW, reason=Itself())
+        return Verdict(outcome=Outcome.ALLOWED, egress=itself, ingress=itself)
+    matches = _Matcher(packet, destination)
+    egress = ingress = None
+    if source.pod is not None:
+        egress = _decide(state, source.pod, Direction.EGRESS, destination, matches)
+    if destination.pod is not None:
+        ingress = _decide(state, destination.pod, Direction.INGRESS, source, matches)
+    return Verdict(outcome=_outcome(egress, ingress), egress=egress, ingress=ingress)
+
+
+def _outcome(*decisions: Decision | None) -> Outcome:
+    """The first that refuses decides: a packet refused on its way out meets nothing further."""
+    for decision in decisions:
+        if decision is not None and decision.action != Action.ALLOW:
+            return Outcome.REJECTED if decision.action == Action.REJECT else Outcome.DROPPED
+    return Outcome.ALLOWED
+
+
+def _decide(state: ClusterState, pod: Pod, direction: Direction, other: Side, matches: "_Matcher") -> Decision:
+    facing = state.facing(pod, direction)
+    matching = [faced for faced in facing.concerning(other.groups, other.address) if matches(faced.rule.traffic)]
+    passed: list[RuleRef] = []
+
+    def decided(by: Faced) -> Decision:
+        return Decision(action=by.rule.action, reason=_ref(by), passed=tuple(passed))
+
+    for faced in matching:
+        if faced.order.tier < K8S_TIER:
+            if faced.rule.action != Action.PASS:
+                return decided(faced)
+            passed.append(_ref(faced))
+            break
+    for faced in matching:
+        if faced.order.tier == K8S_TIER:
+            return decided(faced)
+    if facing.isolating:
+        return Decision(action=Action.DROP, reason=Isolation(policies=facing.isolating), passed=tuple(passed))
+    for faced in matching:
+        if faced.order.tier > K8S_TIER:
+            if faced.rule.action != Action.PASS:
+                return decided(faced)
+            passed.append(_ref(faced))
+            break
+    return Decision(action=Action.ALLOW, reason=NoPolicy(), passed=tuple(passed))
+
+
+def _ref(faced: Faced) -> RuleRef:
+    program, rule = faced.program, faced.rule
+    return RuleRef(
+        origin=program.origin,
+        direction=rule.direction,
+        index=rule.index,
+        action=rule.action,
+        tier=program.tier,
+        priority=program.priority,
+        name=rule.name,
+    )
+
+
+class _Matcher:
+    """Whether traffic is what the packet is. Named ports are the destination's, in both directions."""
+
+    def __init__(self, packet: Packet, destination: Side) -> None:
+        self._packet = packet
+        self._named = named_ports(destination.pod) if destination.pod else ()
+
+    def __call__(self, traffic: Iterable[Traffic] | None) -> bool:
+        return traffic is None or any(self._is(kind) for kind in traffic)
+
+    def _is(self, traffic: Traffic) -> bool:
+        packet = self._packet
+        match traffic:
+            case TransportTraffic():
+                return (
+                    packet.protocol == traffic.protocol
+                    and self._port(traffic.ports)
+                    and (traffic.source_ports is None or _within(packet.source_port, traffic.source_ports))
+                )
+            case IcmpTraffic():
+                return packet.protocol == "ICMP" and (
+                    traffic.icmp_type in (None, packet.icmp_type) and traffic.icmp_code in (None, packet.icmp_code)
+                )
+            case _:
+                assert_never(traffic)
+
+    def _port(self, ports: PortRange | str | None) -> bool:
+        match ports:
+            case None:
+                return True
+            case PortRange():
+                return _within(self._packet.port, ports)
+            case str():
+                port, protocol = self._packet.port, self._packet.protocol
+                return any((own.name, own.protocol, own.port) == (ports, protocol, port) for own in self._named)
+            case _:
+                assert_never(ports)
+
+
+def _within(port: int | None, ports: PortRange) -> bool:
+    return port is not None and ports.first <= port <= ports.last

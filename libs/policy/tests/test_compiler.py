@@ -1,0 +1,143 @@
+"""Objects into programs and groups: what comes, what goes, and what is told of it."""
+
+from sluice.contracts.ids import Revision
+from sluice.contracts.kinds import Kind
+from sluice.contracts.status import Problem
+from sluice.policy.compiler import Compiler, GroupChanges, Groups, ProgramChanges
+from sluice.testkit.builders import namespace, netpol, pod
+
+NP = "k8snetworkpolicies:x:np"
+WEB = {"podSelector": {"matchLabels": {"app": "web"}}}
+DB = {"podSelector": {"matchLabels": {"app": "db"}}}
+BAD = {"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}
+HALF_BAD = {**WEB, "ingress": [{"from": [{}]}, {"ports": [{"port": 0}]}]}
+
+
+def at(sequence: int) -> Revision:
+    return Revision(1, sequence)
+
+
+def test_a_program_comes_changes_and_goes() -> None:
+    compiler = Compiler()
+
+    assert compiler.put(netpol("x/np", WEB), at(1))
+    ((key, program),) = compiler.programs.items()
+    assert key == (program.applied_to, NP)
+    assert compiler.drain() == ProgramChanges({key: program}, set())
+
+    assert compiler.put(netpol("x/np", {**WEB, "egress": [{}]}), at(2))
+    assert compiler.programs[key].cause == at(2)
+    assert compiler.drain() == ProgramChanges({key: compiler.programs[key]}, set())
+
+    assert compiler.delete(Kind.K8S_NETWORK_POLICY, "x", "np", at(3))
+    assert not compiler.programs
+    assert compiler.drain() == ProgramChanges({}, {key})
+    assert compiler.drain() == ProgramChanges({}, set())
+
+
+def test_a_policy_that_applies_to_others_now_is_another_program() -> None:
+    compiler = Compiler()
+    compiler.put(netpol("x/np", WEB), at(1))
+    ((old, _),) = compiler.drain().put.items()
+
+    compiler.put(netpol("x/np", DB), at(2))
+
+    ((new, program),) = compiler.programs.items()
+    assert new != old
+    assert compiler.drain() == ProgramChanges({new: program}, {old})
+
+
+def test_what_changes_nothing_keeps_its_cause() -> None:
+    compiler = Compiler()
+    compiler.put(netpol("x/np", WEB), at(1))
+    compiler.drain()
+
+    assert not compiler.put(netpol("x/np", {**WEB, "policyTypes": ["Ingress"]}), at(2))
+
+    assert [program.cause for program in compiler.programs.values()] == [at(1)]
+    assert compiler.drain() == ProgramChanges({}, set())
+
+
+def test_a_policy_made_again_is_another_one() -> None:
+    compiler = Compiler()
+    compiler.put(netpol("x/np", WEB, uid="old"), at(1))
+
+    assert compiler.put(netpol("x/np", WEB, uid="new"), at(2))
+    assert [program.origin.uid for program in compiler.programs.values()] == ["new"]
+
+
+def test_what_comes_and_goes_between_two_looks_is_not_put() -> None:
+    compiler, groups = Compiler(), Groups()
+    for fold in (compiler, groups):
+        fold.put(netpol("x/np", WEB), at(1))
+        fold.delete(Kind.K8S_NETWORK_POLICY, "x", "np", at(2))
+
+    assert compiler.drain().put == {}
+    assert groups.drain() == GroupChanges({}, set())
+
+
+def test_late_and_unheard_of_news_is_absorbed() -> None:
+    for fold in (Compiler(), Groups()):
+        assert fold.put(netpol("x/np", WEB), at(5))
+        assert not fold.put(netpol("x/np", DB), at(4))
+        assert not fold.delete(Kind.K8S_NETWORK_POLICY, "x", "np", at(5))
+        assert not fold.delete(Kind.K8S_NETWORK_POLICY, "x", "other", at(6))
+        assert fold.delete(Kind.K8S_NETWORK_POLICY, "x", "np", at(7))
+        fold.settle(at(7))
+        assert not fold.put(netpol("x/np", WEB), at(6))
+
+
+def test_other_kinds_are_absorbed() -> None:
+    for fold in (Compiler(), Groups()):
+        assert not fold.put(namespace("x"), at(1))
+        assert not fold.put(pod("x/a"), at(2))
+
+
+def test_what_is_wrong_is_said_while_it_is_wrong() -> None:
+    compiler = Compiler()
+
+    compiler.put(netpol("x/np", HALF_BAD), at(1))
+    (problem,) = compiler.problems
+    assert (problem.unit, problem.state) == (NP, "failed")
+    assert "ingress[0].from[0]" in problem.reason
+    assert "ingress[1].ports[0]" in problem.reason
+    assert [program.isolates for program in compiler.programs.values()] == [("ingress",)]
+
+    compiler.put(netpol("x/np", BAD), at(2))
+    (problem,) = compiler.problems
+    assert isinstance(problem, Problem)
+    assert "$.spec.podSelector" in problem.reason
+    assert not compiler.programs
+
+    compiler.put(netpol("x/np", WEB), at(3))
+    assert compiler.problems == ()
+    assert len(compiler.programs) == 1
+
+
+def test_a_group_stays_while_any_policy_names_it() -> None:
+    groups = Groups()
+    groups.put(netpol("x/one", WEB), at(1))
+    groups.put(netpol("x/two", WEB), at(2))
+    ((web, selector),) = groups.drain().select.items()
+    assert groups.selectors == {web: selector}
+
+    assert not groups.delete(Kind.K8S_NETWORK_POLICY, "x", "one", at(3))
+    assert groups.drain() == GroupChanges({}, set())
+
+    assert groups.put(netpol("x/two", DB), at(4))
+    changes = groups.drain()
+    assert changes.release == {web}
+    assert changes.select == groups.selectors
+
+    assert groups.put(netpol("x/two", BAD), at(5))
+    assert groups.drain() == GroupChanges({}, set(changes.select))
+    assert groups.selectors == {}
+
+
+def test_a_group_named_twice_by_one_policy_goes_with_it() -> None:
+    groups = Groups()
+    groups.put(netpol("x/np", {**WEB, "ingress": [{"from": [WEB]}], "egress": [{"to": [WEB, WEB]}]}), at(1))
+    assert len(groups.drain().select) == 1
+
+    groups.delete(Kind.K8S_NETWORK_POLICY, "x", "np", at(2))
+    assert len(groups.drain().release) == 1

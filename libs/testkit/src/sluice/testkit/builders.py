@@ -1,0 +1,114 @@
+"""Objects for tests, with everything that a test does not care about filled in."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from sluice.contracts.objects import (
+    Container,
+    ContainerPort,
+    K8sNetworkPolicy,
+    K8sNetworkPolicySpec,
+    LabelRequirement,
+    LabelSelector,
+    Namespace,
+    Node,
+    ObjectMeta,
+    Operator,
+    Pod,
+    PodIP,
+    PodSpec,
+    PodStatus,
+    Protocol,
+)
+
+Port = int | tuple[str, int] | tuple[str, int, Protocol]
+"""A container port: number, or name and number, or name, number and protocol."""
+
+
+def namespace(name: str = "x", /, **labels: str) -> Namespace:
+    """A Namespace; `_` in a label's key stands for `-`."""
+    return Namespace(api_version="v1", kind="Namespace", metadata=ObjectMeta(name=name, labels=_labels(labels)))
+
+
+def node(name: str = "node-1", /) -> Node:
+    return Node(api_version="v1", kind="Node", metadata=ObjectMeta(name=name))
+
+
+def pod(
+    key: str = "x/a",
+    /,
+    *,
+    ip: str | Sequence[str] = (),
+    node: str = "node-1",
+    uid: str | None = None,
+    created: str = "",
+    phase: str = "Running",
+    host_network: bool = False,
+    ports: Iterable[Port] = (),
+    labels: Mapping[str, str] | None = None,
+    **more_labels: str,
+) -> Pod:
+    """A Pod `namespace/name` on a node; `_` in the key of a label given by name stands for `-`.
+
+    Args:
+        ip: its addresses; none by default.
+        uid: `uid-namespace-name` by default, the same for the same name.
+    """
+    of, name = key.split("/")
+    addresses = (ip,) if isinstance(ip, str) else tuple(ip)
+    return Pod(
+        api_version="v1",
+        kind="Pod",
+        metadata=ObjectMeta(
+            name=name,
+            namespace=of,
+            uid=f"uid-{of}-{name}" if uid is None else uid,
+            labels={**(labels or {}), **_labels(more_labels)},
+            creation_timestamp=created,
+        ),
+        spec=PodSpec(
+            node_name=node,
+            host_network=host_network,
+            containers=(Container(name="c", ports=tuple(_port(one) for one in ports)),),
+        ),
+        status=PodStatus(
+            phase=phase,
+            pod_ip=addresses[0] if addresses else "",
+            pod_ips=tuple(PodIP(ip=address) for address in addresses),
+        ),
+    )
+
+
+def netpol(key: str = "x/np", /, spec: Mapping[str, Any] | None = None, *, uid: str | None = None) -> K8sNetworkPolicy:
+    """A NetworkPolicy `namespace/name` with the spec as one writes it in YAML; an empty one isolates the Namespace."""
+    of, name = key.split("/")
+    return K8sNetworkPolicy(
+        api_version="networking.k8s.io/v1",
+        kind="NetworkPolicy",
+        metadata=ObjectMeta(name=name, namespace=of, uid=f"uid-{of}-{name}" if uid is None else uid),
+        spec=msgspec.convert({"podSelector": {}, **(spec or {})}, K8sNetworkPolicySpec),
+    )
+
+
+def selector(*requirements: tuple[str, Operator, Sequence[str]] | tuple[str, Operator], **labels: str) -> LabelSelector:
+    """A selector of expressions `(key, operator, values)` and labels; `_` in a label's key stands for `-`."""
+    expressions = []
+    for key, operator, *values in requirements:
+        expressions.append(LabelRequirement(key=key, operator=operator, values=tuple(values[0]) if values else ()))
+    return LabelSelector(match_labels=_labels(labels), match_expressions=tuple(expressions))
+
+
+def _labels(labels: Mapping[str, str]) -> dict[str, str]:
+    return {key.replace("_", "-"): value for key, value in labels.items()}
+
+
+def _port(port: Port) -> ContainerPort:
+    match port:
+        case int():
+            return ContainerPort(container_port=port)
+        case (name, number):
+            return ContainerPort(name=name, container_port=number)
+        case (name, number, protocol):
+            return ContainerPort(name=name, container_port=number, protocol=protocol)

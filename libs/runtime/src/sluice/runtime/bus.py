@@ -65,6 +65,7 @@ class Bus:
         """Held while this process makes streams, see `streams.ensure`."""
 
         self._reconnected: list[Callable[[], None]] = []
+        self._dropped: list[Callable[[], None]] = []
         self._slow: list[Callable[[], None]] = []
         self._last_logged = ""
 
@@ -108,6 +109,11 @@ class Bus:
         self._reconnected.append(call)
         return lambda: self._reconnected.remove(call)
 
+    def on_drop(self, call: Callable[[], None]) -> Callable[[], None]:
+        """`call` runs when the connection is lost; the answer takes it off again."""
+        self._dropped.append(call)
+        return lambda: self._dropped.remove(call)
+
     def on_slow(self, call: Callable[[], None]) -> Callable[[], None]:
         """`call` runs when messages were dropped because a reader was too slow; the answer takes it off again."""
         self._slow.append(call)
@@ -130,6 +136,8 @@ class Bus:
         self.connected.clear()
         dropped, self.dropped = self.dropped, asyncio.get_running_loop().create_future()
         dropped.set_result(None)
+        for call in tuple(self._dropped):
+            call()
 
     async def _came_back(self) -> None:
         self._last_logged = ""

@@ -1,0 +1,67 @@
+"""One queue, in order of arrival, for many subscriptions.
+
+nats-py gives each subscription a queue and a task of its own; under a flood, marks are then handled before the pages
+that were stored before them. There is no public way to make subscriptions share a queue, so this replaces one private
+attribute, `Subscription._pending_queue`, of which nats-py 2.16 calls `put_nowait` alone; a test holds it to that.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from sluice.runtime.bus import Bus
+
+
+class Arrivals:
+    """Messages in order of arrival, with room for so many; nats-py reports what it finds no room for as slow."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._messages: deque[Msg] = deque()
+        self._arrived = asyncio.Event()
+        self.calm = asyncio.Event()
+        """Less than half of the room is taken, since it was full."""
+
+        self.calm.set()
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def put_nowait(self, message: Msg) -> None:
+        if len(self._messages) >= self._room:
+            self.calm.clear()
+            raise asyncio.QueueFull
+        self._messages.append(message)
+        self._arrived.set()
+
+    def clear(self) -> None:
+        self._messages.clear()
+        self.calm.set()
+
+    def wake(self) -> None:
+        """Whoever waits in `some` looks again."""
+        self._arrived.set()
+
+    async def some(self) -> None:
+        """Returns when there is a message, or after `wake`."""
+        if not self._messages:
+            await self._arrived.wait()
+        self._arrived.clear()
+
+    def take(self) -> Msg:
+        if len(self._messages) <= self._room // 2:
+            self.calm.set()
+        return self._messages.popleft()
+
+    async def subscribe(self, bus: Bus, subject: str) -> Subscription:
+        """A subscription whose messages come here."""
+        subscription = await bus.nc.subscribe(subject, pending_bytes_limit=0)  # our room is the limit
+        early = subscription._pending_queue  # noqa: SLF001  # see the module's docstring
+        queue: Any = self  # Any: it is no asyncio.Queue, and need not be
+        subscription._pending_queue = queue  # noqa: SLF001
+        while not early.empty():
+            self.put_nowait(early.get_nowait())
+        return subscription

@@ -1,0 +1,208 @@
+"""Which objects are in force, given what each file said last. Pure.
+
+One object, one file: of several that hold the same object (or the same uid) the first by path wins, and the others
+are told. A file that cannot be taken in as a whole keeps what it held; an object that is in the stream and in no file
+goes when every file could be taken in at least once, for until then a bad one may be where it comes from.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.contracts.status import DocumentProblem
+from sluice.kube.manifest import Document
+
+
+class Key(NamedTuple):
+    kind: Kind
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        name = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{RESOURCES[self.kind].kind} {name}"
+
+
+def key_of(document: Document) -> Key:
+    return Key(document.kind, *document.object.key)
+
+
+class Contents(NamedTuple):
+    """What a file says."""
+
+    documents: tuple[Document, ...]
+    problems: tuple[DocumentProblem, ...]
+    whole: bool
+    """Everything in it was taken in. Otherwise what it held before stays."""
+
+
+class Changes(NamedTuple):
+    put: Mapping[Key, bytes]
+    remove: frozenset[Key]
+
+
+class Claim(NamedTuple):
+    """What only one document may have: an object's name, or a uid."""
+
+    key: Key | None
+    uid: str
+
+
+class Place(NamedTuple):
+    """Where a document stands; of several that claim the same, the least is in force."""
+
+    stale: bool
+    """The file does not say so any more, but it is bad, and this is what it held."""
+
+    file: str
+    line: int
+    path: str
+    key: Key
+
+
+class Held(Struct, frozen=True):
+    place: Place
+    uid: str
+    claims: tuple[Claim, ...]
+    body: bytes
+
+
+class Catalog:
+    """The files by what they hold, and who wins. `drain` tells what changed since the last time."""
+
+    def __init__(self, stored: Mapping[Key, str], make_uid: Callable[[], str]) -> None:
+        """`stored`: what is in the stream, with the uid of each; unreadable ones with an empty one."""
+        self._make_uid = make_uid
+        self._uids = {key: uid for key, uid in stored.items() if uid}
+        self._in_force = dict.fromkeys(stored, b"")
+        self._unheard = set(stored)
+        self._unread: set[str] = set()
+        self._files: dict[str, dict[Key, Held]] = {}
+        self._problems: dict[str, tuple[DocumentProblem, ...]] = {}
+        self._claims: dict[Claim, dict[Place, Held]] = {}
+        self._contested: set[Claim] = set()
+        self._dirty: set[Key] = set()
+
+    @property
+    def files(self) -> frozenset[str]:
+        return frozenset(self._files)
+
+    def loses(self, file: str, contents: Contents) -> bool:
+        """Taking this in would leave an object without the file that holds it."""
+        said = {key_of(document) for document in contents.documents}
+        return contents.whole and any(key not in said for key in self._files.get(file, {}))
+
+    def take(self, file: str, contents: Contents) -> None:
+        """The file says this now."""
+        before = self._files.get(file, {})
+        after: dict[Key, Held] = {}
+        problems = list(contents.problems)
+        for document in contents.documents:
+            key = key_of(document)
+            if key in after:
+                line = after[key].place.line
+                problems.append(
+                    document.problem("$.metadata.name", f"{key} is in line {line} already; remove one of them")
+                )
+                continue
+            after[key] = self._held(document, key)
+        if contents.whole:
+            self._unread.discard(file)
+        else:
+            after |= {key: _stale(held) for key, held in before.items() if key not in after}
+            if file not in self._files:
+                self._unread.add(file)
+        self._replace(file, after)
+        self._problems[file] = tuple(problems)
+
+    def drop(self, file: str) -> None:
+        """The file went."""
+        self._replace(file, {})
+        del self._files[file], self._problems[file]
+        self._unread.discard(file)
+
+    def drain(self, *, everything_seen: bool) -> Changes:
+        """What changed since the last time. `everything_seen`: no part of the folder is out of sight."""
+        put: dict[Key, bytes] = {}
+        remove: set[Key] = set()
+        if everything_seen and not self._unread:
+            self._dirty |= self._unheard
+            self._unheard.clear()
+        for key in sorted(self._dirty):
+            winner = self._winner(key)
+            if winner is None:
+                self._uids.pop(key, None)  # an object of this name that comes later is another one
+                if self._in_force.pop(key, None) is not None:
+                    remove.add(key)
+            else:
+                self._uids[key] = winner.uid
+                if self._in_force.get(key) != winner.body:
+                    self._in_force[key] = put[key] = winner.body
+        self._dirty.clear()
+        return Changes(put, frozenset(remove))
+
+    def problems(self) -> tuple[DocumentProblem, ...]:
+        """All that is not in force as written, sorted."""
+        found = [problem for problems in self._problems.values() for problem in problems]
+        for claim in self._contested:
+            winner, *losers = sorted(self._claims[claim])
+            found += [_contested(claim, winner, loser) for loser in losers if not loser.stale]
+        plain = {DocumentProblem(file=one.file, line=one.line, path=one.path, reason=one.reason) for one in found}
+        return tuple(sorted(plain))
+
+    def _held(self, document: Document, key: Key) -> Held:
+        place = Place(stale=False, file=document.file, line=document.line, path=document.path, key=key)
+        own = document.object.metadata.uid
+        if own:
+            return Held(place, own, (Claim(key, ""), Claim(None, own)), document.body)
+        uid = self._uids.get(key) or self._make_uid()
+        self._uids[key] = uid
+        return Held(place, uid, (Claim(key, ""),), document.identified(uid).body)
+
+    def _replace(self, file: str, after: dict[Key, Held]) -> None:
+        before = self._files.get(file, {})
+        self._files[file] = after
+        for held in before.values():
+            for claim in held.claims:
+                del self._claims[claim][held.place]
+        for held in after.values():
+            for claim in held.claims:
+                self._claims.setdefault(claim, {})[held.place] = held
+        self._unheard -= after.keys()
+        for held in (*before.values(), *after.values()):
+            self._dirty.add(held.place.key)
+            for claim in held.claims:
+                self._judge(claim)
+
+    def _judge(self, claim: Claim) -> None:
+        places = self._claims.get(claim)
+        if not places:
+            self._claims.pop(claim, None)
+            self._contested.discard(claim)
+            return
+        self._dirty |= {place.key for place in places}
+        if len(places) > 1:
+            self._contested.add(claim)
+        else:
+            self._contested.discard(claim)
+
+    def _winner(self, key: Key) -> Held | None:
+        places = self._claims.get(Claim(key, ""))
+        if not places:
+            return None
+        place = min(places)
+        held = places[place]
+        return held if all(min(self._claims[claim]) == place for claim in held.claims) else None
+
+
+def _stale(held: Held) -> Held:
+    return replace(held, place=held.place._replace(stale=True))
+
+
+def _contested(claim: Claim, winner: Place, loser: Place) -> DocumentProblem:
+    what, field = (str(claim.key), "name") if claim.key else (f"the uid {claim.uid} of {winner.key}", "uid")
+    reason = f"{what} is in {winner.file}, line {winner.line}, which comes first; remove one of them"
+    return DocumentProblem(file=loser.file, line=loser.line, path=f"{loser.path}.metadata.{field}", reason=reason)

@@ -1,0 +1,130 @@
+"""The folder as a source: each look gives what changed in it, with files left alone until they are settled."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from sluice.contracts.status import DocumentProblem
+from sluice.kube.digest import listing_digest
+from sluice.services.ingest import contents, folder
+from sluice.services.ingest.catalog import Catalog, Changes, Contents
+from sluice.services.ingest.settle import Settled, Settling
+
+log = structlog.get_logger()
+
+_SHARE = 20
+"""One part of the time for looking, this many for sleeping."""
+
+
+class Outcome(NamedTuple):
+    """What a look at the folder found."""
+
+    changes: Changes
+    digest: str
+    problems: tuple[DocumentProblem, ...]
+
+
+class _Read(NamedTuple):
+    signature: folder.Signature
+    digest: str
+    said: Contents | None
+    """None: as before."""
+
+    ends: bool
+    """The content does not break off: it is empty, ends with a newline, or is JSON, which shows its end."""
+
+
+class FolderSource:
+    """Reads what changed, and only that."""
+
+    def __init__(
+        self,
+        root: Path,
+        catalog: Catalog,
+        *,
+        settle_s: float,
+        grace_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._root, self._catalog, self._grace_s, self._clock = root, catalog, grace_s, clock
+        self._settling = Settling(settle_s)
+        self._taken: dict[str, tuple[folder.Signature | None, str]] = {}  # without signature it is read again
+        self._waiting: dict[str, _Read] = {}
+        self._troubles: dict[str, str] = {}
+        self._listed = False
+        self.pause_s = 0.0
+        """At least as long until the next look."""
+
+    @property
+    def listed(self) -> bool:
+        """Every file of a first look has been taken in, or reported."""
+        return self._listed
+
+    async def look(self) -> Outcome:
+        """Take in what has settled. Raises nothing of the folder's own: what cannot be read is a problem."""
+        began_s = self._clock()
+        try:
+            seen = await asyncio.to_thread(folder.look, self._root)
+        except folder.FolderGone as error:
+            gone = contents.trouble(".", str(error))
+            return Outcome(Changes({}, frozenset()), self._digest(), tuple(sorted((gone, *self._catalog.problems()))))
+        self.pause_s = (self._clock() - began_s) * _SHARE
+        await self._take_in(seen, self._clock())
+        for path in self._settling.gone(seen, self._taken, self._clock()):
+            self._catalog.drop(path)
+            del self._taken[path]
+        self._listed = self._listed or seen.files.keys() <= self._taken.keys()
+        changes = self._catalog.drain(everything_seen=self._listed and not self._troubles)
+        return Outcome(changes, self._digest(), self._problems())
+
+    async def _take_in(self, seen: folder.Look, now_s: float) -> None:
+        self._troubles = dict(seen.troubles)
+        self._waiting = {path: reading for path, reading in self._waiting.items() if path in seen.files}
+        for settled in self._settling.see(seen, now_s):
+            signature, digest = self._taken.get(settled.path, (None, ""))
+            if signature == settled.signature:
+                continue
+            reading = self._waiting.get(settled.path)
+            if reading is None or reading.signature != settled.signature:
+                reading = await asyncio.to_thread(self._read, settled, digest)
+            if reading is None:
+                continue  # it changed under our eyes, and is not settled any more
+            if self._may_be_half(settled, reading) and now_s - settled.since_s < self._grace_s:
+                self._waiting[settled.path] = reading
+                continue
+            self._waiting.pop(settled.path, None)
+            if reading.said is not None:
+                self._catalog.take(settled.path, reading.said)
+            tried_again = reading.digest == contents.UNREADABLE
+            self._taken[settled.path] = (None if tried_again else settled.signature, reading.digest)
+
+    def _read(self, settled: Settled, known: str) -> _Read | None:
+        path, signature = settled.path, settled.signature
+        try:
+            content = folder.read(self._root, path, signature)
+        except folder.Unreadable as error:
+            return _Read(signature, contents.UNREADABLE, contents.unreadable(path, str(error)), ends=True)
+        if content is None:
+            return None
+        digest = contents.digest_of(content)
+        said = None if digest == known else contents.contents_of(content, path)
+        return _Read(signature, digest, said, ends=not content or content.endswith(b"\n") or path.endswith(".json"))
+
+    def _may_be_half(self, settled: Settled, reading: _Read) -> bool:
+        if reading.said is None:
+            return False
+        return not reading.ends or self._catalog.loses(settled.path, reading.said)
+
+    def _digest(self) -> str:
+        listing = [(path, digest) for path, (_, digest) in self._taken.items()]
+        if not self._listed:
+            return ""
+        return listing_digest([*listing, *((path, contents.UNREADABLE) for path in self._troubles)])
+
+    def _problems(self) -> tuple[DocumentProblem, ...]:
+        hidden = (contents.trouble(path, reason) for path, reason in self._troubles.items())
+        return tuple(sorted((*self._catalog.problems(), *hidden)))

@@ -1,0 +1,28 @@
+from sluice.contracts.kinds import Kind
+from sluice.services.ingest.catalog import Changes, Key
+from sluice.services.ingest.phases import phases
+
+
+def key(kind, name="a"):
+    return Key(kind, "x", name)
+
+
+def names(changes):
+    return [[(step.key.kind.name, step.key.name, bool(step.body)) for step in phase] for phase in phases(changes)]
+
+
+def test_what_restricts_comes_first_and_goes_last():
+    every = {key(kind): b"1" for kind in Kind}
+    went = frozenset(key(kind, "gone") for kind in (Kind.POD, Kind.K8S_NETWORK_POLICY))
+
+    assert names(Changes(every, went)) == [
+        [("K8S_NETWORK_POLICY", "a", True), ("NAMESPACE", "a", True), ("NODE", "a", True)],
+        [("POD", "a", True)],
+        [("POD", "gone", False)],
+        [("K8S_NETWORK_POLICY", "gone", False)],
+    ]
+
+
+def test_a_phase_without_steps_is_none():
+    assert names(Changes({}, frozenset())) == []
+    assert names(Changes({}, frozenset((key(Kind.POD),)))) == [[("POD", "a", False)]]

@@ -35,6 +35,9 @@ class NodeStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     waiting_ports: tuple[str, ...] = ()
     """Pods that have a port which is still closed; sorted."""
 
+    port_errors: tuple[str, ...] = ()
+    """Why ports of Pods are unusable."""
+
     problems: tuple[Problem, ...] = ()
     """Sorted by unit."""
 

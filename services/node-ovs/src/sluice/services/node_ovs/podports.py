@@ -1,0 +1,33 @@
+"""From rows of OVSDB to ports of Pods."""
+
+from collections.abc import Iterable
+
+from sluice.contracts.ids import Uid
+from sluice.dataplane.ovs.ports import BadPort, LocalPort
+from sluice.drivers.ovsdb.pods import BadPodIds, from_external_ids
+from sluice.drivers.ovsdb.rows import Interface
+
+
+def pod_ports(interfaces: Iterable[Interface]) -> tuple[dict[Uid, LocalPort], tuple[str, ...]]:
+    """The ports that are usable, by Pod uid, and why others are not. Other interfaces are not ours to judge.
+
+    Of two ports that claim one Pod the one with the higher OpenFlow number has it: it was plugged in later.
+    """
+    found: dict[Uid, LocalPort] = {}
+    errors = []
+    for interface in sorted(interfaces, key=lambda one: one.ofport or 0):
+        try:
+            ids = from_external_ids(interface.name, interface.external_ids)
+            if ids is None or interface.ofport is None:
+                continue  # no Pod's port, or not there yet
+            port = LocalPort(pod=ids.pod, uid=ids.uid, ofport=interface.ofport, mac=ids.mac, addresses=ids.addresses)
+        except (BadPodIds, BadPort) as error:
+            errors.append(str(error))
+            continue
+        if ids.uid in found:
+            errors.append(
+                f"interface {interface.name}: Pod {ids.pod} has port {found[ids.uid].ofport} as well, which stays "
+                f"closed; remove the port that is left over"
+            )
+        found[ids.uid] = port
+    return found, tuple(errors)

@@ -1,0 +1,273 @@
+"""The shell: holds the three connections (bus, OVSDB, switch), feeds the programmer, and sends what it says.
+
+Whichever connection is lost, the others go on and the switch keeps what it holds. A switch that comes back is read and
+brought to what the programmer says in one bundle: after its restart that is everything, after ours only what differs.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from time import monotonic
+
+import structlog
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.ids import NEVER, NodeName, Revision, Uid
+from sluice.contracts.status import NodeStatus
+from sluice.dataplane.ovs.cookies import is_ours
+from sluice.dataplane.ovs.flow import FlowKey
+from sluice.dataplane.ovs.pipeline import CT_ZONE, Table
+from sluice.dataplane.ovs.plan import plan
+from sluice.dataplane.ovs.ports import LocalPort, port_flows
+from sluice.drivers.conntrack.tracker import Tracker
+from sluice.drivers.jsonrpc import RpcGone
+from sluice.drivers.openflow.errors import BundleRefused, SwitchGone
+from sluice.drivers.openflow.flow_mod import Stranger
+from sluice.drivers.openflow.headers import NotEncodable
+from sluice.drivers.openflow.switch import Switch, UnreadableFlows
+from sluice.drivers.ovsdb.client import Ovsdb
+from sluice.drivers.unixctl import CommandRefused
+from sluice.runtime.bus import Bus
+from sluice.runtime.interest import Answered, Interest, Restarted
+from sluice.runtime.message import Message
+from sluice.runtime.output import Output
+from sluice.services.node_ovs.idsfile import IdsFile
+from sluice.services.node_ovs.podports import pod_ports
+from sluice.services.node_ovs.programmer import Change, Programmer
+from sluice.services.node_ovs.settings import NodeOvsSettings
+
+log = structlog.get_logger()
+
+RETRY_S = 0.2
+"""Between two attempts to reach a daemon that is away: a restart of ovs-vswitchd takes 0.2 to 0.3 s."""
+
+REFUSED_RETRY_S = 1.0
+"""After a bundle was refused: it will most likely be refused again until something changes."""
+
+
+IDS_INTERVAL_S = 1.0
+"""Between two looks whether the ids of rules have to be written down."""
+
+
+class Shell:
+    def __init__(self, settings: NodeOvsSettings, bus: Bus) -> None:
+        self._node = NodeName(settings.node_name)
+        self._run_dir = Path(settings.run_dir)
+        self._bridge = settings.bridge
+        self._resync_s = settings.resync_interval_s
+        self._bus = bus
+        self._ids_file = IdsFile(Path(settings.state_dir) / "rule-ids.json")
+        self._ids = self._ids_file.load()
+        self._programmer = Programmer(self._node, self._ids)
+        self._interest = Interest(bus, resync_s=settings.resync_interval_s)
+        self._news = asyncio.Event()
+        self._told = asyncio.Event()
+        self._switch: Switch | None = None
+        self._behind = True
+        """The switch may hold something else than what the programmer said so far."""
+
+        self._detail = "not connected to the switch yet"
+        self._port_errors: tuple[str, ...] = ()
+        self._applied: Revision = NEVER
+
+    @property
+    def ready(self) -> bool:
+        return self._programmer.in_sync and not self._behind
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for task in (
+                self._read_bus,
+                self._watch_ports,
+                self._hold_switch,
+                self._apply,
+                self._report,
+                self._keep_ids,
+            ):
+                tasks.create_task(task(), name=task.__name__.strip("_"))
+
+    async def _read_bus(self) -> None:
+        self._tell_interests()
+        async for event in self._interest:
+            match event:
+                case Message():
+                    try:
+                        self._programmer.take(event.subject, event.body, event.cause, monotonic())
+                    except (codec.Undecodable, subjects.BadSubject) as error:
+                        self._bus.rejects.add(event, str(error))
+                case Answered(patterns):
+                    self._programmer.answered(patterns)
+                case Restarted():
+                    log.warning("streams_made_anew", kept="the switch stays as it is until they are read again")
+                    self._programmer.restarted()
+            self._tell_interests()
+            self._news.set()
+
+    def _tell_interests(self) -> None:
+        drop, add = self._programmer.interests()
+        if drop:
+            self._interest.unwant(drop)
+        if add:
+            self._interest.want(add)
+
+    async def _watch_ports(self) -> None:
+        while True:
+            try:
+                ovsdb = await Ovsdb.connect(self._run_dir / "db.sock")
+                try:
+                    monitor = await ovsdb.monitor()
+                    async for _ in monitor:
+                        self._ports_are(*pod_ports(monitor.view.interfaces(self._bridge)))
+                finally:
+                    ovsdb.close()
+            except (OSError, RpcGone) as error:
+                log.warning("ovsdb_lost", error=str(error), kept="ports stay as they were")
+            await asyncio.sleep(RETRY_S)
+
+    def _ports_are(self, ports: Mapping[Uid, LocalPort], errors: tuple[str, ...]) -> None:
+        if errors != self._port_errors:
+            self._port_errors = errors
+            log.warning("ports_refused", errors=errors)
+        self._programmer.ports_are(ports)
+        self._news.set()
+
+    async def _hold_switch(self) -> None:
+        while True:
+            try:
+                switch = await Switch.connect(self._run_dir / f"{self._bridge}.mgmt")
+            except (OSError, SwitchGone) as error:
+                self._detail = f"switch: {error}"
+                await asyncio.sleep(RETRY_S)
+                continue
+            self._switch, self._behind, self._detail = switch, True, "the switch is not read yet"
+            self._news.set()
+            reason = await switch.closed
+            self._switch, self._behind, self._detail = None, True, f"switch lost: {reason}"
+            self._told.set()
+            log.warning("switch_lost", reason=reason)
+
+    async def _apply(self) -> None:
+        resync_at = monotonic() + self._resync_s
+        while True:
+            now = monotonic()
+            deadline = min(resync_at, self._programmer.next_deadline_s(now) or resync_at)
+            try:
+                async with asyncio.timeout(max(0.0, deadline - now)):
+                    await self._news.wait()
+            except TimeoutError:
+                if monotonic() >= resync_at:
+                    resync_at = monotonic() + self._resync_s
+                    self._behind = True
+            self._news.clear()
+            try:
+                await self._advance()
+            except (SwitchGone, RpcGone, OSError, CommandRefused) as error:  # the connection's own task makes it anew
+                self._behind, self._detail = True, str(error)
+                log.warning("apply_interrupted", error=str(error))
+            except (BundleRefused, NotEncodable) as error:
+                self._behind, self._detail = True, str(error)
+                log.error("bundle_refused", error=str(error), kept="the switch holds what it held")
+                asyncio.get_running_loop().call_later(REFUSED_RETRY_S, self._news.set)
+            self._told.set()
+
+    async def _advance(self) -> None:
+        change = self._programmer.advance(monotonic())
+        self._tell_interests()
+        switch = self._switch
+        if switch is None or not self._programmer.in_sync:
+            self._behind = self._behind or change is not None
+        elif self._behind:
+            await self._replay(switch)
+        elif change is not None:
+            await self._send(switch, change)
+        if not self._behind:
+            self._applied = self._programmer.upto
+
+    async def _replay(self, switch: Switch) -> None:
+        """Bring the switch to what the programmer says, whatever it holds."""
+        started = monotonic()
+        flows = self._programmer.flows
+        strangers: tuple[Stranger, ...] = ()
+        try:
+            actual = await switch.dump()
+        except UnreadableFlows as error:
+            actual, strangers = error.flows, tuple(one for one in error.strangers if is_ours(one.cookie))
+        difference = plan(flows, actual)
+        if strangers or not difference.empty:
+            ports = self._programmer.open_ports
+            await self._flush(port for port in ports if not difference.put.keys().isdisjoint(guards(port)))
+            await switch.apply(difference.put, difference.delete, strangers)
+            elapsed_ms = round(1000 * (monotonic() - started))
+            counts = {"put": len(difference.put), "deleted": len(difference.delete), "flows": len(flows)}
+            log.info("switch_replayed", **counts, elapsed_ms=elapsed_ms, upto=self._programmer.upto.sequence)
+        self._caught_up(switch)
+
+    async def _send(self, switch: Switch, change: Change) -> None:
+        started = monotonic()
+        self._behind, self._detail = True, "a change is on its way to the switch"
+        await self._flush(change.opened)
+        await switch.apply(change.put, change.delete)
+        await self._flush(change.closed)
+        self._caught_up(switch)
+        elapsed_ms = round(1000 * (monotonic() - started))
+        counts = {"put": len(change.put), "deleted": len(change.delete)}
+        ports = {"opened": [port.pod for port in change.opened], "closed": [port.pod for port in change.closed]}
+        log.info("program_applied", **counts, **ports, elapsed_ms=elapsed_ms, upto=self._programmer.upto.sequence)
+
+    def _caught_up(self, switch: Switch) -> None:
+        """The switch holds what the programmer said, unless it was lost meanwhile."""
+        if self._switch is switch:
+            self._behind, self._detail = False, ""
+
+    async def _flush(self, ports: Iterable[LocalPort]) -> None:
+        """Forget the connections of these Pods' addresses."""
+        addresses = sorted({address for port in ports for address in port.addresses})
+        if addresses:
+            await Tracker(control_socket(self._run_dir)).flush(CT_ZONE, addresses)
+
+    async def _keep_ids(self) -> None:
+        while True:
+            await asyncio.sleep(IDS_INTERVAL_S)
+            self._ids_file.save(self._ids)
+
+    async def _report(self) -> None:
+        """Tell the bus what is applied, whenever that changes."""
+        async with await Output.open(self._bus, "STATUS", [subjects.status(self._node, "ovs")]) as output:
+            while True:
+                await self._told.wait()
+                self._told.clear()
+                output.put(subjects.status(self._node, "ovs"), self._status())
+                await output.settled()
+
+    def _status(self) -> NodeStatus:
+        programmer = self._programmer
+        return NodeStatus(
+            node=self._node,
+            backend="ovs",
+            applied=self._applied,
+            healthy=not self._behind and programmer.in_sync,
+            detail=self._detail or ("" if programmer.in_sync else "not in sync with the bus yet"),
+            ports=tuple(port.pod for port in programmer.open_ports),
+            waiting_ports=programmer.waiting_ports,
+            port_errors=self._port_errors,
+            problems=programmer.problems,
+        )
+
+
+def guards(port: LocalPort) -> frozenset[FlowKey]:
+    """The flows without which the port is not open for its Pod: they name its MAC and addresses."""
+    return frozenset(key for key in port_flows(port, port.addresses) if key.table == Table.SPOOF_GUARD)
+
+
+def control_socket(run_dir: Path) -> Path:
+    """Where ovs-vswitchd listens for commands: a fixed name, or by default one with its pid.
+
+    Raises:
+        FileNotFoundError: it does not run.
+    """
+    fixed = run_dir / "ovs-vswitchd.ctl"
+    if fixed.exists():
+        return fixed
+    pid = (run_dir / "ovs-vswitchd.pid").read_text().strip()
+    return run_dir / f"ovs-vswitchd.{pid}.ctl"

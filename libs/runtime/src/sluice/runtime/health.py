@@ -1,0 +1,38 @@
+"""Is the service alive, and is it in sync: asked over HTTP and over the bus."""
+
+from collections.abc import Callable
+
+import nats.errors
+
+from sluice.runtime.bus import Bus
+
+_ROUND_TRIP_S = 1  # a server that takes longer is not there for us
+
+
+class Health:
+    """Readiness means in sync: what the service says by now is true of what it has read."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._checks: dict[str, Callable[[], bool]] = {}
+
+    def ready_when(self, name: str, check: Callable[[], bool]) -> None:
+        """The service is ready when all such checks hold; the name says what the check asks."""
+        self._checks[name] = check
+
+    async def lacking(self) -> list[str]:
+        """What is not as it should be, sorted; empty when ready."""
+        lacking = [name for name, check in self._checks.items() if not check()]
+        if not await self._bus_answers():
+            lacking.append("bus")
+        return sorted(lacking)
+
+    async def _bus_answers(self) -> bool:
+        """A round trip: nats-py calls a server connected that was only just stopped."""
+        if not self._bus.connected.is_set():
+            return False
+        try:
+            await self._bus.nc.flush(_ROUND_TRIP_S)
+        except nats.errors.Error:
+            return False
+        return True

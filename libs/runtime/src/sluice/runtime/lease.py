@@ -1,0 +1,123 @@
+"""Who owns a shard: a key in a KV bucket that lives only as long as its holder renews it.
+
+The lease keeps two runs of a service from working against each other; that nothing is overwritten is the business of
+the fences in `output`. So a holder that merely cannot renew (the server is away) goes on: it cannot write either.
+"""
+
+import asyncio
+from typing import Self
+
+import structlog
+from nats.js import api
+from nats.js.errors import (
+    BadRequestError,
+    BucketNotFoundError,
+    KeyNotFoundError,
+    KeyWrongLastSequenceError,
+    NoKeysError,
+    NotFoundError,
+)
+from nats.js.kv import KeyValue
+
+from sluice.runtime.bus import Bus
+from sluice.runtime.patience import patiently
+
+log = structlog.get_logger()
+
+BUCKET = "sluice_leases"
+TTL_S = 6.0
+"""A holder that ended without a word is succeeded after this; one that comes back under its name at once."""
+
+_RENEW_S = TTL_S / 4
+
+
+class LeaseLost(RuntimeError):
+    """Somebody else holds the shard: stop writing, and stand by."""
+
+
+class Lease:
+    """One of the shards of a service, held by one run of it."""
+
+    def __init__(self, bus: Bus, service: str, holder: str, shard: int) -> None:
+        self._bus, self._holder = bus, holder
+        self._key = f"{service}.{shard}"
+        self._revision = 0
+        self.shard = shard
+
+    @classmethod
+    async def claim(cls, bus: Bus, service: str, shards: int, holder: str) -> Self:
+        """The first shard that is free, or was this holder's before. Waits until there is one.
+
+        Args:
+            holder: the same after a restart, and no other's: the Pod's name, the host's.
+        """
+        said = False
+        while True:
+            for shard in range(shards):
+                lease = cls(bus, service, holder, shard)
+                if await patiently(bus, lease._take):
+                    log.info("shard_claimed", shard=shard, shards=shards, holder=holder)
+                    return lease
+            if not said:
+                log.info("standing_by", shards=shards, holder=holder)
+                said = True
+            await asyncio.sleep(_RENEW_S)
+
+    async def hold(self) -> None:
+        """Renew it for ever.
+
+        Raises:
+            LeaseLost: somebody else holds it.
+        """
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            if not await patiently(self._bus, self._take):
+                raise LeaseLost(f"{self._key}: somebody else than {self._holder} holds it; this one must not write")
+
+    async def release(self) -> None:
+        """The next may have it at once."""
+        try:
+            bucket = await self._bus.js.key_value(BUCKET)
+            await bucket.delete(self._key, last=self._revision)
+        except (BucketNotFoundError, NotFoundError, BadRequestError):  # it is somebody else's
+            return
+
+    async def _take(self) -> bool:
+        """True if the key is ours, renewed now."""
+        bucket = await self._bucket()
+        value = self._holder.encode()
+        try:
+            self._revision = (
+                await bucket.update(self._key, value, last=self._revision)
+                if self._revision
+                else await bucket.create(self._key, value)
+            )
+        except KeyWrongLastSequenceError:
+            return await self._retake(bucket, value)
+        return True
+
+    async def _retake(self, bucket: KeyValue, value: bytes) -> bool:
+        """It is there, with another revision: ours from before, or somebody else's."""
+        self._revision = 0
+        try:
+            there = await bucket.get(self._key)
+            if there.value != value:
+                return False
+            self._revision = await bucket.update(self._key, value, last=there.revision)
+        except (KeyNotFoundError, NoKeysError, KeyWrongLastSequenceError):  # it went this moment, or was taken
+            return False
+        return True
+
+    async def _bucket(self) -> KeyValue:
+        try:
+            return await self._bus.js.key_value(BUCKET)
+        except (BucketNotFoundError, NotFoundError):
+            return await self._bus.js.create_key_value(
+                api.KeyValueConfig(
+                    bucket=BUCKET,
+                    ttl=TTL_S,
+                    storage=api.StorageType.FILE,
+                    replicas=self._bus.limits.replicas,
+                    max_bytes=1 << 20,
+                )
+            )

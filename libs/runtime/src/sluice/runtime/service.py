@@ -1,0 +1,171 @@
+"""The frame that every service runs in.
+
+FastStream has the life cycle (signals, hooks) and routes what is asked over HTTP and over the bus; it shares the one
+connection. What reads and writes streams is nats-py underneath: `follow`, `interest`, `output`.
+"""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, NoReturn, TypeVar
+
+import msgspec
+import structlog
+from faststream import FastStream
+from faststream.asgi import AsgiResponse, get
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+
+from sluice.contracts import codec
+from sluice.runtime import http, logs, settings
+from sluice.runtime.bus import Bus, Limits
+from sluice.runtime.health import Health
+from sluice.runtime.metrics import METRICS
+from sluice.runtime.settings import ConfigError, ServiceSettings
+
+S = TypeVar("S", bound=ServiceSettings)
+
+log = structlog.get_logger()
+
+_STOP_S = 10.0  # for the service's own clean-up when it is told to end
+
+
+class Service(Generic[S]):
+    """What a service's main function is given."""
+
+    def __init__(self, name: str, own: S, bus: Bus) -> None:
+        self.name, self.settings, self.bus = name, own, bus
+        self.health = Health(bus)
+
+
+Main = Callable[[Service[S]], Awaitable[None]]
+
+
+def prefix(service: str) -> str:
+    """Of the service's variables: `SLUICE_NODE_OVS_` for node-ovs."""
+    return f"SLUICE_{service.upper().replace('-', '_')}_"
+
+
+def run(service: str, kind: type[S], main: Main[S], environ: Mapping[str, str] = os.environ) -> NoReturn:
+    """Run the service until it is told to end (SIGTERM, SIGINT: exit code 0) or fails (1); 2 on wrong settings."""
+    try:
+        own = settings.load(kind, prefix(service), environ)
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201  # nobody reads logs yet
+        sys.exit(2)
+    node = getattr(own, "node_name", None)
+    logs.configure(service, level=own.log_level, **({"node": node} if node else {}))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        failed = runner.run(_Frame(service, own, main).run())
+    sys.exit(1 if failed else 0)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    if sys.platform == "win32":
+        return asyncio.new_event_loop
+    import uvloop  # noqa: PLC0415  # not there on Windows
+
+    return uvloop.new_event_loop
+
+
+class _Broker(NatsBroker):
+    """FastStream's broker on the bus's connection, so that a service has one."""
+
+    def __init__(self, url: str, name: str, limits: Limits) -> None:
+        super().__init__(url, logger=None)
+        self._bus_url, self._bus_name, self._limits = url, name, limits
+        self.bus: Bus | None = None
+
+    async def _connect(self) -> Client:
+        self.bus = await Bus.connect(self._bus_url, name=self._bus_name, limits=self._limits)
+        self.config.connect(self.bus.nc)
+        return self.bus.nc
+
+
+class _Frame(Generic[S]):
+    def __init__(self, name: str, own: S, main: Main[S]) -> None:
+        self._name, self._own, self._main = name, own, main
+        limits = Limits(max_bytes=own.stream_max_bytes, replicas=own.stream_replicas)
+        self._broker = _Broker(own.nats_url, name, limits)
+        self._app = FastStream(
+            self._broker,
+            logger=None,
+            after_startup=[self._started],
+            on_shutdown=[self._stop],
+            after_shutdown=[self._bye],
+        )
+        self._broker.subscriber(f"_sluice.health.{name}")(self._tell_health)
+        self._task: asyncio.Task[None] | None = None
+        self._server: asyncio.Server | None = None
+        self._health: Health | None = None
+        self._failed = False
+
+    async def run(self) -> bool:
+        """True if the service failed."""
+        await self._app.run()
+        return self._failed
+
+    async def _started(self) -> None:
+        if self._broker.bus is None:
+            raise AssertionError("the broker is connected before this")
+        service = Service(self._name, self._own, self._broker.bus)
+        self._health = service.health
+        if self._own.health_port >= 0:
+            self._server = await self._serve()
+        self._task = asyncio.create_task(self._work(service), name=self._name)
+
+    async def _work(self, service: Service[S]) -> None:
+        log.info("service_started", settings=_shown(self._own))
+        try:
+            await self._main(service)
+        except Exception as error:
+            self._failed = True
+            log.exception("service_failed", reason=_reason(error))
+        self._app.exit()
+
+    async def _stop(self) -> None:
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=_STOP_S)
+        if self._server is not None:
+            self._server.close()
+
+    async def _bye(self) -> None:
+        log.info("service_ended", failed=self._failed)
+
+    async def _serve(self) -> asyncio.Server:
+        routes = [("/livez", get(self._livez)), ("/readyz", get(self._readyz)), ("/metrics", get(self._metrics))]
+        server = await http.serve(self._app.as_asgi(asgi_routes=routes), self._own.health_host, self._own.health_port)
+        log.info("health_served", address=server.sockets[0].getsockname()[:2])
+        return server
+
+    async def _livez(self, _scope: http.Scope) -> AsgiResponse:
+        return AsgiResponse(b"alive\n")
+
+    async def _readyz(self, _scope: http.Scope) -> AsgiResponse:
+        lacking = await self._lacking()
+        return AsgiResponse(("\n".join(lacking) or "ready").encode() + b"\n", 503 if lacking else 200)
+
+    async def _metrics(self, _scope: http.Scope) -> AsgiResponse:
+        return AsgiResponse(METRICS.text().encode(), headers={"content-type": "text/plain; version=0.0.4"})
+
+    async def _tell_health(self, _message: str) -> bytes:
+        lacking = await self._lacking()
+        return codec.encode({"service": self._name, "ready": not lacking, "lacking": lacking})
+
+    async def _lacking(self) -> list[str]:
+        return await self._health.lacking() if self._health else ["started"]
+
+
+def _reason(error: BaseException) -> str:
+    """The errors inside groups, in one line."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_reason(inner) for inner in error.exceptions)
+    return f"{type(error).__name__}: {error}"
+
+
+def _shown(own: ServiceSettings) -> dict[str, object]:
+    """The settings for the log: a URL may hold a password."""
+    return {**msgspec.structs.asdict(own), "nats_url": re.sub(r"//[^/@]*@", "//…@", own.nats_url)}

@@ -122,7 +122,7 @@ def claim(name: str | None = None) -> Claim:
     Raises:
         BadName: no lab can be called that.
         Taken: a lab of that name runs.
-        OSError: the root cannot be written.
+        OSError: the root cannot be written, or the guardian does not start.
     """
     name = name or f"lab-{secrets.token_hex(3)}"
     if not NAME.fullmatch(name):
@@ -146,4 +146,8 @@ def claim(name: str | None = None) -> Claim:
         pass_fds=[lock],
         env={key: value for key, value in os.environ.items() if key != sweep.MARK},
     )
+    assert guardian.stdout is not None
+    if guardian.stdout.readline() != sweep.READY:
+        sweep.sweep(name, folder)
+        raise OSError(f"lab {name}: its guardian ended with {guardian.wait()} at its start")
     return Claim(name, folder, lock, guardian)

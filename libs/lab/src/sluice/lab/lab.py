@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -137,9 +138,8 @@ class Lab:
 
     def _settings(self, service: str, own: Mapping[str, str]) -> dict[str, str]:
         """The service's environment."""
-        assert self._nats is not None
         prefix = f"SLUICE_{service.replace('-', '_').upper()}_"
-        common = {"NATS_URL": self._nats.url, "HEALTH_PORT": "-1", "STREAM_MAX_BYTES": str(STREAM_BYTES)}
+        common = {"NATS_URL": self.nats.url, "HEALTH_PORT": "-1", "STREAM_MAX_BYTES": str(STREAM_BYTES)}
         return {prefix + field: value for field, value in {**common, **own}.items()}
 
     def _supervise(self, supervised: Supervised) -> None:
@@ -168,6 +168,21 @@ class Lab:
                     pass
             self._changed.set()
 
+    @property
+    def bus(self) -> Bus:
+        assert self._bus is not None, "the lab was started"
+        return self._bus
+
+    @property
+    def manifests(self) -> Path:
+        """The folder that ingest watches."""
+        return self._manifests.path
+
+    @property
+    def nats(self) -> NatsServer:
+        assert self._nats is not None, "the lab was started"
+        return self._nats
+
     # ------------------------------------------------------------------------------------------------- the cluster
 
     async def use(self, nodes: Sequence[str]) -> None:
@@ -185,24 +200,16 @@ class Lab:
         self.world = self._new_world(nodes)
         await self.sync()
 
-    async def apply(self, documents: Iterable[Document]) -> None:
-        """Put these objects into the cluster; `realised` waits until that is in force.
+    async def change(self, apply: Iterable[Document] = (), delete: Iterable[Key] = ()) -> None:
+        """Remove these objects, then put those into the cluster; `realised` waits until that is in force.
 
         Raises:
-            NotPlaceable: one cannot be in this lab.
+            NotPlaceable: one to delete does not exist, or one to apply cannot be in this lab.
         """
-        for document in documents:
-            self.world.put(document)
-        await self.sync()
-
-    async def delete(self, keys: Iterable[Key]) -> None:
-        """Remove these objects.
-
-        Raises:
-            NotPlaceable: there is no such object.
-        """
-        for key in keys:
+        for key in delete:
             self.world.remove(key)
+        for document in apply:
+            self.world.put(document)
         await self.sync()
 
     async def clear(self) -> None:

@@ -46,7 +46,13 @@ class LabNode:
         folder.mkdir(parents=True, exist_ok=True)
         self.netns = netns.create(f"node.{name}", lab)
         self.ovs = OvsNode(self.netns.name, folder / "ovs", variables)
-        own = {"NODE_NAME": name, "RUN_DIR": str(self.ovs.folder), "STATE_DIR": str(folder / "state"), "BRIDGE": BRIDGE}
+        self.state_folder = folder / "state"
+        own = {
+            "NODE_NAME": name,
+            "RUN_DIR": str(self.ovs.folder),
+            "STATE_DIR": str(self.state_folder),
+            "BRIDGE": BRIDGE,
+        }
         self.programmer = Program(
             [sys.executable, "-P", "-m", "sluice.services.node_ovs"],
             {**variables, **programmer, **{f"SLUICE_NODE_OVS_{field}": value for field, value in own.items()}},

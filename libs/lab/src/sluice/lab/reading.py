@@ -3,7 +3,7 @@
 Nothing is skipped silently: what the lab cannot do yet is refused here, before anything is started.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from sluice.admission.admit import admit
 from sluice.contracts import codec, jsonpath
 from sluice.contracts.status import DocumentProblem
 from sluice.kube import digest, json_text, yaml_text
@@ -19,9 +20,6 @@ from sluice.kube.nodes import Malformed, Node, line_at, plain
 from sluice.lab import checks
 from sluice.lab.scenario import Denial, ObjectName, Scenario, Step
 from sluice.lab.world import NotPlaceable, World
-
-Admit = Callable[[Document], Sequence[DocumentProblem]]
-"""What is wrong with an object that has the right shape."""
 
 _SELF_KIND = "Scenario"
 
@@ -80,7 +78,7 @@ def find(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def read(paths: Sequence[Path], admit: Admit) -> list[Story]:
+def read(paths: Sequence[Path]) -> list[Story]:
     """The stories of these files and folders.
 
     Raises:
@@ -90,7 +88,7 @@ def read(paths: Sequence[Path], admit: Admit) -> list[Story]:
     wrong: list[str] = []
     for path in find(paths):
         try:
-            stories += read_file(path, admit)
+            stories += read_file(path)
         except BadScenario as error:
             wrong += error.lines
     if wrong:
@@ -98,16 +96,16 @@ def read(paths: Sequence[Path], admit: Admit) -> list[Story]:
     return stories
 
 
-def read_file(path: Path, admit: Admit) -> list[Story]:
+def read_file(path: Path) -> list[Story]:
     """The stories of one file.
 
     Raises:
         BadScenario
     """
-    return [_Reader(path, node, admit).story() for node in _nodes(path)]
+    return [_Reader(path, node).story() for node in _nodes(path)]
 
 
-def load_manifests(path: Path, name: str, admit: Admit) -> list[Parsed]:
+def load_manifests(path: Path, name: str) -> list[Parsed]:
     """The objects of a file, or of all files of a folder; `name` names it in messages.
 
     Raises:
@@ -122,12 +120,12 @@ def load_manifests(path: Path, name: str, admit: Admit) -> list[Parsed]:
     for file in files:
         label = f"{name}/{file.relative_to(path)}" if path.is_dir() else name
         found += parse(file.read_bytes(), label)
-    if wrong := problems(found, admit):
+    if wrong := problems(found):
         raise BadScenario([words(problem) for problem in wrong])
     return found
 
 
-def problems(found: Sequence[Parsed], admit: Admit) -> list[DocumentProblem]:
+def problems(found: Sequence[Parsed]) -> list[DocumentProblem]:
     """Why some of it cannot be taken in."""
     wrong: list[DocumentProblem] = []
     for each in found:
@@ -135,7 +133,7 @@ def problems(found: Sequence[Parsed], admit: Admit) -> list[DocumentProblem]:
             case DocumentProblem():
                 wrong.append(each)
             case Document():
-                wrong += admit(each)
+                wrong += (each.problem(*refusal) for refusal in admit(each.object))
             case Ignored():
                 pass  # a Deployment beside a policy does no harm, here as in production
     return wrong
@@ -170,8 +168,8 @@ def _nodes(path: Path) -> list[Node]:
 class _Reader:
     """One document of one file."""
 
-    def __init__(self, path: Path, node: Node, admit: Admit) -> None:
-        self._path, self._node, self._admit = path, node, admit
+    def __init__(self, path: Path, node: Node) -> None:
+        self._path, self._node = path, node
         self._wrong: list[str] = []
 
     def story(self) -> Story:
@@ -260,14 +258,15 @@ class _Reader:
 
     def _file(self, name: str, path: str) -> Iterator[Document]:
         try:
-            found = load_manifests(self._path.parent / name, str(self._path.parent / name), self._admit)
+            found = load_manifests(self._path.parent / name, str(self._path.parent / name))
         except BadScenario as error:
             self._wrong += [f"{self._at(path, 'cannot be applied')}: {line}" for line in error.lines]
         else:
             yield from (each for each in found if isinstance(each, Document))
 
     def _documents(self, found: Sequence[Parsed]) -> Iterator[Document]:
-        self._wrong += [words(problem) for problem in problems(found, self._admit)]
+        for problem in problems(found):
+            self._wrong.append(self._at(problem.path, problem.reason))
         yield from (each for each in found if isinstance(each, Document))
 
     def _object(self, entry: dict[str, Any], path: str) -> tuple[Parsed, ...]:

@@ -94,7 +94,7 @@ class Probe(Part, frozen=True, kw_only=True):
     expect: Expect
     protocol: ProbeProtocol = "TCP"
     port: PortNumber | None = None
-    """Needed but for ICMP, and for HTTP (then 80) and TLS (443)."""
+    """Needed but for ICMP, a nodeport (it has its own), HTTP (then 80) and TLS (443)."""
 
     source_port: PortNumber | None = None
     family: Family | None = None
@@ -105,7 +105,8 @@ class Probe(Part, frozen=True, kw_only=True):
     tls: TlsHello | None = None
 
     def __post_init__(self) -> None:
-        _check_port(self.protocol, self.port, optional=self.http is not None or self.tls is not None)
+        known = self.to.startswith("nodeport:") or self.http is not None or self.tls is not None
+        _check_port(self.protocol, self.port, optional=known)
         if self.icmp and self.protocol != "ICMP":
             raise ValueError("`icmp` goes with protocol: ICMP only")
 

@@ -24,6 +24,9 @@ MARK = "SLUICE_LAB"
 LOCK = "lock"
 """The file in a lab's folder that its owner and its guardian hold a lock on; it goes last."""
 
+READY = b"ready\n"
+"""What a guardian says once nothing but its input can end it. Afterwards it says what it could not remove."""
+
 NAMESPACES = Path("/run/netns")
 """Where `ip netns` looks. Source: ip-netns(8)."""
 
@@ -60,14 +63,23 @@ def namespaces(name: str) -> list[Path]:
 
 
 def kill(name: str) -> list[int]:
-    """Kill all of the lab's processes; returns those that did not die in time."""
+    """Kill all of the lab's processes; returns those that did not die in time.
+
+    A process that is just being started shows no environment for a moment: only the second look that finds nobody
+    counts.
+    """
     deadline = time.monotonic() + DYING_S
-    while (alive := processes(name)) and time.monotonic() < deadline:
+    looks = 0
+    while looks < 2:
+        alive = processes(name)
+        if alive and time.monotonic() > deadline:
+            return alive
         for pid in alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        looks = 0 if alive else looks + 1
         time.sleep(POLL_S)
-    return alive
+    return []
 
 
 def remove_namespace(path: Path) -> None:
@@ -103,6 +115,7 @@ def sweep(name: str, folder: Path) -> list[str]:
 def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # meant for the lab, which tells us by going
+    os.write(1, READY)
     name, folder = sys.argv[1:]
     while os.read(0, 64):
         pass

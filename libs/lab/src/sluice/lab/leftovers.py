@@ -1,0 +1,75 @@
+"""What a scenario left behind once all its objects are gone: there must be nothing."""
+
+import re
+from pathlib import Path
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.subjects import PageSubject, ProgramSubject
+from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.cookies import CookieKind
+from sluice.dataplane.ovs.ids import RuleIdsState
+from sluice.dataplane.ovs.pipeline import CT_ZONE
+from sluice.drivers.openflow.switch import Switch, UnreadableFlows
+from sluice.drivers.unixctl import command
+from sluice.lab.lab import Lab
+from sluice.lab.node import LabNode
+from sluice.runtime.bus import Bus
+from sluice.runtime.follow import CaughtUp, follow
+from sluice.runtime.message import Message
+
+_ZONE = re.compile(rf"\bzone={CT_ZONE}\b")
+
+
+async def leftovers(lab: Lab) -> list[str]:
+    """Flows of policies and ports, connections, ids, pages and programs that are still there; one line each."""
+    found: list[str] = []
+    for node in lab.nodes.values():
+        found += [f"{node.name}: {what}" for what in await _on_node(node)]
+    for stream in ("GROUPS", "PROGRAMS"):
+        found += await _stored(lab.bus, stream)
+    return found
+
+
+async def _on_node(node: LabNode) -> list[str]:
+    found = []
+    switch = await Switch.connect(node.ovs.mgmt_socket())
+    try:
+        for key, body in (await switch.dump()).items():
+            cookie = cookies.unpack(body.cookie)
+            if cookie is None or cookie.kind is not CookieKind.BASE:
+                found.append(f"a flow of {cookie.kind.name if cookie else 'somebody else'} in table {key.table}: {key}")
+    except UnreadableFlows as error:
+        found.append(str(error))
+    finally:
+        switch.close()
+    connections = await command(node.ovs.vswitchd_control, "dpctl/dump-conntrack")
+    found += [f"a connection: {line}" for line in connections.splitlines() if _ZONE.search(line)]
+    found += [f"a rule id: {key}" for key in _rule_ids(node.state_folder / "rule-ids.json")]
+    return found
+
+
+def _rule_ids(path: Path) -> list[str]:
+    """The rules that still have an id on the node."""
+    if not path.exists():
+        return []
+    state = codec.decode(path.read_bytes(), RuleIdsState)
+    return [str(slot.key) for slot in state.slots if slot.key is not None]
+
+
+async def _stored(bus: Bus, stream: str) -> list[str]:
+    """Pages and programs that are no tombstones."""
+    last: dict[str, bytes] = {}
+    async with follow(bus, stream, last_only=True) as events:
+        async for event in events:
+            match event:
+                case Message():
+                    last[event.subject] = event.body
+                case CaughtUp():
+                    break
+                case _:
+                    last.clear()
+    return [
+        f"{stream}: {subject}"
+        for subject, body in sorted(last.items())
+        if body and isinstance(subjects.parse(subject), PageSubject | ProgramSubject)
+    ]

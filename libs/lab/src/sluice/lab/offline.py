@@ -1,0 +1,100 @@
+"""Scenarios answered by `verdict()` alone: for machines that cannot run a switch, and for cases none can show."""
+
+import re
+import time
+import uuid
+from collections.abc import Iterator
+
+from sluice.lab import checks
+from sluice.lab.reading import Story, Told, problems, remove, words
+from sluice.lab.reasons import judged, state_of
+from sluice.lab.results import Check, Outcome
+from sluice.lab.world import World
+from sluice.policy.state import ClusterState
+
+
+def run(story: Story) -> Outcome:
+    """What policy says of every check of the story."""
+    started = time.monotonic()
+    world = World(story.scenario.spec.nodes, lambda: str(uuid.uuid4()), lambda: "")
+    for document in story.objects:
+        world.put(document)
+    opened: dict[str, tuple[checks.Question, str]] = {}
+    done: list[Check] = []
+    for told in story.steps:
+        for name in told.step.delete:
+            remove(world, name)
+        for document in told.apply:
+            world.put(document)
+        done += _step(told, world, opened)
+    return Outcome(
+        name=story.name,
+        file=story.file,
+        ok=all(check.ok for check in done),
+        seconds=round(time.monotonic() - started, 3),
+        checks=tuple(done),
+        offline=True,
+    )
+
+
+def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str]]) -> Iterator[Check]:
+    state, pods = state_of(world.objects), world.pods()
+    for connection in told.step.connections:
+        if connection.open:
+            question = checks.opening(connection, pods, "")
+            opened[connection.open] = question, _got(state, question)
+            yield _check(told, question, opened[connection.open][1], f"connection {connection.open} opens,")
+        elif connection.check and connection.expect:
+            question, got = opened[connection.check]  # an established connection passes, whatever policies say now
+            yield Check(
+                step=told.name,
+                kind="probe",
+                from_=question.from_,
+                to=question.to,
+                what=f"connection {connection.check} {question.what}",
+                expect=connection.expect,
+                got=got,
+                ok=got == connection.expect,
+            )
+    for question in (*checks.probes(told.step, pods), *checks.matrix(told.step, pods)):
+        yield _check(told, question, _got(state, question))
+    yield from denials(told)
+
+
+def denials(told: Told) -> Iterator[Check]:
+    """What admission says of the objects that must be refused, one by one and without the others."""
+    for denial, found in zip(told.step.denials, told.denied, strict=True):
+        said = [words(problem) for problem in problems(found)]
+        yield denied(told, str(denial.object), denial.message, said)
+
+
+def denied(told: Told, what: str, message: str, said: list[str]) -> Check:
+    """The check of a denial: something was said against the object, and this in it."""
+    matching = [text for text in said if re.search(message, text)]
+    return Check(
+        step=told.name,
+        kind="denial",
+        from_="",
+        to="",
+        what=what,
+        expect=f"Denied: {message}" if message else "Denied",
+        got=f"Denied: {'; '.join(matching or said)}" if said else "Admitted",
+        ok=bool(matching),
+    )
+
+
+def _got(state: ClusterState, question: checks.Question) -> str:
+    return str(judged(state, question).outcome)
+
+
+def _check(told: Told, question: checks.Question, got: str, prefix: str = "") -> Check:
+    return Check(
+        step=told.name,
+        kind=question.kind,
+        from_=question.from_,
+        to=question.to,
+        what=f"{prefix} {question.what}".strip(),
+        expect=question.expect,
+        got=got,
+        ok=got == question.expect,
+    )

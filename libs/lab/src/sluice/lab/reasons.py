@@ -1,0 +1,78 @@
+"""Verdicts in words: what decided about a packet."""
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from sluice.contracts.kinds import RESOURCES
+from sluice.contracts.programs import Action, Origin
+from sluice.kube.manifest import Document
+from sluice.lab.checks import Question
+from sluice.lab.world import Key
+from sluice.policy.packet import Packet, PodEnd
+from sluice.policy.state import ClusterState
+from sluice.policy.verdict import Decision, Isolation, Itself, NoPolicy, RuleRef, Verdict, verdict
+
+_VERBS = {Action.ALLOW: "allows", Action.DROP: "drops", Action.REJECT: "rejects", Action.PASS: "passes"}
+
+
+def state_of(objects: Mapping[Key, Document]) -> ClusterState:
+    """The cluster that these objects are."""
+    return ClusterState(document.object for document in objects.values())
+
+
+def judged(state: ClusterState, question: Question) -> Verdict:
+    """What policy says of the question's packet.
+
+    Raises:
+        NoSuchEnd: an end of it is no Pod of the state.
+    """
+    source, target = (PodEnd(*name.split("/")) for name in (question.from_, question.to))
+    echo = question.protocol == "ICMP"
+    request = 128 if ":" in question.address else 8  # RFC 4443 section 4.1, RFC 792
+    return verdict(
+        state,
+        Packet(
+            source=source,
+            destination=target,
+            protocol=question.protocol,
+            port=question.port or None,
+            source_port=question.source_port or None,
+            icmp_type=request if echo else None,
+            icmp_code=0 if echo else None,
+            family=6 if ":" in question.address else 4,
+        ),
+    )
+
+
+def why(given: Verdict) -> str:
+    """What decided, in one line: the direction that refuses, or else both."""
+    parts = []
+    for direction, decision in (("egress", given.egress), ("ingress", given.ingress)):
+        if decision is None:
+            continue
+        if decision.action is not Action.ALLOW:
+            return f"{direction}: {decision_words(decision)}"
+        if not isinstance(decision.reason, NoPolicy):
+            parts.append(f"{direction}: {decision_words(decision)}")
+    return "; ".join(parts) or "no policy applies"
+
+
+def decision_words(decision: Decision) -> str:
+    reason = decision.reason
+    match reason:
+        case RuleRef():
+            name = f" ({reason.name})" if reason.name else ""
+            return f"{origin_words(reason.origin)} {_VERBS[reason.action]} by rule {reason.index}{name}"
+        case Isolation():
+            return f"isolated by {', '.join(origin_words(origin) for origin in reason.policies)}, no rule allows it"
+        case NoPolicy():
+            return "no policy applies"
+        case Itself():
+            return "a Pod may talk to itself"
+        case _:
+            assert_never(reason)
+
+
+def origin_words(origin: Origin) -> str:
+    where = f"{origin.namespace}/" if origin.namespace else ""
+    return f"{RESOURCES[origin.kind].kind} {where}{origin.name}"

@@ -1,0 +1,114 @@
+"""What came out of a run, and how it is shown: a table, JSON, JUnit."""
+
+from collections.abc import Sequence
+from typing import Literal
+from xml.etree import ElementTree as ET
+
+import msgspec
+from msgspec import Struct, field
+
+
+class Check(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    step: str
+    kind: Literal["probe", "matrix", "denial"]
+    from_: str = field(name="from")
+    to: str
+    what: str
+    expect: str
+    got: str
+    ok: bool
+    why: str = ""
+    """What policy says of a packet with which something else happened."""
+
+
+class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Of one scenario."""
+
+    name: str
+    file: str
+    ok: bool
+    seconds: float
+    checks: tuple[Check, ...]
+    offline: bool = False
+    """Answered by `verdict()` alone: no packet was sent."""
+
+    error: str = ""
+    """Why it could not be carried out to its end, or what it left behind."""
+
+
+class Report(Struct, frozen=True):
+    scenarios: tuple[Outcome, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(outcome.ok for outcome in self.scenarios)
+
+
+def json(report: Report) -> str:
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+
+
+def table(report: Report) -> str:
+    """A line for each scenario, and one for each check that was not as expected."""
+    width = max((len(outcome.name) for outcome in report.scenarios), default=0)
+    lines = []
+    for outcome in report.scenarios:
+        lines += _lines(outcome, width)
+    good = sum(outcome.ok for outcome in report.scenarios)
+    checks = sum(len(outcome.checks) for outcome in report.scenarios)
+    seconds = sum(outcome.seconds for outcome in report.scenarios)
+    lines.append(f"{good} of {len(report.scenarios)} scenarios as expected, {checks} checks, {seconds:.1f} s")
+    return "\n".join(lines)
+
+
+def _lines(outcome: Outcome, width: int) -> list[str]:
+    mark = "ok  " if outcome.ok else "FAIL"
+    offline = "  offline: answered by verdict() alone, no packet was sent" if outcome.offline else ""
+    lines = [f"{mark} {outcome.name:{width}}  {len(outcome.checks):4} checks {outcome.seconds:6.1f} s{offline}"]
+    for check in outcome.checks:
+        if not check.ok:
+            lines.append(f"     {_asked(check)}: expected {check.expect}, got {check.got}")
+            lines += [f"        {check.why}"] if check.why else []
+    if outcome.error:
+        lines += [f"     {line}" for line in outcome.error.splitlines()]
+    return lines
+
+
+def _asked(check: Check) -> str:
+    ends = f"{check.from_} -> {check.to} " if check.from_ or check.to else ""
+    return f"{check.step}: {ends}{check.what}"
+
+
+def junit(report: Report) -> str:
+    """A test suite for each scenario, a test case for each check."""
+    suites = ET.Element("testsuites", name="sluice lab")
+    for outcome in report.scenarios:
+        broken = [check for check in outcome.checks if not check.ok]
+        suite = ET.SubElement(
+            suites,
+            "testsuite",
+            name=outcome.name,
+            file=outcome.file,
+            tests=str(len(outcome.checks) + bool(outcome.error)),
+            failures=str(len(broken)),
+            errors=str(int(bool(outcome.error))),
+            time=f"{outcome.seconds:.3f}",
+        )
+        for check in outcome.checks:
+            case = ET.SubElement(suite, "testcase", classname=outcome.name, name=_asked(check))
+            if not check.ok:
+                ET.SubElement(case, "failure", message=f"expected {check.expect}, got {check.got}")
+        if outcome.error:
+            case = ET.SubElement(suite, "testcase", classname=outcome.name, name="carried out")
+            ET.SubElement(case, "error", message=outcome.error)
+    ET.indent(suites)
+    return ET.tostring(suites, encoding="unicode", xml_declaration=True)
+
+
+FORMATS = {"table": table, "json": json, "junit": junit}
+
+
+def lines_of(outcome: Outcome, others: Sequence[str] = ()) -> str:
+    """One scenario as the table shows it, while others still run."""
+    width = max((len(name) for name in (outcome.name, *others)), default=0)
+    return "\n".join(_lines(outcome, width))

@@ -1,0 +1,139 @@
+"""Stories played in a lab: objects in, packets out, nothing left for the next one."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from sluice.contracts import codec
+from sluice.lab import checks, offline
+from sluice.lab.lab import Lab, NotRealised
+from sluice.lab.leftovers import leftovers
+from sluice.lab.probers import ProberGone, Result
+from sluice.lab.reading import Story, Told, words
+from sluice.lab.reasons import judged, state_of, why
+from sluice.lab.results import Check, Outcome
+from sluice.lab.scenario import Connection, seconds
+
+
+async def run(lab: Lab, story: Story) -> Outcome:
+    """Play the story. The lab is empty afterwards, or the outcome says what is left."""
+    started = time.monotonic()
+    player = _Player(lab, story)
+    errors: list[str] = []
+    try:
+        await player.play()
+    except (NotRealised, ProberGone) as error:
+        errors.append(f"{player.at}: {error}")
+    try:
+        await lab.clear()
+        errors += [f"left behind: {what}" for what in await leftovers(lab)]
+    except NotRealised as error:
+        errors.append(f"removing all objects: {error}")
+    return Outcome(
+        name=story.name,
+        file=story.file,
+        ok=not errors and all(check.ok for check in player.done),
+        seconds=round(time.monotonic() - started, 3),
+        checks=tuple(player.done),
+        error="\n".join(errors),
+    )
+
+
+class _Player:
+    def __init__(self, lab: Lab, story: Story) -> None:
+        self._lab, self._story = lab, story
+        self._opened: dict[str, checks.Question] = {}
+        self.done: list[Check] = []
+        self.at = "objects"
+        """The step that is played."""
+
+    async def play(self) -> None:
+        """Play all steps.
+
+        Raises:
+            NotRealised, ProberGone
+        """
+        await self._lab.use(self._story.scenario.spec.nodes)
+        await self._lab.change(apply=self._story.objects)
+        if not (self._story.steps and _changes(self._story.steps[0])):
+            await self._lab.realised()
+        for told in self._story.steps:
+            self.at = told.name
+            await self._step(told)
+
+    async def _step(self, told: Told) -> None:
+        step, lab = told.step, self._lab
+        if _changes(told):
+            gone = [lab.world.find(each.kind, each.namespace, each.name, each.api_version) for each in step.delete]
+            await lab.change(apply=told.apply, delete=gone)
+            await lab.realised()
+        if wait_s := seconds(step.wait):
+            await asyncio.sleep(wait_s)  # the scenario asks for it
+        await self._connections(told)
+        pods = lab.world.pods()
+        questions = [*checks.probes(step, pods), *checks.matrix(step, pods)]
+        results = await lab.ask(questions)
+        self._note(told, questions, results)
+        for number, denial in enumerate(step.denials):
+            await self._denial(told, number, denial.object, denial.message)
+
+    async def _connections(self, told: Told) -> None:
+        """In order, but checks that follow each other all at once."""
+        for opens, group in groupby(told.step.connections, key=lambda connection: connection.open is not None):
+            if not opens:
+                await self._check_connections(told, list(group))
+                continue
+            for connection in group:
+                name = connection.open or ""
+                question = checks.opening(connection, self._lab.world.pods(), "")
+                self._opened[name] = question
+                result = await self._lab.prober(question.from_).open(name, question)
+                what = f"connection {name} opens, {question.what}"
+                self._check(told, question, what=what, expect="Allowed", result=result)
+
+    async def _check_connections(self, told: Told, group: Sequence[Connection]) -> None:
+        asked = [(each.check or "", self._opened[each.check or ""], each.expect or "") for each in group]
+        results = await asyncio.gather(*(self._lab.prober(question.from_).check(name) for name, question, _ in asked))
+        for (name, question, expect), result in zip(asked, results, strict=True):
+            self._check(told, question, what=f"connection {name} {question.what}", expect=expect, result=result)
+
+    def _note(self, told: Told, questions: Sequence[checks.Question], results: Sequence[Result]) -> None:
+        state = state_of(self._lab.world.objects)
+        for question, result in zip(questions, results, strict=True):
+            reason = ""
+            if result.result != question.expect:
+                given = judged(state, question)
+                reason = f"verdict: {given.outcome}; {why(given)}"
+            self._check(told, question, what=question.what, expect=question.expect, result=result, reason=reason)
+
+    def _check(
+        self, told: Told, question: checks.Question, *, what: str, expect: str, result: Result, reason: str = ""
+    ) -> None:
+        check = Check(
+            step=told.name,
+            kind=question.kind,
+            from_=question.from_,
+            to=question.to,
+            what=what,
+            expect=expect,
+            got=str(result),
+            ok=result.result == expect,
+            why=reason,
+        )
+        self.done.append(check)
+
+    async def _denial(self, told: Told, number: int, given: object, message: str) -> None:
+        """Have ingest read what must be refused."""
+        if isinstance(given, str):
+            path = Path(self._story.file).parent / given
+            name, content, what = f"denied-{number}{path.suffix}", path.read_bytes(), given
+        else:
+            name, content, what = f"denied-{number}.json", codec.encode(given), "an inline object"
+        found = await self._lab.refused(name, content)
+        self.done.append(offline.denied(told, what, message, [words(problem) for problem in found]))
+
+
+def _changes(told: Told) -> bool:
+    return bool(told.apply or told.step.delete)

@@ -1,0 +1,136 @@
+"""What others may know of a lab that runs (`state.json` in its folder): who is where, and how to reach it."""
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from sluice.lab import claim
+from sluice.lab.lab import Lab
+
+FILE = "state.json"
+
+
+class NoLab(LookupError):
+    """There is no such lab, or no such Pod in it. The message says what to do."""
+
+
+class PodState(Struct, frozen=True, kw_only=True):
+    pod: str
+    """namespace/name"""
+
+    node: str
+    netns: str
+    """As `ip netns` calls it; the node's for a Pod on the host's network."""
+
+    addresses: tuple[str, ...]
+    ports: tuple[int, ...]
+    open: bool
+    """The switch lets its packets in, as far as policy does."""
+
+
+class NodeState(Struct, frozen=True, kw_only=True):
+    node: str
+    netns: str
+    ovs: str
+    """Folder of the switch's sockets and logs."""
+
+    healthy: bool
+    applied: int
+    """Sequence in OBJECTS; 0 while nothing is applied."""
+
+    problems: tuple[str, ...]
+
+
+class LabState(Struct, frozen=True, kw_only=True):
+    name: str
+    pid: int
+    folder: str
+    nats_url: str
+    manifests: str
+    nodes: tuple[NodeState, ...]
+    pods: tuple[PodState, ...]
+    restarts: dict[str, int]
+    """How often what had to be started again; only what had to."""
+
+
+def of(lab: Lab, pid: int) -> LabState:
+    """The state of this lab now."""
+    nodes = []
+    for name, node in sorted(lab.nodes.items()):
+        status = lab.statuses.nodes.get(name)
+        nodes.append(
+            NodeState(
+                node=name,
+                netns=node.netns.name,
+                ovs=str(node.ovs.folder),
+                healthy=status.healthy if status else False,
+                applied=status.applied.sequence if status else 0,
+                problems=tuple(f"{each.unit}: {each.reason}" for each in status.problems) if status else (),
+            )
+        )
+    pods = []
+    for pod_name, sandbox in sorted(lab.sandboxes().items()):
+        status = lab.statuses.nodes.get(sandbox.pod.node)
+        pods.append(
+            PodState(
+                pod=pod_name,
+                node=sandbox.pod.node,
+                netns=sandbox.netns.name,
+                addresses=sandbox.pod.addresses,
+                ports=sandbox.pod.ports,
+                open=bool(status and pod_name in status.ports),
+            )
+        )
+    return LabState(
+        name=lab.name,
+        pid=pid,
+        folder=str(lab.folder),
+        nats_url=lab.nats.url,
+        manifests=str(lab.manifests),
+        nodes=tuple(nodes),
+        pods=tuple(pods),
+        restarts={name: each.restarts for name, each in sorted(lab.supervised.items()) if each.restarts},
+    )
+
+
+def write(state: LabState) -> None:
+    """Readers see the state before, or this one."""
+    path = Path(state.folder) / FILE
+    new = path.with_suffix(".new")
+    new.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2))
+    new.replace(path)
+
+
+def read(name: str | None = None) -> LabState:
+    """The state of the lab of this name; of the only one that runs, if None.
+
+    Raises:
+        NoLab: there is none, or there are several to choose from.
+    """
+    running = [owner.name for owner in claim.owners()]
+    if name is None:
+        if len(running) != 1:
+            several = f"several labs run ({', '.join(running)}): say which by --name"
+            raise NoLab(several if running else "no lab runs: start one by `sluice lab up`")
+        (name,) = running
+    try:
+        return msgspec.json.decode((claim.root() / name / FILE).read_bytes(), type=LabState)
+    except FileNotFoundError:
+        pass
+    known = f"these run: {', '.join(running)}" if running else "none runs: start one by `sluice lab up`"
+    raise NoLab(f"lab {name}: it does not run, or has not started yet; {known}")
+
+
+def pod(state: LabState, name: str) -> PodState:
+    """The Pod of this namespace/name; `default/` may be left out.
+
+    Raises:
+        NoLab: there is none.
+    """
+    wanted = name if "/" in name else f"default/{name}"
+    for each in state.pods:
+        if each.pod == wanted:
+            return each
+    known = ", ".join(each.pod for each in state.pods) or "there are none"
+    raise NoLab(f"{wanted}: no such Pod in lab {state.name}: {known}")

@@ -1,0 +1,396 @@
+"""Scenario files: what is read, and what is refused, where and why."""
+
+import textwrap
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from sluice.lab import reading, scenario
+from sluice.lab.checks import expected, matrix, probes
+from sluice.lab.reading import BadScenario, Story
+from sluice.lab.world import World
+
+PODS = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: x}
+spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: b, namespace: y}
+spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: h, namespace: y}
+spec: {hostNetwork: true, containers: [{name: c}]}
+"""
+
+POLICY = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed, namespace: y}
+spec: {podSelector: {}}
+"""
+
+
+def written(folder: Path, spec: str, *, head: str = "", name: str = "s") -> Path:
+    (folder / "pods.yaml").write_text(PODS)
+    (folder / "policy.yaml").write_text(POLICY)
+    (folder / "bad.yaml").write_text(POLICY.replace("podSelector: {}", "podSelector: {matchLabels: {a: -b-}}"))
+    path = folder / "scenario.yaml"
+    metadata = f"metadata: {{name: {name}{head}}}\n"
+    path.write_text("apiVersion: lab.sluice.dev/v1\nkind: Scenario\n" + metadata + textwrap.dedent(spec))
+    return path
+
+
+def read(folder: Path, spec: str, *, head: str = "") -> Story:
+    (story,) = reading.read([written(folder, spec, head=head)])
+    return story
+
+
+class Refused(NamedTuple):
+    name: str
+    spec: str
+    said: str
+    """A piece of the message."""
+
+
+REFUSED = [
+    Refused("unknown field", "spec: {stepz: []}", "contains unknown field `stepz`"),
+    Refused("no spec", "", "missing required field `spec`"),
+    Refused(
+        "bad expect",
+        "spec: {manifests: [pods.yaml], steps: [{probes: [{from: x/a, to: y/b, port: 80, expect: allowed}]}]}",
+        "scenario s, step 1: $.spec.steps[0].probes[0].expect: Invalid enum value 'allowed'",
+    ),
+    Refused(
+        "no port",
+        "spec: {manifests: [pods.yaml], steps: [{name: n, probes: [{from: x/a, to: y/b, expect: Allowed}]}]}",
+        "scenario s, step n: $.spec.steps[0].probes[0]: TCP needs a `port`",
+    ),
+    Refused(
+        "ICMP has no port",
+        "spec: {steps: [{matrix: {protocol: ICMP, port: 80, default: Allowed}}]}",
+        "$.spec.steps[0].matrix: ICMP has no ports",
+    ),
+    Refused(
+        "no such pod",
+        "spec: {manifests: [pods.yaml], steps: [{probes: [{from: x/a, to: y/c, port: 80, expect: Allowed}]}]}",
+        "$.spec.steps[0].probes[0].to: y/c: no such Pod in this step (write namespace/name; x/a, y/b, y/h)",
+    ),
+    Refused(
+        "pod that was deleted before",
+        """\
+        spec:
+          manifests: [pods.yaml]
+          steps:
+          - delete: [{kind: Pod, namespace: y, name: b}]
+          - probes: [{from: x/a, to: y/b, port: 80, expect: Allowed}]
+        """,
+        "$.spec.steps[1].probes[0].to: y/b: no such Pod",
+    ),
+    Refused(
+        "pattern of nobody",
+        "spec: {manifests: [pods.yaml], "
+        "steps: [{delete: [{kind: Pod, namespace: y, name: h}], "
+        "matrix: {port: 80, default: Allowed, except: [{from: 'w/*', expect: Dropped}]}}]}",
+        "$.spec.steps[0].matrix.except[0].from: w/*: no Pod is called that",
+    ),
+    Refused(
+        "host network in a matrix",
+        "spec: {manifests: [pods.yaml], steps: [{matrix: {port: 80, default: Allowed}}]}",
+        "y/h: probing from and to Pods on the host's network is not supported yet",
+    ),
+    Refused("no such file", "spec: {manifests: [nope.yaml]}", "nope.yaml: no such file"),
+    Refused("bad manifest", "spec: {manifests: [bad.yaml]}", "bad.yaml:4: $.spec.podSelector.matchLabels.a: "),
+    Refused(
+        "bad inline object",
+        """\
+        spec:
+          objects:
+          - apiVersion: v1
+            kind: Pod
+            metadata: {name: A_b}
+        """,
+        "scenario.yaml:8: scenario s: $.spec.objects[0].metadata.name: ",
+    ),
+    Refused(
+        "delete what is not there",
+        "spec: {steps: [{delete: [{kind: NetworkPolicy, namespace: y, name: closed}]}]}",
+        "$.spec.steps[0].delete[0]: NetworkPolicy closed in namespace y: there is no such object",
+    ),
+    Refused(
+        "node of another cluster",
+        "spec: {objects: [{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {nodeName: far}}]}",
+        "Pod default/p: its node far is none of the lab's (node-1): add it to spec.nodes",
+    ),
+    Refused("bad wait", "spec: {steps: [{wait: 5 sec}]}", "'5 sec' is no duration: write 250ms, 5s or 1m30s"),
+    Refused(
+        "connection of two kinds",
+        "spec: {steps: [{connections: [{open: c, check: d}]}]}",
+        "$.spec.steps[0].connections[0]: write either {open, from, to, port} or {check, expect}",
+    ),
+    Refused(
+        "connection never opened",
+        "spec: {steps: [{connections: [{check: c, expect: Allowed}]}]}",
+        "$.spec.steps[0].connections[0].check: c: no connection of that name was opened",
+    ),
+    Refused("denial of nothing", "spec: {steps: [{denials: [{message: m}]}]}", "write either `object` or `delete`"),
+    Refused(
+        "denial without grammar",
+        "spec: {steps: [{denials: [{object: bad.yaml, message: '('}]}]}",
+        "'(' is no regular expression",
+    ),
+    Refused("no nodes", "spec: {nodes: []}", "$.spec.nodes"),
+    Refused(
+        "no common family",
+        """\
+        spec:
+          objects:
+          - {apiVersion: v1, kind: Pod, metadata: {name: a}, status: {podIP: "fd00::1"}}
+          - {apiVersion: v1, kind: Pod, metadata: {name: b}}
+          steps: [{probes: [{from: default/a, to: default/b, port: 80, expect: Allowed}]}]
+        """,
+        "default/a (fd00::1) and default/b (10.64.0.2) do not both have a family in common",
+    ),
+    Refused(
+        "twice the same key", "spec: {nodes: [a], nodes: [b]}", "scenario.yaml:4: $: the key `nodes` is given twice"
+    ),
+]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+def test_refused(case: Refused, tmp_path: Path) -> None:
+    path = written(tmp_path, case.spec)
+
+    with pytest.raises(BadScenario) as raised:
+        reading.read([path])
+
+    assert case.said in str(raised.value)
+    assert str(raised.value).startswith(str(tmp_path))
+
+
+UNSUPPORTED = [
+    ("spec: {nodes: [n1, n2]}", "$.spec.nodes"),
+    ("spec: {externals: [{name: outside, ip: 192.0.2.10}]}", "$.spec.externals"),
+    ("spec: {forwarders: [{from: tap0, to: tap1}]}", "$.spec.forwarders"),
+    ("spec: {dns: {www.foobar.com: {ips: [192.0.2.10], ttl: 5}}}", "$.spec.dns"),
+    ("spec: {steps: [{dns: {www.foobar.com: {ips: [192.0.2.10]}}}]}", "$.spec.steps[0].dns"),
+    ("spec: {steps: [{probes: [{from: x/a, to: 'svc:y/web', port: 80, expect: Allowed}]}]}", ".probes[0].to"),
+    ("spec: {steps: [{probes: [{from: x/a, to: 'nodeport:y/web', port: 80, expect: Allowed}]}]}", ".probes[0].to"),
+    ("spec: {steps: [{probes: [{from: 'node:node-1', to: x/a, port: 80, expect: Allowed}]}]}", ".probes[0].from"),
+    ("spec: {steps: [{probes: [{from: outside, to: x/a, port: 80, expect: Allowed}]}]}", ".probes[0].from"),
+    ("spec: {steps: [{probes: [{from: x/a, to: 'external:o', port: 80, expect: Allowed}]}]}", ".probes[0].to"),
+    ("spec: {steps: [{probes: [{from: x/a, to: 'fqdn:foo.bar', port: 80, expect: Allowed}]}]}", ".probes[0].to"),
+    ("spec: {steps: [{probes: [{from: x/a, to: y/b, http: {path: /p}, expect: Allowed}]}]}", ".probes[0].http"),
+    ("spec: {steps: [{probes: [{from: x/a, to: y/b, tls: {sni: f}, port: 443, expect: Allowed}]}]}", ".probes[0].tls"),
+    ("spec: {steps: [{probes: [{from: x/a, to: y/b, protocol: SCTP, port: 1, expect: Allowed}]}]}", ".protocol"),
+    (
+        "spec: {steps: [{probes: [{from: x/a, to: y/b, protocol: ICMP, icmp: {type: 13}, expect: Allowed}]}]}",
+        ".probes[0].icmp",
+    ),
+    ("spec: {steps: [{denials: [{delete: {kind: Tier, name: emergency}, message: reserved}]}]}", ".denials[0].delete"),
+]
+
+
+@pytest.mark.parametrize(("spec", "path"), UNSUPPORTED, ids=[spec for spec, _ in UNSUPPORTED])
+def test_what_cannot_be_done_yet_is_refused(spec: str, path: str, tmp_path: Path) -> None:
+    with pytest.raises(BadScenario) as raised:
+        read(tmp_path, spec)
+
+    (line, *_) = (line for line in raised.value.lines if "not supported yet" in line)
+    assert path in line
+    assert "scenario s" in line
+    if ".steps" in path or path.startswith("."):
+        assert "step 1" in line
+
+
+FULL = """\
+spec:
+  nodes: [node-1, node-2]
+  objects: []
+  manifests: [pods.yaml]
+  externals: [{name: outside, ip: 192.0.2.10}]
+  forwarders: [{from: tap0, to: tap1}]
+  dns: {www.foobar.com: {ips: [192.0.2.10], ttl: 5}}
+  steps:
+  - name: policy is in force
+    apply: [policy.yaml]
+    delete: []
+    wait: 0s
+    dns: {}
+    connections:
+    - {open: c1, from: x/a, to: y/b, port: 80}
+    - {check: c1, expect: Allowed}
+    probes:
+    - {from: x/a, to: y/b, protocol: TCP, port: 80, expect: Rejected}
+    - {from: x/a, to: y/b, http: {method: GET, path: /public, host: foo.bar.com}, expect: Allowed}
+    - {from: x/a, to: y/b, tls: {sni: foo.bar.com}, port: 443, expect: Allowed}
+    - {from: x/a, to: "svc:y/web", port: 80, expect: Allowed}
+    - {from: outside, to: "nodeport:y/web", expect: Dropped}
+    - {from: "node:node-1", to: x/a, port: 80, expect: Allowed}
+    - {from: x/a, to: "external:outside", protocol: UDP, port: 53, sourcePort: 4000, expect: Allowed}
+    - {from: x/a, to: "fqdn:www.foobar.com", port: 80, expect: Allowed}
+    - {from: x/a, to: y/b, protocol: ICMP, icmp: {type: 8, code: 0}, expect: Dropped}
+    matrix:
+      protocol: TCP
+      port: 80
+      default: Allowed
+      except:
+      - {from: "z/*", to: x/a, expect: Dropped}
+    denials:
+    - {object: bad.yaml, message: "overlaps|same priority"}
+    - {delete: {kind: Tier, name: emergency}, message: "reserved"}
+"""
+
+
+def test_all_of_the_format_is_understood(tmp_path: Path) -> None:
+    with pytest.raises(BadScenario) as raised:
+        read(tmp_path, FULL)
+
+    assert [line for line in raised.value.lines if "not supported yet" not in line] == []
+    assert len(raised.value.lines) == 4 + 8 + 1
+
+
+STORY = """\
+spec:
+  manifests: [pods.yaml]
+  steps:
+  - delete: [{kind: Pod, namespace: y, name: h}]
+    matrix:
+      port: 80
+      default: Allowed
+      except:
+      - {from: "x/*", expect: Dropped}
+      - {to: "y/b", expect: Rejected}
+  - name: later
+    apply:
+    - policy.yaml
+    - apiVersion: v1
+      kind: Pod
+      metadata: {name: c, namespace: z}
+      status: {podIPs: [{ip: 10.1.1.1}, {ip: "FD00::1"}]}
+    probes:
+    - {from: x/a, to: z/c, protocol: UDP, port: 53, sourcePort: 4000, expect: Dropped}
+"""
+
+
+def test_a_story_holds_what_its_files_hold(tmp_path: Path) -> None:
+    story = read(tmp_path, STORY)
+
+    assert [document.object.key for document in story.objects] == [("x", "a"), ("y", "b"), ("y", "h")]
+    assert [told.name for told in story.steps] == ["step 1", "later"]
+    assert [document.object.metadata.name for document in story.steps[1].apply] == ["closed", "c"]
+
+
+def test_questions_of_a_story(tmp_path: Path) -> None:
+    story = read(tmp_path, STORY)
+    world = World(("node-1",), lambda: "u", lambda: "")
+    for document in (*story.objects, *story.steps[1].apply):
+        world.put(document)
+    pods = {name: pod for name, pod in world.pods().items() if not pod.host_network}
+
+    asked = list(matrix(story.steps[0].step, pods))
+    assert {(each.from_, each.to): each.expect for each in asked} == {
+        ("x/a", "y/b"): "Rejected",
+        ("x/a", "z/c"): "Dropped",
+        ("y/b", "x/a"): "Allowed",
+        ("y/b", "z/c"): "Allowed",
+        ("z/c", "x/a"): "Allowed",
+        ("z/c", "y/b"): "Rejected",
+    }
+    (probe,) = probes(story.steps[1].step, pods)
+    assert (probe.what, probe.source, probe.address, probe.port, probe.source_port) == (
+        "UDP 53",
+        "10.64.0.2",
+        "10.1.1.1",
+        53,
+        4000,
+    )
+
+
+def test_a_probe_is_asked_for_every_family_that_both_ends_have(tmp_path: Path) -> None:
+    story = read(
+        tmp_path,
+        """\
+        spec:
+          objects:
+          - {apiVersion: v1, kind: Pod, metadata: {name: a}, status: {podIPs: [{ip: 10.1.1.1}, {ip: "fd00::1"}]}}
+          - {apiVersion: v1, kind: Pod, metadata: {name: b}, status: {podIPs: [{ip: 10.1.1.2}, {ip: "fd00::2"}]}}
+          steps:
+          - probes:
+            - {from: default/a, to: default/b, port: 80, expect: Allowed}
+            - {from: default/a, to: default/b, port: 80, family: IPv6, expect: Allowed}
+        """,
+    )
+    world = World(("node-1",), lambda: "u", lambda: "")
+    for document in story.objects:
+        world.put(document)
+
+    asked = [(each.what, each.address) for each in probes(story.steps[0].step, world.pods())]
+
+    assert asked == [("TCP 80 IPv4", "10.1.1.2"), ("TCP 80 IPv6", "fd00::2"), ("TCP 80 IPv6", "fd00::2")]
+
+
+def test_later_exceptions_win() -> None:
+    asked = scenario.Matrix(
+        default="Allowed",
+        port=80,
+        except_=(
+            scenario.MatrixException(from_="x/*", expect="Dropped"),
+            scenario.MatrixException(from_="x/a", to="y/*", expect="Rejected"),
+        ),
+    )
+
+    assert [expected(asked, *pair) for pair in (("x/a", "y/a"), ("x/b", "y/a"), ("x/a", "z/a"), ("y/a", "x/a"))] == [
+        "Rejected",
+        "Dropped",
+        "Dropped",
+        "Allowed",
+    ]
+
+
+def test_offline_is_an_annotation(tmp_path: Path) -> None:
+    story = read(tmp_path, "spec: {}", head=', annotations: {lab.sluice.dev/offline: "true"}')
+
+    assert story.scenario.offline
+
+
+def test_a_folder_is_searched_for_scenarios(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    written(tmp_path / "deep", "spec: {manifests: [pods.yaml]}")
+
+    assert [path.name for path in reading.find([tmp_path])] == ["scenario.yaml"]
+    with pytest.raises(BadScenario, match="no such file"):
+        reading.find([tmp_path / "nope"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadScenario, match="no file in it is a Scenario"):
+        reading.find([tmp_path / "empty"])
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    written(tmp_path / "one", "spec: {nodes: [a, b], dns: {x: {ips: []}}}")
+    written(tmp_path / "two", "spec: {steps: 5}")
+
+    with pytest.raises(BadScenario) as raised:
+        reading.read([tmp_path])
+
+    assert len(raised.value.lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0.0), ("0s", 0.0), ("250ms", 0.25), ("1m30s", 90.0), ("1.5s", 1.5), ("1h", 3600.0)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert scenario.seconds(scenario.Duration(text)) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "5", "s", "5 s", "-1s", "1d", "1s!"])
+def test_bad_durations(text: str) -> None:
+    with pytest.raises(scenario.BadDuration):
+        scenario.seconds(scenario.Duration(text))

@@ -1,0 +1,216 @@
+"""Scheduler and kubelet of the lab: what objects become."""
+
+from itertools import count
+
+import msgspec
+import pytest
+
+from sluice.contracts.ids import Address
+from sluice.contracts.kinds import Kind
+from sluice.contracts.objects import Namespace, Node, Pod
+from sluice.kube.manifest import Document, parse
+from sluice.lab.world import Key, NotPlaceable, World, mac_of
+
+
+def new_world(*nodes: str) -> World:
+    numbers, times = count(1), count(1)
+    return World(nodes or ("node-1",), lambda: f"uid-{next(numbers)}", lambda: f"time-{next(times)}")
+
+
+def documents(text: str) -> list[Document]:
+    found = [each for each in parse(text, "test.yaml") if isinstance(each, Document)]
+    assert found, parse(text, "test.yaml")
+    return found
+
+
+def pod(name: str, spec: str = "{}", status: str = "{}", metadata: str = "") -> Document:
+    (document,) = documents(
+        f"{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: x{metadata}}}, spec: {spec}, "
+        f"status: {status}}}"
+    )
+    return document
+
+
+def test_pods_are_spread_in_order_and_get_addresses() -> None:
+    world = new_world("n1", "n2")
+    for name in "abc":
+        world.put(pod(name))
+
+    assert [(each.pod, each.node, each.addresses) for each in world.pods().values()] == [
+        ("x/a", "n1", ("10.64.0.2",)),
+        ("x/b", "n2", ("10.64.16.2",)),
+        ("x/c", "n1", ("10.64.0.3",)),
+    ]
+
+
+def test_what_is_given_is_kept() -> None:
+    world = new_world("n1", "n2")
+    world.put(pod("a", "{nodeName: n2}", "{podIPs: [{ip: 10.9.9.9}, {ip: 'FD00::0:9'}]}", ", uid: mine"))
+
+    (placed,) = world.pods().values()
+    assert (placed.node, placed.addresses, placed.uid) == ("n2", ("10.9.9.9", "fd00::9"), "mine")
+    stored = msgspec.json.decode(world.bodies[Key(Kind.POD, "x", "a")], type=Pod)
+    assert (stored.node, stored.addresses, stored.uid, stored.status.phase) == (
+        "n2",
+        ("10.9.9.9", "fd00::9"),
+        "mine",
+        "Running",
+    )
+
+
+def test_an_address_in_use_is_not_given_out() -> None:
+    world = new_world()
+    world.put(pod("a", status="{podIP: 10.64.0.2}"))
+    world.put(pod("b"))
+
+    assert world.pods()["x/b"].addresses == ("10.64.0.3",)
+
+
+def test_declared_ports_are_served_whatever_their_container() -> None:
+    world = new_world()
+    world.put(
+        pod(
+            "a",
+            "{containers: [{ports: [{containerPort: 81}, {containerPort: 80}]}, "
+            "{ports: [{containerPort: 53, protocol: UDP}, {containerPort: 9, protocol: SCTP}]}]}",
+        )
+    )
+
+    assert world.pods()["x/a"].ports == (53, 80, 81)
+
+
+CHANGES = [
+    ("labels", pod("a", metadata=", labels: {l: v}"), True),
+    ("the same", pod("a"), True),
+    ("address", pod("a", status="{podIP: 10.1.1.1}"), False),
+    ("ports", pod("a", "{containers: [{ports: [{containerPort: 80}]}]}"), False),
+    ("node", pod("a", "{nodeName: n2}"), False),
+    ("host network", pod("a", "{hostNetwork: true}"), False),
+    ("uid", pod("a", metadata=", uid: other"), False),
+]
+
+
+@pytest.mark.parametrize(("name", "after", "same"), CHANGES, ids=[name for name, _, _ in CHANGES])
+def test_a_pod_lives_on_unless_its_sandbox_changes(name: str, after: Document, same: bool) -> None:
+    world = new_world("n1", "n2")
+    world.put(pod("a"))
+    before = world.pods()["x/a"]
+    world.put(after)
+
+    assert (world.pods()["x/a"] == before) is same
+    assert (world.pods()["x/a"].uid == before.uid) is same
+
+
+def test_of_two_pods_the_later_is_younger() -> None:
+    world = new_world()
+    for name in "ab":
+        world.put(pod(name, status="{podIP: 10.1.1.1}"))
+
+    born = [world.objects[Key(Kind.POD, "x", name)].object.metadata.creation_timestamp for name in "ab"]
+    assert born == ["time-1", "time-2"]
+
+
+def test_pods_that_have_ended_do_not_run() -> None:
+    world = new_world()
+    world.put(pod("a", status="{phase: Succeeded}"))
+
+    assert world.pods() == {}
+    assert Key(Kind.POD, "x", "a") in world.bodies
+
+
+def test_namespaces_come_into_being_and_take_all_with_them() -> None:
+    world = new_world()
+    world.put(pod("a"))
+    implied = world.objects[Key(Kind.NAMESPACE, "", "x")].object
+    assert isinstance(implied, Namespace)
+    assert implied.metadata.labels == {"kubernetes.io/metadata.name": "x"}
+
+    world.put(documents("{apiVersion: v1, kind: Namespace, metadata: {name: x, labels: {a: b}}}")[0])
+    assert world.objects[Key(Kind.NAMESPACE, "", "x")].object.metadata.labels["a"] == "b"
+
+    world.remove(world.find("Namespace", "", "x"))
+    assert [key.kind for key in world.bodies] == [Kind.NODE]
+
+
+def test_nodes_have_addresses_and_a_range() -> None:
+    world = new_world("n1", "n2")
+    world.put(documents("{apiVersion: v1, kind: Node, metadata: {name: n2}, spec: {podCIDR: 10.7.0.0/29}}")[0])
+
+    nodes = [document.object for document in world.objects.values() if isinstance(document.object, Node)]
+    assert [(node.metadata.name, node.spec.pod_cidr, node.status.addresses[0].address) for node in nodes] == [
+        ("n1", "10.64.0.0/20", "192.168.77.10"),
+        ("n2", "10.7.0.0/29", "192.168.77.11"),
+    ]
+
+
+def test_a_range_ends() -> None:
+    world = new_world()
+    world.put(documents("{apiVersion: v1, kind: Node, metadata: {name: node-1}, spec: {podCIDR: 10.7.0.0/29}}")[0])
+    for name in "abcde":
+        world.put(pod(name))
+
+    with pytest.raises(NotPlaceable, match=r"node node-1: no address is left in 10\.7\.0\.0/29"):
+        world.put(pod("f"))
+
+
+def test_a_freed_address_is_not_given_out_again_at_once() -> None:
+    world = new_world()
+    world.put(pod("a"))
+    world.remove(world.find("Pod", "x", "a"))
+    world.put(pod("a"))
+
+    assert world.pods()["x/a"].addresses == ("10.64.0.3",)
+
+
+def test_a_pod_on_the_hosts_network_has_the_nodes_address() -> None:
+    world = new_world()
+    world.put(pod("a", "{hostNetwork: true}"))
+
+    assert world.pods()["x/a"].addresses == ("192.168.77.10",)
+
+
+REFUSED = [
+    (pod("a", "{nodeName: far}"), "Pod x/a: its node far is none of the lab's (node-1)"),
+    (documents("{apiVersion: v1, kind: Node, metadata: {name: far}}")[0], "Node far: the lab has node-1"),
+]
+
+
+@pytest.mark.parametrize(("document", "said"), REFUSED, ids=["pod", "node"])
+def test_what_has_no_place_is_refused(document: Document, said: str) -> None:
+    with pytest.raises(NotPlaceable) as raised:
+        new_world().put(document)
+
+    assert said in str(raised.value)
+
+
+def test_finding_by_what_people_write() -> None:
+    world = new_world()
+    policy = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p}, spec: {podSelector: {}}}"
+    key = world.put(documents(policy)[0])
+
+    assert world.find("NetworkPolicy", "", "p") == key == world.find("NetworkPolicy", "default", "p")
+    assert world.find("NetworkPolicy", "default", "p", "networking.k8s.io/v1") == key
+    for wrong in (
+        ("NetworkPolicy", "x", "p", ""),
+        ("Pod", "", "p", ""),
+        ("NetworkPolicy", "", "p", "crd.antrea.io/v1"),
+    ):
+        with pytest.raises(NotPlaceable, match="there is no such object"):
+            world.find(*wrong)
+
+
+def test_every_object_has_a_uid_that_stays() -> None:
+    world = new_world()
+    policy = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p}, spec: {podSelector: {}}}"
+    key = world.put(documents(policy)[0])
+    first = world.objects[key].object.metadata.uid
+    world.put(documents(policy.replace("podSelector: {}", "podSelector: {}, ingress: [{}]"))[0])
+
+    assert first
+    assert world.objects[key].object.metadata.uid == first
+    assert msgspec.json.decode(world.bodies[key])["metadata"]["uid"] == first
+
+
+def test_a_mac_belongs_to_an_address() -> None:
+    assert mac_of(Address("10.64.0.2")) == "0a:58:0a:40:00:02"
+    assert mac_of(Address("fd00::1:2")) == "0a:58:00:01:00:02"

@@ -1,0 +1,37 @@
+"""Wiring: a lease on a shard, the writer of its subjects, and the loop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sluice.runtime.bus import Bus
+from sluice.runtime.lease import Lease
+from sluice.runtime.output import Output
+from sluice.runtime.service import Service
+from sluice.services.group_resolver.settings import GroupResolverSettings
+from sluice.services.group_resolver.shell import PATTERN, STREAM, Shell
+
+SERVICE = "group-resolver"
+
+
+@asynccontextmanager
+async def opened(bus: Bus, settings: GroupResolverSettings) -> AsyncIterator[tuple[Shell, Lease]]:
+    """The shell, ready to run, and the lease that it runs under. Waits until a shard is free."""
+    lease = await Lease.claim(bus, SERVICE, settings.shards, settings.holder)
+    try:
+        async with await Output.open(bus, STREAM, (PATTERN,)) as output:
+            yield Shell(bus, output, lease.shard, settings.shards), lease
+    finally:
+        await lease.release()
+
+
+async def main(service: Service[GroupResolverSettings]) -> None:
+    """Run until cancelled.
+
+    Raises:
+        LeaseLost, Fenced: another run of the service has the shard.
+    """
+    async with opened(service.bus, service.settings) as (shell, lease), asyncio.TaskGroup() as tasks:
+        service.health.ready_when("in sync", shell.in_sync.is_set)
+        tasks.create_task(lease.hold(), name="lease")
+        tasks.create_task(shell.run(), name="shell")

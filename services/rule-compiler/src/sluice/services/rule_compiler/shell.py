@@ -1,0 +1,89 @@
+"""From OBJECTS to PROGRAMS: what the compiler says is stored, and then vouched for by a mark. Decides nothing."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from sluice.contracts import subjects
+from sluice.contracts.groups import Mark
+from sluice.contracts.ids import Revision, Unit
+from sluice.contracts.shards import shard_of
+from sluice.contracts.status import CompilerStatus
+from sluice.policy.compiler import Compiler
+from sluice.policy.policies import POLICIES
+from sluice.runtime.bus import Bus
+from sluice.runtime.facts import Facts, facts
+from sluice.runtime.output import Output
+
+log = structlog.get_logger()
+
+STREAM = "PROGRAMS"
+PATTERN = "programs.>"
+BACKEND: Final = "ovs"
+
+
+class Shell:
+    """The loop of one shard. `in_sync` once everything that it derives is on its way."""
+
+    def __init__(self, bus: Bus, output: Output, status: Output, shard: int, shards: int) -> None:
+        self._bus, self._output, self._status = bus, output, status
+        self._shard, self._shards = shard, shards
+        self._compiler = Compiler()
+        self.in_sync = asyncio.Event()
+
+    async def run(self) -> None:
+        """Endless.
+
+        Raises:
+            Fenced: another writer is active on our subjects.
+        """
+        async for told in facts(self._bus, POLICIES):
+            await self.take(told)
+
+    async def take(self, told: Facts) -> None:
+        """Take a batch in, and store what follows from it."""
+        if told.afresh:
+            self._compiler = Compiler()
+            self.in_sync.clear()
+        for event in told.events:
+            if self._mine(subjects.unit(*event.key)):
+                self._compiler.evolve(event)
+        self._compiler.settle(told.upto)
+        if not told.in_sync:
+            return
+        self._store(told.upto)
+        if not self.in_sync.is_set():
+            self._drop_stale(told.upto)
+            log.info("programs_in_sync", revision=told.upto.sequence, shard=self._shard)
+        mark = Mark(shard=self._shard, shards=self._shards, upto=told.upto)
+        self._output.mark(subjects.program_mark(BACKEND, self._shard), mark)
+        problems = CompilerStatus(shard=self._shard, problems=self._compiler.problems)
+        self._status.put(subjects.compiler_status(self._shard), problems)
+        await self._output.room()
+        self.in_sync.set()
+
+    def _store(self, upto: Revision) -> None:
+        """New programs first: a unit that moves to another group is in one of them at any time."""
+        changes = self._compiler.drain()
+        stored = {
+            unit: write
+            for (group, unit), program in sorted(changes.put.items())
+            if (write := self._output.put(subjects.program(BACKEND, group, unit), program)) is not None
+        }
+        for group, unit in sorted(changes.drop):
+            new = (stored[unit],) if unit in stored else ()
+            self._output.remove(subjects.program(BACKEND, group, unit), upto, after=new)
+
+    def _drop_stale(self, upto: Revision) -> None:
+        """Programs that are stored and not so any more, from before we were here."""
+        for subject in sorted(self._output.stored):
+            match subjects.parse(subject):
+                case subjects.ProgramSubject(_, group, unit) if self._mine(unit):
+                    if (group, unit) not in self._compiler.programs:
+                        self._output.remove(subject, upto)
+                case _:
+                    pass
+
+    def _mine(self, unit: Unit) -> bool:
+        return shard_of(unit, self._shards) == self._shard

@@ -9,11 +9,14 @@ from pathlib import Path
 from sluice.contracts import subjects
 from sluice.runtime.bus import Bus
 from sluice.runtime.output import Output
+from sluice.runtime.service import Service
 from sluice.services.ingest import stored
 from sluice.services.ingest.catalog import Catalog
 from sluice.services.ingest.settings import IngestSettings
 from sluice.services.ingest.shell import NAME, Shell
 from sluice.services.ingest.source import FolderSource
+
+SERVICE = "ingest"
 
 
 def source_name(folder: str) -> str:
@@ -45,3 +48,15 @@ async def opened(bus: Bus, settings: IngestSettings) -> AsyncIterator[Shell]:
         )
         forgotten = {subject: body for subject, body in held.items() if subject not in told}
         yield Shell(source, name, ledger, status, forgotten, poll_interval_s=settings.poll_interval_ms / 1000)
+
+
+async def main(service: Service[IngestSettings]) -> None:
+    """Run until cancelled.
+
+    Raises:
+        OtherSource: the stream's objects come from another source.
+        Fenced: another ingest is active.
+    """
+    async with opened(service.bus, service.settings) as shell:
+        service.health.ready_when("the first listing is stored", shell.in_sync.is_set)
+        await shell.run()

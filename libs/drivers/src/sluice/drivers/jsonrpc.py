@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 CALL_TIMEOUT_S = 10.0
 KEEPALIVE_S = 5.0
@@ -111,8 +111,8 @@ class JsonRpc(asyncio.Protocol):
     # -------------------------------------------------------------------------------------------- asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        writable = cast("asyncio.WriteTransport", transport)  # uvloop's is one without saying so
+        self._transport = writable
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.close(f"connection lost: {exc}" if exc else "the daemon closed the connection")

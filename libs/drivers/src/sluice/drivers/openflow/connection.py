@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from sluice.drivers.openflow.errors import RequestRefused, SwitchError, SwitchGone, VersionRefused, decode_error
 from sluice.drivers.openflow.headers import HEADER, VERSION, VERSIONS, Message, Type, message
@@ -177,10 +177,10 @@ class Connection(asyncio.Protocol):
     # ---------------------------------------------------------------------------------------------- asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_AHEAD)
-        transport.write(message(Type.HELLO, self.reserve(), HELLO_BITMAP))
+        writable = cast("asyncio.WriteTransport", transport)  # uvloop's is one without saying so
+        self._transport = writable
+        writable.set_write_buffer_limits(high=WRITE_AHEAD)
+        writable.write(message(Type.HELLO, self.reserve(), HELLO_BITMAP))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.close(f"connection lost: {exc}" if exc else "the switch closed the connection")

@@ -1,5 +1,6 @@
 """Wiring: what is stored, the folder, and the loop between them."""
 
+import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator
@@ -57,6 +58,7 @@ async def main(service: Service[IngestSettings]) -> None:
         OtherSource: the stream's objects come from another source.
         Fenced: another ingest is active.
     """
-    async with opened(service.bus, service.settings) as shell:
-        service.health.ready_when("the first listing is stored", shell.in_sync.is_set)
-        await shell.run()
+    async with opened(service.bus, service.settings) as shell, asyncio.TaskGroup() as tasks:
+        service.health.ready_when("in sync", shell.in_sync.is_set)
+        tasks.create_task(shell.guard(), name="guard")
+        tasks.create_task(shell.run(), name="shell")

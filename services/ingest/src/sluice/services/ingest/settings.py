@@ -6,8 +6,6 @@ from msgspec import Meta
 
 from sluice.runtime.settings import ServiceSettings
 
-PREFIX = "SLUICE_INGEST_"
-
 
 class IngestSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One field, one SLUICE_INGEST_* variable."""

@@ -58,6 +58,15 @@ class Shell:
             await self.turn()
             await asyncio.sleep(max(self._poll_interval_s, self._source.pause_s))
 
+    async def guard(self) -> None:
+        """Return when the outputs are closed.
+
+        Raises:
+            Fenced: another ingest is active.
+        """
+        await self._ledger.guard()
+        await self._status.guard()
+
     async def turn(self) -> None:
         """One look, and all that follows from it."""
         found = await self._source.look()

@@ -1,0 +1,218 @@
+"""Every process is killed, again and again, while packets are sent and policies change.
+
+What the old and the new state of a policy both deny never gets through, whoever is dead; what both allow gets through
+again soon after. One world: `server` has a policy that changes all the time (does it let `c` in?), `pinned` has one
+that never does, `free` has none.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count, cycle, islice
+from typing import NamedTuple
+
+import pytest
+
+from sluice.contracts.kinds import Kind
+from sluice.kube.manifest import Document, parse
+from sluice.lab.checks import Question
+from sluice.lab.lab import Lab
+from sluice.lab.scenario import ProbeProtocol
+from sluice.lab.world import Key
+
+pytestmark = [pytest.mark.datapath, pytest.mark.slow]
+
+ROUNDS = int(os.environ.get("SLUICE_KILL_ROUNDS", "10"))
+"""How often each process is killed."""
+
+PROBES_PER_S = 500
+BATCH_S = 0.1
+RECOVERY_S = 5.0
+"""Pairs that may talk do so again this long after a kill."""
+
+WATCHED_S = 0.6
+"""After the recovery, before the next kill."""
+
+CHANGE_S = 0.35
+"""Between two changes of the server's policy."""
+
+PODS = {name: f"10.10.3.{number}" for number, name in enumerate(("a", "b", "c", "server", "pinned", "free"), start=1)}
+
+ALLOWED = [("a", "server"), ("a", "pinned"), ("a", "free"), ("b", "free"), ("c", "free"), ("server", "free")]
+DENIED = [
+    ("b", "server"),
+    ("free", "server"),
+    ("pinned", "server"),
+    ("b", "pinned"),
+    ("c", "pinned"),
+    ("free", "pinned"),
+]
+CHANGING = [("c", "server")]
+
+
+class Seen(NamedTuple):
+    """One probe and what became of it."""
+
+    at_s: float
+    pair: tuple[str, str]
+    protocol: str
+    got: str
+
+
+def pods() -> str:
+    documents = ["apiVersion: v1\nkind: Namespace\nmetadata: {name: k}\n"]
+    documents += [
+        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: k, labels: {{app: {name}}}}}\n"
+        f"spec: {{containers: [{{name: main, image: any, ports: [{{containerPort: 80}}]}}]}}\n"
+        f"status: {{podIP: {address}}}\n"
+        for name, address in PODS.items()
+    ]
+    return "---\n".join(documents)
+
+
+def policy(name: str, *sources: str) -> str:
+    peers = ", ".join(f"{{podSelector: {{matchLabels: {{app: {source}}}}}}}" for source in sources)
+    return (
+        f"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}, namespace: k}}\n"
+        f"spec: {{podSelector: {{matchLabels: {{app: {name}}}}}, ingress: [{{from: [{peers}]}}]}}\n"
+    )
+
+
+def read(text: str) -> list[Document]:
+    found = parse(text, "kills.yaml")
+    documents = [one for one in found if isinstance(one, Document)]
+    assert len(documents) == len(found), found
+    return documents
+
+
+def question(pair: tuple[str, str], protocol: ProbeProtocol) -> Question:
+    source, target = pair
+    return Question(
+        kind="probe",
+        from_=f"k/{source}",
+        to=f"k/{target}",
+        what=f"{protocol} 80",
+        expect="Allowed",
+        protocol=protocol,
+        source=PODS[source],  # type: ignore[arg-type]  # an Address is text
+        address=PODS[target],  # type: ignore[arg-type]
+        port=80,
+    )
+
+
+class Traffic:
+    """Sends all the time, and remembers what became of it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self.seen: list[Seen] = []
+
+    async def send(self) -> None:
+        pairs = ALLOWED + DENIED + CHANGING
+        asked: Iterator[tuple[tuple[str, str], ProbeProtocol]] = cycle(
+            [(pair, protocol) for pair in pairs for protocol in ("TCP", "UDP")]
+        )
+        start = time.monotonic()
+        async with asyncio.TaskGroup() as answers:
+            for number in count(1):
+                answers.create_task(self._ask(list(islice(asked, round(PROBES_PER_S * BATCH_S)))))
+                await asyncio.sleep(max(0.0, start + number * BATCH_S - time.monotonic()))
+
+    async def _ask(self, asked: list[tuple[tuple[str, str], ProbeProtocol]]) -> None:
+        now = time.monotonic()
+        results = await self._lab.ask([question(pair, protocol) for pair, protocol in asked])
+        for (pair, protocol), result in zip(asked, results, strict=True):
+            self.seen.append(Seen(now, pair, protocol, result.result))
+
+
+async def keep_changing(lab: Lab) -> None:
+    """Let `c` in and out again, and make and remove a policy that says nothing new."""
+    idle = read(policy("free", "a", "b", "c", "server"))
+    for number in count():
+        await lab.change(apply=read(policy("server", *("a", "c")[: 1 + number % 2])))
+        if number % 4 == 0:
+            await lab.change(apply=idle)
+        elif number % 4 == 2:
+            await lab.change(delete=[Key(Kind.K8S_NETWORK_POLICY, "k", "free")])
+        await asyncio.sleep(CHANGE_S)
+
+
+def processes(lab: Lab) -> dict[str, int | None]:
+    """Pids, by name; None while one is being started again."""
+    node = lab.nodes[next(iter(lab.nodes))]
+    services = {name: program.pid for name, program in lab.programs.items()}
+    return {
+        "nats-server": lab.nats.pid,
+        **services,
+        "ovsdb-server": node.ovs.ovsdb_pid,
+        "ovs-vswitchd": node.ovs.vswitchd_pid,
+    }
+
+
+async def kill(lab: Lab, name: str) -> float:
+    """End it as the out-of-memory killer would; when that was."""
+    async with asyncio.timeout(20):
+        while (pid := processes(lab)[name]) is None:  # noqa: ASYNC110  # /proc tells nobody when a pid is there
+            await asyncio.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    return time.monotonic()
+
+
+@pytest.mark.timeout(1800)
+async def test_nothing_opens_and_everything_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
+    async with await Lab.start("kills") as lab:
+        await lab.change(apply=read("---\n".join((pods(), policy("server", "a"), policy("pinned", "a")))))
+        await lab.realised()
+        traffic = Traffic(lab)
+        kills: list[tuple[float, str]] = []
+        async with asyncio.TaskGroup() as background:
+            sending = background.create_task(traffic.send())
+            changing = background.create_task(keep_changing(lab))
+            for name in [name for _ in range(ROUNDS) for name in processes(lab)]:
+                kills.append((await kill(lab, name), name))
+                await asyncio.sleep(RECOVERY_S + WATCHED_S)
+            sending.cancel()
+            changing.cancel()
+        end = time.monotonic()
+        await lab.realised()
+        final = await lab.ask([question(pair, "TCP") for pair in ALLOWED + DENIED])
+
+    leaks = [seen for seen in traffic.seen if seen.pair in DENIED and seen.got == "Allowed"]
+    with capsys.disabled():
+        print(report(traffic.seen, kills, end))  # noqa: T201  # what a run is worth reading for
+    assert not leaks, f"{len(leaks)} packets that both states deny got through: {leaks[:5]}"
+    assert [result.result for result in final] == ["Allowed"] * len(ALLOWED) + ["Dropped"] * len(DENIED)
+    late = [got for _, gots in recovered(traffic.seen, kills, end) for got in gots]
+    assert len(late) > 50 * len(kills), "too few probes after the recoveries to say anything"
+    assert late.count("Allowed") >= 0.99 * len(late)
+
+
+def recovered(seen: list[Seen], kills: list[tuple[float, str]], end: float) -> Iterator[tuple[str, list[str]]]:
+    """For each kill, what became of the probes of allowed pairs that began after the recovery and before the next."""
+    nexts = [at for at, _ in kills[1:]] + [end]
+    for (at, name), until in zip(kills, nexts, strict=True):
+        yield (
+            name,
+            [one.got for one in seen if one.pair in ALLOWED and at + RECOVERY_S < one.at_s < until - BATCH_S],
+        )
+
+
+def report(seen: list[Seen], kills: list[tuple[float, str]], end: float) -> str:
+    total, good, lost = Counter[str](), Counter[str](), Counter[str]()
+    for name, gots in recovered(seen, kills, end):
+        total[name] += len(gots)
+        good[name] += gots.count("Allowed")
+    for at, name in kills:
+        lost[name] += sum(
+            one.pair in ALLOWED and one.got != "Allowed" and 0 <= one.at_s - at < RECOVERY_S for one in seen
+        )
+    lines = [f"\n{len(seen)} probes, {len(kills)} kills, {len(kills) // max(1, len(total))} of each process"]
+    lines += [
+        f"  {name:<20} {good[name]}/{total[name]} through from {RECOVERY_S:g} s after; "
+        f"{lost[name] / (len(kills) / len(total)):.0f} lost within, a kill"
+        for name in total
+    ]
+    return "\n".join(lines)

@@ -35,3 +35,6 @@ RESOURCES: dict[Kind, Resource] = {
 
 BY_API: dict[tuple[str, str], Kind] = {(r.api_version, r.kind): kind for kind, r in RESOURCES.items()}
 """(apiVersion, kind) to our kind."""
+
+POLICIES = frozenset({Kind.K8S_NETWORK_POLICY})
+"""The kinds that programs are made of."""

@@ -6,12 +6,11 @@ from typing import NamedTuple
 from sluice.contracts import subjects
 from sluice.contracts.groups import Local, Own, Page
 from sluice.contracts.ids import GroupId, NodeName, Revision
-from sluice.contracts.kinds import Kind
+from sluice.contracts.kinds import POLICIES, Kind
 from sluice.contracts.shards import shard_of
 from sluice.grouping.events import ObjectEvent
 from sluice.grouping.index import Grouping
 from sluice.policy.compiler import Groups
-from sluice.policy.policies import POLICIES
 
 KINDS = POLICIES | {Kind.NAMESPACE, Kind.POD}
 """What groups are made of."""

@@ -8,10 +8,10 @@ import structlog
 from sluice.contracts import subjects
 from sluice.contracts.groups import Mark
 from sluice.contracts.ids import Revision, Unit
+from sluice.contracts.kinds import POLICIES
 from sluice.contracts.shards import shard_of
 from sluice.contracts.status import CompilerStatus
 from sluice.policy.compiler import Compiler
-from sluice.policy.policies import POLICIES
 from sluice.runtime.bus import Bus
 from sluice.runtime.facts import Facts, facts
 from sluice.runtime.output import Output

@@ -27,16 +27,18 @@ Match = tuple[Term, ...]
 
 def match(*terms: Term | tuple[Field, int] | tuple[Field, int, int | None]) -> Match:
     """The canonical match: sorted, values masked, full masks left out, empty masks dropped."""
-    canonical = []
-    for term in terms:
-        field, value, *rest = term
+    canonical: dict[str, Term] = {}
+    for field, value, *rest in terms:
         mask = rest[0] if rest else None
-        full = (1 << field.spec.bits) - 1
-        if mask is None or mask == full:
-            canonical.append(Term(field, value))
+        name, _, _, bits = field.spec
+        if mask is None or mask == (1 << bits) - 1:
+            term = Term(field, value)
         elif mask:
-            canonical.append(Term(field, value & mask, mask))
-    return tuple(sorted(canonical, key=lambda term: term.field.spec.name))
+            term = Term(field, value & mask, mask)
+        else:
+            continue
+        assert canonical.setdefault(name, term) == term, f"two matches of {name}: {canonical[name]} and {term}"
+    return tuple([canonical[name] for name in sorted(canonical)])
 
 
 class Action(Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Flows as text, in the notation of ovs-ofctl(8).
 
-It is what `ovs-ofctl add-flows` takes, in the order and form in which `ovs-ofctl dump-flows --no-stats --no-names` shows
+It is what `ovs-ofctl add-flows` takes, in the order and form in which `ovs-ofctl dump-flows --no-stats --no-names` has
 it, so that the two can be laid side by side. `parse` reads both.
 """
 
@@ -44,9 +44,15 @@ from sluice.dataplane.ovs.notation import (
 
 def write(key: FlowKey, body: FlowBody) -> str:
     """The flow on one line."""
-    said = ",".join([f"priority={key.priority}", *_match_words(key.match)])
+    said = ",".join([f"priority={key.priority}", *_words(key.match)])
     actions = ",".join(map(_action, body.actions)) or "drop"
-    return f"cookie={body.cookie:#x}, table={key.table:d}, {said} actions={actions}"
+    where = f"table={key.table:d}, " if key.table else ""  # as dumps have it
+    return f"cookie={body.cookie:#x}, {where}{said} actions={actions}"
+
+
+def write_match(a_match: Match) -> str:
+    """What the match says."""
+    return ",".join(_words(a_match))
 
 
 def write_all(flows: Flows) -> str:
@@ -55,7 +61,7 @@ def write_all(flows: Flows) -> str:
     return "".join(f"{line}\n" for _, _, line in lines)
 
 
-def _match_words(a_match: Match) -> Iterator[str]:
+def _words(a_match: Match) -> Iterator[str]:
     said = {term.field: term for term in a_match}
     exact = {term.field: term.value for term in a_match if term.mask is None}
     eth_type, proto = exact.get(Field.ETH_TYPE), exact.get(Field.IP_PROTO)

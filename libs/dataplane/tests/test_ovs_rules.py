@@ -1,0 +1,131 @@
+"""What cannot be lowered is told, and closed."""
+
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+
+from sluice.contracts.ids import GroupId
+from sluice.contracts.programs import (
+    Action,
+    BlockPeer,
+    Direction,
+    GroupPeer,
+    IcmpTraffic,
+    Peer,
+    PortRange,
+    Program,
+    Rule,
+    Traffic,
+    TransportTraffic,
+)
+from sluice.dataplane.ovs.rules import Stage, closed_form, forms, problems
+from sluice.testkit import worlds
+from sluice.testkit.worlds import UNITS, program
+
+IN, OUT = Direction.INGRESS, Direction.EGRESS
+MINE, PEERS = GroupId("mine"), GroupPeer(group=GroupId("peers"))
+BAD_BLOCK, MIXED_BLOCK = BlockPeer(cidr="10.0.0.0/99"), BlockPeer(cidr="10.0.0.0/8", excepts=("fd00::/64",))
+TCP_80 = TransportTraffic(protocol="TCP", ports=PortRange(80, 80))
+BAD_RANGE, BAD_SOURCE = (
+    TransportTraffic(protocol="TCP", ports=PortRange(90, 80)),
+    TransportTraffic(protocol="TCP", source_ports=PortRange(0, 65536)),
+)
+BAD_ICMP, NAMED = IcmpTraffic(icmp_type=256), TransportTraffic(protocol="TCP", ports="web")
+
+
+def rule(
+    action: Action = Action.ALLOW,
+    direction: Direction = IN,
+    peers: tuple[Peer, ...] | None = None,
+    traffic: tuple[Traffic, ...] | None = None,
+) -> Rule:
+    return Rule(index=0, direction=direction, action=action, peers=peers, traffic=traffic)
+
+
+class Case(NamedTuple):
+    name: str
+    given: Rule
+    closed: Rule | None
+    reason: str
+    tier: int = 251
+
+
+CASES = [
+    Case("a bad CIDR", rule(peers=(PEERS, BAD_BLOCK)), rule(peers=(PEERS,)), "peer 1: '10.0.0.0/99' is not a CIDR"),
+    Case(
+        "two IP versions", rule(peers=(MIXED_BLOCK,)), rule(peers=()), "peer 0: 10.0.0.0/8 and its excepts are of two"
+    ),
+    Case("a bad range", rule(traffic=(TCP_80, BAD_RANGE)), rule(traffic=(TCP_80,)), "port 1: 90-80 is no range within"),
+    Case("a bad source port", rule(traffic=(BAD_SOURCE,)), rule(traffic=()), "port 0: 0-65536 is no range within"),
+    Case("a bad ICMP type", rule(traffic=(BAD_ICMP,)), rule(traffic=()), "types and codes of 0..255, not 256"),
+    Case(
+        "a name for everybody",
+        rule(direction=OUT, traffic=(NAMED, TCP_80)),
+        rule(direction=OUT, traffic=(TCP_80,)),
+        "name the peers",
+    ),
+    Case("allow in a tier", rule(), None, "no allow in tier 250", 250),
+    Case("pass", rule(Action.PASS), None, "no pass in tier 250", 250),
+    Case("drop", rule(Action.DROP, peers=(PEERS,)), rule(Action.DROP), "no drop in tier 250", 250),
+    Case("reject", rule(Action.REJECT, traffic=(TCP_80,)), rule(Action.DROP, traffic=(TCP_80,)), "no reject", 250),
+    Case("drop of a bad range", rule(Action.DROP, traffic=(TCP_80, BAD_RANGE)), rule(Action.DROP), "no drop", 250),
+    Case("drop of a named port", rule(Action.DROP, traffic=(NAMED,)), rule(Action.DROP), "no drop", 250),
+    Case("drop among Kubernetes policies", rule(Action.DROP), rule(Action.DROP), "no drop in tier 251"),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_a_rule_that_cannot_be_lowered_is_closed_and_told(case: Case):
+    given_ = program(UNITS[0], MINE, case.given, isolates=(IN,), tier=case.tier)
+
+    closed = closed_form(given_)
+    (problem,) = problems(given_)
+    assert closed.rules == (() if case.closed is None else (case.closed,))
+    assert closed.isolates == (IN,)
+    assert problem.unit == UNITS[0]
+    assert problem.reason.startswith(f"{UNITS[0]}: {case.given.direction} rule 0")
+    assert case.reason in problem.reason
+    assert ";" in problem.reason  # what to do
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_a_rule_that_can_no_longer_be_lowered_keeps_its_form(case: Case):
+    before = program(UNITS[0], MINE, rule(direction=case.given.direction, peers=(PEERS,)), tier=case.tier)
+
+    assert closed_form(program(UNITS[0], MINE, case.given, tier=case.tier), before).rules == before.rules
+
+
+def test_a_form_of_another_tier_is_not_kept():
+    before = program(UNITS[0], MINE, rule())
+
+    assert closed_form(program(UNITS[0], MINE, rule(), tier=250), before).rules == ()
+
+
+def test_two_rules_of_one_number_are_told_and_the_one_that_drops_stays():
+    given_ = program(UNITS[0], MINE, rule(), rule(Action.DROP), rule(peers=(PEERS,)))
+
+    assert closed_form(given_).rules == (rule(Action.DROP),)
+    assert len(problems(given_)) == 3
+    assert "has 3 rules of this number" in problems(given_)[0].reason
+
+
+def test_what_can_be_lowered_is_left_as_it_is():
+    given_ = program(UNITS[0], MINE, rule(peers=(PEERS,), traffic=(TCP_80, NAMED)), rule(direction=OUT), isolates=(IN,))
+
+    assert problems(given_) == ()
+    assert closed_form(given_) == given_
+
+
+@given(worlds.odd_programs())
+def test_a_closed_form_has_no_closer_form(one: Program):
+    closed = closed_form(one)
+
+    assert closed_form(closed) == closed_form(closed, closed) == closed
+    stages = {form.stage for form in forms(closed)}
+    assert stages <= ({Stage.TIER, Stage.K8S, Stage.DEFAULT} if one.tier == 251 else {Stage.TIER, Stage.DEFAULT})
+
+
+@given(worlds.programs())
+def test_only_names_for_everybody_keep_a_kubernetes_policy_from_being_lowered(one: Program):
+    assert all("name the peers" in problem.reason for problem in problems(one))

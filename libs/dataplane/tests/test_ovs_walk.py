@@ -1,0 +1,258 @@
+"""Law 3, the pure half: a packet that walks through the flows meets the fate that policy has for it. And law 5."""
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sluice.contracts.ids import Address, GroupId
+from sluice.contracts.programs import (
+    Direction,
+    GroupPeer,
+    PortRange,
+    Program,
+    TransportTraffic,
+)
+from sluice.dataplane.ovs.engine import Engine
+from sluice.dataplane.ovs.fields import EthType, Field
+from sluice.dataplane.ovs.flow import Flows
+from sluice.dataplane.ovs.ids import RuleIds, RuleKey
+from sluice.dataplane.ovs.lower import Inputs, lower
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
+from sluice.dataplane.ovs.plan import Plan, applied
+from sluice.dataplane.ovs.ports import mac
+from sluice.testkit import worlds
+from sluice.testkit.clashes import CLASHES
+from sluice.testkit.meaning import Probe, allowed, packet, probes, receiver
+from sluice.testkit.tracker import Packet, Tracker
+from sluice.testkit.walker import Walk, Walker
+from sluice.testkit.worlds import HERE, PODS, allow, member, page, port, program, uid
+
+MINE, PEERS = GroupId("mine"), GroupId("peers")
+TCP_80 = TransportTraffic(protocol="TCP", ports=PortRange(80, 80))
+ALL_PROBES = [probe for pod in PODS for probe in probes(pod)]
+
+
+def walk(flows: Flows, probe: Probe) -> Walk:
+    return Walker(flows).walk(packet(probe))
+
+
+def arrives(world: Inputs, walker: Walker, probe: Probe) -> bool:
+    """The probe reaches the port of whoever has the address, and nobody else."""
+    found = walker.walk(packet(probe)).ports
+    target = receiver(world, probe)
+    assert found in ((), (target.ofport if target else 0,))
+    return bool(found)
+
+
+@settings(max_examples=60)
+@given(worlds.inputs(), st.sampled_from([1, 2, 1024]))
+def test_every_pod_reaches_whom_policy_lets_it(world: Inputs, rules_per_lane: int):
+    walker = Walker(lower(world, RuleIds(rules_per_lane)))
+
+    for probe in ALL_PROBES:
+        assert arrives(world, walker, probe) == allowed(world, probe), probe
+
+
+@settings(max_examples=60)
+@given(worlds.inputs(), st.lists(worlds.odd_programs(), min_size=1, max_size=3))
+def test_what_cannot_be_lowered_never_opens_anything(world: Inputs, odd: list[Program]):
+    for one in odd:
+        world.programs[one.applied_to, one.unit] = one  # type: ignore[index]  # built as a dict
+    walker = Walker(lower(world, RuleIds()))
+
+    for probe in ALL_PROBES:
+        assert not arrives(world, walker, probe) or allowed(world, probe), probe
+
+
+def world(*programs: Program, members: Iterable[str] = PODS, peers: Iterable[str] = ()) -> Inputs:
+    pages = [page(MINE, HERE, *map(member, members)), page(PEERS, HERE, *map(member, peers))]
+    return Inputs(
+        node=HERE,
+        programs={(one.applied_to, one.unit): one for one in programs},
+        pages={(one.group, one.node): one for one in pages if one.members},
+        ports={uid(pod): port(pod) for pod in PODS},
+    )
+
+
+IN, OUT = Direction.INGRESS, Direction.EGRESS
+
+
+@pytest.mark.parametrize("name", CLASHES)
+def test_rules_that_meet_in_one_flow(name: str):
+    walker = Walker(lower(CLASHES[name], RuleIds()))
+
+    got = {probe for probe in ALL_PROBES if arrives(CLASHES[name], walker, probe)}
+    assert got == {probe for probe in ALL_PROBES if allowed(CLASHES[name], probe)}
+
+
+# --------------------------------------------------------------------------------------------------------- what is said
+
+
+def test_an_accepted_connection_remembers_the_rules_that_let_it_through():
+    ids = RuleIds()
+    out = program(worlds.UNITS[0], MINE, allow(3, OUT, (GroupPeer(group=MINE),)), isolates=(OUT,))
+    into = program(worlds.UNITS[1], MINE, allow(5, IN, None, (TCP_80,)), isolates=(IN,))
+    walker = Walker(lower(world(out, into), ids))
+
+    walker.walk(packet(Probe("x/a", Address("10.0.0.2"), "TCP", 80)))
+
+    (connection,) = walker.tracker.connections
+    assert ids.key(connection.label & 0xFFFFFFFF) == RuleKey(into.unit, MINE, IN, 5)
+    assert ids.key(connection.label >> 32 & 0xFFFFFFFF) == RuleKey(out.unit, MINE, OUT, 3)
+
+
+def test_the_packet_is_routed_from_the_virtual_mac_to_the_pods_own():
+    (sent,) = walk(lower(world(), RuleIds()), Probe("x/a", Address("10.0.0.2"), "TCP", 80)).sent
+
+    assert sent.port == port("x/b").ofport
+    assert sent.packet[Field.ETH_DST] == mac(port("x/b").mac)
+    assert sent.packet[Field.ETH_SRC] == VIRTUAL_MAC
+
+
+# -------------------------------------------------------------------------------------------------------- anti-spoofing
+
+
+def arp(pod: str, target: str, **other: int) -> Packet:
+    own = {"ARP_SPA": 0x0A000001 + PODS.index(pod), "ARP_SHA": mac(port(pod).mac), "ETH_SRC": mac(port(pod).mac)}
+    fields = own | {"ARP_OP": 1, "ARP_TPA": 0x0A000000 + int(target)} | other
+    where = {Field.IN_PORT: port(pod).ofport, Field.ETH_TYPE: EthType.ARP, Field.ETH_DST: 0xFFFFFFFFFFFF}
+    return where | {Field[name]: value for name, value in fields.items()}
+
+
+def test_the_switch_answers_a_pod_that_asks_for_any_address_with_the_virtual_mac():
+    (sent,) = Walker(lower(world(), RuleIds())).walk(arp("x/a", "99")).sent
+
+    assert sent.port == port("x/a").ofport
+    assert {field: sent.packet[field] for field in (Field.ARP_OP, Field.ARP_SPA, Field.ARP_TPA)} == {
+        Field.ARP_OP: 2,
+        Field.ARP_SPA: 0x0A000063,
+        Field.ARP_TPA: 0x0A000001,
+    }
+    assert sent.packet[Field.ARP_SHA] == sent.packet[Field.ETH_SRC] == VIRTUAL_MAC
+    assert sent.packet[Field.ARP_THA] == sent.packet[Field.ETH_DST] == mac(port("x/a").mac)
+
+
+TCP = Probe("x/a", Address("10.0.0.2"), "TCP", 80)
+TCP6 = Probe("x/a", Address("fd00::2"), "TCP", 80)
+REFUSED: list[tuple[str, Packet]] = [
+    ("another Pod's address", packet(TCP, claiming="y/a")),
+    ("another Pod's address, IPv6", packet(TCP6, claiming="y/a")),
+    ("another MAC", {**packet(TCP), Field.ETH_SRC: mac(port("y/a").mac)}),
+    ("another Pod's port", {**packet(TCP), Field.IN_PORT: port("y/a").ofport}),
+    ("a port that nobody has", {**packet(TCP), Field.IN_PORT: 4711}),
+    ("no address, as DHCP does", {**packet(TCP), Field.IPV4_SRC: 0, Field.IPV4_DST: 0xFFFFFFFF}),
+    ("a link-local address", {**packet(TCP6), Field.IPV6_SRC: 0xFE80 << 112 | 1}),
+    ("to a multicast address", {**packet(TCP6), Field.IPV6_DST: 0xFF02 << 112 | 1}),
+    ("to a broadcast address", {**packet(TCP), Field.IPV4_DST: 0xFFFFFFFF}),
+    ("to an address that nobody has", {**packet(TCP), Field.IPV4_DST: 0x0A000063}),
+    ("to itself", {**packet(TCP), Field.IPV4_DST: 0x0A000001}),
+    ("ARP for its own address", arp("x/a", "1")),
+    ("ARP in another's name", arp("x/a", "2", ARP_SPA=0x0A000002)),
+    ("ARP with another's MAC inside", arp("x/a", "2", ARP_SHA=mac(port("x/b").mac))),
+    ("ARP with another's MAC outside", arp("x/a", "2", ETH_SRC=mac(port("x/b").mac))),
+    ("an answer to an ARP request", arp("x/a", "2", ARP_OP=2)),
+    ("an ARP probe", arp("x/a", "1", ARP_SPA=0)),
+    ("LLDP", {Field.IN_PORT: 11, Field.ETH_SRC: mac(port("x/a").mac), Field.ETH_TYPE: 0x88CC}),
+]
+
+
+@pytest.mark.parametrize("sent", [one for _, one in REFUSED], ids=[name for name, _ in REFUSED])
+def test_a_pod_speaks_for_itself_alone(sent: Packet):
+    assert Walker(lower(world(), RuleIds())).walk(sent).sent == ()
+
+
+# ---------------------------------------------------------------------------------------------- law 5, and connections
+
+
+def reply(to: Packet) -> Packet:
+    """The answer of whoever got the packet."""
+    swapped = {
+        Field.IPV4_SRC: Field.IPV4_DST,
+        Field.IPV6_SRC: Field.IPV6_DST,
+        Field.TCP_SRC: Field.TCP_DST,
+        Field.UDP_SRC: Field.UDP_DST,
+    }
+    back = dict(to)
+    for one, other in swapped.items():
+        if one in to:
+            back[one], back[other] = to[other], to[one]
+    pod = PODS[(back.get(Field.IPV4_SRC, 0) or back.get(Field.IPV6_SRC, 0)) % 16 - 1]
+    return back | {Field.IN_PORT: port(pod).ofport, Field.ETH_SRC: mac(port(pod).mac)}
+
+
+def established(flows: Flows, first: Packet) -> Tracker:
+    walker = Walker(flows)
+    assert walker.walk(first).sent
+    assert walker.walk(reply(first)).sent
+    return walker.tracker
+
+
+CLOSED = world(program(worlds.UNITS[0], MINE, isolates=tuple(Direction)))
+
+
+@pytest.mark.parametrize("probe", [TCP, TCP6], ids=["IPv4", "IPv6"])
+def test_an_established_connection_outlives_the_rule_that_let_it_in(probe: Probe):
+    tracker = established(lower(world(), RuleIds()), packet(probe))
+    walker = Walker(lower(CLOSED, RuleIds()), tracker)
+
+    assert walker.walk(packet(probe)).sent
+    assert walker.walk(reply(packet(probe))).sent
+    assert not walker.walk(packet(probe._replace(source_port=40001))).sent
+
+
+def test_a_connection_that_was_never_answered_does_not_outlive_its_rule():
+    walker = Walker(lower(world(), RuleIds()))
+    assert walker.walk(packet(TCP)).sent
+
+    assert not Walker(lower(CLOSED, RuleIds()), walker.tracker).walk(packet(TCP)).sent
+
+
+@pytest.mark.parametrize("closed", ["x/a", "x/b"])
+def test_a_port_that_closes_takes_its_established_connections_with_it(closed: str):
+    engine = Engine(HERE, RuleIds())
+    for pod in PODS:
+        engine.open_port(port(pod))
+    tracker = established(engine.flows, packet(TCP))
+
+    engine.close_port(uid(closed))
+
+    walker = Walker(engine.flows, tracker)
+    assert not walker.walk(packet(TCP)).sent
+    assert not walker.walk(reply(packet(TCP))).sent
+
+
+def test_an_icmp_error_passes_if_it_is_about_a_connection_that_was_let_in():
+    flows = lower(world(), RuleIds())
+    error = {**packet(Probe("x/b", Address("10.0.0.1"), None)), Field.ICMP_TYPE: 3}
+    walker = Walker(lower(CLOSED, RuleIds()), established(flows, packet(TCP)))
+
+    assert walker.walk(error, about=packet(TCP)).ports == (port("x/a").ofport,)
+    assert not walker.walk(error, about=packet(TCP._replace(port=81))).sent
+
+
+@settings(max_examples=60)
+@given(worlds.inputs(), worlds.programs(), worlds.programs())
+def test_what_two_programs_agree_on_holds_all_the_way_from_one_to_the_other(here: Inputs, old: Program, new: Program):
+    """A policy moves to other Pods. Its new program comes before the old one goes, and here even in two bundles."""
+    places = [(one.applied_to, one.unit) for one in (old, new)]
+    others = [one for place, one in here.programs.items() if place not in places]
+    engine, switch = Engine(HERE, RuleIds()), Flows()
+    verdicts: list[set[Probe]] = []
+    for known in here.pages.values():
+        engine.put_page(known)
+    for plug in here.ports.values():
+        engine.open_port(plug)
+    for programs in ([*others, old], [*others, old, new], [*others, new]):
+        wanted = {(one.applied_to, one.unit): one for one in programs}
+        for place in engine.programs.keys() - wanted.keys():
+            engine.drop_program(*place)
+        for one in wanted.values():
+            engine.put_program(one)
+        put, delete = engine.drain()
+        switch = applied(switch, Plan(put, tuple(delete)))
+        walker = Walker(switch)
+        verdicts.append({probe for probe in ALL_PROBES if arrives(here, walker, probe)})
+    before, between, after = verdicts
+    assert before & after <= between <= before | after

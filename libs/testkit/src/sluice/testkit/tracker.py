@@ -1,0 +1,123 @@
+"""A connection tracker for the walker: which packets belong to a connection that was committed.
+
+Source: ovs-fields(7), "Connection Tracking Fields", for what the bits of ct_state mean, and ovs-actions(7), "The ct
+action". As in Open vSwitch's own tracker (lib/conntrack*.c), a committed connection counts as established once a reply
+was seen, only a request can begin an ICMP connection, and an ICMP error that is about no known connection is invalid.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sluice.dataplane.ovs.fields import CtState, EthType, Field, IpProto
+
+Packet = Mapping[Field, int]
+"""Fields of a packet and of its pipeline metadata; one that is not there is 0."""
+
+_PORTS = {
+    IpProto.TCP: (Field.TCP_SRC, Field.TCP_DST),
+    IpProto.UDP: (Field.UDP_SRC, Field.UDP_DST),
+    IpProto.SCTP: (Field.SCTP_SRC, Field.SCTP_DST),
+}
+_ICMP_TYPE = {IpProto.ICMP: Field.ICMP_TYPE, IpProto.ICMPV6: Field.ICMPV6_TYPE}
+_REPLIES = {8: 0, 128: 129}
+"""Echo, the only ICMP that begins a connection here, and its answer. Source: IANA, "ICMP (and ICMPv6) Parameters"."""
+
+_ANSWERED = _REPLIES | {reply: request for request, reply in _REPLIES.items()}
+
+
+class Tuple(NamedTuple):
+    """What a connection is known by, seen from whoever sends."""
+
+    proto: int
+    source: int
+    target: int
+    source_port: int
+    """Of ICMP, the type of what is sent."""
+
+    target_port: int
+    """Of ICMP, the type of what answers it."""
+
+    @property
+    def reverse(self) -> "Tuple":
+        return Tuple(self.proto, self.target, self.source, self.target_port, self.source_port)
+
+
+class Connection:
+    """A committed connection."""
+
+    def __init__(self, original: Tuple) -> None:
+        self.original = original
+        self.replied = False
+        self.mark = 0
+        self.label = 0
+
+
+class Found(NamedTuple):
+    state: int
+    """Bits of ct_state."""
+
+    connection: Connection | None
+
+
+class Tracker:
+    """The connections of a switch, by zone."""
+
+    def __init__(self) -> None:
+        self._connections: dict[tuple[int, Tuple], Connection] = {}
+
+    def look_up(self, zone: int, packet: Packet, about: Packet | None = None) -> Found:
+        """What the packet is to the connections of the zone.
+
+        Args:
+            about: the packet that an ICMP error quotes.
+        """
+        quoted = about is not None
+        key = _tuple(packet if about is None else about)
+        found = self._connections.get((zone, key)), self._connections.get((zone, key.reverse))
+        match found:
+            case (Connection() as connection, _):
+                forward = True
+            case (_, Connection() as connection):
+                forward = False
+            case _:
+                invalid = quoted or not _may_begin(packet)
+                return Found(CtState.TRK | (CtState.INV if invalid else CtState.NEW), None)
+        if quoted:  # it goes back to whom it quotes
+            return Found(CtState.TRK | CtState.REL | (CtState.RPL if forward else 0), connection)
+        connection.replied |= not forward
+        established = CtState.EST if connection.replied else CtState.NEW
+        return Found(CtState.TRK | established | (0 if forward else CtState.RPL), connection)
+
+    def commit(self, zone: int, packet: Packet) -> Connection:
+        """The packet's connection, which is remembered from now on."""
+        found = self.look_up(zone, packet).connection
+        if found is None:
+            found = self._connections[zone, _tuple(packet)] = Connection(_tuple(packet))
+        return found
+
+    def flush(self, address: int | None = None) -> None:
+        """Forget the connections of an address, or all."""
+        for key in list(self._connections):
+            if address is None or address in (key[1].source, key[1].target):
+                del self._connections[key]
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        return tuple(self._connections.values())
+
+
+def _tuple(packet: Packet) -> Tuple:
+    proto = packet.get(Field.IP_PROTO, 0)
+    ipv4 = packet.get(Field.ETH_TYPE, 0) == EthType.IPV4
+    source, target = (Field.IPV4_SRC, Field.IPV4_DST) if ipv4 else (Field.IPV6_SRC, Field.IPV6_DST)
+    if proto in _ICMP_TYPE:
+        from_ = packet.get(_ICMP_TYPE[proto], 0)
+        to = _ANSWERED.get(from_, from_)
+    else:
+        from_, to = (packet.get(field, 0) for field in _PORTS.get(proto, (Field.TCP_SRC, Field.TCP_DST)))
+    return Tuple(proto, packet.get(source, 0), packet.get(target, 0), from_, to)
+
+
+def _may_begin(packet: Packet) -> bool:
+    proto = packet.get(Field.IP_PROTO, 0)
+    return proto not in _ICMP_TYPE or packet.get(_ICMP_TYPE[proto], 0) in _REPLIES

@@ -1,0 +1,158 @@
+"""Small worlds of one node's OVS inputs: few Pods, addresses, groups and ports, so that everything meets everything.
+
+`meaning` says what policy means in them.
+"""
+
+from hypothesis import strategies as st
+
+from sluice.contracts import subjects
+from sluice.contracts.groups import Member, NamedPort, Page
+from sluice.contracts.ids import NEVER, Address, GroupId, NodeName, Uid, Unit
+from sluice.contracts.kinds import Kind
+from sluice.contracts.programs import (
+    K8S_TIER,
+    Action,
+    BlockPeer,
+    Direction,
+    GroupPeer,
+    IcmpTraffic,
+    Origin,
+    Peer,
+    PortRange,
+    Program,
+    Rule,
+    Traffic,
+    TransportTraffic,
+)
+from sluice.dataplane.ovs.lower import Inputs
+from sluice.dataplane.ovs.ports import LocalPort
+
+HERE = NodeName("n1")
+NODES = (HERE, NodeName("n2"))
+PODS = ("x/a", "x/b", "x/c", "y/a", "y/b")
+GROUPS = tuple(map(GroupId, ("g1", "g2", "g3", "g4")))
+UNITS = tuple(subjects.unit(Kind.K8S_NETWORK_POLICY, "x", name) for name in ("p1", "p2", "p3"))
+BLOCKS = (
+    BlockPeer(cidr="0.0.0.0/0"),
+    BlockPeer(cidr="10.0.0.0/29", excepts=("10.0.0.2/32",)),
+    BlockPeer(cidr="10.0.0.0/30"),
+    BlockPeer(cidr="10.0.0.2/31", excepts=("10.0.0.3/32",)),
+    BlockPeer(cidr="10.0.0.1/32"),
+    BlockPeer(cidr="::/0", excepts=("fd00::2/127",)),
+    BlockPeer(cidr="fd00::/126"),
+)
+PORTS: tuple[int, ...] = (79, 80, 81, 82, 83, 443)
+
+
+def uid(pod: str) -> Uid:
+    return Uid(f"uid-{pod}")
+
+
+def addresses(pod: str) -> tuple[Address, ...]:
+    """The Pod's own, one of each version; of several Pods no two are equal."""
+    number = PODS.index(pod) + 1
+    return Address(f"10.0.0.{number}"), Address(f"fd00::{number}")
+
+
+def member(pod: str, named: int = 80) -> Member:
+    ports = (NamedPort(name="web", protocol="TCP", port=named), NamedPort(name="web", protocol="UDP", port=81))
+    return Member(pod=pod, uid=uid(pod), addresses=addresses(pod), ports=ports)
+
+
+def page(group: GroupId, node: NodeName, *members: Member) -> Page:
+    return Page(group=group, node=node, cause=NEVER, members=tuple(sorted(members)))
+
+
+def port(pod: str) -> LocalPort:
+    number = PODS.index(pod) + 1
+    return LocalPort(pod, uid(pod), 10 + number, f"02:00:00:00:00:{number:02x}", addresses(pod))
+
+
+def program(
+    unit: Unit, applied_to: GroupId, *rules: Rule, isolates: tuple[Direction, ...] = (), tier: int = K8S_TIER
+) -> Program:
+    origin = Origin(kind=Kind.K8S_NETWORK_POLICY, namespace="x", name=unit.split(":")[2], uid=Uid(unit))
+    return Program(
+        unit=unit,
+        applied_to=applied_to,
+        cause=NEVER,
+        origin=origin,
+        tier=tier,
+        priority=0,
+        rules=rules,
+        isolates=isolates,
+    )
+
+
+def allow(
+    index: int, direction: Direction, peers: tuple[Peer, ...] | None = None, traffic: tuple[Traffic, ...] | None = None
+) -> Rule:
+    return Rule(index=index, direction=direction, action=Action.ALLOW, peers=peers, traffic=traffic)
+
+
+members = st.builds(member, st.sampled_from(PODS), st.sampled_from((80, 82)))
+pages = st.builds(
+    lambda group, node, found: page(group, node, *{one.uid: one for one in found}.values()),
+    st.sampled_from(GROUPS),
+    st.sampled_from(NODES),
+    st.lists(members, min_size=1, max_size=4),
+)
+_ranges = st.tuples(st.sampled_from(PORTS), st.sampled_from(PORTS)).map(lambda ends: PortRange(min(ends), max(ends)))
+_transports = st.builds(
+    TransportTraffic,
+    protocol=st.sampled_from(("TCP", "TCP", "UDP")),
+    ports=st.none() | _ranges | st.just("web"),
+    source_ports=st.none() | st.none() | st.just(PortRange(1024, 2047)),
+)
+traffics: st.SearchStrategy[Traffic] = _transports | st.builds(IcmpTraffic, icmp_type=st.sampled_from((None, 8, 128)))
+peers: st.SearchStrategy[Peer] = st.builds(GroupPeer, group=st.sampled_from(GROUPS)) | st.sampled_from(BLOCKS)
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Program:
+    """A Kubernetes policy's program; one in a few has a rule that cannot be lowered."""
+    rules = []
+    for direction in Direction:
+        for index in range(draw(st.integers(0, 2))):
+            some_peers = draw(st.none() | st.lists(peers, max_size=3).map(tuple))
+            some_traffic = draw(st.none() | st.lists(traffics, max_size=2).map(tuple))
+            rules.append(allow(index, direction, some_peers, some_traffic))
+    isolates = draw(st.sampled_from(((), tuple(Direction), (Direction.INGRESS,), (Direction.EGRESS,))))
+    unit, group = draw(st.sampled_from(UNITS)), draw(st.sampled_from(GROUPS))
+    return program(unit, group, *rules, isolates=isolates)
+
+
+@st.composite
+def odd_programs(draw: st.DrawFn) -> Program:
+    """A program of which some rules cannot be lowered: drops, other tiers, bad CIDRs and ranges."""
+    odd_peers: st.SearchStrategy[Peer] = peers | st.just(BlockPeer(cidr="10.0.0.0/99"))
+    odd_traffic: st.SearchStrategy[Traffic] = traffics | st.just(
+        TransportTraffic(protocol="TCP", ports=PortRange(90, 80))
+    )
+    rules = [
+        Rule(
+            index=draw(st.integers(0, 2)),
+            direction=draw(st.sampled_from(Direction)),
+            action=draw(st.sampled_from((Action.ALLOW, Action.ALLOW, Action.DROP, Action.REJECT, Action.PASS))),
+            peers=draw(st.none() | st.lists(odd_peers, max_size=2).map(tuple)),
+            traffic=draw(st.none() | st.lists(odd_traffic, max_size=2).map(tuple)),
+        )
+        for _ in range(draw(st.integers(1, 3)))
+    ]
+    tier = draw(st.sampled_from((K8S_TIER, K8S_TIER, 250)))
+    unit, group = draw(st.sampled_from(UNITS)), draw(st.sampled_from(GROUPS))
+    return program(unit, group, *rules, isolates=draw(st.sampled_from(((), tuple(Direction)))), tier=tier)
+
+
+@st.composite
+def inputs(draw: st.DrawFn) -> Inputs:
+    """All of a node's inputs, most ports open."""
+    some_programs = draw(st.lists(programs(), max_size=4))
+    some_pages = draw(st.lists(pages, max_size=7))
+    closed = draw(st.sets(st.sampled_from(PODS), max_size=1))
+    return Inputs(
+        node=HERE,
+        programs={(one.applied_to, one.unit): one for one in some_programs},
+        pages={(one.group, one.node): one for one in some_pages},
+        ports={uid(pod): port(pod) for pod in PODS if pod not in closed},
+    )

@@ -19,7 +19,7 @@ from nats.errors import ConnectionClosedError
 from nats.js import api
 from nats.js.errors import NotFoundError
 
-from sluice.contracts.ids import Revision
+from sluice.contracts.ids import NEVER, Revision
 from sluice.contracts.streams import CAUSE_HEADER, parse_cause
 from sluice.runtime.bus import Bus
 from sluice.runtime.message import Message
@@ -28,14 +28,14 @@ from sluice.runtime.streams import Missing, Origin, origin
 
 log = structlog.get_logger()
 
-_HEARTBEAT_S = 1.0
+_HEARTBEAT_S = 0.5
 _SILENCE_S = 3 * _HEARTBEAT_S  # after this without a message or a heartbeat the consumer is taken for dead
 _CHECK_S = 10.0  # an idle stream is asked this often whether it is still the same one
 _ABSENT_WAIT_S = 0.2  # between two looks for a stream that does not exist
 
 
 class CaughtUp(NamedTuple):
-    """All that was stored when the reading (of this epoch) began has been delivered."""
+    """The reader knows the whole stream: at this moment nothing was stored that it was not told."""
 
     upto: Revision
 
@@ -55,7 +55,7 @@ def follow(bus: Bus, stream: str, patterns: Iterable[str] = (), *, last_only: bo
     Waits for a stream that does not exist. `last_only` begins with the last message of each subject: on streams that
     keep more.
     """
-    return Follower(bus, stream, tuple(patterns), last_only=last_only)
+    return Follower(bus, stream, tuple(patterns) or (">",), last_only=last_only)
 
 
 class Follower:
@@ -63,12 +63,22 @@ class Follower:
 
     def __init__(self, bus: Bus, stream: str, patterns: tuple[str, ...], *, last_only: bool) -> None:
         self._inbox = _Inbox()
-        self._events = _events(_Consumer(bus, stream, patterns, self._inbox, last_only=last_only))
+        self._consumer = _Consumer(bus, stream, patterns, self._inbox, last_only=last_only)
+        self._events = _events(self._consumer)
 
     @property
     def waiting(self) -> int:
         """How many messages have arrived that were not read yet: 0 means the next one has to come first."""
         return len(self._inbox.items)
+
+    @property
+    def complete(self) -> Revision:
+        """Up to here the reader was told all that was ever stored, or what took its place.
+
+        It stands still while the reader lags behind in a stream that keeps the last message of each subject: one that
+        was overwritten before it was delivered comes at its new place, and until then its subject is unknown.
+        """
+        return self._consumer.complete
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -115,6 +125,8 @@ class _Consumer:
         self._subscription: Subscription | None = None
         self._delivered = 0  # by this consumer
         self.sequence = 0  # of the last message delivered
+        self.complete = NEVER
+        self._gap = True  # since then, messages may have been overwritten before they came
 
     async def attach(self) -> tuple[Origin, bool]:
         """A consumer begins after the last message delivered; says of what, and if anything is waiting there."""
@@ -165,6 +177,15 @@ class _Consumer:
             return api.DeliverPolicy.BY_START_SEQUENCE
         return api.DeliverPolicy.LAST_PER_SUBJECT if self._last_only else api.DeliverPolicy.ALL
 
+    def caught_up(self, upto: Revision) -> CaughtUp:
+        """Nothing is pending, so there is no gap."""
+        self._gap = False
+        self.complete = max(self.complete, upto, Revision(upto.epoch, self.sequence))
+        return CaughtUp(self.complete)
+
+    def begin_again(self) -> None:
+        self.sequence, self.complete, self._gap = 0, NEVER, True
+
     async def detach(self) -> None:
         """The server drops a consumer that nobody listens to by itself."""
         if self._subscription is None:
@@ -210,7 +231,10 @@ class _Consumer:
         sequence, delivered, time_ns, pending = (int(field) for field in fields[first : first + 4])
         if delivered != self._delivered + 1:
             raise _Broken(f"{self.stream}: message {delivered} of the consumer came after {self._delivered}")
+        self._gap = bool(pending) and (self._gap or sequence != self.sequence + 1)
         self._delivered, self.sequence = delivered, sequence
+        if not self._gap:
+            self.complete = Revision(epoch, sequence)
         cause = parse_cause((raw.headers or {}).get(CAUSE_HEADER, ""))
         return Message(raw.subject, raw.data, Revision(epoch, sequence), time_ns, cause), pending
 
@@ -253,21 +277,24 @@ async def _events(consumer: _Consumer) -> AsyncGenerator[Event]:
             here, waiting = await consumer.attach()
             if known and _is_new(here, known, consumer.sequence):
                 log.warning("epoch_began", stream=consumer.stream, epoch=here.epoch)
-                known, caught_up, consumer.sequence = here, False, 0
+                known, caught_up = here, False
+                consumer.begin_again()
                 yield NewEpoch(here.epoch)
                 continue  # a consumer from the beginning
-            known, target = here, Revision(here.epoch, here.last_sequence)
-            if not caught_up and not waiting:
-                caught_up = True
-                yield CaughtUp(target)
+            known = here
+            if not waiting:
+                now = consumer.caught_up(Revision(here.epoch, here.last_sequence))
+                if not caught_up:
+                    caught_up = True
+                    yield now
             try:
                 while True:
                     got = await consumer.next(here.epoch, here.created)
                     if got:
                         yield got[0]
-                    if not caught_up and (not got or not got[1] or consumer.sequence >= target.sequence):
+                    if not caught_up and not (got and got[1]):
                         caught_up = True
-                        yield CaughtUp(max(target, Revision(here.epoch, consumer.sequence)))
+                        yield consumer.caught_up(Revision(here.epoch, here.last_sequence))
             except _Broken as error:
                 log.info("consumer_broken", reason=str(error))
     finally:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import nats.errors
 import structlog
-from nats.js.errors import ServerError, ServiceUnavailableError
+from nats.js.errors import ServiceUnavailableError
 
 from sluice.runtime.bus import Bus
 
@@ -16,7 +16,6 @@ log = structlog.get_logger()
 
 TROUBLE = (
     ServiceUnavailableError,  # no responders: JetStream is not up, or the stream has no leader
-    ServerError,
     nats.errors.TimeoutError,
     nats.errors.NoRespondersError,
     nats.errors.OutboundBufferLimitError,

@@ -47,7 +47,7 @@ def config(spec: StreamSpec, limits: Limits) -> api.StreamConfig:
         discard=api.DiscardPolicy(spec.discard),
         allow_direct=spec.direct,
         allow_msg_ttl=True,
-        duplicate_window=0 if spec.mirror else DUPLICATE_WINDOW_S,
+        duplicate_window=0 if spec.mirror else min(DUPLICATE_WINDOW_S, spec.max_age_s or DUPLICATE_WINDOW_S),
         republish=_republish(spec),
         # subject_delete_marker_ttl stays unset: it makes a second tombstone of each one that expires
     )

@@ -1,0 +1,95 @@
+"""The streams, on the real server."""
+
+import asyncio
+import json
+
+import pytest
+from nats.js import api
+
+from sluice.contracts.streams import STREAMS
+from sluice.runtime import streams
+from sluice.runtime.bus import Bus, Limits
+
+
+@pytest.mark.parametrize("spec", STREAMS, ids=lambda spec: spec.name)
+async def test_a_stream_is_what_its_spec_says(bus, spec):
+    raw = await bus.nc.request(f"$JS.API.STREAM.INFO.{spec.name}", b"")
+    config = json.loads(raw.data)["config"]
+
+    assert config.get("subjects", []) == list(spec.subjects)
+    assert config.get("mirror", {}).get("name", "") == spec.mirror
+    assert config["max_msgs_per_subject"] == (1 if spec.last_per_subject else -1)
+    assert config["discard"] == spec.discard
+    assert config["max_age"] == spec.max_age_s * 10**9
+    assert config["max_bytes"] == 64 << 20
+    assert config["allow_direct"] == spec.direct
+    assert not config.get("mirror_direct")
+    assert config["allow_msg_ttl"]
+    assert ("republish" in config) == spec.republish
+    assert "subject_delete_marker_ttl" not in config
+
+
+async def test_ensuring_twice_changes_nothing(bus, reader):
+    before = [await streams.origin(bus, spec.name) for spec in STREAMS]
+    await asyncio.gather(streams.ensure(bus), streams.ensure(reader))
+
+    assert [await streams.origin(bus, spec.name) for spec in STREAMS] == before
+
+
+async def test_other_limits_are_taken_over(bus, server):
+    before = await streams.origin(bus, "GROUPS")
+    async with await Bus.connect(server.url, name="other", limits=Limits(max_bytes=32 << 20)) as other:
+        await streams.ensure(other)
+
+    info = await bus.js.stream_info("GROUPS")
+    assert info.config.max_bytes == 32 << 20
+    assert await streams.origin(bus, "GROUPS") == before
+
+
+async def test_a_mirror_of_an_earlier_ledger_is_made_anew(bus, stored):
+    for number in range(5):
+        await bus.js.publish(f"objects.pods.a.old{number}", b"{}")
+    old = await streams.epoch(bus, "OBJECTS")
+    await bus.js.delete_stream("LEDGER")
+    await bus.js.add_stream(streams.config(STREAMS[0], bus.limits))
+    await bus.js.publish("objects.pods.a.new", b"{}")
+
+    with pytest.raises(streams.Missing, match="mirror of an earlier LEDGER"):
+        await streams.origin(bus, "OBJECTS")
+    await streams.ensure(bus)
+
+    await stored("OBJECTS", 1)
+    here = await streams.origin(bus, "OBJECTS")
+    assert here.epoch == await streams.epoch(bus, "LEDGER") > old
+    info = await bus.js.stream_info("OBJECTS", subjects_filter=">")
+    assert info.state.subjects == {"objects.pods.a.new": 1}
+
+
+async def test_a_missing_stream_is_said_to_be_missing(bus):
+    with pytest.raises(streams.Missing, match="NOPE"):
+        await streams.epoch(bus, "NOPE")
+
+
+async def test_errors_that_are_no_exceptions_are_counted(bus):
+    slow = asyncio.Event()
+    undo = bus.on_slow(slow.set)
+    await bus.nc.subscribe("flood", pending_msgs_limit=1)
+    for _ in range(10):
+        await bus.nc.publish("flood", b"")
+    async with asyncio.timeout(10):
+        await slow.wait()
+    undo()
+
+    assert bus.errors["SlowConsumerError"] > 0
+
+
+async def test_retention_of_the_ledger_is_that_of_its_tombstones(server):
+    limits = Limits(max_bytes=8 << 20, max_age_s=60)
+    async with await Bus.connect(server.url, name="short", limits=limits) as short:
+        await streams.ensure(short)
+        info = await short.js.stream_info("LEDGER")
+
+        assert info.config.max_age == 60
+        assert short.specs["LEDGER"].tombstone_ttl_s == 60
+        assert short.specs["GROUPS"].tombstone_ttl_s == 3600
+        assert info.config.storage == api.StorageType.FILE

@@ -49,7 +49,9 @@ def decode_instructions(octets: bytes) -> Actions:
                 found += (Goto(body[0]),)
             else:
                 raise Undecodable(f"instruction {kind} is none of ours")
-    except (StructError, IndexError, KeyError) as error:
+    except Undecodable:
+        raise
+    except (StructError, IndexError, KeyError, ValueError) as error:
         raise Undecodable(f"instructions {octets.hex()}: {error!r}") from error
     return found
 
@@ -146,8 +148,8 @@ def _controller2(body: bytes) -> Controller:
     return Controller(
         userdata=said.get(numbers.USERDATA, b""),
         pause=numbers.PAUSE in said,
-        meter_id=None if meter is None else int.from_bytes(meter, "big"),
-        max_len=numbers.NO_BUFFER if length is None else int.from_bytes(length, "big"),
+        meter_id=None if meter is None else int.from_bytes(meter[:4], "big"),
+        max_len=numbers.NO_BUFFER if length is None else int.from_bytes(length[:2], "big"),  # then padding
     )
 
 

@@ -34,7 +34,7 @@ class SwitchError(NamedTuple):
         if self.experimenter == NICIRA and self.code in NICIRA_NAMES:
             return NICIRA_NAMES[self.code]
         names = NAMES.get(self.type, ())
-        if self.experimenter is None and self.code < len(names):
+        if self.experimenter is None and 0 <= self.code < len(names):
             return names[self.code]
         return f"error {self.type}, code {self.code}"
 

@@ -109,15 +109,18 @@ class Terms:
         known = self._known
         terms: list[tuple[str, Term]] = []
         position, end = 0, len(fields)
-        while position < end:
-            following = position + 4 + fields[position + 3]
-            octets = fields[position:following]
-            position = following
-            named = known.get(octets)
-            if named is None:
-                named = known[octets] = tuple((term.field.spec.name, term) for term in decode_field(octets))
-            terms += named
-        terms.sort()  # by name; no two terms have the same
+        try:
+            while position < end:
+                following = position + 4 + fields[position + 3]
+                octets = fields[position:following]
+                position = following
+                named = known.get(octets)
+                if named is None:
+                    named = known[octets] = tuple((term.field.spec.name, term) for term in decode_field(octets))
+                terms += named
+            terms.sort()  # by name
+        except (IndexError, TypeError) as error:  # fields do not compare
+            raise Undecodable(f"OXM list {fields.hex()} is cut short, or has a field twice") from error
         return tuple([term for _, term in terms])
 
 

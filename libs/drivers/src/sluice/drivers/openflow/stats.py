@@ -6,7 +6,7 @@ Source: OpenFlow 1.5.1 section 7.3.5.2 (multipart OFPMP_FLOW_DESC), section 7.2.
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 
-from sluice.dataplane.ovs.flow import Actions, FlowBody, FlowKey, Flows
+from sluice.dataplane.ovs.flow import FlowBody, FlowKey, Flows
 from sluice.drivers.openflow.actions_read import decode_instructions
 from sluice.drivers.openflow.flow_mod import Stranger
 from sluice.drivers.openflow.oxm import Terms, Undecodable, encode_match
@@ -38,13 +38,13 @@ def encode_request(cookie: int = 0, cookie_mask: int = 0, table: int = ALL_TABLE
 
 
 class FlowReader:
-    """Takes the parts of one answer, and remembers what recurs: most flows share their fields and actions."""
+    """Takes the parts of one answer, and remembers what recurs: flows share fields and bodies."""
 
     def __init__(self) -> None:
         self.flows: Flows = {}
         self.strangers: list[Stranger] = []
         self._terms = Terms()
-        self._actions: dict[bytes, Actions] = {}
+        self._bodies: dict[tuple[int, bytes], FlowBody] = {}
 
     def take(self, part: bytes) -> None:
         """Read the flows of one part: what follows MULTIPART in its body.
@@ -60,23 +60,23 @@ class FlowReader:
                     raise Undecodable(f"a flow description at {position} has {length} octets")
                 self._take_one(part[position : position + length])
                 position += length
-        except StructError as error:
+        except (StructError, IndexError) as error:
             raise Undecodable(f"a flow description at {position} is cut short") from error
 
     def _take_one(self, octets: bytes) -> None:
         table, priority, idle_s, hard_s, cookie, match_length = _DESC.unpack_from(octets)
         fields = octets[_DESC.size : _MATCH_AT + match_length]
         statistics_at = _MATCH_AT + (match_length + 7) // 8 * 8
-        statistics_length = int.from_bytes(octets[statistics_at + 2 : statistics_at + 4], "big")
+        statistics_length = octets[statistics_at + 2] << 8 | octets[statistics_at + 3]
         instructions = octets[statistics_at + (statistics_length + 7) // 8 * 8 :]
         try:
             if idle_s or hard_s:
                 raise Undecodable("it has a timeout")
             match = self._terms.read(fields)
-            actions = self._actions.get(instructions)
-            if actions is None:
-                actions = self._actions[instructions] = decode_instructions(instructions)
+            body = self._bodies.get((cookie, instructions))
+            if body is None:
+                body = self._bodies[cookie, instructions] = FlowBody(decode_instructions(instructions), cookie)
         except Undecodable as error:
             self.strangers.append(Stranger(table, priority, cookie, fields, str(error)))
         else:
-            self.flows[FlowKey(table, priority, match)] = FlowBody(actions, cookie)
+            self.flows[FlowKey(table, priority, match)] = body

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from struct import Struct
 from struct import error as StructError  # noqa: N812
@@ -11,9 +11,10 @@ from typing import NamedTuple, Self
 
 from sluice.dataplane.ovs.flow import Actions, FlowBody, FlowKey, Flows
 from sluice.drivers.openflow.bundle import Control, encode_changes, encode_control
+from sluice.drivers.openflow.changes import Changes, Refused
 from sluice.drivers.openflow.connection import Connection, takes_none
 from sluice.drivers.openflow.errors import BundleRefused, Refusal, RequestRefused, SwitchError, SwitchGone
-from sluice.drivers.openflow.flow_mod import Stranger, describe
+from sluice.drivers.openflow.flow_mod import Stranger
 from sluice.drivers.openflow.groups import Group, GroupCommand, encode_group_mod
 from sluice.drivers.openflow.headers import Extension, Message, Port, Type, extension, message
 from sluice.drivers.openflow.meters import Meter, MeterCommand, encode_meter_mod
@@ -30,9 +31,6 @@ from sluice.drivers.openflow.stats import FlowReader, encode_request
 APPLY_TIMEOUT_S = 60.0
 """For one bundle. A hundred thousand flows take half a second; fifty thousand that differ in nothing but their
 priority took 36."""
-
-REFUSALS_KEPT = 100
-"""Of one bundle; the others are counted."""
 
 PACKETS_KEPT = 1_000
 """That nobody has taken yet; what comes on top is dropped and counted, and a held packet is lost with it."""
@@ -127,13 +125,13 @@ class Switch:
             NotEncodable: nothing was changed; which flow cannot be said in OpenFlow, and why.
             SwitchGone: the connection ended, or the switch took longer than `timeout_s`; all was changed, or nothing.
         """
-        changes = _Changes(put, tuple(delete), tuple(strangers))
+        changes = Changes(put, tuple(delete), tuple(strangers))
         if not changes:
             return
         connection = self._connection
         async with self._one_bundle:
             first_xid = connection.reserve(len(changes))
-            refused = _Refused(changes, first_xid)
+            refused = Refused(changes, first_xid)
             connection.on_error = refused.take
             try:
                 with connection.patient():
@@ -145,7 +143,7 @@ class Switch:
             finally:
                 connection.on_error = takes_none
 
-    async def _apply(self, changes: "_Changes", first_xid: int, refused: "_Refused", timeout_s: float) -> None:
+    async def _apply(self, changes: Changes, first_xid: int, refused: Refused, timeout_s: float) -> None:
         connection = self._connection
         bundle = next(self._bundles) & 0xFFFFFFFF
 
@@ -261,53 +259,3 @@ class Switch:
 
 _FEATURES = Struct("!Q4xB")
 """struct ofp_switch_features: datapath_id, (n_buffers), n_tables"""
-
-
-class _Changes:
-    """What one bundle is to change, numbered in the order of encode_changes."""
-
-    def __init__(
-        self, put: Mapping[FlowKey, FlowBody], delete: tuple[FlowKey, ...], strangers: tuple[Stranger, ...]
-    ) -> None:
-        self.put = put
-        self.delete = delete
-        self.strangers = strangers
-
-    def __len__(self) -> int:
-        return len(self.strangers) + len(self.delete) + len(self.put)
-
-    def describe(self, number: int) -> str:
-        if number < len(self.strangers):
-            stranger = self.strangers[number]
-            return f"delete stranger table={stranger.table},priority={stranger.priority}"
-        number -= len(self.strangers)
-        if number < len(self.delete):
-            return f"delete {describe(self.delete[number])}"
-        return f"add {describe(next(islice(self.put, number - len(self.delete), None)))}"
-
-
-class _Refused:
-    """The errors that come back for the messages of one bundle."""
-
-    def __init__(self, changes: _Changes, first_xid: int) -> None:
-        self._changes = changes
-        self._first_xid = first_xid
-        self._refusals: list[Refusal] = []
-        self._more = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._refusals)
-
-    def take(self, xid: int, error: SwitchError) -> bool:
-        number = xid - self._first_xid
-        if not 0 <= number < len(self._changes):
-            return False
-        if len(self._refusals) < REFUSALS_KEPT:
-            self._refusals.append(Refusal(self._changes.describe(number), error))
-        else:
-            self._more += 1
-        return True
-
-    def check(self, where: Path) -> None:
-        if self._refusals:
-            raise BundleRefused(str(where), len(self._changes), self._refusals, self._more)

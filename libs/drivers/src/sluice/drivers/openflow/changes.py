@@ -1,0 +1,62 @@
+"""The changes of one bundle, numbered as they are sent, and the errors that come back for them."""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+
+from sluice.dataplane.ovs.flow import FlowBody, FlowKey
+from sluice.drivers.openflow.errors import BundleRefused, Refusal, SwitchError
+from sluice.drivers.openflow.flow_mod import Stranger, describe
+
+REFUSALS_KEPT = 100
+"""Of one bundle; the others are counted."""
+
+
+class Changes:
+    """What one bundle is to change, numbered in the order of encode_changes."""
+
+    def __init__(
+        self, put: Mapping[FlowKey, FlowBody], delete: tuple[FlowKey, ...], strangers: tuple[Stranger, ...]
+    ) -> None:
+        self.put = put
+        self.delete = delete
+        self.strangers = strangers
+
+    def __len__(self) -> int:
+        return len(self.strangers) + len(self.delete) + len(self.put)
+
+    def describe(self, number: int) -> str:
+        if number < len(self.strangers):
+            stranger = self.strangers[number]
+            return f"delete stranger table={stranger.table},priority={stranger.priority}"
+        number -= len(self.strangers)
+        if number < len(self.delete):
+            return f"delete {describe(self.delete[number])}"
+        return f"add {describe(next(islice(self.put, number - len(self.delete), None)))}"
+
+
+class Refused:
+    """The errors that come back for the messages of one bundle."""
+
+    def __init__(self, changes: Changes, first_xid: int) -> None:
+        self._changes = changes
+        self._first_xid = first_xid
+        self._refusals: list[Refusal] = []
+        self._more = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._refusals)
+
+    def take(self, xid: int, error: SwitchError) -> bool:
+        number = xid - self._first_xid
+        if not 0 <= number < len(self._changes):
+            return False
+        if len(self._refusals) < REFUSALS_KEPT:
+            self._refusals.append(Refusal(self._changes.describe(number), error))
+        else:
+            self._more += 1
+        return True
+
+    def check(self, where: Path) -> None:
+        if self._refusals:
+            raise BundleRefused(str(where), len(self._changes), self._refusals, self._more)

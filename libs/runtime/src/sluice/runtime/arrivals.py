@@ -30,12 +30,20 @@ class Arrivals:
     def __len__(self) -> int:
         return len(self._messages)
 
+    def put(self, message: Msg) -> None:
+        self._messages.append(message)
+        self._arrived.set()
+
     def put_nowait(self, message: Msg) -> None:
+        """As nats-py calls it.
+
+        Raises:
+            asyncio.QueueFull: there is no room.
+        """
         if len(self._messages) >= self._room:
             self.calm.clear()
             raise asyncio.QueueFull
-        self._messages.append(message)
-        self._arrived.set()
+        self.put(message)
 
     def clear(self) -> None:
         self._messages.clear()
@@ -56,12 +64,19 @@ class Arrivals:
             self.calm.set()
         return self._messages.popleft()
 
-    async def subscribe(self, bus: Bus, subject: str) -> Subscription:
-        """A subscription whose messages come here."""
+    async def subscribe(self, bus: Bus, subject: str, *, asked_for: bool = False) -> Subscription:
+        """A subscription whose messages come here; there is always room for those that were asked for."""
         subscription = await bus.nc.subscribe(subject, pending_bytes_limit=0)  # our room is the limit
         early = subscription._pending_queue  # noqa: SLF001  # see the module's docstring
-        queue: Any = self  # Any: it is no asyncio.Queue, and need not be
+        queue: Any = _Door(self) if asked_for else self  # Any: it is no asyncio.Queue, and need not be
         subscription._pending_queue = queue  # noqa: SLF001
         while not early.empty():
-            self.put_nowait(early.get_nowait())
+            self.put(early.get_nowait())
         return subscription
+
+
+class _Door:
+    """The way in for messages that there is always room for."""
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        self.put_nowait = arrivals.put

@@ -127,10 +127,9 @@ class Bus:
         if isinstance(error, SlowConsumerError):  # one for each dropped message
             for call in tuple(self._slow):
                 call()
-        text = f"{kind}: {error}"
-        if text != self._last_logged:  # a server that is away says the same ten times a second
-            self._last_logged = text
-            log.warning("bus_failed", bus=self.name, error=text)
+        if kind != self._last_logged:  # a server that is away says the same ten times a second
+            self._last_logged = kind
+            log.warning("bus_failed", bus=self.name, error=f"{kind}: {error}")
 
     async def _disconnected(self) -> None:
         self.connected.clear()

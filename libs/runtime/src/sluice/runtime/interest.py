@@ -82,10 +82,10 @@ class _Question(NamedTuple):
 class _Reading:
     """A question on its way; more than one request where it goes one by one."""
 
-    __slots__ = ("least", "parts", "since", "subjects", "torn", "wants")
+    __slots__ = ("least", "parts", "since", "stream", "subjects", "torn", "wants")
 
-    def __init__(self, wants: list[_Want], least: int, since: int) -> None:
-        self.wants = wants
+    def __init__(self, stream: str, wants: list[_Want], least: int, since: int) -> None:
+        self.stream, self.wants = stream, wants
         self.least = least
         """Where the stream ended when it was asked: an answer that ends before is a replica's that lags behind."""
 
@@ -118,7 +118,8 @@ class Interest:
         self._wants: dict[str, _Want] = {}
         self._held: dict[str, int] = {}
         self._gone: set[str] = set()  # of those held, the tombstones
-        self._newest: dict[str, int] = {}  # by stream, of live messages
+        self._newest: dict[str, int] = {}  # by stream: how far it went, as far as we know
+        self._last_live: dict[str, int] = {}  # by stream
         self._loss = 0  # counts the times that messages may have been missed
         self._doubtful: set[str] = set()
         self._withheld: dict[str, Message] = {}
@@ -207,11 +208,17 @@ class Interest:
         if not (number.isascii() and number.isdigit()):  # anybody may publish there, only a stream numbers
             _strangers.add(1)
             return
-        sequence, newest = int(number), self._newest.get(want.stream, 0)
-        self._newest[want.stream] = sequence
-        if sequence < newest:
-            self._doubt("order")  # the stream began again
+        sequence = int(number)
+        self._check_order(want.stream, sequence)
         self._tell(Row(subjects.stored(raw.subject), sequence, raw.data, headers), [want])
+
+    def _check_order(self, stream: str, sequence: int) -> None:
+        """A sequence that should be behind us: the stream began again, and nothing else says so."""
+        if sequence <= self._newest.get(stream, 0) and sequence != self._last_live.get(stream):  # patterns may overlap
+            self._doubt("order")
+            self._newest.pop(stream, None)
+        self._last_live[stream] = sequence
+        self._newest[stream] = max(sequence, self._newest.get(stream, 0))
 
     def _tell(self, row: Row, wants: list[_Want]) -> None:
         for want in wants:
@@ -241,6 +248,7 @@ class Interest:
                 return
             case End.WHOLE:
                 reading.torn |= 0 < part.answer.upto < reading.least
+                self._newest[reading.stream] = max(part.answer.upto, self._newest.get(reading.stream, 0))
             case End.TORN | End.NOWHERE:
                 reading.torn = True
             case End.TOO_MANY:
@@ -317,7 +325,7 @@ class Interest:
         """The stream is another one: what is held says nothing, what is in the queue is of nobody knows which."""
         log.warning("stream_restarted", stream=stream)
         self._arrivals.clear()
-        for held in (self._held, self._gone, self._newest, self._withheld, self._doubtful):
+        for held in (self._held, self._gone, self._newest, self._last_live, self._withheld, self._doubtful):
             held.clear()
         for want in self._wants.values():
             want.answered = False
@@ -410,7 +418,7 @@ class _Asker:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        self._inbox = await self._arrivals.subscribe(self._bus, f"{self._prefix}.*")
+        self._inbox = await self._arrivals.subscribe(self._bus, f"{self._prefix}.*", asked_for=True)
         resync_at_s = loop.time() + self._resync_s * random.uniform(0.9, 1.1)
         while True:
             try:
@@ -513,7 +521,7 @@ class _Asker:
             self._interest.begin_again(stream)
             self._ask_everything()
             return None, []
-        return _Reading(wants, here.last_sequence, since), [want.pattern for want in wants]
+        return _Reading(stream, wants, here.last_sequence, since), [want.pattern for want in wants]
 
     async def _matching(self, stream: str, pattern: str) -> list[str]:
         info = await patiently(self._bus, lambda: self._bus.js.stream_info(stream, subjects_filter=pattern))

@@ -126,7 +126,8 @@ class Lab:
         return stuck
 
     async def _start_service(self, service: str) -> None:
-        own = {"ingest": {"FOLDER": str(self._manifests.path)}}.get(service, {})
+        ingest = {"FOLDER": str(self._manifests.path), "POLL_INTERVAL_MS": "20"}
+        own = ingest if service == "ingest" else {}
         program = Program(
             [sys.executable, "-P", "-m", f"sluice.services.{service.replace('-', '_')}"],
             {**self._variables, **self._settings(service, own)},

@@ -1,7 +1,7 @@
 """What a scenario left behind once all its objects are gone: there must be nothing."""
 
-import re
-from pathlib import Path
+import asyncio
+import time
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.subjects import PageSubject, ProgramSubject
@@ -9,19 +9,21 @@ from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.ids import RuleIdsState
 from sluice.dataplane.ovs.pipeline import CT_ZONE
+from sluice.drivers.conntrack.tracker import Tracker
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows
-from sluice.drivers.unixctl import command
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, follow
 from sluice.runtime.message import Message
 
-_ZONE = re.compile(rf"\bzone={CT_ZONE}\b")
+IDS_S = 5.0
+IDS_POLL_S = 0.1
+"""node-ovs writes its rule ids down once a second."""
 
 
 async def leftovers(lab: Lab) -> list[str]:
-    """Flows of policies and ports, connections, ids, pages and programs that are still there; one line each."""
+    """Flows of policies and ports, connections, pages and programs that are still there; one line each."""
     found: list[str] = []
     for node in lab.nodes.values():
         found += [f"{node.name}: {what}" for what in await _on_node(node)]
@@ -42,14 +44,22 @@ async def _on_node(node: LabNode) -> list[str]:
         found.append(str(error))
     finally:
         switch.close()
-    connections = await command(node.ovs.vswitchd_control, "dpctl/dump-conntrack")
-    found += [f"a connection: {line}" for line in connections.splitlines() if _ZONE.search(line)]
-    found += [f"a rule id: {key}" for key in _rule_ids(node.state_folder / "rule-ids.json")]
-    return found
+    entries = await Tracker(node.ovs.vswitchd_control).entries(CT_ZONE)
+    return [*found, *(f"a connection: {entry}" for entry in entries)]
 
 
-def _rule_ids(path: Path) -> list[str]:
-    """The rules that still have an id on the node."""
+async def ids_left(lab: Lab, timeout_s: float = IDS_S) -> list[str]:
+    """Rules that still have an id on a node. They are written down now and then, so this waits until there are none."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = [f"{node.name}: a rule id: {key}" for node in lab.nodes.values() for key in _rule_ids(node)]
+        if not found or time.monotonic() > deadline:
+            return found
+        await asyncio.sleep(IDS_POLL_S)
+
+
+def _rule_ids(node: LabNode) -> list[str]:
+    path = node.state_folder / "rule-ids.json"
     if not path.exists():
         return []
     state = codec.decode(path.read_bytes(), RuleIdsState)

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 from sluice.lab import checks
-from sluice.lab.reading import Story, Told, problems, remove, words
+from sluice.lab.reading import Story, Told, found, problems, words
 from sluice.lab.reasons import judged, state_of
 from sluice.lab.results import Check, Outcome
 from sluice.lab.world import World
@@ -23,7 +23,7 @@ def run(story: Story) -> Outcome:
     done: list[Check] = []
     for told in story.steps:
         for name in told.step.delete:
-            remove(world, name)
+            world.remove(found(world, name))
         for document in told.apply:
             world.put(document)
         done += _step(told, world, opened)
@@ -63,8 +63,8 @@ def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str
 
 def denials(told: Told) -> Iterator[Check]:
     """What admission says of the objects that must be refused, one by one and without the others."""
-    for denial, found in zip(told.step.denials, told.denied, strict=True):
-        said = [words(problem) for problem in problems(found)]
+    for denial, held in zip(told.step.denials, told.denied, strict=True):
+        said = [words(problem) for problem in problems(held)]
         yield denied(told, str(denial.object), denial.message, said)
 
 

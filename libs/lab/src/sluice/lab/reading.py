@@ -19,7 +19,7 @@ from sluice.kube.manifest import Document, Ignored, Parsed, parse
 from sluice.kube.nodes import Malformed, Node, line_at, plain
 from sluice.lab import checks
 from sluice.lab.scenario import Denial, ObjectName, Scenario, Step
-from sluice.lab.world import NotPlaceable, World
+from sluice.lab.world import Key, NotPlaceable, World
 
 _SELF_KIND = "Scenario"
 
@@ -63,19 +63,19 @@ def find(paths: Sequence[Path]) -> list[Path]:
     Raises:
         BadScenario: there is no such file, or no scenario in a folder.
     """
-    found: list[Path] = []
+    chosen: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = sorted(each for each in path.rglob("*") if each.is_file() and digest.is_manifest(each.name))
             scenarios = [each for each in inside if _holds_scenario(each)]
             if not scenarios:
                 raise BadScenario([f"{path}: no file in it is a Scenario of lab.sluice.dev/v1"])
-            found += scenarios
+            chosen += scenarios
         elif path.is_file():
-            found.append(path)
+            chosen.append(path)
         else:
             raise BadScenario([f"{path}: no such file: check the name"])
-    return found
+    return chosen
 
 
 def read(paths: Sequence[Path]) -> list[Story]:
@@ -213,7 +213,7 @@ class _Reader:
             try:
                 for number, name in enumerate(told.step.delete):
                     path = f"{base}.delete[{number}]"
-                    remove(world, name)
+                    world.remove(found(world, name))
                 path = f"{base}.apply"
                 self._put(world, told.apply, path)
                 path = base
@@ -313,13 +313,13 @@ class _Reader:
         return f"scenario {name}{step}: " if name else ""
 
 
-def remove(world: World, name: ObjectName) -> None:
-    """Delete the object from the world.
+def found(world: World, name: ObjectName) -> Key:
+    """The key of the object that a scenario names.
 
     Raises:
         NotPlaceable: there is none.
     """
-    world.remove(world.find(name.kind, name.namespace, name.name, name.api_version))
+    return world.find(name.kind, name.namespace, name.name, name.api_version)
 
 
 def unsupported(scenario: Scenario) -> Iterator[tuple[str, str]]:

@@ -80,6 +80,7 @@ class Statuses:
             yield f"{where}: the ports of {', '.join(left)} are still open"
         if waiting := sorted(set(status.waiting_ports) - ports):
             yield f"{where}: the ports of {', '.join(waiting)} wait, and no such Pod runs"
+        yield from (f"{where}: {error}" for error in status.port_errors)
         yield from (_words(where, problem) for problem in status.problems)
 
 

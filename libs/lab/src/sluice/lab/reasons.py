@@ -14,6 +14,8 @@ from sluice.policy.verdict import Decision, Isolation, Itself, NoPolicy, RuleRef
 
 _VERBS = {Action.ALLOW: "allows", Action.DROP: "drops", Action.REJECT: "rejects", Action.PASS: "passes"}
 
+NO_REASON = "no policy applies"
+
 
 def state_of(objects: Mapping[Key, Document]) -> ClusterState:
     """The cluster that these objects are."""
@@ -54,7 +56,7 @@ def why(given: Verdict) -> str:
             return f"{direction}: {decision_words(decision)}"
         if not isinstance(decision.reason, NoPolicy):
             parts.append(f"{direction}: {decision_words(decision)}")
-    return "; ".join(parts) or "no policy applies"
+    return "; ".join(parts) or NO_REASON
 
 
 def decision_words(decision: Decision) -> str:
@@ -66,7 +68,7 @@ def decision_words(decision: Decision) -> str:
         case Isolation():
             return f"isolated by {', '.join(origin_words(origin) for origin in reason.policies)}, no rule allows it"
         case NoPolicy():
-            return "no policy applies"
+            return NO_REASON
         case Itself():
             return "a Pod may talk to itself"
         case _:

@@ -50,15 +50,21 @@ def json(report: Report) -> str:
 
 def table(report: Report) -> str:
     """A line for each scenario, and one for each check that was not as expected."""
-    width = max((len(outcome.name) for outcome in report.scenarios), default=0)
-    lines = []
-    for outcome in report.scenarios:
-        lines += _lines(outcome, width)
+    names = [outcome.name for outcome in report.scenarios]
+    return "\n".join([*(lines_of(outcome, names) for outcome in report.scenarios), summary(report)])
+
+
+def summary(report: Report) -> str:
+    """The last line of the table."""
     good = sum(outcome.ok for outcome in report.scenarios)
     checks = sum(len(outcome.checks) for outcome in report.scenarios)
     seconds = sum(outcome.seconds for outcome in report.scenarios)
-    lines.append(f"{good} of {len(report.scenarios)} scenarios as expected, {checks} checks, {seconds:.1f} s")
-    return "\n".join(lines)
+    return f"{good} of {len(report.scenarios)} scenarios as expected, {checks} checks, {seconds:.1f} s"
+
+
+def lines_of(outcome: Outcome, names: Sequence[str]) -> str:
+    """What the table says of one scenario; all their names are needed to align it."""
+    return "\n".join(_lines(outcome, max(map(len, names), default=0)))
 
 
 def _lines(outcome: Outcome, width: int) -> list[str]:
@@ -106,9 +112,3 @@ def junit(report: Report) -> str:
 
 
 FORMATS = {"table": table, "json": json, "junit": junit}
-
-
-def lines_of(outcome: Outcome, others: Sequence[str] = ()) -> str:
-    """One scenario as the table shows it, while others still run."""
-    width = max((len(name) for name in (outcome.name, *others)), default=0)
-    return "\n".join(_lines(outcome, width))

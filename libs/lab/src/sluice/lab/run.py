@@ -9,16 +9,19 @@ from pathlib import Path
 from sluice.contracts import codec
 from sluice.lab import checks, offline
 from sluice.lab.lab import Lab, NotRealised
-from sluice.lab.leftovers import leftovers
+from sluice.lab.leftovers import ids_left, leftovers
 from sluice.lab.probers import ProberGone, Result
-from sluice.lab.reading import Story, Told, words
+from sluice.lab.reading import Story, Told, found, words
 from sluice.lab.reasons import judged, state_of, why
 from sluice.lab.results import Check, Outcome
 from sluice.lab.scenario import Connection, seconds
 
 
-async def run(lab: Lab, story: Story) -> Outcome:
-    """Play the story. The lab is empty afterwards, or the outcome says what is left."""
+async def run(lab: Lab, story: Story, *, keep: bool = False, last: bool = True) -> Outcome:
+    """Play the story. The lab is empty afterwards (unless asked to keep it all), or the outcome says what is left.
+
+    Looking for ids of rules takes a second, so only the last of several stories does.
+    """
     started = time.monotonic()
     player = _Player(lab, story)
     errors: list[str] = []
@@ -26,11 +29,13 @@ async def run(lab: Lab, story: Story) -> Outcome:
         await player.play()
     except (NotRealised, ProberGone) as error:
         errors.append(f"{player.at}: {error}")
-    try:
-        await lab.clear()
-        errors += [f"left behind: {what}" for what in await leftovers(lab)]
-    except NotRealised as error:
-        errors.append(f"removing all objects: {error}")
+    if not keep:
+        try:
+            await lab.clear()
+            left = [*await leftovers(lab), *(await ids_left(lab) if last else ())]
+            errors += [f"left behind: {what}" for what in left]
+        except NotRealised as error:
+            errors.append(f"removing all objects: {error}")
     return Outcome(
         name=story.name,
         file=story.file,
@@ -66,7 +71,7 @@ class _Player:
     async def _step(self, told: Told) -> None:
         step, lab = told.step, self._lab
         if _changes(told):
-            gone = [lab.world.find(each.kind, each.namespace, each.name, each.api_version) for each in step.delete]
+            gone = [found(lab.world, name) for name in step.delete]
             await lab.change(apply=told.apply, delete=gone)
             await lab.realised()
         if wait_s := seconds(step.wait):
@@ -131,8 +136,8 @@ class _Player:
             name, content, what = f"denied-{number}{path.suffix}", path.read_bytes(), given
         else:
             name, content, what = f"denied-{number}.json", codec.encode(given), "an inline object"
-        found = await self._lab.refused(name, content)
-        self.done.append(offline.denied(told, what, message, [words(problem) for problem in found]))
+        said = await self._lab.refused(name, content)
+        self.done.append(offline.denied(told, what, message, [words(problem) for problem in said]))
 
 
 def _changes(told: Told) -> bool:

@@ -1,0 +1,241 @@
+"""`sluice lab`: a cluster on one machine, with a real datapath."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+BAD_INPUT = 2
+NOT_AS_EXPECTED = 1
+
+_name = click.option("--name", default=None, help="Of the lab. Unset: the only one that runs, or a new one.")
+
+
+@click.group()
+@click.option("-v", "--verbose", is_flag=True, help="Tell what the lab does, on standard error.")
+def lab(verbose: bool) -> None:  # noqa: FBT001  # click hands flags over by name
+    """A cluster on one machine: real Open vSwitch, Pods that answer, the services of production."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+@lab.command()
+@click.option("--nodes", default=1, show_default=True, type=click.IntRange(min=1), help="How many nodes.")
+@click.option(
+    "-f", "--filename", "files", multiple=True, type=click.Path(path_type=Path), help="Manifests: a file or a folder."
+)
+@click.option("--name", default="lab", show_default=True, help="Of the lab.")
+def up(nodes: int, files: tuple[Path, ...], name: str) -> None:
+    """Start a lab that stays until `sluice lab down`, with these objects in it."""
+    from sluice.kube.manifest import Document
+    from sluice.lab import keep, reading
+
+    if nodes > 1:
+        _refuse("--nodes: more than one node is not supported yet: there are no tunnels between them")
+    _need_a_datapath()
+    try:
+        found = [each for path in files for each in reading.load_manifests(path, str(path))]
+    except reading.BadScenario as error:
+        _refuse(str(error))
+    if not keep.stays():
+        where = [word for path in files for word in ("-f", str(path))]
+        sys.exit(keep.detached(["lab", "up", "--name", name, *where]))
+    _run(_up(name, [each for each in found if isinstance(each, Document)]))
+
+
+async def _up(name: str, documents: Sequence[Any]) -> None:
+    from sluice.lab import keep, state
+    from sluice.lab.lab import Lab, NotRealised
+
+    async with await Lab.start(name) as running:
+        code = 0
+        await running.change(apply=documents)
+        try:
+            await running.realised()
+        except NotRealised as error:
+            click.echo(str(error), err=True)
+            code = NOT_AS_EXPECTED
+        click.echo(_table(state.of(running, os.getpid())))
+        click.echo(f"`sluice lab exec --name {name} POD -- COMMAND`, `sluice lab down --name {name}`")
+        await keep.stay(running, code)
+
+
+@lab.command()
+@_name
+def down(name: str | None) -> None:
+    """End a lab; nothing of it is left."""
+    from sluice.lab import claim, keep, state
+
+    running = [owner.name for owner in claim.owners()]
+    if name is None and not running:
+        swept = claim.sweep_stale()
+        click.echo(f"no lab runs{f'; swept what was left of {chr(44).join(swept)}' if swept else ''}")
+        return
+    try:
+        name = name if name in running else state.read(name).name
+    except state.NoLab as error:
+        _refuse(str(error))
+    if not keep.end(name):
+        click.echo(f"lab {name}: something of it is left: see {claim.root() / name}", err=True)
+        sys.exit(NOT_AS_EXPECTED)
+    click.echo(f"lab {name} has ended")
+
+
+@lab.command()
+@_name
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def status(name: str | None, output: str) -> None:
+    """What runs in a lab, and what of it is not as it should be."""
+    import msgspec
+
+    from sluice.lab import claim, state
+
+    running = [owner.name for owner in claim.owners()]
+    if name is None and output == "table" and len(running) != 1:
+        click.echo("\n".join(running) or "no lab runs")
+        return
+    try:
+        known = state.read(name)
+    except state.NoLab as error:
+        _refuse(str(error))
+    click.echo(msgspec.json.format(msgspec.json.encode(known), indent=2) if output == "json" else _table(known))
+
+
+@lab.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@_name
+@click.argument("pod")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_(name: str | None, pod: str, command: tuple[str, ...]) -> None:
+    """Run a command in a Pod's network namespace: NAMESPACE/NAME -- COMMAND."""
+    from sluice.lab import state, sweep
+
+    words = command[1:] if command[0] == "--" else command
+    try:
+        known = state.read(name)
+        netns = state.pod(known, pod).netns
+    except state.NoLab as error:
+        _refuse(str(error))
+    os.execvpe("ip", ["ip", "netns", "exec", netns, *words], {**os.environ, sweep.MARK: known.name})  # noqa: S606
+
+
+@lab.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True)
+@click.option("--keep", "kept", is_flag=True, help="Leave the lab running, with the objects of the last scenario.")
+@click.option("--require-datapath", is_flag=True, help="Fail on scenarios that are answered by verdict() alone.")
+@click.option("--name", default=None, help="Of the lab; one is made up if unset.")
+def run(paths: tuple[Path, ...], output: str, kept: bool, require_datapath: bool, name: str | None) -> None:  # noqa: FBT001
+    """Run scenarios, all in one lab; folders are searched for them.
+
+    Exits with 0 if everything was as expected, with 1 if something was not, with 2 on bad input.
+    """
+    from sluice.lab import keep, reading
+
+    try:
+        stories = reading.read(paths)
+    except reading.BadScenario as error:
+        _refuse(str(error))
+    if kept or any(not story.scenario.offline for story in stories):
+        _need_a_datapath()
+    if kept and not keep.stays():
+        flags = [*(["--require-datapath"] if require_datapath else []), *(["--name", name] if name else [])]
+        sys.exit(keep.detached(["lab", "run", "--keep", "-o", output, *flags, *map(str, paths)]))
+    sys.exit(_run(_play(stories, output, name, kept=kept, require_datapath=require_datapath)))
+
+
+async def _play(stories: Sequence[Any], output: str, name: str | None, *, kept: bool, require_datapath: bool) -> int:
+    from contextlib import AsyncExitStack
+
+    from sluice.lab import keep, results
+    from sluice.lab.lab import Lab
+    from sluice.lab.suite import play
+
+    names = [story.name for story in stories]
+    async with AsyncExitStack() as stack:
+        running = None
+        if kept or any(not story.scenario.offline for story in stories):
+            running = await stack.enter_async_context(await Lab.start(name))
+        outcomes = []
+        async for outcome in play(running, stories, require_datapath=require_datapath, keep_last=kept):
+            outcomes.append(outcome)
+            if output == "table":
+                click.echo(results.lines_of(outcome, names))
+        report = results.Report(tuple(outcomes))
+        click.echo(results.summary(report) if output == "table" else results.FORMATS[output](report))
+        code = 0 if report.ok else NOT_AS_EXPECTED
+        if kept and running:
+            click.echo(f"lab {running.name} stays: `sluice lab down --name {running.name}` ends it", err=True)
+            await keep.stay(running, code)
+        return code
+
+
+@lab.command()
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--keep", "kept", is_flag=True, help="Leave the lab running, with the objects of the last story.")
+def demo(folders: tuple[Path, ...], kept: bool) -> None:  # noqa: FBT001
+    """Show who reaches whom before and after policies, on the examples (or on the manifests of FOLDERS)."""
+    from sluice.lab import demo as stories
+    from sluice.lab import keep, machine
+
+    try:
+        told = stories.tales(folders)
+    except ValueError as error:
+        _refuse(str(error))
+    if lacking := machine.lacking():
+        click.echo("This machine cannot run a real switch:")
+        click.echo("\n".join(f"  - {reason}" for reason in lacking))
+        click.echo("So no packet is sent: below, packets walk through the flows that a switch would get.\n")
+        sys.exit(stories.offline(told, click.echo))
+    if kept and not keep.stays():
+        sys.exit(keep.detached(["lab", "demo", "--keep", *map(str, folders)]))
+    sys.exit(_run(stories.show(told, click.echo, kept=kept)))
+
+
+def _table(known: Any) -> str:  # Any: LabState, which is imported late
+    lines = [f"lab {known.name}: pid {known.pid}, {known.nats_url}, {known.folder}"]
+    for node in known.nodes:
+        health = "healthy" if node.healthy else "NOT healthy"
+        lines.append(f"  {node.node}: {health}, has applied revision {node.applied}, {node.netns}")
+        lines += [f"    {problem}" for problem in node.problems]
+    for pod in known.pods:
+        ports = " ".join(map(str, pod.ports)) or "none"
+        closed = "" if pod.open else "  CLOSED"
+        lines.append(f"  {pod.pod}: {' '.join(pod.addresses)} on {pod.node}, ports {ports}{closed}")
+    lines += [f"  {process} was started again {count} times" for process, count in known.restarts.items()]
+    return "\n".join(lines)
+
+
+def _need_a_datapath() -> None:
+    from sluice.lab import machine
+
+    if lacking := machine.lacking():
+        _refuse("\n".join(["this machine cannot run a lab:", *lacking]))
+
+
+def _run(work: Any) -> Any:
+    """What the work returns; what keeps a lab from starting is said in one line."""
+    from sluice.lab import keep
+    from sluice.lab.claim import BadName, Taken
+    from sluice.lab.ovs import OvsFailed
+    from sluice.runtime.natsserver import ServerFailed
+
+    try:
+        return keep.run(work)
+    except (BadName, Taken, OvsFailed, ServerFailed, PermissionError) as error:
+        _refuse(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell says it of a program that Ctrl-C ended
+
+
+def _refuse(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(BAD_INPUT)

@@ -1,0 +1,246 @@
+"""The program in every Pod, on the loopback of this machine: it serves, and it tells answers apart."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluice.contracts.ids import Address
+from sluice.lab import prober as program
+from sluice.lab.checks import Question
+from sluice.lab.probers import Prober, ProberGone, Probers
+
+HOME = Address("127.0.0.1")
+
+
+def free_port() -> int:
+    """A port that nobody has, for TCP and UDP."""
+    with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        stream.bind(("", 0))
+        port: int = stream.getsockname()[1]
+        datagrams.bind(("", port))
+        return port
+
+
+def ask(protocol: Any, port: int = 0, address: str = HOME) -> Question:
+    return Question(
+        kind="probe",
+        from_="x/a",
+        to="y/b",
+        what="",
+        expect="Allowed",
+        protocol=protocol,
+        source=HOME,
+        address=Address(address),
+        port=port,
+    )
+
+
+@pytest.fixture
+async def probers(tmp_path: Path) -> AsyncIterator[Probers]:
+    probers = Probers(tmp_path, {})
+    yield probers
+    await probers.stop()
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+async def prober(probers: Probers, port: int) -> AsyncIterator[Prober]:
+    """One that serves `port`."""
+    prober = await probers.start("x/a", None, [port])
+    yield prober
+    prober.kill()
+    await prober.disconnect()
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A UDP port that takes everything and answers nothing."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+async def test_what_is_served_is_allowed(prober: Prober, port: int) -> None:
+    questions = [ask(protocol, port, address) for protocol in ("TCP", "UDP") for address in (HOME, "::1")] * 20
+
+    results = await prober.ask(questions)
+
+    assert {str(result) for result in results} == {"Allowed"}
+    assert len(results) == len(questions)
+
+
+async def test_a_reset_is_a_rejection(prober: Prober) -> None:
+    (result,) = await prober.ask([ask("TCP", free_port())])
+
+    assert (result.result, result.detail) == ("Rejected", "TCP reset")
+
+
+async def test_a_port_without_listener_is_no_policy(prober: Prober) -> None:
+    (result,) = await prober.ask([ask("UDP", free_port())])
+
+    assert result.result == "Error"
+    assert "port unreachable" in str(result)
+
+
+async def test_no_answer_is_a_drop_after_all_tries(prober: Prober, silent: int, port: int) -> None:
+    results = await prober.ask([ask("UDP", silent), ask("UDP", port)], tries=2, try_s=0.05)
+
+    assert [result.result for result in results] == ["Dropped", "Allowed"]
+
+
+async def test_nothing_to_ask_is_answered(prober: Prober) -> None:
+    assert await prober.ask([]) == ()
+
+
+async def test_requests_do_not_wait_for_each_other(prober: Prober, silent: int, port: int) -> None:
+    slow = asyncio.create_task(prober.ask([ask("UDP", silent)], tries=1, try_s=30))
+    (result,) = await prober.ask([ask("TCP", port)])
+
+    assert result.result == "Allowed"
+    assert not slow.done()
+    slow.cancel()
+    await asyncio.wait([slow])
+
+
+async def test_two_may_ask_one_prober(prober: Prober, port: int, tmp_path: Path) -> None:
+    (path,) = tmp_path.glob("*.sock")
+    other = await Prober.connect("x/a", prober.pid, path)
+    results = await asyncio.gather(prober.ask([ask("TCP", port)]), other.ask([ask("UDP", port)]))
+    await other.disconnect()
+
+    assert [str(result) for (result,) in results] == ["Allowed", "Allowed"]
+
+
+async def test_a_source_port_is_used_when_it_is_given(prober: Prober, silent: int) -> None:
+    import msgspec
+
+    wanted = free_port()
+    with socket.socket(type=socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.setblocking(False)
+        question = msgspec.structs.replace(ask("UDP", listener.getsockname()[1]), source_port=wanted)
+        await prober.ask([question], tries=1, try_s=0.01)
+
+        assert listener.recvfrom(64)[1][1] == wanted
+
+
+async def test_every_probe_has_a_source_port_of_its_own(prober: Prober) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.setblocking(False)
+        await prober.ask([ask("UDP", listener.getsockname()[1])] * 10, tries=2, try_s=0.01)
+
+        assert len({listener.recvfrom(64)[1][1] for _ in range(20)}) == 20
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+async def test_a_connection_stays(prober: Prober, port: int, protocol: Any) -> None:
+    assert (await prober.open("c", ask(protocol, port))).result == "Allowed"
+    assert (await prober.check("c")).result == "Allowed"
+
+    await prober.close_connection("c")
+    assert str(await prober.check("c")) == "Error: no connection c is open"
+
+
+async def test_a_connection_of_which_the_other_end_dies(prober: Prober, probers: Probers) -> None:
+    port = free_port()
+    other = await probers.start("y/b", None, [port])
+    assert (await prober.open("c", ask("TCP", port))).result == "Allowed"
+    other.kill()
+    await other.disconnect()
+
+    assert (await prober.check("c")).result in ("Rejected", "Error")
+
+
+async def test_http_is_answered(prober: Prober, port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for path in ("/public", "/x?y=z"):
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: foo.bar.com\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            await reader.readline()
+        writer.write(b"HEAD / HTTP/1.1\r\n")
+        writer.write(b"\r\n")
+        assert b"Content-Length: 0\r\n" in await reader.readuntil(b"\r\n\r\n")
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_port_that_is_taken(probers: Probers) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ProberGone, match=f"y/b: it cannot serve: port {port}: Address already in use"):
+            await probers.start("y/b", None, [port])
+
+
+async def test_a_prober_that_is_killed_is_said_to_be(prober: Prober, silent: int) -> None:
+    asking = asyncio.create_task(prober.ask([ask("UDP", silent)], tries=1, try_s=30))
+    await prober.ask([])  # the request before has arrived
+    prober.kill()
+
+    with pytest.raises(ProberGone, match="x/a: its prober has ended"):
+        await asking
+    with pytest.raises(ProberGone):
+        await prober.ask([])
+
+
+async def test_the_parent_is_made_anew(probers: Probers, prober: Prober, port: int) -> None:
+    await probers.stop()
+
+    assert [str(result) for result in await prober.ask([ask("TCP", port)])] == ["Allowed"]
+    other = await probers.start("y/b", None, [])
+    other.kill()
+    await other.disconnect()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="raw sockets need Linux and root")
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_echo_requests(prober: Prober, address: str) -> None:
+    results = await prober.ask([ask("ICMP", address=address)] * 20)
+
+    assert {str(result) for result in results} == {"Allowed"}
+
+
+ERRORS = [
+    ("host prohibited", (program.FROM_ICMP, (3, 10)), "Rejected"),
+    ("network prohibited", (program.FROM_ICMP, (3, 9)), "Rejected"),
+    ("communication prohibited", (program.FROM_ICMP, (3, 13)), "Rejected"),
+    ("IPv6 prohibited", (program.FROM_ICMP6, (1, 1)), "Rejected"),
+    ("port unreachable", (program.FROM_ICMP, (3, 3)), "Error"),
+    ("IPv6 port unreachable", (program.FROM_ICMP6, (1, 4)), "Error"),
+]
+
+
+@pytest.mark.parametrize(("name", "icmp", "result"), ERRORS, ids=[name for name, _, _ in ERRORS])
+def test_icmp_errors_are_told_apart(name: str, icmp: tuple[int, tuple[int, int]], result: str) -> None:
+    verdict = program.judge(113, icmp)
+
+    assert verdict is not None
+    assert verdict[0] == result
+
+
+def test_a_router_that_cannot_reach_a_host_settles_nothing() -> None:
+    assert program.judge(113, (program.FROM_ICMP, (3, 1))) is None
+    assert program.judge(113, None) is None
+
+
+def test_the_checksum_of_a_packet_with_its_checksum_is_zero() -> None:
+    packet = bytes.fromhex("08000000123400017369")
+    whole = packet[:2] + program.checksum(packet).to_bytes(2, "big") + packet[4:]
+
+    assert program.checksum(packet) != 0
+    assert program.checksum(whole) == 0

@@ -330,7 +330,8 @@ def test_a_meter_is_written_as_os_ken_writes_it():
 # ----------------------------------------------------------------------------------------------- what cannot be said
 
 NOT_ENCODABLE = [
-    ("a value wider than its field", FlowKey(1, 2, (Term(Field.TCP_DST, 70_000),)), (), "tcp_dst=0x11170"),
+    ("a value wider than its field", FlowKey(1, 2, (Term(Field.TCP_DST, 70_000),)), (), "70000"),
+    ("an address wider than its field", FlowKey(1, 2, (Term(Field.IPV4_SRC, 1 << 40),)), (), "nw_src=0x10000000000"),
     ("a priority beyond 65535", FlowKey(1, 70_000, ()), (), "priority=70000"),
     ("goto before the end", FlowKey(1, 2, ()), (Goto(3), Output(1)), "goto_table:3"),
     ("a port wider than its action", FlowKey(1, 2, ()), (Output(1 << 32),), "wider than its field"),

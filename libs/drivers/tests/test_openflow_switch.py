@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+import uvloop
 
 from sluice.dataplane.ovs.fields import CtState, EthType, Field, IpProto
 from sluice.dataplane.ovs.flow import (
@@ -30,6 +31,7 @@ from sluice.drivers.openflow.groups import Group, GroupType
 from sluice.drivers.openflow.headers import NotEncodable, Port
 from sluice.drivers.openflow.meters import Meter
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows
+from sluice.drivers.ovsdb.client import Ovsdb
 
 pytestmark = pytest.mark.datapath
 
@@ -216,7 +218,7 @@ REFUSED = {
         key(60, 300, (Field.IPV4_SRC, 1)),
         drop(),
         "OFPBMC_BAD_PREREQ",
-        r"add table=60,priority=300,nw_src=0x1: OFPBMC_BAD_PREREQ \(a field is matched without",
+        r"add table=60,priority=300,nw_src=0.0.0.1: OFPBMC_BAD_PREREQ \(a field is matched without",
     ),
     "at its add: conjunction beside an action": (
         key(60, 300),
@@ -256,7 +258,7 @@ async def test_a_bundle_that_fails_at_its_commit_is_not_half_applied(switch, ovs
     await ovsdb.change(limit, {"op": "update", "table": "Bridge", "where": where, "row": tables})
     await switch.apply(sources(50))
 
-    with pytest.raises(BundleRefused, match=r"add table=60,priority=200.*nw_src=0xa000064.*: OFPFMFC_TABLE_FULL"):
+    with pytest.raises(BundleRefused, match=r"add table=60,priority=200,ip,nw_src=10\.0\.0\.100: OFPFMFC_TABLE_FULL"):
         await switch.apply({**sources(300), key(1, 1): drop()}, [next(iter(sources(1)))])
 
     assert await switch.dump() == sources(50)
@@ -265,7 +267,7 @@ async def test_a_bundle_that_fails_at_its_commit_is_not_half_applied(switch, ovs
 
 
 async def test_a_bad_deletion_names_itself(switch):
-    with pytest.raises(BundleRefused, match="delete table=60,priority=300,nw_src=0x1: OFPBMC_BAD_PREREQ"):
+    with pytest.raises(BundleRefused, match=r"delete table=60,priority=300,nw_src=0\.0\.0\.1: OFPBMC_BAD_PREREQ"):
         await switch.apply({key(): drop()}, [key(60, 300, (Field.IPV4_SRC, 1))])
 
     assert await switch.dump() == {}
@@ -507,6 +509,22 @@ async def test_a_bridge_without_openflow_15_says_what_to_do(node, ovsdb):
             await Switch.connect(node.mgmt_socket("br-old"))
     finally:
         await ovsdb.delete_bridge("br-old")
+
+
+def test_it_runs_under_uvloop(node):
+    async def there_and_back():
+        await node.ensure_bridge("br-uv")
+        switch = await Switch.connect(node.mgmt_socket("br-uv"))
+        await switch.apply(sources(3_000))
+        found = await switch.dump()
+        switch.close()
+        ovsdb = await Ovsdb.connect(node.db_socket)
+        await ovsdb.delete_bridge("br-uv")
+        ovsdb.close()
+        return found
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(there_and_back()) == sources(3_000)
 
 
 async def test_no_bridge_is_no_connection(node):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 CALL_TIMEOUT_S = 10.0
-KEEPALIVE_S = 5.0
+KEEPALIVE_S = 10.0
 """Seconds between our own echoes; a peer that answers none for as long is taken for dead."""
 
 LONGEST_TEXT = 64 << 20

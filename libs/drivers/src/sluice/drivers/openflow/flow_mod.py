@@ -9,6 +9,7 @@ from struct import error as StructError  # noqa: N812
 from typing import NamedTuple
 
 from sluice.dataplane.ovs.flow import FlowBody, FlowKey
+from sluice.dataplane.ovs.text import write_match
 from sluice.drivers.openflow.actions import encode_instructions
 from sluice.drivers.openflow.headers import LONGEST_MESSAGE, VERSION, NotEncodable, Type
 from sluice.drivers.openflow.oxm import MATCH_HEADER, OXM, encode_fields
@@ -72,12 +73,15 @@ def not_encodable(key: FlowKey, error: Exception) -> NotEncodable:
 
 
 def describe(key: FlowKey) -> str:
-    """The flow's key for people, much as ovs-ofctl writes it."""
-    terms = (
-        f"{term.field.spec.name}={term.value:#x}" + (f"/{term.mask:#x}" if term.mask is not None else "")
-        for term in key.match
-    )
-    return ",".join((f"table={key.table}", f"priority={key.priority}", *terms))
+    """The flow's key, as ovs-ofctl writes it; numbers alone if a value is none that its field can have."""
+    try:
+        terms = write_match(key.match)
+    except (ValueError, OverflowError):
+        terms = ",".join(
+            f"{field.spec.name}={value:#x}" + ("" if mask is None else f"/{mask:#x}")
+            for field, value, mask in key.match
+        )
+    return ",".join(filter(None, (f"table={key.table}", f"priority={key.priority}", terms)))
 
 
 def _assemble(

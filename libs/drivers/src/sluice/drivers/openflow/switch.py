@@ -82,8 +82,12 @@ class Switch:
         """
         switch = cls()
         switch._connection = await Connection.connect(path, switch._take)
-        reply = await switch._connection.request(Type.FEATURES_REQUEST)
-        switch.features = Features(*_FEATURES.unpack_from(reply.body))
+        try:
+            reply = await switch._connection.request(Type.FEATURES_REQUEST)
+            switch.features = Features(*_FEATURES.unpack_from(reply.body))
+        except BaseException:
+            switch.close()
+            raise
         return switch
 
     _connection: Connection
@@ -118,7 +122,7 @@ class Switch:
         """The switch has the flows of `put`, and those of `delete` no more, in one atomic step.
 
         A flow of the same key is replaced and keeps its counters; one that both put and delete name is put. Calls at
-        the same time wait for each other.
+        the same time wait for each other. `put` is read while it is sent: leave it as it is until then.
 
         Raises:
             BundleRefused: nothing was changed; which flows, and why.

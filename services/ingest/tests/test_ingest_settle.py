@@ -6,52 +6,74 @@ from sluice.services.ingest.settle import Settling
 OLD, NEW = Signature(1, 1, 10, 1, 1), Signature(1, 1, 11, 2, 2)
 
 
-def sees(settling, now_s, files, troubles=None):
-    return sorted(settled.path for settled in settling.see(Look(files, troubles or {}), now_s))
+class Folder:
+    def __init__(self, settle_s=1, patience_s=5):
+        self.settling = Settling(settle_s, patience_s)
+
+    def at(self, now_s, files, held=(), troubles=None):
+        """(settled, gone) after a look at these files."""
+        self.settling.see(Look(files, troubles or {}), held, now_s)
+        return [settled.path for settled in self.settling.settled(now_s)], self.settling.gone(now_s)
 
 
 def test_a_file_is_settled_when_it_was_left_alone():
-    settling = Settling(settle_s=1)
+    folder = Folder()
 
-    assert sees(settling, 0, {"a": OLD}) == []
-    assert sees(settling, 0.5, {"a": OLD}) == []
-    assert sees(settling, 1, {"a": OLD, "b": OLD}) == ["a"]
-    assert sees(settling, 1.5, {"a": NEW, "b": OLD}) == []
-    assert sees(settling, 2, {"a": NEW, "b": OLD}) == ["b"]
-    assert sees(settling, 2.5, {"a": NEW, "b": OLD}) == ["a", "b"]
+    assert folder.at(0, {"a": OLD}) == ([], [])
+    assert folder.at(0.5, {"a": OLD}) == ([], [])
+    assert folder.at(1, {"a": OLD}) == (["a"], [])
+    assert folder.at(1.5, {"a": NEW}) == ([], [])
+    assert folder.at(2.5, {"a": NEW}) == (["a"], [])
+
+
+def test_what_changes_together_is_taken_together():
+    folder = Folder()
+    folder.at(0, {"a": OLD})
+
+    assert folder.at(0.9, {"a": OLD, "b": OLD}) == ([], [])
+    assert folder.at(1.5, {"a": OLD, "b": OLD}, ["c"]) == ([], [])
+    assert folder.at(2, {"a": OLD, "b": OLD}, ["c"]) == ([], []), "c went half a second ago"
+    assert folder.at(2.5, {"a": OLD, "b": OLD}, ["c"]) == (["a", "b"], ["c"])
+
+
+def test_a_folder_that_never_rests_holds_nothing_up():
+    folder = Folder(patience_s=3)
+    settled = [folder.at(tick / 2, {"a": OLD, "log": Signature(1, 1, tick, tick, tick)}, ["c"]) for tick in range(7)]
+
+    assert settled[:-1] == [([], [])] * 6
+    assert settled[-1] == (["a"], ["c"])
 
 
 def test_a_file_that_comes_back_begins_again():
-    settling = Settling(settle_s=1)
-    sees(settling, 0, {"a": OLD})
-    sees(settling, 0.5, {})
+    folder = Folder()
+    folder.at(0, {"a": OLD})
+    folder.at(0.5, {})
 
-    assert sees(settling, 1, {"a": OLD}) == []
-    assert sees(settling, 2, {"a": OLD}) == ["a"]
+    assert folder.at(1, {"a": OLD}) == ([], [])
+    assert folder.at(2, {"a": OLD}) == (["a"], [])
 
 
 def test_since_when():
-    settling = Settling(settle_s=1)
-    settling.see(Look({"a": OLD}, {}), 5)
+    folder = Folder()
+    folder.at(5, {"a": OLD})
+    folder.at(9, {"a": OLD})
 
-    (settled,) = settling.see(Look({"a": OLD}, {}), 9)
-
-    assert (settled.signature, settled.since_s) == (OLD, 5)
+    assert [(one.signature, one.since_s) for one in folder.settling.settled(9)] == [(OLD, 5)]
 
 
 def test_a_file_is_gone_when_it_stays_away():
-    settling = Settling(settle_s=1)
+    folder = Folder()
 
-    assert settling.gone(Look({}, {}), ["a"], 0) == []
-    assert settling.gone(Look({"a": OLD}, {}), ["a"], 0.9) == [], "an editor renamed it, and put a new one in its place"
-    assert settling.gone(Look({}, {}), ["a"], 1.5) == []
-    assert settling.gone(Look({}, {}), ["a"], 2.5) == ["a"]
+    assert folder.at(0, {}, ["a"]) == ([], [])
+    assert folder.at(0.9, {"a": OLD}, ["a"]) == ([], []), "an editor renamed it, and put a new one in its place"
+    assert folder.at(1.5, {}, ["a"]) == ([], [])
+    assert folder.at(2.5, {}, ["a"]) == ([], ["a"])
 
 
 def test_a_file_out_of_sight_is_not_gone():
-    settling = Settling(settle_s=1)
+    folder = Folder()
 
     for now_s in (0, 5):
-        assert settling.gone(Look({}, {"x": "no permission", "b": "no permission"}), ["x/a", "b"], now_s) == []
-    assert settling.gone(Look({}, {}), ["x/a"], 6) == [], "not being there counts from when it could be seen"
-    assert settling.gone(Look({}, {}), ["x/a"], 7) == ["x/a"]
+        assert folder.at(now_s, {}, ["x/a", "b"], {"x": "no permission", "b": "no permission"}) == ([], [])
+    assert folder.at(6, {}, ["x/a"]) == ([], []), "not being there counts from when it could be seen"
+    assert folder.at(7, {}, ["x/a"]) == ([], ["x/a"])

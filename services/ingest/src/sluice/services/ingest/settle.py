@@ -1,8 +1,9 @@
 """When a file may be read: once it has been left alone for a moment. Pure; time comes in as an argument.
 
-Editors write in place, or rename over, or rename away and write anew; tools write a file piece by piece. Whoever reads
-in between sees a file cut short, or none. So a change counts when the file has looked the same for `settle_s`, and
-what would take objects away, or breaks off without a newline, when it has for `grace_s`.
+Editors write in place, or rename over, or rename away and write anew; tools write a file piece by piece, and many files
+one after the other. Whoever reads in between sees a file cut short, or none, or half of what belongs together. So a
+change counts when its file has looked the same for `settle_s` and nothing else in the folder has changed for as long;
+but a folder that never rests does not hold up a file for more than `patience_s`.
 """
 
 from collections.abc import Iterable
@@ -21,27 +22,36 @@ class Settled(NamedTuple):
 class Settling:
     """What each file looked like, and since when."""
 
-    def __init__(self, settle_s: float) -> None:
-        self._settle_s = settle_s
+    def __init__(self, settle_s: float, patience_s: float) -> None:
+        self._settle_s, self._patience_s = settle_s, patience_s
         self._seen: dict[str, tuple[Signature, float]] = {}
         self._missing: dict[str, float] = {}
+        self._changed_s = float("-inf")
 
-    def see(self, look: Look, now_s: float) -> list[Settled]:
-        """The files that have been left alone."""
+    def see(self, look: Look, held: Iterable[str], now_s: float) -> None:
+        """Remember what the folder looks like now. `held`: files that it is said to hold."""
+        seen: dict[str, tuple[Signature, float]] = {}
         for path, signature in look.files.items():
             known = self._seen.get(path)
-            if known is None or known[0] != signature:
-                self._seen[path] = (signature, now_s)
-        for path in [path for path in self._seen if path not in look.files]:
-            del self._seen[path]
+            seen[path] = known if known and known[0] == signature else (signature, now_s)
+        missing = {path for path in held if path not in look.files and look.knows(path)}
+        since_s = {path: self._missing.get(path, now_s) for path in missing}
+        if seen != self._seen or since_s.keys() != self._missing.keys():
+            self._changed_s = now_s
+        self._seen, self._missing = seen, since_s
+
+    def settled(self, now_s: float) -> list[Settled]:
+        """The files that have been left alone, by path."""
         return [
             Settled(path, signature, since_s)
-            for path, (signature, since_s) in self._seen.items()
-            if now_s - since_s >= self._settle_s
+            for path, (signature, since_s) in sorted(self._seen.items())
+            if self._rests(since_s, now_s)
         ]
 
-    def gone(self, look: Look, held: Iterable[str], now_s: float) -> list[str]:
+    def gone(self, now_s: float) -> list[str]:
         """Those of the held files that went, and stayed away. What is only out of sight has not gone."""
-        missing = {path for path in held if path not in look.files and look.knows(path)}
-        self._missing = {path: self._missing.get(path, now_s) for path in missing}
-        return sorted(path for path, since_s in self._missing.items() if now_s - since_s >= self._settle_s)
+        return sorted(path for path, since_s in self._missing.items() if self._rests(since_s, now_s))
+
+    def _rests(self, since_s: float, now_s: float) -> bool:
+        calm = now_s - self._changed_s >= self._settle_s
+        return now_s - since_s >= (self._settle_s if calm else self._patience_s)

@@ -51,7 +51,7 @@ class FolderSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root, self._catalog, self._grace_s, self._clock = root, catalog, grace_s, clock
-        self._settling = Settling(settle_s)
+        self._settling = Settling(settle_s, patience_s=grace_s)
         self._taken: dict[str, tuple[folder.Signature | None, str]] = {}  # without signature it is read again
         self._waiting: dict[str, _Read] = {}
         self._troubles: dict[str, str] = {}
@@ -72,9 +72,11 @@ class FolderSource:
         except folder.FolderGone as error:
             gone = contents.trouble(".", str(error))
             return Outcome(Changes({}, frozenset()), self._digest(), tuple(sorted((gone, *self._catalog.problems()))))
+        now_s = self._clock()
+        self._settling.see(seen, self._taken, now_s)
         self.pause_s = (self._clock() - began_s) * _SHARE
-        await self._take_in(seen, self._clock())
-        for path in self._settling.gone(seen, self._taken, self._clock()):
+        await self._take_in(seen, now_s)
+        for path in self._settling.gone(now_s):
             self._catalog.drop(path)
             del self._taken[path]
         self._listed = self._listed or seen.files.keys() <= self._taken.keys()
@@ -84,7 +86,7 @@ class FolderSource:
     async def _take_in(self, seen: folder.Look, now_s: float) -> None:
         self._troubles = dict(seen.troubles)
         self._waiting = {path: reading for path, reading in self._waiting.items() if path in seen.files}
-        for settled in self._settling.see(seen, now_s):
+        for settled in self._settling.settled(now_s):
             signature, digest = self._taken.get(settled.path, (None, ""))
             if signature == settled.signature:
                 continue

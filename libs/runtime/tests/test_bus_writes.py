@@ -11,6 +11,8 @@ from sluice.contracts.groups import Member, Page
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision, Uid
 from sluice.runtime.writes import Held, Write, Writes, without_cause
 
+MARK = "groups._mark.0"
+
 
 def send(writes: Writes) -> list[Write]:
     taken = []
@@ -96,18 +98,18 @@ def test_a_write_is_sent_again_only_if_it_was_sent():
 
 def test_a_new_beginning_stores_all_that_is_wanted_again_but_no_mark():
     writes = Writes()
-    for number, subject in enumerate(["kept", "gone", "changed", "mark"], start=1):
-        writes.stored(writes.add(subject, b"1", NEVER, is_mark=subject == "mark"), number)
+    for number, subject in enumerate(["kept", "gone", "changed", MARK], start=1):
+        writes.stored(writes.add(subject, b"1", NEVER, is_mark=subject == MARK), number)
     writes.stored(writes.add("gone", b"", NEVER), 5)
     changed = writes.add("changed", b"2", NEVER)
-    writes.add("mark", b"2", NEVER, is_mark=True)
+    writes.add(MARK, b"2", NEVER, is_mark=True)
     send(writes)
-    writes.begin_again({"mark"})
+    writes.begin_again()
     writes.again(changed)
 
     assert sorted(texts(send(writes))) == ["changed=2", "kept=1"]
     assert writes.headers(changed, 60)["Nats-Expected-Last-Subject-Sequence"] == "0"
-    assert writes.last("mark") is None
+    assert writes.last(MARK) is None
 
 
 def test_the_headers_of_a_tombstone():

@@ -23,8 +23,12 @@ class Facts(NamedTuple):
     """What was told since the last batch."""
 
     events: tuple[ObjectEvent, ...]
+    seen: Revision
+    """The newest that was told: what the fold says is caused by this."""
+
     upto: Revision
-    """Everything on OBJECTS up to here was told, this batch included."""
+    """Everything on OBJECTS up to here was told, this batch included: marks say this. Before `seen` while the reader
+    lags behind, because what was overwritten meanwhile comes only later."""
 
     afresh: bool
     """Forget all that was told before: the stream was made anew, or this is the beginning."""
@@ -37,22 +41,22 @@ async def facts(bus: Bus, kinds: frozenset[Kind]) -> AsyncIterator[Facts]:
     """The facts of these kinds, endlessly. What does not decode is set aside, and the object stays what it was."""
     listed: set[Kind] = set()
     events: list[ObjectEvent] = []
-    caught_up, afresh, upto = False, True, NEVER
+    caught_up, afresh, seen = False, True, NEVER
     async with follow(bus, "OBJECTS") as follower:
         async for event in follower:
             match event:
                 case NewEpoch():
                     listed.clear()
                     events.clear()
-                    caught_up, afresh, upto = False, True, NEVER
+                    caught_up, afresh, seen = False, True, NEVER
                     continue
-                case CaughtUp(upto=end):
-                    caught_up, upto = True, max(upto, end)
+                case CaughtUp(upto):
+                    caught_up, seen = True, max(seen, upto)
                 case Message():
-                    upto = event.revision
+                    seen = event.revision
                     _take(bus, event, kinds, listed, events)
             if len(events) >= BATCH or (caught_up and not follower.waiting):
-                yield Facts(tuple(events), upto, afresh, in_sync=caught_up and listed >= kinds)
+                yield Facts(tuple(events), seen, follower.complete, afresh, in_sync=caught_up and listed >= kinds)
                 events, afresh = [], False
 
 

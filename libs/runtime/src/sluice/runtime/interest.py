@@ -25,6 +25,7 @@ from sluice.contracts.ids import NEVER, Revision
 from sluice.contracts.streams import CAUSE_HEADER, parse_cause
 from sluice.runtime.arrivals import Arrivals
 from sluice.runtime.bus import Bus
+from sluice.runtime.marks import is_mark
 from sluice.runtime.message import Message
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.patience import TROUBLE, patiently
@@ -230,7 +231,7 @@ class Interest:
         revision = Revision(self._asker.origins[wants[0].stream].epoch, row.sequence)
         cause = parse_cause(row.headers.get(CAUSE_HEADER, ""))
         message = Message(row.subject, row.body, revision, 0, cause)
-        if self._doubtful and row.subject.split(".", 2)[1] == "_mark":
+        if self._doubtful and is_mark(row.subject):
             self._withheld[row.subject] = message
         else:
             self._out.append(message)

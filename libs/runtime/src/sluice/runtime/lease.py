@@ -7,10 +7,10 @@ the fences in `output`. So a holder that merely cannot renew (the server is away
 import asyncio
 from typing import Self
 
+import nats.errors
 import structlog
 from nats.js import api
 from nats.js.errors import (
-    BadRequestError,
     BucketNotFoundError,
     KeyNotFoundError,
     KeyWrongLastSequenceError,
@@ -75,12 +75,12 @@ class Lease:
                 raise LeaseLost(f"{self._key}: somebody else than {self._holder} holds it; this one must not write")
 
     async def release(self) -> None:
-        """The next may have it at once."""
+        """The next may have it at once. If the server is away, when it ends by itself."""
         try:
             bucket = await self._bus.js.key_value(BUCKET)
             await bucket.delete(self._key, last=self._revision)
-        except (BucketNotFoundError, NotFoundError, BadRequestError):  # it is somebody else's
-            return
+        except nats.errors.Error as error:
+            log.info("lease_not_released", key=self._key, error=repr(error))
 
     async def _take(self) -> bool:
         """True if the key is ours, renewed now."""

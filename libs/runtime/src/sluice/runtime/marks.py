@@ -8,6 +8,11 @@ INTERVAL_S = 0.05
 """Between two marks of a subject while writes are under way; with none under way a mark goes at once."""
 
 
+def is_mark(subject: str) -> bool:
+    """The subject's values vouch for what was stored before them: `<stream>._mark.…`, `objects._listed.…`."""
+    return subject.split(".", 2)[1:2] in (["_mark"], ["_listed"])
+
+
 class Mark(NamedTuple):
     subject: str
     body: bytes
@@ -43,6 +48,7 @@ class Marks:
 
     @property
     def subjects(self) -> frozenset[str]:
+        """All that were asked for."""
         return frozenset(self._latest)
 
     def ask(self, mark: Mark) -> None:

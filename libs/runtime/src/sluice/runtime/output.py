@@ -27,7 +27,7 @@ from sluice.contracts.streams import WRITER_HEADER
 from sluice.runtime import acks, streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
-from sluice.runtime.marks import Mark, Marks
+from sluice.runtime.marks import Mark, Marks, is_mark
 from sluice.runtime.message import Message
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.patience import patiently
@@ -214,6 +214,10 @@ class Output:
             Fenced: another writer is active.
         """
         self._check(subject)
+        if not is_mark(subject):
+            raise AssertionError(
+                f"{subject}: not the name of a mark, so it would not be kept behind what it vouches for"
+            )
         cause = getattr(value, "upto", NEVER)
         self._marks.ask(Mark(subject, codec.encode(value), cause, self._writes.last_number))
         self._wake.set()
@@ -481,7 +485,7 @@ class Output:
         log.warning("output_stored_again", stream=self._stream, epoch=here.epoch)
         self._created, self._epoch, self._highest = here.created, here.epoch, 0
         self._resend_until_s = time.monotonic()
-        self._writes.begin_again(self._marks.subjects)
+        self._writes.begin_again()
         self._marks.ask_again(self._writes.last_number)
 
     def _resend(self) -> None:

@@ -3,13 +3,14 @@
 import re
 import secrets
 from collections import deque
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
 from sluice.contracts import codec
 from sluice.contracts.ids import NEVER, Revision
 from sluice.contracts.streams import CAUSE_HEADER, WRITER_HEADER, cause_text
+from sluice.runtime.marks import is_mark
 
 _CAUSE = re.compile(rb'"cause":\[\d+,\d+\],?')
 
@@ -192,15 +193,15 @@ class Writes:
             headers["Nats-TTL"] = str(tombstone_ttl_s)
         return headers
 
-    def begin_again(self, marks: Container[str]) -> None:
-        """The stream was made anew: all that is wanted goes in again, but for the marks, which must wait for it."""
+    def begin_again(self) -> None:
+        """The stream was made anew: all that is wanted goes in again, but for marks: they wait until all is there."""
         held, self.held = self.held, {}
         self._buried.clear()
-        for subject in [subject for subject in self._chains if subject in marks]:
+        for subject in [subject for subject in self._chains if is_mark(subject)]:
             for write in tuple(self._chains[subject]):
                 self._finish(write)
         for subject, (body, _, cause) in held.items():
-            if body and subject not in self._chains and subject not in marks:
+            if body and subject not in self._chains and not is_mark(subject):
                 self.add(subject, body, cause)
 
 

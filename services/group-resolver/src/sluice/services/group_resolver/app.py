@@ -30,8 +30,10 @@ async def main(service: Service[GroupResolverSettings]) -> None:
 
     Raises:
         LeaseLost, Fenced: another run of the service has the shard.
+        Resharded: what is stored was divided into another number of shards.
     """
     async with opened(service.bus, service.settings) as (shell, lease), asyncio.TaskGroup() as tasks:
         service.health.ready_when("in sync", shell.in_sync.is_set)
+        service.health.ready_when("stored", lambda: not shell.refused)
         tasks.create_task(lease.hold(), name="lease")
         tasks.create_task(shell.run(), name="shell")

@@ -1,7 +1,6 @@
 """The fold: objects into the pages, own lists and local lists of one shard. No I/O."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from sluice.contracts import subjects
 from sluice.contracts.groups import Local, Own, Page
@@ -9,26 +8,11 @@ from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import POLICIES, Kind
 from sluice.contracts.shards import shard_of
 from sluice.grouping.events import ObjectEvent
-from sluice.grouping.index import Grouping
+from sluice.grouping.index import Changes, Grouping
 from sluice.policy.compiler import Groups
 
 KINDS = POLICIES | {Kind.NAMESPACE, Kind.POD}
 """What groups are made of."""
-
-
-class Derived(NamedTuple):
-    """What differs since the last time, by subject. None is gone.
-
-    Store new pages, then own lists, then the end of old pages: a node that reads its list finds the pages it names.
-    """
-
-    pages: dict[str, Page | None]
-    owns: dict[str, Own | None]
-    locals: dict[str, Local | None]
-
-    def over(self, other: "Derived") -> "Derived":
-        """Both; where they differ, this."""
-        return Derived(other.pages | self.pages, other.owns | self.owns, other.locals | self.locals)
 
 
 class ShardGroups:
@@ -53,45 +37,41 @@ class ShardGroups:
         for group in changes.release:
             self._grouping.release(group)
 
-    def drain(self, upto: Revision) -> Derived:
-        """What may differ since the last time, as of this revision."""
+    def drain(self) -> Changes:
+        """What may differ since the last time, as far as this shard speaks of it."""
         changes = self._grouping.drain()
-        return Derived(
-            {subjects.page(*key): self._page(*key, upto) for key in sorted(changes.pages)},
-            {subjects.own(node, self._shard): self._own(node, upto) for node in sorted(changes.owns)},
-            {subjects.local(node): self._local(node, upto) for node in sorted(changes.locals) if self._has(node)},
-        )
+        return changes._replace(locals={node for node in changes.locals if self._has(node)})
 
-    def stale(self, stored: Iterable[str]) -> Derived:
-        """Of the subjects that this shard has stored, those that it derives no more: all of them gone."""
-        gone = Derived({}, {}, {})
-        for subject in sorted(stored):
+    def stale(self, stored: Iterable[str]) -> Changes:
+        """Of the subjects that are stored, those of this shard that it derives no more."""
+        gone = Changes(set(), set(), set())
+        for subject in stored:
             match subjects.parse(subject):
                 case subjects.PageSubject(group, node) if shard_of(group, self._shards) == self._shard:
                     if not self._grouping.members(group, node):
-                        gone.pages[subject] = None
+                        gone.pages.add((group, node))
                 case subjects.OwnSubject(node, shard) if shard == self._shard:
                     if not self._grouping.groups_on(node):
-                        gone.owns[subject] = None
+                        gone.owns.add(node)
                 case subjects.LocalSubject(node) if self._has(node):
                     if not self._grouping.pods_on(node):
-                        gone.locals[subject] = None
+                        gone.locals.add(node)
                 case _:
                     pass
         return gone
 
+    def page(self, group: GroupId, node: NodeName, cause: Revision) -> Page | None:
+        members = self._grouping.members(group, node)
+        return Page(group=group, node=node, cause=cause, members=members) if members else None
+
+    def own(self, node: NodeName, cause: Revision) -> Own | None:
+        groups = self._grouping.groups_on(node)
+        return Own(node=node, shard=self._shard, cause=cause, groups=groups) if groups else None
+
+    def local(self, node: NodeName, cause: Revision) -> Local | None:
+        pods = self._grouping.pods_on(node)
+        return Local(node=node, cause=cause, pods=pods) if pods else None
+
     def _has(self, node: NodeName) -> bool:
         """One shard speaks of a node's Pods."""
         return shard_of(node, self._shards) == self._shard
-
-    def _page(self, group: GroupId, node: NodeName, upto: Revision) -> Page | None:
-        members = self._grouping.members(group, node)
-        return Page(group=group, node=node, cause=upto, members=members) if members else None
-
-    def _own(self, node: NodeName, upto: Revision) -> Own | None:
-        groups = self._grouping.groups_on(node)
-        return Own(node=node, shard=self._shard, cause=upto, groups=groups) if groups else None
-
-    def _local(self, node: NodeName, upto: Revision) -> Local | None:
-        pods = self._grouping.pods_on(node)
-        return Local(node=node, cause=upto, pods=pods) if pods else None

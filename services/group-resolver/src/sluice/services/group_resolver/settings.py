@@ -7,8 +7,6 @@ from msgspec import Meta, field
 
 from sluice.runtime.settings import ServiceSettings
 
-PREFIX = "SLUICE_GROUP_RESOLVER_"
-
 
 class GroupResolverSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One field, one SLUICE_GROUP_RESOLVER_* variable."""

@@ -6,11 +6,14 @@ import structlog
 
 from sluice.contracts import subjects
 from sluice.contracts.groups import Mark
-from sluice.contracts.ids import Revision
+from sluice.contracts.ids import GroupId, NodeName, Revision
+from sluice.grouping.index import Changes
 from sluice.runtime.bus import Bus
 from sluice.runtime.facts import Facts, facts
 from sluice.runtime.output import Output
-from sluice.services.group_resolver.derived import KINDS, Derived, ShardGroups
+from sluice.runtime.sharding import check_shards
+from sluice.runtime.writes import Write
+from sluice.services.group_resolver.derived import KINDS, ShardGroups
 
 log = structlog.get_logger()
 
@@ -27,12 +30,19 @@ class Shell:
         self._fold = ShardGroups(shard, shards)
         self.in_sync = asyncio.Event()
 
+    @property
+    def refused(self) -> bool:
+        """The stream does not take some of what is derived; what it held before stays, and no mark is given."""
+        return bool(self._output.refused)
+
     async def run(self) -> None:
         """Endless.
 
         Raises:
+            Resharded: what is stored was divided into another number of shards.
             Fenced: another writer is active on our subjects.
         """
+        check_shards(STREAM, self._output.stored, self._shards)
         async for told in facts(self._bus, KINDS):
             await self.take(told)
 
@@ -44,31 +54,40 @@ class Shell:
         self._fold.evolve(told.events, told.upto)
         if not told.in_sync:
             return
-        derived = self._fold.drain(told.upto)
+        changes = [self._fold.drain()]
         if not self.in_sync.is_set():
-            derived = derived.over(self._fold.stale(self._output.stored))
-            log.info("groups_in_sync", revision=told.upto.sequence, shard=self._shard)
-        await self._store(derived, told.upto)
-        self._output.mark(
-            subjects.group_mark(self._shard), Mark(shard=self._shard, shards=self._shards, upto=told.upto)
-        )
+            changes.append(self._fold.stale(self._output.stored))
+            log.info("groups_in_sync", revision=told.seen.sequence, shard=self._shard)
+        for change in changes:
+            await self._store(change, told.seen)
+        mark = Mark(shard=self._shard, shards=self._shards, upto=told.upto)
+        self._output.mark(subjects.group_mark(self._shard), mark)
         self.in_sync.set()
 
-    async def _store(self, derived: Derived, upto: Revision) -> None:
-        output = self._output
-        pages = [output.put(subject, page) for subject, page in derived.pages.items() if page is not None]
-        new = [write for write in pages if write is not None]
-        await output.room()
-        owns = []
-        for subject, own in derived.owns.items():
-            owns.append(output.remove(subject, upto) if own is None else output.put(subject, own, after=new))
-        told = [write for write in owns if write is not None]
-        for subject, page in derived.pages.items():
+    async def _store(self, changes: Changes, cause: Revision) -> None:
+        """On each node: its new pages, then the list that names them, then the end of old ones.
+
+        So a node that reads its list finds the pages that it names.
+        """
+        fold, output = self._fold, self._output
+        new: dict[NodeName, list[Write]] = {}
+        gone: list[tuple[GroupId, NodeName]] = []
+        for group, node in sorted(changes.pages):
+            page = fold.page(group, node, cause)
             if page is None:
-                output.remove(subject, upto, after=told)
-        for subject, local in derived.locals.items():
-            if local is None:
-                output.remove(subject, upto)
-            else:
-                output.put(subject, local)
+                gone.append((group, node))
+            elif write := output.put(subjects.page(group, node), page):
+                new.setdefault(node, []).append(write)
+            await output.room()
+        lists: dict[NodeName, tuple[Write, ...]] = {}
+        for node in sorted(changes.owns):
+            own, subject = fold.own(node, cause), subjects.own(node, self._shard)
+            written = output.put(subject, own, after=new.get(node, ())) if own else output.remove(subject, cause)
+            lists[node] = (written,) if written else ()
+        for group, node in gone:
+            output.remove(subjects.page(group, node), cause, after=lists.get(node, ()))
+            await output.room()
+        for node in sorted(changes.locals):
+            local, subject = fold.local(node, cause), subjects.local(node)
+            output.put(subject, local) if local else output.remove(subject, cause)
         await output.room()

@@ -1,6 +1,7 @@
 """From OBJECTS to PROGRAMS: what the compiler says is stored, and then vouched for by a mark. Decides nothing."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -15,6 +16,8 @@ from sluice.policy.compiler import Compiler
 from sluice.runtime.bus import Bus
 from sluice.runtime.facts import Facts, facts
 from sluice.runtime.output import Output
+from sluice.runtime.sharding import check_shards
+from sluice.runtime.writes import Write
 
 log = structlog.get_logger()
 
@@ -32,12 +35,19 @@ class Shell:
         self._compiler = Compiler()
         self.in_sync = asyncio.Event()
 
+    @property
+    def refused(self) -> bool:
+        """The stream does not take some of what is derived; what it held before stays, and no mark is given."""
+        return bool(self._output.refused)
+
     async def run(self) -> None:
         """Endless.
 
         Raises:
+            Resharded: what is stored was divided into another number of shards.
             Fenced: another writer is active on our subjects.
         """
+        check_shards(STREAM, self._output.stored, self._shards)
         async for told in facts(self._bus, POLICIES):
             await self.take(told)
 
@@ -52,36 +62,38 @@ class Shell:
         self._compiler.settle(told.upto)
         if not told.in_sync:
             return
-        self._store(told.upto)
+        new = await self._store(told.seen)
         if not self.in_sync.is_set():
-            self._drop_stale(told.upto)
-            log.info("programs_in_sync", revision=told.upto.sequence, shard=self._shard)
+            await self._drop_stale(told.seen, new)
+            log.info("programs_in_sync", revision=told.seen.sequence, shard=self._shard)
         mark = Mark(shard=self._shard, shards=self._shards, upto=told.upto)
         self._output.mark(subjects.program_mark(BACKEND, self._shard), mark)
         problems = CompilerStatus(shard=self._shard, problems=self._compiler.problems)
         self._status.put(subjects.compiler_status(self._shard), problems)
-        await self._output.room()
         self.in_sync.set()
 
-    def _store(self, upto: Revision) -> None:
-        """New programs first: a unit that moves to another group is in one of them at any time."""
+    async def _store(self, cause: Revision) -> dict[Unit, list[Write]]:
+        """New programs, then the end of old ones: a unit that moves to another group is in one of them at any time."""
         changes = self._compiler.drain()
-        stored = {
-            unit: write
-            for (group, unit), program in sorted(changes.put.items())
-            if (write := self._output.put(subjects.program(BACKEND, group, unit), program)) is not None
-        }
+        new: dict[Unit, list[Write]] = {}
+        for group, unit in sorted(changes.put):
+            write = self._output.put(subjects.program(BACKEND, group, unit), changes.put[group, unit])
+            if write is not None:
+                new.setdefault(unit, []).append(write)
+            await self._output.room()
         for group, unit in sorted(changes.drop):
-            new = (stored[unit],) if unit in stored else ()
-            self._output.remove(subjects.program(BACKEND, group, unit), upto, after=new)
+            self._output.remove(subjects.program(BACKEND, group, unit), cause, after=new.get(unit, ()))
+            await self._output.room()
+        return new
 
-    def _drop_stale(self, upto: Revision) -> None:
+    async def _drop_stale(self, cause: Revision, new: Mapping[Unit, list[Write]]) -> None:
         """Programs that are stored and not so any more, from before we were here."""
         for subject in sorted(self._output.stored):
             match subjects.parse(subject):
                 case subjects.ProgramSubject(_, group, unit) if self._mine(unit):
                     if (group, unit) not in self._compiler.programs:
-                        self._output.remove(subject, upto)
+                        self._output.remove(subject, cause, after=new.get(unit, ()))
+                        await self._output.room()
                 case _:
                     pass
 

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import structlog
 
 from sluice.kube.digest import folder_digest
 from sluice.services.ingest.catalog import Catalog
@@ -244,3 +245,14 @@ async def test_a_file_that_only_looks_new_changes_nothing(world):
 
     assert not outcome.changes.put
     assert outcome.digest == world.digest()
+
+
+async def test_other_kinds_are_left_alone_and_said(world):
+    world.writes("a.yaml", namespace("a") + "---\n{apiVersion: apps/v1, kind: Deployment}\n")
+    with structlog.testing.capture_logs() as said:
+        outcome = await world.settled()
+
+    assert (world.there, outcome.problems) == ({"a"}, ())
+    assert said == [
+        {"event": "documents_ignored", "file": "a.yaml", "kinds": ("Deployment of apps/v1",), "log_level": "info"}
+    ]

@@ -38,6 +38,9 @@ class Contents(NamedTuple):
     whole: bool
     """Everything in it was taken in. Otherwise what it held before stays."""
 
+    ignored: tuple[str, ...] = ()
+    """Kinds in it that are none of our business, sorted."""
+
 
 class Changes(NamedTuple):
     put: Mapping[Key, bytes]

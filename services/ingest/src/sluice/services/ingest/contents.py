@@ -13,6 +13,7 @@ UNREADABLE = "unreadable"
 def contents_of(content: bytes, file: str) -> Contents:
     documents: list[Document] = []
     problems: list[DocumentProblem] = []
+    ignored: set[str] = set()
     whole = True
     for found in parse(content, file):
         match found:
@@ -28,8 +29,8 @@ def contents_of(content: bytes, file: str) -> Contents:
                 problems.append(found)
                 whole = False
             case Ignored():
-                pass
-    return Contents(tuple(documents), tuple(problems), whole)
+                ignored.add(f"{found.kind} of {found.api_version}")
+    return Contents(tuple(documents), tuple(problems), whole, tuple(sorted(ignored)))
 
 
 def unreadable(file: str, reason: str) -> Contents:

@@ -101,6 +101,8 @@ class FolderSource:
             self._waiting.pop(settled.path, None)
             if reading.said is not None:
                 self._catalog.take(settled.path, reading.said)
+                if reading.said.ignored:
+                    log.info("documents_ignored", file=settled.path, kinds=reading.said.ignored)
             tried_again = reading.digest == contents.UNREADABLE
             self._taken[settled.path] = (None if tried_again else settled.signature, reading.digest)
 

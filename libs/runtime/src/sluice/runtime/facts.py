@@ -4,13 +4,13 @@ Not told is not gone: a fold may be believed only past the mark that ends the fi
 past everything that was stored when the reading began.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NEVER, Revision
 from sluice.contracts.kinds import Kind
-from sluice.grouping.events import ObjectEvent, read
+from sluice.grouping.events import ObjectEvent, ObjectKey, read
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.message import Message
@@ -34,40 +34,63 @@ class Facts(NamedTuple):
     """Forget all that was told before: the stream was made anew, or this is the beginning."""
 
     in_sync: bool
-    """What was not told does not exist: the fold may be believed."""
+    """What was not told does not exist, but for the unreadable: the fold may be believed."""
+
+    unreadable: Mapping[ObjectKey, str]
+    """Objects whose newest version does not decode, and why. What was derived from them before must stay."""
 
 
 async def facts(bus: Bus, kinds: frozenset[Kind]) -> AsyncIterator[Facts]:
     """The facts of these kinds, endlessly. What does not decode is set aside, and the object stays what it was."""
     listed: set[Kind] = set()
     events: list[ObjectEvent] = []
+    unreadable: dict[ObjectKey, str] = {}
     caught_up, afresh, seen = False, True, NEVER
     async with follow(bus, "OBJECTS") as follower:
         async for event in follower:
             match event:
                 case NewEpoch():
-                    listed.clear()
-                    events.clear()
+                    for known in (listed, events, unreadable):
+                        known.clear()
                     caught_up, afresh, seen = False, True, NEVER
                     continue
                 case CaughtUp(upto):
                     caught_up, seen = True, max(seen, upto)
                 case Message():
                     seen = event.revision
-                    _take(bus, event, kinds, listed, events)
+                    match _fact(bus, event, kinds, unreadable):
+                        case Kind() as kind:
+                            (listed.add if event.body else listed.discard)(kind)
+                        case ObjectEvent() as fact:
+                            events.append(fact)
+                        case None:
+                            pass
             if len(events) >= BATCH or (caught_up and not follower.waiting):
-                yield Facts(tuple(events), seen, follower.complete, afresh, in_sync=caught_up and listed >= kinds)
+                in_sync = caught_up and listed >= kinds
+                yield Facts(tuple(events), seen, follower.complete, afresh, in_sync, dict(unreadable))
                 events, afresh = [], False
 
 
-def _take(bus: Bus, message: Message, kinds: frozenset[Kind], listed: set[Kind], events: list[ObjectEvent]) -> None:
+def _fact(
+    bus: Bus, message: Message, kinds: frozenset[Kind], unreadable: dict[ObjectKey, str]
+) -> Kind | ObjectEvent | None:
+    """The kind that a mark is about, the event that the message tells of, or None if it is none of ours."""
     try:
-        match subjects.parse(message.subject):
-            case subjects.ListedSubject(kind):
-                (listed.add if message.body else listed.discard)(kind)
-            case subjects.ObjectSubject() as subject if subject.kind in kinds:
-                events.append(read(subject, message.body, message.revision))
-            case _:
-                pass
-    except (codec.Undecodable, subjects.BadSubject) as error:
+        subject = subjects.parse(message.subject)
+    except subjects.BadSubject as error:
         bus.rejects.add(message, str(error))
+        return None
+    match subject:
+        case subjects.ListedSubject(kind):
+            return kind
+        case subjects.ObjectSubject() if subject.kind in kinds:
+            key = ObjectKey(*subject)
+        case _:
+            return None
+    unreadable.pop(key, None)
+    try:
+        return read(subject, message.body, message.revision)
+    except codec.Undecodable as error:
+        bus.rejects.add(message, str(error))
+        unreadable[key] = str(error)
+        return None

@@ -1,6 +1,6 @@
 """The fold: objects into the pages, own lists and local lists of one shard. No I/O."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sluice.contracts import subjects
 from sluice.contracts.groups import Local, Own, Page
@@ -22,6 +22,7 @@ class ShardGroups:
         self._shard, self._shards = shard, shards
         self._groups = Groups()
         self._grouping = Grouping()
+        self._kept: dict[NodeName, frozenset[GroupId]] = {}
 
     def evolve(self, events: Iterable[ObjectEvent], upto: Revision) -> None:
         """Take facts in; everything up to `upto` was told then."""
@@ -48,10 +49,10 @@ class ShardGroups:
         for subject in stored:
             match subjects.parse(subject):
                 case subjects.PageSubject(group, node) if shard_of(group, self._shards) == self._shard:
-                    if not self._grouping.members(group, node):
+                    if not self._grouping.members(group, node) and group not in self._kept.get(node, ()):
                         gone.pages.add((group, node))
                 case subjects.OwnSubject(node, shard) if shard == self._shard:
-                    if not self._grouping.groups_on(node):
+                    if not self._groups_on(node):
                         gone.owns.add(node)
                 case subjects.LocalSubject(node) if self._has(node):
                     if not self._grouping.pods_on(node):
@@ -60,17 +61,38 @@ class ShardGroups:
                     pass
         return gone
 
+    def keep(self, stored: Mapping[str, Own]) -> None:
+        """Groups that stand in stored own lists and that nobody names stay in them, with their pages as they are.
+
+        For as long as there are policies that cannot be read: what they name is not known, and must not end.
+        """
+        self._kept = {
+            own.node: frozenset(group for group in own.groups if group not in self._groups.selectors)
+            for own in stored.values()
+            if own.shard == self._shard
+        }
+
+    def let_go(self) -> Changes:
+        """All policies can be read again: what was kept is looked at like the rest."""
+        kept, self._kept = self._kept, {}
+        pages = {(group, node) for node, groups in kept.items() for group in groups}
+        return Changes(pages, set(kept), set())
+
     def page(self, group: GroupId, node: NodeName, cause: Revision) -> Page | None:
         members = self._grouping.members(group, node)
         return Page(group=group, node=node, cause=cause, members=members) if members else None
 
     def own(self, node: NodeName, cause: Revision) -> Own | None:
-        groups = self._grouping.groups_on(node)
+        groups = self._groups_on(node)
         return Own(node=node, shard=self._shard, cause=cause, groups=groups) if groups else None
 
     def local(self, node: NodeName, cause: Revision) -> Local | None:
         pods = self._grouping.pods_on(node)
         return Local(node=node, cause=cause, pods=pods) if pods else None
+
+    def _groups_on(self, node: NodeName) -> tuple[GroupId, ...]:
+        groups, kept = self._grouping.groups_on(node), self._kept.get(node)
+        return tuple(sorted(kept.union(groups))) if kept else groups
 
     def _has(self, node: NodeName) -> bool:
         """One shard speaks of a node's Pods."""

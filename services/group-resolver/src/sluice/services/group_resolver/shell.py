@@ -1,12 +1,14 @@
 """From OBJECTS to GROUPS: what the fold says is stored, and then vouched for by a mark. Decides nothing."""
 
 import asyncio
+from collections.abc import Mapping
 
 import structlog
 
-from sluice.contracts import subjects
-from sluice.contracts.groups import Mark
+from sluice.contracts import codec, subjects
+from sluice.contracts.groups import Mark, Own
 from sluice.contracts.ids import GroupId, NodeName, Revision
+from sluice.contracts.kinds import POLICIES
 from sluice.grouping.index import Changes
 from sluice.runtime.bus import Bus
 from sluice.runtime.facts import Facts, facts
@@ -35,6 +37,14 @@ class Shell:
         """The stream does not take some of what is derived; what it held before stays, and no mark is given."""
         return bool(self._output.refused)
 
+    async def guard(self) -> None:
+        """Return when the output is closed.
+
+        Raises:
+            Fenced: another writer is active on our subjects.
+        """
+        await self._output.guard()
+
     async def run(self) -> None:
         """Endless.
 
@@ -54,15 +64,27 @@ class Shell:
         self._fold.evolve(told.events, told.upto)
         if not told.in_sync:
             return
-        changes = [self._fold.drain()]
+        unreadable = {key for key in told.unreadable if key.kind in POLICIES}
+        changes = self._fold.drain()
         if not self.in_sync.is_set():
-            changes.append(self._fold.stale(self._output.stored))
-            log.info("groups_in_sync", revision=told.seen.sequence, shard=self._shard)
-        for change in changes:
-            await self._store(change, told.seen)
+            stored = self._output.stored
+            if unreadable:
+                self._fold.keep(self._own_lists(stored))
+            changes = _both(changes, self._fold.stale(stored))
+            log.info("groups_in_sync", revision=told.seen.sequence, shard=self._shard, unreadable=len(unreadable))
+        elif not unreadable:
+            changes = _both(changes, self._fold.let_go())
+        await self._store(changes, told.seen)
         mark = Mark(shard=self._shard, shards=self._shards, upto=told.upto)
         self._output.mark(subjects.group_mark(self._shard), mark)
         self.in_sync.set()
+
+    def _own_lists(self, stored: Mapping[str, bytes]) -> dict[str, Own]:
+        lists = {}
+        for subject, body in stored.items():
+            if isinstance(subjects.parse(subject), subjects.OwnSubject):
+                lists[subject] = codec.decode(body, Own)
+        return lists
 
     async def _store(self, changes: Changes, cause: Revision) -> None:
         """On each node: its new pages, then the list that names them, then the end of old ones.
@@ -91,3 +113,7 @@ class Shell:
             local, subject = fold.local(node, cause), subjects.local(node)
             output.put(subject, local) if local else output.remove(subject, cause)
         await output.room()
+
+
+def _both(one: Changes, other: Changes) -> Changes:
+    return Changes(one.pages | other.pages, one.owns | other.owns, one.locals | other.locals)

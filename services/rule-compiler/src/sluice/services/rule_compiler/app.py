@@ -40,4 +40,5 @@ async def main(service: Service[RuleCompilerSettings]) -> None:
         service.health.ready_when("in sync", shell.in_sync.is_set)
         service.health.ready_when("stored", lambda: not shell.refused)
         tasks.create_task(lease.hold(), name="lease")
+        tasks.create_task(shell.guard(), name="fence")
         tasks.create_task(shell.run(), name="shell")

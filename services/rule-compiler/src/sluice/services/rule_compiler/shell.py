@@ -1,7 +1,7 @@
 """From OBJECTS to PROGRAMS: what the compiler says is stored, and then vouched for by a mark. Decides nothing."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -11,7 +11,7 @@ from sluice.contracts.groups import Mark
 from sluice.contracts.ids import Revision, Unit
 from sluice.contracts.kinds import POLICIES
 from sluice.contracts.shards import shard_of
-from sluice.contracts.status import CompilerStatus
+from sluice.contracts.status import CompilerStatus, Problem
 from sluice.policy.compiler import Compiler
 from sluice.runtime.bus import Bus
 from sluice.runtime.facts import Facts, facts
@@ -33,12 +33,21 @@ class Shell:
         self._bus, self._output, self._status = bus, output, status
         self._shard, self._shards = shard, shards
         self._compiler = Compiler()
+        self._unreadable: frozenset[Unit] = frozenset()
         self.in_sync = asyncio.Event()
 
     @property
     def refused(self) -> bool:
         """The stream does not take some of what is derived; what it held before stays, and no mark is given."""
         return bool(self._output.refused)
+
+    async def guard(self) -> None:
+        """Return when the output is closed.
+
+        Raises:
+            Fenced: another writer is active on our subjects.
+        """
+        await self._output.guard()
 
     async def run(self) -> None:
         """Endless.
@@ -62,14 +71,24 @@ class Shell:
         self._compiler.settle(told.upto)
         if not told.in_sync:
             return
+        unreadable = {
+            unit: f"{unit}: it cannot be read, so it stays in force as it was: {reason}; write it again"
+            for key, reason in told.unreadable.items()
+            if self._mine(unit := subjects.unit(*key))
+        }
         new = await self._store(told.seen)
         if not self.in_sync.is_set():
-            await self._drop_stale(told.seen, new)
+            await self._drop_stale(told.seen, new, lambda unit: unit not in unreadable)
             log.info("programs_in_sync", revision=told.seen.sequence, shard=self._shard)
+        elif readable := self._unreadable - unreadable.keys():
+            await self._drop_stale(told.seen, new, lambda unit: unit in readable)
+        self._unreadable = frozenset(unreadable)
         mark = Mark(shard=self._shard, shards=self._shards, upto=told.upto)
         self._output.mark(subjects.program_mark(BACKEND, self._shard), mark)
-        problems = CompilerStatus(shard=self._shard, problems=self._compiler.problems)
-        self._status.put(subjects.compiler_status(self._shard), problems)
+        unread = [Problem(unit=unit, state="failed", reason=reason) for unit, reason in unreadable.items()]
+        problems = tuple(sorted([*self._compiler.problems, *unread]))
+        status = CompilerStatus(shard=self._shard, problems=problems)
+        self._status.put(subjects.compiler_status(self._shard), status)
         self.in_sync.set()
 
     async def _store(self, cause: Revision) -> dict[Unit, list[Write]]:
@@ -86,12 +105,14 @@ class Shell:
             await self._output.room()
         return new
 
-    async def _drop_stale(self, cause: Revision, new: Mapping[Unit, list[Write]]) -> None:
+    async def _drop_stale(
+        self, cause: Revision, new: Mapping[Unit, list[Write]], whose: Callable[[Unit], bool]
+    ) -> None:
         """Programs that are stored and not so any more, from before we were here."""
         for subject in sorted(self._output.stored):
             match subjects.parse(subject):
                 case subjects.ProgramSubject(_, group, unit) if self._mine(unit):
-                    if (group, unit) not in self._compiler.programs:
+                    if (group, unit) not in self._compiler.programs and whose(unit):
                         self._output.remove(subject, cause, after=new.get(unit, ()))
                         await self._output.room()
                 case _:

@@ -1,0 +1,233 @@
+"""rule-compiler on the real bus: what it stores, in which order, and what it does not do."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.groups import Mark
+from sluice.contracts.ids import Revision
+from sluice.contracts.kinds import Kind
+from sluice.contracts.status import CompilerStatus
+from sluice.contracts.streams import STREAMS
+from sluice.grouping.events import ObjectKey
+from sluice.policy.compiler import Compiler
+from sluice.runtime import streams
+from sluice.runtime.bus import Bus
+from sluice.runtime.output import Fenced
+from sluice.runtime.sharding import Resharded
+from sluice.services.rule_compiler.app import opened
+from sluice.services.rule_compiler.settings import RuleCompilerSettings
+from sluice.testkit.builders import namespace, netpol, pod
+
+MARK = subjects.program_mark("ovs", 0)
+STATUS = subjects.compiler_status(0)
+
+
+def policy(name: str = "x/np", app: str = "web", port: int = 80):
+    rule = {"from": [{"podSelector": {}}], "ports": [{"port": port}]}
+    return netpol(name, {"podSelector": {"matchLabels": {"app": app}}, "ingress": [rule]})
+
+
+def settings(holder: str = "test", shards: int = 1) -> RuleCompilerSettings:
+    return RuleCompilerSettings(holder=holder, shards=shards)
+
+
+@asynccontextmanager
+async def compiler(bus: Bus) -> AsyncIterator[asyncio.Task[None]]:
+    """The service in this process, until the end of the block."""
+    async with opened(bus, settings()) as (shell, _):
+        task = asyncio.create_task(shell.run())
+        try:
+            yield task
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def recomputed(source) -> dict[str, object]:
+    """What PROGRAMS must hold for these objects, from scratch."""
+    fold = Compiler()
+    for sequence, obj in enumerate(source.objects.values(), start=1):
+        fold.put(obj, Revision(1, sequence))
+    wanted = {}
+    for (group, unit), program in fold.programs.items():
+        value = codec.decode(codec.encode(program), dict)
+        value.pop("cause")
+        wanted[subjects.program("ovs", group, unit)] = value
+    return wanted
+
+
+async def test_nothing_is_stored_before_the_policies_are_listed(bus, source, watch):
+    await source.put(policy())
+    programs = watch("PROGRAMS")
+    async with compiler(bus):
+        await source.listed(Kind.POD, Kind.NAMESPACE, Kind.NODE)
+        await asyncio.sleep(0.3)  # there is nothing that says that nothing happens
+        assert await programs.caught_up() == {}
+
+        upto = await source.listed(Kind.K8S_NETWORK_POLICY)
+        assert await programs.until(MARK, upto) == recomputed(source)
+        assert len(programs.values) == 1
+
+
+async def test_a_restart_with_nothing_new_stores_nothing(bus, source, watch):
+    await source.put(policy("x/a"), policy("x/b"))
+    upto = await source.listed()
+    programs = watch("PROGRAMS")
+    async with compiler(bus):
+        await programs.until(MARK, upto)
+    before = (await streams.origin(bus, "PROGRAMS")).last_sequence
+    async with compiler(bus):
+        upto = await source.put(namespace("x"))  # changes no program, but the mark goes past it
+        await programs.until(MARK, upto)
+
+    assert (await streams.origin(bus, "PROGRAMS")).last_sequence == before + 1
+
+
+async def test_what_went_while_it_was_away_goes(bus, source, watch):
+    await source.put(*(policy(f"x/np{number}") for number in range(5)))
+    upto = await source.listed()
+    programs = watch("PROGRAMS")
+    async with compiler(bus):
+        await programs.until(MARK, upto)
+    await source.delete(ObjectKey(Kind.K8S_NETWORK_POLICY, "x", "np3"))
+    upto = await source.put(policy("x/np1", app="api"), policy("x/np2", port=81))
+    async with compiler(bus):
+        assert await programs.until(MARK, upto) == recomputed(source)
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["while it runs", "while it is away"])
+async def test_a_policy_that_moves_to_another_group_is_in_one_of_them_at_any_time(bus, source, watch, running):
+    await source.put(policy())
+    upto = await source.listed()
+    programs = watch("PROGRAMS")
+    async with compiler(bus):
+        await programs.until(MARK, upto)
+        begin = len(programs.history)
+        if running:
+            await programs.until(MARK, await source.put(policy(app="api")))
+    if not running:
+        upto = await source.put(policy(app="api"))
+        async with compiler(bus):
+            await programs.until(MARK, upto)
+
+    assert [held for _, held in programs.history[begin:]] == [True, False]
+    assert programs.values == recomputed(source)
+
+
+async def test_a_random_story_with_restarts_ends_as_if_computed_at_once(bus, source, watch):
+    chance = random.Random(11)
+    programs = watch("PROGRAMS")
+    await source.listed()
+
+    async def step() -> Revision:
+        name = f"{chance.choice('xyz')}/{chance.choice('abcd')}"
+        if chance.random() < 0.3:
+            return await source.delete(ObjectKey(Kind.K8S_NETWORK_POLICY, *name.split("/")))
+        return await source.put(policy(name, chance.choice(["web", "api"]), chance.choice([80, 81])), pod("x/a"))
+
+    for _ in range(6):
+        async with compiler(bus):
+            for _ in range(10):
+                upto = await step()
+                assert await programs.until(MARK, upto) == recomputed(source)
+        for _ in range(5):
+            await step()
+
+
+async def test_all_streams_deleted_under_way_and_the_new_ones_hold_the_same(bus, source, watch):
+    await source.put(*(policy(f"x/np{number}") for number in range(5)))
+    upto = await source.listed()
+    programs = watch("PROGRAMS")
+    async with compiler(bus):
+        await programs.until(MARK, upto)
+        begin = len(programs.history)
+        for spec in STREAMS:
+            await bus.js.delete_stream(spec.name)
+        upto = await source.put(policy("x/new"))
+        assert await programs.until(MARK, upto) == recomputed(source)
+
+    assert [subject for subject, held in programs.history[begin:] if not held] == []
+
+
+async def test_the_ledger_alone_deleted_and_made_again(bus, source, watch):
+    await source.put(*(policy(f"x/np{number}") for number in range(5)))
+    upto = await source.listed()
+    programs = watch("PROGRAMS")
+    async with compiler(bus):
+        await programs.until(MARK, upto)
+        begin = len(programs.history)
+        await bus.js.delete_stream("LEDGER")
+        upto = await source.put(policy("x/new"))
+        assert await programs.until(MARK, upto) == recomputed(source)
+
+    assert [subject for subject, held in programs.history[begin:] if not held] == []
+
+
+async def test_a_policy_that_cannot_be_read_stays_in_force_and_is_reported(bus, source, watch):
+    await source.put(policy("x/bad"), policy("x/good"))
+    upto = await source.listed()
+    programs = watch("PROGRAMS")
+    bad = ObjectKey(Kind.K8S_NETWORK_POLICY, "x", "bad")
+    async with compiler(bus):
+        both = await programs.until(MARK, upto)
+        assert await programs.until(MARK, await source.spoil(bad)) == both
+    async with compiler(bus):
+        assert await programs.until(MARK, await source.put(pod("x/a"))) == both
+        (problem,) = (await problems(bus)).problems
+        assert (problem.unit, problem.state) == (subjects.unit(*bad), "failed")
+        assert "cannot be read" in problem.reason
+        assert "$.apiVersion" in problem.reason
+
+        upto = await source.put(policy("x/bad", app="api"))
+        assert await programs.until(MARK, upto) == recomputed(source)
+        assert len(programs.values) == 2
+        assert (await problems(bus)).problems == ()
+
+
+async def problems(bus: Bus) -> CompilerStatus:
+    raw = await bus.js.get_msg("STATUS", subject=STATUS)
+    return codec.decode(raw.data or b"", CompilerStatus)
+
+
+async def test_a_stranger_writes_into_our_subjects_and_we_stop(bus, source, watch):
+    await source.put(policy())
+    upto = await source.listed()
+    programs = watch("PROGRAMS")
+    async with opened(bus, settings()) as (shell, _):
+        running = asyncio.create_task(shell.run())
+        (subject,) = await programs.until(MARK, upto)
+        guard = asyncio.create_task(shell.guard())
+        await bus.js.publish(subject, b'{"cause":[1,1]}')
+        await source.put(policy(port=81))
+
+        with pytest.raises(Fenced, match="another writer"):
+            async with asyncio.timeout(10):
+                await guard
+        running.cancel()
+
+
+async def test_another_number_of_shards_is_refused_with_the_way_out(bus, source, watch):
+    upto = await source.listed()
+    programs = watch("PROGRAMS")
+    async with compiler(bus):
+        await programs.until(MARK, upto)
+    async with opened(bus, settings(shards=2)) as (shell, _):
+        with pytest.raises(Resharded, match="delete the stream PROGRAMS"):
+            await shell.run()
+
+
+async def test_the_mark_says_how_many_shards_there_are(bus, source, watch):
+    upto = await source.listed()
+    programs = watch("PROGRAMS")
+    async with compiler(bus):
+        await programs.until(MARK, upto)
+    raw = await bus.js.get_msg("PROGRAMS", subject=MARK)
+
+    assert codec.decode(raw.data or b"", Mark) == Mark(shard=0, shards=1, upto=upto)

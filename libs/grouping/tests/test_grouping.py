@@ -241,8 +241,8 @@ def test_nothing_is_left_of_what_went(wanted: GroupSelector) -> None:
     made.delete(Kind.NAMESPACE, "", "x")
 
     matching = made._matching
-    assert not any((matching.groups, matching._spaces, matching._spaces_by_label, matching._sets_by_label))
-    assert not any((matching._wide, made._pods, made._on_node, made._claims._holders))
+    assert not any((matching.groups, matching._spaces, matching._wide))
+    assert not any((made._pods, made._on_node, made._claims._holders))
 
 
 # ----------------------------------------------------------------------------------------------------------- addresses

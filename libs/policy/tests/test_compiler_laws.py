@@ -106,7 +106,7 @@ def test_affected_names_every_unit_whose_program_changes(events: Story) -> None:
         now, _ = told(list(outcome(before).values()))
         changed = {unit for key in content(then).items() ^ content(now).items() for _, unit in [key[0]]}
 
-        assert changed <= affected(old and old.object, event.object)
+        assert changed <= affected(old.object if old else None, event.object)
 
 
 def answer(events: Story, packet: Packet) -> Verdict | str:

@@ -65,8 +65,9 @@ class Claims(Generic[T]):
     def add(self, addresses: Iterable[Address], thing: T) -> list[T]:
         """The thing claims the addresses; what is returned may hold others than before, and was contested."""
         concerned: list[T] = []
+        holders = self._holders
         for address in addresses:
-            first = self._holders.setdefault(address, thing)
+            first = holders.setdefault(address, thing)
             if first is not thing:
                 claimants = self._contested.setdefault(address, [first])
                 claimants.append(thing)

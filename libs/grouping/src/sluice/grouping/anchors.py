@@ -2,90 +2,92 @@
 
 A selector with a positive requirement (`In`, `Exists`) can match only objects that have one of a few labels: its
 anchor. Kept on a shelf under these labels it is found from an object's labels, and objects kept under their labels are
-found from it; the anchor itself is then proven, so that the rest alone is still to be checked, and often there is none.
+found from it. What is found is still to be checked; what is not found need not be.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Generic, TypeVar
 
 from sluice.grouping.selectors import Selector
 
-LabelKey = tuple[str, str] | str
-"""A label with its value, or a label whatever its value."""
+Place = tuple[str, str] | str | None
+"""A label with its value, a label whatever its value, or anywhere."""
+
+ANYWHERE: tuple[Place, ...] = (None,)
+"""The anchor of a selector that demands no label."""
+
+SMALL = 16
+"""So few things are looked at one by one: a shelf for them costs more than it saves (measured: 10 to 30)."""
 
 
-class Anchor(NamedTuple):
-    keys: tuple[LabelKey, ...]
-    """An object that matches is under exactly one of these; none at all: it may be anywhere."""
+def places_of(labels: Mapping[str, str]) -> list[Place]:
+    """Where an object of these labels is found."""
+    return [*labels.items(), *labels]
 
-    rest: Selector
-    """What is to be checked of an object found under one of the keys."""
+
+def places_about(labels: Mapping[str, str]) -> list[Place]:
+    """Where the selectors are found that can match these labels."""
+    return [None, *labels.items(), *labels]
+
+
+def anchor(selector: Selector, crowd: Callable[[Place], int]) -> tuple[Place, ...]:
+    """The places of which an object that matches is in exactly one.
+
+    Of several anchors it is the least crowded; `crowd` says how many are in a place already. The choice decides how
+    long a search takes and never what it finds.
+    """
+    best = ANYWHERE
+    least = -1
+    for requirement in selector:
+        places: tuple[Place, ...]
+        if requirement.operator == "In":
+            places = tuple([(requirement.key, value) for value in requirement.values])
+        elif requirement.operator == "Exists":
+            places = (requirement.key,)
+        else:
+            continue
+        if len(selector) == 1:
+            return places
+        size = sum(map(crowd, places))
+        if least < 0 or size < least:
+            best, least = places, size
+    return best
 
 
 T = TypeVar("T", bound=Hashable)
 
 
-def anchor(selector: Selector, crowd: Callable[[LabelKey], int]) -> Anchor:
-    """The anchor in the least crowded place; `crowd` says how many are under a key already.
-
-    The choice decides how long a search takes and never what it finds.
-    """
-    best: Anchor | None = None
-    least = 0
-    for place, requirement in enumerate(selector):
-        keys: tuple[LabelKey, ...]
-        if requirement.operator == "In":
-            keys = tuple([(requirement.key, value) for value in requirement.values])
-        elif requirement.operator == "Exists":
-            keys = (requirement.key,)
-        else:
-            continue
-        if len(selector) == 1:
-            return Anchor(keys, ())
-        size = sum(map(crowd, keys))
-        if best is None or size < least:
-            best, least = Anchor(keys, selector[:place] + selector[place + 1 :]), size
-    return best or Anchor((), selector)
-
-
 class Shelf(Generic[T]):
-    """Things that stand under the keys of an anchor, or in the open if the anchor has none."""
+    """Things by the places where they stand."""
 
-    __slots__ = ("_by_key", "_open")
+    __slots__ = ("_at",)
 
     def __init__(self) -> None:
-        self._by_key: dict[LabelKey, set[T]] = {}
-        self._open: set[T] = set()
+        self._at: dict[Place, set[T]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._open or self._by_key)
+        return bool(self._at)
 
-    def put(self, keys: tuple[LabelKey, ...], thing: T) -> None:
-        if not keys:
-            self._open.add(thing)
-        for key in keys:
-            self._by_key.setdefault(key, set()).add(thing)
+    def put(self, thing: T, places: Iterable[Place]) -> None:
+        for place in places:
+            self._at.setdefault(place, set()).add(thing)
 
-    def remove(self, keys: tuple[LabelKey, ...], thing: T) -> None:
-        if not keys:
-            self._open.discard(thing)
-        for key in keys:
-            there = self._by_key[key]
+    def remove(self, thing: T, places: Iterable[Place]) -> None:
+        for place in places:
+            there = self._at[place]
             there.discard(thing)
             if not there:
-                del self._by_key[key]
+                del self._at[place]
 
-    def crowd(self, key: LabelKey) -> int:
-        """How many stand under the key."""
-        return len(self._by_key.get(key, ()))
+    def crowd(self, place: Place) -> int:
+        """How many stand there."""
+        return len(self._at.get(place, ()))
 
-    def within_reach(self, labels: Mapping[str, str]) -> Iterator[T]:
-        """Everything whose anchor holds for the labels, each once."""
-        yield from self._open
-        by_key = self._by_key
-        if by_key:
-            for pair in labels.items():
-                if pair in by_key:
-                    yield from by_key[pair]
-                if pair[0] in by_key:
-                    yield from by_key[pair[0]]
+    def reach(self, places: Iterable[Place]) -> list[T]:
+        """What stands in one of the places."""
+        found: list[T] = []
+        for place in places:
+            there = self._at.get(place)
+            if there:
+                found += there
+        return found

@@ -4,24 +4,18 @@ Every fold of objects takes the same events and absorbs late, repeated and unhea
 object the greater revision is the truth, and a deletion is a version, too.
 """
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from sluice.contracts import codec
 from sluice.contracts.ids import NEVER, Revision
-from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import TYPES, AnyObject
 from sluice.contracts.subjects import ObjectSubject
 
-
-class ObjectKey(NamedTuple):
-    kind: Kind
-    namespace: str
-    """Empty for cluster-scoped kinds."""
-
-    name: str
+ObjectKey = ObjectSubject
+"""Kind, namespace (empty for cluster-scoped kinds) and name: what an object's subject names."""
 
 
-class ObjectEvent(NamedTuple):
+class ObjectEvent(Struct, frozen=True, gc=False):
     """The object is this since that revision; None means that it does not exist."""
 
     key: ObjectKey
@@ -42,8 +36,8 @@ def read(subject: ObjectSubject, body: bytes, revision: Revision) -> ObjectEvent
     Raises:
         Undecodable: the body is not an object of the subject's kind.
     """
-    value = codec.decode(body, TYPES[subject.kind]) if body else None
-    return ObjectEvent(ObjectKey(*subject), value, revision)
+    value = codec.decode(body, TYPES[subject[0]]) if body else None
+    return ObjectEvent(subject, value, revision)
 
 
 class Newest:

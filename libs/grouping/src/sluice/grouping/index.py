@@ -18,6 +18,8 @@ from sluice.grouping.matching import Group, LabelSet, Matching
 from sluice.grouping.members import member_of
 from sluice.grouping.selectors import GroupSelector
 
+_KINDS = frozenset({Kind.NAMESPACE, Kind.POD})
+
 
 class Changes(NamedTuple):
     """What may differ since the last time. May name too much, never too little."""
@@ -35,16 +37,20 @@ class Changes(NamedTuple):
 class _Placed:
     """A live Pod on its node, in its label set. A Pod that changes is placed anew."""
 
-    __slots__ = ("claim", "claimed", "label_set", "member", "node")
+    __slots__ = ("claimed", "created", "label_set", "member", "node")
 
     def __init__(self, pod: Pod, label_set: "LabelSet[_Placed]") -> None:
         self.claimed = self.member = member_of(pod)  # with all the addresses it claims; with those it has
-        self.claim = Claim(pod.metadata.creation_timestamp, self.claimed.uid, self.claimed.pod)
+        self.created = pod.metadata.creation_timestamp
         self.node = pod.node
         self.label_set = label_set
 
+    @property
+    def claim(self) -> Claim:
+        return Claim(self.created, self.claimed.uid, self.claimed.pod)
+
     def equals(self, other: "_Placed") -> bool:
-        return self.stands_with(other) and self.claimed == other.claimed and self.claim == other.claim
+        return self.stands_with(other) and self.claimed == other.claimed and self.created == other.created
 
     def stands_with(self, other: "_Placed") -> bool:
         """They are on the same pages."""
@@ -71,11 +77,10 @@ class Grouping:
 
         Never raises: late, repeated and unheard-of events are absorbed, and so are those of other kinds.
         """
-        if event.key.kind not in (Kind.NAMESPACE, Kind.POD) or not self._newest.is_news(event.key, event.revision):
+        key, obj = event.key, event.object
+        if key[0] not in _KINDS or not self._newest.is_news(key, event.revision):
             return False
-        if isinstance(event.object, Namespace | Pod):
-            return self._put(event.object)
-        return self._delete(event.key)
+        return self._put(obj) if isinstance(obj, Pod | Namespace) else self._delete(key)
 
     def put(self, obj: Namespace | Pod, at: Revision | None = None) -> bool:
         """The object is this now; `at` unset: it is the latest news. True if anything changed."""
@@ -95,9 +100,10 @@ class Grouping:
     def select(self, group: GroupId, selector: GroupSelector) -> None:
         """Keep the members of this group from now on. Again is once."""
         known = self._matching.groups.get(group)
-        if known is not None and known.selector == selector:
-            return
-        self.release(group)
+        if known is not None:
+            if known.selector == selector:
+                return
+            self.release(group)
         self._touch_group(self._matching.select(group, selector))
 
     def release(self, group: GroupId) -> None:
@@ -121,14 +127,14 @@ class Grouping:
         if known is None or here is None:
             return ()
         label_sets = known.label_sets
-        if _more_pods_than(len(here), known):
-            return _sorted([pod.member for pod in here if pod.label_set in label_sets])
-        return _sorted([pod.member for label_set in label_sets for pod in label_set.pods if pod.node == node])
+        if len(label_sets) <= len(here):
+            return _sorted([pod.member for one in label_sets if node in one.on for pod in one.on[node]])
+        return _sorted([pod.member for pod in here if pod.label_set in label_sets])
 
     def nodes(self, group: GroupId) -> tuple[NodeName, ...]:
         """The nodes on which the group has members; sorted."""
         known = self._matching.groups.get(group)
-        return tuple(sorted({pod.node for label_set in known.label_sets for pod in label_set.pods})) if known else ()
+        return tuple(sorted({node for label_set in known.label_sets for node in label_set.on})) if known else ()
 
     def groups_on(self, node: NodeName) -> tuple[GroupId, ...]:
         """The groups that have members on the node; sorted."""
@@ -146,9 +152,9 @@ class Grouping:
     # ------------------------------------------------------------------------------------------------------- changes
 
     def _put(self, obj: Namespace | Pod) -> bool:
-        if isinstance(obj, Namespace):
-            return self._label(obj.metadata.name, obj)
-        return self._place(obj) if obj.on_pod_network else self._unplace(obj.key)
+        if isinstance(obj, Pod):
+            return self._place(obj) if obj.on_pod_network else self._unplace(obj.key)
+        return self._label(obj.metadata.name, obj)
 
     def _delete(self, key: ObjectKey) -> bool:
         if key.kind is Kind.NAMESPACE:
@@ -162,23 +168,29 @@ class Grouping:
         return moved is not None
 
     def _place(self, pod: Pod) -> bool:
-        key = pod.key
-        labels = tuple(sorted(pod.metadata.labels.items()))
-        new, old = _Placed(pod, self._matching.label_set(key[0], labels)), self._pods.get(key)
+        meta = pod.metadata
+        key = meta.namespace, meta.name
+        new, old = _Placed(pod, self._matching.label_set(meta.namespace, meta.labels)), self._pods.get(key)
         if old is not None:
             if old.equals(new):
                 return False
             self._withdraw(old)
+        node = new.node
         self._pods[key] = new
-        new.label_set.pods.add(new)
-        self._on_node.setdefault(new.node, set()).add(new)
-        self._award(self._claims.add(new.claimed.addresses, new))
+        new.label_set.add(new, node)
+        if node in self._on_node:
+            self._on_node[node].add(new)
+        else:
+            self._on_node[node] = {new}
+        contested = self._claims.add(new.claimed.addresses, new)
+        if contested:
+            self._award(contested)
         self._touch(new)
         if old is None:
-            self._owns.add(new.node)
+            self._owns.add(node)
         else:
             if not old.stands_with(new):
-                self._owns |= {old.node, new.node}
+                self._owns |= {old.node, node}
             self._leave(old)
         return True
 
@@ -197,8 +209,8 @@ class Grouping:
     def _leave(self, old: _Placed) -> None:
         """Take a Pod's former self out of its label set and off its node."""
         self._touch(old)
-        old.label_set.pods.discard(old)
-        if not old.label_set.pods:
+        old.label_set.remove(old, old.node)
+        if not old.label_set.on:
             self._matching.forget(old.label_set)
         here = self._on_node[old.node]
         here.discard(old)
@@ -224,20 +236,11 @@ class Grouping:
             self._touch_pages(group, label_set)
 
     def _touch_pages(self, group: Group[_Placed], label_set: LabelSet[_Placed]) -> None:
-        for pod in label_set.pods:
-            self._pages.add((group.id, pod.node))
-            self._owns.add(pod.node)
-
-
-def _more_pods_than(count: int, group: Group[_Placed]) -> bool:
-    """Whether the group has more members than this; looks no further than it must."""
-    for label_set in group.label_sets:
-        count -= len(label_set.pods)
-        if count < 0:
-            return True
-    return False
+        self._pages.update([(group.id, node) for node in label_set.on])
+        self._owns.update(label_set.on)
 
 
 def _sorted(members: list[Member]) -> tuple[Member, ...]:
-    members.sort(key=lambda member: member.pod)
+    if len(members) > 1:
+        members.sort(key=lambda member: member.pod)
     return tuple(members)

@@ -2,15 +2,15 @@
 
 Pods with equal labels in one Namespace are one thing to a selector: a label set. A new label set looks for selectors
 where their anchors are (`anchors`), a new selector looks for label sets the same way, and neither looks at the rest of
-the cluster.
+the cluster. Shelves are put up when there is something to search: most Namespaces have a handful of label sets.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from sluice.contracts.ids import GroupId
-from sluice.grouping.anchors import LabelKey, Shelf, anchor
-from sluice.grouping.selectors import GroupSelector, Selector, SelectorTerm, matches
+from sluice.contracts.ids import GroupId, NodeName
+from sluice.grouping.anchors import ANYWHERE, SMALL, Place, Shelf, anchor, places_about, places_of
+from sluice.grouping.selectors import GroupSelector, SelectorTerm, matches
 
 P = TypeVar("P")
 Labels = tuple[tuple[str, str], ...]
@@ -20,35 +20,87 @@ Labels = tuple[tuple[str, str], ...]
 class Space(Generic[P]):
     """A Namespace, by what is known of it: labels if it exists, Pods if they were told, terms if they name it."""
 
-    __slots__ = ("by_label", "label_sets", "labels", "name", "shelf")
+    __slots__ = ("_label_shelf", "_term_shelf", "label_sets", "labels", "name", "terms")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.labels: Mapping[str, str] | None = None
         self.label_sets: dict[Labels, LabelSet[P]] = {}
-        self.by_label: dict[LabelKey, set[LabelSet[P]]] = {}
-        self.shelf: Shelf[Term[P]] = Shelf()
+        self.terms: set[Term[P]] = set()
+        self._label_shelf: Shelf[LabelSet[P]] | None = None
+        self._term_shelf: Shelf[Term[P]] | None = None
 
-    def under(self, keys: tuple[LabelKey, ...]) -> Iterable["LabelSet[P]"]:
-        """The label sets that have one of the labels; all of them if there is none to have."""
-        if not keys:
+    @property
+    def is_forgettable(self) -> bool:
+        return self.labels is None and not self.label_sets and not self.terms
+
+    def add_label_set(self, made: "LabelSet[P]") -> None:
+        self.label_sets[made.key] = made
+        if self._label_shelf is not None:
+            self._label_shelf.put(made, places_of(made.labels))
+
+    def remove_label_set(self, gone: "LabelSet[P]") -> None:
+        del self.label_sets[gone.key]
+        if self._label_shelf is not None:
+            self._label_shelf.remove(gone, places_of(gone.labels))
+
+    def label_sets_at(self, places: tuple[Place, ...]) -> Iterable["LabelSet[P]"]:
+        """At least those that are in one of the places."""
+        if places == ANYWHERE or len(self.label_sets) <= SMALL:
             return self.label_sets.values()
-        if len(keys) == 1:
-            return self.by_label.get(keys[0], ())
-        return [found for key in keys for found in self.by_label.get(key, ())]
+        if self._label_shelf is None:
+            self._label_shelf = Shelf()
+            for label_set in self.label_sets.values():
+                self._label_shelf.put(label_set, places_of(label_set.labels))
+        return self._label_shelf.reach(places)
+
+    def add_term(self, term: "Term[P]") -> None:
+        self.terms.add(term)
+        if self._term_shelf is not None:
+            self._shelve(term, self._term_shelf)
+
+    def remove_term(self, term: "Term[P]") -> None:
+        self.terms.discard(term)
+        if self._term_shelf is not None:
+            self._term_shelf.remove(term, term.pod_places)
+
+    def terms_about(self, labels: Mapping[str, str]) -> Iterable["Term[P]"]:
+        """At least the terms of this Namespace that can select a Pod of these labels."""
+        if len(self.terms) <= SMALL:
+            return self.terms
+        if self._term_shelf is None:
+            self._term_shelf = Shelf()
+            for term in self.terms:
+                self._shelve(term, self._term_shelf)
+        return self._term_shelf.reach(places_about(labels))
+
+    def _shelve(self, term: "Term[P]", shelf: Shelf["Term[P]"]) -> None:
+        term.pod_places = anchor(term.term.pod_selector, shelf.crowd)
+        shelf.put(term, term.pod_places)
 
 
 class LabelSet(Generic[P]):
     """The Pods of a Namespace that have exactly these labels; never without a Pod for long."""
 
-    __slots__ = ("groups", "key", "labels", "pods", "space")
+    __slots__ = ("groups", "key", "labels", "on", "space")
 
-    def __init__(self, space: Space[P], key: Labels) -> None:
+    def __init__(self, space: Space[P], key: Labels, labels: Mapping[str, str]) -> None:
         self.space = space
         self.key = key
-        self.labels = dict(key)
-        self.pods: set[P] = set()
+        self.labels = labels
+        self.on: dict[NodeName, tuple[P, ...]] = {}
         self.groups: set[Group[P]] = set()
+
+    def add(self, pod: P, node: NodeName) -> None:
+        self.on[node] = (*self.on[node], pod) if node in self.on else (pod,)
+
+    def remove(self, pod: P, node: NodeName) -> None:
+        """Pods are told apart by identity."""
+        others = tuple([other for other in self.on[node] if other is not pod])
+        if others:
+            self.on[node] = others
+        else:
+            del self.on[node]
 
 
 class Group(Generic[P]):
@@ -62,21 +114,20 @@ class Group(Generic[P]):
 
 
 class Term(Generic[P]):
-    """A term where it stands: on the shelf of its Namespace, or among the wide ones by Namespace label."""
+    """A term where it stands: in its Namespace, or among the wide ones by Namespace label."""
 
-    __slots__ = ("group", "pod_keys", "pod_rest", "space_keys", "space_rest", "term")
+    __slots__ = ("group", "pod_places", "space_places", "term")
 
     def __init__(self, group: Group[P], term: SelectorTerm) -> None:
         self.group = group
         self.term = term
-        self.space_keys: tuple[LabelKey, ...] = ()
-        self.space_rest: Selector | None = term.namespace_selector
-        self.pod_keys: tuple[LabelKey, ...] = ()
-        self.pod_rest: Selector = term.pod_selector
+        self.space_places: tuple[Place, ...] = ANYWHERE
+        self.pod_places: tuple[Place, ...] = ANYWHERE
 
-    def takes(self, space: Space[P], rest: Selector | None) -> bool:
-        """Whether what is left to check of the namespaceSelector holds."""
-        return rest is None or (space.labels is not None and matches(rest, space.labels))
+    def takes(self, space: Space[P]) -> bool:
+        """Whether the namespaceSelector, if any, matches."""
+        wanted = self.term.namespace_selector
+        return wanted is None or (space.labels is not None and matches(wanted, space.labels))
 
 
 class Matching(Generic[P]):
@@ -85,10 +136,14 @@ class Matching(Generic[P]):
     def __init__(self) -> None:
         self.groups: dict[GroupId, Group[P]] = {}
         self._spaces: dict[str, Space[P]] = {}
-        self._spaces_by_label: dict[LabelKey, set[Space[P]]] = {}
-        self._sets_by_label: dict[LabelKey, set[LabelSet[P]]] = {}
-        self._wide: dict[LabelKey | None, Shelf[Term[P]]] = {}
+        self._wide: dict[Place, Shelf[Term[P]]] = {}
         """Terms without a Namespace of their own, by a label that its Namespace must have."""
+
+        self._space_shelf: Shelf[Space[P]] | None = None
+        """Known Namespaces by their labels, once a wide term wants them."""
+
+        self._label_shelf: Shelf[LabelSet[P]] | None = None
+        """Label sets of all Namespaces by their labels, once a wide term wants them."""
 
     # ---------------------------------------------------------------------------------------------------- Namespaces
 
@@ -102,11 +157,12 @@ class Matching(Generic[P]):
         if (known.labels if known else None) == labels:
             return None
         space = known or self._space(name)
-        for key in _keys(space.labels or {}):
-            _discard(self._spaces_by_label, key, space)
+        if self._space_shelf is not None:
+            if space.labels:
+                self._space_shelf.remove(space, places_of(space.labels))
+            if labels:
+                self._space_shelf.put(space, places_of(labels))
         space.labels = labels
-        for key in _keys(labels or {}):
-            self._spaces_by_label.setdefault(key, set()).add(space)
         changed: list[tuple[Group[P], LabelSet[P]]] = []
         if self._wide:
             for label_set in space.label_sets.values():
@@ -130,50 +186,46 @@ class Matching(Generic[P]):
         return space
 
     def _forget_space(self, space: Space[P]) -> None:
-        """Drop what is known of a Namespace if that is nothing."""
-        if space.labels is None and not space.label_sets and not space.shelf:
+        if space.is_forgettable:
             del self._spaces[space.name]
 
     # ---------------------------------------------------------------------------------------------------- label sets
 
-    def label_set(self, namespace: str, key: Labels) -> LabelSet[P]:
+    def label_set(self, namespace: str, labels: Mapping[str, str]) -> LabelSet[P]:
         """The label set, in its groups."""
-        space = self._space(namespace)
+        space = self._spaces.get(namespace) or self._space(namespace)
+        key = tuple(sorted(labels.items()))
         known = space.label_sets.get(key)
         if known is not None:
             return known
-        made = space.label_sets[key] = LabelSet(space, key)
-        for label in _keys(made.labels):
-            space.by_label.setdefault(label, set()).add(made)
-            self._sets_by_label.setdefault(label, set()).add(made)
-        made.groups = self._groups_of(made)
-        for group in made.groups:
-            group.label_sets.add(made)
+        made = LabelSet(space, key, labels)
+        space.add_label_set(made)
+        if self._label_shelf is not None:
+            self._label_shelf.put(made, places_of(made.labels))
+        if space.terms or self._wide:
+            made.groups = self._groups_of(made)
+            for group in made.groups:
+                group.label_sets.add(made)
         return made
 
     def forget(self, label_set: LabelSet[P]) -> None:
         """No Pod has these labels any more."""
-        space = label_set.space
-        del space.label_sets[label_set.key]
-        for label in _keys(label_set.labels):
-            _discard(space.by_label, label, label_set)
-            _discard(self._sets_by_label, label, label_set)
+        label_set.space.remove_label_set(label_set)
+        if self._label_shelf is not None:
+            self._label_shelf.remove(label_set, places_of(label_set.labels))
         for group in label_set.groups:
             group.label_sets.discard(label_set)
-        self._forget_space(space)
+        self._forget_space(label_set.space)
 
     def _groups_of(self, label_set: LabelSet[P]) -> set[Group[P]]:
         space, labels = label_set.space, label_set.labels
-        found = {
-            term.group
-            for term in space.shelf.within_reach(labels)
-            if not term.pod_rest or matches(term.pod_rest, labels)
-        }
+        found = {term.group for term in space.terms_about(labels) if matches(term.term.pod_selector, labels)}
         if self._wide:
-            for key in (None, *_keys(space.labels or {})):
-                shelf = self._wide.get(key)
-                for term in shelf.within_reach(labels) if shelf else ():
-                    if matches(term.pod_rest, labels) and term.takes(space, term.space_rest):
+            places = places_about(labels)
+            for place in places_about(space.labels or {}):
+                shelf = self._wide.get(place)
+                for term in shelf.reach(places) if shelf else ():
+                    if matches(term.term.pod_selector, labels) and term.takes(space):
                         found.add(term.group)
         return found
 
@@ -183,8 +235,8 @@ class Matching(Generic[P]):
         """A group that was not selected before, with its label sets."""
         made = self.groups[group] = Group(group, selector)
         for term in made.terms:
-            self._shelve(term)
-            made.label_sets.update(self._reach(term))
+            found = self._stand(term) if term.term.namespace else self._spread(term)
+            made.label_sets.update(found)
         for label_set in made.label_sets:
             label_set.groups.add(made)
         return made
@@ -192,78 +244,65 @@ class Matching(Generic[P]):
     def release(self, group: Group[P]) -> None:
         """Nobody wants the group any more; its own list of label sets stays for the caller."""
         del self.groups[group.id]
-        for term in group.terms:
-            self._unshelve(term)
         for label_set in group.label_sets:
             label_set.groups.discard(group)
+        for term in group.terms:
+            if term.term.namespace:
+                space = self._spaces[term.term.namespace]
+                space.remove_term(term)
+                self._forget_space(space)
+            else:
+                self._withdraw(term)
 
-    def _shelve(self, term: Term[P]) -> None:
+    def _stand(self, term: Term[P]) -> Iterable[LabelSet[P]]:
+        """Put a term into its Namespace; the label sets that it selects."""
+        space, wanted = self._space(term.term.namespace), term.term.pod_selector
+        space.add_term(term)
+        if len(space.label_sets) > SMALL:
+            found = space.label_sets_at(anchor(wanted, lambda _: 0))
+        else:
+            found = space.label_sets.values()
+        return [label_set for label_set in found if matches(wanted, label_set.labels)]
+
+    def _spread(self, term: Term[P]) -> Iterable[LabelSet[P]]:
+        """Put a term among the wide ones; the label sets that it selects, from where there are fewer to look at."""
+        spaces, label_sets = self._known_spaces(), self._all_label_sets()
         wanted = term.term
-        if wanted.namespace:
-            shelf = self._space(wanted.namespace).shelf
-            term.pod_keys, term.pod_rest = anchor(wanted.pod_selector, shelf.crowd)
-            shelf.put(term.pod_keys, term)
-            return
         if wanted.namespace_selector is not None:
-            term.space_keys, term.space_rest = anchor(wanted.namespace_selector, self._spaces_labelled)
-        term.pod_keys, term.pod_rest = anchor(wanted.pod_selector, self._sets_labelled)
-        for key in term.space_keys or (None,):
-            self._wide.setdefault(key, Shelf()).put(term.pod_keys, term)
+            term.space_places = anchor(wanted.namespace_selector, spaces.crowd)
+        term.pod_places = anchor(wanted.pod_selector, label_sets.crowd)
+        for place in term.space_places:
+            self._wide.setdefault(place, Shelf()).put(term, term.pod_places)
+        near: Collection[Space[P]] = self._spaces.values()
+        if term.space_places != ANYWHERE:
+            near = spaces.reach(term.space_places)
+        if term.pod_places != ANYWHERE and sum(map(label_sets.crowd, term.pod_places)) <= len(near):
+            found: Iterable[LabelSet[P]] = label_sets.reach(term.pod_places)
+            found = (label_set for label_set in found if term.takes(label_set.space))
+        else:
+            taken = (space for space in near if term.takes(space))
+            found = (label_set for space in taken for label_set in space.label_sets_at(term.pod_places))
+        return [label_set for label_set in found if matches(wanted.pod_selector, label_set.labels)]
 
-    def _unshelve(self, term: Term[P]) -> None:
-        namespace = term.term.namespace
-        if namespace:
-            space = self._spaces[namespace]
-            space.shelf.remove(term.pod_keys, term)
-            self._forget_space(space)
-            return
-        for key in term.space_keys or (None,):
-            shelf = self._wide[key]
-            shelf.remove(term.pod_keys, term)
+    def _withdraw(self, term: Term[P]) -> None:
+        for place in term.space_places:
+            shelf = self._wide[place]
+            shelf.remove(term, term.pod_places)
             if not shelf:
-                del self._wide[key]
+                del self._wide[place]
 
-    def _reach(self, term: Term[P]) -> Iterable[LabelSet[P]]:
-        """The label sets that the term selects, from where there are fewer to look at."""
-        wanted, rest = term.term, term.pod_rest
-        if wanted.namespace:
-            near = self._spaces[wanted.namespace].under(term.pod_keys)
-            return (found for found in near if not rest or matches(rest, found.labels))
-        spaces: Collection[Space[P]] = self._spaces.values()
-        if term.space_keys:
-            spaces = [space for key in term.space_keys for space in self._spaces_by_label.get(key, ())]
-        if term.pod_keys and sum(map(self._sets_labelled, term.pod_keys)) <= len(spaces):
-            return (
-                found
-                for key in term.pod_keys
-                for found in self._sets_by_label.get(key, ())
-                if matches(rest, found.labels) and term.takes(found.space, wanted.namespace_selector)
-            )
-        return (
-            found
-            for space in spaces
-            if term.takes(space, term.space_rest)
-            for found in space.under(term.pod_keys)
-            if matches(rest, found.labels)
-        )
+    def _known_spaces(self) -> Shelf[Space[P]]:
+        if self._space_shelf is None:
+            self._space_shelf = Shelf()
+            for space in self._spaces.values():
+                if space.labels:
+                    self._space_shelf.put(space, places_of(space.labels))
+        return self._space_shelf
 
-    def _spaces_labelled(self, key: LabelKey) -> int:
-        return len(self._spaces_by_label.get(key, ()))
-
-    def _sets_labelled(self, key: LabelKey) -> int:
-        return len(self._sets_by_label.get(key, ()))
-
-
-def _keys(labels: Mapping[str, str]) -> list[LabelKey]:
-    """Every key that an anchor can have in these labels."""
-    return [*labels.items(), *labels]
-
-
-T = TypeVar("T")
-
-
-def _discard(index: dict[LabelKey, set[T]], key: LabelKey, thing: T) -> None:
-    there = index[key]
-    there.discard(thing)
-    if not there:
-        del index[key]
+    def _all_label_sets(self) -> Shelf[LabelSet[P]]:
+        if self._label_shelf is None:
+            self._label_shelf = Shelf()
+            for space in self._spaces.values():
+                for label_set in space.label_sets.values():
+                    self._label_shelf.put(label_set, places_of(label_set.labels))
+        return self._label_shelf

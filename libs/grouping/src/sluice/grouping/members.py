@@ -1,16 +1,17 @@
 """What a live Pod is to its groups."""
 
 from sluice.contracts.groups import Member, NamedPort
+from sluice.contracts.ids import Uid
 from sluice.contracts.objects import Pod
 
 
 def member_of(pod: Pod) -> Member:
     """The Pod as it stands on a page, with every address that it claims."""
-    meta = pod.metadata
+    meta, addresses = pod.metadata, pod.addresses
     return Member(
         pod=f"{meta.namespace}/{meta.name}",
-        uid=pod.uid,
-        addresses=tuple(dict.fromkeys(pod.addresses)),
+        uid=Uid(meta.uid),
+        addresses=addresses if len(addresses) < 2 else tuple(dict.fromkeys(addresses)),
         ports=named_ports(pod),
     )
 
@@ -26,4 +27,4 @@ def named_ports(pod: Pod) -> tuple[NamedPort, ...]:
             if port.name:
                 named = NamedPort(name=port.name, protocol=port.protocol, port=port.container_port)
                 found.setdefault((port.name, port.protocol), named)
-    return tuple(sorted(found.values()))
+    return tuple(sorted(found.values())) if found else ()

@@ -19,9 +19,10 @@ Selector = tuple[LabelRequirement, ...]
 
 EVERYTHING: Selector = ()
 NOTHING: Selector = (LabelRequirement(key="", operator="In"),)
+"""This very one: `normalise` gives no other."""
 
 
-class SelectorTerm(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SelectorTerm(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The Pods that the selector matches, in one Namespace, in the Namespaces a selector matches, or anywhere."""
 
     namespace: str = ""
@@ -33,7 +34,7 @@ class SelectorTerm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pod_selector: Selector = EVERYTHING
 
 
-class GroupSelector(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class GroupSelector(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Whoever at least one of the terms selects. Make it with `union`."""
 
     terms: tuple[SelectorTerm, ...] = ()
@@ -59,8 +60,10 @@ def normalise(selector: LabelSelector) -> Selector:
 
 def union(terms: Iterable[SelectorTerm]) -> GroupSelector:
     """The group of all terms: sorted, each once, those that can match nothing left out."""
-    kept = {term for term in terms if NOTHING not in (term.namespace_selector, term.pod_selector)}
-    return GroupSelector(terms=tuple(sorted(kept, key=_sort_key)) if len(kept) > 1 else tuple(kept))
+    kept = [term for term in terms if term.pod_selector is not NOTHING and term.namespace_selector is not NOTHING]
+    if len(kept) > 1:
+        kept = sorted(set(kept), key=_sort_key)
+    return GroupSelector(terms=tuple(kept))
 
 
 def matches(selector: Selector, labels: Mapping[str, str]) -> bool:

@@ -4,7 +4,7 @@ Two folds over the same translation: rule-compiler keeps the rules, group-resolv
 only the units that `affected` names, and both absorb late, repeated and unheard-of events.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -14,10 +14,10 @@ from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AnyObject
 from sluice.contracts.programs import Program
 from sluice.contracts.status import Problem
-from sluice.grouping.events import ObjectEvent, ObjectKey, key_of
+from sluice.grouping.events import ObjectEvent
 from sluice.grouping.selectors import GroupSelector
 from sluice.policy.policies import Policies
-from sluice.policy.translate import Untranslatable
+from sluice.policy.translate import Translation, Untranslatable
 
 ProgramKey = tuple[GroupId, Unit]
 
@@ -42,7 +42,7 @@ class Compiler:
     def __init__(self) -> None:
         self._policies = Policies()
         self._programs: dict[ProgramKey, Program] = {}
-        self._of_unit: dict[Unit, tuple[ProgramKey, ...]] = {}
+        self._addressed: dict[Unit, tuple[GroupId, ...]] = {}
         self._problems: dict[Unit, str] = {}
         self._put: dict[ProgramKey, Program] = {}
         self._drop: set[ProgramKey] = set()
@@ -58,18 +58,15 @@ class Compiler:
 
     def evolve(self, event: ObjectEvent) -> bool:
         """Take the event in; True if a program changed. Never raises."""
-        changed = False
-        for unit in self._policies.evolve(event):
-            changed |= self._compile(unit)
-        return changed
+        return self._compile(self._policies.evolve(event))
 
     def put(self, obj: AnyObject, at: Revision) -> bool:
         """The object is this since that revision; True if a program changed."""
-        return self.evolve(ObjectEvent(key_of(obj), obj, at))
+        return self._compile(self._policies.put(obj, at))
 
     def delete(self, kind: Kind, namespace: str, name: str, at: Revision) -> bool:
         """The object does not exist since that revision; True if a program changed."""
-        return self.evolve(ObjectEvent(ObjectKey(kind, namespace, name), None, at))
+        return self._compile(self._policies.delete(kind, namespace, name, at))
 
     def settle(self, upto: Revision) -> None:
         """Say that everything up to this revision was told; see `events.Newest.settle`."""
@@ -80,31 +77,50 @@ class Compiler:
         self._put, self._drop = {}, set()
         return changes
 
-    def _compile(self, unit: Unit) -> bool:
-        self._problems.pop(unit, None)
+    def _compile(self, units: Collection[Unit]) -> bool:
+        changed = False
+        for unit in units:
+            translation = self._translate(unit)
+            programs = translation.programs if translation else ()
+            for program in programs:
+                changed |= self._keep((program.applied_to, unit), program)
+            now = tuple([program.applied_to for program in programs])
+            for group in self._addressed.get(unit, ()):
+                if group not in now:
+                    self._remove((group, unit))
+                    changed = True
+            if now:
+                self._addressed[unit] = now
+            else:
+                self._addressed.pop(unit, None)
+        return changed
+
+    def _translate(self, unit: Unit) -> Translation | None:
+        if self._problems:
+            self._problems.pop(unit, None)
         try:
             translation = self._policies.translate(unit)
         except Untranslatable as error:
-            translation = None
             self._problems[unit] = str(error)
+            return None
         if translation and translation.problems:
             self._problems[unit] = "; ".join(translation.problems)
-        programs = {(made.applied_to, unit): made for made in translation.programs} if translation else {}
-        changed = False
-        for key, program in programs.items():
-            if not _same_but_for_cause(self._programs.get(key), program):
-                self._programs[key] = self._put[key] = program
-                self._drop.discard(key)
-                changed = True
-        for key in self._of_unit.pop(unit, ()):
-            if key not in programs:
-                del self._programs[key]
-                self._put.pop(key, None)
-                self._drop.add(key)
-                changed = True
-        if programs:
-            self._of_unit[unit] = tuple(programs)
-        return changed
+        return translation
+
+    def _keep(self, key: ProgramKey, program: Program) -> bool:
+        """Hold the program; False if the one that is held says the same, which then keeps its cause."""
+        known = self._programs.get(key)
+        if known is not None and replace(known, cause=program.cause) == program:
+            return False
+        self._programs[key] = self._put[key] = program
+        if self._drop:
+            self._drop.discard(key)
+        return True
+
+    def _remove(self, key: ProgramKey) -> None:
+        del self._programs[key]
+        self._put.pop(key, None)
+        self._drop.add(key)
 
 
 class Groups:
@@ -113,7 +129,9 @@ class Groups:
     def __init__(self) -> None:
         self._policies = Policies()
         self._selectors: dict[GroupId, GroupSelector] = {}
-        self._users: dict[GroupId, int] = {}
+        self._more_users: dict[GroupId, int] = {}
+        """How many units use a group beside the first."""
+
         self._of_unit: dict[Unit, tuple[GroupId, ...]] = {}
         self._told: set[GroupId] = set()
         self._touched: set[GroupId] = set()
@@ -124,18 +142,15 @@ class Groups:
 
     def evolve(self, event: ObjectEvent) -> bool:
         """Take the event in; True if a group came or went. Never raises."""
-        changed = False
-        for unit in self._policies.evolve(event):
-            changed |= self._translate(unit)
-        return changed
+        return self._select(self._policies.evolve(event))
 
     def put(self, obj: AnyObject, at: Revision) -> bool:
         """The object is this since that revision; True if a group came or went."""
-        return self.evolve(ObjectEvent(key_of(obj), obj, at))
+        return self._select(self._policies.put(obj, at))
 
     def delete(self, kind: Kind, namespace: str, name: str, at: Revision) -> bool:
         """The object does not exist since that revision; True if a group came or went."""
-        return self.evolve(ObjectEvent(ObjectKey(kind, namespace, name), None, at))
+        return self._select(self._policies.delete(kind, namespace, name, at))
 
     def settle(self, upto: Revision) -> None:
         """Say that everything up to this revision was told; see `events.Newest.settle`."""
@@ -148,29 +163,36 @@ class Groups:
         self._touched = set()
         return GroupChanges(select, release)
 
-    def _translate(self, unit: Unit) -> bool:
-        try:
-            translation = self._policies.translate(unit)
-        except Untranslatable:  # the Compiler reports it
-            translation = None
-        groups: Mapping[GroupId, GroupSelector] = translation.groups if translation else {}
+    def _select(self, units: Collection[Unit]) -> bool:
         changed = False
-        for group, selector in groups.items():
-            users = self._users[group] = self._users.get(group, 0) + 1
-            if users == 1:
-                self._selectors[group] = selector
-                self._touched.add(group)
-                changed = True
-        for group in self._of_unit.pop(unit, ()):
-            self._users[group] -= 1
-            if not self._users[group]:
-                del self._users[group], self._selectors[group]
-                self._touched.add(group)
-                changed = True
-        if groups:
-            self._of_unit[unit] = tuple(groups)
+        for unit in units:
+            groups = self._policies.groups_of(unit)
+            for group, selector in groups.items():
+                changed |= self._take(group, selector)
+            for group in self._of_unit.get(unit, ()):
+                changed |= self._drop(group)
+            if groups:
+                self._of_unit[unit] = tuple(groups)
+            else:
+                self._of_unit.pop(unit, None)
         return changed
 
+    def _take(self, group: GroupId, selector: GroupSelector) -> bool:
+        """One more unit uses the group; True if it is the first."""
+        if group in self._selectors:
+            self._more_users[group] = self._more_users.get(group, 0) + 1
+            return False
+        self._selectors[group] = selector
+        self._touched.add(group)
+        return True
 
-def _same_but_for_cause(known: Program | None, made: Program) -> bool:
-    return known is not None and replace(known, cause=made.cause) == made
+    def _drop(self, group: GroupId) -> bool:
+        """One unit less uses the group; True if it was the last."""
+        others = self._more_users.pop(group, 0)
+        if others > 1:
+            self._more_users[group] = others - 1
+        if others:
+            return False
+        del self._selectors[group]
+        self._touched.add(group)
+        return True

@@ -7,8 +7,11 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from sluice.contracts.ids import Revision
 from sluice.contracts.objects import AnyObject
+from sluice.contracts.subjects import ObjectSubject
 from sluice.grouping.events import ObjectEvent, ObjectKey, key_of
 
 Story = list[ObjectEvent]
@@ -25,7 +28,7 @@ def story(*steps: AnyObject | ObjectKey, epoch: int = 1) -> Story:
 
 
 def _event(step: AnyObject | ObjectKey, at: Revision) -> ObjectEvent:
-    if isinstance(step, ObjectKey):
+    if isinstance(step, ObjectSubject):
         return ObjectEvent(step, None, at)
     return ObjectEvent(key_of(step), step, at)
 
@@ -66,7 +69,7 @@ def split(events: Sequence[ObjectEvent]) -> Story:
         epoch, sequence = event.revision
         if event.object is not None and event.key in exists:
             told.append(ObjectEvent(event.key, None, Revision(epoch, 2 * sequence - 1)))
-        told.append(event._replace(revision=Revision(epoch, 2 * sequence)))
+        told.append(replace(event, revision=Revision(epoch, 2 * sequence)))
         (exists.discard if event.object is None else exists.add)(event.key)
     return told
 

@@ -6,6 +6,7 @@ isolation always does (law 7).
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from sluice.contracts import subjects
@@ -13,7 +14,6 @@ from sluice.contracts.ids import GroupId, Revision, Uid
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import (
     K8sNetworkPolicy,
-    LabelSelector,
     NetworkPolicyEgressRule,
     NetworkPolicyIngressRule,
     NetworkPolicyPeer,
@@ -32,15 +32,17 @@ from sluice.contracts.programs import (
     Traffic,
     TransportTraffic,
 )
-from sluice.grouping.selectors import GroupSelector, Selector, SelectorTerm, normalise, union
-from sluice.policy.groupid import group_id
+from sluice.grouping.selectors import GroupSelector
 from sluice.policy.translate.blocks import BadBlock, block
+from sluice.policy.translate.selecting import BadSelector, Group, pods_in, pods_of_namespaces
 from sluice.policy.translate.translation import Translation, Untranslatable
 
 P = TypeVar("P")
 R = TypeVar("R")
 
-
+_KIND, _ALLOW = Kind.K8S_NETWORK_POLICY, Action.ALLOW
+_INGRESS, _EGRESS = Direction.INGRESS, Direction.EGRESS
+_BOTH = _INGRESS, _EGRESS
 _HIGHEST_PORT = 65_535
 """Source: RFC 9293, section 3.1."""
 
@@ -58,11 +60,31 @@ def translate(policy: K8sNetworkPolicy, cause: Revision) -> Translation:
     return _Translator(policy).translate(cause)
 
 
+def groups_of(policy: K8sNetworkPolicy) -> dict[GroupId, GroupSelector]:
+    """The groups of the translation alone; none where that would raise."""
+    namespace, spec = policy.metadata.namespace, policy.spec
+    try:
+        found = dict((pods_in(namespace, spec.pod_selector),))
+    except BadSelector:
+        return {}
+    about = directions(policy)
+    lists = [rule.from_ for rule in spec.ingress] if _INGRESS in about else []
+    if _EGRESS in about:
+        lists += [rule.to for rule in spec.egress]
+    for peers in lists:
+        for peer in peers:
+            with suppress(BadSelector):
+                if group := _group(namespace, peer):
+                    found[group[0]] = group[1]
+    return found
+
+
 def directions(policy: K8sNetworkPolicy) -> tuple[Direction, ...]:
     """The directions that the policy is about: its policyTypes, or Ingress, and Egress too if it has an egress rule."""
     types = policy.spec.policy_types or (("Ingress", "Egress") if policy.spec.egress else ("Ingress",))
-    both = (("Ingress", Direction.INGRESS), ("Egress", Direction.EGRESS))
-    return tuple([direction for name, direction in both if name in types])
+    if "Ingress" not in types:
+        return (_EGRESS,)
+    return _BOTH if "Egress" in types else (_INGRESS,)
 
 
 class _Translator:
@@ -77,22 +99,22 @@ class _Translator:
     def translate(self, cause: Revision) -> Translation:
         meta, spec = self._policy.metadata, self._policy.spec
         try:
-            applied_to = self._group(SelectorTerm(namespace=meta.namespace, pod_selector=_selector(spec.pod_selector)))
-        except _Refused as refused:
-            raise Untranslatable(self._message("$.spec.podSelector", refused)) from refused
+            applied_to = self._note(pods_in(self._namespace, spec.pod_selector))
+        except BadSelector as bad:
+            raise Untranslatable(f"{self._where()} $.spec.podSelector: {bad}") from bad
         about = directions(self._policy)
         rules: list[Rule] = []
-        if Direction.INGRESS in about:
+        if spec.ingress and _INGRESS in about:
             for index, ingress in enumerate(spec.ingress):
-                rules.append(self._rule(Direction.INGRESS, index, ingress, "from", ingress.from_))
-        if Direction.EGRESS in about:
+                rules.append(self._rule(_INGRESS, index, ingress, "from", ingress.from_))
+        if spec.egress and _EGRESS in about:
             for index, egress in enumerate(spec.egress):
-                rules.append(self._rule(Direction.EGRESS, index, egress, "to", egress.to))
+                rules.append(self._rule(_EGRESS, index, egress, "to", egress.to))
         program = Program(
-            unit=subjects.unit(Kind.K8S_NETWORK_POLICY, meta.namespace, meta.name),
+            unit=subjects.unit(_KIND, meta.namespace, meta.name),
             applied_to=applied_to,
             cause=cause,
-            origin=Origin(kind=Kind.K8S_NETWORK_POLICY, namespace=meta.namespace, name=meta.name, uid=Uid(meta.uid)),
+            origin=Origin(kind=_KIND, namespace=meta.namespace, name=meta.name, uid=Uid(meta.uid)),
             tier=K8S_TIER,
             priority=0,
             rules=tuple(rules),
@@ -108,59 +130,55 @@ class _Translator:
         peers_field: str,
         peers: tuple[NetworkPolicyPeer, ...],
     ) -> Rule:
-        path = f"$.spec.{direction}[{index}]"
         return Rule(
             index=index,
             direction=direction,
-            action=Action.ALLOW,
-            peers=self._each(f"{path}.{peers_field}", peers, self._peer) if peers else None,
-            traffic=self._each(f"{path}.ports", rule.ports, _traffic) if rule.ports else None,
+            action=_ALLOW,
+            peers=self._each(peers, self._peer, direction, index, peers_field) if peers else None,
+            traffic=self._each(rule.ports, _traffic, direction, index, "ports") if rule.ports else None,
         )
 
-    def _each(self, path: str, pieces: tuple[P, ...], make: Callable[[P], R]) -> tuple[R, ...]:
+    def _each(
+        self, pieces: tuple[P, ...], make: Callable[[P], R], direction: Direction, index: int, field: str
+    ) -> tuple[R, ...]:
         """What the pieces mean, each meaning once; a refused piece means nothing and is a problem."""
-        made: dict[R, None] = {}
-        for index, piece in enumerate(pieces):
+        made: list[R] = []
+        for place, piece in enumerate(pieces):
             try:
-                made[make(piece)] = None
-            except _Refused as refused:
-                self._problems.append(self._message(f"{path}[{index}]", refused))
-        return tuple(made)
+                made.append(make(piece))
+            except (_Refused, BadBlock, BadSelector) as refused:
+                self._problems.append(f"{self._where()} $.spec.{direction}[{index}].{field}[{place}]: {refused}")
+        return tuple(made) if len(made) == 1 else tuple(dict.fromkeys(made))
 
     def _peer(self, peer: NetworkPolicyPeer) -> Peer:
-        if peer.ip_block is not None:
-            if peer.pod_selector is not None or peer.namespace_selector is not None:
-                raise _Refused("ipBlock beside a selector: a peer is one or the other; make two peers of it")
-            try:
-                return block(peer.ip_block.cidr, peer.ip_block.except_)
-            except BadBlock as bad:
-                raise _Refused(f"ipBlock: {bad}") from bad
-        if peer.pod_selector is None and peer.namespace_selector is None:
+        group = _group(self._namespace, peer)
+        if group:
+            return GroupPeer(group=self._note(group))
+        if peer.ip_block is None:
             raise _Refused("an empty peer: it could mean nobody or everybody; use a selector, or ipBlock, or no list")
-        pods = _selector(peer.pod_selector or LabelSelector())
-        if peer.namespace_selector is None:
-            return GroupPeer(group=self._group(SelectorTerm(namespace=self._namespace, pod_selector=pods)))
-        namespaces = _selector(peer.namespace_selector)
-        return GroupPeer(group=self._group(SelectorTerm(namespace_selector=namespaces, pod_selector=pods)))
+        if peer.pod_selector is not None or peer.namespace_selector is not None:
+            raise _Refused("ipBlock beside a selector: a peer is one or the other; make two peers of it")
+        return block(peer.ip_block.cidr, peer.ip_block.except_)
 
-    def _group(self, term: SelectorTerm) -> GroupId:
-        selector = union([term])
-        group = group_id(selector)
-        self._groups[group] = selector
-        return group
+    def _note(self, group: Group) -> GroupId:
+        self._groups[group[0]] = group[1]
+        return group[0]
 
-    def _message(self, path: str, refused: _Refused) -> str:
-        return f"NetworkPolicy {self._namespace}/{self._policy.metadata.name} {path}: {refused}"
+    def _where(self) -> str:
+        return f"NetworkPolicy {self._namespace}/{self._policy.metadata.name}"
 
 
-def _selector(selector: LabelSelector) -> Selector:
-    for requirement in selector.match_expressions:
-        takes_values = requirement.operator in ("In", "NotIn")
-        if takes_values and not requirement.values:
-            raise _Refused(f"{requirement.key} {requirement.operator} nothing: it takes values; list at least one")
-        if not takes_values and requirement.values:
-            raise _Refused(f"{requirement.key} {requirement.operator}: it takes no values; remove them, or use In")
-    return normalise(selector)
+def _group(namespace: str, peer: NetworkPolicyPeer) -> Group | None:
+    """The group of a peer of selectors alone; None for what is none.
+
+    Raises:
+        BadSelector: see there.
+    """
+    if peer.ip_block is not None:
+        return None
+    if peer.namespace_selector is not None:
+        return pods_of_namespaces(peer.namespace_selector, peer.pod_selector)
+    return pods_in(namespace, peer.pod_selector) if peer.pod_selector is not None else None
 
 
 def _traffic(port: NetworkPolicyPort) -> Traffic:

@@ -9,7 +9,7 @@ from sluice.contracts.programs import Program
 from sluice.grouping.selectors import GroupSelector
 
 
-class Translation(Struct, frozen=True):
+class Translation(Struct, frozen=True, gc=False):
     programs: tuple[Program, ...]
     """One for each distinct appliedTo list."""
 

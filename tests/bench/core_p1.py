@@ -1,0 +1,116 @@
+"""P1 to P5: the core alone, from bytes of objects to bytes of pages and programs, in one process.
+
+group-resolver's part: Namespaces, Pods and policies are decoded, groups selected, pages, owns and locals encoded.
+rule-compiler's part: policies are decoded, compiled, programs encoded. In a deployment the two are processes side by
+side; here they run one after the other, and their sum is the figure.
+"""
+
+import gc
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from tests.bench import workloads
+from tests.bench.figures import Figure, show
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.groups import Local, Own, Page
+from sluice.contracts.ids import Revision
+from sluice.contracts.kinds import POLICIES
+from sluice.grouping.events import ObjectEvent, read
+from sluice.grouping.index import Grouping
+from sluice.policy.compiler import Compiler, Groups
+
+EPOCH = 1_700_000_000_000_000
+
+
+def told(stored: list[workloads.Stored]) -> Iterator[ObjectEvent]:
+    """What the messages of OBJECTS say."""
+    for sequence, (subject, body) in enumerate(stored, start=1):
+        yield read(subject, body, Revision(EPOCH, sequence))
+
+
+def resolve(stored: list[workloads.Stored]) -> tuple[Grouping, Iterator[tuple[str, bytes]]]:
+    """group-resolver's core: everything it would store."""
+    groups, grouping = Groups(), Grouping()
+    for event in told(stored):
+        groups.evolve(event)
+        grouping.evolve(event)
+    for group, selector in groups.drain().select.items():
+        grouping.select(group, selector)
+    return grouping, pages(grouping, Revision(EPOCH, len(stored)))
+
+
+def pages(grouping: Grouping, cause: Revision) -> Iterator[tuple[str, bytes]]:
+    changes = grouping.drain()
+    for group, node in changes.pages:
+        members = grouping.members(group, node)
+        if members:
+            yield subjects.page(group, node), codec.encode(Page(group=group, node=node, cause=cause, members=members))
+    for node in changes.owns:
+        own = Own(node=node, shard=0, cause=cause, groups=grouping.groups_on(node))
+        yield subjects.own(node, 0), codec.encode(own)
+    for node in changes.locals:
+        yield subjects.local(node), codec.encode(Local(node=node, cause=cause, pods=grouping.pods_on(node)))
+
+
+def compile_(stored: list[workloads.Stored]) -> tuple[Compiler, Iterator[tuple[str, bytes]]]:
+    """rule-compiler's core: everything it would store."""
+    compiler = Compiler()
+    for event in told([message for message in stored if message.subject.kind in POLICIES]):
+        compiler.evolve(event)
+    put = compiler.drain().put
+    return compiler, ((subjects.program("ovs", *key), codec.encode(made)) for key, made in put.items())
+
+
+class Spent:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.messages = 0
+        self.bytes = 0
+        self.held: list[object] = []
+
+    def __call__(self, work: Callable[[], tuple[object, Iterable[tuple[str, bytes]]]]) -> float:
+        started = time.perf_counter()
+        kept, made = work()
+        for _, body in made:
+            self.messages += 1
+            self.bytes += len(body)
+        took = time.perf_counter() - started
+        self.seconds += took
+        self.held.append(kept)
+        return took
+
+
+CASES: dict[str, tuple[Callable[[], Iterator[workloads.Stored]], str, float]] = {
+    "P1": (workloads.small_namespaces, "25k namespaces, 75k policies, 100k Pods", 6.10),
+    "P2": (workloads.one_namespace, "1 namespace, 10k policies x 10k Pods, all selecting all", 10.66),
+    "P3": (workloads.large_namespaces, "100 namespaces, 10,100 policies, 100k Pods", 10),
+    "P4": (workloads.pairs, "a policy pair per Pod pair, 10k/10k, one namespace", 300),
+    "P5": (workloads.across_namespaces, "1k namespaces, 10k policies across them, 100k Pods", 300),
+}
+
+
+def main(names: list[str]) -> None:
+    for name in names or CASES:
+        make, what, to_beat = CASES[name]
+        stored = list(make())
+        gc.collect()
+        gc.freeze()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        spent = Spent()
+        resolving = spent(partial(resolve, stored))
+        compiling = spent(partial(compile_, stored))
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        show(
+            Figure(name, what, spent.seconds, "s", to_beat),
+            f"groups {resolving:.2f} s, programs {compiling:.2f} s, {spent.messages:,} messages, "
+            f"{spent.bytes / 1e6:.0f} MB; peak of the process {after / 1024:.0f} MB, "
+            f"{before / 1024:.0f} MB of it the objects' bytes",
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,79 @@
+"""`sluice compile`: what would a node hold?"""
+
+from typing import Any
+
+import click
+
+from sluice.cli import options
+
+
+@click.command(name="compile")
+@options.files
+@click.option("--node", metavar="NAME", help="Whose program; unset: the only node's.")
+@click.option("--backend", type=click.Choice(["ovs"]), required=True)
+@options.output("text")
+def compile_(files: tuple[str, ...], node: str | None, backend: str, output: str) -> None:
+    """Print what a node's backend would hold, in the notation of its own tools (ovs: ovs-ofctl add-flows).
+
+    Pods without a node or an address get one, as in a lab; ports are numbered by the Pods' names. Exits with 0, or with
+    2 on bad input.
+    """
+    from sluice.cli.loading import load_all
+    from sluice.cli.placing import placed
+    from sluice.dataplane.ovs import text
+
+    world = placed(load_all(files))
+    nodes = ", ".join(world.nodes)
+    if node is None and len(world.nodes) > 1:
+        options.refuse([f"--node: there are several nodes, and each holds something else; name one of {nodes}"])
+    chosen = node or world.nodes[0]
+    if chosen not in world.nodes:
+        options.refuse([f"--node {chosen}: there is no such node; name one of {nodes}"])
+    flows, problems = _compiled(world, chosen)
+    if output == "json":
+        lines = text.write_all(flows).splitlines()
+        said = [{"unit": one.unit, "state": one.state, "reason": one.reason} for one in problems]
+        options.echo_json({"node": chosen, "backend": backend, "flows": lines, "problems": said})
+        return
+    for problem in problems:
+        click.echo(f"{problem.unit}: {problem.reason}", err=True)
+    click.echo(text.write_all(flows), nl=False)
+
+
+def _compiled(world: Any, node: Any) -> tuple[Any, list[Any]]:
+    """The flows of the node, and what could not be compiled as it is written."""
+    from itertools import count
+
+    from sluice.contracts.groups import Page
+    from sluice.contracts.ids import Revision
+    from sluice.contracts.objects import Namespace, Pod
+    from sluice.dataplane.ovs.engine import Engine
+    from sluice.dataplane.ovs.ids import RuleIds
+    from sluice.dataplane.ovs.ports import LocalPort
+    from sluice.grouping.index import Grouping
+    from sluice.lab.world import mac_of
+    from sluice.policy.compiler import Compiler, Groups
+
+    compiler, groups, grouping = Compiler(), Groups(), Grouping()
+    sequence = count(1)
+    for document in world.objects.values():
+        at = Revision(1, next(sequence))
+        compiler.put(document.object, at)
+        groups.put(document.object, at)
+        if isinstance(document.object, Namespace | Pod):
+            grouping.put(document.object)
+    for group, selector in groups.selectors.items():
+        grouping.select(group, selector)
+    engine = Engine(node, RuleIds())
+    here = set(grouping.groups_on(node))
+    for (group, _), program in sorted(compiler.programs.items()):
+        if group in here:
+            engine.put_program(program)
+    for group in sorted(groups.selectors):
+        for place in grouping.nodes(group):
+            members = grouping.members(group, place)
+            engine.put_page(Page(group=group, node=place, cause=Revision(1, 0), members=members))
+    pods = sorted(pod for pod in world.pods().values() if pod.node == node and not pod.host_network)
+    for number, pod in enumerate(pods, start=1):
+        engine.open_port(LocalPort(pod.pod, pod.uid, number, mac_of(pod.addresses[0]), pod.addresses))
+    return engine.flows, sorted({*compiler.problems, *engine.problems()})

@@ -1,0 +1,92 @@
+"""Files to objects, the same way as ingest takes a folder in: parsed, admitted, and of two the first counts."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from sluice.admission.admit import admit
+from sluice.cli.options import refuse
+from sluice.contracts.kinds import RESOURCES
+from sluice.contracts.status import DocumentProblem
+from sluice.kube.digest import is_manifest
+from sluice.kube.manifest import Document, Ignored, Parsed, parse
+
+
+class Entry(Struct, frozen=True):
+    """A document, and what is wrong with it."""
+
+    parsed: Parsed
+    problems: tuple[DocumentProblem, ...] = ()
+
+    @property
+    def line(self) -> int:
+        return self.parsed.line
+
+    @property
+    def file(self) -> str:
+        return self.parsed.file
+
+
+def load(paths: Sequence[str]) -> list[Entry]:
+    """Every document of these files and folders, in order; a file that cannot be read ends the command."""
+    taken: dict[tuple[str, ...], Document] = {}
+    return [_judged(parsed, taken) for name, content in _contents(paths) for parsed in parse(content, name)]
+
+
+def load_all(paths: Sequence[str]) -> list[Document]:
+    """The objects; one that is not admitted ends the command."""
+    entries = load(paths)
+    problems = [problem for entry in entries for problem in entry.problems]
+    if problems:
+        refuse([words(problem) for problem in problems])
+    return [entry.parsed for entry in entries if isinstance(entry.parsed, Document)]
+
+
+def words(problem: DocumentProblem) -> str:
+    return f"{problem.file}:{problem.line}: {problem.path}: {problem.reason}"
+
+
+def _judged(parsed: Parsed, taken: dict[tuple[str, ...], Document]) -> Entry:
+    match parsed:
+        case Ignored():
+            return Entry(parsed)
+        case DocumentProblem():
+            return Entry(parsed, (parsed,))
+        case Document():
+            problems = [parsed.problem(path, reason) for path, reason in admit(parsed.object)]
+            meta = parsed.object.metadata
+            for field, claim in (("name", (parsed.kind, meta.namespace, meta.name)), ("uid", (meta.uid,))):
+                first = taken.setdefault(claim, parsed) if all(claim[-1:]) else parsed
+                if first is not parsed:
+                    where = f"in {first.file}, line {first.line}"
+                    reason = f"the {field} of {title(first)} {where}, which comes first; remove one of them"
+                    problems.append(parsed.problem(f"$.metadata.{field}", reason))
+            return Entry(parsed, tuple(problems))
+
+
+def title(document: Document) -> str:
+    """Kind and name."""
+    return f"{RESOURCES[document.kind].kind} {'/'.join(filter(None, document.object.key))}"
+
+
+def _contents(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    for path in paths:
+        if path == "-":
+            yield path, sys.stdin.buffer.read()
+            continue
+        for file in _files(Path(path)):
+            try:
+                yield str(file), file.read_bytes()
+            except OSError as error:
+                refuse([f"{file}: {error.strerror or error}; make it readable, or leave it out"])
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.rglob("*") if is_manifest(file.relative_to(path).as_posix()))
+    if not found:
+        refuse([f"{path}: there is no manifest in this folder: files end in .yaml, .yml or .json"])
+    return found

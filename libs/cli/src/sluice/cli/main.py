@@ -1,0 +1,18 @@
+"""The command line. A command imports what it needs when it runs, so that `sluice --help` answers at once."""
+
+import click
+
+from sluice.cli.compile import compile_
+from sluice.cli.lab import lab
+from sluice.cli.validate import validate
+from sluice.cli.verdict import verdict
+
+
+@click.group()
+@click.version_option(package_name="sluice-cli")
+def main() -> None:
+    """Kubernetes network policy, and what it does to packets."""
+
+
+for command in (compile_, lab, validate, verdict):
+    main.add_command(command)

@@ -1,0 +1,51 @@
+"""What several commands take and say."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import click
+
+BAD_INPUT = 2
+"""Exit code for bad usage, and for input that cannot be worked with; what click uses for the former, too."""
+
+files = click.option(
+    "-f",
+    "--filename",
+    "files",
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help="Manifests: a file, a folder with all that is in it, or - for standard input. May be given again.",
+)
+
+
+def output(*others: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`-o`: for people, the first of `others`, or json."""
+    kinds = [*others, "json"]
+    return click.option("-o", "--output", type=click.Choice(kinds), default=kinds[0], show_default=True)
+
+
+def refuse(lines: Sequence[str]) -> NoReturn:
+    """End with what is wrong with the input."""
+    for line in lines:
+        click.echo(line, err=True)
+    sys.exit(BAD_INPUT)
+
+
+def echo_json(value: object) -> None:
+    """The value, indented, equal for equal values."""
+    import msgspec
+
+    from sluice.contracts import codec
+
+    click.echo(msgspec.json.format(codec.encode(value), indent=2).decode())
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """The rows in columns; the last one is as wide as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,143 @@
+"""`sluice verdict`: what happens to one packet, and which rule says so?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from sluice.cli import options
+
+PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP")
+
+
+@click.command()
+@options.files
+@click.option("--from", "source", required=True, metavar="END", help="NAMESPACE/POD or an address.")
+@click.option("--to", "destination", required=True, metavar="END", help="NAMESPACE/POD or an address.")
+@click.option("--protocol", type=click.Choice(PROTOCOLS, case_sensitive=False), default="TCP", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65_535), help="Destination port; not for ICMP.")
+@click.option("--source-port", type=click.IntRange(1, 65_535))
+@click.option("--icmp-type", type=click.IntRange(0, 255))
+@click.option("--icmp-code", type=click.IntRange(0, 255))
+@click.option("--family", type=click.Choice(["4", "6"]), help="Between Pods that have addresses of both.")
+@options.output("table")
+def verdict(files: tuple[str, ...], source: str, destination: str, output: str, **fields: Any) -> None:
+    """Say what happens to a packet, and which rule decides that in each direction.
+
+    Pods without a node or an address get one, as in a lab. Exits with 0 whatever the answer, with 2 on bad input.
+    """
+    from sluice.cli.loading import load_all
+    from sluice.cli.placing import placed
+    from sluice.policy.ends import NoSuchEnd
+    from sluice.policy.packet import Packet
+    from sluice.policy.state import ClusterState
+    from sluice.policy.verdict import verdict as judge
+
+    transport = fields["protocol"] != "ICMP"
+    if transport and fields["port"] is None:
+        raise click.UsageError(f"--port is missing: a {fields['protocol']} packet goes to one")
+    if not transport and (fields["port"] or fields["source_port"]):
+        raise click.UsageError("--port and --source-port: an ICMP packet has none; leave them out")
+    if transport and (fields["icmp_type"] is not None or fields["icmp_code"] is not None):
+        raise click.UsageError(f"--icmp-type and --icmp-code: a {fields['protocol']} packet has none; leave them out")
+    family: Any = int(fields.pop("family")) if fields["family"] else fields.pop("family")
+    packet = Packet(source=_end(source, "--from"), destination=_end(destination, "--to"), family=family, **fields)
+    world = placed(load_all(files))
+    try:
+        given = judge(ClusterState(document.object for document in world.objects.values()), packet)
+    except NoSuchEnd as error:
+        options.refuse([str(error)])
+    asked = {key: value for key, value in fields.items() if value is not None}
+    answer: dict[str, Any] = {"from": source, "to": destination, **asked, "outcome": given.outcome}
+    for direction, decision in (("egress", given.egress), ("ingress", given.ingress)):
+        answer[direction] = _told(decision, world.objects) if decision else None
+    if output == "json":
+        options.echo_json(answer)
+    else:
+        port = f" {fields['port']}" if fields["port"] else ""
+        click.echo(f"{source} to {destination}, {fields['protocol']}{port}: {given.outcome}")
+        click.echo(options.table([*_rows("egress", answer["egress"]), *_rows("ingress", answer["ingress"])]))
+
+
+def _end(text: str, option: str) -> Any:
+    from ipaddress import ip_address
+
+    from sluice.contracts.ids import Address
+    from sluice.policy.packet import AddressEnd, PodEnd
+
+    match text.split("/"):
+        case [namespace, name] if namespace and name:
+            return PodEnd(namespace, name)
+        case [address]:
+            try:
+                return AddressEnd(Address(str(ip_address(address))))
+            except ValueError:
+                pass
+        case _:
+            pass
+    raise click.BadParameter(f"{text!r} is no end of a packet; write NAMESPACE/POD or an address", param_hint=option)
+
+
+def _told(decision: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
+    """The decision, with the lines that it comes from."""
+    from sluice.policy.verdict import Isolation, RuleRef
+
+    reason = decision.reason
+    told: dict[str, Any] = {"action": decision.action, "reason": reason.__struct_config__.tag}
+    if isinstance(reason, RuleRef):
+        told["rule"] = _rule(reason, objects)
+    if isinstance(reason, Isolation):
+        told["isolated_by"] = [_policy(origin, "$.spec", objects) for origin in reason.policies]
+    return {**told, "passed": [_rule(rule, objects) for rule in decision.passed]}
+
+
+def _rule(rule: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
+    policy = _policy(rule.origin, f"$.spec.{rule.direction}[{rule.index}]", objects)
+    return {**policy, "rule": rule.index, "rule_name": rule.name, "action": rule.action}
+
+
+def _policy(origin: Any, path: str, objects: Mapping[Any, Any]) -> dict[str, Any]:
+    """The policy, and where this part of it is written."""
+    from sluice.contracts.kinds import RESOURCES
+
+    place = objects[origin.kind, origin.namespace, origin.name].problem(path, "")
+    kind = RESOURCES[origin.kind].kind
+    return {
+        "kind": kind,
+        "namespace": origin.namespace,
+        "name": origin.name,
+        "file": place.file,
+        "line": place.line,
+    }
+
+
+def _rows(direction: str, told: dict[str, Any] | None) -> list[tuple[str, str, str, str]]:
+    """Direction, action, words and line; a line for each rule that passed, and for each policy that isolates."""
+    if told is None:
+        return [(f"  {direction}", "-", "no Pod, so no policy is about it", "")]
+    found = [("pass", *_words(rule)) for rule in told["passed"]]
+    match told["reason"]:
+        case "rule":
+            found.append((told["action"], *_words(told["rule"])))
+        case "isolation":
+            for place, policy in enumerate(told["isolated_by"]):
+                words = f"no rule allows it, and it is isolated by {_name(policy)}" if place == 0 else _name(policy)
+                found.append((told["action"] if place == 0 else "", words, _line(policy)))
+        case "itself":
+            found.append((told["action"], "a Pod may talk to itself", ""))
+        case _:
+            found.append((told["action"], "no policy applies", ""))
+    return [(f"  {direction}" if place == 0 else "", *row) for place, row in enumerate(found)]
+
+
+def _words(rule: dict[str, Any]) -> tuple[str, str]:
+    name = f" ({rule['rule_name']})" if rule["rule_name"] else ""
+    return f"{_name(rule)}, rule {rule['rule']}{name}", _line(rule)
+
+
+def _name(policy: dict[str, Any]) -> str:
+    return f"{policy['kind']} {'/'.join(filter(None, (policy['namespace'], policy['name'])))}"
+
+
+def _line(policy: dict[str, Any]) -> str:
+    return f"{policy['file']}:{policy['line']}"

@@ -1,0 +1,97 @@
+"""`sluice compile`: the text is what a node would hold, and packets walk through it as policy says."""
+
+import json
+from ipaddress import ip_address
+
+import pytest
+
+from sluice.dataplane.ovs import parse
+from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
+from sluice.testkit.walker import Walker
+
+TO_PORT = {"TCP": (IpProto.TCP, Field.TCP_SRC, Field.TCP_DST), "UDP": (IpProto.UDP, Field.UDP_SRC, Field.UDP_DST)}
+PORTS = {"x/a": (1, "10.0.0.1"), "y/b": (2, "10.0.0.2")}
+"""By name, as the command numbers them."""
+
+
+def packet(source: str, destination: str, protocol: str, port: int) -> dict[Field, int]:
+    in_port, address = PORTS[source]
+    number, from_port, to_port = TO_PORT[protocol]
+    return {
+        Field.IN_PORT: in_port,
+        Field.ETH_SRC: int.from_bytes(bytes((0x0A, 0x58)) + ip_address(address).packed),
+        Field.ETH_DST: VIRTUAL_MAC,
+        Field.ETH_TYPE: EthType.IPV4,
+        Field.IPV4_SRC: int(ip_address(address)),
+        Field.IPV4_DST: int(ip_address(PORTS[destination][1])),
+        Field.IP_PROTO: number,
+        from_port: 40_000,
+        to_port: port,
+    }
+
+
+WALKS = [
+    ("y/b", "x/a", "TCP", 80, True),
+    ("y/b", "x/a", "TCP", 81, False),
+    ("y/b", "x/a", "UDP", 80, False),
+    ("x/a", "y/b", "TCP", 9999, True),
+]
+
+
+@pytest.mark.parametrize("walk", WALKS, ids=lambda walk: " ".join(map(str, walk)))
+def test_packets_walk_through_the_text(sluice, folder, walk) -> None:
+    source, destination, protocol, port, arrives = walk
+    result = sluice("compile", "-f", folder, "--backend", "ovs")
+    assert result.exit_code == 0
+
+    walked = Walker(parse.read_all(result.output)).walk(packet(source, destination, protocol, port))
+
+    assert (PORTS[destination][0] in walked.ports) is arrives
+
+
+def test_the_order_of_documents_does_not_matter(sluice, folder, tmp_path) -> None:
+    documents = [
+        text
+        for file in ("namespaces", "pods", "policy")
+        for text in (folder / f"{file}.yaml").read_text().split("---\n")
+    ]
+    (tmp_path / "all.yaml").write_text("---\n".join(reversed(documents)))
+
+    one = sluice("compile", "-f", folder, "--backend", "ovs")
+    other = sluice("compile", "-f", tmp_path / "all.yaml", "--backend", "ovs")
+
+    assert set(one.output.splitlines()) == set(other.output.splitlines())
+
+
+def test_json_has_the_same_lines(sluice, folder) -> None:
+    text = sluice("compile", "-f", folder, "--backend", "ovs").output
+    said = json.loads(sluice("compile", "-f", folder, "--backend", "ovs", "-o", "json").output)
+
+    assert said == {"node": "node-1", "backend": "ovs", "flows": text.splitlines(), "problems": []}
+
+
+def test_of_several_nodes_one_is_named(sluice, folder) -> None:
+    pods = (folder / "pods.yaml").read_text()
+    (folder / "pods.yaml").write_text(pods.replace("status: {podIP: 10.0.0.2}", "spec: {nodeName: node-2}"))
+    (folder / "node.yaml").write_text("apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\n")
+
+    unnamed = sluice("compile", "-f", folder, "--backend", "ovs")
+    first = sluice("compile", "-f", folder, "--backend", "ovs", "--node", "node-1")
+    second = sluice("compile", "-f", folder, "--backend", "ovs", "--node", "node-2")
+    unknown = sluice("compile", "-f", folder, "--backend", "ovs", "--node", "node-3")
+
+    assert unnamed.exit_code == unknown.exit_code == 2
+    assert "name one of node-1, node-2" in unnamed.output
+    assert "--node node-3: there is no such node; name one of node-1, node-2" in unknown.output
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert ("10.0.0.1" in first.output, "10.0.0.1" in second.output) == (True, False)
+
+
+def test_bad_objects_are_not_compiled(sluice, folder) -> None:
+    (folder / "bad.yaml").write_text("apiVersion: v1\nkind: Pod\nmetadata: {name: B, namespace: x}\n")
+
+    result = sluice("compile", "-f", folder, "--backend", "ovs")
+
+    assert result.exit_code == 2
+    assert result.output.startswith(f"{folder}/bad.yaml:3: $.metadata.name: ")

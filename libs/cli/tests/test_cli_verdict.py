@@ -1,0 +1,129 @@
+"""`sluice verdict`: the answer, and the line of the rule that decides it."""
+
+import json
+
+import pytest
+
+CLOSED = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: %s, namespace: y}\nspec: %s\n"
+
+
+def ask(sluice, folder, words: str, *more: object):
+    source, destination, *options = words.split()
+    return sluice("verdict", "-f", folder, "--from", source, "--to", destination, *options, *more)
+
+
+def test_the_rule_that_allows_and_its_line(sluice, folder) -> None:
+    result = ask(sluice, folder, "y/b x/a --port 80")
+
+    assert result.output.splitlines() == [
+        "y/b to x/a, TCP 80: Allowed",
+        "  egress   allow  no policy applies",
+        f"  ingress  allow  NetworkPolicy x/to-a, rule 1  {folder}/policy.yaml:9",
+    ]
+    assert result.exit_code == 0
+
+
+def test_the_policies_that_isolate_and_their_lines(sluice, folder) -> None:
+    for name in ("one", "two"):
+        (folder / f"{name}.yaml").write_text(CLOSED % (name, "{podSelector: {}, policyTypes: [Egress]}"))
+
+    result = ask(sluice, folder, "y/c x/a --protocol udp --port 80")
+
+    words = "no rule allows it, and it is isolated by NetworkPolicy"
+    assert [" ".join(line.split()) for line in result.output.splitlines()] == [
+        "y/c to x/a, UDP 80: Dropped",
+        f"egress drop {words} y/one {folder}/one.yaml:4",
+        f"NetworkPolicy y/two {folder}/two.yaml:4",
+        f"ingress drop {words} x/to-a {folder}/policy.yaml:5",
+    ]
+    assert result.exit_code == 0
+
+
+ANSWERS = [
+    ("x/a y/b --port 80", "Allowed"),
+    ("y/b x/a --port 81", "Dropped"),
+    ("y/b x/a --port 80 --protocol SCTP", "Dropped"),
+    ("10.0.0.2 10.0.0.1 --port 80", "Allowed"),
+    ("10.0.0.3 x/a --port 80", "Dropped"),
+    ("x/a 192.0.2.1 --protocol ICMP --icmp-type 8", "Allowed"),
+    ("192.0.2.1 192.0.2.2 --port 1", "Allowed"),
+    ("x/a x/a --port 1", "Allowed"),
+]
+
+
+@pytest.mark.parametrize(("words", "outcome"), ANSWERS, ids=[row[0] for row in ANSWERS])
+def test_answers(sluice, folder, words, outcome) -> None:
+    result = ask(sluice, folder, words)
+
+    assert result.output.splitlines()[0].rpartition(": ")[2] == outcome
+
+
+def test_json_says_the_same(sluice, folder) -> None:
+    (folder / "closed.yaml").write_text(CLOSED % ("closed", "{podSelector: {}, policyTypes: [Egress]}"))
+
+    result = ask(sluice, folder, "y/b x/a --port 80", "-o", "json")
+
+    policy = {"kind": "NetworkPolicy", "namespace": "y", "name": "closed", "file": f"{folder}/closed.yaml", "line": 4}
+    rule = {"kind": "NetworkPolicy", "namespace": "x", "name": "to-a", "file": f"{folder}/policy.yaml", "line": 9}
+    assert json.loads(result.output) == {
+        "from": "y/b",
+        "to": "x/a",
+        "protocol": "TCP",
+        "port": 80,
+        "outcome": "Dropped",
+        "egress": {"action": "drop", "reason": "isolation", "isolated_by": [policy], "passed": []},
+        "ingress": {
+            "action": "allow",
+            "reason": "rule",
+            "rule": {**rule, "rule": 1, "rule_name": "", "action": "allow"},
+            "passed": [],
+        },
+    }
+    assert ask(sluice, folder, "y/b x/a --port 80", "-o", "json").output == result.output
+
+
+def test_json_of_what_no_policy_is_about(sluice, folder) -> None:
+    said = json.loads(ask(sluice, folder, "x/a 192.0.2.1 --port 80 --family 4", "-o", "json").output)
+
+    assert said["egress"] == {"action": "allow", "reason": "no-policy", "passed": []}
+    assert said["ingress"] is None
+
+
+REFUSED = [
+    ("x/a y/nobody --port 1", "y/nobody: no such Pod"),
+    ("x/a b --port 1", "'b' is no end of a packet"),
+    ("x/a y/b/c --port 1", "'y/b/c' is no end of a packet"),
+    ("x/a y/b", "--port is missing"),
+    ("x/a y/b --protocol ICMP --port 1", "an ICMP packet has none"),
+    ("x/a y/b --port 1 --icmp-type 8", "a TCP packet has none"),
+    ("x/a y/b --port 0", "0 is not in the range 1<=x<=65535"),
+    ("x/a y/b --port 1 --family 6", "no addresses of one family IPv6"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED, ids=[row[0] for row in REFUSED])
+def test_bad_questions(sluice, folder, words, message) -> None:
+    result = ask(sluice, folder, words)
+
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_objects_that_are_refused_are_no_ground_for_an_answer(sluice, folder) -> None:
+    (folder / "bad.yaml").write_text(CLOSED % ("bad", "{podSelector: {}, ingress: [{ports: [{port: 0}]}]}"))
+
+    result = ask(sluice, folder, "x/a y/b --port 80")
+
+    assert result.exit_code == 2
+    assert result.output.startswith(f"{folder}/bad.yaml:4: $.spec.ingress[0].ports[0].port: ")
+
+
+def test_a_pod_on_a_node_that_has_no_room_is_bad_input(sluice, folder) -> None:
+    (folder / "node.yaml").write_text(
+        "apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\nspec: {podCIDR: 10.9.0.0/31}\n"
+    )
+
+    result = ask(sluice, folder, "x/a y/b --port 80")
+
+    assert result.exit_code == 2
+    assert f"{folder}/pods.yaml:12: $: node node-1: no address is left in 10.9.0.0/31" in result.output

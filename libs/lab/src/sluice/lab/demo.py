@@ -1,5 +1,6 @@
 """The demo: who reaches whom before and after policies, and the rule that decides, packet by packet."""
 
+import textwrap
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from sluice.lab.checks import Question
 from sluice.lab.lab import Lab
 from sluice.lab.probers import Result
 from sluice.lab.reading import BadScenario, found
-from sluice.lab.reasons import NO_REASON, judged, state_of, why
+from sluice.lab.reasons import judged, state_of, why
 from sluice.lab.tales import Change, Tale, questions, read
 from sluice.lab.walk import walked
 from sluice.lab.world import World
@@ -20,6 +21,12 @@ Say = Callable[[str], object]
 EXAMPLES = Path("examples")
 STORIES = ("kubernetes", "namespace-isolation")
 """Folders of the examples that the demo tells when it is not told which."""
+
+WIDTH = 110
+"""Characters of a line; people's windows are not wider."""
+
+_Reason = tuple[str, str]
+"""What becomes of a packet, and what decides it, in words."""
 
 _MARKS = {"Allowed": "yes", "Dropped": ".", "Rejected": "rst"}
 
@@ -49,12 +56,15 @@ async def show(told: Sequence[Tale], say: Say, *, kept: bool) -> int:
         for number, tale in enumerate(told, start=1):
             teller.begin(tale)
             await lab.use(tale.nodes)
-            for change in (Change(title="", apply=tale.objects), *tale.changes):
+            for number_of_change, change in enumerate((Change(title="", apply=tale.objects), *tale.changes)):
                 gone = [found(lab.world, name) for name in change.delete]
                 await lab.change(apply=change.apply, delete=gone)
-                say(f"{_title(change)} (in force after {await lab.realised() * 1000:.0f} ms)")
+                took_ms = await lab.realised() * 1000
                 asked = questions(lab.world)
-                teller.explain(lab.world, asked, await lab.ask(asked))
+                teller.tell(
+                    lab.world, asked, await lab.ask(asked), _title(change, number_of_change), f"{took_ms:.0f} ms"
+                )
+            teller.end_tale()
             if not (kept and number == len(told)):
                 await lab.clear()
         code = teller.end("packets did", time.monotonic() - started)
@@ -71,19 +81,19 @@ def offline(told: Sequence[Tale], say: Say) -> int:
     for tale in told:
         teller.begin(tale)
         world = World(tale.nodes, lambda: str(uuid.uuid4()), lambda: "")
-        for change in (Change(title="", apply=tale.objects), *tale.changes):
+        for number, change in enumerate((Change(title="", apply=tale.objects), *tale.changes)):
             for name in change.delete:
                 world.remove(found(world, name))
             for document in change.apply:
                 world.put(document)
-            say(_title(change))
             asked = questions(world)
-            teller.explain(world, asked, walked(world, asked))
+            teller.tell(world, asked, walked(world, asked), _title(change, number))
+        teller.end_tale()
     return teller.end("walked packets did")
 
 
-def _title(change: Change) -> str:
-    return f"After: {change.title}" if change.title else "Before"
+def _title(change: Change, number: int) -> str:
+    return f"{number}. {change.title}" if number else "Before any policy"
 
 
 class _Teller:
@@ -92,35 +102,39 @@ class _Teller:
     def __init__(self, say: Say) -> None:
         self._say = say
         self.right = self.wrong = 0
-        self._told: set[tuple[str, str]] = set()
+        self._before: dict[str, str] = {}
+        self._last: tuple[Sequence[Question], Sequence[Result], dict[_Reason, list[str]]] = (), (), {}
 
     def begin(self, tale: Tale) -> None:
         self._say(f"=== {tale.name} ===")
-        self._told.clear()
+        self._before = {}
 
-    def explain(self, world: World, asked: Sequence[Question], results: Sequence[Result]) -> None:
-        """The matrix, then what decides: a line for each reason, and when it is news, packets that it decides about."""
+    def tell(
+        self, world: World, asked: Sequence[Question], results: Sequence[Result], title: str, took: str = ""
+    ) -> None:
+        """The matrix before anything, and then what each change changes."""
+        reasons = self._judge(world, asked, results)
+        now = {_pair(question): str(result) for question, result in zip(asked, results, strict=True)}
+        self._say(title + (f" (in force after {took})" if took else ""))
+        if not self._before:
+            self._say(_matrix(asked, results))
+        else:
+            changed = {pair for pair, result in now.items() if self._before.get(pair) != result}
+            for (outcome, words), pairs in sorted(reasons.items()):
+                if news := [pair for pair in pairs if pair in changed]:
+                    self._say(f"  {outcome} now: {len(news)}, {words}")
+                    self._say(f"      {_shortened(news)}")
+            if not changed:
+                self._say("  changes nothing for these Pods")
+        self._before, self._last = now, (asked, results, reasons)
+
+    def end_tale(self) -> None:
+        """The matrix at the end, and all that decides in it."""
+        asked, results, reasons = self._last
+        self._say("In the end")
         self._say(_matrix(asked, results))
-        state = state_of(world.objects)
-        reasons: dict[tuple[str, str], list[str]] = {}
-        surprises = []
-        for question, result in zip(asked, results, strict=True):
-            given = judged(state, question)
-            pair, words = f"{question.from_} -> {_target(question)}", why(given)
-            if str(given.outcome) == result.result:
-                self.right += 1
-            else:
-                self.wrong += 1
-                surprises.append(f"  NOT AS POLICY SAYS: {pair}: {result}, but {given.outcome}: {words}")
-            if words != NO_REASON:
-                reasons.setdefault((str(given.outcome), words), []).append(pair)
         for (outcome, words), pairs in sorted(reasons.items()):
-            self._say(f"  {outcome} {len(pairs)}: {words}")
-            if (outcome, words) not in self._told:
-                self._say(f"      {_shortened(pairs)}")
-        self._told |= reasons.keys()
-        for line in surprises:
-            self._say(line)
+            self._say(f"  {len(pairs):4} {outcome:8} {words}")
         self._say("")
 
     def end(self, who: str, seconds: float | None = None) -> int:
@@ -128,6 +142,25 @@ class _Teller:
         took = f", {seconds:.1f} s in all" if seconds is not None else ""
         self._say(f"{self.right} of {self.right + self.wrong} {who} what policy says{took}.")
         return 1 if self.wrong else 0
+
+    def _judge(self, world: World, asked: Sequence[Question], results: Sequence[Result]) -> dict[_Reason, list[str]]:
+        """What policy says of each packet, by what decides; surprises are told at once."""
+        state = state_of(world.objects)
+        reasons: dict[_Reason, list[str]] = {}
+        for question, result in zip(asked, results, strict=True):
+            given = judged(state, question)
+            outcome, words = str(given.outcome), why(given)
+            reasons.setdefault((outcome, words), []).append(_pair(question))
+            if outcome == result.result:
+                self.right += 1
+            else:
+                self.wrong += 1
+                self._say(f"  NOT AS POLICY SAYS: {_pair(question)}: {result}, but {outcome}: {words}")
+        return reasons
+
+
+def _pair(question: Question) -> str:
+    return f"{question.from_} -> {_target(question)}"
 
 
 def _shortened(pairs: Sequence[str], most: int = 4) -> str:
@@ -142,7 +175,7 @@ def _target(question: Question) -> str:
 
 
 def _matrix(asked: Sequence[Question], results: Sequence[Result]) -> str:
-    """Who (rows) reaches what (columns)."""
+    """Who (rows) reaches what (columns). Many columns have numbers, and a legend below."""
     rows = sorted({question.from_ for question in asked})
     columns = list(dict.fromkeys(sorted((_target(question) for question in asked), key=_order)))
     cells = {
@@ -150,11 +183,19 @@ def _matrix(asked: Sequence[Question], results: Sequence[Result]) -> str:
         for question, result in zip(asked, results, strict=True)
     }
     width = max((len(row) for row in rows), default=0)
-    lines = ["  " + " " * width + "  " + "  ".join(columns)]
+    heads = columns
+    legend: list[str] = []
+    if width + sum(len(column) + 2 for column in columns) > WIDTH:
+        heads = [f"({number})".center(4) for number in range(1, len(columns) + 1)]
+        words = "   ".join(
+            f"{head.strip()}\N{NO-BREAK SPACE}{column}" for head, column in zip(heads, columns, strict=True)
+        )
+        legend = [f"  {line}" for line in textwrap.wrap(words, WIDTH - 2, break_on_hyphens=False)]
+    lines = ["  " + " " * width + "  " + "  ".join(heads)]
     for row in rows:
-        marks = (cells.get((row, column), "-").center(len(column)) for column in columns)
+        marks = (cells.get((row, column), "-").center(len(head)) for column, head in zip(columns, heads, strict=True))
         lines.append(f"  {row:{width}}  " + "  ".join(marks))
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join([*(line.rstrip() for line in lines), *legend])
 
 
 def _order(column: str) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """What the demo tells: a cluster as it is without policies, and what changes, one thing after the other."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from msgspec import Struct
@@ -76,14 +77,16 @@ def _told(story: Story) -> Tale:
 
 
 def _plain(folder: Path) -> Iterator[Tale]:
+    """All that is no policy is there before; each file with policies is a change, in the order of their names."""
     documents = [each for each in reading.load_manifests(folder, str(folder)) if isinstance(each, Document)]
-    policies = tuple(each for each in documents if each.kind in POLICIES)
-    if policies:
+    policies = groupby((each for each in documents if each.kind in POLICIES), key=lambda each: each.file)
+    changes = [Change(title=Path(file).name, apply=tuple(held)) for file, held in policies]
+    if changes:
         yield Tale(
             name=folder.name,
             nodes=("node-1",),
             objects=tuple(each for each in documents if each.kind not in POLICIES),
-            changes=(Change(title=_names(policies), apply=policies),),
+            changes=tuple(changes),
         )
 
 

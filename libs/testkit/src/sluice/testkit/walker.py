@@ -32,8 +32,8 @@ from sluice.testkit.tracker import Packet, Tracker
 
 IN_PORT = 0xFFFFFFF8
 _CT_FIELDS = (Field.CT_STATE, Field.CT_ZONE, Field.CT_MARK, Field.CT_LABEL)
-_MAX_STEPS = 4096
-"""As many resubmits as Open vSwitch follows (MAX_RESUBMITS of ofproto-dpif-xlate.c is 64 * 64); more is a loop."""
+_MAX_STEPS = 256
+"""Flows that one packet may meet: more than there are tables, so beyond it goes round."""
 
 
 class Sent(NamedTuple):

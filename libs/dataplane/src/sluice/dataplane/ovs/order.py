@@ -3,7 +3,9 @@
 Rules arrive and leave one by one; each needs a priority that agrees with the order of all others, out of a 16-bit band.
 Where there is room between the two neighbours, the middle is taken. Where there is none, the run of rules between the
 place and the nearest free priority shifts by one: the fewest flows that can move without a second look at the others.
-A list of 50,000 in a band of 65,000 has a free priority every four rules, so a shift moves two.
+A list of 50,000 in a band of 65,000 has a free priority every four rules, so a shift moves two. Where the nearest free
+priority is far (rules that come in order pile up at one end), the least stretch that has room is spread evenly, so that
+the next ones find some (a packed-memory array; Bender, Demaine, Farach-Colton, "Cache-Oblivious B-Trees", section 2).
 
 Priorities are the node's own business: they depend on the order of arrival, and the shell keeps them over a restart.
 """
@@ -19,6 +21,10 @@ class Ordered(Protocol):
 
 
 K = TypeVar("K", bound=Ordered)
+
+
+FAR = 32
+"""A shift of more keys than this spreads a stretch instead: many more priorities are then free near by."""
 
 
 class BandFull(ValueError):
@@ -64,6 +70,19 @@ class Order(Generic[K]):
                 floor = self._at[key] = kept[key]
                 self._keys.append(key)
 
+    def check_room(self, count: int) -> None:
+        """The band has priorities for so many keys.
+
+        Raises:
+            BandFull: it has not.
+        """
+        size = self._highest - self._lowest + 1
+        if count > size:
+            raise BandFull(
+                f"{count} rules of distinct precedence, but OpenFlow has {size} priorities for them; "
+                f"merge rules, or move policies to another tier"
+            )
+
     def remove(self, key: K) -> None:
         """Forget the key; its priority is free."""
         del self._keys[bisect_left(self._keys, key)]
@@ -80,11 +99,7 @@ class Order(Generic[K]):
         """
         if key in self._at:
             return {}
-        if len(self._keys) > self._highest - self._lowest:
-            raise BandFull(
-                f"{len(self._keys) + 1} rules of distinct precedence, but OpenFlow has {len(self._keys)} priorities "
-                f"for them; merge rules, or move policies to another tier"
-            )
+        self.check_room(len(self._keys) + 1)
         index = bisect_left(self._keys, key)
         above, below = self._bound(index - 1), self._bound(index)
         moved: dict[K, int] = {}
@@ -95,12 +110,17 @@ class Order(Generic[K]):
         self._at[key] = moved[key] = (above + below) // 2
         return moved
 
-    def insert_all(self, keys: Iterable[K]) -> dict[K, int]:
-        """Give many keys a priority at once, spread over the gaps they fall in."""
-        moved: dict[K, int] = {}
+    def insert_all(self, keys: Iterable[K], weight: Callable[[K], int] = _one) -> dict[K, int]:
+        """Give many keys a priority at once, spread over the gaps they fall in; the answer is that of `insert`.
+
+        Raises:
+            BandFull: nothing was changed.
+        """
         gaps: dict[int, list[K]] = {}
         for key in sorted({key for key in keys if key not in self._at}):
             gaps.setdefault(bisect_left(self._keys, key), []).append(key)
+        self.check_room(len(self._keys) + sum(map(len, gaps.values())))
+        moved: dict[K, int] = {}
         tight: list[K] = []
         for index, inside in gaps.items():
             above, below = self._bound(index - 1), self._bound(index)
@@ -110,9 +130,10 @@ class Order(Generic[K]):
             for place, key in enumerate(inside, start=1):
                 moved[key] = above - place * (above - below) // (len(inside) + 1)
         self._at |= moved
-        self._keys = sorted(self._at)
+        self._keys += moved
+        self._keys.sort()  # two runs that are sorted
         for key in tight:
-            moved |= self.insert(key)
+            moved |= self.insert(key, weight)
         return moved
 
     def _bound(self, index: int) -> int:
@@ -126,10 +147,36 @@ class Order(Generic[K]):
         up = next((range(i, index) for i in range(index - 1, -1, -1) if self._bound(i - 1) - self._bound(i) > 1), None)
         ends = (range(index, i + 1) for i in range(index, len(self._keys)) if self._bound(i) - self._bound(i + 1) > 1)
         down = next(ends, None)
+        if min(len(run) for run in (up, down) if run is not None) > FAR:
+            spread = self._spread(index)
+            if spread:
+                return spread
         if down is None or (up is not None and self._weigh(up, weight) <= self._weigh(down, weight)):
             assert up is not None, "the band has room, so one of the two sides has"
             return self._shift(up, 1)
         return self._shift(down, -1)
+
+    def _spread(self, index: int) -> dict[K, int]:
+        """Spread the least stretch around `index` that is emptier than half way from the whole band's density to full.
+
+        It leaves room at `index`. Empty if only the whole list would do, and there is hardly any room.
+        """
+        size = self._highest - self._lowest + 1
+        limit = (1 + (len(self._keys) + 1) / size) / 2
+        reach = FAR
+        while reach < 2 * len(self._keys):
+            first, last = max(0, index - reach), min(len(self._keys), index + reach)
+            above, below = self._bound(first - 1), self._bound(last)
+            if last - first + 1 <= limit * (above - below - 1):
+                moved = {}
+                for place in range(first, last):
+                    step = place - first + (2 if place >= index else 1)
+                    moved[self._keys[place]] = above - step * (above - below) // (last - first + 2)
+                moved = {key: priority for key, priority in moved.items() if self._at[key] != priority}
+                self._at |= moved
+                return moved
+            reach *= 2
+        return {}
 
     def _weigh(self, places: range, weight: Callable[[K], int]) -> int:
         return sum(weight(self._keys[place]) for place in places)

@@ -1,0 +1,200 @@
+"""The published contract: what subscribers in any language may rely on, made of the structs.
+
+A JSON Schema for each message, and one AsyncAPI document that says which subject carries which.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from sluice.contracts import groups, programs, status
+from sluice.contracts.kinds import RESOURCES
+from sluice.contracts.objects import TYPES, Listed
+
+VERSION = "0.1.0"
+
+Json = dict[str, Any]
+
+
+class Channel(NamedTuple):
+    """One kind of subject."""
+
+    name: str
+    subject: str
+    """Tokens in braces are parameters; in a token `.` is written `_`."""
+
+    message: Any  # Any: a struct, or a union of structs
+    stream: str
+    writer: str
+    says: str
+
+
+CHANNELS: tuple[Channel, ...] = (
+    *(
+        Channel(
+            kind.value,
+            f"objects.{kind.value}.{{namespace}}.{{name}}",
+            TYPES[kind],
+            "LEDGER",
+            "ingest",
+            f"{RESOURCES[kind].api_version} {RESOURCES[kind].kind}; an empty body is a tombstone",
+        )
+        for kind in TYPES
+    ),
+    Channel("listed", "objects._listed.{kind}", Listed, "LEDGER", "ingest", "the first listing of a kind is complete"),
+    Channel("page", "groups.{group}.{node}", groups.Page, "GROUPS", "group-resolver", "a group's members on a node"),
+    Channel("own", "groups._own.{node}.{shard}", groups.Own, "GROUPS", "group-resolver", "groups that are on a node"),
+    Channel("local", "groups._local.{node}", groups.Local, "GROUPS", "group-resolver", "the Pods of a node"),
+    Channel("groups-mark", "groups._mark.{shard}", groups.Mark, "GROUPS", "group-resolver", "all up to here is stored"),
+    Channel(
+        "program",
+        "programs.{backend}.{group}.{unit}",
+        programs.Program,
+        "PROGRAMS",
+        "rule-compiler",
+        "what a backend holds for one unit, on the nodes that host a member of the group",
+    ),
+    Channel(
+        "programs-mark",
+        "programs._mark.{backend}.{shard}",
+        groups.Mark,
+        "PROGRAMS",
+        "rule-compiler",
+        "all up to here is stored",
+    ),
+    Channel(
+        "node-status", "status.{node}.{backend}", status.NodeStatus, "STATUS", "the programmers", "what a node applied"
+    ),
+    Channel(
+        "source-status",
+        "status._source.{source}",
+        status.SourceStatus,
+        "STATUS",
+        "ingest",
+        "documents that were not taken in",
+    ),
+    Channel(
+        "compiler-status",
+        "status._compiler.{shard}",
+        status.CompilerStatus,
+        "STATUS",
+        "rule-compiler",
+        "objects that could not be translated",
+    ),
+)
+
+
+def documents() -> dict[str, str]:
+    """The files of `proto/`, by path."""
+    made = {f"schemas/{name}.json": schema for name, schema in _schemas().items()}
+    made["asyncapi.json"] = _asyncapi()
+    return {path: _text(made[path]) for path in sorted(made)}
+
+
+def breaking(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """What a subscriber to the old documents would trip over in the new ones, sorted.
+
+    New messages, new optional fields and new members of unions are no break: readers skip what they do not know.
+    """
+    found = []
+    for path in sorted(old):
+        if path not in new:
+            found.append(f"{path}: removed")
+        elif path == "asyncapi.json":
+            found += _breaking_subjects(msgspec.json.decode(old[path]), msgspec.json.decode(new[path]))
+        else:
+            found += _breaking_schema(path, msgspec.json.decode(old[path]), msgspec.json.decode(new[path]))
+    return found
+
+
+def _schemas() -> dict[str, Json]:
+    named = {_name(channel.message): channel.message for channel in CHANNELS}
+    return {
+        name: {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(named[name])}
+        for name in sorted(named)
+    }
+
+
+def _asyncapi() -> Json:
+    channels, operations = {}, {}
+    for channel in CHANNELS:
+        message = _name(channel.message)
+        channels[channel.name] = {
+            "address": channel.subject,
+            "description": f"{channel.says}. Stream {channel.stream}, written by {channel.writer}.",
+            "parameters": {token: {} for token in _parameters(channel.subject)},
+            "messages": {message: {"$ref": f"#/components/messages/{message}"}},
+        }
+        operations[f"read-{channel.name}"] = {"action": "receive", "channel": {"$ref": f"#/channels/{channel.name}"}}
+    messages = {
+        name: {"contentType": "application/json", "payload": {"$ref": f"schemas/{name}.json"}} for name in _schemas()
+    }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Sluice",
+            "version": VERSION,
+            "description": "Values are whole: the last message on a subject is the truth about it. An empty body is a "
+            "tombstone. Stored messages of GROUPS and PROGRAMS are republished under live.",
+        },
+        "channels": channels,
+        "operations": operations,
+        "components": {"messages": messages},
+    }
+
+
+def _name(message: Any) -> str:
+    return str(message.__name__)
+
+
+def _parameters(subject: str) -> Iterator[str]:
+    for token in subject.split("."):
+        if token.startswith("{"):
+            yield token.strip("{}")
+
+
+def _text(document: Json) -> str:
+    return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=2).decode() + "\n"
+
+
+def _breaking_subjects(old: Json, new: Json) -> Iterator[str]:
+    for name, channel in old["channels"].items():
+        now = new["channels"].get(name)
+        if now is None:
+            yield f"subject {channel['address']}: removed"
+        elif now["address"] != channel["address"]:
+            yield f"subject {channel['address']}: is {now['address']} now"
+        elif now["messages"].keys() != channel["messages"].keys():
+            yield f"subject {channel['address']}: carries {', '.join(now['messages'])} now"
+
+
+def _breaking_schema(path: str, old: Json, new: Json) -> Iterator[str]:
+    for name, definition in old.get("$defs", {}).items():
+        now = new.get("$defs", {}).get(name)
+        if now is None:
+            yield f"{path}: {name}: removed"
+        else:
+            yield from _breaking_struct(f"{path}: {name}", definition, now)
+
+
+def _breaking_struct(where: str, old: Json, new: Json) -> Iterator[str]:
+    before, after = old.get("properties", {}), new.get("properties", {})
+    for name, was in before.items():
+        if name not in after:
+            yield f"{where}.{name}: removed"
+        elif _type(after[name]) != _type(was):
+            yield f"{where}.{name}: another type"
+    for name in sorted(set(new.get("required", ())) - set(old.get("required", ()))):
+        yield f"{where}.{name}: required now"
+    for value in old.get("enum", ()):
+        if value not in new.get("enum", ()):
+            yield f"{where}: {value!r} is no value any more"
+
+
+def _type(schema: Json) -> Json:
+    """The part of a property's schema that says what it may hold; members that a union gains do not count."""
+    said = {key: value for key, value in schema.items() if key not in ("default", "description", "title")}
+    said.pop("anyOf", None)
+    said.pop("discriminator", None)
+    return said

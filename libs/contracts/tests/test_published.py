@@ -1,0 +1,106 @@
+"""The published contract: it is what the structs say, valid, and kept."""
+
+import re
+
+import jsonschema
+import msgspec
+import pytest
+
+from sluice.contracts import codec, publish, subjects
+from sluice.contracts.groups import Mark
+from sluice.contracts.ids import Revision
+from sluice.contracts.published import CHANNELS, breaking, documents
+
+
+def changed(path: str, change) -> dict[str, str]:
+    made = documents()
+    document = msgspec.json.decode(made[path])
+    change(document)
+    return {**made, path: msgspec.json.encode(document).decode()}
+
+
+def page(document):
+    return document["$defs"]["Page"]
+
+
+BREAKS = [
+    (
+        "a field is removed",
+        "schemas/Page.json",
+        lambda d: page(d)["properties"].pop("members"),
+        "Page.members: removed",
+    ),
+    ("a field is new and required", "schemas/Page.json", lambda d: page(d)["required"].append("x"), "Page.x: required"),
+    (
+        "a field has another type",
+        "schemas/Page.json",
+        lambda d: page(d)["properties"]["group"].update(type="integer"),
+        "Page.group: another type",
+    ),
+    ("a subject is removed", "asyncapi.json", lambda d: d["channels"].pop("page"), "{node}: removed"),
+    (
+        "a subject moves",
+        "asyncapi.json",
+        lambda d: d["channels"]["page"].update(address="pages.{group}"),
+        "is pages.{group} now",
+    ),
+    (
+        "an enum loses a value",
+        "schemas/Program.json",
+        lambda d: d["$defs"]["Action"]["enum"].remove("pass"),
+        "'pass' is no value any more",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "change", "said"), [row[1:] for row in BREAKS], ids=[row[0] for row in BREAKS])
+def test_what_breaks_a_subscriber_is_found(path, change, said):
+    found = breaking(documents(), changed(path, change))
+
+    assert len(found) == 1
+    assert said in found[0]
+
+
+def test_a_removed_message_breaks():
+    made = documents()
+    del made["schemas/Page.json"]
+
+    assert breaking(documents(), made) == ["schemas/Page.json: removed"]
+
+
+def test_a_new_optional_field_and_a_new_message_do_not_break():
+    new = changed("schemas/Page.json", lambda d: page(d)["properties"].update(note={"type": "string"}))
+
+    assert breaking(documents(), {**new, "schemas/New.json": "{}"}) == []
+
+
+def test_every_schema_is_one_and_fits_what_is_sent():
+    made = documents()
+    for path, text in made.items():
+        if path.startswith("schemas/"):
+            jsonschema.Draft202012Validator.check_schema(msgspec.json.decode(text))
+    mark = codec.encode(Mark(shard=0, shards=1, upto=Revision(1, 2)))
+
+    jsonschema.validate(msgspec.json.decode(mark), msgspec.json.decode(made["schemas/Mark.json"]))
+
+
+def test_every_channel_is_a_subject_that_we_parse():
+    values = {"shard": "0", "kind": "pods", "unit": "k8snetworkpolicies:shop:web", "backend": "ovs"}
+    for channel in CHANNELS:
+        subject = re.sub(r"{(\w+)}", lambda found: values.get(found[1], "x"), channel.subject)
+        subjects.parse(subject)
+
+
+def test_writing_checks_and_refuses_a_break(tmp_path, capsys):
+    assert publish.main(["--check", "--folder", str(tmp_path)]) == 1
+    assert "asyncapi.json: not what the structs say; run ./task proto" in capsys.readouterr().err
+    assert publish.main(["--write", "--folder", str(tmp_path)]) == 0
+    assert publish.main(["--check", "--folder", str(tmp_path)]) == 0
+
+    old = changed("schemas/Page.json", lambda d: page(d)["properties"].update(gone={"type": "string"}))
+    publish.write(tmp_path, old)
+    assert publish.main(["--write", "--folder", str(tmp_path)]) == 1
+    assert "Page.gone: removed" in capsys.readouterr().err
+    assert publish.stored(tmp_path) == old
+    assert publish.main(["--write", "--break", "--folder", str(tmp_path)]) == 0
+    assert publish.stored(tmp_path) == documents()

@@ -14,13 +14,19 @@ NO_PACKET = "--require-datapath: the scenario asks for verdict() alone (annotati
 
 
 async def play(
-    lab: Lab | None, stories: Sequence[Story], *, require_datapath: bool = False, keep_last: bool = False
+    lab: Lab | None,
+    stories: Sequence[Story],
+    *,
+    require_datapath: bool = False,
+    keep_last: bool = False,
+    last: bool = True,
 ) -> AsyncIterator[Outcome]:
     """What comes of each, as soon as it does. The lab may be missing if all are offline.
 
     Args:
         require_datapath: offline stories fail.
         keep_last: the objects of the last one stay in the lab.
+        last: nothing follows in this lab, so look for ids of rules after the last one.
     """
     for number, story in enumerate(stories, start=1):
         if story.scenario.offline:
@@ -28,5 +34,5 @@ async def play(
             yield replace(outcome, ok=False, error=NO_PACKET) if require_datapath else outcome
         else:
             assert lab is not None
-            last = not any(later.scenario.offline is False for later in stories[number:])
-            yield await online.run(lab, story, keep=keep_last and last, last=last)
+            final = all(later.scenario.offline for later in stories[number:])
+            yield await online.run(lab, story, keep=keep_last and final, last=last and final)

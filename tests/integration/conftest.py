@@ -77,7 +77,7 @@ async def source(bus: Bus) -> AsyncIterator[Source]:
 
 
 class Stored:
-    """What a stream holds by and by. Values without their causes, so that they can be compared."""
+    """What a stream holds by and by: members and programs, without their causes, so that they can be compared."""
 
     def __init__(self, bus: Bus, stream: str) -> None:
         self._events = follow(bus, stream)
@@ -85,12 +85,13 @@ class Stored:
         self.history: list[tuple[str, bool]] = []
         """Subjects as they were told, and whether they hold something since then."""
 
-        self._reached: dict[str, Revision] = {}
+        self.reached: dict[str, Revision] = {}
+        """What each mark says."""
 
     async def until(self, mark: str, upto: Revision) -> Mapping[str, object]:
         """What is stored once the mark says that everything up to this revision is; marks aside."""
         async with asyncio.timeout(40):
-            while self._reached.get(mark, Revision(0, 0)) < upto:
+            while self.reached.get(mark, Revision(0, 0)) < upto:
                 self._take(await anext(self._events))
         return dict(self.values)
 
@@ -106,7 +107,9 @@ class Stored:
     def _take(self, event: object) -> None:
         match event:
             case Message(subject=subject, body=body) if "._mark." in subject:
-                self._reached[subject] = Revision(*codec.decode(body, dict)["upto"]) if body else Revision(0, 0)
+                self.reached[subject] = Revision(*codec.decode(body, dict)["upto"]) if body else Revision(0, 0)
+            case Message(subject=subject) if "._route." in subject:
+                pass
             case Message(subject=subject, body=b""):
                 self.history.append((subject, False))
                 self.values.pop(subject, None)
@@ -117,7 +120,7 @@ class Stored:
                 self.values[subject] = value
             case NewEpoch():
                 self.values.clear()
-                self._reached.clear()
+                self.reached.clear()
             case _:
                 pass
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.contracts import subjects
@@ -21,6 +21,7 @@ from sluice.dataplane.ovs.pipeline import OUT_PORT, Table
 from sluice.dataplane.ovs.plan import Plan, applied
 from sluice.dataplane.ovs.ports import LocalPort, destination
 from sluice.testkit import worlds
+from sluice.testkit.examples import share
 from sluice.testkit.worlds import HERE, PODS, UNITS, addresses, allow, member, page, port, program, uid
 
 TCP_80 = TransportTraffic(protocol="TCP", ports=PortRange(80, 80))
@@ -96,7 +97,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=80)
+@share(80)
 @given(
     worlds.inputs(), st.lists(STEPS, min_size=1, max_size=20), st.sampled_from([1, 2, 1024]), st.sampled_from([1, 2, 5])
 )

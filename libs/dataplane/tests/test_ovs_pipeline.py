@@ -78,7 +78,7 @@ REFUSED: list[tuple[str, FlowKey, Actions, str]] = [
             match((Field.ETH_TYPE, EthType.IPV6), (Field.IP_PROTO, IpProto.ICMP), (Field.ICMP_TYPE, 8)),
         ),
         (),
-        "in the other IP version",
+        "without ETH_TYPE being one of",
     ),
 ]
 

@@ -1,6 +1,6 @@
 """Law 4: a plan closes the gap, and leaves to others what is theirs."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.dataplane.ovs.base import BASE
@@ -10,6 +10,7 @@ from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.plan import applied, plan
 from sluice.testkit import worlds
+from sluice.testkit.examples import share
 
 FOREIGN: Flows = {
     FlowKey(200, 1, ()): FlowBody((), 0),
@@ -17,7 +18,7 @@ FOREIGN: Flows = {
 }
 
 
-@settings(max_examples=50)
+@share(50)
 @given(worlds.inputs(), worlds.inputs(), st.booleans())
 def test_applying_a_plan_leaves_what_is_desired_and_the_second_plan_is_empty(old: Inputs, new: Inputs, empty: bool):
     ids = RuleIds()

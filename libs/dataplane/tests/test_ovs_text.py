@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from sluice.contracts.ids import Address, GroupId, Uid
 from sluice.contracts.programs import BlockPeer, Direction, GroupPeer, IcmpTraffic, PortRange, Program, TransportTraffic
@@ -27,6 +27,7 @@ from sluice.dataplane.ovs.parse import NotAFlow, read, read_all
 from sluice.dataplane.ovs.ports import LocalPort
 from sluice.dataplane.ovs.text import write, write_all
 from sluice.testkit import golden, worlds
+from sluice.testkit.examples import share
 from sluice.testkit.worlds import HERE, allow, member, page, program
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -89,7 +90,7 @@ def test_golden(name: str):
     golden.check(GOLDEN / f"{name}.flows", write_all({key: flows[key] for key in flows.keys() - without.keys()}))
 
 
-@settings(max_examples=40)
+@share(40)
 @given(worlds.inputs())
 def test_what_is_written_is_read_as_it_was(world: Inputs):
     flows = lower(world, RuleIds())

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from itertools import product
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.contracts.groups import Page
@@ -21,6 +21,7 @@ from sluice.policy.packet import Packet, PodEnd
 from sluice.policy.state import ClusterState
 from sluice.policy.verdict import Outcome, verdict
 from sluice.testkit import builders, strategies
+from sluice.testkit.examples import share
 from sluice.testkit.expanders import story
 from sluice.testkit.tracker import Packet as Fields
 from sluice.testkit.walker import Walker
@@ -104,7 +105,7 @@ def clusters(draw: st.DrawFn) -> list[ObjectEvent]:
     return story(*objects, *draw(st.lists(strategies.netpols, max_size=4)))
 
 
-@settings(max_examples=30)
+@share(30)
 @given(clusters())
 def test_packets_meet_the_fate_that_the_verdict_has_for_them(events: list[ObjectEvent]):
     node = Node(events)

@@ -1,11 +1,14 @@
 """Law 3, the pure half: a packet that walks through the flows meets the fate that policy has for it. And law 5."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from sluice.contracts.groups import Page
 from sluice.contracts.ids import Address, GroupId
 from sluice.contracts.programs import (
     Direction,
@@ -21,9 +24,10 @@ from sluice.dataplane.ovs.ids import RuleIds, RuleKey
 from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.plan import Plan, applied
-from sluice.dataplane.ovs.ports import mac
+from sluice.dataplane.ovs.ports import LocalPort, mac
 from sluice.testkit import worlds
 from sluice.testkit.clashes import CLASHES
+from sluice.testkit.examples import share
 from sluice.testkit.meaning import Probe, allowed, packet, probes, receiver
 from sluice.testkit.tracker import Packet, Tracker
 from sluice.testkit.walker import Walk, Walker
@@ -46,7 +50,7 @@ def arrives(world: Inputs, walker: Walker, probe: Probe) -> bool:
     return bool(found)
 
 
-@settings(max_examples=60)
+@share(60)
 @given(worlds.inputs(), st.sampled_from([1, 2, 1024]))
 def test_every_pod_reaches_whom_policy_lets_it(world: Inputs, rules_per_lane: int):
     walker = Walker(lower(world, RuleIds(rules_per_lane)))
@@ -55,7 +59,7 @@ def test_every_pod_reaches_whom_policy_lets_it(world: Inputs, rules_per_lane: in
         assert arrives(world, walker, probe) == allowed(world, probe), probe
 
 
-@settings(max_examples=60)
+@share(60)
 @given(worlds.inputs(), st.lists(worlds.odd_programs(), min_size=1, max_size=3))
 def test_what_cannot_be_lowered_never_opens_anything(world: Inputs, odd: list[Program]):
     for one in odd:
@@ -232,27 +236,58 @@ def test_an_icmp_error_passes_if_it_is_about_a_connection_that_was_let_in():
     assert not walker.walk(error, about=packet(TCP._replace(port=81))).sent
 
 
-@settings(max_examples=60)
-@given(worlds.inputs(), worlds.programs(), worlds.programs())
-def test_what_two_programs_agree_on_holds_all_the_way_from_one_to_the_other(here: Inputs, old: Program, new: Program):
-    """A policy moves to other Pods. Its new program comes before the old one goes, and here even in two bundles."""
-    places = [(one.applied_to, one.unit) for one in (old, new)]
-    others = [one for place, one in here.programs.items() if place not in places]
-    engine, switch = Engine(HERE, RuleIds()), Flows()
-    verdicts: list[set[Probe]] = []
-    for known in here.pages.values():
-        engine.put_page(known)
-    for plug in here.ports.values():
-        engine.open_port(plug)
-    for programs in ([*others, old], [*others, old, new], [*others, new]):
-        wanted = {(one.applied_to, one.unit): one for one in programs}
-        for place in engine.programs.keys() - wanted.keys():
-            engine.drop_program(*place)
-        for one in wanted.values():
-            engine.put_program(one)
+@share(40)
+@given(worlds.inputs(), worlds.inputs())
+def test_after_every_bundle_the_switch_does_exactly_what_policy_says(old: Inputs, new: Inputs):
+    """A bundle is atomic, so there is nothing between two of these states; what both deny is denied all the way.
+
+    That is why a policy's new program and the end of its old one must be one step: with both in force, one may let a
+    packet out and the other let it in, which neither does alone.
+    """
+    engine, switch, now = Engine(HERE, RuleIds()), Flows(), old
+    for part in ("pages", "programs", "ports"):
+        for one in getattr(old, part).values():
+            _put(engine, one)
+    for now in chain((old,), _steps(engine, old, new)):
         put, delete = engine.drain()
         switch = applied(switch, Plan(put, tuple(delete)))
         walker = Walker(switch)
-        verdicts.append({probe for probe in ALL_PROBES if arrives(here, walker, probe)})
-    before, between, after = verdicts
-    assert before & after <= between <= before | after
+        assert {one for one in ALL_PROBES[::2] if arrives(now, walker, one)} == {
+            one for one in ALL_PROBES[::2] if allowed(now, one)
+        }
+    assert now == new
+
+
+def _put(engine: Engine, one: Page | Program | LocalPort) -> None:
+    match one:
+        case Page():
+            engine.put_page(one)
+        case Program():
+            engine.put_program(one)
+        case LocalPort():
+            engine.open_port(one)
+
+
+def _drop(engine: Engine, one: Page | Program | LocalPort) -> None:
+    match one:
+        case Page():
+            engine.drop_page(one.group, one.node)
+        case Program():
+            engine.drop_program(one.applied_to, one.unit)
+        case LocalPort():
+            engine.close_port(one.uid)
+
+
+def _steps(engine: Engine, old: Inputs, new: Inputs) -> Iterator[Inputs]:
+    """One thing after the other: what comes or changes first, then what goes."""
+    now = old
+    for part in ("pages", "programs", "ports"):
+        before, after = getattr(old, part), getattr(new, part)
+        for key in [key for key, one in after.items() if before.get(key) != one]:
+            _put(engine, after[key])
+            now = replace(now, **{part: {**getattr(now, part), key: after[key]}})
+            yield now
+        for key in before.keys() - after.keys():
+            _drop(engine, before[key])
+            now = replace(now, **{part: {other: one for other, one in getattr(now, part).items() if other != key}})
+            yield now

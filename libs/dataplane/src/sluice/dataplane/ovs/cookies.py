@@ -3,7 +3,7 @@
     bits 63..48  owner mark, the same in all our flows: a stranger can sweep by it
     bits 47..40  kind of flow
     bits 39..32  0
-    bits 31..0   number: of the rule for RULE and ISOLATION, of the OpenFlow port for PORT, else 0
+    bits 31..0   number: of the rule for RULE and ISOLATION, of the OpenFlow port for PORT and UPLINK, else 0
 
 A CLAUSE flow belongs to every rule that its conjunction actions name, so its cookie names none.
 """
@@ -35,6 +35,12 @@ class CookieKind(IntEnum):
     ISOLATION = 5
     """Drops what no rule allowed."""
 
+    ROUTE = 6
+    """The way to a node, and what it may send."""
+
+    UPLINK = 7
+    """Of the tunnel's port or the gateway's."""
+
 
 class Cookie(NamedTuple):
     kind: CookieKind
@@ -47,10 +53,8 @@ def pack(kind: CookieKind, number: int = 0) -> int:
 
 def unpack(cookie: int) -> Cookie | None:
     """What the cookie says, or None if it is not one of ours (or of a later version's)."""
-    kind = cookie >> KIND_SHIFT & 0xFF
-    if not is_ours(cookie) or kind not in _KINDS:
-        return None
-    return Cookie(CookieKind(kind), cookie & 0xFFFFFFFF)
+    kind = _KINDS.get(cookie >> KIND_SHIFT & 0xFF)
+    return Cookie(kind, cookie & 0xFFFFFFFF) if kind is not None and is_ours(cookie) else None
 
 
 def is_ours(cookie: int) -> bool:
@@ -58,4 +62,4 @@ def is_ours(cookie: int) -> bool:
     return cookie >> OWNER_SHIFT == OWNER
 
 
-_KINDS = frozenset(CookieKind)
+_KINDS = {kind.value: kind for kind in CookieKind}

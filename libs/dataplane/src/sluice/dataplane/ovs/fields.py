@@ -62,6 +62,8 @@ class Field(Enum):
     REG7 = FieldSpec("reg7", NXM_1, 7, 32)
     TUN_SRC = FieldSpec("tun_src", NXM_1, 31, 32)
     TUN_DST = FieldSpec("tun_dst", NXM_1, 32, 32)
+    TUN_IPV6_SRC = FieldSpec("tun_ipv6_src", NXM_1, 109, 128)
+    TUN_IPV6_DST = FieldSpec("tun_ipv6_dst", NXM_1, 110, 128)
     CONJ_ID = FieldSpec("conj_id", NXM_1, 37, 32)
     CT_STATE = FieldSpec("ct_state", NXM_1, 105, 32)
     CT_ZONE = FieldSpec("ct_zone", NXM_1, 106, 16)

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from sluice.contracts.ids import GroupId, Unit
 from sluice.contracts.programs import Direction
+from sluice.dataplane.ovs.priorities import Placed, Priorities
 
 SLOT_BITS = 22
 SLOTS = 1 << SLOT_BITS
@@ -67,12 +68,18 @@ class RuleIdsState(Struct, frozen=True, kw_only=True):
     """The highest slot that was ever given away."""
 
     slots: tuple[Slot, ...]
+    placed: tuple[Placed, ...] = ()
+    """Priorities of the rules that have an order."""
 
 
 class RuleIds:
-    """Which rule has which id on this node. Mutable; ids depend on history, and nothing but their numbers does."""
+    """The numbers that rules have on this node: ids, and priorities where there is an order.
+
+    Mutable; numbers depend on history, and nothing else does.
+    """
 
     def __init__(self, rules_per_lane: int = RULES_PER_LANE) -> None:
+        self.priorities: Priorities[RuleKey] = Priorities()
         self._rules_per_lane = rules_per_lane
         self._ids: dict[RuleKey, int] = {}
         self._keys: dict[int, RuleKey] = {}
@@ -99,13 +106,16 @@ class RuleIds:
                 ids._ids[slot.key] = _id(slot.number, slot.generation)
         if any(number > state.last for number in ids._keys):
             raise NotRestorable(f"rule ids: a slot in use is above {state.last}; delete the file that holds it")
+        ids.priorities.restore(state.placed)
         ids._free = [number for number in range(1, state.last + 1) if number not in ids._keys]
         return ids
 
     def state(self) -> RuleIdsState:
         slots = sorted(self._generations.items())
         return RuleIdsState(
-            last=self._last, slots=tuple(Slot(number, age, self._keys.get(number)) for number, age in slots)
+            last=self._last,
+            slots=tuple(Slot(number, age, self._keys.get(number)) for number, age in slots),
+            placed=self.priorities.state(),
         )
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ kept, however many members its group has.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 from typing import NamedTuple
 
 from sluice.contracts.ids import GroupId
@@ -19,8 +20,8 @@ class Ref(NamedTuple):
 
     key: RuleKey
     id: int
-    conjunction: Conjunction | None
-    """Unset if the rule is plain."""
+    says: FlowBody | Conjunction
+    """What happens if the rule is plain, else which clause this is. In one layer all say the one or the other."""
 
 
 class _Kept:
@@ -55,6 +56,10 @@ class Index:
     def of_group(self, group: GroupId) -> tuple[Source, ...]:
         """The kept sources whose values the group's members bring."""
         return tuple(self._of_group.get(group, ()))
+
+    def size(self, source: Source) -> int:
+        """How many values a kept source has."""
+        return len(self._kept[source].values)
 
     def refer(self, layer: Layer, source: Source, ref: Ref) -> None:
         """The rule has this source in this layer."""
@@ -137,6 +142,10 @@ def _body(layer: Layer, holders: tuple[_Kept, ...]) -> FlowBody | None:
         refs |= kept.refs.get(layer, {})
     if not refs:
         return None
-    if layer.lane is None:
-        return layer.fate(min(refs.values()).id)
-    return clause(ref.conjunction for ref in refs.values() if ref.conjunction is not None)
+    conjunctions = [ref.says for ref in refs.values() if isinstance(ref.says, Conjunction)]
+    if conjunctions:
+        assert len(conjunctions) == len(refs), f"{layer}: plain rules and clauses share a priority"
+        return clause(conjunctions)
+    first = min(refs.values(), key=attrgetter("key")).says
+    assert isinstance(first, FlowBody)
+    return first

@@ -1,78 +1,109 @@
-"""Layers: the flows of one stage and direction that share a priority.
+"""Layers: the flows of one table that share a priority.
 
 A rule in one dimension is *plain*: its values are its flows. A rule in more is a conjunctive match: each value of each
 dimension is a flow with `conjunction(id, dimension/dimensions)`, and one more flow, on `conj_id`, says what happens.
 
 Kubernetes allow rules have no order, so all of them share one priority (but for lanes, see `ids`), and flows of equal
 match are one flow. Where a packet is in several rules, Open vSwitch picks any of them, which is as good: all of a
-stage do the same. Plain rules stand above clauses, else a plain flow and a clause of equal match would be one flow, and
-a flow with conjunction() can do nothing else (ovs-fields(7), "Conjunctive Match Fields").
+stage do the same. Rules of tiers have an order, and each place in it has a priority of its own, see `priorities`.
+
+Plain rules and clauses never share a priority, else a plain flow and a clause of equal match would be one flow, and a
+flow with conjunction() can do nothing else (ovs-fields(7), "Conjunctive Match Fields").
 """
 
 from collections.abc import Iterable
 from operator import attrgetter
 from typing import NamedTuple, assert_never
 
-from sluice.contracts.programs import Direction
+from sluice.contracts.programs import Action, Direction
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import Field
-from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Goto, SetField, Term
+from sluice.dataplane.ovs.flow import Actions, Conjunction, FlowBody, FlowKey, Goto, SetField, Term
 from sluice.dataplane.ovs.pipeline import EGRESS_RULE, INGRESS_RULE, PRIORITY_CLAUSES, PRIORITY_PLAIN, Table
+from sluice.dataplane.ovs.priorities import PLAIN, Place, Spot
 from sluice.dataplane.ovs.rules import Form, Stage
 from sluice.dataplane.ovs.sources import Value
 
+PRIORITY_CLOSED = 65_001
+"""Rules that drop and found no priority of their own: before all that might allow what they drop."""
+
+_IN, _OUT = Direction.INGRESS, Direction.EGRESS
 _TABLES = {
-    (Stage.TIER, Direction.EGRESS): Table.EGRESS_TIER,
-    (Stage.K8S, Direction.EGRESS): Table.EGRESS_K8S,
-    (Stage.DEFAULT, Direction.EGRESS): Table.EGRESS_DEFAULT,
-    (Stage.TIER, Direction.INGRESS): Table.INGRESS_TIER,
-    (Stage.K8S, Direction.INGRESS): Table.INGRESS_K8S,
-    (Stage.DEFAULT, Direction.INGRESS): Table.INGRESS_DEFAULT,
+    _OUT: {
+        Stage.TIER: Table.EGRESS_TIER,
+        Stage.K8S: Table.EGRESS_K8S,
+        Stage.ISOLATION: Table.EGRESS_DEFAULT,
+        Stage.BASELINE: Table.EGRESS_DEFAULT,
+    },
+    _IN: {
+        Stage.TIER: Table.INGRESS_TIER,
+        Stage.K8S: Table.INGRESS_K8S,
+        Stage.ISOLATION: Table.INGRESS_DEFAULT,
+        Stage.BASELINE: Table.INGRESS_DEFAULT,
+    },
 }
-_RECORD = {Direction.EGRESS: EGRESS_RULE, Direction.INGRESS: INGRESS_RULE}
-_ONWARD = {Direction.EGRESS: Table.FORWARD, Direction.INGRESS: Table.COMMIT}
+_DIRECTIONS: dict[int, Direction] = {
+    table.value: direction for direction, tables in _TABLES.items() for table in tables.values()
+}
+_RECORD = {_OUT: EGRESS_RULE, _IN: INGRESS_RULE}
+_ONWARD = {_OUT: Table.FORWARD, _IN: Table.COMMIT}
 
 
 class Layer(NamedTuple):
-    stage: Stage
-    direction: Direction
-    lane: int | None
-    """Unset for plain rules."""
-
-    @property
-    def table(self) -> Table:
-        return _TABLES[self.stage, self.direction]
-
-    @property
-    def priority(self) -> int:
-        return PRIORITY_PLAIN if self.lane is None else PRIORITY_CLAUSES - self.lane
+    table: int
+    priority: int
 
     def key(self, value: Value) -> FlowKey:
         """The flow of a value."""
-        return FlowKey(self.table, self.priority, value.match(self.direction))
+        return FlowKey(self.table, self.priority, value.match(_DIRECTIONS[self.table]))
 
     def conj_key(self, id: int) -> FlowKey:
         """The flow that says what happens to a packet in all clauses of the rule."""
         return FlowKey(self.table, self.priority, (Term(Field.CONJ_ID, id),))
 
-    def fate(self, id: int) -> FlowBody:
-        """What happens to a packet that is in the rule."""
-        match self.stage:
-            case Stage.TIER:
-                return FlowBody((), cookies.pack(CookieKind.RULE, id))
-            case Stage.K8S:
-                record = SetField(_RECORD[self.direction], id)
-                return FlowBody((record, Goto(_ONWARD[self.direction])), cookies.pack(CookieKind.RULE, id))
-            case Stage.DEFAULT:
-                return FlowBody((), cookies.pack(CookieKind.ISOLATION, id))
-            case _:
-                assert_never(self.stage)
+
+def layer(form: Form, lane: int, priority: int | None) -> Layer:
+    """Where the rule's flows are.
+
+    Args:
+        priority: of the rule's spot, if it has one.
+    """
+    table = _TABLES[form.key.direction][form.stage]
+    if priority is not None:
+        return Layer(table.value, priority)
+    if form.stage in (Stage.TIER, Stage.BASELINE):
+        return Layer(table.value, PRIORITY_CLOSED)
+    return Layer(table.value, PRIORITY_PLAIN if len(form.clauses) == 1 else PRIORITY_CLAUSES - lane)
 
 
-def layer(form: Form, lane: int) -> Layer:
-    """Where the rule's flows are."""
-    return Layer(form.stage, form.key.direction, None if len(form.clauses) == 1 else lane)
+def spot(form: Form, lane: int) -> Spot | None:
+    """Where the rule stands in the order of its table, if that has one."""
+    if form.precedence is None:
+        return None
+    place = Place(form.precedence, form.action, PLAIN if len(form.clauses) == 1 else lane)
+    return Spot(_TABLES[form.key.direction][form.stage], place)
+
+
+def fate(form: Form, id: int) -> FlowBody:
+    """What happens to a packet that is in the rule."""
+    kind = CookieKind.ISOLATION if form.stage is Stage.ISOLATION else CookieKind.RULE
+    return FlowBody(_fate(form, id), cookies.pack(kind, id))
+
+
+def _fate(form: Form, id: int) -> Actions:
+    direction = form.key.direction
+    match form.action:
+        case Action.ALLOW:
+            return SetField(_RECORD[direction], id), Goto(_ONWARD[direction])
+        case Action.PASS if form.stage is Stage.TIER:
+            return (Goto(_TABLES[direction][Stage.K8S]),)
+        case Action.PASS:
+            return (Goto(_ONWARD[direction]),)
+        case Action.DROP | Action.REJECT:
+            return ()
+        case _:
+            assert_never(form.action)
 
 
 def clause(conjunctions: Iterable[Conjunction]) -> FlowBody:

@@ -5,6 +5,7 @@ alone. Nothing is learned, nothing is flooded, and what no flow names is dropped
 `check` holds every flow to what is declared here; `base` has the flows that always stand.
 """
 
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -15,6 +16,12 @@ from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKe
 FLAGS = Field.REG0
 ACCEPTED = 0x1
 """Bit of FLAGS: policy has nothing more to say, for the connection was let in before."""
+
+FROM_HOST = 0x2
+"""Bit of FLAGS: the node itself sent it, which may always reach its own Pods."""
+
+FROM_TUNNEL = 0x4
+"""Bit of FLAGS: another node sent it, so it is for a Pod here, or for this node, and goes nowhere else."""
 
 OUT_PORT = Field.REG1
 """OpenFlow port of the destination, 0 while it is not known."""
@@ -107,8 +114,8 @@ TABLES: dict[Table, TableSpec] = {
         "lets in what comes from an open port", frozenset((_F.IN_PORT,)), (Table.SPOOF_GUARD,), None
     ),
     Table.SPOOF_GUARD: TableSpec(
-        "lets a Pod speak for its own addresses only",
-        _ARP | _SOURCE | {_F.IN_PORT, _F.ETH_SRC},
+        "lets a Pod speak for its own addresses only, and a node for what it has",
+        _ARP | _SOURCE | {_F.IN_PORT, _F.ETH_SRC, _F.TUN_SRC, _F.TUN_IPV6_SRC},
         (Table.ARP, Table.CONNTRACK),
         None,
     ),
@@ -137,7 +144,7 @@ TABLES: dict[Table, TableSpec] = {
         (Table.FORWARD,),
         Table.FORWARD,
     ),
-    Table.FORWARD: TableSpec("finds the destination's port", _DESTINATION, (Table.INGRESS_TIER,), None),
+    Table.FORWARD: TableSpec("finds the destination's port", _DESTINATION | {FLAGS}, (Table.INGRESS_TIER,), None),
     Table.INGRESS_TIER: TableSpec(
         "lets known connections pass; rules of tiers, from the source",
         _INGRESS | {FLAGS},
@@ -169,8 +176,6 @@ _L4 = {
     (_F.TCP_SRC, _F.TCP_DST): IpProto.TCP,
     (_F.UDP_SRC, _F.UDP_DST): IpProto.UDP,
     (_F.SCTP_SRC, _F.SCTP_DST): IpProto.SCTP,
-    (_F.ICMP_TYPE, _F.ICMP_CODE): IpProto.ICMP,
-    (_F.ICMPV6_TYPE, _F.ICMPV6_CODE): IpProto.ICMPV6,
 }
 NEEDS: dict[Field, tuple[tuple[Field, tuple[int, ...]], ...]] = {
     _F.IP_PROTO: ((_F.ETH_TYPE, (EthType.IPV4, EthType.IPV6)),),
@@ -178,6 +183,15 @@ NEEDS: dict[Field, tuple[tuple[Field, tuple[int, ...]], ...]] = {
     **dict.fromkeys((_F.IPV6_SRC, _F.IPV6_DST), ((_F.ETH_TYPE, (EthType.IPV6,)),)),
     **dict.fromkeys(_ARP - {_F.ETH_TYPE}, ((_F.ETH_TYPE, (EthType.ARP,)),)),
     **{field: ((_F.IP_PROTO, (number,)),) for fields, number in _L4.items() for field in fields},
+    **{
+        field: ((_F.ETH_TYPE, (version,)), (_F.IP_PROTO, (number,)))
+        for field, version, number in (
+            (_F.ICMP_TYPE, EthType.IPV4, IpProto.ICMP),
+            (_F.ICMP_CODE, EthType.IPV4, IpProto.ICMP),
+            (_F.ICMPV6_TYPE, EthType.IPV6, IpProto.ICMPV6),
+            (_F.ICMPV6_CODE, EthType.IPV6, IpProto.ICMPV6),
+        )
+    },
 }
 """What else a match must say for a field to exist. Source: ovs-fields(7), "Prerequisites" of each field."""
 
@@ -188,35 +202,50 @@ def check(key: FlowKey, body: FlowBody) -> None:
     Raises:
         AssertionError: the message says in which table, and what it should not do.
     """
-    where = f"table {key.table}, {key.match}"
-    assert key.table in TABLES, f"{where}: there is no such table"
-    spec = TABLES[Table(key.table)]
-    _check_match(where, spec, key.match)
-    _check_actions(where, Table(key.table), spec, body.actions)
-    assert cookies.unpack(body.cookie), f"{where}: cookie {body.cookie:#x} is not ours"
+    for fault in _faults(key, body):
+        raise AssertionError(f"table {key.table}, {key.match}: {fault}")
 
 
-def _check_match(where: str, spec: TableSpec, a_match: Match) -> None:
-    said = {term.field: term.value for term in a_match if term.mask is None}
-    for term in a_match:
-        assert term.field in spec.matches, f"{where}: the table does not match {term.field.name}"
-        for needed, values in NEEDS.get(term.field, ()):
-            assert said.get(needed) in values, f"{where}: {term.field.name} without {needed.name} being one of {values}"
-        if term.field in (_F.ICMP_TYPE, _F.ICMPV6_TYPE):
-            version = EthType.IPV4 if term.field is _F.ICMP_TYPE else EthType.IPV6
-            assert said.get(_F.ETH_TYPE) == version, f"{where}: {term.field.name} in the other IP version"
+def _faults(key: FlowKey, body: FlowBody) -> Iterator[str]:
+    spec = _SPECS.get(key.table)
+    if spec is None:
+        yield "there is no such table"
+        return
+    yield from _match_faults(spec, key.match)
+    yield from _action_faults(key.table, spec, body.actions)
+    if cookies.unpack(body.cookie) is None:
+        yield f"cookie {body.cookie:#x} is not ours"
 
 
-def _check_actions(where: str, table: Table, spec: TableSpec, actions: Actions) -> None:
-    soft = [isinstance(action, Conjunction) for action in actions]
-    assert all(soft) or not any(soft), f"{where}: conjunction() stands with other actions, which would never run"
+_SPECS: dict[int, TableSpec] = {table.value: spec for table, spec in TABLES.items()}
+
+
+def _match_faults(spec: TableSpec, a_match: Match) -> Iterator[str]:
+    said = {field: value for field, value, mask in a_match if mask is None}
+    for field, _, _ in a_match:
+        if field not in spec.matches:
+            yield f"the table does not match {field.name}"
+        for needed, values in NEEDS.get(field, ()):
+            if said.get(needed) not in values:
+                yield f"{field.name} without {needed.name} being one of {values}"
+
+
+def _action_faults(table: int, spec: TableSpec, actions: Actions) -> Iterator[str]:
+    soft = {isinstance(action, Conjunction) for action in actions}
+    if soft == {True}:
+        return
+    if True in soft:
+        yield "conjunction() stands with other actions, which would never run"
     for place, action in enumerate(actions):
         match action:
             case Goto(table=target):
-                assert place == len(actions) - 1, f"{where}: actions after goto_table"
+                if place < len(actions) - 1:
+                    yield "actions after goto_table"
             case Resubmit(table=target) | Ct(table=int(target)):
                 pass
             case _:
                 continue
-        assert target > table, f"{where}: sends a packet back to table {target}"
-        assert target in spec.leads_to, f"{where}: table {target} is not declared to follow {table.name}"
+        if target <= table:
+            yield f"sends a packet back to table {target}"
+        if target not in spec.leads_to:
+            yield f"table {target} is not declared to follow {Table(table).name}"

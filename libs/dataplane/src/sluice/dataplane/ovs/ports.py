@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from sluice.contracts.ids import Address, Uid
 from sluice.dataplane.ovs import cookies
-from sluice.dataplane.ovs.addresses import Block, NotAnAddress, address
+from sluice.dataplane.ovs.addresses import WIDTH, Block, NotAnAddress, address
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import EthType, Field
 from sluice.dataplane.ovs.flow import Actions, DecTtl, FlowBody, FlowKey, Flows, Goto, Match, SetField, Term, match
@@ -118,10 +118,16 @@ def _flows(port: LocalPort, addresses: Iterable[Address]) -> Iterator[tuple[Tabl
 
 
 def _packets(block: Block, ipv4: Field, ipv6: Field) -> Match:
+    """In canonical form as it stands, for a node has many of these: dl_type sorts before the addresses."""
+    if not block.prefix:
+        return (_IPV4 if block.version == 4 else _IPV6,)
+    mask = None if block.prefix == WIDTH[block.version] else block.mask
     if block.version == 4:
-        return match((Field.ETH_TYPE, EthType.IPV4), (ipv4, block.value, block.mask))
-    return match((Field.ETH_TYPE, EthType.IPV6), (ipv6, block.value, block.mask))
+        return _IPV4, Term(ipv4, block.value, mask)
+    return _IPV6, Term(ipv6, block.value, mask)
 
+
+_IPV4, _IPV6 = Term(Field.ETH_TYPE, EthType.IPV4), Term(Field.ETH_TYPE, EthType.IPV6)
 
 _NOT_UNICAST = tuple(
     Block(version, value, prefix)

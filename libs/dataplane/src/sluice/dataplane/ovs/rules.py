@@ -1,8 +1,8 @@
 """What of a program can be lowered, and what stands in for the rest.
 
-This version lowers Kubernetes policies: allow rules and isolation. Anything else in a program is a problem that is
-reported, and is closed: a rule keeps the form it had before; if it had none, what allows is narrowed to what can be
-lowered, and what drops is widened to every peer. Isolation always stands.
+What cannot be lowered is a problem that is reported, and is closed: a rule keeps the form it had before; if it had
+none, what allows or passes is narrowed to what can be lowered, and what drops is widened to every peer. Isolation always
+stands. Reject is lowered as drop, and that is told.
 """
 
 from collections import Counter
@@ -31,6 +31,7 @@ from sluice.contracts.status import Problem
 from sluice.dataplane.ovs.addresses import PORTS, NotAnAddress, network
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
 from sluice.dataplane.ovs.sources import Own, Source
+from sluice.policy.order import Order, order
 
 T = TypeVar("T")
 _Place = tuple[Direction, int]
@@ -44,22 +45,31 @@ class Stage(Enum):
     """Which of a direction's tables decides."""
 
     TIER = "tier"
-    """Drops, whoever allows later."""
+    """In order; what is passed, and what no rule is about, goes on to K8S."""
 
     K8S = "k8s"
-    """Allows."""
+    """Allows, in no order."""
 
-    DEFAULT = "default"
-    """Drops what nobody allowed."""
+    ISOLATION = "isolation"
+    """Drops what none of those allowed."""
+
+    BASELINE = "baseline"
+    """In order, about those that nothing isolates."""
+
+    __hash__ = object.__hash__  # Enum hashes its name in Python, and every layer has a stage
 
 
 class Form(NamedTuple):
-    """A rule as the tables see it: a packet that is in every clause meets the stage's fate."""
+    """A rule as the tables see it: a packet that is in every clause meets the action."""
 
     key: RuleKey
     stage: Stage
+    action: Action
     clauses: tuple[tuple[Source, ...], ...]
     """Each a union; the first holds the rule's own Pods."""
+
+    precedence: Order | None = None
+    """Unset where there is no order, and for a rule that found no place in it."""
 
 
 def check(program: Program, rule: Rule) -> None:
@@ -69,10 +79,9 @@ def check(program: Program, rule: Rule) -> None:
         NotLowerable: it cannot.
     """
     where = f"{program.unit}: {rule.direction} rule {rule.index}"
-    if rule.action is not Action.ALLOW or program.tier != K8S_TIER:
+    if rule.action is not Action.ALLOW and program.tier == K8S_TIER:
         raise NotLowerable(
-            f"{where}: this version enforces Kubernetes NetworkPolicies, no {rule.action} in tier {program.tier}; "
-            f"remove the policy, or use a version that does"
+            f"{where}: Kubernetes policies allow, and do not {rule.action}; report a bug of rule-compiler"
         )
     for place, peer in enumerate(rule.peers or ()):
         _check_peer(f"{where}, peer {place}", peer)
@@ -85,7 +94,9 @@ def check(program: Program, rule: Rule) -> None:
 def problems(program: Program) -> tuple[Problem, ...]:
     """Why the program is not in force as written: a reason for each rule that is not."""
     return tuple(
-        Problem(unit=program.unit, state="failed", reason=str(fault)) for _, fault in _examined(program) if fault
+        Problem(unit=program.unit, state="failed", reason=reason)
+        for rule, fault in _examined(program)
+        if (reason := str(fault) if fault else _shortfall(program, rule))
     )
 
 
@@ -100,7 +111,7 @@ def closed_form(program: Program, previous: Program | None = None) -> Program:
     rules: dict[_Place, Rule] = {}
     for rule, fault in _examined(program):
         place = _place(rule)
-        form = rule if fault is None else before.get(place) or _closed(program, rule)
+        form = _dropping(rule) if fault is None else before.get(place) or _closed(program, rule)
         if form is not None and (place not in rules or form.action is Action.DROP):
             rules[place] = form
     return msgspec.structs.replace(program, rules=tuple(rules.values()))
@@ -110,14 +121,37 @@ def forms(program: Program) -> Iterator[Form]:
     """The rules of a closed form, and the isolation of its members."""
     for direction in program.isolates:
         key = RuleKey(program.unit, program.applied_to, direction, ISOLATION)
-        yield Form(key, Stage.DEFAULT, ((Source(Own(program.applied_to), None),),))
+        yield Form(key, Stage.ISOLATION, Action.DROP, ((Source(Own(program.applied_to), None),),))
     for rule in program.rules:
         if rule.peers == () or rule.traffic == ():
             continue  # nobody, or nothing
-        key = RuleKey(program.unit, program.applied_to, rule.direction, rule.index)
-        stage = Stage.K8S if rule.action is Action.ALLOW else Stage.TIER
-        assert stage is Stage.K8S or rule.peers is None, f"{key}: not a closed form"
-        yield Form(key, stage, tuple(_clauses(program.applied_to, rule)))
+        stage = _stage(program, rule)
+        place = None if stage is Stage.K8S else order(program, rule)
+        yield Form(_key(program, rule), stage, rule.action, tuple(_clauses(program.applied_to, rule)), place)
+
+
+def placeless(program: Program, key: RuleKey) -> Form | None:
+    """What stands in for a rule of a closed form for which its table has no priority left.
+
+    A rule that drops does so for every peer, before all others; what allows or passes is left out.
+    """
+    rule = next(rule for rule in program.rules if _key(program, rule) == key)
+    if rule.action in (Action.ALLOW, Action.PASS):
+        return None
+    own = Own(program.applied_to)
+    named = rule.direction is Direction.EGRESS and _has_names(rule)
+    traffic: tuple[Traffic | None, ...] = (None,) if rule.traffic is None or named else rule.traffic
+    return Form(key, _stage(program, rule), Action.DROP, (_distinct(Source(own, entry) for entry in traffic),))
+
+
+def _key(program: Program, rule: Rule) -> RuleKey:
+    return RuleKey(program.unit, program.applied_to, rule.direction, rule.index)
+
+
+def _stage(program: Program, rule: Rule) -> Stage:
+    if program.tier > K8S_TIER:
+        return Stage.BASELINE
+    return Stage.K8S if program.tier == K8S_TIER and rule.action is Action.ALLOW else Stage.TIER
 
 
 def _clauses(applied_to: GroupId, rule: Rule) -> Iterator[tuple[Source, ...]]:
@@ -147,6 +181,20 @@ def _has_names(rule: Rule) -> bool:
     return any(map(_is_named, rule.traffic or ()))
 
 
+def _dropping(rule: Rule) -> Rule:
+    return rule if rule.action is not Action.REJECT else msgspec.structs.replace(rule, action=Action.DROP)
+
+
+def _shortfall(program: Program, rule: Rule) -> str:
+    """What of the rule is done otherwise than it says, though it stands."""
+    if rule.action is not Action.REJECT:
+        return ""
+    return (
+        f"{program.unit}: {rule.direction} rule {rule.index}: packets are dropped, not rejected, so senders wait until "
+        f"they give up: this version does not answer them; say Drop, or use a version that does"
+    )
+
+
 def _place(rule: Rule) -> _Place:
     return rule.direction, rule.index
 
@@ -171,7 +219,9 @@ def _examined(program: Program) -> Iterator[tuple[Rule, NotLowerable | None]]:
 def _closed(program: Program, rule: Rule) -> Rule | None:
     """What stands in for a rule that never was in force; None for nothing."""
     match rule.action:
-        case Action.ALLOW if program.tier == K8S_TIER:
+        case Action.PASS if program.tier == K8S_TIER:
+            return None
+        case Action.ALLOW | Action.PASS:
             peers = None if rule.peers is None else tuple(peer for peer in rule.peers if not _fault(_check_peer, peer))
             unnamed = peers is None and rule.direction is Direction.EGRESS
             return msgspec.structs.replace(
@@ -179,8 +229,6 @@ def _closed(program: Program, rule: Rule) -> Rule | None:
                 peers=peers,
                 traffic=None if rule.traffic is None else tuple(_lowerable(rule.traffic, named=not unnamed)),
             )
-        case Action.ALLOW | Action.PASS:
-            return None
         case Action.DROP | Action.REJECT:
             whole = rule.traffic is not None and tuple(_lowerable(rule.traffic, named=False)) == rule.traffic
             return msgspec.structs.replace(

@@ -69,12 +69,11 @@ class Value(NamedTuple):
 
     def match(self, direction: Direction) -> Match:
         """The workload's own port, and the peer's address, as they are seen in this direction's tables."""
-        terms: list[Term] = list(self.packets)
-        if self.ofport is not None:
-            terms.append(Term(Field.IN_PORT if direction is Direction.EGRESS else OUT_PORT, self.ofport))
-        if self.block is not None:
-            terms += destination(self.block) if direction is Direction.EGRESS else source(self.block)
-        return match(*terms)
+        out = direction is Direction.EGRESS
+        at: Match = () if self.block is None else destination(self.block) if out else source(self.block)
+        own: Match = () if self.ofport is None else (Term(Field.IN_PORT if out else OUT_PORT, self.ofport),)
+        parts = [part for part in (own, at, self.packets) if part]
+        return parts[0] if len(parts) == 1 else match(*own, *at, *self.packets)
 
 
 def standing_values(of: Source) -> Iterator[Value]:

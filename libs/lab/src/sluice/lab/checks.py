@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sluice.contracts.ids import Address
 from sluice.lab.scenario import Connection, Expect, Family, Matrix, Probe, ProbeProtocol, Step
@@ -105,16 +106,16 @@ def opening(connection: Connection, pods: Pods, path: str) -> Question:
     """
     source = _pod(pods, connection.from_, f"{path}.from")
     target = _pod(pods, connection.to, f"{path}.to")
-    families = _families(source, target, connection.family, path)
+    chosen, *_ = _families(source, target, connection.family, path)
     probe = Probe(
         from_=connection.from_,
         to=connection.to,
         expect="Allowed",
         protocol=connection.protocol,
         port=connection.port,
-        family=families[0],
+        family=connection.family,
     )
-    return next(_questions(probe, source, target, path))
+    return _question(probe, source, target, chosen)
 
 
 def _questions(
@@ -122,19 +123,26 @@ def _questions(
 ) -> Iterator[Question]:
     families = _families(source, target, probe.family, path)
     for each in families:
-        words = [probe.protocol, str(probe.port or ""), each if len(families) > 1 or probe.family else ""]
-        yield Question(
-            kind=kind,
-            from_=probe.from_,
-            to=probe.to,
-            what=" ".join(word for word in words if word),
-            expect=probe.expect,
-            protocol=probe.protocol,
-            source=_address(source, each),
-            address=_address(target, each),
-            port=probe.port or 0,
-            source_port=probe.source_port or 0,
-        )
+        question = _question(probe, source, target, each, kind)
+        yield question if len(families) == 1 else replace(question, what=f"{question.what} {each}")
+
+
+def _question(
+    probe: Probe, source: Placed, target: Placed, chosen: Family, kind: Literal["probe", "matrix"] = "probe"
+) -> Question:
+    words = [probe.protocol, str(probe.port or ""), probe.family or ""]
+    return Question(
+        kind=kind,
+        from_=probe.from_,
+        to=probe.to,
+        what=" ".join(word for word in words if word),
+        expect=probe.expect,
+        protocol=probe.protocol,
+        source=_address(source, chosen),
+        address=_address(target, chosen),
+        port=probe.port or 0,
+        source_port=probe.source_port or 0,
+    )
 
 
 def _families(source: Placed, target: Placed, wanted: Family | None, path: str) -> list[Family]:

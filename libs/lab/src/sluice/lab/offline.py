@@ -12,6 +12,8 @@ from sluice.lab.results import Check, Outcome
 from sluice.lab.world import World
 from sluice.policy.state import ClusterState
 
+INLINE = "an inline object"
+
 
 def run(story: Story) -> Outcome:
     """What policy says of every check of the story."""
@@ -65,7 +67,8 @@ def denials(told: Told) -> Iterator[Check]:
     """What admission says of the objects that must be refused, one by one and without the others."""
     for denial, held in zip(told.step.denials, told.denied, strict=True):
         said = [words(problem) for problem in problems(held)]
-        yield denied(told, str(denial.object), denial.message, said)
+        what = denial.object if isinstance(denial.object, str) else INLINE
+        yield denied(told, what, denial.message, said)
 
 
 def denied(told: Told, what: str, message: str, said: list[str]) -> Check:

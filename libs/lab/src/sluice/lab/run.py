@@ -135,7 +135,7 @@ class _Player:
             path = Path(self._story.file).parent / given
             name, content, what = f"denied-{number}{path.suffix}", path.read_bytes(), given
         else:
-            name, content, what = f"denied-{number}.json", codec.encode(given), "an inline object"
+            name, content, what = f"denied-{number}.json", codec.encode(given), offline.INLINE
         said = await self._lab.refused(name, content)
         self.done.append(offline.denied(told, what, message, [words(problem) for problem in said]))
 

@@ -1,0 +1,92 @@
+"""When a change counts as being in force, and what is said when it does not."""
+
+from typing import NamedTuple
+
+import pytest
+
+from sluice.contracts.ids import NodeName, Revision, Unit
+from sluice.contracts.status import CompilerStatus, DocumentProblem, NodeStatus, Problem, SourceStatus
+from sluice.lab.realised import AnyStatus, Statuses, Wanted, kind_of
+
+NODE = NodeName("node-1")
+UPTO = Revision(5, 10)
+UNIT = Unit("k8snetworkpolicies:y:closed")
+PROBLEM = DocumentProblem(file="pods/x/a.json", line=3, path="$.spec", reason="bad")
+
+
+def source(digest: str = "d", *problems: DocumentProblem) -> SourceStatus:
+    return SourceStatus(source="folder:/m", digest=digest, upto=UPTO, problems=problems)
+
+
+def node(applied: Revision = UPTO, **fields: object) -> NodeStatus:
+    given = {"healthy": True, "ports": ("x/a", "x/b"), **fields}
+    return NodeStatus(node=NODE, backend="ovs", applied=applied, **given)  # type: ignore[arg-type]  # rows of a table
+
+
+class Case(NamedTuple):
+    name: str
+    statuses: tuple[AnyStatus, ...]
+    missing: list[str]
+    """Pieces of the lines."""
+
+
+CASES = [
+    Case("all is well", (source(), node()), []),
+    Case("a node may be ahead", (source(), node(Revision(5, 11))), []),
+    Case("nobody has said anything", (), ["ingest: it has not taken in"]),
+    Case("ingest saw an older folder", (source("old"), node()), ["ingest: it has not taken in"]),
+    Case("a bad manifest", (source("d", PROBLEM), node()), ["ingest: pods/x/a.json:3: $.spec: bad"]),
+    Case("the node is silent", (source(),), ["node-ovs on node-1: it has not reported yet"]),
+    Case("the node is behind", (source(), node(Revision(5, 9))), ["has applied revision 9, not yet 10"]),
+    Case("another epoch", (source(), node(Revision(4, 99))), ["has applied revision 99, not yet 10"]),
+    Case("a later epoch", (source(), node(Revision(6, 1))), ["has applied revision 1, not yet 10"]),
+    Case("the switch is away", (source(), node(healthy=False, detail="switch lost")), ["not healthy: switch lost"]),
+    Case("a port is closed", (source(), node(ports=("x/a",))), ["the ports of x/b are not open"]),
+    Case("a port too many", (source(), node(ports=("x/a", "x/b", "x/c"))), ["the ports of x/c are still open"]),
+    Case("a port of nobody", (source(), node(waiting_ports=("x/z",))), ["the ports of x/z wait"]),
+    Case("a port that cannot be", (source(), node(port_errors=("pod1: no MAC",))), ["node-1: pod1: no MAC"]),
+    Case(
+        "a policy is not in force",
+        (source(), node(problems=(Problem(unit=UNIT, state="failed", reason="too many rules"),))),
+        ["k8snetworkpolicies:y:closed failed: too many rules"],
+    ),
+    Case(
+        "a policy that nobody can compile",
+        (source(), node(), CompilerStatus(shard=0, problems=(Problem(unit=UNIT, state="failed", reason="odd"),))),
+        ["rule-compiler: k8snetworkpolicies:y:closed failed: odd"],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_is_missing(case: Case) -> None:
+    statuses = Statuses()
+    for status in case.statuses:
+        statuses.put(status)
+
+    missing = statuses.missing(Wanted(digest="d", ports={NODE: frozenset({"x/a", "x/b"})}))
+
+    assert len(missing) == len(case.missing), missing
+    for line, piece in zip(missing, case.missing, strict=True):
+        assert piece in line
+
+
+def test_manifests_that_are_known_to_be_bad_do_not_count() -> None:
+    statuses = Statuses()
+    statuses.put(source("d", PROBLEM))
+
+    assert statuses.missing(Wanted(digest="d", ports={}, ignored=frozenset({PROBLEM.file}))) == []
+
+
+SUBJECTS = [
+    ("status.node-1.ovs", NodeStatus),
+    ("status._source.folder", SourceStatus),
+    ("status._source.kubernetes", None),
+    ("status._compiler.0", CompilerStatus),
+    ("status.node-1.tc", None),
+]
+
+
+@pytest.mark.parametrize(("subject", "kind"), SUBJECTS, ids=[subject for subject, _ in SUBJECTS])
+def test_whose_status_a_subject_is(subject: str, kind: type | None) -> None:
+    assert kind_of(subject) is kind

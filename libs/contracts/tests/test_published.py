@@ -37,6 +37,36 @@ BREAKS = [
         lambda d: page(d)["properties"]["group"].update(type="integer"),
         "Page.group: another type",
     ),
+    (
+        "a field may hold something new",
+        "schemas/Program.json",
+        lambda d: d["$defs"]["TransportTraffic"]["properties"]["ports"]["anyOf"].append({"type": "integer"}),
+        "TransportTraffic.ports: another type",
+    ),
+    (
+        "a field's items are others",
+        "schemas/Page.json",
+        lambda d: page(d)["properties"]["members"].update(items={"type": "string"}),
+        "Page.members: another type",
+    ),
+    (
+        "a field may be absent now",
+        "schemas/Page.json",
+        lambda d: page(d)["required"].remove("members"),
+        "Page.members: may be absent now",
+    ),
+    (
+        "a tuple has another length",
+        "schemas/Page.json",
+        lambda d: d["$defs"]["Revision"]["prefixItems"].append({"type": "string"}),
+        "Revision: another type",
+    ),
+    (
+        "a whole number may be broken now",
+        "schemas/Mark.json",
+        lambda d: d["$defs"]["Mark"]["properties"]["shard"].update(type="number"),
+        "Mark.shard: another type",
+    ),
     ("a subject is removed", "asyncapi.json", lambda d: d["channels"].pop("page"), "{node}: removed"),
     (
         "a subject moves",
@@ -72,6 +102,31 @@ def test_a_new_optional_field_and_a_new_message_do_not_break():
     new = changed("schemas/Page.json", lambda d: page(d)["properties"].update(note={"type": "string"}))
 
     assert breaking(documents(), {**new, "schemas/New.json": "{}"}) == []
+
+
+GROWS = [
+    (
+        "a union has a new tagged member",
+        "schemas/Program.json",
+        lambda d: d["$defs"]["Rule"]["properties"]["peers"]["anyOf"][0]["items"]["anyOf"].append({"$ref": "#/$defs/X"}),
+    ),
+    (
+        "a field holds less than it might",
+        "schemas/Program.json",
+        lambda d: d["$defs"]["Program"]["properties"]["priority"].update(type="integer"),
+    ),
+    ("an enum has a new value", "schemas/Program.json", lambda d: d["$defs"]["Action"]["enum"].append("log")),
+    ("a field has another default", "schemas/Program.json", lambda d: d["$defs"]["Rule"].update(default=1)),
+]
+
+
+@pytest.mark.parametrize(("path", "change"), [row[1:] for row in GROWS], ids=[row[0] for row in GROWS])
+def test_what_readers_skip_does_not_break(path, change):
+    assert breaking(documents(), changed(path, change)) == []
+
+
+def test_the_same_documents_are_made_every_time():
+    assert documents() == documents()
 
 
 def test_every_schema_is_one_and_fits_what_is_sent():

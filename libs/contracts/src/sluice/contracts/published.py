@@ -11,10 +11,25 @@ import msgspec
 from sluice.contracts import groups, programs, status
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.objects import TYPES, Listed
+from sluice.contracts.streams import CAUSE_HEADER, WRITER_HEADER
 
 VERSION = "0.1.0"
 
 Json = dict[str, Any]
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
+_HEADERS: Json = {
+    "type": "object",
+    "properties": {
+        CAUSE_HEADER: {
+            "type": "string",
+            "pattern": "^[0-9]+[.][0-9]+$",
+            "description": "Epoch and sequence in OBJECTS that the message reflects; a tombstone has no body to say it",
+        },
+        WRITER_HEADER: {"type": "string", "description": "Which run of which writer stored the message."},
+    },
+}
 
 
 class Channel(NamedTuple):
@@ -95,7 +110,9 @@ def documents() -> dict[str, str]:
 def breaking(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """What a subscriber to the old documents would trip over in the new ones, sorted.
 
-    New messages, new optional fields and new members of unions are no break: readers skip what they do not know.
+    New messages, new optional fields, new tagged members of unions and new values of an enumeration are no break:
+    readers skip what they do not know. A field that may hold something new, or may be absent where it was always
+    there, is one.
     """
     found = []
     for path in sorted(old):
@@ -110,10 +127,7 @@ def breaking(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 def _schemas() -> dict[str, Json]:
     named = {_name(channel.message): channel.message for channel in CHANNELS}
-    return {
-        name: {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(named[name])}
-        for name in sorted(named)
-    }
+    return {name: {"$schema": _DIALECT, **msgspec.json.schema(named[name])} for name in sorted(named)}
 
 
 def _asyncapi() -> Json:
@@ -126,9 +140,14 @@ def _asyncapi() -> Json:
             "parameters": {token: {} for token in _parameters(channel.subject)},
             "messages": {message: {"$ref": f"#/components/messages/{message}"}},
         }
-        operations[f"read-{channel.name}"] = {"action": "receive", "channel": {"$ref": f"#/channels/{channel.name}"}}
+        operations[f"tell-{channel.name}"] = {"action": "send", "channel": {"$ref": f"#/channels/{channel.name}"}}
     messages = {
-        name: {"contentType": "application/json", "payload": {"$ref": f"schemas/{name}.json"}} for name in _schemas()
+        name: {
+            "contentType": "application/json",
+            "headers": _HEADERS,
+            "payload": {"schemaFormat": _SCHEMA_FORMAT, "schema": {"$ref": f"schemas/{name}.json"}},
+        }
+        for name in _schemas()
     }
     return {
         "asyncapi": "3.0.0",
@@ -138,6 +157,7 @@ def _asyncapi() -> Json:
             "description": "Values are whole: the last message on a subject is the truth about it. An empty body is a "
             "tombstone. Stored messages of GROUPS and PROGRAMS are republished under live.",
         },
+        "servers": {"bus": {"host": "localhost:4222", "protocol": "nats", "description": "NATS with JetStream"}},
         "channels": channels,
         "operations": operations,
         "components": {"messages": messages},
@@ -180,21 +200,54 @@ def _breaking_schema(path: str, old: Json, new: Json) -> Iterator[str]:
 
 def _breaking_struct(where: str, old: Json, new: Json) -> Iterator[str]:
     before, after = old.get("properties", {}), new.get("properties", {})
+    if not _fits(_shape(new), _shape(old)):
+        yield f"{where}: another type"
     for name, was in before.items():
         if name not in after:
             yield f"{where}.{name}: removed"
-        elif _type(after[name]) != _type(was):
+        elif not _fits(after[name], was):
             yield f"{where}.{name}: another type"
-    for name in sorted(set(new.get("required", ())) - set(old.get("required", ()))):
+    had, has = set(old.get("required", ())), set(new.get("required", ()))
+    for name in sorted(has - had):
         yield f"{where}.{name}: required now"
+    for name in sorted((had - has) & after.keys()):
+        yield f"{where}.{name}: may be absent now"
     for value in old.get("enum", ()):
         if value not in new.get("enum", ()):
             yield f"{where}: {value!r} is no value any more"
 
 
-def _type(schema: Json) -> Json:
-    """The part of a property's schema that says what it may hold; members that a union gains do not count."""
-    said = {key: value for key, value in schema.items() if key not in ("default", "description", "title")}
-    said.pop("anyOf", None)
-    said.pop("discriminator", None)
-    return said
+def _shape(definition: Json) -> Json:
+    """The definition without what is compared by name."""
+    return {key: value for key, value in definition.items() if key not in ("properties", "required", "enum")}
+
+
+def _fits(new: Json, old: Json) -> bool:
+    """A reader of the old can read all that the new allows, but for tagged members and values that it skips."""
+    tagged = "discriminator" in old
+    known = _variants(old)
+    return all(
+        any(_same(variant, other) for other in known) or (tagged and "$ref" in variant) for variant in _variants(new)
+    )
+
+
+def _variants(schema: Json) -> list[Json]:
+    return list(schema.get("anyOf", [schema]))
+
+
+def _same(new: Json, old: Json) -> bool:
+    if new.get("$ref") != old.get("$ref"):
+        return False
+    if new.get("type") != old.get("type") and (new.get("type"), old.get("type")) != ("integer", "number"):
+        return False
+    if "const" in old and new.get("const") != old["const"]:
+        return False
+    for key in ("items", "additionalProperties"):  # a schema, or a boolean
+        inner, outer = new.get(key, True), old.get(key, True)
+        if isinstance(inner, dict) and isinstance(outer, dict):
+            if not _fits(inner, outer):
+                return False
+        elif isinstance(outer, dict) and inner is True:
+            return False
+    places, were = new.get("prefixItems", []), old.get("prefixItems", [])
+    return len(places) == len(were) and all(_fits(inner, outer) for inner, outer in zip(places, were, strict=True))

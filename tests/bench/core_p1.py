@@ -23,6 +23,9 @@ from sluice.grouping.events import ObjectEvent, read
 from sluice.grouping.index import Grouping
 from sluice.policy.compiler import Compiler, Groups
 
+BATCH = 512
+"""As the services read."""
+
 EPOCH = 1_700_000_000_000_000
 
 
@@ -38,6 +41,9 @@ def resolve(stored: list[workloads.Stored]) -> tuple[Grouping, Iterator[tuple[st
     for event in told(stored):
         groups.evolve(event)
         grouping.evolve(event)
+        if event.revision.sequence % BATCH == 0:
+            groups.settle(event.revision)
+            grouping.settle(event.revision)
     for group, selector in groups.drain().select.items():
         grouping.select(group, selector)
     return grouping, pages(grouping, Revision(EPOCH, len(stored)))
@@ -61,6 +67,8 @@ def compile_(stored: list[workloads.Stored]) -> tuple[Compiler, Iterator[tuple[s
     compiler = Compiler()
     for event in told([message for message in stored if message.subject.kind in POLICIES]):
         compiler.evolve(event)
+        if event.revision.sequence % BATCH == 0:
+            compiler.settle(event.revision)
     put = compiler.drain().put
     return compiler, ((subjects.program("ovs", *key), codec.encode(made)) for key, made in put.items())
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 class Figure(NamedTuple):
     id: str
-    """Of docs/performance.md."""
+    """As in the list of what Sluice must reach: P1 and on."""
 
     what: str
     value: float

@@ -1,4 +1,8 @@
-"""The peer's own scale tests, object by object, as bytes on the bus: see docs/performance.md for their sources."""
+"""The scale tests of the peer's controller, object by object, as bytes on the bus.
+
+Source: Antrea, pkg/controller/networkpolicy/networkpolicy_controller_perf_test.go. Policies are about both directions,
+Pods have random addresses and nodes.
+"""
 
 import random
 from collections.abc import Iterator
@@ -43,7 +47,7 @@ def namespace(name: str, **labels: str) -> Stored:
     return stored(Namespace(api_version="v1", kind="Namespace", metadata=meta))
 
 
-def pod(of: str, name: str, labels: dict[str, str], chance: random.Random) -> Stored:
+def pod(of: str, name: str, labels: dict[str, str], chance: random.Random, nodes: range = range(NODES)) -> Stored:
     address = f"10.{chance.randrange(256)}.{chance.randrange(256)}.{chance.randrange(256)}"
     made = Pod(
         api_version="v1",
@@ -55,7 +59,7 @@ def pod(of: str, name: str, labels: dict[str, str], chance: random.Random) -> St
             labels=labels,
             creation_timestamp="2024-05-01T10:00:00Z",
         ),
-        spec=PodSpec(node_name=f"Node-{chance.randrange(NODES)}"),
+        spec=PodSpec(node_name=f"Node-{chance.choice(nodes)}"),
         status=PodStatus(phase="Running", pod_ip=address, pod_ips=(PodIP(ip=address),)),
     )
     return stored(made)

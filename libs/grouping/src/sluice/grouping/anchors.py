@@ -73,11 +73,13 @@ class Shelf(Generic[T]):
             self._at.setdefault(place, set()).add(thing)
 
     def remove(self, thing: T, places: Iterable[Place]) -> None:
+        """It stands in these places no more; where it does not stand, nothing changes."""
         for place in places:
-            there = self._at[place]
-            there.discard(thing)
-            if not there:
-                del self._at[place]
+            there = self._at.get(place)
+            if there is not None:
+                there.discard(thing)
+                if not there:
+                    del self._at[place]
 
     def crowd(self, place: Place) -> int:
         """How many stand there."""

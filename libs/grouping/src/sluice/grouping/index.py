@@ -64,7 +64,7 @@ class Grouping:
         self._newest = Newest()
         self._matching: Matching[_Placed] = Matching()
         self._claims: Claims[_Placed] = Claims(lambda pod: pod.claim)
-        self._pods: dict[tuple[str, str], _Placed] = {}
+        self._pods: dict[str, _Placed] = {}
         self._on_node: dict[NodeName, set[_Placed]] = {}
         self._pages: set[tuple[GroupId, NodeName]] = set()
         self._owns: set[NodeName] = set()
@@ -153,13 +153,13 @@ class Grouping:
 
     def _put(self, obj: Namespace | Pod) -> bool:
         if isinstance(obj, Pod):
-            return self._place(obj) if obj.on_pod_network else self._unplace(obj.key)
+            return self._place(obj) if obj.on_pod_network else self._unplace(*obj.key)
         return self._label(obj.metadata.name, obj)
 
     def _delete(self, key: ObjectKey) -> bool:
         if key.kind is Kind.NAMESPACE:
             return self._label(key.name, None)
-        return self._unplace((key.namespace, key.name))
+        return self._unplace(key.namespace, key.name)
 
     def _label(self, name: str, namespace: Namespace | None) -> bool:
         moved = self._matching.label(name, namespace.metadata.labels if namespace else None)
@@ -169,14 +169,15 @@ class Grouping:
 
     def _place(self, pod: Pod) -> bool:
         meta = pod.metadata
-        key = meta.namespace, meta.name
-        new, old = _Placed(pod, self._matching.label_set(meta.namespace, meta.labels)), self._pods.get(key)
+        new = _Placed(pod, self._matching.label_set(meta.namespace, meta.labels))
+        name = new.claimed.pod
+        old = self._pods.get(name)
         if old is not None:
             if old.equals(new):
                 return False
             self._withdraw(old)
         node = new.node
-        self._pods[key] = new
+        self._pods[name] = new
         new.label_set.add(new, node)
         if node in self._on_node:
             self._on_node[node].add(new)
@@ -194,8 +195,8 @@ class Grouping:
             self._leave(old)
         return True
 
-    def _unplace(self, key: tuple[str, str]) -> bool:
-        old = self._pods.pop(key, None)
+    def _unplace(self, namespace: str, name: str) -> bool:
+        old = self._pods.pop(f"{namespace}/{name}", None)
         if old is None:
             return False
         self._withdraw(old)

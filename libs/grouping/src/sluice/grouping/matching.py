@@ -6,11 +6,11 @@ the cluster. Shelves are put up when there is something to search: most Namespac
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from sluice.contracts.ids import GroupId, NodeName
 from sluice.grouping.anchors import ANYWHERE, SMALL, Place, Shelf, anchor, places_about, places_of
-from sluice.grouping.selectors import GroupSelector, SelectorTerm, matches
+from sluice.grouping.selectors import GroupSelector, Selector, SelectorTerm, selects
 
 P = TypeVar("P")
 Labels = tuple[tuple[str, str], ...]
@@ -18,21 +18,23 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Space(Generic[P]):
-    """A Namespace, by what is known of it: labels if it exists, Pods if they were told, terms if they name it."""
+    """A Namespace, by what is known of it: labels if it exists, Pods if they were told, groups if they name it."""
 
-    __slots__ = ("_label_shelf", "_term_shelf", "label_sets", "labels", "name", "terms")
+    __slots__ = ("_group_shelf", "_label_shelf", "groups", "label_sets", "labels", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.labels: Mapping[str, str] | None = None
         self.label_sets: dict[Labels, LabelSet[P]] = {}
-        self.terms: set[Term[P]] = set()
+        self.groups: dict[Group[P], tuple[Place, ...]] = {}
+        """Those with a term about this Namespace alone, and where they stand on the shelf, once there is one."""
+
         self._label_shelf: Shelf[LabelSet[P]] | None = None
-        self._term_shelf: Shelf[Term[P]] | None = None
+        self._group_shelf: Shelf[Group[P]] | None = None
 
     @property
     def is_forgettable(self) -> bool:
-        return self.labels is None and not self.label_sets and not self.terms
+        return self.labels is None and not self.label_sets and not self.groups
 
     def add_label_set(self, made: "LabelSet[P]") -> None:
         self.label_sets[made.key] = made
@@ -44,39 +46,49 @@ class Space(Generic[P]):
         if self._label_shelf is not None:
             self._label_shelf.remove(gone, places_of(gone.labels))
 
+    def label_sets_near(self, selector: Selector) -> Iterable["LabelSet[P]"]:
+        """At least those that the selector matches."""
+        if len(self.label_sets) <= SMALL:
+            return self.label_sets.values()
+        return self.label_sets_at(anchor(selector, self._labelled().crowd))
+
     def label_sets_at(self, places: tuple[Place, ...]) -> Iterable["LabelSet[P]"]:
         """At least those that are in one of the places."""
         if places == ANYWHERE or len(self.label_sets) <= SMALL:
             return self.label_sets.values()
+        return self._labelled().reach(places)
+
+    def _labelled(self) -> Shelf["LabelSet[P]"]:
         if self._label_shelf is None:
             self._label_shelf = Shelf()
             for label_set in self.label_sets.values():
                 self._label_shelf.put(label_set, places_of(label_set.labels))
-        return self._label_shelf.reach(places)
+        return self._label_shelf
 
-    def add_term(self, term: "Term[P]") -> None:
-        self.terms.add(term)
-        if self._term_shelf is not None:
-            self._shelve(term, self._term_shelf)
+    def add_group(self, group: "Group[P]") -> None:
+        self.groups[group] = self._shelve(group) if self._group_shelf is not None else ()
 
-    def remove_term(self, term: "Term[P]") -> None:
-        self.terms.discard(term)
-        if self._term_shelf is not None:
-            self._term_shelf.remove(term, term.pod_places)
+    def remove_group(self, group: "Group[P]") -> None:
+        places = self.groups.pop(group, ())
+        if self._group_shelf is not None:
+            self._group_shelf.remove(group, places)
 
-    def terms_about(self, labels: Mapping[str, str]) -> Iterable["Term[P]"]:
-        """At least the terms of this Namespace that can select a Pod of these labels."""
-        if len(self.terms) <= SMALL:
-            return self.terms
-        if self._term_shelf is None:
-            self._term_shelf = Shelf()
-            for term in self.terms:
-                self._shelve(term, self._term_shelf)
-        return self._term_shelf.reach(places_about(labels))
+    def groups_about(self, labels: Mapping[str, str]) -> Iterable["Group[P]"]:
+        """At least the groups that select a Pod of these labels by a term about this Namespace alone."""
+        if len(self.groups) <= SMALL:
+            return self.groups
+        if self._group_shelf is None:
+            self._group_shelf = Shelf()
+            for group in self.groups:
+                self.groups[group] = self._shelve(group)
+        return self._group_shelf.reach(places_about(labels))
 
-    def _shelve(self, term: "Term[P]", shelf: Shelf["Term[P]"]) -> None:
-        term.pod_places = anchor(term.term.pod_selector, shelf.crowd)
-        shelf.put(term, term.pod_places)
+    def _shelve(self, group: "Group[P]") -> tuple[Place, ...]:
+        assert self._group_shelf is not None
+        terms = [term for term in group.selector.terms if term.namespace == self.name]
+        places = tuple({place for term in terms for place in anchor(term.pod_selector, self._group_shelf.crowd)})
+        self._group_shelf.put(group, places)
+        return places
 
 
 class LabelSet(Generic[P]):
@@ -104,30 +116,28 @@ class LabelSet(Generic[P]):
 
 
 class Group(Generic[P]):
-    __slots__ = ("id", "label_sets", "selector", "terms")
+    __slots__ = ("id", "label_sets", "selector", "wide")
 
     def __init__(self, group: GroupId, selector: GroupSelector) -> None:
         self.id = group
         self.selector = selector
-        self.terms = [Term(self, term) for term in selector.terms]
         self.label_sets: set[LabelSet[P]] = set()
+        self.wide: tuple[Wide, ...] = ()
+
+    def takes(self, label_set: LabelSet[P]) -> bool:
+        """Whether one of the terms selects the Pods of these labels."""
+        space, labels = label_set.space, label_set.labels
+        for term in self.selector.terms:  # noqa: SIM110  # half the time of any(), and there is one term as a rule
+            if selects(term, space.name, space.labels, labels):
+                return True
+        return False
 
 
-class Term(Generic[P]):
-    """A term where it stands: in its Namespace, or among the wide ones by Namespace label."""
+class Wide(NamedTuple):
+    """Where a term without a Namespace of its own stands."""
 
-    __slots__ = ("group", "pod_places", "space_places", "term")
-
-    def __init__(self, group: Group[P], term: SelectorTerm) -> None:
-        self.group = group
-        self.term = term
-        self.space_places: tuple[Place, ...] = ANYWHERE
-        self.pod_places: tuple[Place, ...] = ANYWHERE
-
-    def takes(self, space: Space[P]) -> bool:
-        """Whether the namespaceSelector, if any, matches."""
-        wanted = self.term.namespace_selector
-        return wanted is None or (space.labels is not None and matches(wanted, space.labels))
+    space_places: tuple[Place, ...]
+    pod_places: tuple[Place, ...]
 
 
 class Matching(Generic[P]):
@@ -136,14 +146,14 @@ class Matching(Generic[P]):
     def __init__(self) -> None:
         self.groups: dict[GroupId, Group[P]] = {}
         self._spaces: dict[str, Space[P]] = {}
-        self._wide: dict[Place, Shelf[Term[P]]] = {}
-        """Terms without a Namespace of their own, by a label that its Namespace must have."""
+        self._wide: dict[Place, Shelf[Group[P]]] = {}
+        """Groups with a term that has no Namespace of its own, by a label that a Namespace must have."""
 
         self._space_shelf: Shelf[Space[P]] | None = None
-        """Known Namespaces by their labels, once a wide term wants them."""
+        """Known Namespaces by their labels, once such a term wants them."""
 
         self._label_shelf: Shelf[LabelSet[P]] | None = None
-        """Label sets of all Namespaces by their labels, once a wide term wants them."""
+        """Label sets of all Namespaces by their labels, once such a term wants them."""
 
     # ---------------------------------------------------------------------------------------------------- Namespaces
 
@@ -202,7 +212,7 @@ class Matching(Generic[P]):
         space.add_label_set(made)
         if self._label_shelf is not None:
             self._label_shelf.put(made, places_of(made.labels))
-        if space.terms or self._wide:
+        if space.groups or self._wide:
             made.groups = self._groups_of(made)
             for group in made.groups:
                 group.label_sets.add(made)
@@ -219,14 +229,13 @@ class Matching(Generic[P]):
 
     def _groups_of(self, label_set: LabelSet[P]) -> set[Group[P]]:
         space, labels = label_set.space, label_set.labels
-        found = {term.group for term in space.terms_about(labels) if matches(term.term.pod_selector, labels)}
+        found = {group for group in space.groups_about(labels) if group.takes(label_set)}
         if self._wide:
             places = places_about(labels)
             for place in places_about(space.labels or {}):
                 shelf = self._wide.get(place)
-                for term in shelf.reach(places) if shelf else ():
-                    if matches(term.term.pod_selector, labels) and term.takes(space):
-                        found.add(term.group)
+                if shelf is not None:
+                    found.update([group for group in shelf.reach(places) if group.takes(label_set)])
         return found
 
     # -------------------------------------------------------------------------------------------------------- groups
@@ -234,11 +243,11 @@ class Matching(Generic[P]):
     def select(self, group: GroupId, selector: GroupSelector) -> Group[P]:
         """A group that was not selected before, with its label sets."""
         made = self.groups[group] = Group(group, selector)
-        for term in made.terms:
-            found = self._stand(term) if term.term.namespace else self._spread(term)
-            made.label_sets.update(found)
-        for label_set in made.label_sets:
-            label_set.groups.add(made)
+        for term in selector.terms:
+            for label_set in self._stand(made, term) if term.namespace else self._spread(made, term):
+                if selects(term, label_set.space.name, label_set.space.labels, label_set.labels):
+                    made.label_sets.add(label_set)
+                    label_set.groups.add(made)
         return made
 
     def release(self, group: Group[P]) -> None:
@@ -246,50 +255,39 @@ class Matching(Generic[P]):
         del self.groups[group.id]
         for label_set in group.label_sets:
             label_set.groups.discard(group)
-        for term in group.terms:
-            if term.term.namespace:
-                space = self._spaces[term.term.namespace]
-                space.remove_term(term)
-                self._forget_space(space)
-            else:
-                self._withdraw(term)
+        for name in {term.namespace for term in group.selector.terms if term.namespace}:
+            space = self._spaces[name]
+            space.remove_group(group)
+            self._forget_space(space)
+        for spot in group.wide:
+            for place in spot.space_places:
+                shelf = self._wide[place]
+                shelf.remove(group, spot.pod_places)
+                if not shelf:
+                    del self._wide[place]
 
-    def _stand(self, term: Term[P]) -> Iterable[LabelSet[P]]:
-        """Put a term into its Namespace; the label sets that it selects."""
-        space, wanted = self._space(term.term.namespace), term.term.pod_selector
-        space.add_term(term)
-        if len(space.label_sets) > SMALL:
-            found = space.label_sets_at(anchor(wanted, lambda _: 0))
-        else:
-            found = space.label_sets.values()
-        return [label_set for label_set in found if matches(wanted, label_set.labels)]
+    def _stand(self, group: Group[P], term: SelectorTerm) -> Iterable[LabelSet[P]]:
+        """Put the group into the Namespace that the term names; where its label sets are."""
+        space = self._space(term.namespace)
+        if group not in space.groups:
+            space.add_group(group)
+        return space.label_sets_near(term.pod_selector)
 
-    def _spread(self, term: Term[P]) -> Iterable[LabelSet[P]]:
-        """Put a term among the wide ones; the label sets that it selects, from where there are fewer to look at."""
+    def _spread(self, group: Group[P], term: SelectorTerm) -> Iterable[LabelSet[P]]:
+        """Put the group among the wide ones, for this term; where its label sets are, the shorter way to them."""
         spaces, label_sets = self._known_spaces(), self._all_label_sets()
-        wanted = term.term
-        if wanted.namespace_selector is not None:
-            term.space_places = anchor(wanted.namespace_selector, spaces.crowd)
-        term.pod_places = anchor(wanted.pod_selector, label_sets.crowd)
-        for place in term.space_places:
-            self._wide.setdefault(place, Shelf()).put(term, term.pod_places)
+        space_places = anchor(term.namespace_selector or (), spaces.crowd)
+        spot = Wide(space_places, anchor(term.pod_selector, label_sets.crowd))
+        if spot not in group.wide:
+            group.wide += (spot,)
+            for place in spot.space_places:
+                self._wide.setdefault(place, Shelf()).put(group, spot.pod_places)
         near: Collection[Space[P]] = self._spaces.values()
-        if term.space_places != ANYWHERE:
-            near = spaces.reach(term.space_places)
-        if term.pod_places != ANYWHERE and sum(map(label_sets.crowd, term.pod_places)) <= len(near):
-            found: Iterable[LabelSet[P]] = label_sets.reach(term.pod_places)
-            found = (label_set for label_set in found if term.takes(label_set.space))
-        else:
-            taken = (space for space in near if term.takes(space))
-            found = (label_set for space in taken for label_set in space.label_sets_at(term.pod_places))
-        return [label_set for label_set in found if matches(wanted.pod_selector, label_set.labels)]
-
-    def _withdraw(self, term: Term[P]) -> None:
-        for place in term.space_places:
-            shelf = self._wide[place]
-            shelf.remove(term, term.pod_places)
-            if not shelf:
-                del self._wide[place]
+        if space_places != ANYWHERE:
+            near = spaces.reach(space_places)
+        if spot.pod_places != ANYWHERE and sum(map(label_sets.crowd, spot.pod_places)) <= len(near):
+            return label_sets.reach(spot.pod_places)
+        return (found for space in near for found in space.label_sets_at(spot.pod_places))
 
     def _known_spaces(self) -> Shelf[Space[P]]:
         if self._space_shelf is None:

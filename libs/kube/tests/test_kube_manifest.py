@@ -305,8 +305,8 @@ def test_a_bad_document_stops_nothing_else():
         ("v1", "ConfigMapList", Ignored),
         ("metrics.example.com/v1", "Node", Ignored),
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition", Ignored),
-        ("crd.antrea.io/v1beta1", "Tier", Unsupported),
-        ("crd.antrea.io/v1beta1", "NetworkPolicy", Unsupported),
+        ("crd.antrea.io/v1alpha1", "Tier", Unsupported),
+        ("crd.antrea.io/v1beta1", "ClusterGroup", Unsupported),
         ("crd.antrea.io/v1alpha2", "TrafficControl", Unsupported),
         ("k8s.cni.cncf.io/v1beta1", "MultiNetworkPolicy", Unsupported),
         ("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", Unsupported),
@@ -314,6 +314,7 @@ def test_a_bad_document_stops_nothing_else():
         ("cilium.io/v2", "CiliumNetworkPolicy", Unsupported),
         ("extensions/v1beta1", "NetworkPolicy", Unsupported),
         ("apps/v1", "Pod", Unsupported),
+        ("apps/v1", "Tier", Ignored),
     ],
 )
 def test_other_kinds_are_left_unless_somebody_counts_on_them(api_version, kind, expected):

@@ -9,10 +9,10 @@ from sluice.contracts.ids import NEVER, GroupId
 from sluice.contracts.programs import Program
 from sluice.grouping.events import ObjectEvent
 from sluice.grouping.selectors import GroupSelector
-from sluice.policy.affected import affected
 from sluice.policy.compiler import Compiler, Groups, ProgramKey
 from sluice.policy.ends import NoSuchEnd
 from sluice.policy.packet import Packet
+from sluice.policy.policies import Policies
 from sluice.policy.state import ClusterState
 from sluice.policy.verdict import Verdict, verdict
 from sluice.testkit.expanders import expand, outcome
@@ -98,15 +98,15 @@ def test_every_program_names_only_groups_that_are_selected(events: Story) -> Non
 @given(stories())
 def test_affected_names_every_unit_whose_program_changes(events: Story) -> None:
     before: Story = []
+    policies = Policies()
 
     for event in events:
-        old = outcome(before).get(event.key)
         then, _ = told(list(outcome(before).values()))
         before.append(event)
         now, _ = told(list(outcome(before).values()))
         changed = {unit for key in content(then).items() ^ content(now).items() for _, unit in [key[0]]}
 
-        assert changed <= affected(old.object if old else None, event.object)
+        assert changed <= {one.unit for one in policies.evolve(event)}
 
 
 def answer(events: Story, packet: Packet) -> Verdict | str:

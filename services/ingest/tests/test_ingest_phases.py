@@ -13,13 +13,21 @@ def names(changes):
 
 def test_what_restricts_comes_first_and_goes_last():
     every = {key(kind): b"1" for kind in Kind}
-    went = frozenset(key(kind, "gone") for kind in (Kind.POD, Kind.K8S_NETWORK_POLICY))
+    went = frozenset(key(kind, "gone") for kind in (Kind.POD, Kind.TIER, Kind.K8S_NETWORK_POLICY))
 
     assert names(Changes(every, went)) == [
-        [("K8S_NETWORK_POLICY", "a", True), ("NAMESPACE", "a", True), ("NODE", "a", True)],
+        [("TIER", "a", True)],
+        [
+            ("CLUSTER_NETWORK_POLICY", "a", True),
+            ("ANTREA_NETWORK_POLICY", "a", True),
+            ("K8S_NETWORK_POLICY", "a", True),
+            ("NAMESPACE", "a", True),
+            ("NODE", "a", True),
+        ],
         [("POD", "a", True)],
         [("POD", "gone", False)],
         [("K8S_NETWORK_POLICY", "gone", False)],
+        [("TIER", "gone", False)],
     ]
 
 

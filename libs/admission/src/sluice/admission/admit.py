@@ -3,14 +3,24 @@
 from collections.abc import Iterator
 from typing import assert_never
 
-from sluice.admission import names, network_policy, workload
+from sluice.admission import antrea_policy, names, network_policy, tier, workload
 from sluice.admission.refusal import Refusal
 from sluice.contracts.kinds import RESOURCES, Kind
-from sluice.contracts.objects import AnyObject, K8sNetworkPolicy, Namespace, Node, ObjectMeta, Pod
+from sluice.contracts.objects import (
+    AntreaNetworkPolicy,
+    AnyObject,
+    ClusterNetworkPolicy,
+    K8sNetworkPolicy,
+    Namespace,
+    Node,
+    ObjectMeta,
+    Pod,
+    Tier,
+)
 
 
 def admit(made: AnyObject) -> tuple[Refusal, ...]:
-    """All that is wrong with the object; empty if it is admitted."""
+    """All that is wrong with the object by itself; empty if it is admitted. `among` asks what the others say."""
     return tuple(_refusals(made))
 
 
@@ -27,6 +37,17 @@ def _refusals(made: AnyObject) -> Iterator[Refusal]:
         case K8sNetworkPolicy():
             yield from _of_metadata(made.metadata, Kind.K8S_NETWORK_POLICY, names.dns_subdomain(made.metadata.name))
             yield from network_policy.refusals(made)
+        case Tier():
+            yield from _of_metadata(made.metadata, Kind.TIER, names.dns_subdomain(made.metadata.name))
+            yield from tier.refusals(made)
+        case ClusterNetworkPolicy():
+            name = made.metadata.name
+            yield from _of_metadata(made.metadata, Kind.CLUSTER_NETWORK_POLICY, names.dns_subdomain(name))
+            yield from antrea_policy.refusals(made)
+        case AntreaNetworkPolicy():
+            name = made.metadata.name
+            yield from _of_metadata(made.metadata, Kind.ANTREA_NETWORK_POLICY, names.dns_subdomain(name))
+            yield from antrea_policy.refusals(made)
         case _:
             assert_never(made)
 

@@ -71,14 +71,14 @@ def _of_peer(peer: NetworkPolicyPeer, path: str) -> Iterator[Refusal]:
         yield from label_selector.refusals(peer.namespace_selector, f"{path}.namespaceSelector")
     selects = peer.pod_selector is not None or peer.namespace_selector is not None
     if peer.ip_block is not None:
-        yield from _of_block(peer.ip_block, f"{path}.ipBlock")
+        yield from of_block(peer.ip_block, f"{path}.ipBlock")
         if selects:
             yield Refusal(path, "an ipBlock stands alone; write the selectors as another peer")
     elif not selects:
         yield Refusal(path, "a peer that names nobody; give it podSelector, namespaceSelector or ipBlock, or remove it")
 
 
-def _of_block(block: IPBlock, path: str) -> Iterator[Refusal]:
+def of_block(block: IPBlock, path: str) -> Iterator[Refusal]:
     whole = addresses.cidr(block.cidr)
     if isinstance(whole, str):
         yield Refusal(f"{path}.cidr", whole)

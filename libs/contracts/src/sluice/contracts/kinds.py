@@ -10,7 +10,10 @@ class Kind(StrEnum):
     NAMESPACE = "namespaces"
     NODE = "nodes"
     POD = "pods"
+    TIER = "tiers"
     K8S_NETWORK_POLICY = "k8snetworkpolicies"
+    CLUSTER_NETWORK_POLICY = "acnps"
+    ANTREA_NETWORK_POLICY = "annps"
 
 
 class Resource(NamedTuple):
@@ -24,6 +27,8 @@ class Resource(NamedTuple):
     """People write it: the object is kept whole (but status and managedFields). Otherwise it is trimmed."""
 
 
+ANTREA = "crd.antrea.io/v1beta1"
+
 RESOURCES: dict[Kind, Resource] = {
     Kind.NAMESPACE: Resource("v1", "Namespace", "namespaces", namespaced=False, written=False),
     Kind.NODE: Resource("v1", "Node", "nodes", namespaced=False, written=False),
@@ -31,10 +36,18 @@ RESOURCES: dict[Kind, Resource] = {
     Kind.K8S_NETWORK_POLICY: Resource(
         "networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", namespaced=True, written=True
     ),
+    Kind.TIER: Resource(ANTREA, "Tier", "tiers", namespaced=False, written=True),
+    Kind.CLUSTER_NETWORK_POLICY: Resource(
+        ANTREA, "ClusterNetworkPolicy", "clusternetworkpolicies", namespaced=False, written=True
+    ),
+    Kind.ANTREA_NETWORK_POLICY: Resource(ANTREA, "NetworkPolicy", "networkpolicies", namespaced=True, written=True),
 }
 
 BY_API: dict[tuple[str, str], Kind] = {(r.api_version, r.kind): kind for kind, r in RESOURCES.items()}
 """(apiVersion, kind) to our kind."""
 
-POLICIES = frozenset({Kind.K8S_NETWORK_POLICY})
-"""The kinds that programs are made of."""
+POLICIES = frozenset((Kind.K8S_NETWORK_POLICY, Kind.CLUSTER_NETWORK_POLICY, Kind.ANTREA_NETWORK_POLICY))
+"""The kinds that are a unit: each object of them has programs of its own."""
+
+INPUTS = POLICIES | {Kind.NAMESPACE, Kind.TIER}
+"""The kinds that programs are made of: policies, and what their translation looks up."""

@@ -9,51 +9,58 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from sluice.contracts.antrea import AntreaNetworkPolicy, ClusterNetworkPolicy, Tier
 from sluice.contracts.ids import Address, NodeName, Uid
 from sluice.contracts.kinds import Kind
+from sluice.contracts.pieces import (
+    IPBlock,
+    Kube,
+    LabelRequirement,
+    LabelSelector,
+    Object,
+    ObjectMeta,
+    Operator,
+    Protocol,
+)
 
-Protocol = Literal["TCP", "UDP", "SCTP"]
+__all__ = [
+    "TYPES",
+    "AntreaNetworkPolicy",
+    "AntreaPolicy",
+    "AnyObject",
+    "AnyPolicy",
+    "ClusterNetworkPolicy",
+    "Container",
+    "ContainerPort",
+    "IPBlock",
+    "K8sNetworkPolicy",
+    "K8sNetworkPolicySpec",
+    "Kube",
+    "LabelRequirement",
+    "LabelSelector",
+    "Listed",
+    "Namespace",
+    "NetworkPolicyEgressRule",
+    "NetworkPolicyIngressRule",
+    "NetworkPolicyPeer",
+    "NetworkPolicyPort",
+    "Node",
+    "NodeAddress",
+    "NodeSpec",
+    "NodeStatus",
+    "Object",
+    "ObjectMeta",
+    "Operator",
+    "Pod",
+    "PodIP",
+    "PodSpec",
+    "PodStatus",
+    "PolicyType",
+    "Protocol",
+    "Tier",
+]
+
 PolicyType = Literal["Ingress", "Egress"]
-Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
-
-
-class Kube(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A piece of Kubernetes JSON: camelCase on the wire, unset fields left out."""
-
-
-class ObjectMeta(Kube, frozen=True, kw_only=True):
-    name: str
-    namespace: str = ""
-    """Empty for cluster-scoped kinds."""
-
-    uid: str = ""
-    labels: dict[str, str] = {}
-    creation_timestamp: str = ""
-    """RFC 3339, as Kubernetes or the manifest gives it; empty where nobody did."""
-
-
-class Object(Kube, frozen=True, kw_only=True):
-    api_version: str
-    kind: str
-    metadata: ObjectMeta
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """(namespace, name); the namespace is empty for cluster-scoped kinds."""
-        return self.metadata.namespace, self.metadata.name
-
-
-class LabelRequirement(Kube, frozen=True, kw_only=True):
-    key: str
-    operator: Operator
-    values: tuple[str, ...] = ()
-
-
-class LabelSelector(Kube, frozen=True, kw_only=True):
-    """All of its requirements hold; one without any selects everything."""
-
-    match_labels: dict[str, str] = {}
-    match_expressions: tuple[LabelRequirement, ...] = ()
 
 
 class Namespace(Object, frozen=True, kw_only=True):
@@ -133,11 +140,6 @@ class Pod(Object, frozen=True, kw_only=True):
         return bool(self.spec.node_name) and not self.spec.host_network and not ended
 
 
-class IPBlock(Kube, frozen=True, kw_only=True):
-    cidr: str
-    except_: tuple[str, ...] = field(default=(), name="except")
-
-
 class NetworkPolicyPeer(Kube, frozen=True, kw_only=True):
     pod_selector: LabelSelector | None = None
     namespace_selector: LabelSelector | None = None
@@ -179,13 +181,18 @@ class K8sNetworkPolicy(Object, frozen=True, kw_only=True):
     spec: K8sNetworkPolicySpec = K8sNetworkPolicySpec()
 
 
-AnyObject = Namespace | Node | Pod | K8sNetworkPolicy
+AntreaPolicy = ClusterNetworkPolicy | AntreaNetworkPolicy
+AnyPolicy = K8sNetworkPolicy | AntreaPolicy
+AnyObject = Namespace | Node | Pod | Tier | AnyPolicy
 
 TYPES: dict[Kind, type[AnyObject]] = {
     Kind.NAMESPACE: Namespace,
     Kind.NODE: Node,
     Kind.POD: Pod,
+    Kind.TIER: Tier,
     Kind.K8S_NETWORK_POLICY: K8sNetworkPolicy,
+    Kind.CLUSTER_NETWORK_POLICY: ClusterNetworkPolicy,
+    Kind.ANTREA_NETWORK_POLICY: AntreaNetworkPolicy,
 }
 
 

@@ -157,14 +157,22 @@ def _object(node: Map, kind: Kind, file: str, path: str) -> Iterator[Parsed]:
 
 
 def _foreign(node: Map, file: str, path: str, api_version: str, kind: str) -> Ignored | Unsupported:
-    group, _, _ = api_version.rpartition("/")
-    builtin = "." not in group or group.endswith(".k8s.io")
-    supported = [resource for resource in RESOURCES.values() if builtin and resource.kind == kind]
-    if group not in POLICY_GROUPS and not kind.endswith("NetworkPolicy") and not supported:
+    family = _family(api_version)
+    supported = [
+        one.api_version for one in RESOURCES.values() if (_family(one.api_version), one.kind) == (family, kind)
+    ]
+    if family not in POLICY_GROUPS and not kind.endswith("NetworkPolicy") and not supported:
         return Ignored(file=file, line=node.line, api_version=api_version, kind=kind)
-    mend = f"write apiVersion: {supported[0].api_version}" if supported else "remove it, or enforce it elsewhere"
+    mend = f"write apiVersion: {supported[0]}" if supported else "remove it, or enforce it elsewhere"
     reason = f"{kind} of {api_version} is not supported yet, so nothing would enforce it; {mend}"
     return Unsupported(file=file, line=node.line, path=jsonpath.field(path, "kind"), reason=reason)
+
+
+def _family(api_version: str) -> str:
+    """The API group where it takes part in policy; all groups of Kubernetes' own are one."""
+    group, _, _ = api_version.rpartition("/")
+    own = "." not in group or (group.endswith(".k8s.io") and group not in POLICY_GROUPS)
+    return "k8s.io" if own else group
 
 
 def _name(node: Map, field: str) -> str | Finding:

@@ -1,23 +1,24 @@
 """Objects into programs, and objects into the groups that the programs name.
 
-Two folds over the same translation: rule-compiler keeps the rules, group-resolver the selectors. Both compile again
-only the units that `affected` names, and both absorb late, repeated and unheard-of events.
+Two folds over the same translation: rule-compiler keeps the rules, group-resolver the selectors. Both translate again
+only the units that `Policies` names, keep nothing of most objects but what was made of them, and absorb late, repeated
+and unheard-of events.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from sluice.contracts.ids import GroupId, Revision, Unit
-from sluice.contracts.kinds import Kind
-from sluice.contracts.objects import AnyObject
+from sluice.contracts.kinds import INPUTS, Kind
+from sluice.contracts.objects import AnyObject, AnyPolicy
 from sluice.contracts.programs import Program
 from sluice.contracts.status import Problem
-from sluice.grouping.events import ObjectEvent
+from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
 from sluice.grouping.selectors import GroupSelector
 from sluice.policy.policies import Policies
-from sluice.policy.translate import Translation, Untranslatable
+from sluice.policy.translate import Translation, Untranslatable, groups_of, translate
 
 ProgramKey = tuple[GroupId, Unit]
 
@@ -40,6 +41,7 @@ class Compiler:
     """A fold of objects into programs."""
 
     def __init__(self) -> None:
+        self._newest = Newest()
         self._policies = Policies()
         self._programs: dict[ProgramKey, Program] = {}
         self._addressed: dict[Unit, tuple[GroupId, ...]] = {}
@@ -58,52 +60,58 @@ class Compiler:
 
     def evolve(self, event: ObjectEvent) -> bool:
         """Take the event in; True if a program changed. Never raises."""
-        return self._compile(self._policies.evolve(event))
+        if event.key.kind not in INPUTS or not self._newest.is_news(event.key, event.revision):
+            return False
+        changed = False
+        for unit, policy, cause in self._policies.evolve(event):
+            changed |= self._compile(unit, policy, cause)
+        return changed
 
     def put(self, obj: AnyObject, at: Revision) -> bool:
         """The object is this since that revision; True if a program changed."""
-        return self._compile(self._policies.put(obj, at))
+        return self.evolve(ObjectEvent(key_of(obj), obj, at))
 
     def delete(self, kind: Kind, namespace: str, name: str, at: Revision) -> bool:
         """The object does not exist since that revision; True if a program changed."""
-        return self._compile(self._policies.delete(kind, namespace, name, at))
+        return self.evolve(ObjectEvent(ObjectKey(kind, namespace, name), None, at))
 
     def settle(self, upto: Revision) -> None:
         """Say that everything up to this revision was told; see `events.Newest.settle`."""
-        self._policies.settle(upto)
+        self._newest.settle(upto)
 
     def drain(self) -> ProgramChanges:
         changes = ProgramChanges(self._put, self._drop)
         self._put, self._drop = {}, set()
         return changes
 
-    def _compile(self, units: Collection[Unit]) -> bool:
+    def _compile(self, unit: Unit, policy: AnyPolicy | None, cause: Revision) -> bool:
+        translation = self._translate(unit, policy, cause)
         changed = False
-        for unit in units:
-            translation = self._translate(unit)
-            programs = translation.programs if translation else ()
-            for program in programs:
-                changed |= self._keep((program.applied_to, unit), program)
-            now = tuple([program.applied_to for program in programs])
-            for group in self._addressed.get(unit, ()):
-                if group not in now:
-                    self._remove((group, unit))
-                    changed = True
-            if now:
-                self._addressed[unit] = now
-            else:
-                self._addressed.pop(unit, None)
+        programs = translation.programs if translation else ()
+        for program in programs:
+            changed |= self._keep((program.applied_to, unit), program)
+        now = tuple([program.applied_to for program in programs])
+        for group in self._addressed.get(unit, ()):
+            if group not in now:
+                self._remove((group, unit))
+                changed = True
+        if now:
+            self._addressed[unit] = now
+        else:
+            self._addressed.pop(unit, None)
         return changed
 
-    def _translate(self, unit: Unit) -> Translation | None:
+    def _translate(self, unit: Unit, policy: AnyPolicy | None, cause: Revision) -> Translation | None:
         if self._problems:
             self._problems.pop(unit, None)
+        if policy is None:
+            return None
         try:
-            translation = self._policies.translate(unit)
+            translation = translate(policy, cause, self._policies)
         except Untranslatable as error:
             self._problems[unit] = str(error)
             return None
-        if translation and translation.problems:
+        if translation.problems:
             self._problems[unit] = "; ".join(translation.problems)
         return translation
 
@@ -127,6 +135,7 @@ class Groups:
     """A fold of objects into the selectors of the groups that programs name."""
 
     def __init__(self) -> None:
+        self._newest = Newest()
         self._policies = Policies()
         self._selectors: dict[GroupId, GroupSelector] = {}
         self._more_users: dict[GroupId, int] = {}
@@ -142,19 +151,24 @@ class Groups:
 
     def evolve(self, event: ObjectEvent) -> bool:
         """Take the event in; True if a group came or went. Never raises."""
-        return self._select(self._policies.evolve(event))
+        if event.key.kind not in INPUTS or not self._newest.is_news(event.key, event.revision):
+            return False
+        changed = False
+        for unit, policy, _ in self._policies.evolve(event):
+            changed |= self._select(unit, policy)
+        return changed
 
     def put(self, obj: AnyObject, at: Revision) -> bool:
         """The object is this since that revision; True if a group came or went."""
-        return self._select(self._policies.put(obj, at))
+        return self.evolve(ObjectEvent(key_of(obj), obj, at))
 
     def delete(self, kind: Kind, namespace: str, name: str, at: Revision) -> bool:
         """The object does not exist since that revision; True if a group came or went."""
-        return self._select(self._policies.delete(kind, namespace, name, at))
+        return self.evolve(ObjectEvent(ObjectKey(kind, namespace, name), None, at))
 
     def settle(self, upto: Revision) -> None:
         """Say that everything up to this revision was told; see `events.Newest.settle`."""
-        self._policies.settle(upto)
+        self._newest.settle(upto)
 
     def drain(self) -> GroupChanges:
         select = {group: self._selectors[group] for group in self._touched - self._told if group in self._selectors}
@@ -163,18 +177,17 @@ class Groups:
         self._touched = set()
         return GroupChanges(select, release)
 
-    def _select(self, units: Collection[Unit]) -> bool:
+    def _select(self, unit: Unit, policy: AnyPolicy | None) -> bool:
+        groups = groups_of(policy, self._policies) if policy else {}
         changed = False
-        for unit in units:
-            groups = self._policies.groups_of(unit)
-            for group, selector in groups.items():
-                changed |= self._take(group, selector)
-            for group in self._of_unit.get(unit, ()):
-                changed |= self._drop(group)
-            if groups:
-                self._of_unit[unit] = tuple(groups)
-            else:
-                self._of_unit.pop(unit, None)
+        for group, selector in groups.items():
+            changed |= self._take(group, selector)
+        for group in self._of_unit.get(unit, ()):
+            changed |= self._drop(group)
+        if groups:
+            self._of_unit[unit] = tuple(groups)
+        else:
+            self._of_unit.pop(unit, None)
         return changed
 
     def _take(self, group: GroupId, selector: GroupSelector) -> bool:

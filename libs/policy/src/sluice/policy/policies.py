@@ -1,77 +1,76 @@
-"""The policies that there are, and which of them an event makes us look at again."""
+"""What an event makes us translate again, and what translations look up.
 
-from collections.abc import Collection, Mapping
+Of policies only those are kept that depend on something else: most are translated once and never again.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from sluice.contracts import subjects
-from sluice.contracts.ids import NEVER, GroupId, Revision, Unit
-from sluice.contracts.kinds import Kind
-from sluice.contracts.objects import AnyObject, K8sNetworkPolicy
+from sluice.contracts.antrea import STATIC_TIERS
+from sluice.contracts.ids import Revision, Unit
+from sluice.contracts.kinds import POLICIES, Kind
+from sluice.contracts.objects import AntreaPolicy, AnyPolicy, Namespace, Tier
 from sluice.grouping.events import ObjectEvent
-from sluice.grouping.selectors import GroupSelector
-from sluice.policy.affected import affected
-from sluice.policy.translate import Translation, groups_of, translate
+from sluice.policy.affected import Dependents, Labels
 
-_POLICY = Kind.K8S_NETWORK_POLICY
+
+class Affected(NamedTuple):
+    """A unit to be translated: from this policy, or to nothing if there is none."""
+
+    unit: Unit
+    policy: AnyPolicy | None
+    cause: Revision
 
 
 class Policies:
-    """The policies, by unit, each with its revision."""
+    """A fold of events that are news: of two about one object the later comes last."""
 
     def __init__(self) -> None:
-        self._held: dict[Unit, tuple[K8sNetworkPolicy, Revision]] = {}
-        self._gone: dict[Unit, Revision] = {}
-        self._floor = NEVER
+        self._kept: dict[Unit, tuple[AntreaPolicy, Revision]] = {}
+        self._dependents = Dependents()
+        self._tiers: dict[str, int] = {}
+        self._namespaces: dict[str, Labels] = {}
 
-    def evolve(self, event: ObjectEvent) -> Collection[Unit]:
-        """The units to compile again."""
-        obj, at = event.object, event.revision
-        return self.delete(*event.key, at) if obj is None else self.put(obj, at)
+    def evolve(self, event: ObjectEvent) -> Iterable[Affected]:
+        """What is to be translated again."""
+        key, obj, at = event.key, event.object, event.revision
+        if key.kind in POLICIES:
+            unit = subjects.unit(*key)
+            if key.kind is not Kind.K8S_NETWORK_POLICY:
+                self._keep(unit, obj if isinstance(obj, AntreaPolicy) else None, at)
+            return (Affected(unit, obj if isinstance(obj, AnyPolicy) else None, at),)
+        if key.kind is Kind.TIER:
+            self._tiers.pop(key.name, None)
+            if isinstance(obj, Tier):
+                self._tiers[key.name] = obj.spec.priority
+            return self._again(self._dependents.on_tier(key.name), at)
+        if key.kind is Kind.NAMESPACE:
+            before = self._namespaces.pop(key.name, None)
+            after = obj.metadata.labels if isinstance(obj, Namespace) else None
+            if after is not None:
+                self._namespaces[key.name] = after
+            return self._again(self._dependents.on_namespace(before, after), at)
+        return ()
 
-    def put(self, obj: AnyObject, at: Revision) -> Collection[Unit]:
-        """The object is this since that revision; the units to compile again."""
-        if not isinstance(obj, K8sNetworkPolicy):
-            return ()
-        unit = subjects.unit(_POLICY, obj.metadata.namespace, obj.metadata.name)
-        before = self._held.get(unit)
-        if at <= self._known(unit, before):
-            return ()
-        self._held[unit] = obj, at
-        if self._gone:
-            self._gone.pop(unit, None)
-        return affected(before and before[0], obj)
+    def tier(self, name: str) -> int | None:
+        """The priority of a tier; None if there is no such tier."""
+        return STATIC_TIERS.get(name, self._tiers.get(name))
 
-    def delete(self, kind: Kind, namespace: str, name: str, at: Revision) -> Collection[Unit]:
-        """The object does not exist since that revision; the units to compile again."""
-        if kind is not _POLICY:
-            return ()
-        unit = subjects.unit(kind, namespace, name)
-        before = self._held.get(unit)
-        if at <= self._known(unit, before):
-            return ()
-        self._held.pop(unit, None)
-        self._gone[unit] = at
-        return affected(before and before[0], None)
+    @property
+    def namespaces(self) -> Mapping[str, Labels]:
+        """The labels of each Namespace, by name."""
+        return self._namespaces
 
-    def settle(self, upto: Revision) -> None:
-        """Say that everything up to this revision was told: what comes later and is not newer is no news."""
-        self._floor = max(self._floor, upto)
-        self._gone = {unit: at for unit, at in self._gone.items() if at > self._floor}
+    def _keep(self, unit: Unit, policy: AntreaPolicy | None, at: Revision) -> None:
+        if self._dependents.note(unit, policy) and policy is not None:
+            self._kept[unit] = policy, at
+        else:
+            self._kept.pop(unit, None)
 
-    def translate(self, unit: Unit) -> Translation | None:
-        """None: there is no such policy.
-
-        Raises:
-            Untranslatable: nobody can say whom it applies to.
-        """
-        held = self._held.get(unit)
-        return translate(*held) if held else None
-
-    def groups_of(self, unit: Unit) -> Mapping[GroupId, GroupSelector]:
-        """The groups that the unit's programs name."""
-        held = self._held.get(unit)
-        return groups_of(held[0]) if held else {}
-
-    def _known(self, unit: Unit, held: tuple[K8sNetworkPolicy, Revision] | None) -> Revision:
-        """What is newer than this is news of the unit."""
-        at = held[1] if held else self._gone.get(unit, NEVER) if self._gone else NEVER
-        return max(self._floor, at)
+    def _again(self, units: Iterable[Unit], at: Revision) -> list[Affected]:
+        found = []
+        for unit in units:
+            policy, since = self._kept[unit]
+            found.append(Affected(unit, policy, max(since, at)))
+        return found

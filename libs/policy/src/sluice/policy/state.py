@@ -51,6 +51,8 @@ class ClusterState:
                 self._namespaces.pop(name, None)
                 if isinstance(event.object, Namespace):
                     self._namespaces[name] = event.object
+                self._groups.evolve(event)
+                self._compiler.evolve(event)
                 self._forget()
             case _:
                 groups, programs = self._groups.evolve(event), self._compiler.evolve(event)

@@ -1,25 +1,42 @@
 """Every kind of policy into the one flat model; the only place where groups and their ids are made."""
 
 from collections.abc import Mapping
+from typing import assert_never
 
-from sluice.contracts.ids import GroupId, Revision
-from sluice.contracts.objects import K8sNetworkPolicy
+from sluice.contracts.ids import NEVER, GroupId, Revision
+from sluice.contracts.objects import AntreaNetworkPolicy, AnyPolicy, ClusterNetworkPolicy, K8sNetworkPolicy
 from sluice.grouping.selectors import GroupSelector
-from sluice.policy.translate import k8s
+from sluice.policy.translate import antrea, k8s
+from sluice.policy.translate.cluster import BARE, Cluster
 from sluice.policy.translate.translation import Translation, Untranslatable
 
-__all__ = ["Translation", "Untranslatable", "groups_of", "translate"]
+__all__ = ["BARE", "Cluster", "Translation", "Untranslatable", "groups_of", "translate"]
 
 
-def translate(obj: K8sNetworkPolicy, cause: Revision) -> Translation:
+def translate(obj: AnyPolicy, cause: Revision, cluster: Cluster = BARE) -> Translation:
     """The programs of a policy, and the groups that they name.
 
     Raises:
-        Untranslatable: nobody can say whom the policy applies to.
+        Untranslatable: nobody can say whom the policy applies to, or where it stands among others.
     """
-    return k8s.translate(obj, cause)
+    match obj:
+        case K8sNetworkPolicy():
+            return k8s.translate(obj, cause)
+        case ClusterNetworkPolicy() | AntreaNetworkPolicy():
+            return antrea.translate(obj, cause, cluster)
+        case _:
+            assert_never(obj)
 
 
-def groups_of(obj: K8sNetworkPolicy) -> Mapping[GroupId, GroupSelector]:
+def groups_of(obj: AnyPolicy, cluster: Cluster = BARE) -> Mapping[GroupId, GroupSelector]:
     """The groups that the policy's programs name, without the programs; none if it is untranslatable."""
-    return k8s.groups_of(obj)
+    match obj:
+        case K8sNetworkPolicy():
+            return k8s.groups_of(obj)
+        case ClusterNetworkPolicy() | AntreaNetworkPolicy():
+            try:
+                return antrea.translate(obj, NEVER, cluster).groups
+            except Untranslatable:
+                return {}
+        case _:
+            assert_never(obj)

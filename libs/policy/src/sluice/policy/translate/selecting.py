@@ -4,10 +4,11 @@ The same selectors stand in many Namespaces, and twice in many a policy; what wa
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from sluice.contracts.ids import GroupId
 from sluice.contracts.objects import LabelRequirement, LabelSelector
-from sluice.grouping.selectors import GroupSelector, SelectorTerm, normalise, union
+from sluice.grouping.selectors import EVERYTHING, GroupSelector, Selector, SelectorTerm, normalise, union
 from sluice.policy.groupid import group_id
 
 REMEMBERED = 4_096
@@ -41,6 +42,55 @@ def pods_of_namespaces(namespaces: LabelSelector, pods: LabelSelector | None) ->
         BadSelector: see there.
     """
     return _group("", _written(namespaces), _written(pods) if pods else _ALL)
+
+
+def pods_anywhere(pods: LabelSelector) -> Group:
+    """The Pods that the selector matches, whatever their Namespace.
+
+    Raises:
+        BadSelector: see there.
+    """
+    return _group("", None, _written(pods))
+
+
+class Selection(NamedTuple):
+    """Pods of Namespaces, as a policy writes it; either can be left out and means all then. Checked."""
+
+    namespaces: "_Written | None"
+    pods: "_Written"
+
+    @classmethod
+    def of(cls, namespaces: LabelSelector | None, pods: LabelSelector | None) -> "Selection":
+        """Of selectors.
+
+        Raises:
+            BadSelector: see there.
+        """
+        return cls(_written(namespaces) if namespaces else None, _written(pods) if pods else _ALL)
+
+    def where(self, *more: LabelRequirement) -> "Selection":
+        """Of these Namespaces those for which more holds."""
+        labels, expressions = self.namespaces or _ALL
+        return self._replace(namespaces=(labels, (*expressions, *more)))
+
+    def namespace_selector(self) -> Selector:
+        """What a Namespace must be like."""
+        return _normal(self.namespaces) if self.namespaces else EVERYTHING
+
+
+@lru_cache(maxsize=REMEMBERED)
+def pods_of_any(selections: tuple[Selection, ...], namespace: str = "") -> Group:
+    """The Pods that at least one selects; of this Namespace alone if one is named."""
+    terms = [
+        SelectorTerm(
+            namespace=namespace,
+            namespace_selector=_normal(one.namespaces) if one.namespaces and not namespace else None,
+            pod_selector=_normal(one.pods),
+        )
+        for one in selections
+    ]
+    selector = union(terms)
+    return group_id(selector), selector
 
 
 _ALL: _Written = ((), ())

@@ -9,7 +9,7 @@ import structlog
 from sluice.contracts import subjects
 from sluice.contracts.groups import Mark
 from sluice.contracts.ids import Revision, Unit
-from sluice.contracts.kinds import POLICIES
+from sluice.contracts.kinds import INPUTS, POLICIES, Kind
 from sluice.contracts.shards import shard_of
 from sluice.contracts.status import CompilerStatus, Problem
 from sluice.policy.compiler import Compiler
@@ -57,7 +57,7 @@ class Shell:
             Fenced: another writer is active on our subjects.
         """
         check_shards(STREAM, self._output.stored, self._shards)
-        async for told in facts(self._bus, POLICIES):
+        async for told in facts(self._bus, INPUTS):
             await self.take(told)
 
     async def take(self, told: Facts) -> None:
@@ -66,7 +66,7 @@ class Shell:
             self._compiler = Compiler()
             self.in_sync.clear()
         for event in told.events:
-            if self._mine(subjects.unit(*event.key)):
+            if event.key.kind not in POLICIES or self._mine(subjects.unit(*event.key)):
                 self._compiler.evolve(event)
         self._compiler.settle(told.upto)
         if not told.in_sync:
@@ -74,15 +74,18 @@ class Shell:
         unreadable = {
             unit: f"{unit}: it cannot be read, so it stays in force as it was: {reason}; write it again"
             for key, reason in told.unreadable.items()
-            if self._mine(unit := subjects.unit(*key))
+            if self._mine(unit := subjects.unit(*key)) or key.kind not in POLICIES
         }
+        doubtful = frozenset(unreadable)
         new = await self._store(told.seen)
         if not self.in_sync.is_set():
-            await self._drop_stale(told.seen, new, lambda unit: unit not in unreadable)
+            await self._drop_stale(told.seen, new, lambda unit: not _in_doubt(unit, doubtful))
             log.info("programs_in_sync", revision=told.seen.sequence, shard=self._shard)
-        elif readable := self._unreadable - unreadable.keys():
-            await self._drop_stale(told.seen, new, lambda unit: unit in readable)
-        self._unreadable = frozenset(unreadable)
+        elif cleared := self._unreadable - doubtful:
+            await self._drop_stale(
+                told.seen, new, lambda unit: _in_doubt(unit, cleared) and not _in_doubt(unit, doubtful)
+            )
+        self._unreadable = doubtful
         mark = Mark(shard=self._shard, shards=self._shards, upto=told.upto)
         self._output.mark(subjects.program_mark(BACKEND, self._shard), mark)
         unread = [Problem(unit=unit, state="failed", reason=reason) for unit, reason in unreadable.items()]
@@ -120,3 +123,11 @@ class Shell:
 
     def _mine(self, unit: Unit) -> bool:
         return shard_of(unit, self._shards) == self._shard
+
+
+def _in_doubt(unit: Unit, unreadable: frozenset[Unit]) -> bool:
+    """The unit cannot be read, or it may look up something that cannot: a tier or a Namespace."""
+    if unit in unreadable:
+        return True
+    looks_up = subjects.unit_parts(unit)[0] is not Kind.K8S_NETWORK_POLICY
+    return looks_up and any(subjects.unit_parts(one)[0] not in POLICIES for one in unreadable)

@@ -1,0 +1,42 @@
+"""Tiers by themselves; what they are beside others is in `among`.
+
+Source: Antrea, docs "Antrea Network Policy CRDs", section Tier, and pkg/controller/networkpolicy/validate.go.
+"""
+
+from collections.abc import Iterator
+
+from sluice.admission.refusal import Refusal
+from sluice.contracts.antrea import DEFAULT_TIER, STATIC_TIERS
+from sluice.contracts.objects import Tier
+
+PRIORITIES = range(256)
+RESERVED = frozenset((251, 252, 254, 255))
+"""251 is where Kubernetes' own policies stand; nothing may come between them and what is static around them."""
+
+LOWEST_STATIC = STATIC_TIERS[DEFAULT_TIER]
+"""Custom tiers come before it."""
+
+_PATH = "$.spec.priority"
+_STATIC = {priority: name for name, priority in STATIC_TIERS.items()}
+
+
+def taken_priority(priority: int, holder: str) -> Refusal:
+    """Another tier has the priority."""
+    return Refusal(_PATH, f"{priority} overlaps with the tier {holder}: no two have the same priority; give another")
+
+
+def refusals(tier: Tier) -> Iterator[Refusal]:
+    name, priority = tier.metadata.name, tier.spec.priority
+    static = STATIC_TIERS.get(name)
+    if static is not None:
+        if priority != static:
+            yield Refusal(_PATH, f"the tier {name} always has priority {static}; write that, or remove the object")
+    elif (holder := _STATIC.get(priority)) is not None:
+        yield taken_priority(priority, holder)
+    elif priority not in PRIORITIES:
+        yield Refusal(_PATH, f"{priority} is not the priority of a tier; give one of 0 to 255")
+    elif priority in RESERVED:
+        yield Refusal(_PATH, f"{priority} is reserved; give one below {LOWEST_STATIC}")
+    elif priority >= LOWEST_STATIC:
+        reason = f"{priority} would come after the tiers that have their place; give one below {LOWEST_STATIC}"
+        yield Refusal(_PATH, reason)

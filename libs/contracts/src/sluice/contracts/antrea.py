@@ -1,0 +1,141 @@
+"""The Antrea-native kinds of crd.antrea.io/v1beta1, as they travel; see `objects` for the rules of the form.
+
+Only the fields that Sluice reads are named. Inside a spec a field that is not named does not decode: an Allow whose
+unknown half is ignored would allow too much. The body on the wire is the manifest as people wrote it.
+"""
+
+from hashlib import sha1
+from typing import Literal
+
+from msgspec import field
+
+from sluice.contracts import codec
+from sluice.contracts.pieces import IPBlock, Kube, LabelSelector, Object, Protocol
+
+AntreaAction = Literal["Allow", "Drop", "Reject", "Pass", "Deny"]
+"""`Deny` is how older manifests write Drop."""
+
+DEFAULT_TIER = "application"
+BASELINE_TIER = "baseline"
+
+STATIC_TIERS: dict[str, int] = {
+    "emergency": 50,
+    "securityops": 100,
+    "networkops": 150,
+    "platform": 200,
+    DEFAULT_TIER: 250,
+    BASELINE_TIER: 253,
+}
+"""Tiers that always exist, by name; a lower priority comes first. Policies may write them capitalised."""
+
+
+def tier_name(written: str) -> str:
+    """The name of the tier that a policy means: the default for none, and static tiers in lower case."""
+    lowered = written.lower()
+    return lowered if lowered in STATIC_TIERS else written or DEFAULT_TIER
+
+
+class Part(Kube, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A piece of a spec; what it does not know it does not take."""
+
+
+class TierSpec(Kube, frozen=True, kw_only=True):
+    priority: int
+    description: str = ""
+
+
+class Tier(Object, frozen=True, kw_only=True):
+    spec: TierSpec
+
+
+class PeerNamespaces(Part, frozen=True, kw_only=True):
+    """Namespaces in relation to that of the Pod a rule is applied to: itself, or those with equal label values."""
+
+    match: Literal["Self"] | None = None
+    same_labels: tuple[str, ...] = ()
+
+
+class AppliedTo(Part, frozen=True, kw_only=True):
+    pod_selector: LabelSelector | None = None
+    namespace_selector: LabelSelector | None = None
+
+
+class AntreaPeer(Part, frozen=True, kw_only=True):
+    pod_selector: LabelSelector | None = None
+    namespace_selector: LabelSelector | None = None
+    namespaces: PeerNamespaces | None = None
+    ip_block: IPBlock | None = None
+
+
+class AntreaPort(Part, frozen=True, kw_only=True):
+    protocol: Protocol = "TCP"
+    port: int | str | None = None
+    """Number or name; unset means all ports of the protocol."""
+
+    end_port: int | None = None
+    source_port: int | None = None
+    source_end_port: int | None = None
+
+
+class IcmpProtocol(Part, frozen=True, kw_only=True):
+    """Unset means every type, or every code of the type."""
+
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+
+
+class AntreaProtocol(Part, frozen=True, kw_only=True):
+    icmp: IcmpProtocol | None = None
+
+
+class AntreaRule(Part, frozen=True, kw_only=True):
+    """One rule of either direction: `from` belongs to ingress, `to` to egress."""
+
+    action: AntreaAction
+    name: str = ""
+    applied_to: tuple[AppliedTo, ...] = ()
+    from_: tuple[AntreaPeer, ...] = field(default=(), name="from")
+    """Empty means everybody."""
+
+    to: tuple[AntreaPeer, ...] = ()
+    """Empty means everybody."""
+
+    ports: tuple[AntreaPort, ...] = ()
+    protocols: tuple[AntreaProtocol, ...] = ()
+    """Ports and protocols are one union; both empty means all traffic."""
+
+    enable_logging: bool = False
+    log_label: str = ""
+
+
+class AntreaPolicySpec(Part, frozen=True, kw_only=True):
+    priority: float
+    tier: str = ""
+    """Unset means `application`."""
+
+    applied_to: tuple[AppliedTo, ...] = ()
+    """Here, or in every rule."""
+
+    ingress: tuple[AntreaRule, ...] = ()
+    egress: tuple[AntreaRule, ...] = ()
+
+
+class ClusterNetworkPolicy(Object, frozen=True, kw_only=True):
+    spec: AntreaPolicySpec
+
+
+class AntreaNetworkPolicy(Object, frozen=True, kw_only=True):
+    """crd.antrea.io NetworkPolicy; its selectors without a namespaceSelector mean its own namespace."""
+
+    spec: AntreaPolicySpec
+
+
+def rule_name(direction: Literal["ingress", "egress"], rule: AntreaRule) -> str:
+    """Its name, or one made of its content, as `ingress-drop-2f0ed6e`: equal rules have equal names.
+
+    Source: the seven digits of SHA-1 are Antrea's, docs "Antrea Network Policy CRDs", `ingress`.
+    """
+    if rule.name:
+        return rule.name
+    action = "drop" if rule.action == "Deny" else rule.action.lower()
+    return f"{direction}-{action}-{sha1(codec.encode(rule), usedforsecurity=False).hexdigest()[:7]}"

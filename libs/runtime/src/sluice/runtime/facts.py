@@ -4,7 +4,7 @@ Not told is not gone: a fold may be believed only past the mark that ends the fi
 past everything that was stored when the reading began.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import NamedTuple
 
 from sluice.contracts import codec, subjects
@@ -40,7 +40,7 @@ class Facts(NamedTuple):
     """Objects whose newest version does not decode, and why. What was derived from them before must stay."""
 
 
-async def facts(bus: Bus, kinds: frozenset[Kind]) -> AsyncIterator[Facts]:
+async def facts(bus: Bus, kinds: frozenset[Kind]) -> AsyncGenerator[Facts]:
     """The facts of these kinds, endlessly. What does not decode is set aside, and the object stays what it was."""
     listed: set[Kind] = set()
     events: list[ObjectEvent] = []

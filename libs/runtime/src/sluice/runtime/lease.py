@@ -97,14 +97,23 @@ class Lease:
         return True
 
     async def _retake(self, bucket: KeyValue, value: bytes) -> bool:
-        """It is there, with another revision: ours from before, or somebody else's."""
+        """It is there with another revision, ours from before or somebody else's; or it ended, and is free."""
         self._revision = 0
         try:
             there = await bucket.get(self._key)
             if there.value != value:
                 return False
             self._revision = await bucket.update(self._key, value, last=there.revision)
-        except (KeyNotFoundError, NoKeysError, KeyWrongLastSequenceError):  # it went this moment, or was taken
+        except (KeyNotFoundError, NoKeysError):
+            return await self._create(bucket, value)
+        except KeyWrongLastSequenceError:  # this very moment
+            return False
+        return True
+
+    async def _create(self, bucket: KeyValue, value: bytes) -> bool:
+        try:
+            self._revision = await bucket.create(self._key, value)
+        except KeyWrongLastSequenceError:
             return False
         return True
 

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
 from typing import Generic, NoReturn, TypeVar
 
 import msgspec
@@ -82,6 +83,18 @@ class _Broker(NatsBroker):
         self.bus = await Bus.connect(self._bus_url, name=self._bus_name, limits=self._limits)
         self.config.connect(self.bus.nc)
         return self.bus.nc
+
+    async def stop(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> None:
+        """Close the connection instead of draining it, which fails while the server is away."""
+        self._connection = None
+        await super().stop(exc_type, exc_val, exc_tb)
+        if self.bus is not None:
+            await self.bus.close()
 
 
 class _Frame(Generic[S]):

@@ -88,7 +88,8 @@ ports = st.builds(
 STEPS = st.one_of(
     st.tuples(st.just("put_program"), worlds.programs()),
     st.tuples(st.just("put_program"), worlds.odd_programs()),
-    st.tuples(st.just("drop_program"), st.sampled_from(worlds.GROUPS), st.sampled_from(UNITS)),
+    st.tuples(st.just("put_program"), worlds.tier_programs()),
+    st.tuples(st.just("drop_program"), st.sampled_from(worlds.GROUPS), st.sampled_from((*UNITS, *worlds.TIER_UNITS))),
     st.tuples(st.just("put_page"), worlds.pages),
     st.tuples(st.just("drop_page"), st.sampled_from(worlds.GROUPS), st.sampled_from(worlds.NODES)),
     st.tuples(st.just("open_port"), st.sampled_from(PODS).map(port) | ports),

@@ -65,13 +65,34 @@ CASES = [
         rule(direction=OUT, traffic=(TCP_80,)),
         "name the peers",
     ),
-    Case("allow in a tier", rule(), None, "no allow in tier 250", 250),
-    Case("pass", rule(Action.PASS), None, "no pass in tier 250", 250),
-    Case("drop", rule(Action.DROP, peers=(PEERS,)), rule(Action.DROP), "no drop in tier 250", 250),
-    Case("reject", rule(Action.REJECT, traffic=(TCP_80,)), rule(Action.DROP, traffic=(TCP_80,)), "no reject", 250),
-    Case("drop of a bad range", rule(Action.DROP, traffic=(TCP_80, BAD_RANGE)), rule(Action.DROP), "no drop", 250),
-    Case("drop of a named port", rule(Action.DROP, traffic=(NAMED,)), rule(Action.DROP), "no drop", 250),
-    Case("drop among Kubernetes policies", rule(Action.DROP), rule(Action.DROP), "no drop in tier 251"),
+    Case("a bad CIDR in a tier", rule(peers=(PEERS, BAD_BLOCK)), rule(peers=(PEERS,)), "peer 1: '10.0.0.0/99'", 250),
+    Case("a bad CIDR to pass", rule(Action.PASS, peers=(BAD_BLOCK,)), rule(Action.PASS, peers=()), "not a CIDR", 250),
+    Case("drop of a bad CIDR", rule(Action.DROP, peers=(PEERS, BAD_BLOCK)), rule(Action.DROP), "not a CIDR", 250),
+    Case(
+        "drop of a bad CIDR on a port",
+        rule(Action.DROP, peers=(BAD_BLOCK,), traffic=(TCP_80,)),
+        rule(Action.DROP, traffic=(TCP_80,)),
+        "not a CIDR",
+        253,
+    ),
+    Case("drop of a bad range", rule(Action.DROP, traffic=(TCP_80, BAD_RANGE)), rule(Action.DROP), "90-80 is no", 250),
+    Case(
+        "drop of a name for everybody",
+        rule(Action.DROP, OUT, traffic=(NAMED,)),
+        rule(Action.DROP, OUT),
+        "name the peers",
+        250,
+    ),
+    Case(
+        "reject",
+        rule(Action.REJECT, IN, (PEERS,), (TCP_80,)),
+        rule(Action.DROP, IN, (PEERS,), (TCP_80,)),
+        "dropped, not rejected",
+        250,
+    ),
+    Case("reject of a bad CIDR", rule(Action.REJECT, peers=(BAD_BLOCK,)), rule(Action.DROP), "not a CIDR", 250),
+    Case("drop among Kubernetes policies", rule(Action.DROP), rule(Action.DROP), "Kubernetes policies allow"),
+    Case("pass among Kubernetes policies", rule(Action.PASS), None, "and do not pass"),
 ]
 
 
@@ -89,7 +110,10 @@ def test_a_rule_that_cannot_be_lowered_is_closed_and_told(case: Case):
     assert ";" in problem.reason  # what to do
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+FAULTY = [case for case in CASES if case.name != "reject"]
+
+
+@pytest.mark.parametrize("case", FAULTY, ids=[case.name for case in FAULTY])
 def test_a_rule_that_can_no_longer_be_lowered_keeps_its_form(case: Case):
     before = program(UNITS[0], MINE, rule(direction=case.given.direction, peers=(PEERS,)), tier=case.tier)
 
@@ -98,8 +122,9 @@ def test_a_rule_that_can_no_longer_be_lowered_keeps_its_form(case: Case):
 
 def test_a_form_of_another_tier_is_not_kept():
     before = program(UNITS[0], MINE, rule())
+    bad = rule(peers=(BAD_BLOCK,))
 
-    assert closed_form(program(UNITS[0], MINE, rule(), tier=250), before).rules == ()
+    assert closed_form(program(UNITS[0], MINE, bad, tier=250), before).rules == (rule(peers=()),)
 
 
 def test_two_rules_of_one_number_are_told_and_the_one_that_drops_stays():
@@ -122,8 +147,9 @@ def test_a_closed_form_has_no_closer_form(one: Program):
     closed = closed_form(one)
 
     assert closed_form(closed) == closed_form(closed, closed) == closed
-    stages = {form.stage for form in forms(closed)}
-    assert stages <= ({Stage.TIER, Stage.K8S, Stage.DEFAULT} if one.tier == 251 else {Stage.TIER, Stage.DEFAULT})
+    stages = {form.stage for form in forms(closed)} - {Stage.ISOLATION}
+    assert stages <= {Stage.K8S if one.tier == 251 else Stage.BASELINE if one.tier > 251 else Stage.TIER}
+    assert all((form.precedence is None) == (one.tier == 251) for form in forms(closed) if form.stage in stages)
 
 
 @given(worlds.programs())

@@ -24,6 +24,7 @@ from sluice.dataplane.ovs.fields import EthType, Field, IpProto
 from sluice.dataplane.ovs.lower import Inputs
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac, rightful
+from sluice.policy.order import Order, order
 from sluice.testkit.tracker import Packet
 from sluice.testkit.worlds import PODS, addresses, port, uid
 
@@ -113,17 +114,32 @@ def _own_address(probe: Probe) -> IPv4Address | IPv6Address:
 
 
 def _passes(world: Inputs, pod: Uid, direction: Direction, probe: Probe, other: Address) -> bool:
-    """Policy lets the Pod talk with the other end: nothing drops it, and a rule allows it or no policy isolates."""
+    """Policy lets the Pod talk with the other end: the first rule that is about it, tier after tier, decides.
+
+    A pass hands over to Kubernetes policies, of which one must allow if one isolates; then the baseline has its say.
+    """
     isolated, said = False, set()
     for (group, _), one in world.programs.items():
         here = world.pages.get((group, world.node))
         for self_ in (self_ for self_ in here.members if self_.uid == pod) if here else ():
             isolated |= direction in one.isolates
             rules = (rule for rule in one.rules if rule.direction is direction)
-            said |= {(rule.action, one.tier) for rule in rules if _matches(world, rule, self_, probe, other)}
-    if {Action.DROP, Action.REJECT} & {action for action, _ in said}:
-        return False
-    return not isolated or (Action.ALLOW, K8S_TIER) in said
+            said |= {(order(one, rule), rule.action) for rule in rules if _matches(world, rule, self_, probe, other)}
+    return _decided(sorted(said), isolated=isolated)
+
+
+def _decided(said: list[tuple[Order, Action]], *, isolated: bool) -> bool:
+    """What comes of the rules that are about a packet, in order."""
+    for action in (action for place, action in said if place.tier < K8S_TIER):
+        if action is Action.PASS:
+            break
+        return action is Action.ALLOW
+    kubernetes = {action for place, action in said if place.tier == K8S_TIER}
+    if kubernetes or isolated:
+        return kubernetes == {Action.ALLOW}
+    for action in (action for place, action in said if place.tier > K8S_TIER):
+        return action in (Action.ALLOW, Action.PASS)
+    return True
 
 
 def _matches(world: Inputs, rule: Rule, self_: Member, probe: Probe, other: Address) -> bool:

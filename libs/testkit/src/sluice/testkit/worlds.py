@@ -32,6 +32,15 @@ NODES = (HERE, NodeName("n2"))
 PODS = ("x/a", "x/b", "x/c", "y/a", "y/b")
 GROUPS = tuple(map(GroupId, ("g1", "g2", "g3", "g4")))
 UNITS = tuple(subjects.unit(Kind.K8S_NETWORK_POLICY, "x", name) for name in ("p1", "p2", "p3"))
+TIER_UNITS = tuple(
+    subjects.unit(Kind.K8S_NETWORK_POLICY, namespace, name)
+    for namespace, name in (("", "t"), ("x", "t"), ("x-1", "t"), ("x", "t-1"))
+)
+"""What kind they are of does not matter to flows, but as one more word of the order."""
+
+TIERS = (50, 250, 253)
+"""Two before Kubernetes policies, and the baseline."""
+
 BLOCKS = (
     BlockPeer(cidr="0.0.0.0/0"),
     BlockPeer(cidr="10.0.0.0/29", excepts=("10.0.0.2/32",)),
@@ -69,16 +78,22 @@ def port(pod: str) -> LocalPort:
 
 
 def program(
-    unit: Unit, applied_to: GroupId, *rules: Rule, isolates: tuple[Direction, ...] = (), tier: int = K8S_TIER
+    unit: Unit,
+    applied_to: GroupId,
+    *rules: Rule,
+    isolates: tuple[Direction, ...] = (),
+    tier: int = K8S_TIER,
+    priority: float = 0,
 ) -> Program:
-    origin = Origin(kind=Kind.K8S_NETWORK_POLICY, namespace="x", name=unit.split(":")[2], uid=Uid(unit))
+    kind, namespace, name = subjects.unit_parts(unit)
+    origin = Origin(kind=kind, namespace=namespace, name=name, uid=Uid(unit))
     return Program(
         unit=unit,
         applied_to=applied_to,
         cause=NEVER,
         origin=origin,
         tier=tier,
-        priority=0,
+        priority=priority,
         rules=rules,
         isolates=isolates,
     )
@@ -87,7 +102,17 @@ def program(
 def allow(
     index: int, direction: Direction, peers: tuple[Peer, ...] | None = None, traffic: tuple[Traffic, ...] | None = None
 ) -> Rule:
-    return Rule(index=index, direction=direction, action=Action.ALLOW, peers=peers, traffic=traffic)
+    return rule(index, direction, Action.ALLOW, peers, traffic)
+
+
+def rule(
+    index: int,
+    direction: Direction,
+    action: Action,
+    peers: tuple[Peer, ...] | None = None,
+    traffic: tuple[Traffic, ...] | None = None,
+) -> Rule:
+    return Rule(index=index, direction=direction, action=action, peers=peers, traffic=traffic)
 
 
 members = st.builds(member, st.sampled_from(PODS), st.sampled_from((80, 82)))
@@ -123,31 +148,48 @@ def programs(draw: st.DrawFn) -> Program:
 
 
 @st.composite
+def tier_programs(draw: st.DrawFn) -> Program:
+    """A program of a tier or of the baseline: rules in order, of every action."""
+    tier = draw(st.sampled_from(TIERS))
+    rules = []
+    for direction in Direction:
+        for index in range(draw(st.integers(0, 2))):
+            some_peers = draw(st.none() | st.lists(peers, max_size=2).map(tuple))
+            some_traffic = draw(st.none() | st.lists(traffics, max_size=2).map(tuple))
+            rules.append(rule(index, direction, draw(st.sampled_from(Action)), some_peers, some_traffic))
+    unit, group = draw(st.sampled_from(TIER_UNITS)), draw(st.sampled_from(GROUPS))
+    return program(unit, group, *rules, tier=tier, priority=draw(st.sampled_from((1, 2.5, 5))))
+
+
+@st.composite
 def odd_programs(draw: st.DrawFn) -> Program:
-    """A program of which some rules cannot be lowered: drops, other tiers, bad CIDRs and ranges."""
+    """A program of which some rules cannot be lowered: drops of a Kubernetes policy, bad CIDRs and ranges."""
     odd_peers: st.SearchStrategy[Peer] = peers | st.just(BlockPeer(cidr="10.0.0.0/99"))
     odd_traffic: st.SearchStrategy[Traffic] = traffics | st.just(
         TransportTraffic(protocol="TCP", ports=PortRange(90, 80))
     )
+    tier = draw(st.sampled_from((K8S_TIER, K8S_TIER, *TIERS)))
+    # Left out of tiers: a pass, for one that is narrowed may lead to an allow behind it; and two rules of one number.
+    actions = [Action.ALLOW, Action.ALLOW, Action.DROP, Action.REJECT, *([Action.PASS] if tier == K8S_TIER else [])]
     rules = [
         Rule(
-            index=draw(st.integers(0, 2)),
+            index=draw(st.integers(0, 2)) if tier == K8S_TIER else number,
             direction=draw(st.sampled_from(Direction)),
-            action=draw(st.sampled_from((Action.ALLOW, Action.ALLOW, Action.DROP, Action.REJECT, Action.PASS))),
+            action=draw(st.sampled_from(actions)),
             peers=draw(st.none() | st.lists(odd_peers, max_size=2).map(tuple)),
             traffic=draw(st.none() | st.lists(odd_traffic, max_size=2).map(tuple)),
         )
-        for _ in range(draw(st.integers(1, 3)))
+        for number in range(draw(st.integers(1, 3)))
     ]
-    tier = draw(st.sampled_from((K8S_TIER, K8S_TIER, 250)))
-    unit, group = draw(st.sampled_from(UNITS)), draw(st.sampled_from(GROUPS))
-    return program(unit, group, *rules, isolates=draw(st.sampled_from(((), tuple(Direction)))), tier=tier)
+    unit, group = draw(st.sampled_from(UNITS if tier == K8S_TIER else TIER_UNITS)), draw(st.sampled_from(GROUPS))
+    isolates = draw(st.sampled_from(((), tuple(Direction)))) if tier == K8S_TIER else ()
+    return program(unit, group, *rules, isolates=isolates, tier=tier, priority=draw(st.sampled_from((1, 2.5))))
 
 
 @st.composite
 def inputs(draw: st.DrawFn) -> Inputs:
     """All of a node's inputs, most ports open."""
-    some_programs = draw(st.lists(programs(), max_size=4))
+    some_programs = draw(st.lists(programs() | tier_programs(), max_size=5))
     some_pages = draw(st.lists(pages, max_size=7))
     closed = draw(st.sets(st.sampled_from(PODS), max_size=1))
     return Inputs(

@@ -16,10 +16,12 @@ from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.ids import CapacityExceeded, RuleIds, RuleKey
 from sluice.dataplane.ovs.index import Index, Ref
-from sluice.dataplane.ovs.layers import Layer, layer
+from sluice.dataplane.ovs.layers import Layer, fate, layer, spot
+from sluice.dataplane.ovs.order import BandFull
 from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort, port_flows, rightful
-from sluice.dataplane.ovs.rules import Form, closed_form, forms, problems
+from sluice.dataplane.ovs.priorities import Spot
+from sluice.dataplane.ovs.rules import Form, closed_form, forms, placeless, problems
 from sluice.dataplane.ovs.sources import Own, Source, Value, member_values, standing_values
 
 ProgramKey = tuple[GroupId, Unit]
@@ -37,6 +39,12 @@ class Engine:
         self._node, self._ids = node, ids
         self._programs: dict[ProgramKey, Program] = {}
         self._forms: dict[ProgramKey, dict[RuleKey, Form]] = {}
+        self._laid: dict[RuleKey, tuple[Form, Layer]] = {}
+        """What the index has of each rule."""
+
+        self._unfit: dict[ProgramKey, Program] = {}
+        """As they were put; there are no numbers for all of their rules."""
+
         self._program_problems: dict[ProgramKey, tuple[Problem, ...]] = {}
         self._pages: dict[GroupId, dict[NodeName, Page]] = {}
         self._page_problems: dict[PageKey, tuple[Problem, ...]] = {}
@@ -84,15 +92,19 @@ class Engine:
 
     def put_program(self, program: Program) -> None:
         """The program is in force from now on."""
-        key = program.applied_to, program.unit
-        closed = closed_form(program, self._programs.get(key))
-        self._programs[key] = closed
-        self._change_rules(key, {form.key: form for form in forms(closed)}, problems(program))
+        before = self._numbers()
+        self._put_program(program)
+        self._make_fit(before)
 
     def drop_program(self, group: GroupId, unit: Unit) -> None:
         """The program is not in force any more."""
-        if self._programs.pop((group, unit), None) is not None:
-            self._change_rules((group, unit), {}, ())
+        key = group, unit
+        before = self._numbers()
+        self._unfit.pop(key, None)
+        if self._programs.pop(key, None) is not None:
+            self._change_rules(key, {})
+            self._tell(key, ())
+            self._make_fit(before)
 
     def put_page(self, page: Page) -> None:
         """The group has exactly these members on the page's node."""
@@ -135,43 +147,117 @@ class Engine:
                 del self._claims[claimed]
 
     def release_unused_ids(self) -> None:
-        """Release the ids of rules that are not in force: those of before a restart that went while we were away."""
+        """Release the numbers of rules that are not in force: those that went while we were away."""
         used = {key for rules in self._forms.values() for key in rules}
         for key in [key for key in self._ids if key not in used]:
             self._ids.release(key)
+        self._ids.priorities.forget_unused()
 
     # ------------------------------------------------------------------------------------------------------- programs
 
-    def _change_rules(self, key: ProgramKey, new: dict[RuleKey, Form], found: tuple[Problem, ...]) -> None:
-        old = self._forms.pop(key, {})
-        for rule in old.keys() - new.keys():
-            self._change_rule(old[rule], None, self._ids.allocate(rule))
-            self._ids.release(rule)
-        for rule, form in list(new.items()):
+    def _put_program(self, program: Program) -> None:
+        key = program.applied_to, program.unit
+        before = self._programs.get(key)
+        closed = closed_form(program, before)
+        found = problems(program)
+        new = {form.key: form for form in forms(closed)}
+        self._unfit.pop(key, None)
+        try:
+            self._change_rules(key, new)
+        except (CapacityExceeded, BandFull) as error:
+            self._unfit[key] = program
+            found = (*found, Problem(unit=program.unit, state="failed", reason=f"{program.unit}: {error}"))
+            if before is None:
+                self._change_rules_that_fit(key, closed, new)
+        if before is None or key not in self._unfit:
+            self._programs[key] = closed
+        self._tell(key, found)
+
+    def _change_rules(self, key: ProgramKey, new: dict[RuleKey, Form]) -> None:
+        """The program has exactly these rules.
+
+        Raises:
+            CapacityExceeded, BandFull: nothing was changed.
+        """
+        old = self._forms.get(key, {})
+        try:
+            taken = [(rule, form, self._ids.allocate(rule)) for rule, form in new.items()]
+            self._ids.priorities.exchange(self._spots(old), self._spots(new))
+        except (CapacityExceeded, BandFull):
+            for rule in new.keys() - old.keys():
+                self._ids.release(rule)
+            raise
+        self._forms[key] = new
+        for rule, form, number in taken:
             if old.get(rule) != form:
+                self._lay(rule, number, form)
+        for rule in old.keys() - new.keys():
+            self._lay(rule, self._ids.allocate(rule), None)
+            self._ids.release(rule)
+        if not new:
+            del self._forms[key]
+
+    def _change_rules_that_fit(self, key: ProgramKey, closed: Program, new: dict[RuleKey, Form]) -> None:
+        """The program has those of the rules for which there are numbers, and what stands in for the others."""
+        for rule, form in new.items():
+            for stand_in in (form, None if form.precedence is None else placeless(closed, rule)):
                 try:
-                    self._change_rule(old.get(rule), form, self._ids.allocate(rule))
-                except CapacityExceeded as error:
-                    found = (*found, Problem(unit=rule.unit, state="failed", reason=str(error)))
-                    del new[rule]
-        if new:
-            self._forms[key] = new
+                    if stand_in is not None:
+                        self._change_rules(key, {**self._forms.get(key, {}), rule: stand_in})
+                except (CapacityExceeded, BandFull):
+                    continue
+                break
+
+    def _numbers(self) -> tuple[int, int]:
+        """How many are given away."""
+        return len(self._ids), len(self._ids.priorities)
+
+    def _make_fit(self, before: tuple[int, int]) -> None:
+        """Try programs again that there were no numbers for, if there are more than before."""
+        if self._unfit and any(now < then for now, then in zip(self._numbers(), before, strict=True)):
+            for program in list(self._unfit.values()):
+                self._put_program(program)
+
+    def _tell(self, key: ProgramKey, found: tuple[Problem, ...]) -> None:
         self._program_problems.pop(key, None)
         if found:
             self._program_problems[key] = found
 
-    def _change_rule(self, old: Form | None, new: Form | None, id: int) -> None:
-        before = {} if old is None else dict(_refs(old, id, self._ids.lane(id)))
-        after = {} if new is None else dict(_refs(new, id, self._ids.lane(id)))
-        for where, ref in after.items():
-            if before.get(where) != ref:
-                self._index.refer(*where, ref)
-        for where in before.keys() - after.keys():
-            self._index.withdraw(*where, id)
-        for form in (old, new):
-            if form is not None and len(form.clauses) > 1:
-                where_from = layer(form, self._ids.lane(id))
-                self._set(where_from.conj_key(id), where_from.fate(id) if form is new else None)
+    def _spots(self, rules: Mapping[RuleKey, Form]) -> Iterator[tuple[Spot, RuleKey]]:
+        for rule, form in rules.items():
+            where = spot(form, self._ids.lane(self._ids.allocate(rule)))
+            if where is not None:
+                yield where, rule
+
+    def _lay(self, rule: RuleKey, id: int, form: Form | None) -> None:
+        """The index has the rule in this form, where it stands now; or not at all, while that is not known."""
+        where = None if form is None else self._layer(form, id)
+        old = self._laid.pop(rule, None)
+        before = {} if old is None else dict(_refs(*old, id))
+        after = {}
+        if form is not None and where is not None:
+            after = dict(_refs(form, where, id))
+            self._laid[rule] = form, where
+        for place, ref in after.items():
+            if before.get(place) != ref:
+                self._index.refer(*place, ref)
+        for place in before.keys() - after.keys():
+            self._index.withdraw(*place, id)
+        if old is not None and len(old[0].clauses) > 1:
+            self._set(old[1].conj_key(id), None)
+        if form is not None and where is not None and len(form.clauses) > 1:
+            self._set(where.conj_key(id), fate(form, id))
+
+    def _layer(self, form: Form, id: int) -> Layer | None:
+        lane = self._ids.lane(id)
+        stands = spot(form, lane)
+        priority = None if stands is None else self._ids.priorities[stands]
+        return None if stands is not None and priority is None else layer(form, lane, priority)
+
+    def _weigh(self, stands: Spot) -> int:
+        """The flows of the rules that stand there, but for those that others stand in as well."""
+        rules = [self._laid[rule][0] for rule in self._ids.priorities.holders(stands) if rule in self._laid]
+        return sum(self._index.size(source) for form in rules for sources in form.clauses for source in sources)
 
     # -------------------------------------------------------------------------------------------------------- members
 
@@ -241,6 +327,11 @@ class Engine:
     # ---------------------------------------------------------------------------------------------------------- flows
 
     def _settle(self) -> None:
+        self._ids.priorities.settle(self._weigh)
+        for _, rule in self._ids.priorities.moved():
+            form = self._forms.get((rule.applied_to, rule.unit), {}).get(rule)
+            if form is not None:
+                self._lay(rule, self._ids.allocate(rule), form)
         for key, body in self._index.refresh():
             self._set(key, body)
 
@@ -256,10 +347,10 @@ class Engine:
             self._flows[key] = body
 
 
-def _refs(form: Form, id: int, lane: int) -> Iterator[tuple[tuple[Layer, Source], Ref]]:
-    where, count = layer(form, lane), len(form.clauses)
+def _refs(form: Form, where: Layer, id: int) -> Iterator[tuple[tuple[Layer, Source], Ref]]:
+    count = len(form.clauses)
     for place, sources in enumerate(form.clauses, start=1):
-        ref = Ref(form.key, id, Conjunction(id, place, count) if count > 1 else None)
+        ref = Ref(form.key, id, Conjunction(id, place, count) if count > 1 else fate(form, id))
         for source in sources:
             yield (where, source), ref
 

@@ -58,8 +58,9 @@ class Index:
         return tuple(self._of_group.get(group, ()))
 
     def size(self, source: Source) -> int:
-        """How many values a kept source has."""
-        return len(self._kept[source].values)
+        """How many values the source has, if a rule refers to it."""
+        kept = self._kept.get(source)
+        return len(kept.values) if kept else 0
 
     def refer(self, layer: Layer, source: Source, ref: Ref) -> None:
         """The rule has this source in this layer."""

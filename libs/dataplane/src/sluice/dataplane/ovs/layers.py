@@ -26,7 +26,7 @@ from sluice.dataplane.ovs.rules import Form, Stage
 from sluice.dataplane.ovs.sources import Value
 
 PRIORITY_CLOSED = 65_001
-"""Rules that drop and found no priority of their own: before all that might allow what they drop."""
+"""What drops in place of a rule that cannot stand as it is: before all that might allow it."""
 
 _IN, _OUT = Direction.INGRESS, Direction.EGRESS
 _TABLES = {
@@ -72,7 +72,7 @@ def layer(form: Form, lane: int, priority: int | None) -> Layer:
     table = _TABLES[form.key.direction][form.stage]
     if priority is not None:
         return Layer(table.value, priority)
-    if form.stage in (Stage.TIER, Stage.BASELINE):
+    if form.action is Action.DROP and form.stage is not Stage.ISOLATION:
         return Layer(table.value, PRIORITY_CLOSED)
     return Layer(table.value, PRIORITY_PLAIN if len(form.clauses) == 1 else PRIORITY_CLAUSES - lane)
 

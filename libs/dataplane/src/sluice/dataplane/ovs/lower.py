@@ -15,15 +15,17 @@ from sluice.dataplane.ovs.addresses import NotAnAddress
 from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.ids import RuleIds, RuleKey
-from sluice.dataplane.ovs.layers import Layer, clause, layer
+from sluice.dataplane.ovs.layers import Layer, clause, fate, layer, spot
+from sluice.dataplane.ovs.order import BandFull
 from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort, port_flows, rightful
-from sluice.dataplane.ovs.rules import closed_form, forms
+from sluice.dataplane.ovs.priorities import Spot
+from sluice.dataplane.ovs.rules import Form, closed_form, forms, placeless
 from sluice.dataplane.ovs.sources import Own, Source, Value, member_values, standing_values
 
 
 class Inputs(Struct, frozen=True, kw_only=True):
-    """What a node's flows depend on, but for the rules' ids."""
+    """What a node's flows depend on, but for the rules' numbers."""
 
     node: NodeName
     programs: Mapping[tuple[GroupId, Unit], Program]
@@ -35,7 +37,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
 
 
 def lower(inputs: Inputs, ids: RuleIds) -> Flows:
-    """All flows of the node. Rules without an id are given one.
+    """All flows of the node. Rules without numbers are given some.
 
     Raises:
         CapacityExceeded: there are more rules than ids.
@@ -45,23 +47,42 @@ def lower(inputs: Inputs, ids: RuleIds) -> Flows:
         flows |= port_flows(port, _addresses(port, inputs.ports.values()))
     plain: dict[FlowKey, tuple[RuleKey, FlowBody]] = {}
     clauses: dict[FlowKey, dict[int, Conjunction]] = {}
-    for _, program in sorted(inputs.programs.items()):
-        for form in forms(closed_form(program)):
-            number = ids.allocate(form.key)
-            where = layer(form, ids.lane(number))
-            if where.lane is None:
-                for key in _keys(inputs, where, form.clauses[0]):
-                    plain[key] = min(plain.get(key, (form.key, where.fate(number))), (form.key, where.fate(number)))
-                continue
-            flows[where.conj_key(number)] = where.fate(number)
-            for place, sources in enumerate(form.clauses, start=1):
-                for key in _keys(inputs, where, sources):
-                    clauses.setdefault(key, {})[number] = Conjunction(number, place, len(form.clauses))
+    for form, where in _placed(inputs, ids):
+        number, does = ids.allocate(form.key), fate(form, ids.allocate(form.key))
+        if len(form.clauses) == 1:
+            for key in _keys(inputs, where, form.clauses[0]):
+                plain[key] = min(plain.get(key, (form.key, does)), (form.key, does))
+            continue
+        flows[where.conj_key(number)] = does
+        for place, sources in enumerate(form.clauses, start=1):
+            for key in _keys(inputs, where, sources):
+                clauses.setdefault(key, {})[number] = Conjunction(number, place, len(form.clauses))
     flows |= {key: body for key, (_, body) in plain.items()}
     flows |= {key: clause(conjunctions.values()) for key, conjunctions in clauses.items()}
     for key, body in flows.items():
         check(key, body)
     return flows
+
+
+def _placed(inputs: Inputs, ids: RuleIds) -> Iterator[tuple[Form, Layer]]:
+    """All rules, each where it stands."""
+    found: list[tuple[Form, Spot | None]] = []
+    for _, program in sorted(inputs.programs.items()):
+        closed = closed_form(program)
+        for form in forms(closed):
+            stands = spot(form, ids.lane(ids.allocate(form.key)))
+            if stands is None:
+                found.append((form, None))
+                continue
+            try:
+                ids.priorities.exchange((), [(stands, form.key)])
+                found.append((form, stands))
+            except BandFull:
+                stand_in = placeless(closed, form.key)
+                found += [] if stand_in is None else [(stand_in, None)]
+    ids.priorities.settle()
+    for form, place in found:
+        yield form, layer(form, ids.lane(ids.allocate(form.key)), None if place is None else ids.priorities[place])
 
 
 def _addresses(port: LocalPort, ports: Iterable[LocalPort]) -> Iterator[Address]:

@@ -139,8 +139,8 @@ TABLES: dict[Table, TableSpec] = {
         Table.EGRESS_DEFAULT,
     ),
     Table.EGRESS_DEFAULT: TableSpec(
-        "drops what an isolated Pod sends and no rule allowed",
-        frozenset((_F.IN_PORT,)),
+        "drops what an isolated Pod sends and no rule allowed; then the baseline, towards the destination",
+        _EGRESS,
         (Table.FORWARD,),
         Table.FORWARD,
     ),
@@ -158,8 +158,8 @@ TABLES: dict[Table, TableSpec] = {
         Table.INGRESS_DEFAULT,
     ),
     Table.INGRESS_DEFAULT: TableSpec(
-        "drops what is sent to an isolated Pod and no rule allowed",
-        frozenset((OUT_PORT,)),
+        "drops what is sent to an isolated Pod and no rule allowed; then the baseline, from the source",
+        _INGRESS,
         (Table.COMMIT,),
         Table.COMMIT,
     ),

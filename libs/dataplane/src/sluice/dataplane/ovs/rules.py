@@ -1,8 +1,8 @@
 """What of a program can be lowered, and what stands in for the rest.
 
 What cannot be lowered is a problem that is reported, and is closed: a rule keeps the form it had before; if it had
-none, what allows or passes is narrowed to what can be lowered, and what drops is widened to every peer. Isolation always
-stands. Reject is lowered as drop, and that is told.
+none, what allows or passes is narrowed to what can be lowered, and what drops is widened to every peer. Isolation
+always stands. Reject is lowered as drop, and that is told.
 """
 
 from collections import Counter
@@ -125,33 +125,37 @@ def forms(program: Program) -> Iterator[Form]:
     for rule in program.rules:
         if rule.peers == () or rule.traffic == ():
             continue  # nobody, or nothing
-        stage = _stage(program, rule)
-        place = None if stage is Stage.K8S else order(program, rule)
-        yield Form(_key(program, rule), stage, rule.action, tuple(_clauses(program.applied_to, rule)), place)
+        if program.tier == K8S_TIER and rule.action is Action.DROP:
+            yield _dropping_form(program, rule)
+            continue
+        place = None if program.tier == K8S_TIER else order(program, rule)
+        clauses = tuple(_clauses(program.applied_to, rule))
+        yield Form(_key(program, rule), _stage(program), rule.action, clauses, place)
 
 
 def placeless(program: Program, key: RuleKey) -> Form | None:
-    """What stands in for a rule of a closed form for which its table has no priority left.
-
-    A rule that drops does so for every peer, before all others; what allows or passes is left out.
-    """
+    """What stands in for a rule of a closed form for which its table has no priority left; None for nothing."""
     rule = next(rule for rule in program.rules if _key(program, rule) == key)
-    if rule.action in (Action.ALLOW, Action.PASS):
-        return None
+    return _dropping_form(program, rule) if rule.action is Action.DROP else None
+
+
+def _dropping_form(program: Program, rule: Rule) -> Form:
+    """Drops what the rule is about, for every peer, before all that its table allows."""
     own = Own(program.applied_to)
     named = rule.direction is Direction.EGRESS and _has_names(rule)
     traffic: tuple[Traffic | None, ...] = (None,) if rule.traffic is None or named else rule.traffic
-    return Form(key, _stage(program, rule), Action.DROP, (_distinct(Source(own, entry) for entry in traffic),))
+    clause = _distinct(Source(own, entry) for entry in traffic)
+    return Form(_key(program, rule), _stage(program), Action.DROP, (clause,))
 
 
 def _key(program: Program, rule: Rule) -> RuleKey:
     return RuleKey(program.unit, program.applied_to, rule.direction, rule.index)
 
 
-def _stage(program: Program, rule: Rule) -> Stage:
-    if program.tier > K8S_TIER:
-        return Stage.BASELINE
-    return Stage.K8S if program.tier == K8S_TIER and rule.action is Action.ALLOW else Stage.TIER
+def _stage(program: Program) -> Stage:
+    if program.tier == K8S_TIER:
+        return Stage.K8S
+    return Stage.TIER if program.tier < K8S_TIER else Stage.BASELINE
 
 
 def _clauses(applied_to: GroupId, rule: Rule) -> Iterator[tuple[Source, ...]]:

@@ -1,0 +1,167 @@
+"""Priorities of rules that have an order: those of tiers, and of the baseline.
+
+A *place* is where rules stand: tier, priority of the policy, index there, then the policy's kind and name. That order
+is total, and equal on every node. Each place has an OpenFlow priority of its own. Rules of one place (one rule of a
+policy, applied to several groups) do the same, so they share it.
+
+Places are taken when a rule comes, and all that were are given a priority together in `settle`: a thousand that come in
+one step are spread over the band, and do not push each other about.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+from msgspec import Struct
+
+from sluice.contracts.programs import Action
+from sluice.dataplane.ovs.order import Order
+from sluice.dataplane.ovs.pipeline import Table
+from sluice.policy.order import Order as Precedence
+
+TIER_BAND = (1, 65_000)
+"""Lowest and highest priority of the rules of tiers; above them is what comes before all policy."""
+
+BASELINE_BAND = (1, 30_000)
+"""All below isolation (PRIORITY_PLAIN): what a Kubernetes policy closes, no baseline opens."""
+
+BANDS = {
+    Table.EGRESS_TIER: TIER_BAND,
+    Table.EGRESS_DEFAULT: BASELINE_BAND,
+    Table.INGRESS_TIER: TIER_BAND,
+    Table.INGRESS_DEFAULT: BASELINE_BAND,
+}
+
+PLAIN = -1
+"""In place of a lane: of rules that match in one dimension alone. They and clauses never share a priority."""
+
+H = TypeVar("H")
+
+
+class Place(NamedTuple):
+    """Where rules stand in the order of a table; the lower goes first."""
+
+    precedence: Precedence
+    action: Action
+    """What all rules of the place do. A rule of a policy does one thing, but for the moment in which it changes."""
+
+    lane: int
+    """See `ids`; or PLAIN."""
+
+
+class Spot(NamedTuple):
+    table: Table
+    place: Place
+
+
+class Placed(Struct, frozen=True, array_like=True):
+    """A spot's priority, to be kept over a restart."""
+
+    table: int
+    place: Place
+    priority: int
+
+
+class Priorities(Generic[H]):
+    """Which place has which priority on this node, and which rules (`H`) stand there.
+
+    Mutable; priorities depend on history, and nothing but the numbers of flows does.
+    """
+
+    def __init__(self, bands: dict[Table, tuple[int, int]] = BANDS) -> None:
+        self._orders: dict[Table, Order[Place]] = {table: Order(*band) for table, band in bands.items()}
+        self._holders: dict[Spot, set[H]] = {}
+        self._waiting: dict[Table, set[Place]] = {table: set() for table in bands}
+        self._moved: set[Spot] = set()
+
+    def __len__(self) -> int:
+        """How many places there are."""
+        return sum(map(len, self._orders.values())) + sum(map(len, self._waiting.values()))
+
+    def state(self) -> tuple[Placed, ...]:
+        """What has to outlive the process."""
+        return tuple(
+            Placed(table.value, place, priority)
+            for table, order in self._orders.items()
+            for place, priority in sorted(order.priorities.items())
+        )
+
+    def restore(self, state: Iterable[Placed]) -> None:
+        """Take priorities over that were kept; those that no order can have are left out, and given anew."""
+        kept: dict[int, dict[Place, int]] = {}
+        for placed in state:
+            kept.setdefault(placed.table, {})[placed.place] = placed.priority
+        for table, order in self._orders.items():
+            order.restore(kept.get(table, {}))
+
+    def exchange(self, leave: Iterable[tuple[Spot, H]], take: Iterable[tuple[Spot, H]]) -> None:
+        """These rules leave their spots, and then those take theirs.
+
+        Raises:
+            BandFull: there are more places than priorities; nothing was changed.
+        """
+        leave, take = tuple(leave), tuple(take)
+        going: dict[Spot, set[H]] = {}
+        for spot, holder in leave:
+            going.setdefault(spot, set()).add(holder)
+        coming = {spot for spot, _ in take}
+        gone = {spot for spot, holders in going.items() if self._holders.get(spot) == holders} - coming
+        for table, order in self._orders.items():
+            new = sum(spot.table is table and not self._known(spot) for spot in coming)
+            if new:
+                order.check_room(len(order) + len(self._waiting[table]) + new - sum(one.table is table for one in gone))
+        for spot, holder in leave:
+            self._holders[spot].discard(holder)
+        for spot in gone:
+            self._forget(spot)
+        for spot, holder in take:
+            if not self._known(spot):
+                self._waiting[spot.table].add(spot.place)
+            self._holders.setdefault(spot, set()).add(holder)
+
+    def settle(self, weight: Callable[[Spot], int] | None = None) -> None:
+        """Every place has a priority.
+
+        Args:
+            weight: flows that it costs to move what stands at the spot; unset: all cost the same.
+        """
+        for table, waiting in self._waiting.items():
+            if waiting:
+                moved = self._orders[table].insert_all(waiting, _weigher(table, weight))
+                self._moved.update(Spot(table, place) for place in moved)
+                waiting.clear()
+
+    def moved(self) -> Iterator[tuple[Spot, H]]:
+        """The rules at spots whose priority was given or changed since the last call."""
+        moved, self._moved = self._moved, set()
+        for spot in moved:
+            for holder in self._holders.get(spot, ()):
+                yield spot, holder
+
+    def __getitem__(self, spot: Spot) -> int | None:
+        """The spot's priority; None while it waits for one."""
+        return self._orders[spot.table].priorities.get(spot.place)
+
+    def holders(self, spot: Spot) -> frozenset[H]:
+        """The rules that stand there."""
+        return frozenset(self._holders.get(spot, ()))
+
+    def forget_unused(self) -> None:
+        """Free the places where no rule stands: those of before a restart that went while we were away."""
+        for table, order in self._orders.items():
+            for place in list(order.priorities):
+                if not self._holders.get(Spot(table, place)):
+                    self._forget(Spot(table, place))
+
+    def _known(self, spot: Spot) -> bool:
+        return spot.place in self._orders[spot.table] or spot.place in self._waiting[spot.table]
+
+    def _forget(self, spot: Spot) -> None:
+        self._holders.pop(spot, None)
+        if spot.place in self._waiting[spot.table]:
+            self._waiting[spot.table].discard(spot.place)
+        else:
+            self._orders[spot.table].remove(spot.place)
+
+
+def _weigher(table: Table, weight: Callable[[Spot], int] | None) -> Callable[[Place], int]:
+    return (lambda place: weight(Spot(table, place))) if weight else (lambda _: 1)

@@ -58,6 +58,24 @@ class Local(Struct, frozen=True, kw_only=True):
     pods: tuple[Member, ...]
 
 
+class NodeRoute(Struct, frozen=True, kw_only=True):
+    """What is reached by way of the node (`groups._route.<node>`). Every node reads all of them.
+
+    One message a node, not one a Pod: a Pod's address says which node it is on, but for the strays.
+    """
+
+    node: NodeName
+    cause: Revision
+    addresses: tuple[Address, ...] = ()
+    """The node's own (InternalIP), where its tunnels end; sorted."""
+
+    pod_cidrs: tuple[str, ...] = ()
+    """spec.podCIDRs; sorted."""
+
+    strays: tuple[Address, ...] = ()
+    """Addresses of the node's Pods that are in none of `pod_cidrs`; sorted."""
+
+
 class Mark(Struct, frozen=True, kw_only=True):
     """All that the shard derives from OBJECTS up to `upto` is stored, before this message in the same stream.
 

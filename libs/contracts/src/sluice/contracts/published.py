@@ -60,6 +60,7 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("listed", "objects._listed.{kind}", Listed, "LEDGER", "ingest", "the first listing of a kind is complete"),
     Channel("page", "groups.{group}.{node}", groups.Page, "GROUPS", "group-resolver", "a group's members on a node"),
     Channel("own", "groups._own.{node}.{shard}", groups.Own, "GROUPS", "group-resolver", "groups that are on a node"),
+    Channel("route", "groups._route.{node}", groups.NodeRoute, "GROUPS", "group-resolver", "what a node is the way to"),
     Channel("local", "groups._local.{node}", groups.Local, "GROUPS", "group-resolver", "the Pods of a node"),
     Channel("groups-mark", "groups._mark.{shard}", groups.Mark, "GROUPS", "group-resolver", "all up to here is stored"),
     Channel(

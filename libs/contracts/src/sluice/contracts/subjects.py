@@ -41,6 +41,10 @@ class LocalSubject(NamedTuple):
     node: NodeName
 
 
+class RouteSubject(NamedTuple):
+    node: NodeName
+
+
 class GroupMarkSubject(NamedTuple):
     shard: int
 
@@ -67,6 +71,7 @@ Subject = (
     | PageSubject
     | OwnSubject
     | LocalSubject
+    | RouteSubject
     | GroupMarkSubject
     | ProgramSubject
     | ProgramMarkSubject
@@ -134,6 +139,13 @@ def local(node: NodeName) -> str:
     return f"groups._local.{token(node)}"
 
 
+def route(node: NodeName) -> str:
+    return f"groups._route.{token(node)}"
+
+
+ROUTES = "groups._route.*"
+
+
 def group_mark(shard: int) -> str:
     return f"groups._mark.{shard}"
 
@@ -196,6 +208,8 @@ def parse(subject: str) -> Subject:
                 return OwnSubject(NodeName(name(node)), int(shard))
             case ["groups", "_local", node]:
                 return LocalSubject(NodeName(name(node)))
+            case ["groups", "_route", node]:
+                return RouteSubject(NodeName(name(node)))
             case ["groups", "_mark", shard]:
                 return GroupMarkSubject(int(shard))
             case ["groups", group, node] if not group.startswith("_") or group == "_all":

@@ -1,7 +1,8 @@
 """A node's view: what its backend should read, and how much of what it has read may be applied now.
 
 A node reads which groups have members on it (`_own`), the programs addressed to those groups, its own page of each, and
-all pages of the peer groups that the programs name. Values arrive in any order; marks say how far each stream is
+all pages of the peer groups that the programs name; and the way to each node (`_route`). Values arrive in any
+order; marks say how far each stream is
 complete. The view joins them: everything up to one revision, the *join point*, is applied in one atomic step, so that
 the pieces of one change (a new program, its new groups, the tombstones of the old) act together or not at all.
 
@@ -24,7 +25,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from sluice.contracts import codec, subjects
-from sluice.contracts.groups import Local, Mark, Own, Page
+from sluice.contracts.groups import Local, Mark, NodeRoute, Own, Page
 from sluice.contracts.ids import ALL_NODES, NEVER, Backend, GroupId, NodeName, Revision, Unit
 from sluice.contracts.programs import GroupPeer, Program
 
@@ -47,6 +48,9 @@ class Step(Struct, frozen=True, kw_only=True):
     programs: dict[ProgramKey, Program | None]
     local: Local | None
     """The node's Pods, if they changed."""
+
+    routes: dict[NodeName, NodeRoute | None] = {}
+    """The ways to nodes, this one included."""
 
     incomplete: tuple[Unit, ...] = ()
     """Units let through although pages of their peers are unknown; sorted."""
@@ -84,6 +88,7 @@ class View:
             (
                 subjects.owns(node),
                 subjects.local(node),
+                subjects.ROUTES,
                 subjects.GROUP_MARKS,
                 subjects.program_marks(backend),
                 subjects.programs(backend, ALL_NODES),
@@ -108,6 +113,7 @@ class View:
         self._late_programs: dict[ProgramKey, _Late] = {}
         self._late_own: dict[int, Revision] = {}
         self._late_local: Local | None = None
+        self._late_routes: dict[NodeName, tuple[Revision, NodeRoute | None]] = {}
         self._incomplete: set[ProgramKey] = set()
         self._upto = NEVER
         self._started = False
@@ -146,6 +152,8 @@ class View:
                 self._take_own(codec.decode(body, Own) if body else empty)
             case subjects.LocalSubject(node) if node == self._node:
                 self._late_local = codec.decode(body, Local) if body else Local(node=node, cause=cause, pods=())
+            case subjects.RouteSubject(node):
+                self._late_routes[node] = cause, codec.decode(body, NodeRoute) if body else None
             case subjects.GroupMarkSubject(shard) if body:
                 self._group_marks[shard] = codec.decode(body, Mark)
             case subjects.ProgramMarkSubject(backend, shard) if backend == self._backend and body:
@@ -181,14 +189,18 @@ class View:
         local = None
         if self._late_local is not None and self._late_local.cause <= upto:
             local, self._late_local = self._late_local, None
+        due = [node for node, (cause, _) in self._late_routes.items() if cause <= upto]
+        routes = {node: self._late_routes.pop(node)[1] for node in due}
         self._incomplete |= {key for key, program in programs.items() if program and not self._peers_known(program)}
         self._incomplete = {key for key in self._incomplete if not self._complete(key)}
         whole, self._started = not self._started, True
-        if not (whole or pages or programs or local) and upto <= self._upto:
+        if not (whole or pages or programs or local or routes) and upto <= self._upto:
             return None
         self._upto = max(upto, self._upto)
         waiting = tuple(sorted({unit for _, unit in held | self._incomplete}))
-        return Step(upto=upto, whole=whole, pages=pages, programs=programs, local=local, incomplete=waiting)
+        return Step(
+            upto=upto, whole=whole, pages=pages, programs=programs, local=local, routes=routes, incomplete=waiting
+        )
 
     def next_deadline_s(self, now_s: float) -> float | None:
         """When to call `step` even if nothing arrives: the next grace that ends."""

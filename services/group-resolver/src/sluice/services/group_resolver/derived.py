@@ -1,18 +1,33 @@
-"""The fold: objects into the pages, own lists and local lists of one shard. No I/O."""
+"""The fold: objects into the pages, own lists, local lists and routes of one shard. No I/O."""
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from sluice.contracts import subjects
-from sluice.contracts.groups import Local, Own, Page
+from sluice.contracts.groups import Local, NodeRoute, Own, Page
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import POLICIES, Kind
 from sluice.contracts.shards import shard_of
 from sluice.grouping.events import ObjectEvent
-from sluice.grouping.index import Changes, Grouping
+from sluice.grouping.index import Grouping
 from sluice.policy.compiler import Groups
+from sluice.services.group_resolver.routes import Routes
 
-KINDS = POLICIES | {Kind.NAMESPACE, Kind.POD}
-"""What groups are made of."""
+KINDS = POLICIES | {Kind.NAMESPACE, Kind.POD, Kind.NODE}
+"""What groups and routes are made of."""
+
+
+class Changes(NamedTuple):
+    """What may differ since the last time. May name too much, never too little."""
+
+    pages: set[tuple[GroupId, NodeName]]
+    owns: set[NodeName]
+    locals: set[NodeName]
+    routes: set[NodeName]
+
+
+def both(one: Changes, other: Changes) -> Changes:
+    return Changes(one.pages | other.pages, one.owns | other.owns, one.locals | other.locals, one.routes | other.routes)
 
 
 class ShardGroups:
@@ -22,6 +37,7 @@ class ShardGroups:
         self._shard, self._shards = shard, shards
         self._groups = Groups()
         self._grouping = Grouping()
+        self._routes = Routes()
         self._kept: dict[NodeName, frozenset[GroupId]] = {}
 
     def evolve(self, events: Iterable[ObjectEvent], upto: Revision) -> None:
@@ -29,8 +45,10 @@ class ShardGroups:
         for event in events:
             self._groups.evolve(event)
             self._grouping.evolve(event)
+            self._routes.evolve(event)
         self._groups.settle(upto)
         self._grouping.settle(upto)
+        self._routes.settle(upto)
         changes = self._groups.drain()
         for group, selector in changes.select.items():
             if shard_of(group, self._shards) == self._shard:
@@ -40,12 +58,18 @@ class ShardGroups:
 
     def drain(self) -> Changes:
         """What may differ since the last time, as far as this shard speaks of it."""
-        changes = self._grouping.drain()
-        return changes._replace(locals={node for node in changes.locals if self._has(node)})
+        members = self._grouping.drain()
+        locals_ = {node for node in members.locals if self._has(node)}
+        routes = {node for node in self._routes.drain() if self._has(node)}
+        return Changes(members.pages, members.owns, locals_, locals_ | routes)
 
-    def stale(self, stored: Iterable[str]) -> Changes:
-        """Of the subjects that are stored, those of this shard that it derives no more."""
-        gone = Changes(set(), set(), set())
+    def stale(self, stored: Iterable[str], unreadable: Iterable[str]) -> Changes:
+        """Of the subjects that are stored, those of this shard that it derives no more.
+
+        But for the routes of Nodes of these names, of which it is not known what they are.
+        """
+        unknown = frozenset(unreadable)
+        gone = Changes(set(), set(), set(), set())
         for subject in stored:
             match subjects.parse(subject):
                 case subjects.PageSubject(group, node) if shard_of(group, self._shards) == self._shard:
@@ -57,6 +81,9 @@ class ShardGroups:
                 case subjects.LocalSubject(node) if self._has(node):
                     if not self._grouping.pods_on(node):
                         gone.locals.add(node)
+                case subjects.RouteSubject(node) if self._has(node):
+                    if not self._routes.has(node) and node not in unknown:
+                        gone.routes.add(node)
                 case _:
                     pass
         return gone
@@ -76,7 +103,7 @@ class ShardGroups:
         """All policies can be read again: what was kept is looked at like the rest."""
         kept, self._kept = self._kept, {}
         pages = {(group, node) for node, groups in kept.items() for group in groups}
-        return Changes(pages, set(kept), set())
+        return Changes(pages, set(kept), set(), set())
 
     def page(self, group: GroupId, node: NodeName, cause: Revision) -> Page | None:
         members = self._grouping.members(group, node)
@@ -90,10 +117,13 @@ class ShardGroups:
         pods = self._grouping.pods_on(node)
         return Local(node=node, cause=cause, pods=pods) if pods else None
 
+    def route(self, node: NodeName, cause: Revision) -> NodeRoute | None:
+        return self._routes.route(node, self._grouping.pods_on(node), cause)
+
     def _groups_on(self, node: NodeName) -> tuple[GroupId, ...]:
         groups, kept = self._grouping.groups_on(node), self._kept.get(node)
         return tuple(sorted(kept.union(groups))) if kept else groups
 
     def _has(self, node: NodeName) -> bool:
-        """One shard speaks of a node's Pods."""
+        """One shard speaks of a node's Pods and of the way to it."""
         return shard_of(node, self._shards) == self._shard

@@ -8,14 +8,13 @@ import structlog
 from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Mark, Own
 from sluice.contracts.ids import GroupId, NodeName, Revision
-from sluice.contracts.kinds import POLICIES
-from sluice.grouping.index import Changes
+from sluice.contracts.kinds import POLICIES, Kind
 from sluice.runtime.bus import Bus
 from sluice.runtime.facts import Facts, facts
 from sluice.runtime.output import Output
 from sluice.runtime.sharding import check_shards
 from sluice.runtime.writes import Write
-from sluice.services.group_resolver.derived import KINDS, ShardGroups
+from sluice.services.group_resolver.derived import KINDS, Changes, ShardGroups, both
 
 log = structlog.get_logger()
 
@@ -70,10 +69,11 @@ class Shell:
             stored = self._output.stored
             if unreadable:
                 self._fold.keep(self._own_lists(stored))
-            changes = _both(changes, self._fold.stale(stored))
+            nodes = [key.name for key in told.unreadable if key.kind is Kind.NODE]
+            changes = both(changes, self._fold.stale(stored, nodes))
             log.info("groups_in_sync", revision=told.seen.sequence, shard=self._shard, unreadable=len(unreadable))
         elif not unreadable:
-            changes = _both(changes, self._fold.let_go())
+            changes = both(changes, self._fold.let_go())
         await self._store(changes, told.seen)
         mark = Mark(shard=self._shard, shards=self._shards, upto=told.upto)
         self._output.mark(subjects.group_mark(self._shard), mark)
@@ -112,8 +112,7 @@ class Shell:
         for node in sorted(changes.locals):
             local, subject = fold.local(node, cause), subjects.local(node)
             output.put(subject, local) if local else output.remove(subject, cause)
+        for node in sorted(changes.routes):
+            route, subject = fold.route(node, cause), subjects.route(node)
+            output.put(subject, route) if route else output.remove(subject, cause)
         await output.room()
-
-
-def _both(one: Changes, other: Changes) -> Changes:
-    return Changes(one.pages | other.pages, one.owns | other.owns, one.locals | other.locals)

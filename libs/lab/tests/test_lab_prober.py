@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from sluice.contracts.ids import Address
-from sluice.lab import prober as program
 from sluice.lab.checks import Question
+from sluice.lab.prober.pinging import checksum
+from sluice.lab.prober.sockets import FROM_ICMP, FROM_ICMP6, judge
 from sluice.lab.probers import Prober, ProberGone, Probers
 
 HOME = Address("127.0.0.1")
@@ -216,31 +217,31 @@ async def test_echo_requests(prober: Prober, address: str) -> None:
 
 
 ERRORS = [
-    ("host prohibited", (program.FROM_ICMP, (3, 10)), "Rejected"),
-    ("network prohibited", (program.FROM_ICMP, (3, 9)), "Rejected"),
-    ("communication prohibited", (program.FROM_ICMP, (3, 13)), "Rejected"),
-    ("IPv6 prohibited", (program.FROM_ICMP6, (1, 1)), "Rejected"),
-    ("port unreachable", (program.FROM_ICMP, (3, 3)), "Error"),
-    ("IPv6 port unreachable", (program.FROM_ICMP6, (1, 4)), "Error"),
+    ("host prohibited", (FROM_ICMP, (3, 10)), "Rejected"),
+    ("network prohibited", (FROM_ICMP, (3, 9)), "Rejected"),
+    ("communication prohibited", (FROM_ICMP, (3, 13)), "Rejected"),
+    ("IPv6 prohibited", (FROM_ICMP6, (1, 1)), "Rejected"),
+    ("port unreachable", (FROM_ICMP, (3, 3)), "Error"),
+    ("IPv6 port unreachable", (FROM_ICMP6, (1, 4)), "Error"),
 ]
 
 
 @pytest.mark.parametrize(("name", "icmp", "result"), ERRORS, ids=[name for name, _, _ in ERRORS])
 def test_icmp_errors_are_told_apart(name: str, icmp: tuple[int, tuple[int, int]], result: str) -> None:
-    verdict = program.judge(113, icmp)
+    verdict = judge(113, icmp)
 
     assert verdict is not None
     assert verdict[0] == result
 
 
 def test_a_router_that_cannot_reach_a_host_settles_nothing() -> None:
-    assert program.judge(113, (program.FROM_ICMP, (3, 1))) is None
-    assert program.judge(113, None) is None
+    assert judge(113, (FROM_ICMP, (3, 1))) is None
+    assert judge(113, None) is None
 
 
 def test_the_checksum_of_a_packet_with_its_checksum_is_zero() -> None:
     packet = bytes.fromhex("08000000123400017369")
-    whole = packet[:2] + program.checksum(packet).to_bytes(2, "big") + packet[4:]
+    whole = packet[:2] + checksum(packet).to_bytes(2, "big") + packet[4:]
 
-    assert program.checksum(packet) != 0
-    assert program.checksum(whole) == 0
+    assert checksum(packet) != 0
+    assert checksum(whole) == 0

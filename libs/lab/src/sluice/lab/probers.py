@@ -193,7 +193,7 @@ class Probers:
             self._folder.mkdir(parents=True, exist_ok=True)
             with (self._folder / "probers.log").open("ab") as log:
                 self._parent = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-I", "-S", prober.__file__),
+                    *(sys.executable, "-P", "-m", prober.__name__),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=log,

@@ -1,0 +1,65 @@
+"""The parent of all probers: reads orders, forks a child for each."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+
+from sluice.lab.prober.asking import Desk, Json
+from sluice.lab.prober.loop import Loop
+from sluice.lab.prober.serving import serve
+
+CLONE_NEWNET = 0x40000000
+"""Source: linux/sched.h."""
+
+
+def settle(loop: Loop, order: Json) -> None:
+    """Become the Pod: enter its namespace, serve, listen for questions.
+
+    Raises:
+        OSError: there is no such namespace, or a port is taken.
+    """
+    if order["netns"]:
+        namespace = os.open(order["netns"], os.O_RDONLY | os.O_CLOEXEC)
+        if ctypes.CDLL(None, use_errno=True).setns(namespace, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"{order['netns']}: {os.strerror(ctypes.get_errno())}")
+        os.close(namespace)
+    for port in order["ports"]:
+        try:
+            serve(loop, port)
+        except OSError as error:
+            raise OSError(error.errno, f"port {port}: {os.strerror(error.errno or 0)}") from error
+    Desk(loop, order["socket"])
+
+
+def live(order: Json) -> None:
+    """The whole life of a child."""
+    loop = Loop()
+    try:
+        settle(loop, order)
+    except OSError as error:
+        say(failed=order["start"], reason=error.strerror)
+        os._exit(1)
+    say(started=order["start"], pid=os.getpid())
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)  # else whoever reads our answers would wait for us to end
+    loop.run()
+
+
+def say(**answer: object) -> None:
+    os.write(1, json.dumps(answer).encode() + b"\n")  # one write: lines of several children do not mix
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the lab decides when it ends
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for children: the kernel may forget them
+    for line in sys.stdin.buffer:
+        order = json.loads(line)
+        if os.fork() == 0:
+            live(order)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Whoever asks over the Pod's unix socket, and the answers."""
+
+import contextlib
+import json
+import os
+import select
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from sluice.lab.prober.lasting import LongLived
+from sluice.lab.prober.loop import Loop
+from sluice.lab.prober.pinging import Ping, Pingers
+from sluice.lab.prober.probing import Probe, Settled
+
+Json = Mapping[str, Any]  # Any: JSON
+
+
+class Desk:
+    """Takes requests from any number of clients. Long-lived connections belong to the Pod, not to who opened them."""
+
+    def __init__(self, loop: Loop, path: str) -> None:
+        self._loop = loop
+        self._pingers = Pingers(loop)
+        self._long_lived: dict[str, LongLived] = {}
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(path)
+        self._listener.listen(16)
+        loop.watch(self._listener.fileno(), select.EPOLLIN, self._accept)
+
+    def _accept(self, _: int) -> None:
+        _Client(self._loop, self, self._listener.accept()[0])
+
+    def ask(self, client: "_Client", request: Json) -> None:
+        number, tries, timeout_s = request["id"], request.get("tries", 2), request.get("timeout_ms", 250) / 1000
+        match request:
+            case {"probe": list(probes)}:
+                gathered = _Gathered(client, number, len(probes))
+                for index, what in enumerate(probes):
+                    if what["protocol"] == "ICMP":
+                        Ping(self._pingers, what, tries, timeout_s, gathered.at(index))
+                    else:
+                        Probe(self._loop, what, tries, timeout_s, gathered.at(index))
+            case {"open": what}:
+                settled = _Gathered(client, number, 1).at(0)
+                self._close(what["name"])
+                try:
+                    connection = LongLived(self._loop, what)
+                except OSError as error:
+                    settled("Error", os.strerror(error.errno or 0))
+                else:
+                    self._long_lived[what["name"]] = connection
+                    connection.check(tries, timeout_s, settled)
+            case {"check": name}:
+                settled = _Gathered(client, number, 1).at(0)
+                if name in self._long_lived:
+                    self._long_lived[name].check(tries, timeout_s, settled)
+                else:
+                    settled("Error", f"no connection {name} is open")
+            case {"close": name}:
+                self._close(name)
+                client.send({"id": number, "results": []})
+
+    def _close(self, name: str) -> None:
+        if connection := self._long_lived.pop(name, None):
+            connection.close()
+
+
+class _Client:
+    def __init__(self, loop: Loop, desk: Desk, connection: socket.socket) -> None:
+        self._loop, self._desk, self._connection = loop, desk, connection
+        self._in = b""
+        loop.watch(connection.fileno(), select.EPOLLIN, self._ready)
+
+    def _ready(self, _: int) -> None:
+        data = self._connection.recv(65_536)
+        if not data:
+            self._loop.forget(self._connection.fileno())
+            self._connection.close()
+            return
+        *lines, self._in = (self._in + data).split(b"\n")
+        for line in lines:
+            self._desk.ask(self, json.loads(line))
+
+    def send(self, answer: Json) -> None:
+        with contextlib.suppress(OSError):  # the asker has gone
+            self._connection.sendall(json.dumps(answer).encode() + b"\n")
+
+
+class _Gathered:
+    """The results of one request, sent when all are there."""
+
+    def __init__(self, client: _Client, request: int, count: int) -> None:
+        self._client, self._request = client, request
+        self._results: list[dict[str, str] | None] = [None] * count
+        self._missing = count
+        if not count:
+            self._client.send({"id": request, "results": []})
+
+    def at(self, index: int) -> Settled:
+        def settled(result: str, detail: str) -> None:
+            self._results[index] = {"result": result, "detail": detail}
+            self._missing -= 1
+            if not self._missing:
+                self._client.send({"id": self._request, "results": self._results})
+
+        return settled

@@ -1,0 +1,123 @@
+"""Echo requests, all through one raw socket a family; replies are told apart by their sequence number."""
+
+import contextlib
+import functools
+import os
+import select
+import socket
+import struct
+
+from sluice.lab.prober.loop import Callback, Loop
+from sluice.lab.prober.probing import Settled, What
+from sluice.lab.prober.sockets import FROM_ICMP, FROM_ICMP6, PROHIBITED, family_of, judge
+
+ECHO = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
+"""ICMP types of echo request and reply. Source: RFC 792, RFC 4443 section 4."""
+
+
+class Pinger:
+    """The raw socket of one family, and who waits for which sequence number."""
+
+    def __init__(self, loop: Loop, family: socket.AddressFamily) -> None:
+        protocol = socket.IPPROTO_ICMP if family == socket.AF_INET else socket.IPPROTO_ICMPV6
+        self._family = family
+        self._sock = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+        self._identifier = os.getpid() & 0xFFFF
+        self._sequence = 0
+        self._waiting: dict[int, Settled] = {}
+        loop.watch(self._sock.fileno(), select.EPOLLIN, self._ready)
+
+    def ping(self, address: str, settled: Settled) -> Callback:
+        """Send one echo request; the returned function stops waiting for its answer."""
+        self._sequence = sequence = (self._sequence + 1) & 0xFFFF
+        self._waiting[sequence] = settled
+        self._sock.sendto(self._request(sequence), (address, 0))
+        return functools.partial(self._forget, sequence)
+
+    def _forget(self, sequence: int) -> None:
+        self._waiting.pop(sequence, None)
+
+    def _request(self, sequence: int) -> bytes:
+        kind = ECHO[self._family][0]
+        packet = struct.pack("!BBHHH6s", kind, 0, 0, self._identifier, sequence, b"sluice")
+        if self._family == socket.AF_INET6:
+            return packet  # the kernel fills the checksum in
+        return struct.pack("!BBHHH6s", kind, 0, checksum(packet), self._identifier, sequence, b"sluice")
+
+    def _ready(self, _: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                packet = self._sock.recv(2_048)
+                self._read(packet if self._family == socket.AF_INET6 else packet[(packet[0] & 15) * 4 :])
+
+    def _read(self, packet: bytes) -> None:
+        if len(packet) < 8:
+            return
+        kind, code = packet[0], packet[1]
+        if kind == ECHO[self._family][1]:
+            self._answered(packet, "Allowed", "")
+            return
+        origin = FROM_ICMP if self._family == socket.AF_INET else FROM_ICMP6
+        if (kind, code) in PROHIBITED[origin]:
+            inner = packet[8:]
+            quoted = inner[40:] if self._family == socket.AF_INET6 else inner[(inner[0] & 15) * 4 :] if inner else b""
+            if len(quoted) >= 8 and quoted[0] == ECHO[self._family][0]:
+                self._answered(quoted, "Rejected", "ICMP administratively prohibited")
+
+    def _answered(self, echo: bytes, result: str, detail: str) -> None:
+        identifier, sequence = struct.unpack_from("!HH", echo, 4)
+        if identifier == self._identifier and (settled := self._waiting.pop(sequence, None)):
+            settled(result, detail)
+
+
+def checksum(packet: bytes) -> int:
+    """Source: RFC 1071."""
+    total: int = sum(struct.unpack(f"!{len(packet) // 2}H", packet))
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+class Pingers:
+    """One for each family, made when it is needed first: raw sockets need privileges."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self._made: dict[socket.AddressFamily, Pinger] = {}
+
+    def of(self, family: socket.AddressFamily) -> Pinger:
+        """Raises OSError: the process may not have raw sockets."""
+        if family not in self._made:
+            self._made[family] = Pinger(self.loop, family)
+        return self._made[family]
+
+
+class Ping:
+    """As `Probe`, with echo requests."""
+
+    def __init__(self, pingers: Pingers, what: What, tries: int, timeout_s: float, settled: Settled) -> None:
+        self._pingers = pingers
+        self._address: str = what["address"]
+        self._tries, self._timeout_s, self._settled = tries, timeout_s, settled
+        self._cancel: Callback = lambda: None
+        self._done = False
+        self._next()
+
+    def _next(self) -> None:
+        self._cancel()
+        if self._done:
+            return
+        if not self._tries:
+            self._settle("Dropped", "no answer")
+            return
+        self._tries -= 1
+        self._pingers.loop.later(self._timeout_s, self._next)
+        try:
+            self._cancel = self._pingers.of(family_of(self._address)).ping(self._address, self._settle)
+        except OSError as error:
+            if verdict := judge(error.errno or 0, None):
+                self._settle(*verdict)
+
+    def _settle(self, result: str, detail: str) -> None:
+        if not self._done:
+            self._done = True
+            self._settled(result, detail)

@@ -1,0 +1,96 @@
+"""Sockets that packets of probes leave by, and what the errors mean that they get back."""
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+IP_RECVERR, IPV6_RECVERR = 11, 25
+MSG_ERRQUEUE = 0x2000
+EXTENDED_ERROR = struct.Struct("=IBBBBII")
+"""Source: linux/in.h, linux/in6.h, linux/socket.h; linux/errqueue.h, struct sock_extended_err."""
+
+FROM_ICMP, FROM_ICMP6 = 2, 3
+"""Source: linux/errqueue.h, SO_EE_ORIGIN_*."""
+
+PROHIBITED = {FROM_ICMP: {(3, 9), (3, 10), (3, 13)}, FROM_ICMP6: {(1, 1), (1, 5), (1, 6)}}
+"""(type, code) of "administratively prohibited". Source: RFC 1812 section 5.2.7.1, RFC 4443 section 3.1."""
+
+NO_LISTENER = {FROM_ICMP: (3, 3), FROM_ICMP6: (1, 4)}
+"""(type, code) of "port unreachable". Source: RFC 792, RFC 4443 section 3.1."""
+
+FIRST_SOURCE_PORT, LAST_SOURCE_PORT = 20_000, 60_999
+
+Icmp = tuple[int, tuple[int, int]]
+"""Origin, and (type, code)."""
+
+Verdict = tuple[str, str]
+"""Result and detail."""
+
+
+def source_ports() -> Iterator[int]:
+    """A new source port each, so that no probe meets the conntrack entry of another."""
+    while True:
+        yield from range(FIRST_SOURCE_PORT, LAST_SOURCE_PORT + 1)
+
+
+SOURCE_PORTS = source_ports()
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def bound(family: int, kind: int, source_port: int) -> socket.socket:
+    """A non-blocking socket with a source port of its own that keeps the ICMP errors it gets."""
+    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+    if family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+    if kind == socket.SOCK_STREAM:
+        # Closing resets: no TIME_WAIT keeps the port, no conntrack entry waits for two minutes.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if source_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("", source_port))
+        return sock
+    for port in SOURCE_PORTS:
+        try:
+            sock.bind(("", port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return sock
+    raise AssertionError("the source ports never end")
+
+
+def icmp_error(sock: socket.socket) -> Icmp | None:
+    """Origin and (type, code) of the ICMP error the socket got, if any."""
+    with contextlib.suppress(OSError):
+        _, ancillary, _, _ = sock.recvmsg(512, 512, MSG_ERRQUEUE)
+        for level, kind, data in ancillary:
+            if (level, kind) in ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR)):
+                _, origin, icmp_type, code, _, _, _ = EXTENDED_ERROR.unpack_from(data)
+                if origin in PROHIBITED:
+                    return origin, (icmp_type, code)
+    return None
+
+
+def judge(code: int, icmp: Icmp | None) -> Verdict | None:
+    """What an error of a socket means, or None if it settles nothing."""
+    if icmp:
+        origin, type_code = icmp
+        if type_code in PROHIBITED[origin]:
+            return "Rejected", "ICMP administratively prohibited"
+        if type_code == NO_LISTENER[origin]:
+            return "Error", "ICMP port unreachable: the packet arrived, nothing listens there"
+        return None
+    if code in (errno.ECONNREFUSED, errno.ECONNRESET):
+        return "Rejected", "TCP reset"
+    if code in (errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.EACCES, errno.EPERM):
+        return "Error", os.strerror(code)
+    return None

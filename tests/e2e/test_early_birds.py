@@ -102,7 +102,7 @@ def namespace_of(lab: Lab, node: LabNode, number: int) -> Path:
 @pytest.mark.timeout(300)
 async def test_nothing_gets_out_before_the_policies_are_in_force() -> None:
     total, early = Counter[str](), 0
-    async with await Lab.start("early") as lab:
+    async with await Lab.start() as lab:
         node = lab.nodes[next(iter(lab.nodes))]
         await lab.change(apply=read(pod("listener", LISTENER, may_send=True), DENY))
         await lab.realised()

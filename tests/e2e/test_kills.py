@@ -163,7 +163,7 @@ async def kill(lab: Lab, name: str) -> float:
 
 @pytest.mark.timeout(1800)
 async def test_nothing_opens_and_everything_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
-    async with await Lab.start("kills") as lab:
+    async with await Lab.start() as lab:
         await lab.change(apply=read("---\n".join((pods(), policy("server", "a"), policy("pinned", "a")))))
         await lab.realised()
         traffic = Traffic(lab)

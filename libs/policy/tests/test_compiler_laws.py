@@ -15,8 +15,9 @@ from sluice.policy.packet import Packet
 from sluice.policy.policies import Policies
 from sluice.policy.state import ClusterState
 from sluice.policy.verdict import Verdict, verdict
+from sluice.testkit.antrea_strategies import antrea_stories
 from sluice.testkit.expanders import expand, outcome
-from sluice.testkit.strategies import packets, stories
+from sluice.testkit.strategies import packets
 
 Story = list[ObjectEvent]
 
@@ -34,7 +35,7 @@ def content(compiler: Compiler) -> dict[ProgramKey, bytes]:
     return {key: codec.encode(replace(program, cause=NEVER)) for key, program in compiler.programs.items()}
 
 
-@given(stories(), st.integers(0, 99))
+@given(antrea_stories(), st.integers(0, 99))
 def test_order_and_repeats_do_not_matter(events: Story, seed: int) -> None:
     compiler, groups = told(events)
 
@@ -45,7 +46,7 @@ def test_order_and_repeats_do_not_matter(events: Story, seed: int) -> None:
         assert groups_again.selectors == groups.selectors, name
 
 
-@given(stories())
+@given(antrea_stories())
 def test_incremental_equals_recomputed_after_every_step(events: Story) -> None:
     compiler, groups = Compiler(), Groups()
 
@@ -58,7 +59,7 @@ def test_incremental_equals_recomputed_after_every_step(events: Story) -> None:
         assert groups.selectors == fresh_groups.selectors
 
 
-@given(stories(), st.lists(st.booleans(), min_size=25, max_size=25))
+@given(antrea_stories(), st.lists(st.booleans(), min_size=25, max_size=25))
 def test_a_reader_of_the_changes_misses_nothing(events: Story, looks: list[bool]) -> None:
     compiler, groups = Compiler(), Groups()
     programs: dict[ProgramKey, Program] = {}
@@ -80,7 +81,7 @@ def test_a_reader_of_the_changes_misses_nothing(events: Story, looks: list[bool]
             assert selectors == groups.selectors
 
 
-@given(stories())
+@given(antrea_stories())
 def test_every_program_names_only_groups_that_are_selected(events: Story) -> None:
     compiler, groups = told(events)
 
@@ -95,7 +96,7 @@ def test_every_program_names_only_groups_that_are_selected(events: Story) -> Non
     assert named == groups.selectors.keys()
 
 
-@given(stories())
+@given(antrea_stories())
 def test_affected_names_every_unit_whose_program_changes(events: Story) -> None:
     before: Story = []
     policies = Policies()
@@ -119,7 +120,7 @@ def answer(events: Story, packet: Packet) -> Verdict | str:
         return str(error)
 
 
-@given(stories(), packets, st.integers(0, 99))
+@given(antrea_stories(), packets, st.integers(0, 99))
 def test_a_verdict_depends_on_the_state_alone(events: Story, packet: Packet, seed: int) -> None:
     expected = answer(events, packet)
 

@@ -5,7 +5,11 @@ from typing import Any
 
 import msgspec
 
+from sluice.contracts.antrea import AntreaPolicySpec, TierSpec
+from sluice.contracts.kinds import ANTREA
 from sluice.contracts.objects import (
+    AntreaNetworkPolicy,
+    ClusterNetworkPolicy,
     Container,
     ContainerPort,
     K8sNetworkPolicy,
@@ -21,6 +25,7 @@ from sluice.contracts.objects import (
     PodSpec,
     PodStatus,
     Protocol,
+    Tier,
 )
 
 Port = int | tuple[str, int] | tuple[str, int, Protocol]
@@ -89,6 +94,35 @@ def netpol(key: str = "x/np", /, spec: Mapping[str, Any] | None = None, *, uid: 
         kind="NetworkPolicy",
         metadata=ObjectMeta(name=name, namespace=of, uid=f"uid-{of}-{name}" if uid is None else uid),
         spec=msgspec.convert({"podSelector": {}, **(spec or {})}, K8sNetworkPolicySpec),
+    )
+
+
+def tier(name: str = "mine", /, priority: int = 10) -> Tier:
+    return Tier(api_version=ANTREA, kind="Tier", metadata=ObjectMeta(name=name), spec=TierSpec(priority=priority))
+
+
+def acnp(
+    name: str = "acnp", /, spec: Mapping[str, Any] | None = None, *, uid: str | None = None
+) -> ClusterNetworkPolicy:
+    """A ClusterNetworkPolicy with the spec as one writes it in YAML; priority 5 where it says none."""
+    return ClusterNetworkPolicy(
+        api_version=ANTREA,
+        kind="ClusterNetworkPolicy",
+        metadata=ObjectMeta(name=name, uid=f"uid-{name}" if uid is None else uid),
+        spec=msgspec.convert({"priority": 5, **(spec or {})}, AntreaPolicySpec),
+    )
+
+
+def annp(
+    key: str = "x/annp", /, spec: Mapping[str, Any] | None = None, *, uid: str | None = None
+) -> AntreaNetworkPolicy:
+    """A NetworkPolicy `namespace/name` of crd.antrea.io, like `acnp`."""
+    of, name = key.split("/")
+    return AntreaNetworkPolicy(
+        api_version=ANTREA,
+        kind="NetworkPolicy",
+        metadata=ObjectMeta(name=name, namespace=of, uid=f"uid-{of}-{name}" if uid is None else uid),
+        spec=msgspec.convert({"priority": 5, **(spec or {})}, AntreaPolicySpec),
     )
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sluice.contracts.ids import Address
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import (
+    AnyObject,
     IPBlock,
     K8sNetworkPolicy,
     K8sNetworkPolicySpec,
@@ -87,7 +88,7 @@ def pods(draw: st.DrawFn) -> Pod:
     )
 
 
-_blocks = st.sampled_from(
+blocks = st.sampled_from(
     (
         IPBlock(cidr="10.0.0.0/24", except_=("10.0.0.2/32", "10.0.0.4/31")),
         IPBlock(cidr="192.0.2.0/24"),
@@ -98,7 +99,7 @@ _blocks = st.sampled_from(
 )
 
 _peers = st.one_of(
-    _blocks.map(lambda block: NetworkPolicyPeer(ip_block=block)),
+    blocks.map(lambda block: NetworkPolicyPeer(ip_block=block)),
     label_selectors.map(lambda pods: NetworkPolicyPeer(pod_selector=pods)),
     label_selectors.map(lambda spaces: NetworkPolicyPeer(namespace_selector=spaces)),
     st.builds(NetworkPolicyPeer, pod_selector=label_selectors, namespace_selector=label_selectors),
@@ -150,9 +151,16 @@ _keys = st.one_of(
 
 
 @st.composite
-def stories(draw: st.DrawFn, max_size: int = 25) -> list[ObjectEvent]:
-    """What happens to a small cluster: objects that come, change and go."""
-    steps = draw(st.lists(st.one_of(objects, objects, objects, _keys), max_size=max_size))
+def stories(
+    draw: st.DrawFn,
+    max_size: int = 25,
+    more: st.SearchStrategy[AnyObject] | None = None,
+    more_keys: st.SearchStrategy[ObjectKey] | None = None,
+) -> list[ObjectEvent]:
+    """What happens to a small cluster: objects that come, change and go; as many of other kinds, if any are given."""
+    coming = st.one_of(objects, more) if more is not None else objects
+    going = st.one_of(_keys, more_keys) if more_keys is not None else _keys
+    steps = draw(st.lists(st.one_of(coming, coming, coming, going), max_size=max_size))
     return story(*steps)
 
 

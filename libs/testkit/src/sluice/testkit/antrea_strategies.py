@@ -1,0 +1,130 @@
+"""Hypothesis strategies for Antrea-native policies and tiers, in the small worlds of `strategies`."""
+
+from hypothesis import strategies as st
+
+from sluice.contracts.antrea import (
+    AntreaAction,
+    AntreaPeer,
+    AntreaPolicySpec,
+    AntreaPort,
+    AntreaProtocol,
+    AntreaRule,
+    AppliedTo,
+    IcmpProtocol,
+    PeerNamespaces,
+)
+from sluice.contracts.kinds import Kind
+from sluice.contracts.objects import AntreaNetworkPolicy, ClusterNetworkPolicy
+from sluice.grouping.events import ObjectEvent, ObjectKey
+from sluice.testkit import builders
+from sluice.testkit.strategies import NAMESPACES, PROTOCOLS, blocks, label_selectors, stories
+
+TIERS = ("first", "second")
+"""Custom tiers that come and go."""
+
+NAMES = ("p-1", "p-2", "p-3")
+
+tiers = st.builds(builders.tier, st.sampled_from(TIERS), st.sampled_from((5, 10, 110)))
+
+_tier_names = st.sampled_from(("", "", "emergency", "SecurityOps", "baseline", *TIERS))
+_priorities = st.sampled_from((1.0, 1.5, 5.0))
+ACTIONS: tuple[AntreaAction, ...] = ("Allow", "Drop", "Reject", "Pass", "Deny")
+_actions = st.sampled_from(ACTIONS)
+
+_relative = st.sampled_from(
+    (
+        PeerNamespaces(match="Self"),
+        PeerNamespaces(same_labels=("app",)),
+        PeerNamespaces(same_labels=("tier", "app")),
+    )
+)
+
+_narrow_peers = st.one_of(
+    blocks.map(lambda block: AntreaPeer(ip_block=block)),
+    label_selectors.map(lambda pods: AntreaPeer(pod_selector=pods)),
+    st.builds(AntreaPeer, pod_selector=st.one_of(st.none(), label_selectors), namespace_selector=label_selectors),
+)
+_peers = st.one_of(
+    _narrow_peers,
+    st.builds(AntreaPeer, pod_selector=st.one_of(st.none(), label_selectors), namespaces=_relative),
+)
+
+_ports = st.one_of(
+    st.builds(AntreaPort, protocol=st.sampled_from(PROTOCOLS)),
+    st.builds(AntreaPort, protocol=st.sampled_from(PROTOCOLS), port=st.sampled_from((53, 80, 81, "web", "dns"))),
+    st.builds(AntreaPort, port=st.sampled_from((53, 80)), end_port=st.sampled_from((80, 8080))),
+    st.builds(AntreaPort, port=st.just(80), source_port=st.just(1024), source_end_port=st.sampled_from((None, 2047))),
+)
+_protocols = st.sampled_from(
+    (
+        AntreaProtocol(icmp=IcmpProtocol()),
+        AntreaProtocol(icmp=IcmpProtocol(icmp_type=8)),
+        AntreaProtocol(icmp=IcmpProtocol(icmp_type=8, icmp_code=0)),
+    )
+)
+
+_wide = st.one_of(
+    label_selectors.map(lambda pods: AppliedTo(pod_selector=pods)),
+    st.builds(AppliedTo, pod_selector=st.one_of(st.none(), label_selectors), namespace_selector=label_selectors),
+)
+_narrow = label_selectors.map(lambda pods: AppliedTo(pod_selector=pods))
+
+
+def _specs(
+    entries: st.SearchStrategy[AppliedTo], peers: st.SearchStrategy[AntreaPeer]
+) -> st.SearchStrategy[AntreaPolicySpec]:
+    """Policies that apply to what the spec says, or each rule."""
+
+    @st.composite
+    def specs(draw: st.DrawFn) -> AntreaPolicySpec:
+        by_rule = draw(st.booleans())
+        lists = st.lists(entries, min_size=1, max_size=2).map(tuple)
+
+        def rule(*, egress: bool) -> AntreaRule:
+            others = tuple(draw(st.lists(peers, max_size=2)))
+            return AntreaRule(
+                action=draw(_actions),
+                name=draw(st.sampled_from(("", "named"))),
+                applied_to=draw(lists) if by_rule else (),
+                from_=() if egress else others,
+                to=others if egress else (),
+                ports=tuple(draw(st.lists(_ports, max_size=2))),
+                protocols=tuple(draw(st.lists(_protocols, max_size=1))),
+            )
+
+        return AntreaPolicySpec(
+            priority=draw(_priorities),
+            tier=draw(_tier_names),
+            applied_to=() if by_rule else draw(lists),
+            ingress=tuple(rule(egress=False) for _ in range(draw(st.integers(0, 2)))),
+            egress=tuple(rule(egress=True) for _ in range(draw(st.integers(0, 2)))),
+        )
+
+    return specs()
+
+
+def _acnp(name: str, spec: AntreaPolicySpec) -> ClusterNetworkPolicy:
+    bare = builders.acnp(name)
+    return ClusterNetworkPolicy(api_version=bare.api_version, kind=bare.kind, metadata=bare.metadata, spec=spec)
+
+
+def _annp(of: str, name: str, spec: AntreaPolicySpec) -> AntreaNetworkPolicy:
+    bare = builders.annp(f"{of}/{name}")
+    return AntreaNetworkPolicy(api_version=bare.api_version, kind=bare.kind, metadata=bare.metadata, spec=spec)
+
+
+acnps = st.builds(_acnp, st.sampled_from(NAMES), _specs(_wide, _peers))
+annps = st.builds(_annp, st.sampled_from(NAMESPACES), st.sampled_from(NAMES), _specs(_narrow, _narrow_peers))
+
+objects = st.one_of(tiers, acnps, acnps, annps)
+
+keys = st.one_of(
+    st.builds(ObjectKey, st.just(Kind.TIER), st.just(""), st.sampled_from(TIERS)),
+    st.builds(ObjectKey, st.just(Kind.CLUSTER_NETWORK_POLICY), st.just(""), st.sampled_from(NAMES)),
+    st.builds(ObjectKey, st.just(Kind.ANTREA_NETWORK_POLICY), st.sampled_from(NAMESPACES), st.sampled_from(NAMES)),
+)
+
+
+def antrea_stories() -> st.SearchStrategy[list[ObjectEvent]]:
+    """What happens to a small cluster with all kinds of policies."""
+    return stories(more=objects, more_keys=keys)

@@ -16,7 +16,9 @@ from sluice.testkit.builders import namespace, pod, selector
 G = GroupId("g")
 NODE_1, NODE_2 = NodeName("node-1"), NodeName("node-2")
 WEB = normalise(selector(app="web"))
+DB = normalise(selector(app="db"))
 PROD = normalise(selector(env="prod"))
+TEST = normalise(selector(env="test"))
 
 
 def in_x(pods: Selector = WEB) -> GroupSelector:
@@ -83,6 +85,29 @@ CASES = [
         [namespace("x", env="prod"), namespace("y", env="prod"), pod("x/a", app="web"), pod("y/a"), pod("z/a")],
         ["x/a", "y/a"],
     ),
+    Case(
+        "a union about one Namespace",
+        union([SelectorTerm(namespace="x", pod_selector=WEB), SelectorTerm(namespace="x", pod_selector=DB)]),
+        [pod("x/a", app="web"), pod("x/b", app="db"), pod("x/c", app="mq"), pod("x/d")],
+        ["x/a", "x/b"],
+    ),
+    Case(
+        "a union about Namespaces with labels",
+        union([SelectorTerm(namespace_selector=PROD), SelectorTerm(namespace_selector=TEST, pod_selector=WEB)]),
+        [
+            namespace("x", env="prod"),
+            namespace("y", env="test"),
+            namespace("z", env="other"),
+            *(pod(f"{of}/{name}", app=app) for of in "xyz" for name, app in (("a", "web"), ("b", "db"))),
+        ],
+        ["x/a", "x/b", "y/a"],
+    ),
+    Case(
+        "a union about Pods anywhere",
+        union([SelectorTerm(pod_selector=WEB), SelectorTerm(pod_selector=DB)]),
+        [pod("x/a", app="web"), pod("y/a", app="db"), pod("z/a", app="mq")],
+        ["x/a", "y/a"],
+    ),
     Case("a union of nothing", union([]), [pod("x/a", app="web")], []),
     Case(
         "only a requirement that is no anchor",
@@ -107,6 +132,27 @@ def test_members(case: Case) -> None:
     backwards = grouping(*reversed(case.objects), g=case.selector)
 
     assert names(selected_first) == names(selected_last) == names(backwards) == case.members
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        in_x(DB),
+        in_namespaces(TEST, ()),
+        in_namespaces(TEST, DB),
+        in_namespaces((), DB),
+        union([SelectorTerm(pod_selector=DB)]),
+    ],
+)
+def test_a_selector_finds_what_came_since_an_earlier_one(wanted: GroupSelector) -> None:
+    """Shelves that an earlier selector put up hold what came later, and what changed."""
+    made = grouping(namespace("x", env="prod"), pod("x/a", app="web"), early=in_x(), wide=in_namespaces())
+    made.put(namespace("x", env="test"))
+    made.put(pod("x/b", app="db"))
+
+    made.select(G, wanted)
+
+    assert "x/b" in names(made)
 
 
 def test_a_page_holds_what_a_node_needs_to_know() -> None:
@@ -243,6 +289,7 @@ def test_nothing_is_left_of_what_went(wanted: GroupSelector) -> None:
     matching = made._matching
     assert not any((matching.groups, matching._spaces, matching._wide))
     assert not any((made._pods, made._on_node, made._claims._holders))
+    assert not any((matching._space_shelf, matching._label_shelf))
 
 
 # ----------------------------------------------------------------------------------------------------------- addresses

@@ -100,7 +100,7 @@ def test_a_reader_who_asks_only_for_what_was_touched_misses_nothing(
     held = Everything({}, {}, {}, {}, ())
     wanted: Selectors = {}
 
-    for event in events:
+    for number, event in enumerate(events, start=1):
         group = data.draw(st.sampled_from(sorted(selectors)))
         if group in wanted:
             del wanted[group]
@@ -118,6 +118,7 @@ def test_a_reader_who_asks_only_for_what_was_touched_misses_nothing(
         for node in changes.locals:
             _keep(held.locals, node, made.pods_on(node))
 
+        assert everything(made, wanted) == from_scratch(events[:number], wanted)
         assert held[:3] == everything(made, wanted)[:3]
 
 

@@ -170,7 +170,11 @@ def test_documented_examples(example: Example) -> None:
 
 def test_a_namespace_that_gets_the_labels_comes_under_the_policy() -> None:
     """The documented next step of the example: dev has both labels, and is closed to all others."""
-    dev = [namespace("dev", org="dev", env="test"), pod("dev/a", ip="10.99.0.1"), pod("dev/b", ip="10.99.0.2")]
+    dev: list[AnyObject] = [
+        namespace("dev", org="dev", env="test"),
+        pod("dev/a", ip="10.99.0.1"),
+        pod("dev/b", ip="10.99.0.2"),
+    ]
     objects = [*dev, *read("isolation-based-on-org-and-env.yaml")]
 
     assert judge(objects, "sales1/a dev/a TCP 80").startswith(f"Dropped {NO} | ingress-drop-")

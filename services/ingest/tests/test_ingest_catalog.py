@@ -327,3 +327,92 @@ def test_incremental_equals_recomputed(steps):
 
     assert without_uids(world) == without_uids(once)
     assert world.catalog.problems() == once.catalog.problems()
+
+
+TIER = Key(Kind.TIER, "", "mine")
+POLICY = Key(Kind.CLUSTER_NETWORK_POLICY, "", "p")
+
+
+def tier(name="mine", priority=10):
+    return (
+        f"---\n{{apiVersion: crd.antrea.io/v1beta1, kind: Tier, metadata: {{name: {name}}}, "
+        f"spec: {{priority: {priority}}}}}\n"
+    )
+
+
+def policy(of="mine", note=""):
+    return (
+        f"---\n{{apiVersion: crd.antrea.io/v1beta1, kind: ClusterNetworkPolicy, metadata: {{name: p, labels: "
+        f"{{note: '{note}'}}}}, spec: {{priority: 1, tier: {of}, appliedTo: [{{podSelector: {{}}}}]}}}}\n"
+    )
+
+
+def test_a_policy_waits_for_its_tier():
+    world = World()
+
+    assert not world.says("a.yaml", policy()).put
+    assert [problem.path for problem in world.catalog.problems()] == ["$.spec.tier"]
+    assert "there is no tier mine" in world.catalog.problems()[0].reason
+
+    assert world.says("b.yaml", tier()).put.keys() == {TIER, POLICY}
+    assert not world.catalog.problems()
+
+
+def test_both_at_once_are_taken_in_whatever_their_order():
+    world = World()
+
+    assert world.says("a.yaml", policy() + tier()).put.keys() == {TIER, POLICY}
+
+
+def test_a_policy_whose_tier_goes_stays_as_it_was_and_is_told():
+    world = World()
+    world.says("a.yaml", policy(note="old"))
+    world.says("b.yaml", tier())
+
+    assert world.goes("b.yaml").remove == {TIER}
+    assert POLICY in world.stream
+    assert [problem.path for problem in world.catalog.problems()] == ["$.spec.tier"]
+
+    assert not world.says("a.yaml", policy(note="new")).put
+    assert world.notes()["p"] == "old"
+
+    assert world.goes("a.yaml").remove == {POLICY}
+    assert not world.catalog.problems()
+
+
+def test_a_policy_of_the_stream_is_not_lost_for_want_of_its_tier():
+    world = World({POLICY: "its-uid"})
+
+    assert world.says("a.yaml", policy()) == ({}, frozenset())
+    assert len(world.catalog.problems()) == 1
+
+
+def test_a_policy_that_changes_to_a_missing_tier_stays_as_it_was():
+    world = World()
+    world.says("a.yaml", policy(of="emergency", note="old"))
+
+    assert not world.says("a.yaml", policy(of="nowhere", note="new")).put
+    assert world.notes()["p"] == "old"
+
+
+def test_static_tiers_need_no_object():
+    world = World()
+
+    assert world.says("a.yaml", policy(of="SecurityOps")).put.keys() == {POLICY}
+    assert world.says("b.yaml", tier("securityops", 100)).put
+    assert not world.catalog.problems()
+
+
+def test_of_two_tiers_with_one_priority_the_first_has_it():
+    world = World()
+    world.says("b.yaml", tier("second") + policy(of="second"))
+    assert not world.catalog.problems()
+
+    world.says("a.yaml", tier("first"))
+    told = [(problem.file, problem.path) for problem in world.catalog.problems()]
+    assert told == [("b.yaml", "$.spec.priority"), ("b.yaml", "$.spec.tier")]
+    assert {key.name for key in world.stream} == {"first", "p"}
+
+    world.says("b.yaml", tier("second", 11) + policy(of="second"))
+    assert not world.catalog.problems()
+    assert {key.name for key in world.stream} == {"first", "second", "p"}

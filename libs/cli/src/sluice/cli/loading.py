@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from sluice.admission.admit import admit
+from sluice.admission.among import admit_all
 from sluice.cli.options import refuse
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.status import DocumentProblem
@@ -32,7 +33,7 @@ class Entry(Struct, frozen=True):
 def load(paths: Sequence[str]) -> list[Entry]:
     """Every document of these files and folders, in order; a file that cannot be read ends the command."""
     taken: dict[tuple[str, ...], Document] = {}
-    return [_judged(parsed, taken) for name, content in _contents(paths) for parsed in parse(content, name)]
+    return _among([_judged(parsed, taken) for name, content in _contents(paths) for parsed in parse(content, name)])
 
 
 def load_all(paths: Sequence[str]) -> list[Document]:
@@ -64,6 +65,17 @@ def _judged(parsed: Parsed, taken: dict[tuple[str, ...], Document]) -> Entry:
                     reason = f"the {field} of {title(first)} {where}, which comes first; remove one of them"
                     problems.append(parsed.problem(f"$.metadata.{field}", reason))
             return Entry(parsed, tuple(problems))
+
+
+def _among(entries: list[Entry]) -> list[Entry]:
+    """What is wrong with objects that are good by themselves: tiers that are missing, or have the same priority."""
+    good = [(entry, entry.parsed) for entry in entries if isinstance(entry.parsed, Document) and not entry.problems]
+    found = admit_all([document.object for _, document in good])
+    wrong = {
+        id(entry): tuple(document.problem(path, reason) for path, reason in refused)
+        for (entry, document), refused in zip(good, found, strict=True)
+    }
+    return [Entry(entry.parsed, wrong.get(id(entry), entry.problems)) for entry in entries]
 
 
 def title(document: Document) -> str:

@@ -1,8 +1,9 @@
 """Which objects are in force, given what each file said last. Pure.
 
-One object, one file: of several that hold the same object (or the same uid) the first by path wins, and the others
-are told. A file that cannot be taken in as a whole keeps what it held; an object that is in the stream and in no file
-goes when every file could be taken in at least once, for until then a bad one may be where it comes from.
+One object, one file: of several that hold the same object (or the same uid, or the priority of a tier) the first by
+path wins, and the others are told. A file that cannot be taken in as a whole keeps what it held; an object that is in
+the stream and in no file goes when every file could be taken in at least once, for until then a bad one may be where it
+comes from. A policy whose tier does not exist is not taken in: what it was before stays.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +12,11 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from sluice.admission.among import missing_tier, needs
+from sluice.admission.tier import taken_priority
+from sluice.contracts.antrea import STATIC_TIERS
 from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.contracts.objects import Tier
 from sluice.contracts.status import DocumentProblem
 from sluice.kube.manifest import Document
 
@@ -48,10 +53,11 @@ class Changes(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What only one document may have: an object's name, or a uid."""
+    """What only one document may have: an object's name, a uid, or the priority of a tier."""
 
     key: Key | None
     uid: str
+    priority: int = -1
 
 
 class Place(NamedTuple):
@@ -71,6 +77,11 @@ class Held(Struct, frozen=True):
     uid: str
     claims: tuple[Claim, ...]
     body: bytes
+    tier: Key | None = None
+    """What must exist for the object to mean anything."""
+
+    unmet: DocumentProblem | None = None
+    """What is said while the tier does not exist."""
 
 
 class Catalog:
@@ -87,6 +98,8 @@ class Catalog:
         self._problems: dict[str, tuple[DocumentProblem, ...]] = {}
         self._claims: dict[Claim, dict[Place, Held]] = {}
         self._contested: set[Claim] = set()
+        self._needing: dict[Key, set[Key]] = {}
+        self._unmet: set[Key] = set()
         self._dirty: set[Key] = set()
 
     @property
@@ -134,18 +147,28 @@ class Catalog:
         if everything_seen and not self._unread:
             self._dirty |= self._unheard
             self._unheard.clear()
-        for key in sorted(self._dirty):
-            winner = self._winner(key)
-            if winner is None:
-                self._uids.pop(key, None)  # an object of this name that comes later is another one
-                if self._in_force.pop(key, None) is not None:
-                    remove.add(key)
-            else:
-                self._uids[key] = winner.uid
-                if self._in_force.get(key) != winner.body:
-                    self._in_force[key] = put[key] = winner.body
+        tiers = {key for key in self._dirty if key.kind is Kind.TIER}
+        for key in sorted(tiers):
+            self._settle(key, put, remove)
+        self._dirty |= {key for tier in tiers for key in self._needing.get(tier, ())}
+        for key in sorted(self._dirty - tiers):
+            self._settle(key, put, remove)
         self._dirty.clear()
         return Changes(put, frozenset(remove))
+
+    def _settle(self, key: Key, put: dict[Key, bytes], remove: set[Key]) -> None:
+        winner = self._winner(key)
+        self._unmet.discard(key)
+        if winner is None:
+            self._uids.pop(key, None)  # an object of this name that comes later is another one
+            if self._in_force.pop(key, None) is not None:
+                remove.add(key)
+            return
+        self._uids[key] = winner.uid
+        if winner.tier is not None and winner.tier not in self._in_force:
+            self._unmet.add(key)
+        elif self._in_force.get(key) != winner.body:
+            self._in_force[key] = put[key] = winner.body
 
     def problems(self) -> tuple[DocumentProblem, ...]:
         """All that is not in force as written, sorted."""
@@ -153,17 +176,33 @@ class Catalog:
         for claim in self._contested:
             winner, *losers = sorted(self._claims[claim])
             found += [_contested(claim, winner, loser) for loser in losers if not loser.stale]
+        for key in self._unmet:
+            held = self._winner(key)
+            if held is not None and held.unmet is not None and not held.place.stale:
+                found.append(held.unmet)
         plain = {DocumentProblem(file=one.file, line=one.line, path=one.path, reason=one.reason) for one in found}
         return tuple(sorted(plain))
 
     def _held(self, document: Document, key: Key) -> Held:
         place = Place(stale=False, file=document.file, line=document.line, path=document.path, key=key)
         own = document.object.metadata.uid
+        claims = [Claim(key, "")]
         if own:
-            return Held(place, own, (Claim(key, ""), Claim(None, own)), document.body)
-        uid = self._uids.get(key) or self._make_uid()
+            claims.append(Claim(None, own))
+        made = document.object
+        if isinstance(made, Tier) and made.metadata.name not in STATIC_TIERS:
+            claims.append(Claim(None, "", made.spec.priority))
+        uid = own or self._uids.get(key) or self._make_uid()
         self._uids[key] = uid
-        return Held(place, uid, (Claim(key, ""),), document.identified(uid).body)
+        tier = needs(made)
+        return Held(
+            place,
+            uid,
+            tuple(claims),
+            document.body if own else document.identified(uid).body,
+            Key(Kind.TIER, "", tier) if tier else None,
+            document.problem(*missing_tier(tier)) if tier else None,
+        )
 
     def _replace(self, file: str, after: dict[Key, Held]) -> None:
         before = self._files.get(file, {})
@@ -174,6 +213,8 @@ class Catalog:
         for held in after.values():
             for claim in held.claims:
                 self._claims.setdefault(claim, {})[held.place] = held
+            if held.tier is not None:
+                self._needing.setdefault(held.tier, set()).add(held.place.key)
         self._unheard -= after.keys()
         for held in (*before.values(), *after.values()):
             self._dirty.add(held.place.key)
@@ -206,6 +247,9 @@ def _stale(held: Held) -> Held:
 
 
 def _contested(claim: Claim, winner: Place, loser: Place) -> DocumentProblem:
+    if claim.priority >= 0:
+        _, reason = taken_priority(claim.priority, winner.key.name)
+        return DocumentProblem(file=loser.file, line=loser.line, path=f"{loser.path}.spec.priority", reason=reason)
     what, field = (str(claim.key), "name") if claim.key else (f"the uid {claim.uid} of {winner.key}", "uid")
     reason = f"{what} is in {winner.file}, line {winner.line}, which comes first; remove one of them"
     return DocumentProblem(file=loser.file, line=loser.line, path=f"{loser.path}.metadata.{field}", reason=reason)

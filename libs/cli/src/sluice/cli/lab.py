@@ -53,7 +53,7 @@ def up(nodes: int, files: tuple[Path, ...], name: str) -> None:
 
 
 async def _up(name: str, documents: Sequence[Any]) -> None:
-    from sluice.lab import keep, state
+    from sluice.lab import keep
     from sluice.lab.lab import Lab, NotRealised
 
     async with await Lab.start(name) as running:
@@ -64,7 +64,7 @@ async def _up(name: str, documents: Sequence[Any]) -> None:
         except NotRealised as error:
             click.echo(str(error), err=True)
             code = NOT_AS_EXPECTED
-        click.echo(_table(state.of(running, os.getpid())))
+        click.echo(_table(keep.portrait(running)))
         click.echo(f"`sluice lab exec --name {name} POD -- COMMAND`, `sluice lab down --name {name}`")
         await keep.stay(running, code)
 
@@ -73,7 +73,7 @@ async def _up(name: str, documents: Sequence[Any]) -> None:
 @_name
 def down(name: str | None) -> None:
     """End a lab; nothing of it is left."""
-    from sluice.lab import claim, keep, state
+    from sluice.lab import claim, state
 
     running = [owner.name for owner in claim.owners()]
     if name is None and not running:
@@ -84,7 +84,7 @@ def down(name: str | None) -> None:
         name = name if name in running else state.read(name).name
     except state.NoLab as error:
         _refuse(str(error))
-    if not keep.end(name):
+    if not claim.end(name):
         click.echo(f"lab {name}: something of it is left: see {claim.root() / name}", err=True)
         sys.exit(NOT_AS_EXPECTED)
     click.echo(f"lab {name} has ended")

@@ -5,10 +5,12 @@ is free again when both are gone. A folder that nobody holds is of a lab that wa
 whoever starts the next lab sweeps it.
 """
 
+import contextlib
 import fcntl
 import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -151,3 +153,25 @@ def claim(name: str | None = None) -> Claim:
         sweep.sweep(name, folder)
         raise OSError(f"lab {name}: its guardian ended with {guardian.wait()} at its start")
     return Claim(name, folder, lock, guardian)
+
+
+def end(name: str, timeout_s: float = 20.0) -> bool:
+    """End the lab and wait until nothing of it is left; False if something still is after that time.
+
+    An owner that does not go in half of the time is killed; the guardian then sweeps in its place.
+    """
+    folder = root() / name
+    number = signal.SIGTERM
+    for _ in range(2):
+        for owner in owners():
+            if owner.name == name:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(owner.pid, number)
+        deadline = time.monotonic() + timeout_s / 2
+        while folder.exists() and time.monotonic() < deadline:
+            sweep_stale()  # of an owner and a guardian that were both killed
+            time.sleep(sweep.POLL_S)
+        if not folder.exists():
+            return True
+        number = signal.SIGKILL
+    return False

@@ -5,17 +5,16 @@ then on it is the lab's owner, and stays until somebody ends it. There is one ki
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from sluice.lab import claim, state, sweep
+from sluice.lab import state
 from sluice.lab.lab import Lab
+from sluice.lab.state import LabState, NodeState, PodState
 
 T = TypeVar("T")
 
@@ -58,7 +57,7 @@ def detached(arguments: Sequence[str]) -> int:
 async def stay(lab: Lab, code: int) -> None:
     """Tell that the work is done, and keep the lab until this process is told to end."""
     log = (lab.folder / "lab.log").open("ab")
-    state.write(state.of(lab, os.getpid()))
+    state.write(portrait(lab))
     sys.stdout.flush()
     for stream in (1, 2):
         os.dup2(log.fileno(), stream)
@@ -67,29 +66,47 @@ async def stay(lab: Lab, code: int) -> None:
     os.close(descriptor)
     while True:
         await asyncio.sleep(REFRESH_S)
-        state.write(state.of(lab, os.getpid()))
+        state.write(portrait(lab))
 
 
-def end(name: str, timeout_s: float = 20.0) -> bool:
-    """End the lab and wait until nothing of it is left; False if something still is after that time.
-
-    An owner that does not go in half of the time is killed; the guardian then sweeps in its place.
-    """
-    folder = claim.root() / name
-    number = signal.SIGTERM
-    for _ in range(2):
-        for owner in claim.owners():
-            if owner.name == name:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(owner.pid, number)
-        deadline = time.monotonic() + timeout_s / 2
-        while folder.exists() and time.monotonic() < deadline:
-            claim.sweep_stale()  # of an owner and a guardian that were both killed
-            time.sleep(sweep.POLL_S)
-        if not folder.exists():
-            return True
-        number = signal.SIGKILL
-    return False
+def portrait(lab: Lab) -> LabState:
+    """What others may know of this lab, which this process owns, as it is now."""
+    nodes = []
+    for name, node in sorted(lab.nodes.items()):
+        status = lab.statuses.nodes.get(name)
+        nodes.append(
+            NodeState(
+                node=name,
+                netns=node.netns.name,
+                ovs=str(node.ovs.folder),
+                healthy=status.healthy if status else False,
+                applied=status.applied.sequence if status else 0,
+                problems=tuple(f"{each.unit}: {each.reason}" for each in status.problems) if status else (),
+            )
+        )
+    pods = []
+    for pod_name, sandbox in sorted(lab.sandboxes().items()):
+        status = lab.statuses.nodes.get(sandbox.pod.node)
+        pods.append(
+            PodState(
+                pod=pod_name,
+                node=sandbox.pod.node,
+                netns=sandbox.netns.name,
+                addresses=sandbox.pod.addresses,
+                ports=sandbox.pod.ports,
+                open=bool(status and pod_name in status.ports),
+            )
+        )
+    return LabState(
+        name=lab.name,
+        pid=os.getpid(),
+        folder=str(lab.folder),
+        nats_url=lab.nats.url,
+        manifests=str(lab.manifests),
+        nodes=tuple(nodes),
+        pods=tuple(pods),
+        restarts={name: each.restarts for name, each in sorted(lab.supervised.items()) if each.restarts},
+    )
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

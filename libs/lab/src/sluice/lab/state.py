@@ -6,7 +6,6 @@ import msgspec
 from msgspec import Struct
 
 from sluice.lab import claim
-from sluice.lab.lab import Lab
 
 FILE = "state.json"
 
@@ -52,46 +51,6 @@ class LabState(Struct, frozen=True, kw_only=True):
     pods: tuple[PodState, ...]
     restarts: dict[str, int]
     """How often what had to be started again; only what had to."""
-
-
-def of(lab: Lab, pid: int) -> LabState:
-    """The state of this lab now."""
-    nodes = []
-    for name, node in sorted(lab.nodes.items()):
-        status = lab.statuses.nodes.get(name)
-        nodes.append(
-            NodeState(
-                node=name,
-                netns=node.netns.name,
-                ovs=str(node.ovs.folder),
-                healthy=status.healthy if status else False,
-                applied=status.applied.sequence if status else 0,
-                problems=tuple(f"{each.unit}: {each.reason}" for each in status.problems) if status else (),
-            )
-        )
-    pods = []
-    for pod_name, sandbox in sorted(lab.sandboxes().items()):
-        status = lab.statuses.nodes.get(sandbox.pod.node)
-        pods.append(
-            PodState(
-                pod=pod_name,
-                node=sandbox.pod.node,
-                netns=sandbox.netns.name,
-                addresses=sandbox.pod.addresses,
-                ports=sandbox.pod.ports,
-                open=bool(status and pod_name in status.ports),
-            )
-        )
-    return LabState(
-        name=lab.name,
-        pid=pid,
-        folder=str(lab.folder),
-        nats_url=lab.nats.url,
-        manifests=str(lab.manifests),
-        nodes=tuple(nodes),
-        pods=tuple(pods),
-        restarts={name: each.restarts for name, each in sorted(lab.supervised.items()) if each.restarts},
-    )
 
 
 def write(state: LabState) -> None:

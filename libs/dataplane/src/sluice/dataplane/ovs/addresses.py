@@ -55,6 +55,7 @@ def address(text: str) -> Block:
     return Block(parsed.version, int(parsed), parsed.max_prefixlen)
 
 
+@lru_cache(maxsize=1 << 16)
 def network(text: str) -> Block:
     """The block of a CIDR; bits beyond its prefix length do not count.
 

@@ -10,7 +10,7 @@ the next ones find some (a packed-memory array; Bender, Demaine, Farach-Colton, 
 Priorities are the node's own business: they depend on the order of arrival, and the shell keeps them over a restart.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -25,6 +25,10 @@ K = TypeVar("K", bound=Ordered)
 
 FAR = 32
 """A shift of more keys than this spreads a stretch instead: many more priorities are then free near by."""
+
+
+MANY = 1_000
+"""Keys that are quicker merged into the list than inserted one by one."""
 
 
 class BandFull(ValueError):
@@ -130,8 +134,12 @@ class Order(Generic[K]):
             for place, key in enumerate(inside, start=1):
                 moved[key] = above - place * (above - below) // (len(inside) + 1)
         self._at |= moved
-        self._keys += moved
-        self._keys.sort()  # two runs that are sorted
+        if len(moved) > MANY:
+            self._keys += moved
+            self._keys.sort()  # two runs that are sorted
+        else:
+            for key in moved:
+                insort(self._keys, key)
         for key in tight:
             moved |= self.insert(key, weight)
         return moved

@@ -13,12 +13,17 @@ REFUSALS_KEPT = 100
 
 
 class Changes:
-    """What one bundle is to change, numbered in the order of encode_changes."""
+    """What one bundle is to change, numbered in the order of encode_changes.
+
+    Flows are put in ascending order of priority: the switch keeps those of equal match in a list, the highest first,
+    and looks for the place of a new one from there. Put the other way round, 50,000 take more than a minute instead of
+    three seconds. Source: Open vSwitch `lib/classifier.c`, classifier_replace.
+    """
 
     def __init__(
         self, put: Mapping[FlowKey, FlowBody], delete: tuple[FlowKey, ...], strangers: tuple[Stranger, ...]
     ) -> None:
-        self.put = put
+        self.put = dict(sorted(put.items(), key=_priority))
         self.delete = delete
         self.strangers = strangers
 
@@ -33,6 +38,10 @@ class Changes:
         if number < len(self.delete):
             return f"delete {describe(self.delete[number])}"
         return f"add {describe(next(islice(self.put, number - len(self.delete), None)))}"
+
+
+def _priority(flow: tuple[FlowKey, FlowBody]) -> int:
+    return flow[0].priority
 
 
 class Refused:

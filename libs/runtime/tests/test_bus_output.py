@@ -272,6 +272,50 @@ async def test_a_full_stream_refuses_and_drops_nothing_and_takes_overwrites(serv
         assert codec.decode(stored[MARK].body, Mark) == mark(1)
 
 
+async def test_however_much_is_refused_the_writer_goes_on(server, until):
+    """More than a window of refused values: what is still taken must not wait for them."""
+    async with (
+        await Bus.connect(server.url, name="small", limits=Limits(max_bytes=1 << 20)) as bus,
+        await Output.open(bus, *GROUPS) as output,
+        asyncio.timeout(60),
+    ):
+        for number in range(10_000):
+            output.put(at(f"{number}"), page(f"{number}", 1, padding=500))
+            await output.room()
+        await until(lambda: _is(len(output.refused) > 5_000))
+        before = await _stored_total(bus)
+        await output.room()
+        output.put(at("0"), page("0", 2, "a/changed"))
+        await until(lambda: _is(b"changed" in output.stored[at("0")]))
+
+        assert await _stored_total(bus) < before + 200  # retries are few while nothing is taken
+        for number in range(10_000):
+            output.remove(at(f"{number}"))
+            await output.room()
+        await output.settled()
+        assert output.stored == {}
+        assert output.refused == {}
+
+
+async def _stored_total(bus: Bus) -> int:
+    return (await streams.origin(bus, "GROUPS")).last_sequence
+
+
+async def test_a_closed_output_says_so(bus):
+    async with await Output.open(bus, *GROUPS) as output:
+        output.put(at("g"), page("g", 1))
+        guard = asyncio.ensure_future(output.guard())
+        waiting = asyncio.ensure_future(output.settled())
+        await asyncio.sleep(0)
+    await guard
+    with pytest.raises(RuntimeError, match="closed"):
+        output.put(at("g"), page("g", 2))
+    with pytest.raises(RuntimeError, match="closed"):
+        await output.room()
+    assert waiting.done() or not waiting.cancelled()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
 async def test_a_message_too_large_is_refused_until_a_smaller_one_takes_its_place(bus, until):
     async with await Output.open(bus, *GROUPS) as output:
         output.put(at("g"), page("g", 1, padding=9 << 20))
@@ -357,7 +401,7 @@ async def test_all_streams_deleted_under_way_and_everything_is_stored_again_mark
 
 
 async def test_a_stream_made_anew_is_noticed_without_a_write(bus, monkeypatch, until):
-    monkeypatch.setattr("sluice.runtime.output._LOOK_S", 0.1)
+    monkeypatch.setattr("sluice.runtime.sending._LOOK_S", 0.1)
     async with await Output.open(bus, *GROUPS) as output:
         output.put(at("g"), page("g", 1))
         output.mark(MARK, mark(1))
@@ -380,7 +424,7 @@ async def _is(condition: bool) -> bool:
 
 
 async def test_the_ledger_made_anew_is_filled_again_and_objects_shows_it(bus, reader, monkeypatch):
-    monkeypatch.setattr("sluice.runtime.output._LOOK_S", 0.1)
+    monkeypatch.setattr("sluice.runtime.sending._LOOK_S", 0.1)
     async with await Output.open(bus, "LEDGER", ["objects.>"]) as output, follow(reader, "OBJECTS") as events:
         assert isinstance(await anext(events), CaughtUp)
         for number in range(5):

@@ -420,3 +420,41 @@ def test_every_field_of_a_kind_is_known_to_the_schema():
                     pass
                 case scalar:
                     assert type(scalar) in schema._NOUNS
+
+
+NOT_YET = [
+    ("appliedTo", {"appliedTo": [{"group": "g"}]}, "$.spec.appliedTo[0].group"),
+    ("a Service", {"appliedTo": [{"service": {"name": "s", "namespace": "x"}}]}, "$.spec.appliedTo[0].service"),
+    ("Nodes", {"appliedTo": [{"nodeSelector": {}}]}, "$.spec.appliedTo[0].nodeSelector"),
+    (
+        "an account",
+        {"egress": [{"action": "Drop", "to": [{"serviceAccount": {}}]}]},
+        "$.spec.egress[0].to[0].serviceAccount",
+    ),
+    ("a name", {"egress": [{"action": "Allow", "to": [{"fqdn": "*.x"}]}]}, "$.spec.egress[0].to[0].fqdn"),
+    (
+        "a scope",
+        {"ingress": [{"action": "Drop", "from": [{"scope": "ClusterSet"}]}]},
+        "$.spec.ingress[0].from[0].scope",
+    ),
+    ("Services", {"egress": [{"action": "Drop", "toServices": []}]}, "$.spec.egress[0].toServices"),
+    ("HTTP", {"ingress": [{"action": "Allow", "l7Protocols": [{"http": {}}]}]}, "$.spec.ingress[0].l7Protocols"),
+    ("IGMP", {"ingress": [{"action": "Drop", "protocols": [{"igmp": {}}]}]}, "$.spec.ingress[0].protocols[0].igmp"),
+]
+
+
+@pytest.mark.parametrize("kind", ["ClusterNetworkPolicy", "NetworkPolicy"])
+@pytest.mark.parametrize(("name", "spec", "path"), NOT_YET, ids=[row[0] for row in NOT_YET])
+def test_what_is_not_enforced_yet_is_refused_and_not_dropped(name, spec, path, kind):
+    written = {
+        "apiVersion": "crd.antrea.io/v1beta1",
+        "kind": kind,
+        "metadata": {"name": "p"},
+        "spec": {"priority": 1, **spec},
+    }
+
+    problem = only(json.dumps(written), "f.json")
+
+    assert isinstance(problem, DocumentProblem)
+    assert problem.path == path
+    assert "not supported yet by this version" in problem.reason

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.ids import RULES_PER_LANE
+from sluice.dataplane.ovs.layers import PRIORITY_CLOSED
 from sluice.dataplane.ovs.pipeline import CT_ZONE, PRIORITY_CLAUSES, PRIORITY_PLAIN, Table
+from sluice.dataplane.ovs.priorities import BASELINE_BAND, TIER_BAND
 
 PAGE = (Path(__file__).parents[3] / "docs/backends/ovs.md").read_text(encoding="utf-8")
 GOLDEN = {line for path in (Path(__file__).parent / "golden").glob("*.flows") for line in path.read_text().splitlines()}
@@ -33,5 +35,8 @@ def test_numbers_are_those_of_the_code():
     assert f"kind: {kinds} |" in PAGE
     assert f"One zone a node, {CT_ZONE} ({CT_ZONE:#x})" in PAGE
     assert f"| {PRIORITY_PLAIN} | plain" in PAGE
+    assert f"| {PRIORITY_CLOSED} | what drops in place" in PAGE
+    assert f"| {TIER_BAND[0]} to {TIER_BAND[1]} | rules of tiers" in PAGE
+    assert f"| {BASELINE_BAND[0]} to {BASELINE_BAND[1]} | rules of the baseline" in PAGE
     assert f"| {PRIORITY_CLAUSES} − lane |" in PAGE
     assert f"up to {RULES_PER_LANE:,} rules" in PAGE

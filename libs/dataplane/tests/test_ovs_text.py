@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 
 from sluice.contracts.ids import Address, GroupId, Uid
-from sluice.contracts.programs import BlockPeer, Direction, GroupPeer, IcmpTraffic, PortRange, Program, TransportTraffic
+from sluice.contracts.programs import (
+    Action,
+    BlockPeer,
+    Direction,
+    GroupPeer,
+    IcmpTraffic,
+    PortRange,
+    Program,
+    TransportTraffic,
+)
 from sluice.dataplane.ovs.fields import EthType, Field
 from sluice.dataplane.ovs.flow import (
     AnyAction,
@@ -28,7 +37,7 @@ from sluice.dataplane.ovs.ports import LocalPort
 from sluice.dataplane.ovs.text import write, write_all
 from sluice.testkit import golden, worlds
 from sluice.testkit.examples import share
-from sluice.testkit.worlds import HERE, allow, member, page, program
+from sluice.testkit.worlds import HERE, allow, member, page, program, rule
 
 GOLDEN = Path(__file__).parent / "golden"
 IN, OUT = Direction.INGRESS, Direction.EGRESS
@@ -73,6 +82,48 @@ STORIES: dict[str, tuple[Program, ...]] = {
         ),
     ),
     "icmp": (program(POLICY, WEB, allow(0, IN, None, (IcmpTraffic(icmp_type=8, icmp_code=0),)), isolates=(IN,)),),
+    "tier": (
+        program(
+            worlds.TIER_UNITS[1],
+            WEB,
+            rule(0, IN, Action.DROP, (GroupPeer(group=CLIENTS),), (tcp(80),)),
+            rule(1, IN, Action.PASS, (BlockPeer(cidr="10.0.0.0/8"),)),
+            rule(2, IN, Action.ALLOW),
+            rule(0, OUT, Action.ALLOW, (BlockPeer(cidr="192.0.2.0/24"),)),
+            rule(1, OUT, Action.REJECT),
+            tier=50,
+            priority=5,
+        ),
+    ),
+    "baseline": (
+        program(POLICY, WEB, isolates=(IN,)),
+        program(
+            worlds.TIER_UNITS[1],
+            WEB,
+            rule(0, IN, Action.ALLOW, None, (tcp(80),)),
+            rule(0, OUT, Action.DROP),
+            tier=253,
+            priority=5,
+        ),
+    ),
+    "source-port-and-sctp": (
+        program(
+            worlds.TIER_UNITS[1],
+            WEB,
+            rule(
+                0,
+                OUT,
+                Action.DROP,
+                None,
+                (
+                    TransportTraffic(protocol="SCTP", ports=PortRange(7, 7)),
+                    TransportTraffic(protocol="UDP", ports=PortRange(53, 53), source_ports=PortRange(1024, 2047)),
+                ),
+            ),
+            tier=250,
+            priority=5,
+        ),
+    ),
     "two-policies-meet": (
         program(POLICY, WEB, allow(0, IN, (GroupPeer(group=CLIENTS),), (tcp(80),)), isolates=(IN,)),
         program(worlds.UNITS[1], WEB, allow(0, IN, (GroupPeer(group=CLIENTS),), (tcp(443),)), isolates=(IN,)),

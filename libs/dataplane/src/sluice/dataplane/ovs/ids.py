@@ -80,6 +80,7 @@ class RuleIds:
 
     def __init__(self, rules_per_lane: int = RULES_PER_LANE) -> None:
         self.priorities: Priorities[RuleKey] = Priorities()
+        self._changes = 0
         self._rules_per_lane = rules_per_lane
         self._ids: dict[RuleKey, int] = {}
         self._keys: dict[int, RuleKey] = {}
@@ -109,6 +110,11 @@ class RuleIds:
         ids.priorities.restore(state.placed)
         ids._free = [number for number in range(1, state.last + 1) if number not in ids._keys]
         return ids
+
+    @property
+    def changes(self) -> int:
+        """Grows whenever `state` may have become another, which is dear to make: ask here first."""
+        return self._changes + self.priorities.changes
 
     def state(self) -> RuleIdsState:
         slots = sorted(self._generations.items())
@@ -143,6 +149,7 @@ class RuleIds:
                 heappop(self._free)
             else:
                 self._last = slot
+            self._changes += 1
             self._generations[slot] = (self._generations.get(slot, -1) + 1) % GENERATIONS
             self._keys[slot] = key
             number = self._ids[key] = _id(slot, self._generations[slot])
@@ -157,11 +164,13 @@ class RuleIds:
         """The rule is no more. Does nothing if it has no id."""
         number = self._ids.pop(key, None)
         if number is not None:
+            self._changes += 1
             del self._keys[_slot(number)]
             heappush(self._free, _slot(number))
 
     def avoid(self, carried: Iterable[int]) -> None:
         """Give none of these ids away: flows and connections from before a lost state still carry them."""
+        self._changes += 1
         for number in carried:
             slot, generation = _slot(number), number >> SLOT_BITS
             if slot and slot not in self._keys:

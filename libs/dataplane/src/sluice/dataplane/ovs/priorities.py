@@ -72,6 +72,8 @@ class Priorities(Generic[H]):
         self._holders: dict[Spot, set[H]] = {}
         self._waiting: dict[Table, set[Place]] = {table: set() for table in bands}
         self._moved: set[Spot] = set()
+        self.changes = 0
+        """How often `state` may have become another."""
 
     def __len__(self) -> int:
         """How many places there are."""
@@ -128,6 +130,7 @@ class Priorities(Generic[H]):
             if waiting:
                 moved = self._orders[table].insert_all(waiting, _weigher(table, weight))
                 self._moved.update(Spot(table, place) for place in moved)
+                self.changes += 1
                 waiting.clear()
 
     def moved(self) -> Iterator[tuple[Spot, H]]:
@@ -157,6 +160,7 @@ class Priorities(Generic[H]):
 
     def _forget(self, spot: Spot) -> None:
         self._holders.pop(spot, None)
+        self.changes += 1
         if spot.place in self._waiting[spot.table]:
             self._waiting[spot.table].discard(spot.place)
         else:

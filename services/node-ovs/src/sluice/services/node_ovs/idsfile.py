@@ -1,4 +1,4 @@
-"""Rule ids on disk, so that a restarted programmer finds the flows in the switch as it would make them.
+"""Rule ids and priorities on disk, so that a restarted programmer finds the flows in the switch as it would make them.
 
 Written a moment after the flows, not before: a crash in between gives those rules new ids, which the next bundle puts
 right in the switch. What is lost then is only the name of the rule in the labels of connections of that moment.
@@ -18,6 +18,8 @@ class IdsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._saved = b""
+        self._looked_at: int | None = None
+        """RuleIds.changes at the last save."""
 
     def load(self) -> RuleIds:
         """The ids that were kept. A file that cannot be read is set aside and said: ids start anew."""
@@ -34,11 +36,13 @@ class IdsFile:
 
     def save(self, ids: RuleIds) -> None:
         """The file holds these ids; a reader never sees half of them."""
-        body = codec.encode(ids.state())
-        if body == self._saved:
+        changes = ids.changes
+        if changes == self._looked_at:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._path.with_suffix(".new")
-        new.write_bytes(body)
-        new.replace(self._path)
-        self._saved = body
+        body = codec.encode(ids.state())
+        if body != self._saved:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            new = self._path.with_suffix(".new")
+            new.write_bytes(body)
+            new.replace(self._path)
+        self._saved, self._looked_at = body, changes

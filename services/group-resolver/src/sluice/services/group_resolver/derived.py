@@ -6,14 +6,14 @@ from typing import NamedTuple
 from sluice.contracts import subjects
 from sluice.contracts.groups import Local, NodeRoute, Own, Page
 from sluice.contracts.ids import GroupId, NodeName, Revision
-from sluice.contracts.kinds import POLICIES, Kind
+from sluice.contracts.kinds import INPUTS, Kind
 from sluice.contracts.shards import shard_of
 from sluice.grouping.events import ObjectEvent
 from sluice.grouping.index import Grouping
 from sluice.policy.compiler import Groups
 from sluice.services.group_resolver.routes import Routes
 
-KINDS = POLICIES | {Kind.NAMESPACE, Kind.POD, Kind.NODE}
+KINDS = INPUTS | {Kind.POD, Kind.NODE}
 """What groups and routes are made of."""
 
 

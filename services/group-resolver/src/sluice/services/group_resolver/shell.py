@@ -8,7 +8,7 @@ import structlog
 from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Mark, Own
 from sluice.contracts.ids import GroupId, NodeName, Revision
-from sluice.contracts.kinds import POLICIES, Kind
+from sluice.contracts.kinds import INPUTS, Kind
 from sluice.runtime.bus import Bus
 from sluice.runtime.facts import Facts, facts
 from sluice.runtime.output import Output
@@ -63,7 +63,7 @@ class Shell:
         self._fold.evolve(told.events, told.upto)
         if not told.in_sync:
             return
-        unreadable = {key for key in told.unreadable if key.kind in POLICIES}
+        unreadable = {key for key in told.unreadable if key.kind in INPUTS}
         changes = self._fold.drain()
         if not self.in_sync.is_set():
             stored = self._output.stored

@@ -174,7 +174,6 @@ def test_refused(case: Refused, tmp_path: Path) -> None:
 
 
 UNSUPPORTED = [
-    ("spec: {nodes: [n1, n2]}", "$.spec.nodes"),
     ("spec: {externals: [{name: outside, ip: 192.0.2.10}]}", "$.spec.externals"),
     ("spec: {forwarders: [{from: tap0, to: tap1}]}", "$.spec.forwarders"),
     ("spec: {dns: {www.foobar.com: {ips: [192.0.2.10], ttl: 5}}}", "$.spec.dns"),
@@ -252,7 +251,7 @@ def test_all_of_the_format_is_understood(tmp_path: Path) -> None:
         read(tmp_path, FULL)
 
     assert [line for line in raised.value.lines if "not supported yet" not in line] == []
-    assert len(raised.value.lines) == 4 + 8 + 1
+    assert len(raised.value.lines) == 3 + 8 + 1
 
 
 STORY = """\
@@ -380,7 +379,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(BadScenario) as raised:
         reading.read([tmp_path])
 
-    assert len(raised.value.lines) == 3
+    assert len(raised.value.lines) == 2
 
 
 @pytest.mark.parametrize(

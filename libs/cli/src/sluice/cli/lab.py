@@ -39,8 +39,6 @@ def up(nodes: int, files: tuple[Path, ...], name: str) -> None:
     from sluice.kube.manifest import Document
     from sluice.lab import keep, reading
 
-    if nodes > 1:
-        _refuse("--nodes: more than one node is not supported yet: there are no tunnels between them")
     _need_a_datapath()
     try:
         found = [each for path in files for each in reading.load_manifests(path, str(path))]
@@ -48,15 +46,15 @@ def up(nodes: int, files: tuple[Path, ...], name: str) -> None:
         _refuse(str(error))
     if not keep.stays():
         where = [word for path in files for word in ("-f", str(path))]
-        sys.exit(keep.detached(["lab", "up", "--name", name, *where]))
-    _run(_up(name, [each for each in found if isinstance(each, Document)]))
+        sys.exit(keep.detached(["lab", "up", "--name", name, "--nodes", str(nodes), *where]))
+    _run(_up(name, nodes, [each for each in found if isinstance(each, Document)]))
 
 
-async def _up(name: str, documents: Sequence[Any]) -> None:
+async def _up(name: str, nodes: int, documents: Sequence[Any]) -> None:
     from sluice.lab import keep
     from sluice.lab.lab import Lab, NotRealised
 
-    async with await Lab.start(name) as running:
+    async with await Lab.start(name, [f"node-{number}" for number in range(1, nodes + 1)]) as running:
         code = 0
         await running.change(apply=documents)
         try:

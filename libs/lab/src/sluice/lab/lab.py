@@ -27,6 +27,7 @@ from sluice.lab.node import LabNode, Sandbox
 from sluice.lab.probers import Prober, ProberGone, Probers, Result
 from sluice.lab.processes import Program, Supervised
 from sluice.lab.realised import Statuses, Wanted, kind_of
+from sluice.lab.underlay import Underlay, wirings
 from sluice.lab.world import Key, World
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
@@ -64,6 +65,7 @@ class Lab:
         self._manifests = ManifestFolder(self.folder / "manifests")
         self._extra: dict[str, bytes] = {}
         self._probers = Probers(self.folder / "probers", self._variables)
+        self._underlay = Underlay(claimed.name)
         self._nats: NatsServer | None = None
         self._bus: Bus | None = None
         self._trouble: BaseException | None = None
@@ -194,7 +196,7 @@ class Lab:
                     name, self.name, self.folder / "nodes" / name, self._variables, self._settings("node-ovs", {})
                 )
                 self.nodes[name] = node
-                await node.start()
+                await node.start(self._underlay)
                 self.programs[f"node-ovs on {name}"] = node.programmer
                 for supervised in node.supervised():
                     self._supervise(supervised)
@@ -227,6 +229,8 @@ class Lab:
     async def sync(self) -> None:
         """Make folder and Pods what the world says."""
         wanted = self.world.pods()
+        for name, wiring in wirings(self.world).items():
+            await self.nodes[name].rewire(wiring)
         for node in self.nodes.values():
             gone = [name for name, sandbox in node.sandboxes.items() if wanted.get(name) != sandbox.pod]
             if gone:

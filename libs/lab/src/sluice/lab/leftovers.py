@@ -38,7 +38,7 @@ async def _on_node(node: LabNode) -> list[str]:
     try:
         for key, body in (await switch.dump()).items():
             cookie = cookies.unpack(body.cookie)
-            if cookie is None or cookie.kind is not CookieKind.BASE:
+            if cookie is None or cookie.kind not in (CookieKind.BASE, CookieKind.UPLINK):
                 found.append(f"a flow of {cookie.kind.name if cookie else 'somebody else'} in table {key.table}: {key}")
     except UnreadableFlows as error:
         found.append(str(error))

@@ -118,7 +118,7 @@ def plug(pod: Path, node: Path, link: Link, gateway_mac: str) -> None:
                 mtu=MTU,
                 peer={"ifname": link.host_end, "mtu": MTU, "net_ns_fd": node_netns.fileno()},
             )
-            _no_transmit_checksum_offload("eth0")
+            no_transmit_checksum_offload("eth0")
             index = netlink.link_lookup(ifname="eth0")[0]
             for address in link.addresses:
                 length = 128 if family(address) == 6 else 32
@@ -156,13 +156,26 @@ def remove_links(node: Path, names: Iterable[str]) -> None:
     inside(node, down)
 
 
+def set_sysctl(name: str, value: str) -> None:
+    """A setting of the namespace we are in; where the kernel has none, nothing is set. Source: sysctl(8)."""
+    path = Path("/proc/sys") / name
+    if path.exists():
+        path.write_text(value)
+
+
+def quiet(interface: str) -> None:
+    """The kernel neither answers nor speaks by this interface of the namespace we are in: others do."""
+    set_sysctl(f"net/ipv6/conf/{interface}/disable_ipv6", "1")
+    set_sysctl(f"net/ipv4/conf/{interface}/arp_ignore", "1")
+
+
 def _no_ipv6(interface: str = "all") -> None:
     path = Path(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6")
     if path.exists():
         path.write_text("1")
 
 
-def _no_transmit_checksum_offload(interface: str) -> None:
+def no_transmit_checksum_offload(interface: str) -> None:
     """Make the kernel fill checksums in before a packet leaves.
 
     The switch in user space reads packets before any card would have done it: with the offload on, ICMP works and TCP

@@ -17,6 +17,7 @@ from sluice.lab import netns
 from sluice.lab.ovs import BRIDGE, OvsNode
 from sluice.lab.probers import Prober, Probers
 from sluice.lab.processes import Program, Supervised
+from sluice.lab.underlay import Underlay, Wiring, configure, tell_gateways, wire
 from sluice.lab.world import Placed, mac_of
 
 GATEWAY_MAC = ":".join(f"{octet:02x}" for octet in VIRTUAL_MAC.to_bytes(6, "big"))
@@ -59,11 +60,15 @@ class LabNode:
             folder / "node-ovs.log",
         )
         self.sandboxes: dict[str, Sandbox] = {}
+        self._wiring = Wiring()
 
-    async def start(self) -> None:
-        """The switch runs, with a bridge that drops everything."""
+    async def start(self, underlay: Underlay | None = None) -> None:
+        """The switch runs, with a bridge that drops everything, and is wired to other nodes and to its own."""
         self.ovs = await OvsNode.start(self.netns.name, self.ovs.folder, variables=self._variables)
         await self.ovs.ensure_bridge()
+        if underlay is not None:
+            await underlay.join(self.netns)
+            await wire(self.netns, self.ovs.db_socket, BRIDGE)
         await self.programmer.start()
 
     def supervised(self) -> list[Supervised]:
@@ -78,6 +83,17 @@ class LabNode:
             await self.ovs.start_ovsdb()
         if self.ovs.vswitchd_pid is None:
             await self.ovs.start_vswitchd()
+            if self._wiring != Wiring():
+                await asyncio.to_thread(configure, self.netns, self._wiring, self._wiring, GATEWAY_MAC)
+
+    async def rewire(self, wiring: Wiring) -> None:
+        """The node's network stack has these addresses and routes."""
+        if wiring == self._wiring:
+            return
+        before, self._wiring = self._wiring, wiring
+        await asyncio.to_thread(configure, self.netns, before, wiring, GATEWAY_MAC)
+        if before.gateways != wiring.gateways:
+            await tell_gateways(self.ovs.db_socket, wiring)
 
     # ---------------------------------------------------------------------------------------------------------- Pods
 

@@ -325,8 +325,6 @@ def found(world: World, name: ObjectName) -> Key:
 def unsupported(scenario: Scenario) -> Iterator[tuple[str, str]]:
     """JSON path and name of everything that the format has and this lab cannot do yet."""
     spec = scenario.spec
-    if len(spec.nodes) > 1:
-        yield "$.spec.nodes", "more than one node (there are no tunnels between them)"
     for field, what in (("externals", "hosts beyond the cluster"), ("forwarders", "inline devices"), ("dns", "DNS")):
         if getattr(spec, field):
             yield f"$.spec.{field}", what

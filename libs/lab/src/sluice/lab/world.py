@@ -75,7 +75,7 @@ class World:
         self._bodies: dict[Key, bytes] = {}
         self._implied: set[Key] = set()
         self._next_node = 0
-        self._next_address: dict[NodeName, int] = {}
+        self._next_address: dict[str, int] = {}
         for node in self.nodes:
             self._imply(Key(Kind.NODE, "", node))
 
@@ -177,7 +177,7 @@ class World:
             )
         addresses = pod.addresses or (before.addresses if before else ())
         if not addresses:
-            addresses = self._node_addresses(node) if pod.spec.host_network else (self._free_address(node),)
+            addresses = self.node_addresses(node) if pod.spec.host_network else self._free_addresses(node)
         born = before.metadata if before else ObjectMeta(name="", uid=self._new_uid(), creation_timestamp=self._now())
         metadata = replace(
             pod.metadata,
@@ -213,24 +213,27 @@ class World:
             status=NodeStatus(addresses=addresses),
         )
 
-    def _node(self, name: NodeName) -> Node:
+    def node(self, name: NodeName) -> Node:
+        """The node's object, with addresses and ranges."""
         made = self._objects[Key(Kind.NODE, "", name)].object
         assert isinstance(made, Node)
         return made
 
-    def _node_addresses(self, name: NodeName) -> tuple[Address, ...]:
-        return tuple(
-            Address(entry.address) for entry in self._node(name).status.addresses if entry.type == "InternalIP"
-        )
+    def node_addresses(self, name: NodeName) -> tuple[Address, ...]:
+        """By which other nodes reach it."""
+        return tuple(Address(entry.address) for entry in self.node(name).status.addresses if entry.type == "InternalIP")
 
-    def _free_address(self, node: NodeName) -> Address:
-        """The next address of the node's range; one that was given out is not given again soon."""
-        cidr = self._node(node).spec.pod_cidr
+    def _free_addresses(self, node: NodeName) -> tuple[Address, ...]:
+        """One of each of the node's ranges."""
+        return tuple(self._free_address(node, cidr) for cidr in self.node(node).spec.pod_cidrs)
+
+    def _free_address(self, node: NodeName, cidr: str) -> Address:
+        """The next address of the range; one that was given out is not given again soon."""
         network = ip_network(cidr, strict=False)
         taken = {address for placed in self.pods().values() for address in placed.addresses}
         for _ in range(network.num_addresses - RESERVED):
-            offset = self._next_address.get(node, RESERVED)
-            self._next_address[node] = offset + 1 if offset + 2 < network.num_addresses else RESERVED
+            offset = self._next_address.get(cidr, RESERVED)
+            self._next_address[cidr] = offset + 1 if offset + 2 < network.num_addresses else RESERVED
             if (address := Address(str(network[offset]))) not in taken:
                 return address
         raise NotPlaceable(f"node {node}: no address is left in {cidr}: give the Node a larger spec.podCIDR")

@@ -54,7 +54,7 @@ class LocalPort(Struct, frozen=True, order=True):
         where = f"port {self.ofport} of {self.pod}"
         if not 0 < self.ofport <= MAX_PORT:
             raise BadPort(f"{where}: an OpenFlow port is 1..{MAX_PORT}; see `ovs-vsctl get interface … ofport error`")
-        if not _MAC.fullmatch(self.mac) or mac(self.mac) & _GROUP_BIT:
+        if not is_mac(self.mac):
             raise BadPort(f"{where}: {self.mac!r} is no MAC of one interface; correct external_ids sluice.mac")
         for text in self.addresses:
             try:
@@ -63,6 +63,11 @@ class LocalPort(Struct, frozen=True, order=True):
                 raise BadPort(f"{where}: {error}; correct external_ids sluice.ips") from error
             if text in GATEWAYS or not _is_unicast(block):
                 raise BadPort(f"{where}: {text} is no address that a Pod can have; correct external_ids sluice.ips")
+
+
+def is_mac(text: str) -> bool:
+    """It is the MAC of one interface."""
+    return bool(_MAC.fullmatch(text)) and not mac(text) & _GROUP_BIT
 
 
 def mac(text: str) -> int:

@@ -38,7 +38,7 @@ from sluice.dataplane.ovs.pipeline import (
     VIRTUAL_MAC,
     Table,
 )
-from sluice.dataplane.ovs.ports import destination, mac, source
+from sluice.dataplane.ovs.ports import BadPort, destination, is_mac, mac, source
 
 PRIORITY_HOST = PRIORITY_FIRST
 """The node's own addresses: before what any Pod or other node says it has."""
@@ -72,12 +72,20 @@ NOWHERE = tuple(
 
 
 class Gateway(Struct, frozen=True):
-    """The port behind which the node's network stack is."""
+    """The port behind which the node's network stack is.
+
+    Raises:
+        BadPort: where, what, why, what to do.
+    """
 
     ofport: int
     mac: str
     addresses: tuple[Address, ...]
     """The stack's own at this port; it has the node's as well."""
+
+    def __post_init__(self) -> None:
+        if not is_mac(self.mac):
+            raise BadPort(f"the gateway's port {self.ofport}: {self.mac!r} is no MAC; correct external_ids sluice.mac")
 
 
 class Uplinks(Struct, frozen=True):
@@ -262,25 +270,31 @@ def _gateway_lines(gateway: Gateway) -> Iterator[_Line]:
 
 
 def _node_flows(ways: _Ways, has: Iterable[Block], uplinks: Uplinks, *, local: bool) -> Flows:
-    lines = _own_lines(ways, has, uplinks.gateway) if local else _peer_lines(ways, has, uplinks)
-    return _flows(lines, CookieKind.ROUTE, 0)
+    if not local:
+        return _flows(_peer_lines(ways, has, uplinks), CookieKind.ROUTE, 0)
+    flows = _flows(_own_range_lines(ways, has, uplinks.gateway), CookieKind.ROUTE, 0)
+    if uplinks.gateway is not None:
+        own = (block for block in has if block in ways.addresses)
+        flows |= _flows(_own_address_lines(own, uplinks.gateway), CookieKind.UPLINK, uplinks.gateway.ofport)
+    return flows
 
 
-def _own_lines(ways: _Ways, has: Iterable[Block], gateway: Gateway | None) -> Iterator[_Line]:
+def _own_range_lines(ways: _Ways, has: Iterable[Block], gateway: Gateway | None) -> Iterator[_Line]:
+    """What this node has and nobody here has now: a Pod that went, or that does not run yet."""
     for block in has:
         if block not in ways.addresses:
-            yield Table.FORWARD, _priority(block), destination(block), ()  # a Pod that is not here (any more)
+            yield Table.FORWARD, _priority(block), destination(block), ()
             yield from _not_by_gateway(block, gateway)
         elif gateway is None:
             yield Table.FORWARD, PRIORITY_HOST, destination(block), ()
-        else:
-            sender = (Term(Field.IN_PORT, gateway.ofport), Term(Field.ETH_SRC, mac(gateway.mac)))
-            by_host = SetField(FLAGS, FROM_HOST, FROM_HOST)
-            yield Table.FORWARD, PRIORITY_HOST, destination(block), _to_host(gateway)
-            yield (
-                *(Table.SPOOF_GUARD, PRIORITY_HOST, match(*sender, *source(block))),
-                (by_host, Goto(Table.CONNTRACK)),
-            )
+
+
+def _own_address_lines(own: Iterable[Block], gateway: Gateway) -> Iterator[_Line]:
+    sender = (Term(Field.IN_PORT, gateway.ofport), Term(Field.ETH_SRC, mac(gateway.mac)))
+    by_host = (SetField(FLAGS, FROM_HOST, FROM_HOST), Goto(Table.CONNTRACK))
+    for block in own:
+        yield Table.FORWARD, PRIORITY_HOST, destination(block), _to_host(gateway)
+        yield Table.SPOOF_GUARD, PRIORITY_HOST, match(*sender, *source(block)), by_host
 
 
 def _peer_lines(ways: _Ways, has: Iterable[Block], uplinks: Uplinks) -> Iterator[_Line]:

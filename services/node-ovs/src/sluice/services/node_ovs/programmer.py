@@ -4,7 +4,7 @@ A Pod's port is opened in the same bundle that brings the programs of its groups
 open without them. Until the first step nothing is said at all: a switch that already enforces stays as it is.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -12,9 +12,11 @@ from sluice.contracts.groups import Member
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision, Uid, Unit
 from sluice.contracts.status import Problem
 from sluice.dataplane.ovs.engine import Engine
-from sluice.dataplane.ovs.flow import FlowKey, Flows
+from sluice.dataplane.ovs.flow import FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.ids import RuleIds
+from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort
+from sluice.dataplane.ovs.routes import Routing, Uplinks
 from sluice.dataplane.view import Interests, PageKey, ProgramKey, Step, View
 from sluice.services.node_ovs.opening import openable
 
@@ -38,6 +40,12 @@ class Programmer:
         self._node = node
         self._view = View(node, "ovs")
         self._engine = Engine(node, ids)
+        self._routing = Routing(node)
+        self._ways: Flows = {}
+        """What the routing says. No flow of it is the engine's as well."""
+
+        self._ways_before: dict[FlowKey, FlowBody | None] = {}
+        self._routes: set[NodeName] = set()
         self._programs: set[ProgramKey] = set()
         self._pages: set[PageKey] = set()
         self._pods: tuple[Member, ...] = ()
@@ -51,7 +59,7 @@ class Programmer:
     @property
     def flows(self) -> Flows:
         """All that the switch must hold."""
-        return self._engine.flows
+        return self._engine.flows | self._ways
 
     @property
     def in_sync(self) -> bool:
@@ -72,7 +80,7 @@ class Programmer:
             Problem(unit=unit, state="waiting", reason=f"{unit}: pages of its peers are not read yet; check NATS")
             for unit in self._incomplete
         )
-        return tuple(sorted((*self._engine.problems(), *waiting)))
+        return tuple(sorted((*self._engine.problems(), *self._routing.problems(), *waiting)))
 
     def take(self, subject: str, body: bytes, cause: Revision, now_s: float) -> None:
         """Take a stored value in.
@@ -100,13 +108,17 @@ class Programmer:
         self._ports = ports
         self._resolve_ports = True
 
+    def uplinks_are(self, uplinks: Uplinks) -> None:
+        """OVSDB has exactly these uplinks."""
+        self._reroute(self._routing.use(uplinks))
+
     def advance(self, now_s: float) -> Change | None:
         """The next change of the switch, or None. What it says counts as done: on failure, send all of `flows`."""
         step = self._view.step(now_s)
         if step is not None:
             self._apply(step)
         opened, closed = self._resolve() if self._resolve_ports and self.in_sync else ((), ())
-        put, delete = self._engine.drain()
+        put, delete = self._drain() if self.in_sync else ({}, frozenset())
         if not (put or delete or opened or closed):
             return None
         return Change(put=put, delete=delete, opened=opened, closed=closed)
@@ -128,6 +140,12 @@ class Programmer:
             else:
                 self._programs.add(program_key)
                 self._engine.put_program(program)
+        for node in self._routes - step.routes.keys() if step.whole else ():
+            self._routes.discard(node)
+            self._reroute(self._routing.drop(node))
+        for node, route in step.routes.items():
+            (self._routes.add if route else self._routes.discard)(node)
+            self._reroute(self._routing.put(route) if route else self._routing.drop(node))
         if step.whole:
             self._engine.release_unused_ids()
         if step.local is not None or step.whole:
@@ -135,6 +153,22 @@ class Programmer:
             self._resolve_ports = True
         self._incomplete = step.incomplete
         self.upto = step.upto
+
+    def _reroute(self, changes: Iterator[tuple[FlowKey, FlowBody | None]]) -> None:
+        for key, body in changes:
+            self._ways_before.setdefault(key, self._ways.get(key))
+            if body is None:
+                self._ways.pop(key, None)
+            else:
+                check(key, body)
+                self._ways[key] = body
+
+    def _drain(self) -> tuple[Flows, frozenset[FlowKey]]:
+        put, delete = self._engine.drain()
+        before, self._ways_before = self._ways_before, {}
+        changed = {key: self._ways.get(key) for key, old in before.items() if self._ways.get(key) != old}
+        put |= {key: body for key, body in changed.items() if body is not None}
+        return put, delete | {key for key, body in changed.items() if body is None}
 
     def _drop_program(self, key: tuple[GroupId, Unit]) -> None:
         if key in self._programs:

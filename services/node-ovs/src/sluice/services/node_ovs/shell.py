@@ -5,14 +5,14 @@ brought to what the programmer says in one bundle: after its restart that is eve
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import monotonic
 
 import structlog
 
 from sluice.contracts import codec, subjects
-from sluice.contracts.ids import NEVER, NodeName, Revision, Uid
+from sluice.contracts.ids import NEVER, NodeName, Revision
 from sluice.contracts.status import NodeStatus
 from sluice.dataplane.ovs.cookies import is_ours
 from sluice.dataplane.ovs.flow import FlowKey
@@ -26,6 +26,7 @@ from sluice.drivers.openflow.flow_mod import Stranger
 from sluice.drivers.openflow.headers import NotEncodable
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows
 from sluice.drivers.ovsdb.client import Ovsdb
+from sluice.drivers.ovsdb.rows import Interface
 from sluice.drivers.unixctl import CommandRefused, command
 from sluice.runtime.bus import Bus
 from sluice.runtime.interest import Answered, Interest, Restarted
@@ -35,6 +36,7 @@ from sluice.services.node_ovs.idsfile import IdsFile
 from sluice.services.node_ovs.podports import pod_ports
 from sluice.services.node_ovs.programmer import Change, Programmer
 from sluice.services.node_ovs.settings import NodeOvsSettings
+from sluice.services.node_ovs.uplinks import uplinks
 
 log = structlog.get_logger()
 
@@ -118,18 +120,22 @@ class Shell:
                 try:
                     monitor = await ovsdb.monitor()
                     async for _ in monitor:
-                        self._ports_are(*pod_ports(monitor.view.interfaces(self._bridge)))
+                        self._interfaces_are(tuple(monitor.view.interfaces(self._bridge)))
                 finally:
                     ovsdb.close()
             except (OSError, RpcGone) as error:
                 log.warning("ovsdb_lost", error=str(error), kept="ports stay as they were")
             await asyncio.sleep(RETRY_S)
 
-    def _ports_are(self, ports: Mapping[Uid, LocalPort], errors: tuple[str, ...]) -> None:
+    def _interfaces_are(self, interfaces: Sequence[Interface]) -> None:
+        ports, port_errors = pod_ports(interfaces)
+        ways, way_errors = uplinks(interfaces)
+        errors = (*port_errors, *way_errors)
         if errors != self._port_errors:
             self._port_errors = errors
             log.warning("ports_refused", errors=errors)
         self._programmer.ports_are(ports)
+        self._programmer.uplinks_are(ways)
         self._news.set()
 
     async def _hold_switch(self) -> None:

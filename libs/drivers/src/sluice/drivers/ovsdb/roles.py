@@ -1,0 +1,58 @@
+"""What a port that is no Pod's is for: external_ids of its Interface, written by whoever sets the node up.
+
+`sluice.role` is `tunnel` (the Geneve port to all other nodes) or `gateway` (behind it is the node's network stack, with
+`sluice.mac` and `sluice.ips`). By role and not by type: a node may have Geneve ports for other ends as well.
+"""
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from sluice.contracts.ids import Address
+from sluice.drivers.ovsdb.pods import IPS, MAC
+
+ROLE = "sluice.role"
+TUNNEL = "tunnel"
+GATEWAY = "gateway"
+
+TUNNEL_OPTIONS = {"remote_ip": "flow", "key": "flow"}
+"""Each packet says where its tunnel ends. Source: ovs-vswitchd.conf.db(5), Interface, "Tunnel Options"."""
+
+
+class BadRole(ValueError):
+    """The external_ids say a role, but not wholly or not rightly: the port is not used."""
+
+
+class GatewayIds(NamedTuple):
+    mac: str
+    addresses: tuple[Address, ...]
+
+
+def gateway_ids(ids: GatewayIds) -> dict[str, str]:
+    return {ROLE: GATEWAY, MAC: ids.mac, IPS: ",".join(ids.addresses)}
+
+
+def tunnel_ids() -> dict[str, str]:
+    return {ROLE: TUNNEL}
+
+
+def role(interface: str, external_ids: Mapping[str, str]) -> GatewayIds | str | None:
+    """TUNNEL, a gateway's ids, or None for a port without a role.
+
+    Raises:
+        BadRole: there is no such role, or a gateway's addresses are none.
+    """
+    where = f"interface {interface}: external_ids"
+    match external_ids.get(ROLE):
+        case None:
+            return None
+        case "tunnel":
+            return TUNNEL
+        case "gateway":
+            try:
+                texts = [text for text in external_ids.get(IPS, "").split(",") if text]
+                return GatewayIds(external_ids.get(MAC, "").lower(), tuple(Address(str(ip_address(t))) for t in texts))
+            except ValueError as error:
+                raise BadRole(f"{where}: {IPS}: {error}: write plain addresses, separated by commas") from error
+        case other:
+            raise BadRole(f"{where}: {ROLE}={other!r} is no role: write {TUNNEL} or {GATEWAY}")

@@ -1,0 +1,192 @@
+"""How the nodes of a lab are wired: a network between them, tunnels over it, and a gateway from each node to its Pods.
+
+Between the nodes is a namespace with a bridge, one link to each node. There the link is a port of the switch's second
+bridge, br-phy, which has the node's addresses: Open vSwitch in user space sends tunnels out by a bridge only.
+The gateway is a pair of links, one end in the switch and the other, gw0, with the node's kernel; it outlives a restart
+of the switch. Routes of the kernel name addresses and ranges; who has them the switch knows.
+"""
+
+import asyncio
+from collections.abc import Collection
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import NamedTuple
+
+from pyroute2 import IPRoute
+
+from sluice.contracts.ids import Address, NodeName
+from sluice.drivers.ovsdb.client import Ovsdb
+from sluice.drivers.ovsdb.operations import NewPort
+from sluice.drivers.ovsdb.roles import TUNNEL_OPTIONS, GatewayIds, gateway_ids, tunnel_ids
+from sluice.lab import netns
+from sluice.lab.world import World
+
+BRIDGE = "br-phy"
+UPLINK = "uplink"
+"""The node's end of its link to the others."""
+
+TUNNEL = "gnv0"
+GATEWAY = "gw0"
+GATEWAY_PORT = "gw0-port"
+"""The gateway's end in the switch."""
+
+GATEWAY_MAC = "0a:58:00:00:00:01"
+"""Locally administered; each node has its own network behind its own gateway, so it may be the same everywhere."""
+
+WIDTH = {4: 32, 6: 128}
+SCOPE_LINK = 253
+"""Source: linux/rtnetlink.h, RT_SCOPE_LINK."""
+
+
+class Wiring(NamedTuple):
+    """What a node's network stack has."""
+
+    addresses: tuple[Address, ...] = ()
+    """On the network between the nodes."""
+
+    gateways: tuple[Address, ...] = ()
+    """At the gateway: the first address of each of its ranges."""
+
+    pods: frozenset[str] = frozenset()
+    """Ranges and single addresses that are reached by way of the switch."""
+
+
+def wirings(world: World) -> dict[NodeName, Wiring]:
+    """What each node's network stack has in this world."""
+    nodes = {name: world.node(name) for name in world.nodes}
+    ranges = [cidr for node in nodes.values() for cidr in node.spec.pod_cidrs]
+    networks = [ip_network(cidr, strict=False) for cidr in ranges]
+    strays = {
+        address
+        for pod in world.pods().values()
+        for address in pod.addresses
+        if not pod.host_network and not any(ip_address(address) in network for network in networks)
+    }
+    pods = frozenset((*map(str, networks), *(f"{address}/{_width(address)}" for address in strays)))
+    return {
+        name: Wiring(world.node_addresses(name), gateways(node.spec.pod_cidrs), pods) for name, node in nodes.items()
+    }
+
+
+def gateways(pod_cidrs: Collection[str]) -> tuple[Address, ...]:
+    """The first address of each range."""
+    return tuple(Address(str(ip_network(cidr, strict=False)[1])) for cidr in pod_cidrs)
+
+
+class Underlay:
+    """The network between the nodes."""
+
+    def __init__(self, lab: str) -> None:
+        self._lab = lab
+        self._netns: Path | None = None
+        self._ports = 0
+
+    async def join(self, node: Path) -> None:
+        """The node has a link to the others, called `uplink`."""
+        self._ports += 1
+        await asyncio.to_thread(self._join, node, f"port{self._ports}")
+
+    def _join(self, node: Path, port: str) -> None:
+        if self._netns is None:
+            self._netns = netns.create("underlay", self._lab)
+            netns.inside(self._netns, _make_bridge)
+
+        def plug() -> None:
+            with node.open("rb") as there, IPRoute() as netlink:
+                peer = {"ifname": UPLINK, "net_ns_fd": there.fileno()}
+                netlink.link("add", kind="veth", ifname=port, peer=peer)
+                (bridge,) = netlink.link_lookup(ifname="br0")
+                (index,) = netlink.link_lookup(ifname=port)
+                netlink.link("set", index=index, master=bridge)
+                netlink.link("set", index=index, state="up")
+
+        netns.inside(self._netns, plug)
+
+
+def _make_bridge() -> None:
+    with IPRoute() as netlink:
+        netlink.link("add", kind="bridge", ifname="br0")
+        (index,) = netlink.link_lookup(ifname="br0")
+        netlink.link("set", index=index, state="up")
+
+
+async def wire(path: Path, db_socket: Path, bridge: str) -> None:
+    """The node has its second bridge, its tunnel port and its gateway. Again is once."""
+    await asyncio.to_thread(netns.inside, path, _make_gateway)
+    ovsdb = await Ovsdb.connect(db_socket)
+    try:
+        await ovsdb.ensure_bridge(BRIDGE, datapath_type="netdev", fail_mode="standalone")
+        ids = gateway_ids(GatewayIds(GATEWAY_MAC, ()))
+        await ovsdb.add_ports(BRIDGE, NewPort(name=UPLINK))
+        tunnel = NewPort(name=TUNNEL, type="geneve", options=TUNNEL_OPTIONS, external_ids=tunnel_ids())
+        await ovsdb.add_ports(bridge, tunnel, NewPort(name=GATEWAY_PORT, external_ids=ids))
+    finally:
+        ovsdb.close()
+
+
+def _make_gateway() -> None:
+    netns.quiet(UPLINK)  # the node's addresses are on br-phy: else the kernel answers for them here as well
+    netns.set_sysctl("net/ipv4/ip_forward", "1")
+    netns.set_sysctl("net/ipv4/conf/all/rp_filter", "0")
+    netns.set_sysctl("net/ipv4/conf/default/rp_filter", "0")
+    netns.set_sysctl("net/ipv6/conf/all/forwarding", "1")
+    with IPRoute() as netlink:
+        netlink.link("set", index=netlink.link_lookup(ifname=UPLINK)[0], state="up")
+        peer = {"ifname": GATEWAY_PORT, "mtu": netns.MTU}
+        netlink.link("add", kind="veth", ifname=GATEWAY, address=GATEWAY_MAC, mtu=netns.MTU, peer=peer)
+        netns.quiet(GATEWAY_PORT)
+        netns.no_transmit_checksum_offload(GATEWAY)
+        for name in (GATEWAY, GATEWAY_PORT):
+            netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")
+
+
+def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
+    """The node's network stack, which was wired the old way, is wired the new way."""
+
+    def change() -> None:
+        with IPRoute() as netlink:
+            (outside,) = netlink.link_lookup(ifname=BRIDGE)
+            (inside,) = netlink.link_lookup(ifname=GATEWAY)
+            netns.no_transmit_checksum_offload(BRIDGE)
+            netlink.link("set", index=outside, state="up")
+            # Everybody is on the network between the nodes. Open vSwitch takes a route only if an address of the
+            # device is in the same subnet as the destination. Source: Open vSwitch lib/ovs-router.c, get_src_addr.
+            for index, length, before, after in (
+                (outside, {4: 0, 6: 0}, old.addresses, new.addresses),
+                (inside, WIDTH, old.gateways, new.gateways),
+            ):
+                for address in set(before) - set(after):
+                    netlink.addr("del", index=index, address=address, prefixlen=length[netns.family(address)])
+                for address in after:
+                    prefix = length[netns.family(address)]
+                    netlink.addr("replace", index=index, address=address, prefixlen=prefix, flags=netns.IFA_F_NODAD)
+            for family in {ip_address(address).version for address in new.addresses}:
+                everybody = "::/0" if family == 6 else "0.0.0.0/0"
+                netlink.route("replace", dst=everybody, oif=outside, scope=0 if family == 6 else SCOPE_LINK)
+            for version, gateway in netns.GATEWAY.items():
+                netlink.neigh("replace", dst=gateway, lladdr=virtual_mac, ifindex=inside, state=netns.NUD_PERMANENT)
+                own = [each for each in new.gateways if ip_address(each).version == version]
+                for pods in old.pods - new.pods:
+                    if ip_network(pods).version == version:
+                        netlink.route("del", dst=pods, oif=inside)
+                for pods in new.pods:
+                    if ip_network(pods).version == version:
+                        source = {"prefsrc": own[0]} if own else {}
+                        netlink.route(
+                            "replace", dst=pods, gateway=gateway, oif=inside, flags=netns.RTNH_F_ONLINK, **source
+                        )
+
+    netns.inside(path, change)
+
+
+async def tell_gateways(db_socket: Path, new: Wiring) -> None:
+    """The gateway's port says which addresses are behind it."""
+    ovsdb = await Ovsdb.connect(db_socket)
+    try:
+        await ovsdb.set_external_ids(GATEWAY_PORT, gateway_ids(GatewayIds(GATEWAY_MAC, new.gateways)))
+    finally:
+        ovsdb.close()
+
+
+def _width(address: Address) -> int:
+    return WIDTH[netns.family(address)]

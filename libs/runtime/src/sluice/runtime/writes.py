@@ -105,7 +105,8 @@ class Writes:
         last = self.last(subject)
         if last and not last.perhaps_stored and not _reaches(last, blockers):
             last.body, last.cause = body, cause
-            if not body and not self.held.get(subject, NOTHING).body:  # an end of what never was
+            first = len(self._chains[subject]) == 1
+            if not body and first and not self.held.get(subject, NOTHING).body:  # an end of what never was
                 self._finish(last)
                 return last
             _block(last, blockers)

@@ -1,0 +1,119 @@
+"""The fold of group-resolver: incremental equals recomputed, and shards divide it without a rest."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.groups import Own
+from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision
+from sluice.contracts.shards import shard_of
+from sluice.grouping.events import ObjectEvent
+from sluice.services.group_resolver.derived import ShardGroups
+from sluice.testkit.builders import namespace, netpol, pod
+from sluice.testkit.expanders import story
+from sluice.testkit.strategies import stories
+
+CAUSE = Revision(1, 99)
+
+
+class Applied:
+    """What a stream holds that stores all that a fold says."""
+
+    def __init__(self, fold: ShardGroups) -> None:
+        self.fold = fold
+        self.held: dict[str, bytes] = {}
+
+    def take(self, events: list[ObjectEvent]) -> None:
+        self.fold.evolve(events, events[-1].revision if events else NEVER)
+        changes = self.fold.drain()
+        for group, node in changes.pages:
+            self._put(subjects.page(group, node), self.fold.page(group, node, CAUSE))
+        for node in changes.owns:
+            own = self.fold.own(node, CAUSE)
+            self._put(f"own {node}", own)
+        for node in changes.locals:
+            self._put(subjects.local(node), self.fold.local(node, CAUSE))
+
+    def _put(self, subject: str, value: object) -> None:
+        self.held.pop(subject, None)
+        if value is not None:
+            self.held[subject] = codec.encode(value)
+
+
+@given(stories(), st.sampled_from([1, 3]), st.integers(1, 5))
+def test_incremental_equals_recomputed(events, shards, batch):
+    for shard in range(shards):
+        stepwise, at_once = Applied(ShardGroups(shard, shards)), Applied(ShardGroups(shard, shards))
+        for start in range(0, len(events), batch):
+            stepwise.take(events[start : start + batch])
+        at_once.take(events)
+
+        assert stepwise.held == at_once.held
+
+
+@given(stories())
+def test_shards_divide_it_without_a_rest(events):
+    whole = Applied(ShardGroups(0, 1))
+    whole.take(events)
+    parts = [Applied(ShardGroups(shard, 3)) for shard in range(3)]
+    for part in parts:
+        part.take(events)
+
+    pages = [{subject: body for subject, body in part.held.items() if "own" not in subject} for part in parts]
+    assert sum(map(len, pages)) == len({subject for page in pages for subject in page})
+    assert {k: v for page in pages for k, v in page.items()} == {k: v for k, v in whole.held.items() if "own" not in k}
+
+
+WEB = netpol("x/np", {"podSelector": {"matchLabels": {"app": "web"}}})
+STORY = story(namespace("x"), WEB, pod("x/a", ip="10.0.0.1", app="web"), pod("x/b", ip="10.0.0.2"))
+
+
+def fold() -> ShardGroups:
+    taken = ShardGroups(0, 1)
+    taken.evolve(STORY, STORY[-1].revision)
+    taken.drain()
+    return taken
+
+
+def test_what_is_stored_and_not_derived_is_stale():
+    (group,) = fold().own(NodeName("node-1"), CAUSE).groups  # type: ignore[union-attr]
+    stored = [
+        subjects.page(group, NodeName("node-1")),
+        subjects.page(group, NodeName("node-2")),
+        subjects.page(GroupId("f" * 32), NodeName("node-1")),
+        subjects.own(NodeName("node-1"), 0),
+        subjects.own(NodeName("node-2"), 0),
+        subjects.local(NodeName("node-1")),
+        subjects.local(NodeName("node-2")),
+        subjects.group_mark(0),
+    ]
+    stale = fold().stale(stored, ())
+
+    assert stale.pages == {(group, "node-2"), ("f" * 32, "node-1")}
+    assert (stale.owns, stale.locals) == ({"node-2"}, {"node-2"})
+
+
+def test_of_another_shard_nothing_is_stale():
+    names = [GroupId(f"{number:032x}") for number in range(50)]
+    taken = ShardGroups(1, 3)
+    stale = taken.stale([subjects.page(name, NodeName("n")) for name in names] + [subjects.own(NodeName("n"), 0)], ())
+
+    assert stale.pages == {(name, "n") for name in names if shard_of(name, 3) == 1}
+    assert stale.owns == set()
+
+
+def test_groups_that_are_kept_stay_in_their_lists_until_they_are_let_go():
+    taken, node = fold(), NodeName("node-1")
+    lost = GroupId("0" * 32)
+    (group,) = taken.own(node, CAUSE).groups  # type: ignore[union-attr]
+    subject = subjects.own(node, 0)
+    taken.keep({subject: Own(node=node, shard=0, cause=CAUSE, groups=(lost, group))})
+
+    assert taken.own(node, CAUSE).groups == (lost, group)  # type: ignore[union-attr]
+    stale = taken.stale([subjects.page(lost, node), subject], ())
+    assert (stale.pages, stale.owns) == (set(), set())
+    gone = taken.let_go()
+    assert gone.pages == {(lost, node)}
+    assert gone.owns == {node}
+    assert taken.own(node, CAUSE).groups == (group,)  # type: ignore[union-attr]
+    assert taken.page(lost, node, CAUSE) is None

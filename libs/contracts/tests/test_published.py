@@ -1,6 +1,7 @@
 """The published contract: it is what the structs say, valid, and kept."""
 
 import re
+import typing
 
 import jsonschema
 import msgspec
@@ -159,3 +160,10 @@ def test_writing_checks_and_refuses_a_break(tmp_path, capsys):
     assert publish.stored(tmp_path) == old
     assert publish.main(["--write", "--break", "--folder", str(tmp_path)]) == 0
     assert publish.stored(tmp_path) == documents()
+
+
+def test_every_subject_that_we_parse_has_a_channel():
+    values = {"shard": "0", "kind": "pods", "unit": "k8snetworkpolicies:shop:web", "backend": "ovs"}
+    filled = [re.sub(r"{(\w+)}", lambda found: values.get(found[1], "x"), channel.subject) for channel in CHANNELS]
+
+    assert {type(subjects.parse(subject)) for subject in filled} == set(typing.get_args(subjects.Subject))

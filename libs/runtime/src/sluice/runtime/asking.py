@@ -4,6 +4,7 @@ The questions of one `Interest`; what arrives goes to its queue, and it says her
 """
 
 import asyncio
+import contextlib
 import itertools
 import random
 from collections import deque
@@ -181,11 +182,9 @@ class Asker:
         self._inbox = await self._arrivals.subscribe(self._bus, f"{self._prefix}.*", asked_for=True)
         resync_at_s = loop.time() + self._resync_s * random.uniform(0.9, 1.1)
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, min(_ANSWER_S, resync_at_s - loop.time()))):
                     await self._wake.wait()
-            except TimeoutError:
-                log.debug("interest_idle")
             self._overdue(loop.time())
             if loop.time() >= resync_at_s:
                 resync_at_s = loop.time() + self._resync_s * random.uniform(0.9, 1.1)

@@ -347,11 +347,12 @@ class Sender:
             except TimeoutError:
                 self._writes.prune(time.time() - self._tombstone_ttl_s - _PRUNE_MARGIN_S)
             self._look.clear()
+            acknowledged = self._highest  # before asking: it grows while the answer is on its way
             here = await self.find()
             if here.created != self._here.created:
                 self._renew(here)
-            elif here.last_sequence < self._highest:
-                raise Fenced(f"{self._stream}: ends at {here.last_sequence}, but {self._highest} was acknowledged")
+            elif here.last_sequence < acknowledged:
+                raise Fenced(f"{self._stream}: ends at {here.last_sequence}, but {acknowledged} was acknowledged")
             self._resend()
             if not self._look.is_set():
                 self._suspicious = False

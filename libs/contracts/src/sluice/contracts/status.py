@@ -41,6 +41,9 @@ class NodeStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     problems: tuple[Problem, ...] = ()
     """Sorted by unit."""
 
+    repairs: int = 0
+    """How often the kernel held something else than what it was given and was put right, since the programmer began."""
+
 
 class DocumentProblem(Struct, frozen=True, kw_only=True, order=True):
     """A document that was not taken in. The objects it held before, if any, stay."""

@@ -17,13 +17,14 @@ class Plan(NamedTuple):
         return not self.put and not self.delete
 
 
-def plan(desired: Flows, actual: Flows) -> Plan:
+def plan(desired: Flows, actual: Flows, *, alone: bool = False) -> Plan:
     """The change that makes the switch hold exactly the desired flows; empty if it does.
 
-    Flows without our owner mark are somebody else's and stay, unless one stands where one of ours belongs.
+    Flows without our owner mark are somebody else's and stay, unless one stands where one of ours belongs, or the
+    bridge is ours alone.
     """
     put = {key: body for key, body in desired.items() if actual.get(key) != body}
-    delete = (key for key, body in actual.items() if key not in desired and cookies.is_ours(body.cookie))
+    delete = (key for key, body in actual.items() if key not in desired and (alone or cookies.is_ours(body.cookie)))
     return Plan(put, tuple(delete))
 
 

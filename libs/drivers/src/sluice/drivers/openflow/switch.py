@@ -18,6 +18,7 @@ from sluice.drivers.openflow.flow_mod import Stranger
 from sluice.drivers.openflow.groups import Group, GroupCommand, encode_group_mod
 from sluice.drivers.openflow.headers import Extension, Message, Port, Type, extension, message
 from sluice.drivers.openflow.meters import Meter, MeterCommand, encode_meter_mod
+from sluice.drivers.openflow.monitor import by_others, encode_monitor
 from sluice.drivers.openflow.oxm import Undecodable
 from sluice.drivers.openflow.packets import (
     PACKET_IN2,
@@ -68,6 +69,8 @@ class Switch:
         self.packets_dropped = 0
         self.undecodable = 0
         """Messages that we could not read, and dropped."""
+        self.changed_by_others = asyncio.Event()
+        """Somebody else put, changed or removed flows (see `hear_changes`). Whoever reads them back clears it."""
         self._bundles = count(1)
         self._one_bundle = asyncio.Lock()
 
@@ -190,6 +193,16 @@ class Switch:
             raise UnreadableFlows(self._connection.path, reader.flows, reader.strangers)
         return reader.flows
 
+    async def hear_changes(self) -> None:
+        """From now on, `changed_by_others` is set by every change of flows that is not of this connection.
+
+        Raises:
+            RequestRefused, SwitchGone
+        """
+        async with aclosing(self._connection.multipart(encode_monitor())) as parts:
+            async for _ in parts:
+                pass  # flows that are there were not asked for
+
     # -------------------------------------------------------------------------------------------- meters and groups
 
     async def set_meter(self, meter: Meter) -> None:
@@ -246,6 +259,8 @@ class Switch:
 
     def _take(self, received: Message) -> None:
         """A message that answers nothing. Port states come from OVSDB, so PORT_STATUS is not for us."""
+        if received.type == Type.MULTIPART_REPLY and by_others(received.body):
+            self.changed_by_others.set()
         if received.type != Type.EXPERIMENTER:
             return
         try:

@@ -14,14 +14,13 @@ import structlog
 from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NEVER, NodeName, Revision
 from sluice.contracts.status import NodeStatus
-from sluice.dataplane.ovs.cookies import is_ours
 from sluice.dataplane.ovs.flow import FlowKey
 from sluice.dataplane.ovs.pipeline import CT_ZONE, Table
 from sluice.dataplane.ovs.plan import plan
 from sluice.dataplane.ovs.ports import LocalPort, port_flows
 from sluice.drivers.conntrack.tracker import Tracker
 from sluice.drivers.jsonrpc import RpcGone
-from sluice.drivers.openflow.errors import BundleRefused, SwitchGone
+from sluice.drivers.openflow.errors import BundleRefused, RequestRefused, SwitchGone
 from sluice.drivers.openflow.flow_mod import Stranger
 from sluice.drivers.openflow.headers import NotEncodable
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows
@@ -31,6 +30,7 @@ from sluice.drivers.unixctl import CommandRefused, command
 from sluice.runtime.bus import Bus
 from sluice.runtime.interest import Answered, Interest, Restarted
 from sluice.runtime.message import Message
+from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
 from sluice.services.node_ovs.idsfile import IdsFile
 from sluice.services.node_ovs.podports import pod_ports
@@ -40,12 +40,17 @@ from sluice.services.node_ovs.uplinks import uplinks
 
 log = structlog.get_logger()
 
+_repairs = METRICS.counter("sluice_node_ovs_repairs_total", "How often somebody else's changes were put right")
+
 RETRY_S = 0.2
 """Between two attempts to reach a daemon that is away: a restart of ovs-vswitchd takes 0.2 to 0.3 s."""
 
 REFUSED_RETRY_S = 1.0
 """After a bundle was refused: it will most likely be refused again until something changes."""
 
+
+DRIFT_PAUSE_S = 0.5
+"""Between two looks at a switch that somebody else changes all the time: reading it costs more than changing it."""
 
 IDS_INTERVAL_S = 1.0
 """Between two looks whether the ids of rules have to be written down."""
@@ -71,6 +76,10 @@ class Shell:
         self._detail = "not connected to the switch yet"
         self._port_errors: tuple[str, ...] = ()
         self._applied: Revision = NEVER
+        self._drifted = False
+        """Somebody else changed the switch since it was last read."""
+
+        self._repairs = 0
 
     @property
     def ready(self) -> bool:
@@ -142,16 +151,34 @@ class Shell:
         while True:
             try:
                 switch = await Switch.connect(self._run_dir / f"{self._bridge}.mgmt")
+                await switch.hear_changes()
+            except RequestRefused as error:
+                log.error("changes_not_heard", error=str(error), instead=f"read back every {self._resync_s:g} s")
             except (OSError, SwitchGone) as error:
                 self._detail = f"switch: {error}"
                 await asyncio.sleep(RETRY_S)
                 continue
             self._switch, self._behind, self._detail = switch, True, "the switch is not read yet"
             self._news.set()
-            reason = await switch.closed
+            reason = await self._watch_switch(switch)
             self._switch, self._behind, self._detail = None, True, f"switch lost: {reason}"
             self._told.set()
             log.warning("switch_lost", reason=reason)
+
+    async def _watch_switch(self, switch: Switch) -> str:
+        """Have it read back whenever somebody else changed it; why the connection ended."""
+        while not switch.closed.done():
+            changed = asyncio.ensure_future(switch.changed_by_others.wait())
+            await asyncio.wait((changed, switch.closed), return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+            if switch.changed_by_others.is_set():
+                switch.changed_by_others.clear()
+                self._drifted, self._behind = True, True
+                self._detail = "somebody else changed flows of the bridge; they are being put right"
+                log.warning("drift_found", bridge=self._bridge)
+                self._news.set()
+                await asyncio.wait((switch.closed,), timeout=DRIFT_PAUSE_S)
+        return switch.closed.result()
 
     async def _apply(self) -> None:
         resync_at = monotonic() + self._resync_s
@@ -195,11 +222,12 @@ class Shell:
         started = monotonic()
         flows = self._programmer.flows
         strangers: tuple[Stranger, ...] = ()
+        drifted, self._drifted = self._drifted, False
         try:
             actual = await switch.dump()
         except UnreadableFlows as error:
-            actual, strangers = error.flows, tuple(one for one in error.strangers if is_ours(one.cookie))
-        difference = plan(flows, actual)
+            actual, strangers = error.flows, error.strangers
+        difference = plan(flows, actual, alone=True)
         if strangers or not difference.empty:
             ports = self._programmer.open_ports
             await self._flush(port for port in ports if not difference.put.keys().isdisjoint(guards(port)))
@@ -207,7 +235,15 @@ class Shell:
             await self._forget_cached()
             elapsed_ms = round(1000 * (monotonic() - started))
             counts = {"put": len(difference.put), "deleted": len(difference.delete), "flows": len(flows)}
-            log.info("switch_replayed", **counts, elapsed_ms=elapsed_ms, upto=self._programmer.upto.sequence)
+            if drifted:
+                self._repairs += 1
+                _repairs.add(1)
+            log.info(
+                "drift_repaired" if drifted else "switch_replayed",
+                **counts,
+                elapsed_ms=elapsed_ms,
+                upto=self._programmer.upto.sequence,
+            )
         self._caught_up(switch)
 
     async def _send(self, switch: Switch, change: Change) -> None:
@@ -269,6 +305,7 @@ class Shell:
             waiting_ports=programmer.waiting_ports,
             port_errors=self._port_errors,
             problems=programmer.problems,
+            repairs=self._repairs,
         )
 
 

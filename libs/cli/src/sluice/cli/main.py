@@ -3,6 +3,7 @@
 import click
 
 from sluice.cli.compile import compile_
+from sluice.cli.connectivity import connectivity
 from sluice.cli.lab import lab
 from sluice.cli.validate import validate
 from sluice.cli.verdict import verdict
@@ -14,5 +15,5 @@ def main() -> None:
     """Kubernetes network policy, and what it does to packets."""
 
 
-for command in (compile_, lab, validate, verdict):
+for command in (compile_, connectivity, lab, validate, verdict):
     main.add_command(command)

@@ -1,0 +1,64 @@
+"""All addresses, divided so that policy says the same about two addresses of one region.
+
+A region is a block that policies name, without the smaller ones inside of it.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from sluice.contracts.ids import Address
+from sluice.contracts.programs import BlockPeer, Program
+
+Network = IPv4Network | IPv6Network
+
+ROOTS: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+class Regions:
+    def __init__(self, programs: Iterable[Program]) -> None:
+        named: set[Network] = set(ROOTS)
+        for program in programs:
+            for rule in program.rules:
+                for peer in rule.peers or ():
+                    if isinstance(peer, BlockPeer):
+                        named.update(map(ip_network, (peer.cidr, *peer.excepts)))
+        self.blocks: tuple[Network, ...] = tuple(sorted(named, key=_place))
+        """Those that give the regions their names, the outer before the inner."""
+
+        self._named = named
+        self._pieces: dict[Network, list[Network]] = {}
+        self._lengths = {
+            version: sorted({one.prefixlen for one in named if one.version == version}, reverse=True)
+            for version in (4, 6)
+        }
+
+    def of(self, address: Address) -> Network:
+        """The region that the address is in."""
+        for length in self._lengths[ip_address(address).version]:
+            block = ip_network(f"{address}/{length}", strict=False)
+            if block in self._named:
+                return block
+        raise AssertionError(f"{address} is in no region, though the roots are regions")
+
+    def pieces(self, block: Network) -> list[Network]:
+        """The region as blocks; none if smaller ones fill it."""
+        known = self._pieces.get(block)
+        if known is None:
+            known = [block]
+            for inner in self.blocks:
+                if inner != block:
+                    known = [piece for one in known for piece in _without(one, inner)]
+            self._pieces[block] = known
+        return known
+
+
+def _without(block: Network, inner: Network) -> Iterable[Network]:
+    if isinstance(block, IPv4Network) and isinstance(inner, IPv4Network) and inner.subnet_of(block):
+        return block.address_exclude(inner)
+    if isinstance(block, IPv6Network) and isinstance(inner, IPv6Network) and inner.subnet_of(block):
+        return block.address_exclude(inner)
+    return (block,)
+
+
+def _place(block: Network) -> tuple[int, int, int]:
+    return block.version, int(block.network_address), block.prefixlen

@@ -8,7 +8,7 @@ from nats.js import api
 
 from sluice.contracts.streams import STREAMS
 from sluice.runtime import streams
-from sluice.runtime.bus import Bus, Limits
+from sluice.runtime.bus import Bus, BusClosed, Limits
 
 
 @pytest.mark.parametrize("spec", STREAMS, ids=lambda spec: spec.name)
@@ -81,6 +81,24 @@ async def test_errors_that_are_no_exceptions_are_counted(bus):
     undo()
 
     assert bus.errors["SlowConsumerError"] > 0
+
+
+async def test_a_connection_that_the_server_ends_for_good_is_told(server):
+    bus = await Bus.connect(server.url, name="broken")
+    guard = asyncio.ensure_future(bus.guard())
+    bus.nc._transport.write(b"NONSENSE\r\n")  # type: ignore[union-attr]  # it is connected
+    async with asyncio.timeout(10):
+        with pytest.raises(BusClosed, match="broken: closed by the server"):
+            await guard
+    await bus.close()
+
+
+async def test_a_connection_that_we_end_is_nothing_to_tell(server):
+    bus = await Bus.connect(server.url, name="done")
+    guard = asyncio.ensure_future(bus.guard())
+    await bus.close()
+    async with asyncio.timeout(10):
+        await guard
 
 
 async def test_retention_of_the_ledger_is_that_of_its_tombstones(server):

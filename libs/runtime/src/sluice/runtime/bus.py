@@ -28,6 +28,10 @@ _errors = METRICS.counter("sluice_bus_errors_total", "Errors that NATS reported 
 _reconnects = METRICS.counter("sluice_bus_reconnects_total", "Times the connection was made again")
 
 
+class BusClosed(RuntimeError):
+    """The server ended the connection for good: it refuses us, or we broke the protocol."""
+
+
 class Limits(Struct, frozen=True, kw_only=True):
     """How a deployment sizes its streams."""
 
@@ -68,6 +72,8 @@ class Bus:
         self._dropped: list[Callable[[], None]] = []
         self._slow: list[Callable[[], None]] = []
         self._last_logged = ""
+        self._closing = False
+        self._ended = asyncio.Event()
 
     @classmethod
     async def connect(
@@ -81,7 +87,7 @@ class Bus:
             error_cb=bus._error,
             disconnected_cb=bus._disconnected,
             reconnected_cb=bus._came_back,
-            closed_cb=bus._disconnected,
+            closed_cb=bus._closed,
             allow_reconnect=True,
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]  # seconds, given to asyncio.sleep
@@ -94,7 +100,18 @@ class Bus:
         return bus
 
     async def close(self) -> None:
+        self._closing = True
         await self.nc.close()
+
+    async def guard(self) -> None:
+        """Return when the connection was closed by `close`.
+
+        Raises:
+            BusClosed: the server closed it, and there will be no other.
+        """
+        await self._ended.wait()
+        if not self._closing:
+            raise BusClosed(f"{self.name}: closed by the server: {self.nc.last_error}")
 
     async def __aenter__(self) -> Self:
         return self
@@ -137,6 +154,10 @@ class Bus:
         dropped.set_result(None)
         for call in tuple(self._dropped):
             call()
+
+    async def _closed(self) -> None:
+        self._ended.set()
+        await self._disconnected()
 
     async def _came_back(self) -> None:
         self._last_logged = ""

@@ -132,7 +132,10 @@ class _Frame(Generic[S]):
     async def _work(self, service: Service[S]) -> None:
         log.info("service_started", settings=_shown(self._own))
         try:
-            await self._main(service)
+            async with asyncio.TaskGroup() as tasks:
+                guard = tasks.create_task(service.bus.guard(), name="bus")
+                await self._main(service)
+                guard.cancel()
         except Exception as error:
             self._failed = True
             log.exception("service_failed", reason=_reason(error))

@@ -7,12 +7,14 @@ of the switch. Routes of the kernel name addresses and ranges; who has them the 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NamedTuple
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from sluice.contracts.ids import Address, NodeName
 from sluice.drivers.ovsdb.client import Ovsdb
@@ -168,7 +170,8 @@ def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
                 own = [each for each in new.gateways if ip_address(each).version == version]
                 for pods in old.pods - new.pods:
                     if ip_network(pods).version == version:
-                        netlink.route("del", dst=pods, oif=inside)
+                        with contextlib.suppress(NetlinkError):  # it went with the address that it sent from
+                            netlink.route("del", dst=pods, oif=inside)
                 for pods in new.pods:
                     if ip_network(pods).version == version:
                         source = {"prefsrc": own[0]} if own else {}

@@ -150,10 +150,7 @@ class Shell:
     async def _hold_switch(self) -> None:
         while True:
             try:
-                switch = await Switch.connect(self._run_dir / f"{self._bridge}.mgmt")
-                await switch.hear_changes()
-            except RequestRefused as error:
-                log.error("changes_not_heard", error=str(error), instead=f"read back every {self._resync_s:g} s")
+                switch = await self._connect()
             except (OSError, SwitchGone) as error:
                 self._detail = f"switch: {error}"
                 await asyncio.sleep(RETRY_S)
@@ -164,6 +161,15 @@ class Shell:
             self._switch, self._behind, self._detail = None, True, f"switch lost: {reason}"
             self._told.set()
             log.warning("switch_lost", reason=reason)
+
+    async def _connect(self) -> Switch:
+        """A connection that hears what others do to the switch, from before it is read."""
+        switch = await Switch.connect(self._run_dir / f"{self._bridge}.mgmt")
+        try:
+            await switch.hear_changes()
+        except RequestRefused as error:
+            log.error("changes_not_heard", error=str(error), instead=f"read back every {self._resync_s:g} s")
+        return switch
 
     async def _watch_switch(self, switch: Switch) -> str:
         """Have it read back whenever somebody else changed it; why the connection ended."""

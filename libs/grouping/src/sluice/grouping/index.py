@@ -65,7 +65,9 @@ class Grouping:
         self._matching: Matching[_Placed] = Matching()
         self._claims: Claims[_Placed] = Claims(lambda pod: pod.claim)
         self._pods: dict[str, _Placed] = {}
-        self._on_node: dict[NodeName, set[_Placed]] = {}
+        self._on_node: dict[NodeName, dict[str, tuple[_Placed, ...]]] = {}
+        """The Pods of each node, by Namespace."""
+
         self._pages: set[tuple[GroupId, NodeName]] = set()
         self._owns: set[NodeName] = set()
         self._locals: set[NodeName] = set()
@@ -127,9 +129,13 @@ class Grouping:
         if known is None or here is None:
             return ()
         label_sets = known.label_sets
-        if len(label_sets) <= len(here):
+        if "" not in known.namespaces:
+            found = [pod for name in known.namespaces if name in here for pod in here[name]]
+        elif len(label_sets) <= len(here):
             return _sorted([pod.member for one in label_sets if node in one.on for pod in one.on[node]])
-        return _sorted([pod.member for pod in here if pod.label_set in label_sets])
+        else:
+            found = [pod for pods in here.values() for pod in pods]
+        return _sorted([pod.member for pod in found if pod.label_set in label_sets])
 
     def nodes(self, group: GroupId) -> tuple[NodeName, ...]:
         """The nodes on which the group has members; sorted."""
@@ -138,12 +144,12 @@ class Grouping:
 
     def groups_on(self, node: NodeName) -> tuple[GroupId, ...]:
         """The groups that have members on the node; sorted."""
-        label_sets = {pod.label_set for pod in self._on_node.get(node, ())}
+        label_sets = {pod.label_set for pods in self._on_node.get(node, {}).values() for pod in pods}
         return tuple(sorted({group.id for label_set in label_sets for group in label_set.groups}))
 
     def pods_on(self, node: NodeName) -> tuple[Member, ...]:
         """Every live Pod of the node that has an interface of its own; sorted."""
-        return _sorted([pod.member for pod in self._on_node.get(node, ())])
+        return _sorted([pod.member for pods in self._on_node.get(node, {}).values() for pod in pods])
 
     def conflicts(self) -> tuple[Conflict, ...]:
         """The addresses that several live Pods claim, and who has each; sorted."""
@@ -179,10 +185,10 @@ class Grouping:
         node = new.node
         self._pods[name] = new
         new.label_set.add(new, node)
-        if node in self._on_node:
-            self._on_node[node].add(new)
-        else:
-            self._on_node[node] = {new}
+        here = self._on_node.get(node)
+        if here is None:
+            here = self._on_node[node] = {}
+        here[meta.namespace] = (*here[meta.namespace], new) if meta.namespace in here else (new,)
         contested = self._claims.add(new.claimed.addresses, new)
         if contested:
             self._award(contested)
@@ -213,10 +219,14 @@ class Grouping:
         old.label_set.remove(old, old.node)
         if not old.label_set.on:
             self._matching.forget(old.label_set)
-        here = self._on_node[old.node]
-        here.discard(old)
-        if not here:
-            del self._on_node[old.node]
+        here, namespace = self._on_node[old.node], old.label_set.space.name
+        others = tuple([other for other in here[namespace] if other is not old])
+        if others:
+            here[namespace] = others
+        else:
+            del here[namespace]
+            if not here:
+                del self._on_node[old.node]
 
     def _award(self, claimants: list[_Placed]) -> None:
         """Give each of them the addresses that it has now, of those that it claims."""

@@ -116,11 +116,14 @@ class LabelSet(Generic[P]):
 
 
 class Group(Generic[P]):
-    __slots__ = ("id", "label_sets", "selector", "wide")
+    __slots__ = ("id", "label_sets", "namespaces", "selector", "wide")
 
     def __init__(self, group: GroupId, selector: GroupSelector) -> None:
         self.id = group
         self.selector = selector
+        self.namespaces = frozenset([term.namespace for term in selector.terms])
+        """Where its members are; with an empty one they may be anywhere."""
+
         self.label_sets: set[LabelSet[P]] = set()
         self.wide: tuple[Wide, ...] = ()
 
@@ -255,7 +258,7 @@ class Matching(Generic[P]):
         del self.groups[group.id]
         for label_set in group.label_sets:
             label_set.groups.discard(group)
-        for name in {term.namespace for term in group.selector.terms if term.namespace}:
+        for name in filter(None, group.namespaces):
             space = self._spaces[name]
             space.remove_group(group)
             self._forget_space(space)

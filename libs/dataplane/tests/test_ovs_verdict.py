@@ -7,24 +7,26 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.contracts import subjects
 from sluice.contracts.groups import Page
 from sluice.contracts.ids import NEVER, NodeName
 from sluice.contracts.objects import AnyObject
+from sluice.contracts.programs import K8S_TIER, Action
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.fields import EthType, Field, IpProto
 from sluice.dataplane.ovs.ids import RuleIds
-from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
+from sluice.dataplane.ovs.pipeline import EGRESS_RULE, INGRESS_RULE, VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac
 from sluice.grouping.events import ObjectEvent
 from sluice.grouping.index import Grouping
 from sluice.policy.packet import Packet, PodEnd
 from sluice.policy.state import ClusterState
-from sluice.policy.verdict import Outcome, verdict
-from sluice.testkit import builders, strategies
+from sluice.policy.verdict import Outcome, RuleRef, Verdict, verdict
+from sluice.testkit import builders, strategies, tiered
 from sluice.testkit.examples import share
 from sluice.testkit.expanders import story
 from sluice.testkit.tracker import Packet as Fields
-from sluice.testkit.walker import Walker
+from sluice.testkit.walker import Walk, Walker
 
 HERE = NodeName("node-1")
 TRANSPORTS = {
@@ -38,7 +40,8 @@ class Node:
     """The node of a cluster whose objects are told one after the other."""
 
     def __init__(self, events: Sequence[ObjectEvent]) -> None:
-        self.state, self.grouping, self.engine = ClusterState(), Grouping(), Engine(HERE, RuleIds())
+        self.state, self.grouping, self.ids = ClusterState(), Grouping(), RuleIds()
+        self.engine = Engine(HERE, self.ids)
         for event in events:
             self.state.evolve(event)
             self.grouping.evolve(event)
@@ -85,7 +88,10 @@ def _kinds(source: LocalPort, target: LocalPort, family: int) -> Iterator[tuple[
             yield Packet(**ends, protocol=protocol, port=port, source_port=40000), said  # type: ignore[arg-type]
     echo = {Field.IP_PROTO: IpProto.ICMP, Field.ICMP_TYPE: 8}
     echo6 = {Field.IP_PROTO: IpProto.ICMPV6, Field.ICMPV6_TYPE: 128}
-    yield Packet(**ends, protocol="ICMP", icmp_type=8 if family == 4 else 128), echo if family == 4 else echo6  # type: ignore[arg-type]
+    yield (
+        Packet(**ends, protocol="ICMP", icmp_type=8 if family == 4 else 128, icmp_code=0),
+        echo if family == 4 else echo6,
+    )  # type: ignore[arg-type]
 
 
 @st.composite
@@ -102,7 +108,9 @@ def clusters(draw: st.DrawFn) -> list[ObjectEvent]:
                 labels=draw(strategies.labels),
             )
         )
-    return story(*objects, *draw(st.lists(strategies.netpols, max_size=4)))
+    return story(
+        *objects, *draw(st.lists(strategies.netpols, max_size=3)), *draw(st.lists(tiered.policies, max_size=4))
+    )
 
 
 @share(30)
@@ -110,10 +118,31 @@ def clusters(draw: st.DrawFn) -> list[ObjectEvent]:
 def test_packets_meet_the_fate_that_the_verdict_has_for_them(events: list[ObjectEvent]):
     node = Node(events)
     walker = Walker(node.engine.flows)
-    exact = not node.engine.problems()
+    exact = all("dropped, not rejected" in problem.reason for problem in node.engine.problems())
 
     for packet, fields, target in node.packets():
-        found = walker.walk(fields).ports
-        allowed = verdict(node.state, packet).outcome is Outcome.ALLOWED
-        assert found in ((), (target.ofport,))
-        assert bool(found) == allowed or (allowed and not exact), packet
+        walk = walker.walk(fields)
+        said = verdict(node.state, packet)
+        assert walk.ports in ((), (target.ofport,))
+        if exact:
+            assert bool(walk.ports) == (said.outcome is Outcome.ALLOWED), packet
+            check_names(node, walk, said)
+
+
+def check_names(node: Node, walk: Walk, said: Verdict) -> None:
+    """The registers or the flow that dropped the packet name the rule of a tier that decided."""
+    named = {(key.unit, key.direction, key.rule) for number in numbers(node, walk) if (key := node.ids.key(number))}
+    decisions = [one for one in (said.egress, said.ingress) if one is not None]
+    refused = next((one for one in decisions if one.action is not Action.ALLOW), None)
+    for decision in [refused] if refused else decisions:
+        by = decision.reason
+        if isinstance(by, RuleRef) and by.tier != K8S_TIER:
+            unit = subjects.unit(by.origin.kind, by.origin.namespace, by.origin.name)
+            assert (unit, by.direction, by.index) in named, (by, named)
+
+
+def numbers(node: Node, walk: Walk) -> Iterator[int]:
+    """Ids of the rules that the packet's last flow, and its registers, speak of."""
+    yield node.engine.flows[walk.hits[-1]].cookie & 0xFFFFFFFF
+    for sent in walk.sent:
+        yield from (sent.packet.get(field, 0) for field in (EGRESS_RULE, INGRESS_RULE))

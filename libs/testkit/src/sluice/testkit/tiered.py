@@ -1,0 +1,77 @@
+"""Random Antrea-native policies over the Namespaces, labels and ports of `strategies`, as one writes them in YAML."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from sluice.contracts.objects import AnyObject
+from sluice.testkit import builders
+from sluice.testkit.strategies import KEYS, NAMESPACES, VALUES
+
+TIERS = ("emergency", "application", "", "baseline")
+
+_selectors = st.one_of(
+    st.just({}),
+    st.builds(lambda key, value: {"matchLabels": {key: value}}, st.sampled_from(KEYS), st.sampled_from(VALUES)),
+    st.builds(
+        lambda key, operator: {"matchExpressions": [{"key": key, "operator": operator}]},
+        st.sampled_from(KEYS),
+        st.sampled_from(("Exists", "DoesNotExist")),
+    ),
+)
+_blocks = st.sampled_from(
+    (
+        {"cidr": "10.0.0.0/24", "except": ["10.0.0.2/32", "10.0.0.4/31"]},
+        {"cidr": "10.0.0.4/30"},
+        {"cidr": "fd00::/64", "except": ["fd00::3/128"]},
+        {"cidr": "::/0"},
+    )
+)
+_pods = st.builds(lambda pods: {"podSelector": pods}, _selectors)
+_pods_of = st.builds(lambda pods, spaces: {"podSelector": pods, "namespaceSelector": spaces}, _selectors, _selectors)
+_self = st.builds(lambda pods: {"namespaces": {"match": "Self"}, "podSelector": pods}, _selectors)
+_peers = st.one_of(_pods, _pods_of, st.builds(lambda block: {"ipBlock": block}, _blocks))
+_ports = st.sampled_from(
+    (
+        {"protocol": "TCP", "port": 80},
+        {"protocol": "TCP", "port": 53, "endPort": 81},
+        {"protocol": "TCP", "port": "web"},
+        {"protocol": "UDP", "port": "dns"},
+        {"protocol": "UDP", "sourcePort": 40000, "sourceEndPort": 40003},
+        {"protocol": "TCP", "port": 8080, "sourcePort": 1024},
+        {"protocol": "SCTP"},
+    )
+)
+_protocols = st.sampled_from(({"icmp": {}}, {"icmp": {"icmpType": 8}}, {"icmp": {"icmpType": 128, "icmpCode": 0}}))
+
+
+@st.composite
+def _spec(draw: st.DrawFn, *, cluster: bool) -> dict[str, Any]:
+    tier = draw(st.sampled_from(TIERS))
+    actions = ("Allow", "Drop", "Reject") if tier == "baseline" else ("Allow", "Drop", "Reject", "Pass", "Deny")
+    applied = st.lists(_pods_of if cluster else _pods, min_size=1, max_size=2)
+    each = draw(st.booleans())
+    spec: dict[str, Any] = {"priority": draw(st.sampled_from((1, 1.5, 5)))} | ({"tier": tier} if tier else {})
+    for direction, whom in (("ingress", "from"), ("egress", "to")):
+        spec[direction] = []
+        for _ in range(draw(st.integers(0, 2))):
+            rule: dict[str, Any] = {"action": draw(st.sampled_from(actions))}
+            rule[whom] = draw(st.lists(_peers | _self if cluster else _peers, max_size=2))
+            rule["ports"] = draw(st.lists(_ports, max_size=2))
+            rule["protocols"] = draw(st.lists(_protocols, max_size=1))
+            if each:
+                rule["appliedTo"] = draw(applied)
+            spec[direction].append(rule)
+    return spec if each else spec | {"appliedTo": draw(applied)}
+
+
+policies: st.SearchStrategy[AnyObject] = st.one_of(
+    st.builds(builders.acnp, st.sampled_from(("p", "p-1")), _spec(cluster=True)),
+    st.builds(
+        lambda of, name, spec: builders.annp(f"{of}/{name}", spec),
+        st.sampled_from(NAMESPACES),
+        st.sampled_from(("p", "p-1")),
+        _spec(cluster=False),
+    ),
+)
+"""Both kinds of crd.antrea.io: tiers, baseline, every action, appliedTo on either level."""

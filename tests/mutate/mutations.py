@@ -1,0 +1,661 @@
+"""One-line breakages of our own code, and the tests that must fail for each: are the laws held, or only written down?
+
+Each is a fault that somebody could make in good faith. `run.py` makes them one at a time in a copy; a mutation that no
+test notices is a hole in the tests, and is mended there. A line that changes here has to change with the code:
+`test_mutations.py` sees to it.
+"""
+
+from typing import NamedTuple
+
+KUBE = "libs/kube/src/sluice/kube"
+ADMISSION = "libs/admission/src/sluice/admission"
+CONTRACTS = "libs/contracts/src/sluice/contracts"
+GROUPING = "libs/grouping/src/sluice/grouping"
+POLICY = "libs/policy/src/sluice/policy"
+DATAPLANE = "libs/dataplane/src/sluice/dataplane"
+DRIVERS = "libs/drivers/src/sluice/drivers"
+RUNTIME = "libs/runtime/src/sluice/runtime"
+INGEST = "services/ingest/src/sluice/services/ingest"
+COMPILER = "services/rule-compiler/src/sluice/services/rule_compiler"
+NODE_OVS = "services/node-ovs/src/sluice/services/node_ovs"
+
+KUBE_MANIFEST = "libs/kube/tests/test_kube_manifest.py"
+ADMISSION_TESTS = "libs/admission/tests/test_admission.py"
+ADMISSION_ANTREA = "libs/admission/tests/test_admission_antrea.py"
+SELECTORS = "libs/grouping/tests/test_selectors.py"
+GROUPING_TESTS = "libs/grouping/tests/test_grouping.py"
+TRANSLATE = "libs/policy/tests/test_translate_k8s.py"
+COMPILER_TESTS = "libs/policy/tests/test_compiler.py"
+COMPILER_BUS = "tests/integration/test_bus_rule_compiler.py"
+VERDICT = "libs/policy/tests/test_verdict_k8s.py"
+VERDICT_TIERS = "libs/policy/tests/test_verdict_tiers.py"
+VERDICT_ANTREA = "libs/policy/tests/test_verdict_antrea.py"
+VIEW = "libs/dataplane/tests/test_view.py"
+ADDRESSES = "libs/dataplane/tests/test_ovs_addresses.py"
+ENGINE = "libs/dataplane/tests/test_ovs_engine.py"
+WALK = "libs/dataplane/tests/test_ovs_walk.py"
+OVS_VERDICT = "libs/dataplane/tests/test_ovs_verdict.py"
+PLAN = "libs/dataplane/tests/test_ovs_plan.py"
+CODEC = "libs/drivers/tests/test_openflow_codec.py"
+SWITCH = "libs/drivers/tests/test_openflow_switch.py"
+MARKS = "libs/runtime/tests/test_bus_marks.py"
+WRITES = "libs/runtime/tests/test_bus_writes.py"
+OUTPUT = "libs/runtime/tests/test_bus_output.py"
+CATALOG = "services/ingest/tests/test_ingest_catalog.py"
+SOURCE = "services/ingest/tests/test_ingest_source.py"
+INGEST_SHELL = "services/ingest/tests/test_ingest_shell.py"
+PROGRAMMER = "services/node-ovs/tests/test_programmer.py"
+
+
+class Mutation(NamedTuple):
+    name: str
+    """Says what is true in the broken program."""
+
+    file: str
+    line: str
+    """As it stands there, once; a part of the line if that is enough, with its neighbour if the line is there twice."""
+
+    broken: str
+    """In its place."""
+
+    tests: tuple[str, ...]
+    """Paths or node ids, the quickest that should notice. At least one of them fails."""
+
+
+MUTATIONS = (
+    # ------------------------------------------------------------------------------------------------- kube, admission
+    Mutation(
+        "unknown-fields-are-ignored",
+        f"{KUBE}/schema.py",
+        "elif strict and name not in UNREAD.get(expected.cls, ()):",
+        "elif strict and name in NOT_YET.get(expected.cls, ()):",
+        (f"{KUBE_MANIFEST}::test_a_policy_of_another_shape_is_refused_with_its_path",),
+    ),
+    Mutation(
+        "an-empty-item-is-taken",
+        f"{KUBE}/schema.py",
+        "        if is_null(item):",
+        "        if False:",
+        (f"{KUBE_MANIFEST}::test_a_policy_of_another_shape_is_refused_with_its_path",),
+    ),
+    Mutation(
+        "yaml-takes-a-key-twice",
+        f"{KUBE}/yaml_text.py",
+        "            if name in entries:",
+        "            if False:",
+        ("libs/kube/tests/test_kube_yaml.py::test_what_is_refused_says_the_line",),
+    ),
+    Mutation(
+        "json-takes-a-key-twice",
+        f"{KUBE}/json_text.py",
+        "            if key in entries:",
+        "            if False:",
+        ("libs/kube/tests/test_kube_json.py::test_what_is_refused_says_the_line",),
+    ),
+    Mutation(
+        "an-except-may-be-the-whole-block",
+        f"{ADMISSION}/addresses.py",
+        "part.prefixlen > all_of_it.prefixlen",
+        "part.prefixlen >= all_of_it.prefixlen",
+        (f"{ADMISSION_TESTS}::test_a_policy",),
+    ),
+    Mutation(
+        "an-except-may-be-elsewhere",
+        f"{ADMISSION}/addresses.py",
+        "inside = part.network_address in all_of_it and part",
+        "inside = part",
+        (f"{ADMISSION_TESTS}::test_a_policy",),
+    ),
+    Mutation(
+        "port-65536-is-one",
+        f"{ADMISSION}/network_policy.py",
+        "PORTS = range(1, 65536)",
+        "PORTS = range(1, 65537)",
+        (f"{ADMISSION_TESTS}::test_a_policy",),
+    ),
+    Mutation(
+        "port-0-is-one",
+        f"{ADMISSION}/network_policy.py",
+        "PORTS = range(1, 65536)",
+        "PORTS = range(65536)",
+        (f"{ADMISSION_TESTS}::test_a_policy",),
+    ),
+    Mutation(
+        "a-range-of-ports-may-go-backwards",
+        f"{ADMISSION}/network_policy.py",
+        "elif port.end_port is not None and port.end_port < first:",
+        "elif port.end_port is not None and port.end_port < 1:",
+        (f"{ADMISSION_TESTS}::test_a_policy",),
+    ),
+    Mutation(
+        "the-baseline-may-pass",
+        f"{ADMISSION}/antrea_policy.py",
+        'if rule.action == "Pass" and tier_name(spec.tier) == BASELINE_TIER:',
+        'if rule.action == "Pass" and not tier_name(spec.tier):',
+        (f"{ADMISSION_ANTREA}::test_policies",),
+    ),
+    # -------------------------------------------------------------------------------------------------------- grouping
+    Mutation(
+        "not-in-wants-the-key",
+        f"{GROUPING}/selectors.py",
+        "if value is not None and value in requirement.values:",
+        "if value is None or value in requirement.values:",
+        (f"{SELECTORS}::test_matches",),
+    ),
+    Mutation(
+        "two-requirements-on-a-key-are-joined",
+        f"{GROUPING}/selectors.py",
+        "allowed = set(requirement.values) & (set(requirement.values) if allowed is None else allowed)",
+        "allowed = set(requirement.values) | (set(requirement.values) if allowed is None else allowed)",
+        (SELECTORS,),
+    ),
+    Mutation(
+        "an-unknown-namespace-matches",
+        f"{GROUPING}/selectors.py",
+        "namespace_labels is None or not matches(term.namespace_selector, namespace_labels)",
+        "namespace_labels is not None and not matches(term.namespace_selector, namespace_labels)",
+        (f"{SELECTORS}::test_selects",),
+    ),
+    Mutation(
+        "a-pod-in-the-hosts-network-is-a-member",
+        f"{CONTRACTS}/objects.py",
+        "return bool(self.spec.node_name) and not self.spec.host_network and not ended",
+        "return bool(self.spec.node_name) and not ended",
+        (f"{GROUPING_TESTS}::test_members",),
+    ),
+    Mutation(
+        "a-pod-that-succeeded-stays",
+        f"{CONTRACTS}/objects.py",
+        'ended = self.status.phase in ("Succeeded", "Failed")',
+        'ended = self.status.phase == "Failed"',
+        (f"{GROUPING_TESTS}::test_members",),
+    ),
+    Mutation(
+        "a-namespace-keeps-its-first-labels",
+        f"{GROUPING}/matching.py",
+        "        space.labels = labels\n",
+        "        space.labels = space.labels or labels\n",
+        (f"{GROUPING_TESTS}::test_a_namespace_that_changes_its_labels_moves_its_pods",),
+    ),
+    Mutation(
+        "a-relabelled-pod-stays-in-its-groups",
+        f"{GROUPING}/index.py",
+        "return self.label_set is other.label_set and self.node == other.node",
+        "return self.node == other.node",
+        (GROUPING_TESTS, "libs/grouping/tests/test_grouping_laws.py"),
+    ),
+    Mutation(
+        "the-first-of-two-pods-keeps-the-address",
+        f"{GROUPING}/addresses.py",
+        "self._holders[address] = max(",
+        "self._holders[address] = min(",
+        (f"{GROUPING_TESTS}::test_of_two_pods_with_one_address_one_has_it",),
+    ),
+    Mutation(
+        "late-news-wins",
+        f"{GROUPING}/events.py",
+        "if revision <= self._at.get(key, self._floor):",
+        "if revision == self._at.get(key, self._floor):",
+        (
+            f"{GROUPING_TESTS}::test_late_news_is_absorbed",
+            f"{COMPILER_TESTS}::test_late_and_unheard_of_news_is_absorbed",
+        ),
+    ),
+    Mutation(
+        "what-was-settled-comes-back",
+        f"{GROUPING}/events.py",
+        "if revision <= self._at.get(key, self._floor):",
+        "if revision <= self._at.get(key, NEVER):",
+        (f"{GROUPING_TESTS}::test_settling_forgets_the_past_and_not_its_lesson",),
+    ),
+    # ------------------------------------------------------------------------------------------------ policy.translate
+    Mutation(
+        "an-egress-rule-is-no-policy-type",
+        f"{POLICY}/translate/k8s.py",
+        'types = policy.spec.policy_types or (("Ingress", "Egress") if policy.spec.egress else ("Ingress",))',
+        'types = policy.spec.policy_types or ("Ingress",)',
+        (f"{TRANSLATE}::test_directions",),
+    ),
+    Mutation(
+        "an-empty-from-is-nobody",
+        f"{POLICY}/translate/k8s.py",
+        "peers=self._each(peers, self._peer, direction, index, peers_field) if peers else None,",
+        "peers=self._each(peers, self._peer, direction, index, peers_field),",
+        (f"{TRANSLATE}::test_peers",),
+    ),
+    Mutation(
+        "a-refused-peer-is-everybody",
+        f"{POLICY}/translate/k8s.py",
+        "peers=self._each(peers, self._peer, direction, index, peers_field) if peers else None,",
+        "peers=self._each(peers, self._peer, direction, index, peers_field) or None,",
+        (f"{TRANSLATE}::test_what_admission_should_have_refused_allows_nothing_and_isolates_all_the_same",),
+    ),
+    Mutation(
+        "end-port-is-ignored",
+        f"{POLICY}/translate/k8s.py",
+        "last = first if last is None else last",
+        "last = first",
+        (f"{TRANSLATE}::test_ports",),
+    ),
+    Mutation(
+        "an-egress-rule-takes-the-peers-of-ingress",
+        f"{POLICY}/translate/k8s.py",
+        'rules.append(self._rule(_INGRESS, index, ingress, "from", ingress.from_))',
+        'rules.append(self._rule(_EGRESS, index, ingress, "from", ingress.from_))',
+        (f"{TRANSLATE}::test_peers",),
+    ),
+    Mutation(
+        "excepts-are-skipped",
+        f"{POLICY}/translate/blocks.py",
+        "excepts=tuple(map(str, ordered))",
+        "excepts=()",
+        (f"{TRANSLATE}::test_peers",),
+    ),
+    Mutation(
+        "match-self-is-everybody",
+        f"{POLICY}/translate/antrea.py",
+        "own = [pods_of_any((spread.pods,), name) for spread",
+        "own = [pods_of_any((spread.pods,)) for spread",
+        (f"{VERDICT_ANTREA}::test_documented_examples",),
+    ),
+    Mutation(
+        "same-labels-compares-one-key",
+        f"{POLICY}/translate/antrea.py",
+        "tuple((key, labels[key]) for key in keys)\n",
+        "tuple((key, labels[key]) for key in keys[:1])\n",
+        (f"{VERDICT_ANTREA}::test_documented_examples",),
+    ),
+    Mutation(
+        "same-labels-binds-who-has-none-of-them",
+        f"{POLICY}/translate/antrea.py",
+        "if not self._spreads or () in self._spreads:",
+        "if True:",
+        (VERDICT_ANTREA,),
+    ),
+    Mutation(
+        "a-refused-drop-drops-nothing",
+        f"{POLICY}/translate/antrea.py",
+        "return None if refused and action in _WIDENED else tuple(dict.fromkeys(made))",
+        "return tuple(dict.fromkeys(made))",
+        ("libs/policy/tests",),
+    ),
+    Mutation(
+        "pass-allows",
+        f"{POLICY}/translate/antrea.py",
+        '"Pass": Action.PASS,',
+        '"Pass": Action.ALLOW,',
+        (f"{VERDICT_ANTREA}::test_order",),
+    ),
+    # ------------------------------------------------------------------------------------------------ policy.compiler
+    Mutation(
+        "a-policy-that-moves-leaves-its-program",
+        f"{POLICY}/compiler.py",
+        "            if group not in now:",
+        "            if not now:",
+        (f"{COMPILER_TESTS}::test_a_policy_that_applies_to_others_now_is_another_program",),
+    ),
+    Mutation(
+        "a-program-is-new-for-its-cause-alone",
+        f"{POLICY}/compiler.py",
+        "if known is not None and replace(known, cause=program.cause) == program:",
+        "if known is not None and known == program:",
+        (f"{COMPILER_TESTS}::test_what_changes_nothing_keeps_its_cause",),
+    ),
+    Mutation(
+        "the-first-to-leave-a-group-releases-it",
+        f"{POLICY}/compiler.py",
+        "        if others:\n",
+        "        if others > 1:\n",
+        (f"{COMPILER_TESTS}::test_a_group_stays_while_any_policy_names_it",),
+    ),
+    Mutation(
+        "drop-goes-before-put",
+        f"{COMPILER}/shell.py",
+        "self._output.remove(subjects.program(BACKEND, group, unit), cause, after=new.get(unit, ()))",
+        "self._output.remove(subjects.program(BACKEND, group, unit), cause)",
+        (f"{COMPILER_BUS}::test_a_policy_that_moves_to_another_group_is_in_one_of_them_at_any_time",),
+    ),
+    # ------------------------------------------------------------------------------------------------- policy.verdict
+    Mutation(
+        "the-greater-priority-goes-first",
+        f"{POLICY}/order.py",
+        "return Order(program.tier, program.priority, rule.index,",
+        "return Order(program.tier, -program.priority, rule.index,",
+        (f"{VERDICT_TIERS}::test_order",),
+    ),
+    Mutation(
+        "tiers-do-not-count",
+        f"{POLICY}/order.py",
+        "return Order(program.tier, program.priority, rule.index,",
+        "return Order(0, program.priority, rule.index,",
+        (f"{VERDICT_TIERS}::test_order",),
+    ),
+    Mutation(
+        "pass-is-ignored",
+        f"{POLICY}/verdict.py",
+        "            break\n    for faced in matching:\n        if faced.order.tier == K8S_TIER:",
+        "            continue\n    for faced in matching:\n        if faced.order.tier == K8S_TIER:",
+        (f"{VERDICT_TIERS}::test_order",),
+    ),
+    Mutation(
+        "the-baseline-goes-before-kubernetes",
+        f"{POLICY}/verdict.py",
+        "if faced.order.tier < K8S_TIER:",
+        "if faced.order.tier != K8S_TIER:",
+        (f"{VERDICT_TIERS}::test_order",),
+    ),
+    Mutation(
+        "isolation-is-ignored",
+        f"{POLICY}/verdict.py",
+        "if facing.isolating:",
+        "if facing.isolating and passed:",
+        (f"{VERDICT}::test_verdict",),
+    ),
+    Mutation(
+        "egress-is-decided-by-ingress-rules",
+        f"{POLICY}/verdict.py",
+        "egress = _decide(state, source.pod, Direction.EGRESS, destination, matches)",
+        "egress = _decide(state, source.pod, Direction.INGRESS, destination, matches)",
+        (f"{VERDICT}::test_verdict",),
+    ),
+    Mutation(
+        "a-named-port-is-the-senders",
+        f"{POLICY}/verdict.py",
+        "matches = _Matcher(packet, destination)",
+        "matches = _Matcher(packet, source)",
+        (VERDICT,),
+    ),
+    Mutation(
+        "who-is-excepted-is-in-the-block",
+        f"{POLICY}/facing.py",
+        "if not any(wanted in hole for hole in block.excepts):",
+        "if block.faced:",
+        (VERDICT,),
+    ),
+    # ------------------------------------------------------------------------------------------------- dataplane.view
+    Mutation(
+        "a-missing-mark-is-ignored",
+        f"{DATAPLANE}/view.py",
+        "for shard in range(shards)):\n        return NEVER",
+        "for shard in range(shards)):\n        return min(mark.upto for mark in marks.values())",
+        (f"{VIEW}::test_the_mark_of_every_shard_is_needed",),
+    ),
+    Mutation(
+        "the-newest-mark-decides",
+        f"{DATAPLANE}/view.py",
+        "return min(marks[shard].upto for shard in range(shards))",
+        "return max(marks[shard].upto for shard in range(shards))",
+        (f"{VIEW}::test_the_oldest_mark_decides",),
+    ),
+    Mutation(
+        "one-stream-is-enough",
+        f"{DATAPLANE}/view.py",
+        "return min(marks)",
+        "return max(marks)",
+        (VIEW,),
+    ),
+    Mutation(
+        "the-first-step-does-not-wait-for-answers",
+        f"{DATAPLANE}/view.py",
+        "if not self._started and not self._answered.issuperset(self._uses):",
+        "if not self._started and not self._answered:",
+        (f"{VIEW}::test_a_program_found_at_start_makes_its_peers_wanted_before_the_first_step",),
+    ),
+    Mutation(
+        "own-groups-have-a-grace",
+        f"{DATAPLANE}/view.py",
+        "not self._groups_known(self._own[shard]):",
+        "not self._groups_known(self._own[shard]) and not self._overdue(_Late(cause, 0.0), now_s):",
+        (f"{VIEW}::test_own_groups_have_no_grace",),
+    ),
+    Mutation(
+        "a-tombstone-is-forgotten",
+        f"{DATAPLANE}/view.py",
+        "self._pages.pop(key, None)",
+        "self._pages.get(key, None)",
+        (VIEW,),
+    ),
+    Mutation(
+        "the-tombstone-of-a-program-is-forgotten",
+        f"{DATAPLANE}/view.py",
+        "old = self._programs.pop(key, None)",
+        "old = self._programs.get(key, None)",
+        (VIEW,),
+    ),
+    Mutation(
+        "the-younger-overtakes-what-waits",
+        f"{DATAPLANE}/view.py",
+        "upto = _before(late.cause)",
+        "held.add(key)",
+        (VIEW,),
+    ),
+    # -------------------------------------------------------------------------------------------------- dataplane.ovs
+    Mutation(
+        "a-conjunction-has-a-clause-too-many",
+        f"{DATAPLANE}/ovs/engine.py",
+        "Conjunction(id, place, count) if",
+        "Conjunction(id, place, count + 1) if",
+        (f"{ENGINE}::test_the_engine_agrees_with_lowering_from_scratch",),
+    ),
+    Mutation(
+        "a-port-mask-is-off-by-one",
+        f"{DATAPLANE}/ovs/addresses.py",
+        "while size > last - first + 1:",
+        "while size > last - first + 2:",
+        (f"{ADDRESSES}::test_port_masks",),
+    ),
+    Mutation(
+        "a-cover-skips-its-excepts",
+        f"{DATAPLANE}/ovs/addresses.py",
+        "if block.covers(other) or other.covers(block)]",
+        "if other.covers(block)]",
+        (f"{ADDRESSES}::test_a_cidr_without_its_excepts",),
+    ),
+    Mutation(
+        "a-pod-may-send-from-any-mac",
+        f"{DATAPLANE}/ovs/ports.py",
+        "own = (here, Term(Field.ETH_SRC, number), *source(block))",
+        "own = (here, *source(block))",
+        (f"{WALK}::test_a_pod_speaks_for_itself_alone",),
+    ),
+    Mutation(
+        "a-pod-may-answer-arp-for-any-mac",
+        f"{DATAPLANE}/ovs/ports.py",
+        "asks = (Term(Field.ARP_SHA, number), Term(Field.ARP_SPA, block.value))",
+        "asks = (Term(Field.ARP_SPA, block.value),)",
+        (f"{WALK}::test_a_pod_speaks_for_itself_alone",),
+    ),
+    Mutation(
+        "the-ports-of-ipv6-are-forgotten",
+        f"{DATAPLANE}/ovs/sources.py",
+        "_ETH_TYPES = {4: EthType.IPV4, 6: EthType.IPV6}",
+        "_ETH_TYPES = {4: EthType.IPV4}",
+        (OVS_VERDICT, f"{WALK}::test_rules_that_meet_in_one_flow"),
+    ),
+    Mutation(
+        "ipv6-is-not-tracked",
+        f"{DATAPLANE}/ovs/base.py",
+        "_IP = (EthType.IPV4, EthType.IPV6)",
+        "_IP = (EthType.IPV4,)",
+        (OVS_VERDICT,),
+    ),
+    Mutation(
+        "a-named-port-is-of-any-protocol",
+        f"{DATAPLANE}/ovs/sources.py",
+        "for port in named if (port.name, port.protocol) == wanted]",
+        "for port in named if port.name in wanted]",
+        (WALK, OVS_VERDICT),
+    ),
+    Mutation(
+        "what-cannot-be-lowered-drops-behind-what-allows",
+        f"{DATAPLANE}/ovs/layers.py",
+        "PRIORITY_CLOSED = 65_001",
+        "PRIORITY_CLOSED = 2",
+        (f"{WALK}::test_what_cannot_be_lowered_never_opens_anything", ENGINE),
+    ),
+    Mutation(
+        "pass-goes-past-kubernetes",
+        f"{DATAPLANE}/ovs/layers.py",
+        "return (Goto(_TABLES[direction][Stage.K8S]),)",
+        "return (Goto(_ONWARD[direction]),)",
+        (OVS_VERDICT, f"{WALK}::test_every_pod_reaches_whom_policy_lets_it"),
+    ),
+    Mutation(
+        "ingress-rules-look-at-the-receiver",
+        f"{DATAPLANE}/ovs/sources.py",
+        "at: Match = () if self.block is None else destination(self.block) if out else source(self.block)",
+        "at: Match = () if self.block is None else destination(self.block)",
+        (OVS_VERDICT,),
+    ),
+    Mutation(
+        "the-plan-forgets-to-delete",
+        f"{DATAPLANE}/ovs/plan.py",
+        "return Plan(put, tuple(delete))",
+        "return Plan(put, ())",
+        (PLAN,),
+    ),
+    Mutation(
+        "the-plan-removes-strangers",
+        f"{DATAPLANE}/ovs/plan.py",
+        "cookies.is_ours(body.cookie)",
+        "body.cookie >= 0",
+        (PLAN,),
+    ),
+    Mutation(
+        "a-value-that-came-twice-goes-at-once",
+        f"{DATAPLANE}/ovs/index.py",
+        "kept.values[value] = number + by",
+        "kept.values[value] = 1",
+        (ENGINE,),
+    ),
+    Mutation(
+        "a-closed-port-keeps-its-forward-flow",
+        f"{DATAPLANE}/ovs/engine.py",
+        "for key in self._port_flows.pop(uid, {}):",
+        "for key in [key for key in self._port_flows.pop(uid, {}) if key.table != 80]:",
+        (f"{WALK}::test_a_port_that_closes_takes_its_established_connections_with_it", ENGINE),
+    ),
+    # -------------------------------------------------------------------------------------------------------- drivers
+    Mutation(
+        "a-bundle-is-committed-without-what-was-refused",
+        f"{DRIVERS}/openflow/switch.py",
+        "            refused.check(connection.path)  # the switch would commit",
+        "            pass  # the switch would commit",
+        (f"{SWITCH}::test_one_bad_flow_and_nothing_is_applied",),
+    ),
+    Mutation(
+        "a-flow-mod-is-about-port-0",
+        f"{DRIVERS}/openflow/flow_mod.py",
+        "*(cookie, 0, table, command, 0, 0, priority, _ALL_ONES, _ALL_ONES, _ALL_ONES, 0, 0),",
+        "*(cookie, 0, table, command, 0, 0, priority, _ALL_ONES, 0, _ALL_ONES, 0, 0),",
+        (f"{CODEC}::test_a_flow_is_deleted_as_os_ken_deletes_it",),
+    ),
+    Mutation(
+        "a-bundle-is-about-port-0",
+        f"{DRIVERS}/openflow/bundle.py",
+        '_ANY = b"\\xff" * 12',
+        '_ANY = b"\\xff" * 4 + bytes(4) + b"\\xff" * 4',
+        (f"{CODEC}::test_a_bundle_is_written_as_os_ken_writes_it",),
+    ),
+    # -------------------------------------------------------------------------------------------------------- runtime
+    Mutation(
+        "a-then-b-then-a-is-one-message",
+        f"{RUNTIME}/writes.py",
+        '"Nats-Msg-Id": f"{write.subject}:{expected}:{cause}:{codec.digest(write.body)}",',
+        '"Nats-Msg-Id": f"{write.subject}:{codec.digest(write.body)}",',
+        (f"{OUTPUT}::test_objects_without_a_cause_come_back_too",),
+    ),
+    Mutation(
+        "nothing-fences-a-second-writer",
+        f"{RUNTIME}/writes.py",
+        '            "Nats-Expected-Last-Subject-Sequence": str(expected),\n',
+        "",
+        (f"{OUTPUT}::test_the_second_of_two_writers_is_fenced_off",),
+    ),
+    Mutation(
+        "after-does-not-mean-after",
+        f"{RUNTIME}/writes.py",
+        "_block(write, [*blockers, last] if last else blockers)",
+        "_block(write, [last] if last else [])",
+        (WRITES,),
+    ),
+    Mutation(
+        "what-was-lost-is-not-sent-again",
+        f"{RUNTIME}/writes.py",
+        "            self.release(write, first=True)",
+        "            pass",
+        (WRITES,),
+    ),
+    Mutation(
+        "a-mark-overtakes-its-pages",
+        f"{RUNTIME}/marks.py",
+        "if line.first is None or line.first.after >= oldest:",
+        "if line.first is None:",
+        (MARKS,),
+    ),
+    # --------------------------------------------------------------------------------------------------------- ingest
+    Mutation(
+        "a-missing-folder-is-an-empty-one",
+        f"{INGEST}/folder.py",
+        "    except OSError as error:\n        raise FolderGone",
+        "    except OSError as error:\n        return Look({}, {})\n        raise FolderGone",
+        (f"{SOURCE}::test_a_missing_folder_deletes_nothing",),
+    ),
+    Mutation(
+        "a-bad-file-loses-its-objects",
+        f"{INGEST}/catalog.py",
+        "after |= {key: _stale(held) for key, held in before.items() if key not in after}",
+        "after |= {}",
+        (f"{CATALOG}::test_a_file_that_becomes_bad_keeps_its_last_good_objects",),
+    ),
+    Mutation(
+        "what-is-not-read-yet-is-gone",
+        f"{INGEST}/catalog.py",
+        "if everything_seen and not self._unread:",
+        "if everything_seen:",
+        (f"{CATALOG}::test_what_no_file_holds_stays_while_a_file_was_never_good",),
+    ),
+    Mutation(
+        "half-a-file-is-taken-in",
+        f"{INGEST}/source.py",
+        "return not reading.ends or self._catalog.loses(settled.path, reading.said)",
+        "return False",
+        (SOURCE,),
+    ),
+    Mutation(
+        "listed-is-said-before-the-first-listing",
+        f"{INGEST}/shell.py",
+        "if self._source.listed and not self.in_sync.is_set():",
+        "if not self.in_sync.is_set():",
+        (INGEST_SHELL,),
+    ),
+    # ------------------------------------------------------------------------------------------------------- node-ovs
+    Mutation(
+        "a-port-opens-for-a-pod-nobody-knows",
+        f"{NODE_OVS}/programmer.py",
+        "wanted = openable(self._pods, self._ports)",
+        "wanted = dict(self._ports)",
+        (PROGRAMMER,),
+    ),
+    Mutation(
+        "a-port-has-the-addresses-it-claims",
+        f"{NODE_OVS}/opening.py",
+        "agreed = tuple(address for address in port.addresses if address in pod.addresses)",
+        "agreed = port.addresses",
+        (f"{PROGRAMMER}::test_only_addresses_that_both_give_are_used",),
+    ),
+    Mutation(
+        "new-streams-end-the-old-programs-at-once",
+        f"{NODE_OVS}/programmer.py",
+        '        self._view = View(self._node, "ovs")',
+        '        self._view = View(self._node, "ovs"); [self._drop_program(key) for key in tuple(self._programs)]',
+        (f"{PROGRAMMER}::test_streams_made_anew_change_nothing_until_they_are_read",),
+    ),
+    Mutation(
+        "what-the-new-streams-do-not-say-stays",
+        f"{NODE_OVS}/programmer.py",
+        "for program_key in self._programs - step.programs.keys() if step.whole else ():",
+        "for program_key in ():",
+        (f"{PROGRAMMER}::test_what_the_new_streams_do_not_say_any_more_is_gone",),
+    ),
+)

@@ -88,10 +88,8 @@ def _kinds(source: LocalPort, target: LocalPort, family: int) -> Iterator[tuple[
             yield Packet(**ends, protocol=protocol, port=port, source_port=40000), said  # type: ignore[arg-type]
     echo = {Field.IP_PROTO: IpProto.ICMP, Field.ICMP_TYPE: 8}
     echo6 = {Field.IP_PROTO: IpProto.ICMPV6, Field.ICMPV6_TYPE: 128}
-    yield (
-        Packet(**ends, protocol="ICMP", icmp_type=8 if family == 4 else 128, icmp_code=0),
-        echo if family == 4 else echo6,
-    )  # type: ignore[arg-type]
+    kind = 8 if family == 4 else 128
+    yield Packet(**ends, protocol="ICMP", icmp_type=kind, icmp_code=0), echo if family == 4 else echo6  # type: ignore[arg-type]
 
 
 @st.composite

@@ -6,9 +6,15 @@ def test_help_names_the_commands(sluice) -> None:
     result = sluice("--help")
 
     assert result.exit_code == 0
-    assert [word for word in ("compile", "lab", "validate", "verdict") if f"\n  {word} " in result.output] == [
+    assert [
+        word
+        for word in ("compile", "connectivity", "lab", "lint", "validate", "verdict")
+        if f"\n  {word} " in result.output
+    ] == [
         "compile",
+        "connectivity",
         "lab",
+        "lint",
         "validate",
         "verdict",
     ]

@@ -90,6 +90,10 @@ class ClusterState:
         return self._groups.selectors
 
     @property
+    def namespaces(self) -> Mapping[str, Namespace]:
+        return self._namespaces
+
+    @property
     def pods(self) -> Mapping[tuple[str, str], Pod]:
         return self._pods
 

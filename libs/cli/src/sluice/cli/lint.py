@@ -1,0 +1,86 @@
+"""`sluice lint`: what is probably not meant?"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from sluice.cli import options
+
+FOUND = 1
+
+
+@click.command()
+@options.files
+@options.output("text")
+def lint(files: tuple[str, ...], output: str) -> None:
+    """Find rules that never match, conflicts of equal priority, and policies that apply to no Pod.
+
+    Exits with 0 if there is nothing, with 1 if there is something, with 2 on bad input.
+    """
+    from sluice.cli.loading import load_all
+    from sluice.cli.placing import placed
+    from sluice.contracts.objects import AnyPolicy
+    from sluice.policy.lint import lint as findings
+    from sluice.policy.state import ClusterState
+
+    world = placed(load_all(files))
+    objects = [document.object for document in world.objects.values()]
+    state = ClusterState(objects)
+    found = [
+        _told(one, world.objects) for one in findings(state, [one for one in objects if isinstance(one, AnyPolicy)])
+    ]
+    if output == "json":
+        options.echo_json({"findings": found})
+    else:
+        for one in found:
+            click.echo(one["words"])
+        click.echo(f"{len(found)} found")
+    sys.exit(FOUND if found else 0)
+
+
+def _told(finding: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
+    """The finding in words and in parts: what it is about, and what is the cause."""
+    from sluice.policy.lint import Conflict, NeverMatches
+
+    if isinstance(finding, NeverMatches):
+        rule, by = _part(finding.rule, objects), _part(finding.by, objects)
+        words = f"{_name(rule)} never matches: {_name(by)} comes first and holds all of it"
+        return {"kind": "never-matches", "words": words, "rule": rule, "by": by}
+    if isinstance(finding, Conflict):
+        rule, by = _part(finding.second, objects), _part(finding.first, objects)
+        what = f"{by['action']} and {rule['action']}"
+        words = f"{_name(rule)} contradicts {_name(by)} ({what}) with equal priority, and the latter has its way"
+        return {"kind": "conflict", "words": words, "rule": rule, "by": by}
+    policy = _part(finding.policy, objects)
+    return {"kind": "about-nobody", "words": f"{_name(policy)} applies to no Pod", "rule": policy, "by": None}
+
+
+def _part(about: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
+    """A rule, or a policy as a whole, with its place in the files."""
+    from sluice.contracts.kinds import RESOURCES
+    from sluice.policy.verdict import RuleRef
+
+    is_rule = isinstance(about, RuleRef)
+    origin = about.origin if is_rule else about
+    path = f"$.spec.{about.direction}[{about.index}]" if is_rule else "$"
+    where = objects[origin.kind, origin.namespace, origin.name].problem(path, "")
+    resource = RESOURCES[origin.kind]
+    part = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "namespace": origin.namespace,
+        "name": origin.name,
+        "file": where.file,
+        "line": where.line,
+    }
+    if is_rule:
+        part |= {"direction": about.direction, "index": about.index, "action": about.action, "rule": about.name}
+    return part
+
+
+def _name(part: Mapping[str, Any]) -> str:
+    whose = "/".join(filter(None, (part["namespace"], part["name"])))
+    rule = f" {part['direction']}[{part['index']}]" if "index" in part else ""
+    return f"{part['kind']} {whose}{rule} ({part['file']}:{part['line']})"

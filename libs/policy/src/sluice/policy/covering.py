@@ -1,0 +1,116 @@
+"""Does one description hold all that another does? Sound, not complete: a yes is certain, a no may be ignorance.
+
+Of a description that holds nothing the answer is no: whatever covers it is not to blame.
+"""
+
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import assert_never
+
+from sluice.contracts.ids import GroupId
+from sluice.contracts.objects import LabelRequirement
+from sluice.contracts.programs import BlockPeer, GroupPeer, IcmpTraffic, Peer, PortRange, Traffic, TransportTraffic
+from sluice.grouping.selectors import GroupSelector, Selector, SelectorTerm, matches
+
+Labels = Mapping[str, str]
+GroupCovers = Callable[[GroupId, GroupId], bool]
+
+
+def group_covers(wide: GroupSelector, narrow: GroupSelector, namespaces: Mapping[str, Labels]) -> bool:
+    """Every Pod of the narrow one is in the wide one."""
+    inside = [any(_term_covers(outer, inner, namespaces) for outer in wide.terms) for inner in narrow.terms]
+    return bool(inside) and all(inside)
+
+
+def peers_cover(wide: tuple[Peer, ...] | None, narrow: tuple[Peer, ...] | None, groups: GroupCovers) -> bool:
+    if wide is None or not narrow:
+        return wide is None and narrow != ()
+    return all(any(_peer_covers(outer, inner, groups) for outer in wide) for inner in narrow)
+
+
+def traffic_covers(wide: tuple[Traffic, ...] | None, narrow: tuple[Traffic, ...] | None) -> bool:
+    if wide is None or not narrow:
+        return wide is None and narrow != ()
+    return all(any(_kind_covers(outer, inner) for outer in wide) for inner in narrow)
+
+
+def block_within(inner: str, outer: str) -> bool:
+    one, other = ip_network(inner), ip_network(outer)
+    if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
+        return one.subnet_of(other)
+    return isinstance(one, IPv6Network) and isinstance(other, IPv6Network) and one.subnet_of(other)
+
+
+def _term_covers(wide: SelectorTerm, narrow: SelectorTerm, namespaces: Mapping[str, Labels]) -> bool:
+    if wide.namespace not in ("", narrow.namespace) or not _implies(narrow.pod_selector, wide.pod_selector):
+        return False
+    if wide.namespace_selector is None:
+        return True
+    if narrow.namespace_selector is not None and _implies(narrow.namespace_selector, wide.namespace_selector):
+        return True
+    labels = namespaces.get(narrow.namespace)
+    return labels is not None and matches(wide.namespace_selector, labels)
+
+
+def _implies(narrow: Selector, wide: Selector) -> bool:
+    """What the narrow one matches is matched by the wide one."""
+    return all(any(_requires(known, wanted) for known in narrow if known.key == wanted.key) for wanted in wide)
+
+
+def _requires(known: LabelRequirement, wanted: LabelRequirement) -> bool:
+    values, wanted_values = set(known.values), set(wanted.values)
+    match wanted.operator:
+        case "In":
+            return known.operator == "In" and values <= wanted_values
+        case "NotIn":
+            return (
+                (known.operator == "In" and not values & wanted_values)
+                or (known.operator == "NotIn" and values >= wanted_values)
+                or known.operator == "DoesNotExist"
+            )
+        case "Exists":
+            return known.operator in ("In", "Exists")
+        case "DoesNotExist":
+            return known.operator == "DoesNotExist"
+        case _:
+            assert_never(wanted.operator)
+
+
+def _peer_covers(wide: Peer, narrow: Peer, groups: GroupCovers) -> bool:
+    match wide, narrow:
+        case GroupPeer(), GroupPeer():
+            return groups(wide.group, narrow.group)
+        case BlockPeer(), BlockPeer():
+            if not block_within(narrow.cidr, wide.cidr):
+                return False
+            return all(
+                any(block_within(hole, own) for own in narrow.excepts)
+                or not ip_network(hole).overlaps(ip_network(narrow.cidr))
+                for hole in wide.excepts
+            )
+        case _:
+            return False
+
+
+def _kind_covers(wide: Traffic, narrow: Traffic) -> bool:
+    match wide, narrow:
+        case TransportTraffic(), TransportTraffic():
+            return (
+                wide.protocol == narrow.protocol
+                and _ports_cover(wide.ports, narrow.ports)
+                and _ports_cover(wide.source_ports, narrow.source_ports)
+            )
+        case IcmpTraffic(), IcmpTraffic():
+            return wide.icmp_type in (None, narrow.icmp_type) and wide.icmp_code in (None, narrow.icmp_code)
+        case _:
+            return False
+
+
+def _ports_cover(wide: PortRange | str | None, narrow: PortRange | str | None) -> bool:
+    match wide, narrow:
+        case None, _:
+            return True
+        case PortRange(first=first, last=last), PortRange(first=low, last=high):
+            return first <= low and high <= last
+        case _:
+            return wide == narrow

@@ -1,0 +1,180 @@
+"""What is probably not meant: rules that never match, conflicts that only a name decides, policies about nobody.
+
+That a rule never matches follows from the policies alone, but for the labels of Namespaces; it is said only if one
+single rule before it holds all of it. Conflicts and policies about nobody are told of the Pods that there are.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import combinations
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from sluice.contracts.ids import GroupId, Uid, Unit
+from sluice.contracts.objects import AnyPolicy, K8sNetworkPolicy
+from sluice.contracts.programs import K8S_TIER, Action, Direction, Origin, Program, Rule
+from sluice.contracts.subjects import unit, unit_parts
+from sluice.grouping.events import key_of
+from sluice.policy.covering import group_covers, peers_cover, traffic_covers
+from sluice.policy.order import Order, order
+from sluice.policy.overlapping import Population
+from sluice.policy.state import ClusterState
+from sluice.policy.verdict import RuleRef
+
+
+class NeverMatches(Struct, frozen=True, kw_only=True, tag="never-matches"):
+    rule: RuleRef
+    by: RuleRef | Origin
+    """The rule before it that holds all of it; or the Kubernetes policy that closes these Pods before the baseline."""
+
+
+class Conflict(Struct, frozen=True, kw_only=True, tag="conflict"):
+    """Two policies of one tier and priority do different things with the same packet."""
+
+    first: RuleRef
+    """The one that has its way."""
+
+    second: RuleRef
+
+
+class AboutNobody(Struct, frozen=True, kw_only=True, tag="about-nobody"):
+    """The policy applies to none of the Pods."""
+
+    policy: Origin
+
+
+Finding = NeverMatches | Conflict | AboutNobody
+
+
+class _Standing(NamedTuple):
+    """A rule in one of its programs."""
+
+    order: Order
+    program: Program
+    rule: Rule
+
+    @property
+    def ref(self) -> RuleRef:
+        program, rule = self.program, self.rule
+        return RuleRef(
+            origin=program.origin,
+            direction=rule.direction,
+            index=rule.index,
+            action=rule.action,
+            tier=program.tier,
+            priority=program.priority,
+            name=rule.name,
+        )
+
+
+def lint(state: ClusterState, policies: Iterable[AnyPolicy]) -> list[Finding]:
+    """Everything that is found, sorted by kind and by the order of the rules."""
+    programs = [state.compiler.programs[key] for key in sorted(state.compiler.programs)]
+    return [*_never(state, programs), *_conflicts(state, programs), *_about_nobody(state, policies)]
+
+
+def _standing(programs: Iterable[Program], direction: Direction) -> list[_Standing]:
+    found = [
+        _Standing(order(program, rule), program, rule)
+        for program in programs
+        for rule in program.rules
+        if rule.direction is direction
+    ]
+    return sorted(found, key=lambda one: (one.order, one.program.applied_to))
+
+
+# ------------------------------------------------------------------------------------------------------- never matches
+
+
+def _never(state: ClusterState, programs: list[Program]) -> Iterator[Finding]:
+    labels = {name: namespace.metadata.labels for name, namespace in state.namespaces.items()}
+    selectors = state.selectors
+
+    @cache
+    def covers(wide: GroupId, narrow: GroupId) -> bool:
+        return wide == narrow or group_covers(selectors[wide], selectors[narrow], labels)
+
+    def holds(wide: _Standing, narrow: _Standing) -> bool:
+        return (
+            _decides_before(wide, narrow)
+            and covers(wide.program.applied_to, narrow.program.applied_to)
+            and traffic_covers(wide.rule.traffic, narrow.rule.traffic)
+            and peers_cover(wide.rule.peers, narrow.rule.peers, covers)
+        )
+
+    for direction in Direction:
+        standing = _standing(programs, direction)
+        isolating = [program for program in programs if direction in program.isolates]
+        by_rule: dict[Order, list[_Standing]] = {}
+        for one in standing:
+            by_rule.setdefault(one.order, []).append(one)
+        for places in by_rule.values():
+            causes: list[RuleRef | Origin | None] = []
+            for one in places:
+                rules = (other.ref for other in standing if holds(other, one))
+                closing = (
+                    program.origin
+                    for program in isolating
+                    if one.order.tier > K8S_TIER and covers(program.applied_to, one.program.applied_to)
+                )
+                causes.append(next(rules, None) or next(closing, None))
+            if causes[0] is not None and None not in causes:
+                yield NeverMatches(rule=places[0].ref, by=causes[0])
+
+
+def _decides_before(wide: _Standing, narrow: _Standing) -> bool:
+    """Nothing that the wide rule matches gets as far as the narrow one."""
+    if wide.order >= narrow.order or wide.order.tier == narrow.order.tier == K8S_TIER:
+        return False
+    passes_by = wide.rule.action is Action.PASS and narrow.order.tier >= K8S_TIER
+    return not passes_by
+
+
+# ----------------------------------------------------------------------------------------------------------- conflicts
+
+
+def _conflicts(state: ClusterState, programs: list[Program]) -> Iterator[Finding]:
+    people = Population(state)
+    for direction in Direction:
+        level: dict[tuple[int, float], list[_Standing]] = {}
+        for one in _standing(programs, direction):
+            if one.order.tier != K8S_TIER:
+                level.setdefault((one.order.tier, one.order.priority), []).append(one)
+        for equals in level.values():
+            told: set[tuple[Order, Order]] = set()
+            for first, second in combinations(equals, 2):
+                if (first.order, second.order) not in told and _disagree(first, second, people):
+                    told.add((first.order, second.order))
+                    yield Conflict(first=first.ref, second=second.ref)
+
+
+def _disagree(first: _Standing, second: _Standing, people: Population) -> bool:
+    return (
+        first.program.unit != second.program.unit
+        and first.rule.action is not second.rule.action
+        and bool(people.members(first.program.applied_to) & people.members(second.program.applied_to))
+        and people.traffic_meets(first.rule.traffic, second.rule.traffic)
+        and people.peers_meet(first.rule.peers, second.rule.peers)
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- about nobody
+
+
+def _about_nobody(state: ClusterState, policies: Iterable[AnyPolicy]) -> Iterator[Finding]:
+    """Nothing without Pods: policies without them are about nobody in any case."""
+    people = Population(state)
+    if not people:
+        return
+    applied: dict[Unit, list[GroupId]] = {}
+    for group, program_unit in state.compiler.programs:
+        applied.setdefault(program_unit, []).append(group)
+    uids = {unit(*key_of(policy)): policy for policy in policies}
+    for one in sorted(uids):
+        policy = uids[one]
+        rules = isinstance(policy, K8sNetworkPolicy) or bool(policy.spec.ingress or policy.spec.egress)
+        if rules and not any(people.members(group) for group in applied.get(one, ())):
+            kind, namespace, name = unit_parts(one)
+            origin = Origin(kind=kind, namespace=namespace, name=name, uid=Uid(policy.metadata.uid))
+            yield AboutNobody(policy=origin)

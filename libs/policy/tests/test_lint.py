@@ -1,0 +1,186 @@
+"""What is probably not meant: found, with both culprits, and nothing that is meant."""
+
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.contracts.objects import AnyObject, AnyPolicy
+from sluice.contracts.programs import Origin
+from sluice.grouping.events import ObjectEvent
+from sluice.policy.ends import NoSuchEnd
+from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, lint
+from sluice.policy.packet import Packet
+from sluice.policy.state import ClusterState
+from sluice.policy.verdict import RuleRef, verdict
+from sluice.testkit.antrea_strategies import antrea_stories
+from sluice.testkit.builders import acnp, namespace, netpol, pod
+from sluice.testkit.expanders import outcome
+from sluice.testkit.strategies import packets
+
+PODS: list[AnyObject] = [
+    namespace("x", env="prod"),
+    namespace("y"),
+    pod("x/a", ip="10.0.0.1", ports=[("web", 80)], app="a"),
+    pod("y/b", ip="10.0.0.2", app="b"),
+]
+
+
+def name(about: RuleRef | Origin) -> str:
+    if isinstance(about, Origin):
+        return about.name
+    return f"{about.origin.name}[{about.index}]"
+
+
+def told(finding: Finding) -> str:
+    match finding:
+        case NeverMatches():
+            return f"{name(finding.rule)} < {name(finding.by)}"
+        case Conflict():
+            return f"{name(finding.first)} x {name(finding.second)}"
+        case AboutNobody():
+            return f"{finding.policy.name} nobody"
+
+
+def p(name: str, *rules: Any, to: Any = None, **spec: object) -> AnyPolicy:
+    """A policy on all Pods, or on some, with these ingress rules."""
+    written = [{"action": "Drop", "name": f"r{index}", **rule} for index, rule in enumerate(rules)]
+    return acnp(name, {"appliedTo": [{"podSelector": to or {}}], "ingress": written, **spec})
+
+
+A: Any = {"matchLabels": {"app": "a"}}
+A_OR_B: Any = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["b", "a"]}]}
+NOT_A: Any = {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["a"]}]}
+WITH_APP: Any = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
+WEB: Any = {"ports": [{"port": 80}]}
+LOW: Any = {"ports": [{"port": 1, "endPort": 1023}]}
+ALLOW: Any = {"action": "Allow"}
+PASS: Any = {"action": "Pass"}
+OPEN = netpol("x/np", {"ingress": [{}]})
+
+
+def block(cidr: str, *excepts: str) -> dict[str, Any]:
+    return {"from": [{"ipBlock": {"cidr": cidr, "except": list(excepts)}}]}
+
+
+def pods(selector: dict[str, Any]) -> dict[str, Any]:
+    return {"from": [{"podSelector": selector}]}
+
+
+class Case(NamedTuple):
+    name: str
+    policies: list[AnyPolicy]
+    found: list[str]
+
+
+CASES = [
+    Case("nothing", [p("p", WEB, ALLOW)], []),
+    Case("all before some", [p("p", {}, WEB)], ["p[1] < p[0]"]),
+    Case("some before all", [p("p", WEB, {})], []),
+    Case("of another policy", [p("p", WEB, priority=2), p("q", {}, priority=1)], ["p[0] < q[0]"]),
+    Case("the later priority hides nothing", [p("p", WEB, priority=2), p("q", {}, priority=3)], []),
+    Case("a range before a port", [p("p", LOW, WEB)], ["p[1] < p[0]"]),
+    Case("a port before a range", [p("p", WEB, LOW)], []),
+    Case("another protocol", [p("p", {"ports": [{"protocol": "UDP"}]}, WEB)], []),
+    Case("only with a source port", [p("p", {"ports": [{"port": 80, "sourcePort": 1}]}, WEB)], []),
+    Case(
+        "ICMP before a type",
+        [p("p", {"protocols": [{"icmp": {}}]}, {"protocols": [{"icmp": {"icmpType": 8}}]})],
+        ["p[1] < p[0]"],
+    ),
+    Case("more Pods", [p("p", WEB, to=A_OR_B, priority=1), p("q", WEB, to=A)], ["q[0] < p[0]"]),
+    Case("fewer Pods", [p("p", WEB, to=A, priority=1), p("q", WEB, to=A_OR_B)], []),
+    Case("those with the label", [p("p", WEB, to=WITH_APP, priority=1), p("q", WEB, to=A)], ["q[0] < p[0]"]),
+    Case("those without", [p("p", WEB, to=NOT_A, priority=1), p("q", WEB, to=A)], []),
+    Case("more peers", [p("p", pods(A_OR_B), pods(A))], ["p[1] < p[0]"]),
+    Case("fewer peers", [p("p", pods(A), pods(A_OR_B))], []),
+    Case("a wider block", [p("p", block("10.0.0.0/8"), block("10.1.0.0/16"))], ["p[1] < p[0]"]),
+    Case("a block with a hole", [p("p", block("10.0.0.0/8", "10.1.2.0/24"), block("10.1.0.0/16"))], []),
+    Case(
+        "with the same hole",
+        [p("p", block("10.0.0.0/8", "10.1.2.0/24"), block("10.1.0.0/16", "10.1.2.0/24"))],
+        ["p[1] < p[0]"],
+    ),
+    Case("a block is not everybody", [p("p", block("0.0.0.0/0"), {})], []),
+    Case("Pass hides the tiers below", [p("p", PASS, tier="platform"), p("q", WEB)], ["q[0] < p[0]"]),
+    Case("and no Kubernetes policy", [p("p", PASS), OPEN], []),
+    Case("drop hides what Kubernetes allows", [p("p", {}), OPEN], ["np[0] < p[0]"]),
+    Case(
+        "Kubernetes policies hide nothing from each other",
+        [OPEN, netpol("x/n2", {"ingress": [{"ports": [{"port": 80}]}]})],
+        [],
+    ),
+    # -- conflicts
+    Case("equal priorities", [p("p", WEB, to=A), p("q", ALLOW, to=A_OR_B)], ["p[0] x q[0]"]),
+    Case("of one mind", [p("p", WEB, to=A), p("q", LOW, to=A_OR_B, priority=5)], []),
+    Case("other priorities", [p("p", WEB, to=A), p("q", ALLOW, to=A_OR_B, priority=6)], []),
+    Case("other Pods", [p("p", WEB, to=A), p("q", ALLOW, to={"matchLabels": {"app": "b"}})], []),
+    Case("other traffic", [p("p", WEB, to=A), p("q", {**ALLOW, "ports": [{"port": 81}]}, to=A_OR_B)], []),
+    Case(
+        "a name that is that number",
+        [p("p", WEB, to=A), p("q", {**ALLOW, "ports": [{"port": "web"}]}, to=A_OR_B)],
+        ["p[0] x q[0]"],
+    ),
+    Case(
+        "a Pod in a block",
+        [p("p", pods({"matchLabels": {"app": "b"}}), to=A), p("q", {**ALLOW, **block("10.0.0.0/24")}, to=A)],
+        ["p[0] x q[0]"],
+    ),
+    Case(
+        "a Pod in its hole",
+        [
+            p("p", pods({"matchLabels": {"app": "b"}}), to=A),
+            p("q", {**ALLOW, **block("10.0.0.0/24", "10.0.0.2/32")}, to=A),
+        ],
+        [],
+    ),
+    # -- nobody
+    Case("nobody has the label", [p("p", WEB, to={"matchLabels": {"app": "c"}})], ["p nobody"]),
+    Case("nobody in the Namespace", [netpol("z/np")], ["np nobody"]),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_findings(case: Case) -> None:
+    assert [told(one) for one in lint(ClusterState([*PODS, *case.policies]), case.policies)] == case.found
+
+
+def test_isolation_comes_before_the_baseline() -> None:
+    policies: list[AnyPolicy] = [netpol("x/np"), p("b", WEB, to=A, tier="baseline")]
+    one_more = acnp(
+        "c",
+        {
+            "tier": "baseline",
+            "appliedTo": [{"podSelector": A}],
+            "ingress": [{"action": "Drop", "from": [{"namespaces": {"match": "Self"}}]}],
+        },
+    )
+    state = ClusterState([namespace("x"), pod("x/a", ip="10.0.0.1", app="a"), *policies, one_more])
+
+    assert [told(one) for one in lint(state, policies)] == ["c[0] < np"]
+
+
+def test_without_pods_nobody_is_missed() -> None:
+    policies = [p("p", WEB, to=A)]
+
+    assert lint(ClusterState(policies), policies) == []
+
+
+@given(antrea_stories(), st.lists(packets, min_size=10, max_size=30))
+def test_what_never_matches_decides_about_no_packet(events: list[ObjectEvent], asked: list[Packet]) -> None:
+    state = ClusterState()
+    for event in events:
+        state.evolve(event)
+    there = [event.object for event in outcome(events).values()]
+    found = lint(state, [one for one in there if isinstance(one, AnyPolicy)])
+    hidden = {one.rule for one in found if isinstance(one, NeverMatches)}
+    for packet in asked:
+        try:
+            given = verdict(state, packet)
+        except NoSuchEnd:
+            continue
+        for decision in (given.egress, given.ingress):
+            if decision is not None:
+                assert decision.reason not in hidden
+                assert not hidden & set(decision.passed)

@@ -49,7 +49,7 @@ def family(address: Address) -> Family:
 
 
 def probes(step: Step, pods: Pods) -> Iterator[Question]:
-    """The probes of a step, one question for each family.
+    """The probes of a step, one question for each family. Nodes are among the Pods, as `World.ends` has them.
 
     Raises:
         BadCheck: an end of a probe does not exist, or has no address of the family.
@@ -75,7 +75,7 @@ def matrix(step: Step, pods: Pods) -> Iterator[Question]:
             if not any(fnmatchcase(name, pattern) for name in pods):
                 raise BadCheck(f".matrix.except[{index}].{field}", f"{pattern}: no Pod is called that")
     for name in pods:
-        _pod(pods, name, ".matrix")
+        _on_pod_network(pods, name, ".matrix")
     for source in sorted(pods):
         for target in sorted(pods):
             if source != target:
@@ -165,8 +165,13 @@ def _address(pod: Placed, wanted: Family) -> Address:
 def _pod(pods: Pods, name: str, path: str) -> Placed:
     pod = pods.get(name)
     if pod is None:
-        known = ", ".join(sorted(pods)) or "there are none"
+        known = ", ".join(sorted(each for each in pods if "/" in each)) or "there are none"
         raise BadCheck(path, f"{name}: no such Pod in this step (write namespace/name; {known})")
+    return pod
+
+
+def _on_pod_network(pods: Pods, name: str, path: str) -> Placed:
+    pod = _pod(pods, name, path)
     if pod.host_network:
-        raise BadCheck(path, f"{name}: probing from and to Pods on the host's network is not supported yet")
+        raise BadCheck(path, f"{name}: it is on the host's network, where only probes begin and end")
     return pod

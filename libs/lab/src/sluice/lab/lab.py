@@ -28,7 +28,7 @@ from sluice.lab.probers import Prober, ProberGone, Probers, Result
 from sluice.lab.processes import Program, Supervised
 from sluice.lab.realised import Statuses, Wanted, kind_of
 from sluice.lab.underlay import Underlay, wirings
-from sluice.lab.world import Key, World
+from sluice.lab.world import NODE_END, Key, World
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.message import Message
@@ -117,6 +117,9 @@ class Lab:
             await asyncio.wait(self._tasks)
         for sandbox in self.sandboxes().values():
             await sandbox.prober.disconnect()
+        for node in self.nodes.values():
+            if node.prober is not None:
+                await node.prober.disconnect()
         if self._bus:
             await self._bus.close()
         await self._probers.stop()
@@ -197,6 +200,7 @@ class Lab:
                 )
                 self.nodes[name] = node
                 await node.start(self._underlay)
+                node.prober = await self._probers.start(f"{NODE_END}{name}", node.netns, ())
                 self.programs[f"node-ovs on {name}"] = node.programmer
                 for supervised in node.supervised():
                     self._supervise(supervised)
@@ -308,6 +312,11 @@ class Lab:
         return {name: sandbox for node in self.nodes.values() for name, sandbox in node.sandboxes.items()}
 
     def prober(self, pod: str) -> Prober:
+        """Of a Pod, or of a node by the name `node:NAME`."""
+        if pod.startswith(NODE_END):
+            prober = self.nodes[NodeName(pod.removeprefix(NODE_END))].prober
+            assert prober is not None, "the node was started"
+            return prober
         return self.sandboxes()[pod].prober
 
     async def ask(self, questions: Sequence[Question]) -> list[Result]:

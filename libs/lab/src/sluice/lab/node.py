@@ -61,6 +61,8 @@ class LabNode:
         )
         self.sandboxes: dict[str, Sandbox] = {}
         self._wiring = Wiring()
+        self.prober: Prober | None = None
+        """In the node's own namespace, beside the daemons."""
 
     async def start(self, underlay: Underlay | None = None) -> None:
         """The switch runs, with a bridge that drops everything, and is wired to other nodes and to its own."""

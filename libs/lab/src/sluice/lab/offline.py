@@ -58,7 +58,7 @@ def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str
                 got=got,
                 ok=got == connection.expect,
             )
-    for question in (*checks.probes(told.step, pods), *checks.matrix(told.step, pods)):
+    for question in (*checks.probes(told.step, world.ends()), *checks.matrix(told.step, pods)):
         yield _check(told, question, _got(state, question))
     yield from denials(told)
 

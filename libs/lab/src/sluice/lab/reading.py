@@ -19,7 +19,7 @@ from sluice.kube.manifest import Document, Ignored, Parsed, parse
 from sluice.kube.nodes import Malformed, Node, line_at, plain
 from sluice.lab import checks
 from sluice.lab.scenario import Denial, ObjectName, Scenario, Step
-from sluice.lab.world import Key, NotPlaceable, World
+from sluice.lab.world import NODE_END, Key, NotPlaceable, World
 
 _SELF_KIND = "Scenario"
 
@@ -226,7 +226,7 @@ class _Reader:
                     elif connection.check not in connections:
                         raise checks.BadCheck(".check", f"{connection.check}: no connection of that name was opened")
                 path = base
-                list(checks.probes(told.step, pods))
+                list(checks.probes(told.step, world.ends()))
                 list(checks.matrix(told.step, pods))
             except checks.BadCheck as error:
                 self._wrong.append(self._at(path + error.path, error.reason))
@@ -341,7 +341,7 @@ def _unsupported_in(step: Step) -> Iterator[tuple[str, str]]:
             if getattr(probe, field) is not None:
                 yield f"{path}.{field}", f"a probe with `{field}`"
         for field, end in (("from", probe.from_), ("to", probe.to)):
-            if ":" in end or "/" not in end:
+            if (":" in end or "/" not in end) and not (field == "from" and end.startswith(NODE_END)):
                 yield f"{path}.{field}", f"{end}: an end of a probe that is no Pod"
         if probe.protocol == "SCTP":
             yield f"{path}.protocol", "SCTP"

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from typing import assert_never
 
+from sluice.contracts.ids import Address
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.programs import Action, Origin
 from sluice.kube.manifest import Document
 from sluice.lab.checks import Question
-from sluice.lab.world import Key
-from sluice.policy.packet import Packet, PodEnd
+from sluice.lab.world import NODE_END, Key
+from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
 from sluice.policy.state import ClusterState
-from sluice.policy.verdict import Decision, Isolation, Itself, NoPolicy, RuleRef, Verdict, verdict
+from sluice.policy.verdict import Decision, Isolation, Itself, NoPolicy, Outcome, RuleRef, Verdict, verdict
 
 _VERBS = {Action.ALLOW: "allows", Action.DROP: "drops", Action.REJECT: "rejects", Action.PASS: "passes"}
 
@@ -28,7 +29,9 @@ def judged(state: ClusterState, question: Question) -> Verdict:
     Raises:
         NoSuchEnd: an end of it is no Pod of the state.
     """
-    source, target = (PodEnd(*name.split("/")) for name in (question.from_, question.to))
+    source, target = _end(question.from_, question.source), _end(question.to, question.address)
+    if _is_its_node(state, question):
+        return Verdict(outcome=Outcome.ALLOWED, egress=None, ingress=None)
     echo = question.protocol == "ICMP"
     request = 128 if ":" in question.address else 8  # RFC 4443 section 4.1, RFC 792
     return verdict(
@@ -44,6 +47,18 @@ def judged(state: ClusterState, question: Question) -> Verdict:
             family=6 if ":" in question.address else 4,
         ),
     )
+
+
+def _end(name: str, address: Address) -> End:
+    """Nodes are known by their addresses."""
+    return AddressEnd(address) if name.startswith(NODE_END) else PodEnd(*name.split("/"))
+
+
+def _is_its_node(state: ClusterState, question: Question) -> bool:
+    """A node may always reach the Pods that it runs, whatever policies say."""
+    namespace, _, name = question.to.partition("/")
+    target = state.pods.get((namespace, name))
+    return target is not None and question.from_ == f"{NODE_END}{target.node}"
 
 
 def why(given: Verdict) -> str:

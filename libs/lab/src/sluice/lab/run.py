@@ -78,7 +78,7 @@ class _Player:
             await asyncio.sleep(wait_s)  # the scenario asks for it
         await self._connections(told)
         pods = lab.world.pods()
-        questions = [*checks.probes(step, pods), *checks.matrix(step, pods)]
+        questions = [*checks.probes(step, lab.world.ends()), *checks.matrix(step, pods)]
         results = await lab.ask(questions)
         self._note(told, questions, results)
         for number, denial in enumerate(step.denials):

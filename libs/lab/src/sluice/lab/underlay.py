@@ -8,7 +8,6 @@ of the switch. Routes of the kernel name addresses and ranges; who has them the 
 
 import asyncio
 import contextlib
-from collections.abc import Collection
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NamedTuple
@@ -65,14 +64,7 @@ def wirings(world: World) -> dict[NodeName, Wiring]:
         if not pod.host_network and not any(ip_address(address) in network for network in networks)
     }
     pods = frozenset((*map(str, networks), *(f"{address}/{_width(address)}" for address in strays)))
-    return {
-        name: Wiring(world.node_addresses(name), gateways(node.spec.pod_cidrs), pods) for name, node in nodes.items()
-    }
-
-
-def gateways(pod_cidrs: Collection[str]) -> tuple[Address, ...]:
-    """The first address of each range."""
-    return tuple(Address(str(ip_network(cidr, strict=False)[1])) for cidr in pod_cidrs)
+    return {name: Wiring(world.node_addresses(name), world.gateways(name), pods) for name in nodes}
 
 
 class Underlay:

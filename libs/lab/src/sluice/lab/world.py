@@ -33,6 +33,9 @@ POD_RANGE = IPv4Network("10.64.0.0/10")
 NODE_RANGE = IPv4Network("192.168.77.0/24")
 """Nodes' addresses, unless their Node says otherwise."""
 
+NODE_END = "node:"
+"""What the name of a node begins with where Pods are named as well."""
+
 RESERVED = 2
 """The network's own address, and the one that people take for a gateway."""
 
@@ -95,6 +98,18 @@ class World:
             for document in self._objects.values()
             if isinstance(document.object, Pod) and _runs(document.object)
         }
+
+    def ends(self) -> dict[str, Placed]:
+        """Who can send: the Pods, and each node as `node:NAME`, from the first address of each of its ranges."""
+        nodes = {
+            f"{NODE_END}{name}": Placed(f"{NODE_END}{name}", Uid(""), name, self.gateways(name), (), host_network=True)
+            for name in self.nodes
+        }
+        return self.pods() | nodes
+
+    def gateways(self, name: NodeName) -> tuple[Address, ...]:
+        """The node's own addresses among its Pods: the first of each range."""
+        return tuple(Address(str(ip_network(cidr, strict=False)[1])) for cidr in self.node(name).spec.pod_cidrs)
 
     def put(self, document: Document) -> Key:
         """Take the object in, as its kind needs; the key it has now.

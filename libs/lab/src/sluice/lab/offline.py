@@ -3,8 +3,11 @@
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from sluice.admission.among import Known, admit_among
+from sluice.contracts.objects import AnyObject, Tier
+from sluice.kube.manifest import Document, Parsed
 from sluice.lab import checks
 from sluice.lab.reading import Story, Told, found, problems, words
 from sluice.lab.reasons import judged, state_of
@@ -60,15 +63,29 @@ def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str
             )
     for question in (*checks.probes(told.step, world.ends()), *checks.matrix(told.step, pods)):
         yield _check(told, question, _got(state, question))
-    yield from denials(told)
+    yield from denials(told, world)
 
 
-def denials(told: Told) -> Iterator[Check]:
-    """What admission says of the objects that must be refused, one by one and without the others."""
+def denials(told: Told, world: World) -> Iterator[Check]:
+    """What admission says of the objects that must be refused, one by one, each among the tiers that exist."""
     for denial, held in zip(told.step.denials, told.denied, strict=True):
-        said = [words(problem) for problem in problems(held)]
+        tiers = Known({})
+        for made in (*(document.object for document in world.objects.values()), *_made(held)):
+            if isinstance(made, Tier) and not admit_among(made, tiers):
+                tiers.take(made)
+        among = [
+            each.problem(*refusal)
+            for each in held
+            if isinstance(each, Document)
+            for refusal in admit_among(each.object, tiers)
+        ]
+        said = [words(problem) for problem in (*problems(held), *among)]
         what = denial.object if isinstance(denial.object, str) else INLINE
         yield denied(told, what, denial.message, said)
+
+
+def _made(held: Iterable[Parsed]) -> Iterator[AnyObject]:
+    return (each.object for each in held if isinstance(each, Document))
 
 
 def denied(told: Told, what: str, message: str, said: list[str]) -> Check:

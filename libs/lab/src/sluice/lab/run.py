@@ -16,6 +16,9 @@ from sluice.lab.reasons import judged, state_of, why
 from sluice.lab.results import Check, Outcome
 from sluice.lab.scenario import Connection, seconds
 
+_LAST = "zz-denied"
+"""Files of what must be refused: of two that claim one thing the first has it, and that is what was there before."""
+
 
 async def run(lab: Lab, story: Story, *, keep: bool = False, last: bool = True) -> Outcome:
     """Play the story. The lab is empty afterwards (unless asked to keep it all), or the outcome says what is left.
@@ -133,9 +136,9 @@ class _Player:
         """Have ingest read what must be refused."""
         if isinstance(given, str):
             path = Path(self._story.file).parent / given
-            name, content, what = f"denied-{number}{path.suffix}", path.read_bytes(), given
+            name, content, what = f"{_LAST}-{number}{path.suffix}", path.read_bytes(), given
         else:
-            name, content, what = f"denied-{number}.json", codec.encode(given), offline.INLINE
+            name, content, what = f"{_LAST}-{number}.json", codec.encode(given), offline.INLINE
         said = await self._lab.refused(name, content)
         self.done.append(offline.denied(told, what, message, [words(problem) for problem in said]))
 

@@ -1,4 +1,8 @@
-"""Echo requests, all through one raw socket a family; replies are told apart by their sequence number."""
+"""Echo requests, all through one raw socket a family; replies are told apart by their identifier.
+
+Each request has a new one, as a probe has a new source port: two with the same are one connection, which policies that
+come between them leave alone.
+"""
 
 import contextlib
 import functools
@@ -16,33 +20,32 @@ ECHO = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
 
 
 class Pinger:
-    """The raw socket of one family, and who waits for which sequence number."""
+    """The raw socket of one family, and who waits for which identifier."""
 
     def __init__(self, loop: Loop, family: socket.AddressFamily) -> None:
         protocol = socket.IPPROTO_ICMP if family == socket.AF_INET else socket.IPPROTO_ICMPV6
         self._family = family
         self._sock = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
-        self._identifier = os.getpid() & 0xFFFF
-        self._sequence = 0
+        self._identifier = int.from_bytes(os.urandom(2))
         self._waiting: dict[int, Settled] = {}
         loop.watch(self._sock.fileno(), select.EPOLLIN, self._ready)
 
     def ping(self, address: str, settled: Settled) -> Callback:
         """Send one echo request; the returned function stops waiting for its answer."""
-        self._sequence = sequence = (self._sequence + 1) & 0xFFFF
-        self._waiting[sequence] = settled
-        self._sock.sendto(self._request(sequence), (address, 0))
-        return functools.partial(self._forget, sequence)
+        self._identifier = identifier = (self._identifier + 1) & 0xFFFF
+        self._waiting[identifier] = settled
+        self._sock.sendto(self._request(identifier), (address, 0))
+        return functools.partial(self._forget, identifier)
 
-    def _forget(self, sequence: int) -> None:
-        self._waiting.pop(sequence, None)
+    def _forget(self, identifier: int) -> None:
+        self._waiting.pop(identifier, None)
 
-    def _request(self, sequence: int) -> bytes:
+    def _request(self, identifier: int) -> bytes:
         kind = ECHO[self._family][0]
-        packet = struct.pack("!BBHHH6s", kind, 0, 0, self._identifier, sequence, b"sluice")
+        packet = struct.pack("!BBHHH6s", kind, 0, 0, identifier, 1, b"sluice")
         if self._family == socket.AF_INET6:
             return packet  # the kernel fills the checksum in
-        return struct.pack("!BBHHH6s", kind, 0, checksum(packet), self._identifier, sequence, b"sluice")
+        return struct.pack("!BBHHH6s", kind, 0, checksum(packet), identifier, 1, b"sluice")
 
     def _ready(self, _: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -65,8 +68,8 @@ class Pinger:
                 self._answered(quoted, "Rejected", "ICMP administratively prohibited")
 
     def _answered(self, echo: bytes, result: str, detail: str) -> None:
-        identifier, sequence = struct.unpack_from("!HH", echo, 4)
-        if identifier == self._identifier and (settled := self._waiting.pop(sequence, None)):
+        (identifier,) = struct.unpack_from("!H", echo, 4)
+        if settled := self._waiting.pop(identifier, None):
             settled(result, detail)
 
 

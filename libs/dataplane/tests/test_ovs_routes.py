@@ -1,6 +1,7 @@
 """Ways to other nodes and to this one's network stack: what each flow says, who has what, and step by step."""
 
 from ipaddress import ip_address
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -17,6 +18,7 @@ from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, check
 from sluice.dataplane.ovs.ports import BadPort, LocalPort, mac, port_flows
 from sluice.dataplane.ovs.routes import Gateway, Routing, Uplinks, lower_routes
 from sluice.dataplane.ovs.text import write_all
+from sluice.testkit import golden
 from sluice.testkit.walker import Walker
 
 ONE, TWO, THREE = (NodeName(f"node-{number}") for number in (1, 2, 3))
@@ -158,6 +160,10 @@ def test_what_two_nodes_say_they_have_is_of_one_and_told():
     assert [one.reason for one in routing.problems()] == [
         "node node-2: it has no InternalIP, so its Pods are not reached; set status.addresses"
     ]
+
+
+def test_routes_are_written_as_the_page_shows_them():
+    golden.check(Path(__file__).parent / "golden/routes.flows", write_all(lower_routes(ONE, ROUTES, UPLINKS)))
 
 
 def test_flows_read_back_as_they_are_written():

@@ -97,7 +97,7 @@ def _value(field: Field, value: int, mask: int | None) -> str:
         prefix = mask == (1 << bits) - (1 << (bits - length))
         return f"{address(value)}/{length if prefix else address(mask)}"
     if mask is not None:
-        return f"{value:#x}/{mask:#x}"
+        return f"{hex(value) if value else 0}/{mask:#x}"  # as C has it
     return str(value) if field in DECIMAL else hex(value)
 
 

@@ -97,9 +97,11 @@ class Shell:
         if step.body:
             self._ledger.put(subject, step.body)
             return
-        if forgotten is not None:  # LEDGER has nothing to put a tombstone on: it takes this write's place
-            self._ledger.put(subject, forgotten)
-        self._ledger.remove(subject)
+        after = []
+        if forgotten is not None:  # LEDGER has nothing to put a tombstone on: it must get this first
+            again = self._ledger.put(subject, forgotten)
+            after = [again] if again else []
+        self._ledger.remove(subject, after=after)
 
     async def _end_listing(self, found: Outcome) -> None:
         for kind in Kind:

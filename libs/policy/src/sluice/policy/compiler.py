@@ -143,7 +143,8 @@ class Groups:
 
         self._of_unit: dict[Unit, tuple[GroupId, ...]] = {}
         self._told: set[GroupId] = set()
-        self._touched: set[GroupId] = set()
+        self._touched: dict[GroupId, None] = {}
+        """In the order in which policies came: what belongs together is looked at together."""
 
     @property
     def selectors(self) -> Mapping[GroupId, GroupSelector]:
@@ -171,10 +172,12 @@ class Groups:
         self._newest.settle(upto)
 
     def drain(self) -> GroupChanges:
-        select = {group: self._selectors[group] for group in self._touched - self._told if group in self._selectors}
-        release = {group for group in self._touched & self._told if group not in self._selectors}
-        self._told = (self._told | select.keys()) - release
-        self._touched = set()
+        held, told = self._selectors, self._told
+        select = {group: held[group] for group in self._touched if group in held and group not in told}
+        release = {group for group in self._touched if group not in held and group in told}
+        told.update(select)
+        told -= release
+        self._touched = {}
         return GroupChanges(select, release)
 
     def _select(self, unit: Unit, policy: AnyPolicy | None) -> bool:
@@ -196,7 +199,7 @@ class Groups:
             self._more_users[group] = self._more_users.get(group, 0) + 1
             return False
         self._selectors[group] = selector
-        self._touched.add(group)
+        self._touched[group] = None
         return True
 
     def _drop(self, group: GroupId) -> bool:
@@ -207,5 +210,5 @@ class Groups:
         if others:
             return False
         del self._selectors[group]
-        self._touched.add(group)
+        self._touched[group] = None
         return True

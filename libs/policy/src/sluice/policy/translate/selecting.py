@@ -11,8 +11,8 @@ from sluice.contracts.objects import LabelRequirement, LabelSelector
 from sluice.grouping.selectors import EVERYTHING, GroupSelector, Selector, SelectorTerm, normalise, union
 from sluice.policy.groupid import group_id
 
-REMEMBERED = 4_096
-"""Groups, and normal forms, of about 1 kB each."""
+REMEMBERED = 256
+"""Groups, and normal forms, of about 1 kB each: they should stay in the processor's own cache."""
 
 
 Group = tuple[GroupId, GroupSelector]

@@ -22,7 +22,7 @@ from sluice.runtime.output import Fenced
 from sluice.runtime.sharding import Resharded
 from sluice.services.rule_compiler.app import opened
 from sluice.services.rule_compiler.settings import RuleCompilerSettings
-from sluice.testkit.builders import namespace, netpol, pod
+from sluice.testkit.builders import acnp, namespace, netpol, pod, tier
 
 MARK = subjects.program_mark("ovs", 0)
 STATUS = subjects.compiler_status(0)
@@ -230,3 +230,31 @@ async def test_the_mark_says_how_many_shards_there_are(bus, source, watch):
     raw = await bus.js.get_msg("PROGRAMS", subject=MARK)
 
     assert codec.decode(raw.data or b"", Mark) == Mark(shard=0, shards=1, upto=upto)
+
+
+async def test_a_policy_follows_its_tier_and_its_namespaces(bus, source, watch):
+    """Programs of a policy change with what it looks up: the tier that it names, and Namespaces that come and go."""
+    within = {"from": [{"namespaces": {"match": "Self"}}]}
+    spec = {"tier": "mine", "appliedTo": [{"namespaceSelector": {}}], "ingress": [{"action": "Allow", **within}]}
+    await source.put(tier("mine", 10), namespace("x"), acnp("p", spec))
+    upto = await source.listed()
+    programs = watch("PROGRAMS")
+    async with compiler(bus):
+        assert await programs.until(MARK, upto) == recomputed(source)
+        assert len(recomputed(source)) == 1
+
+        upto = await source.put(namespace("y"))
+        assert await programs.until(MARK, upto) == recomputed(source)
+        assert len(recomputed(source)) == 2
+
+        upto = await source.delete(ObjectKey(Kind.TIER, "", "mine"))
+        assert await programs.until(MARK, upto) == {}
+        async with asyncio.timeout(10):
+            while not (told := (await problems(bus)).problems):  # noqa: ASYNC110  # the bus alone knows when
+                await asyncio.sleep(0.01)
+        assert [problem.unit for problem in told] == ["acnps:_:p"]
+        assert "there is no tier mine" in told[0].reason
+
+        upto = await source.put(tier("mine", 11))
+        assert await programs.until(MARK, upto) == recomputed(source)
+        assert {program["tier"] for program in recomputed(source).values()} == {11}  # type: ignore[index]  # JSON

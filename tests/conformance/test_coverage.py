@@ -1,0 +1,40 @@
+"""docs/conformance.md says what the scenarios cover, and they cover every kind of rule."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from sluice.lab import reading
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def coverage():
+    spec = importlib.util.spec_from_file_location("conformance_coverage", HERE / "coverage.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def cells(coverage):
+    return coverage.covered(reading.read([HERE]))
+
+
+def test_the_table_is_that_of_the_scenarios(coverage, cells):
+    assert coverage.TABLE.read_text() == coverage.table(cells), "run .venv/bin/python tests/conformance/coverage.py"
+
+
+def test_no_kind_of_rule_is_left_out(coverage, cells):
+    assert coverage.holes(cells) == []
+
+
+def test_a_scenario_less_is_seen(coverage):
+    only = coverage.covered(reading.read([HERE / "antrea" / "drop-pods.yaml"]))
+
+    assert {cell[2:] for cell in only} == {("Drop", "Pods", "all", "4=")}
+    assert len(only) == 2
+    assert coverage.holes(only)

@@ -1,8 +1,8 @@
 """Every process is killed, again and again, while packets are sent and policies change.
 
 What the old and the new state of a policy both deny never gets through, whoever is dead; what both allow gets through
-again soon after. One world: `server` has a policy that changes all the time (does it let `c` in?), `pinned` has one
-that never does, `free` has none.
+again soon after. Two nodes, both IP versions, one world: `server` has a policy that changes all the time (does it let
+`c` in?), `pinned` has one that never does, `free` has none.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
+from sluice.contracts.ids import NodeName
 from sluice.contracts.kinds import Kind
 from sluice.kube.manifest import Document, parse
 from sluice.lab.checks import Question
@@ -39,7 +40,14 @@ WATCHED_S = 0.6
 CHANGE_S = 0.35
 """Between two changes of the server's policy."""
 
-PODS = {name: f"10.10.3.{number}" for number, name in enumerate(("a", "b", "c", "server", "pinned", "free"), start=1)}
+NODES = ("node-1", "node-2")
+"""Pods are spread over them in order: of each kind of pair some are on one node and some are not."""
+
+FAMILIES = 2
+PODS = {
+    name: (f"10.10.3.{number}", f"fd00:10:3::{number}")
+    for number, name in enumerate(("a", "b", "c", "server", "pinned", "free"), start=1)
+}
 
 ALLOWED = [("a", "server"), ("a", "pinned"), ("a", "free"), ("b", "free"), ("c", "free"), ("server", "free")]
 DENIED = [
@@ -51,6 +59,10 @@ DENIED = [
     ("free", "pinned"),
 ]
 CHANGING = [("c", "server")]
+
+
+Asked = tuple[tuple[str, str], ProbeProtocol, int]
+"""A pair, and how it is asked."""
 
 
 class Seen(NamedTuple):
@@ -67,8 +79,8 @@ def pods() -> str:
     documents += [
         f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: k, labels: {{app: {name}}}}}\n"
         f"spec: {{containers: [{{name: main, image: any, ports: [{{containerPort: 80}}]}}]}}\n"
-        f"status: {{podIP: {address}}}\n"
-        for name, address in PODS.items()
+        f"status: {{podIPs: [{{ip: {old}}}, {{ip: '{new}'}}]}}\n"
+        for name, (old, new) in PODS.items()
     ]
     return "---\n".join(documents)
 
@@ -88,7 +100,7 @@ def read(text: str) -> list[Document]:
     return documents
 
 
-def question(pair: tuple[str, str], protocol: ProbeProtocol) -> Question:
+def question(pair: tuple[str, str], protocol: ProbeProtocol, family: int = 0) -> Question:
     source, target = pair
     return Question(
         kind="probe",
@@ -97,8 +109,8 @@ def question(pair: tuple[str, str], protocol: ProbeProtocol) -> Question:
         what=f"{protocol} 80",
         expect="Allowed",
         protocol=protocol,
-        source=PODS[source],  # type: ignore[arg-type]  # an Address is text
-        address=PODS[target],  # type: ignore[arg-type]
+        source=PODS[source][family],  # type: ignore[arg-type]  # an Address is text
+        address=PODS[target][family],  # type: ignore[arg-type]
         port=80,
     )
 
@@ -112,8 +124,8 @@ class Traffic:
 
     async def send(self) -> None:
         pairs = ALLOWED + DENIED + CHANGING
-        asked: Iterator[tuple[tuple[str, str], ProbeProtocol]] = cycle(
-            [(pair, protocol) for pair in pairs for protocol in ("TCP", "UDP")]
+        asked: Iterator[Asked] = cycle(
+            [(pair, protocol, family) for pair in pairs for protocol in ("TCP", "UDP") for family in range(FAMILIES)]
         )
         start = time.monotonic()
         async with asyncio.TaskGroup() as answers:
@@ -121,10 +133,10 @@ class Traffic:
                 answers.create_task(self._ask(list(islice(asked, round(PROBES_PER_S * BATCH_S)))))
                 await asyncio.sleep(max(0.0, start + number * BATCH_S - time.monotonic()))
 
-    async def _ask(self, asked: list[tuple[tuple[str, str], ProbeProtocol]]) -> None:
+    async def _ask(self, asked: list[Asked]) -> None:
         now = time.monotonic()
-        results = await self._lab.ask([question(pair, protocol) for pair, protocol in asked])
-        for (pair, protocol), result in zip(asked, results, strict=True):
+        results = await self._lab.ask([question(*each) for each in asked])
+        for (pair, protocol, _), result in zip(asked, results, strict=True):
             self.seen.append(Seen(now, pair, protocol, result.result))
 
 
@@ -140,22 +152,23 @@ async def keep_changing(lab: Lab) -> None:
         await asyncio.sleep(CHANGE_S)
 
 
-def processes(lab: Lab) -> dict[str, int | None]:
-    """Pids, by name; None while one is being started again."""
-    node = lab.nodes[next(iter(lab.nodes))]
-    services = {name: program.pid for name, program in lab.programs.items()}
+def processes(lab: Lab, turn: int) -> dict[str, int | None]:
+    """Pids, by name; None while one is being started again. The nodes take turns."""
+    node = lab.nodes[NodeName(NODES[turn % len(NODES)])]
+    services = {name: program.pid for name, program in lab.programs.items() if not name.startswith("node-ovs")}
     return {
         "nats-server": lab.nats.pid,
         **services,
+        "node-ovs": node.programmer.pid,
         "ovsdb-server": node.ovs.ovsdb_pid,
         "ovs-vswitchd": node.ovs.vswitchd_pid,
     }
 
 
-async def kill(lab: Lab, name: str) -> float:
+async def kill(lab: Lab, name: str, turn: int) -> float:
     """End it as the out-of-memory killer would; when that was."""
     async with asyncio.timeout(20):
-        while (pid := processes(lab)[name]) is None:  # noqa: ASYNC110  # /proc tells nobody when a pid is there
+        while (pid := processes(lab, turn)[name]) is None:  # noqa: ASYNC110  # /proc tells nobody when a pid is there
             await asyncio.sleep(0.05)
     os.kill(pid, signal.SIGKILL)
     return time.monotonic()
@@ -163,28 +176,31 @@ async def kill(lab: Lab, name: str) -> float:
 
 @pytest.mark.timeout(1800)
 async def test_nothing_opens_and_everything_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
-    async with await Lab.start() as lab:
+    async with await Lab.start(nodes=NODES) as lab:
         await lab.change(apply=read("---\n".join((pods(), policy("server", "a"), policy("pinned", "a")))))
         await lab.realised()
         traffic = Traffic(lab)
         kills: list[tuple[float, str]] = []
+        turns = [(turn, name) for turn in range(ROUNDS) for name in processes(lab, turn)]
         async with asyncio.TaskGroup() as background:
             sending = background.create_task(traffic.send())
             changing = background.create_task(keep_changing(lab))
-            for name in [name for _ in range(ROUNDS) for name in processes(lab)]:
-                kills.append((await kill(lab, name), name))
+            for turn, name in turns:
+                kills.append((await kill(lab, name, turn), name))
                 await asyncio.sleep(RECOVERY_S + WATCHED_S)
             sending.cancel()
             changing.cancel()
         end = time.monotonic()
         await lab.realised()
-        final = await lab.ask([question(pair, "TCP") for pair in ALLOWED + DENIED])
+        final = await lab.ask(
+            [question(pair, "TCP", family) for family in range(FAMILIES) for pair in ALLOWED + DENIED]
+        )
 
     leaks = [seen for seen in traffic.seen if seen.pair in DENIED and seen.got == "Allowed"]
     with capsys.disabled():
         print(report(traffic.seen, kills, end))  # noqa: T201  # what a run is worth reading for
     assert not leaks, f"{len(leaks)} packets that both states deny got through: {leaks[:5]}"
-    assert [result.result for result in final] == ["Allowed"] * len(ALLOWED) + ["Dropped"] * len(DENIED)
+    assert [result.result for result in final] == FAMILIES * (["Allowed"] * len(ALLOWED) + ["Dropped"] * len(DENIED))
     late = [got for _, gots in recovered(traffic.seen, kills, end) for got in gots]
     assert len(late) > 50 * len(kills), "too few probes after the recoveries to say anything"
     assert late.count("Allowed") >= 0.99 * len(late)

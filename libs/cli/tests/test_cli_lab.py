@@ -51,7 +51,7 @@ def test_bad_input(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(OFFLINE.replace("EXPECT", "Perhaps"))
 
-    for words in (["run", path], ["run", tmp_path / "nope.yaml"], ["run"], ["up", "--nodes", "2"], ["demo", "nope"]):
+    for words in (["run", path], ["run", tmp_path / "nope.yaml"], ["run"], ["up", "--nodes", "0"], ["demo", "nope"]):
         done = sluice(*words)
         assert done.returncode == 2, done
         assert done.stderr

@@ -134,7 +134,7 @@ def _decided(said: list[tuple[Order, Action]], *, isolated: bool) -> bool:
         if action is Action.PASS:
             break
         return action is Action.ALLOW
-    kubernetes = {action for place, action in said if place.tier == K8S_TIER}
+    kubernetes = {action for place, action in said if place.tier == K8S_TIER and action is not Action.PASS}
     if kubernetes or isolated:
         return kubernetes == {Action.ALLOW}
     for action in (action for place, action in said if place.tier > K8S_TIER):

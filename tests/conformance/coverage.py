@@ -54,6 +54,18 @@ PLACES = ("4=", "4\N{NOT EQUAL TO}", "6=", "6\N{NOT EQUAL TO}")
 """IP version, and whether both Pods are on one node."""
 
 
+HEAD = """\
+# What the scenarios cover
+
+Made by `tests/conformance/coverage.py` of the scenarios in `tests/conformance/`; a test sees that it is so.
+
+A mark stands where a scenario probes a packet that a rule of this kind decides or passes, as `verdict()` says; `sluice
+lab run tests/conformance` asks the same of real packets. `4` and `6` are the IP versions, `=` means that both ends are
+on one node, `\N{NOT EQUAL TO}` that they are not. `-`: no such rule can be written, or it means nothing there (a named
+port has a number only where the peers are Pods). An empty cell is not covered.
+"""
+
+
 class Cell(NamedTuple):
     kind: Kind
     direction: Direction
@@ -159,17 +171,7 @@ def _port(port: NetworkPolicyPort | AntreaPort) -> str:
 
 def table(cells: set[Cell]) -> str:
     """The page."""
-    lines = [
-        "# What the scenarios cover",
-        "",
-        "Made by `tests/conformance/coverage.py` of the scenarios in `tests/conformance/`; a test sees that it is so.",
-        "",
-        "A mark stands where a scenario probes a packet that a rule of this kind decides or passes, as `verdict()` says;",
-        "`sluice lab run tests/conformance` asks the same of real packets. `4` and `6` are the IP versions, `=` means that",
-        "both Pods are on one node, `\N{NOT EQUAL TO}` that they are not. `-`: no such rule can be written, or it means",
-        "nothing there (a named port has a number only where the peers are Pods). An empty cell is not covered.",
-        "",
-    ]
+    lines = [HEAD]
     written = {cell[:5] for cell in cells}
     for kind in (K8S, CLUSTER, NAMESPACED):
         lines += [f"## {CALLED[kind]}", ""]

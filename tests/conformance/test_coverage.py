@@ -13,7 +13,8 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="module")
 def coverage():
     spec = importlib.util.spec_from_file_location("conformance_coverage", HERE / "coverage.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -15,12 +15,15 @@ BENCHMARKS = {
     "P3": "core_p1",
     "P4": "core_p1",
     "P5": "core_p1",
+    "P8": "ovs_p8",
+    "P9": "ovs_p9",
     "P10": "latency_p10",
     "P12": "core_p12",
     "P13": "core_p13",
+    "P16": "ovs_p9",
     "P18": "ovs_p18",
 }
-"""The module of tests/bench that measures it, run with the figure's name. P10 and P18 need root and Open vSwitch."""
+"""The module of tests/bench that measures it, run with the figure's name. P9, P10, P16, P18 need root and Open vSwitch."""
 
 
 def main(names: list[str]) -> int:

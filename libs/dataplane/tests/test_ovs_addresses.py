@@ -1,5 +1,6 @@
 """Covers hold exactly what they should, and no part twice."""
 
+from ipaddress import IPv4Address
 from itertools import pairwise
 
 import pytest
@@ -108,3 +109,14 @@ def test_what_is_no_cidr_is_refused_by_name(text: str):
 def test_widths_are_those_of_the_fields():
     assert WIDTH[address("10.0.0.1").version] == address("10.0.0.1").prefix == 32
     assert WIDTH[address("fd00::1").version] == address("fd00::1").prefix == 128
+
+
+@given(st.integers(0, (1 << 32) - 1))
+def test_one_address_as_a_cidr_is_read_as_any_other(value: int):
+    assert network(f"{IPv4Address(value)}/32") == (4, value, 32)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.256/32", "10.0.0.01/32", "10.0.0/32", "10.0.0.1/32 ", "1000.0.0.1/32"])
+def test_what_only_looks_like_one_address_is_none(text: str):
+    with pytest.raises(NotAnAddress):
+        network(text)

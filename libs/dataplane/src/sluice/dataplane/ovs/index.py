@@ -94,7 +94,8 @@ class Index:
                 self._let_go(kept, value)
             else:
                 continue
-            self._stale.update((layer, value) for layer in kept.refs)
+            for layer in kept.refs:
+                self._stale.add((layer, value))
 
     def refresh(self) -> Iterator[tuple[FlowKey, FlowBody | None]]:
         """The flows that may have changed since the last call, with what they are now; None for none."""

@@ -7,11 +7,12 @@ alone. Nothing is learned, nothing is flooded, and what no flow names is dropped
 
 from collections.abc import Iterator
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.fields import EthType, Field, IpProto
-from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Goto, Match, Resubmit
+from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Goto, Resubmit, Term
 
 FLAGS = Field.REG0
 ACCEPTED = 0x1
@@ -202,17 +203,38 @@ def check(key: FlowKey, body: FlowBody) -> None:
     Raises:
         AssertionError: the message says in which table, and what it should not do.
     """
-    for fault in _faults(key, body):
-        raise AssertionError(f"table {key.table}, {key.match}: {fault}")
+    table, _, a_match = key
+    # A node has many flows, but few kinds of match, and one body for many flows.
+    faults = _kind_faults(int(table), tuple([term if term[0] in _DECISIVE else term[0] for term in a_match]))
+    if not faults and _checked.get((table, id(body))) is not body:
+        faults = tuple(_body_faults(table, body))
+        if len(_checked) == _CHECKED_KEPT:
+            _checked.clear()
+        if not faults:
+            _checked[table, id(body)] = body
+    if faults:
+        raise AssertionError(f"table {table}, {a_match}: {faults[0]}")
 
 
-def _faults(key: FlowKey, body: FlowBody) -> Iterator[str]:
-    spec = _SPECS.get(key.table)
+_DECISIVE = frozenset((_F.ETH_TYPE, _F.IP_PROTO))
+"""What other fields need; of all but these it does not matter what they are to be."""
+
+_checked: dict[tuple[int, int], FlowBody] = {}
+"""Bodies that were found good, by table and identity; kept, so that no other gets their identity."""
+
+_CHECKED_KEPT = 4096
+
+
+@lru_cache(maxsize=4096)
+def _kind_faults(table: int, kind: tuple[Term | Field, ...]) -> tuple[str, ...]:
+    spec = _SPECS.get(table)
     if spec is None:
-        yield "there is no such table"
-        return
-    yield from _match_faults(spec, key.match)
-    yield from _action_faults(key.table, spec, body.actions)
+        return ("there is no such table",)
+    return tuple(_match_faults(spec, kind))
+
+
+def _body_faults(table: int, body: FlowBody) -> Iterator[str]:
+    yield from _action_faults(table, _SPECS[table], body.actions)
     if cookies.unpack(body.cookie) is None:
         yield f"cookie {body.cookie:#x} is not ours"
 
@@ -220,9 +242,9 @@ def _faults(key: FlowKey, body: FlowBody) -> Iterator[str]:
 _SPECS: dict[int, TableSpec] = {table.value: spec for table, spec in TABLES.items()}
 
 
-def _match_faults(spec: TableSpec, a_match: Match) -> Iterator[str]:
-    said = {field: value for field, value, mask in a_match if mask is None}
-    for field, _, _ in a_match:
+def _match_faults(spec: TableSpec, kind: tuple[Term | Field, ...]) -> Iterator[str]:
+    said = {one.field: one.value for one in kind if isinstance(one, Term) and one.mask is None}
+    for field in (one.field if isinstance(one, Term) else one for one in kind):
         if field not in spec.matches:
             yield f"the table does not match {field.name}"
         for needed, values in NEEDS.get(field, ()):

@@ -70,6 +70,8 @@ class Value(NamedTuple):
     def match(self, direction: Direction) -> Match:
         """The workload's own port, and the peer's address, as they are seen in this direction's tables."""
         out = direction is Direction.EGRESS
+        if self.block is not None and self.ofport is None and not self.packets:
+            return destination(self.block) if out else source(self.block)
         at: Match = () if self.block is None else destination(self.block) if out else source(self.block)
         own: Match = () if self.ofport is None else (Term(Field.IN_PORT if out else OUT_PORT, self.ofport),)
         parts = [part for part in (own, at, self.packets) if part]
@@ -109,6 +111,9 @@ def member_values(of: Source, member: Member, ofport: int | None) -> Iterator[Va
 
 
 def _at(block: Block, traffic: Traffic | None, named: Iterable[NamedPort]) -> Iterator[Value]:
+    if traffic is None:
+        yield Value(None, block)
+        return
     for version, packets in _packets(traffic, named):
         if version in (None, block.version):
             yield Value(block=block, packets=packets)

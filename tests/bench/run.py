@@ -23,7 +23,10 @@ BENCHMARKS = {
     "P16": "ovs_p9",
     "P18": "ovs_p18",
 }
-"""The module of tests/bench that measures it, run with the figure's name. P9, P10, P16, P18 need root and Open vSwitch."""
+"""The module of tests/bench that measures it, run with the figure's name.
+
+P9, P10, P16 and P18 need root and Open vSwitch.
+"""
 
 
 def main(names: list[str]) -> int:

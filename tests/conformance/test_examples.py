@@ -24,7 +24,7 @@ def documents(story):
 
 
 def test_the_stories_are_there():
-    assert {"kubernetes", "namespace-isolation"} <= set(STORIES)
+    assert {"antrea-policies", "kubernetes", "namespace-isolation"} <= set(STORIES)
 
 
 @pytest.mark.parametrize("story", STORIES)

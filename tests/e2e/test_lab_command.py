@@ -245,6 +245,7 @@ def test_the_demo() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "=== kubernetes ===" in done.stdout
     assert "=== namespace-isolation ===" in done.stdout
+    assert "=== antrea-policies ===" in done.stdout
     assert "NOT AS POLICY SAYS" not in done.stdout
     right, everything = done.stdout.splitlines()[-1].split(" packets")[0].split(" of ")
     assert right == everything

@@ -19,7 +19,7 @@ from sluice.lab.world import World
 Say = Callable[[str], object]
 
 EXAMPLES = Path("examples")
-STORIES = ("kubernetes", "namespace-isolation")
+STORIES = ("kubernetes", "namespace-isolation", "antrea-policies")
 """Folders of the examples that the demo tells when it is not told which."""
 
 WIDTH = 110

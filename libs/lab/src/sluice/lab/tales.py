@@ -15,7 +15,7 @@ from sluice.lab.reading import BadScenario, Story
 from sluice.lab.scenario import ObjectName, ProbeProtocol
 from sluice.lab.world import Key, World
 
-POLICIES = frozenset({Kind.K8S_NETWORK_POLICY})
+POLICIES = frozenset({Kind.K8S_NETWORK_POLICY, Kind.CLUSTER_NETWORK_POLICY, Kind.ANTREA_NETWORK_POLICY})
 """Kinds of objects that say who may talk to whom."""
 
 

@@ -25,6 +25,7 @@ ADMISSION_ANTREA = "libs/admission/tests/test_admission_antrea.py"
 SELECTORS = "libs/grouping/tests/test_selectors.py"
 GROUPING_TESTS = "libs/grouping/tests/test_grouping.py"
 TRANSLATE = "libs/policy/tests/test_translate_k8s.py"
+TRANSLATE_ANTREA = "libs/policy/tests/test_translate_antrea.py"
 COMPILER_TESTS = "libs/policy/tests/test_compiler.py"
 COMPILER_BUS = "tests/integration/test_bus_rule_compiler.py"
 VERDICT = "libs/policy/tests/test_verdict_k8s.py"
@@ -277,7 +278,7 @@ MUTATIONS = (
         f"{POLICY}/translate/antrea.py",
         "return None if refused and action in _WIDENED else tuple(dict.fromkeys(made))",
         "return tuple(dict.fromkeys(made))",
-        ("libs/policy/tests",),
+        (f"{TRANSLATE_ANTREA}::test_a_peer_that_means_nothing_opens_nothing",),
     ),
     Mutation(
         "pass-allows",
@@ -311,8 +312,9 @@ MUTATIONS = (
     Mutation(
         "drop-goes-before-put",
         f"{COMPILER}/shell.py",
-        "self._output.remove(subjects.program(BACKEND, group, unit), cause, after=new.get(unit, ()))",
-        "self._output.remove(subjects.program(BACKEND, group, unit), cause)",
+        "        changes = self._compiler.drain()\n",
+        "        changes = self._compiler.drain()\n"
+        "        [self._output.remove(subjects.program(BACKEND, *one), cause) for one in changes.drop]\n",
         (f"{COMPILER_BUS}::test_a_policy_that_moves_to_another_group_is_in_one_of_them_at_any_time",),
     ),
     # ------------------------------------------------------------------------------------------------- policy.verdict
@@ -385,7 +387,7 @@ MUTATIONS = (
         f"{DATAPLANE}/view.py",
         "return min(marks[shard].upto for shard in range(shards))",
         "return max(marks[shard].upto for shard in range(shards))",
-        (f"{VIEW}::test_the_oldest_mark_decides",),
+        (f"{VIEW}::test_one_shard_that_is_behind_holds_everything_back",),
     ),
     Mutation(
         "one-stream-is-enough",
@@ -420,7 +422,7 @@ MUTATIONS = (
         f"{DATAPLANE}/view.py",
         "old = self._programs.pop(key, None)",
         "old = self._programs.get(key, None)",
-        (VIEW,),
+        (f"{VIEW}::test_a_program_ends_while_its_group_stays",),
     ),
     Mutation(
         "the-younger-overtakes-what-waits",
@@ -484,21 +486,21 @@ MUTATIONS = (
         f"{DATAPLANE}/ovs/sources.py",
         "for port in named if (port.name, port.protocol) == wanted]",
         "for port in named if port.name in wanted]",
-        (WALK, OVS_VERDICT),
+        (OVS_VERDICT, f"{WALK}::test_rules_that_meet_in_one_flow"),
     ),
     Mutation(
         "what-cannot-be-lowered-drops-behind-what-allows",
         f"{DATAPLANE}/ovs/layers.py",
         "PRIORITY_CLOSED = 65_001",
         "PRIORITY_CLOSED = 2",
-        (f"{WALK}::test_what_cannot_be_lowered_never_opens_anything", ENGINE),
+        (f"{WALK}::test_what_cannot_be_lowered_never_opens_anything",),
     ),
     Mutation(
         "pass-goes-past-kubernetes",
         f"{DATAPLANE}/ovs/layers.py",
         "return (Goto(_TABLES[direction][Stage.K8S]),)",
         "return (Goto(_ONWARD[direction]),)",
-        (OVS_VERDICT, f"{WALK}::test_every_pod_reaches_whom_policy_lets_it"),
+        (OVS_VERDICT,),
     ),
     Mutation(
         "ingress-rules-look-at-the-receiver",
@@ -533,7 +535,7 @@ MUTATIONS = (
         f"{DATAPLANE}/ovs/engine.py",
         "for key in self._port_flows.pop(uid, {}):",
         "for key in [key for key in self._port_flows.pop(uid, {}) if key.table != 80]:",
-        (f"{WALK}::test_a_port_that_closes_takes_its_established_connections_with_it", ENGINE),
+        (f"{WALK}::test_a_port_that_closes_takes_its_established_connections_with_it",),
     ),
     # -------------------------------------------------------------------------------------------------------- drivers
     Mutation(

@@ -1,7 +1,7 @@
 """Break our own code, one line at a time, and see that a test notices: `run.py` all of them, `run.py NAME…` these.
 
-Everything happens in a copy of the working tree. The tests that a mutation names are run there as they are, which they
-must pass, and then with the line broken, which at least one of them must not.
+Everything happens in a copy of the working tree. The tests that a mutation names are run there as they are, and those
+that fail count for nothing; then with the line broken, when at least one of them has to fail.
 """
 
 import compileall
@@ -26,7 +26,8 @@ LONGEST_S = 600
 FAILED = 1
 """What pytest exits with when tests ran and some failed; anything else is no verdict. Source: pytest.ExitCode."""
 
-_CULPRIT = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_CULPRIT = re.compile(r"^(?:FAILED|ERROR) ([^\s\[]+)", re.MULTILINE)
+"""A test that failed, whatever its parameters."""
 
 
 class NotRun(RuntimeError):
@@ -46,6 +47,7 @@ class Copy:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._sick: tuple[str, ...] = ()
         listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True).stdout.decode().split("\0"):
             original, copied = ROOT / name, root / name
@@ -83,19 +85,22 @@ class Copy:
             command, cwd=self._root, env=environment, check=False, capture_output=True, text=True, timeout=LONGEST_S
         )
 
-    def pytest(self, tests: Iterable[str]) -> subprocess.CompletedProcess[str]:
-        quiet = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "--timeout=60"]
-        return self._run([sys.executable, "-m", "pytest", *quiet, *tests])
+    def pytest(self, arguments: Iterable[str]) -> subprocess.CompletedProcess[str]:
+        quiet = ["-q", "--tb=no", "-p", "no:cacheprovider", "--timeout=60"]
+        sick = [f"--deselect={test}" for test in self._sick]
+        return self._run([sys.executable, "-m", "pytest", *quiet, *sick, *arguments])
 
-    def healthy(self, mutations: Iterable[Mutation]) -> None:
-        """The tests pass as long as nothing is broken.
+    def examine(self, mutations: Iterable[Mutation]) -> tuple[str, ...]:
+        """The tests that fail before anything is broken. Their failure says nothing, so they are left out from now on.
 
         Raises:
-            NotRun: they do not, so their failure would say nothing.
+            NotRun: pytest did not get as far as its tests.
         """
         ran = self.pytest(dict.fromkeys(test for mutation in mutations for test in mutation.tests))
-        if ran.returncode:
-            raise NotRun(f"tests fail before anything is broken; mend them first\n{ran.stdout}{ran.stderr}")
+        if ran.returncode not in (0, FAILED):
+            raise NotRun(f"pytest exits with {ran.returncode} before anything is broken\n{ran.stdout}{ran.stderr}")
+        self._sick = tuple(sorted(set(_CULPRIT.findall(ran.stdout))))
+        return self._sick
 
     def judge(self, mutation: Mutation) -> Result:
         """What the tests say of the mutation.
@@ -110,7 +115,7 @@ class Copy:
         started_s = time.monotonic()
         file.write_text(whole.replace(mutation.line, mutation.broken))
         try:
-            ran = self.pytest(mutation.tests)
+            ran = self.pytest(("-x", *mutation.tests))
         finally:
             file.write_text(whole)
         if ran.returncode not in (0, FAILED):
@@ -144,10 +149,12 @@ def main(names: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="sluice-mutate-") as folder:
         try:
             copy = Copy(Path(folder).resolve())
-            copy.healthy(wanted)
+            sick = copy.examine(wanted)
         except NotRun as reason:
             print(reason, file=sys.stderr)
             return 1
+        for test in sick:
+            print(f"{test} fails before anything is broken, so it counts for nothing; mend it")
         print(f"{'mutation':<{width}}  caught  seconds  by")
         for mutation in wanted:
             try:
@@ -160,7 +167,7 @@ def main(names: list[str]) -> int:
             caught = "yes" if result.by else "NO"
             print(f"{mutation.name:<{width}}  {caught:<6}  {result.elapsed_s:7.1f}  {result.by}", flush=True)
     print(f"{len(wanted) - survived} of {len(wanted)} caught")
-    return 1 if survived else 0
+    return 1 if survived or sick else 0
 
 
 if __name__ == "__main__":

@@ -171,6 +171,27 @@ def test_the_oldest_mark_decides():
     assert [pod.uid for pod in step.local.pods] == ["a"]
 
 
+@pytest.mark.parametrize("behind", range(4))
+def test_one_shard_that_is_behind_holds_everything_back(behind):
+    view = view_of(*marks(1, shards=2))
+    view.step(0.0)
+    newer = marks(5, shards=2)
+    late = newer.pop(behind)
+    tell(view, local(5, "a"), *newer)
+
+    assert view.step(0.0) is None
+
+    tell(view, late)
+    assert step_of(view, 0.0).upto == at(5)
+
+
+def test_a_program_ends_while_its_group_stays():
+    view = running()
+    tell(view, program_gone(2), *marks(2))
+
+    assert step_of(view, 0.0).programs == {(WEB, UNIT): None}
+
+
 def test_the_pieces_of_one_change_act_together():
     """A changed selector: new program, new group's page, old group's tombstone, in the worst order."""
     view = running()

@@ -36,6 +36,8 @@ ADDRESSES = "libs/dataplane/tests/test_ovs_addresses.py"
 ENGINE = "libs/dataplane/tests/test_ovs_engine.py"
 WALK = "libs/dataplane/tests/test_ovs_walk.py"
 OVS_VERDICT = "libs/dataplane/tests/test_ovs_verdict.py"
+PIPELINE = "libs/dataplane/tests/test_ovs_pipeline.py"
+TEXT = "libs/dataplane/tests/test_ovs_text.py"
 PLAN = "libs/dataplane/tests/test_ovs_plan.py"
 CODEC = "libs/drivers/tests/test_openflow_codec.py"
 SWITCH = "libs/drivers/tests/test_openflow_switch.py"
@@ -493,20 +495,20 @@ MUTATIONS = (
         f"{DATAPLANE}/ovs/layers.py",
         "PRIORITY_CLOSED = 65_001",
         "PRIORITY_CLOSED = 2",
-        (f"{WALK}::test_what_cannot_be_lowered_never_opens_anything",),
+        (f"{PIPELINE}::test_what_is_closed_goes_before_all_that_a_rule_allows",),
     ),
     Mutation(
         "pass-goes-past-kubernetes",
         f"{DATAPLANE}/ovs/layers.py",
         "return (Goto(_TABLES[direction][Stage.K8S]),)",
         "return (Goto(_ONWARD[direction]),)",
-        (OVS_VERDICT,),
+        (TEXT,),
     ),
     Mutation(
         "ingress-rules-look-at-the-receiver",
         f"{DATAPLANE}/ovs/sources.py",
-        "at: Match = () if self.block is None else destination(self.block) if out else source(self.block)",
-        "at: Match = () if self.block is None else destination(self.block)",
+        "return destination(self.block) if out else source(self.block)",
+        "return destination(self.block)",
         (OVS_VERDICT,),
     ),
     Mutation(

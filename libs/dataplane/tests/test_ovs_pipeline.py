@@ -11,8 +11,19 @@ from sluice.dataplane.ovs.cookies import Cookie, CookieKind
 from sluice.dataplane.ovs.fields import EthType, Field, IpProto
 from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Goto, Match, Output, match
 from sluice.dataplane.ovs.ids import LANES
-from sluice.dataplane.ovs.pipeline import NEEDS, PRIORITY_CLAUSES, PRIORITY_FIRST, TABLES, Table, check
+from sluice.dataplane.ovs.layers import PRIORITY_CLOSED
+from sluice.dataplane.ovs.pipeline import (
+    NEEDS,
+    PRIORITY_CLAUSES,
+    PRIORITY_FIRST,
+    PRIORITY_PLAIN,
+    PRIORITY_TOP,
+    TABLES,
+    Table,
+    check,
+)
 from sluice.dataplane.ovs.ports import BadPort, LocalPort
+from sluice.dataplane.ovs.priorities import BANDS
 
 OURS = cookies.pack(CookieKind.BASE)
 IP = match((Field.ETH_TYPE, EthType.IPV4))
@@ -47,6 +58,10 @@ def test_every_field_that_needs_others_has_them_declared_in_each_table_that_matc
 
 def test_the_lowest_lane_is_above_what_a_table_has_otherwise():
     assert PRIORITY_CLAUSES - LANES + 1 > PRIORITY_FIRST
+
+
+def test_what_is_closed_goes_before_all_that_a_rule_allows():
+    assert max(PRIORITY_PLAIN, *(highest for _, highest in BANDS.values())) < PRIORITY_CLOSED < PRIORITY_TOP
 
 
 REFUSED: list[tuple[str, FlowKey, Actions, str]] = [

@@ -660,6 +660,6 @@ MUTATIONS = (
         f"{NODE_OVS}/programmer.py",
         "for program_key in self._programs - step.programs.keys() if step.whole else ():",
         "for program_key in ():",
-        (f"{PROGRAMMER}::test_what_the_new_streams_do_not_say_any_more_is_gone",),
+        (f"{PROGRAMMER}::test_a_program_that_the_new_streams_do_not_say_is_gone_though_its_group_is_there",),
     ),
 )

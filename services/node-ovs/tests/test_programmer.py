@@ -218,6 +218,9 @@ def test_only_addresses_that_both_give_are_used(pod, switch, agreed):
 
 def test_streams_made_anew_change_nothing_until_they_are_read():
     fed = running(A, B)
+    fed.protect(2, member("b", "10.0.0.2"))
+    fed.mark(2)
+    assert fed.advance() is not None
     before = fed.switch
     fed.programmer.restarted()
     fed.pods(1, member("a", "10.0.0.1"))
@@ -241,6 +244,22 @@ def test_what_the_new_streams_do_not_say_any_more_is_gone():
     assert change is not None
     assert change.closed == (B,)
     assert fed.switch == running(A).switch
+
+
+def test_a_program_that_the_new_streams_do_not_say_is_gone_though_its_group_is_there():
+    fed = running(A, B)
+    fed.protect(2, member("b", "10.0.0.2"))
+    fed.mark(2)
+    fed.advance()
+    fed.programmer.restarted()
+    fed.pods(1, member("a", "10.0.0.1"), member("b", "10.0.0.2"))
+    fed.tell(subjects.own(NODE, 0), Own(node=NODE, shard=0, cause=at(1), groups=(WEB,)), 1)
+    page = Page(group=WEB, node=NODE, cause=at(1), members=(member("b", "10.0.0.2"),))
+    fed.tell(subjects.page(WEB, NODE), page, 1)
+    fed.mark(1)
+    fed.advance()
+
+    assert fed.switch == running(A, B).switch
 
 
 def test_a_restarted_programmer_says_the_same_of_the_switch():

@@ -155,8 +155,9 @@ def tier_programs(draw: st.DrawFn) -> Program:
     for direction in Direction:
         for index in range(draw(st.integers(0, 2))):
             some_peers = draw(st.none() | st.lists(peers, max_size=2).map(tuple))
-            # A name for everybody cannot be lowered: see odd_programs.
-            unnamed = some_peers is None and direction is Direction.EGRESS
+            # A name towards who may be no Pod cannot be lowered: see odd_programs.
+            others = some_peers is None or any(isinstance(one, BlockPeer) for one in some_peers)
+            unnamed = others and direction is Direction.EGRESS
             kinds = traffics.filter(lambda one: "web" not in repr(one)) if unnamed else traffics
             some_traffic = draw(st.none() | st.lists(kinds, max_size=2).map(tuple))
             rules.append(rule(index, direction, draw(st.sampled_from(Action)), some_peers, some_traffic))

@@ -87,8 +87,11 @@ def check(program: Program, rule: Rule) -> None:
         _check_peer(f"{where}, peer {place}", peer)
     for place, traffic in enumerate(rule.traffic or ()):
         _check_traffic(f"{where}, port {place}", traffic)
-    if rule.direction is Direction.EGRESS and rule.peers is None and _has_names(rule):
-        raise NotLowerable(f"{where}: a named port has a number only where the peers are Pods; name the peers")
+    everybody = rule.peers is None or any(isinstance(peer, BlockPeer) for peer in rule.peers)
+    if rule.direction is Direction.EGRESS and everybody and _has_names(rule):
+        raise NotLowerable(
+            f"{where}: a named port has a number only where the peers are Pods; name the peers, by labels"
+        )
 
 
 def problems(program: Program) -> tuple[Problem, ...]:

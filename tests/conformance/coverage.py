@@ -172,7 +172,6 @@ def _port(port: NetworkPolicyPort | AntreaPort) -> str:
 def table(cells: set[Cell]) -> str:
     """The page."""
     lines = [HEAD]
-    written = {cell[:5] for cell in cells}
     for kind in (K8S, CLUSTER, NAMESPACED):
         lines += [f"## {CALLED[kind]}", ""]
         lines += [f"`{RESOURCES[kind].api_version}`", ""]
@@ -185,7 +184,8 @@ def table(cells: set[Cell]) -> str:
                 )
         lines.append("")
     every = [one for one in _all() if reachable(*one)]
-    lines += [f"{len([one for one in every if one in written])} of {len(every)} cells are covered in some place.", ""]
+    held = (f"`{place}` {sum(Cell(*one, place) in cells for one in every)}" for place in PLACES)
+    lines += [f"Of {len(every)} cells {len(every) - len(holes(cells))} are covered: {', '.join(held)}.", ""]
     return "\n".join(lines)
 
 

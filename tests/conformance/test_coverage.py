@@ -33,6 +33,13 @@ def test_no_kind_of_rule_is_left_out(coverage, cells):
     assert coverage.holes(cells) == []
 
 
+def test_every_rule_about_some_ports_is_seen_over_both_families_near_and_far(coverage, cells):
+    some = {cell[:5] for cell in cells if cell.port != "all"}
+
+    assert some
+    assert [(one, place) for one in some for place in coverage.PLACES if coverage.Cell(*one, place) not in cells] == []
+
+
 def test_a_scenario_less_is_seen(coverage):
     only = coverage.covered(reading.read([HERE / "antrea" / "drop-pods.yaml"]))
 

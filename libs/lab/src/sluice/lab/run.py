@@ -82,10 +82,22 @@ class _Player:
         await self._connections(told)
         pods = lab.world.pods()
         questions = [*checks.probes(step, lab.world.ends()), *checks.matrix(step, pods)]
-        results = await lab.ask(questions)
-        self._note(told, questions, results)
+        self._note(told, questions, await self._ask(questions))
         for number, denial in enumerate(step.denials):
             await self._denial(told, number, denial.object, denial.message)
+
+    async def _ask(self, questions: Sequence[checks.Question]) -> list[Result]:
+        """What becomes of the packets, all sent at once.
+
+        One that should pass and was not answered is sent once more when the others are through: a network under a
+        burst loses packets, a policy denies the second as it did the first. What should not pass is never sent again.
+        """
+        results = await self._lab.ask(questions)
+        pairs = enumerate(zip(questions, results, strict=True))
+        lost = [at for at, (asked, got) in pairs if asked.expect == "Allowed" and got.result == "Dropped"]
+        for at, result in zip(lost, await self._lab.ask([questions[at] for at in lost]), strict=True):
+            results[at] = result
+        return results
 
     async def _connections(self, told: Told) -> None:
         """In order, but checks that follow each other all at once."""

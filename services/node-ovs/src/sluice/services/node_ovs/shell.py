@@ -46,8 +46,7 @@ RETRY_S = 0.2
 """Between two attempts to reach a daemon that is away: a restart of ovs-vswitchd takes 0.2 to 0.3 s."""
 
 REFUSED_RETRY_S = 1.0
-"""After a bundle was refused: it will most likely be refused again until something changes."""
-
+"""After a change failed: it will most likely fail again until something else changes."""
 
 DRIFT_PAUSE_S = 0.5
 """Between two looks at a switch that somebody else changes all the time: reading it costs more than changing it."""
@@ -80,6 +79,8 @@ class Shell:
         """Somebody else changed the switch since it was last read."""
 
         self._repairs = 0
+        self._cache_is_old = False
+        """Flows were changed, and the datapath may still use what it cached of those before."""
 
     @property
     def ready(self) -> bool:
@@ -204,6 +205,7 @@ class Shell:
             except (SwitchGone, RpcGone, OSError, CommandRefused) as error:  # the connection's own task makes it anew
                 self._behind, self._detail = True, str(error)
                 log.warning("apply_interrupted", error=str(error))
+                asyncio.get_running_loop().call_later(REFUSED_RETRY_S, self._news.set)
             except (BundleRefused, NotEncodable) as error:
                 self._behind, self._detail = True, str(error)
                 log.error("bundle_refused", error=str(error), kept="the switch holds what it held")
@@ -237,6 +239,7 @@ class Shell:
         if strangers or not difference.empty:
             ports = self._programmer.open_ports
             await self._flush(port for port in ports if not difference.put.keys().isdisjoint(guards(port)))
+            self._cache_is_old = True
             await switch.apply(difference.put, difference.delete, strangers)
             await self._forget_cached()
             elapsed_ms = round(1000 * (monotonic() - started))
@@ -250,12 +253,15 @@ class Shell:
                 elapsed_ms=elapsed_ms,
                 upto=self._programmer.upto.sequence,
             )
+        elif self._cache_is_old:  # the last change went in, and was interrupted after that
+            await self._forget_cached()
         self._caught_up(switch)
 
     async def _send(self, switch: Switch, change: Change) -> None:
         started = monotonic()
         self._behind, self._detail = True, "a change is on its way to the switch"
         await self._flush(change.opened)
+        self._cache_is_old = True
         await switch.apply(change.put, change.delete)
         await self._forget_cached()
         await self._flush(change.closed)
@@ -266,8 +272,8 @@ class Shell:
         log.info("program_applied", **counts, **ports, elapsed_ms=elapsed_ms, upto=self._programmer.upto.sequence)
 
     def _caught_up(self, switch: Switch) -> None:
-        """The switch holds what the programmer said, unless it was lost meanwhile."""
-        if self._switch is switch:
+        """The switch holds what the programmer said, unless it was lost or changed by somebody else meanwhile."""
+        if self._switch is switch and not self._drifted:
             self._behind, self._detail = False, ""
 
     async def _flush(self, ports: Iterable[LocalPort]) -> None:
@@ -284,6 +290,7 @@ class Shell:
         Source: ovs-vswitchd(8), revalidator/purge.
         """
         await command(control_socket(self._run_dir), "revalidator/purge")
+        self._cache_is_old = False
 
     async def _keep_ids(self) -> None:
         while True:

@@ -307,7 +307,6 @@ def test_a_bad_document_stops_nothing_else():
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition", Ignored),
         ("crd.antrea.io/v1alpha1", "Tier", Unsupported),
         ("crd.antrea.io/v1beta1", "ClusterGroup", Unsupported),
-        ("crd.antrea.io/v1alpha2", "TrafficControl", Unsupported),
         ("k8s.cni.cncf.io/v1beta1", "MultiNetworkPolicy", Unsupported),
         ("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", Unsupported),
         ("policy.networking.k8s.io/v1alpha2", "AdminNetworkPolicy", Unsupported),

@@ -23,6 +23,7 @@ def test_what_restricts_comes_first_and_goes_last():
             ("K8S_NETWORK_POLICY", "a", True),
             ("NAMESPACE", "a", True),
             ("NODE", "a", True),
+            ("TRAFFIC_CONTROL", "a", True),
         ],
         [("POD", "a", True)],
         [("POD", "gone", False)],

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import assert_never
 
-from sluice.admission import antrea_policy, names, network_policy, tier, workload
-from sluice.admission.refusal import Refusal
+from sluice.admission import antrea_policy, names, network_policy, tier, traffic_control, workload
+from sluice.admission.refusal import Caution, Refusal
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import (
     AntreaNetworkPolicy,
@@ -16,12 +16,18 @@ from sluice.contracts.objects import (
     ObjectMeta,
     Pod,
     Tier,
+    TrafficControl,
 )
 
 
 def admit(made: AnyObject) -> tuple[Refusal, ...]:
     """All that is wrong with the object by itself; empty if it is admitted. `among` asks what the others say."""
     return tuple(_refusals(made))
+
+
+def cautions(made: AnyObject) -> tuple[Caution, ...]:
+    """What the author of an admitted object should know."""
+    return tuple(traffic_control.cautions(made)) if isinstance(made, TrafficControl) else ()
 
 
 def _refusals(made: AnyObject) -> Iterator[Refusal]:
@@ -48,6 +54,9 @@ def _refusals(made: AnyObject) -> Iterator[Refusal]:
             name = made.metadata.name
             yield from _of_metadata(made.metadata, Kind.ANTREA_NETWORK_POLICY, names.dns_subdomain(name))
             yield from antrea_policy.refusals(made)
+        case TrafficControl():
+            yield from _of_metadata(made.metadata, Kind.TRAFFIC_CONTROL, names.dns_subdomain(made.metadata.name))
+            yield from traffic_control.refusals(made)
         case _:
             assert_never(made)
 

@@ -1,4 +1,4 @@
-"""Why an object is not admitted."""
+"""Why an object is not admitted, or what its author should know though it is."""
 
 from typing import NamedTuple
 
@@ -9,3 +9,10 @@ class Refusal(NamedTuple):
 
     reason: str
     """What is wrong and why, and what to do."""
+
+
+class Caution(NamedTuple):
+    """The object is admitted, and probably does not mean what its author thinks."""
+
+    path: str
+    reason: str

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import field
 
 from sluice.contracts import codec
-from sluice.contracts.pieces import IPBlock, Kube, LabelSelector, Object, Protocol
+from sluice.contracts.pieces import IPBlock, Kube, LabelSelector, Object, Part, Protocol
 
 AntreaAction = Literal["Allow", "Drop", "Reject", "Pass", "Deny"]
 """`Deny` is how older manifests write Drop."""
@@ -33,10 +33,6 @@ def tier_name(written: str) -> str:
     """The name of the tier that a policy means: the default for none, and static tiers in lower case."""
     lowered = written.lower()
     return lowered if lowered in STATIC_TIERS else written or DEFAULT_TIER
-
-
-class Part(Kube, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A piece of a spec; what it does not know it does not take."""
 
 
 class TierSpec(Kube, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ class Kind(StrEnum):
     K8S_NETWORK_POLICY = "k8snetworkpolicies"
     CLUSTER_NETWORK_POLICY = "acnps"
     ANTREA_NETWORK_POLICY = "annps"
+    TRAFFIC_CONTROL = "trafficcontrols"
 
 
 class Resource(NamedTuple):
@@ -41,6 +42,9 @@ RESOURCES: dict[Kind, Resource] = {
         ANTREA, "ClusterNetworkPolicy", "clusternetworkpolicies", namespaced=False, written=True
     ),
     Kind.ANTREA_NETWORK_POLICY: Resource(ANTREA, "NetworkPolicy", "networkpolicies", namespaced=True, written=True),
+    Kind.TRAFFIC_CONTROL: Resource(
+        "crd.antrea.io/v1alpha2", "TrafficControl", "trafficcontrols", namespaced=False, written=True
+    ),
 }
 
 BY_API: dict[tuple[str, str], Kind] = {(r.api_version, r.kind): kind for kind, r in RESOURCES.items()}

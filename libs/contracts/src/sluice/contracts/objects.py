@@ -22,6 +22,7 @@ from sluice.contracts.pieces import (
     Operator,
     Protocol,
 )
+from sluice.contracts.traffic_control import TrafficControl
 
 __all__ = [
     "TYPES",
@@ -58,6 +59,7 @@ __all__ = [
     "PolicyType",
     "Protocol",
     "Tier",
+    "TrafficControl",
 ]
 
 PolicyType = Literal["Ingress", "Egress"]
@@ -183,7 +185,7 @@ class K8sNetworkPolicy(Object, frozen=True, kw_only=True):
 
 AntreaPolicy = ClusterNetworkPolicy | AntreaNetworkPolicy
 AnyPolicy = K8sNetworkPolicy | AntreaPolicy
-AnyObject = Namespace | Node | Pod | Tier | AnyPolicy
+AnyObject = Namespace | Node | Pod | Tier | TrafficControl | AnyPolicy
 
 TYPES: dict[Kind, type[AnyObject]] = {
     Kind.NAMESPACE: Namespace,
@@ -193,6 +195,7 @@ TYPES: dict[Kind, type[AnyObject]] = {
     Kind.K8S_NETWORK_POLICY: K8sNetworkPolicy,
     Kind.CLUSTER_NETWORK_POLICY: ClusterNetworkPolicy,
     Kind.ANTREA_NETWORK_POLICY: AntreaNetworkPolicy,
+    Kind.TRAFFIC_CONTROL: TrafficControl,
 }
 
 

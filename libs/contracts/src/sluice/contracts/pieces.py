@@ -12,6 +12,10 @@ class Kube(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
     """A piece of Kubernetes JSON: camelCase on the wire, unset fields left out."""
 
 
+class Part(Kube, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A piece of a spec; what it does not know it does not take."""
+
+
 class ObjectMeta(Kube, frozen=True, kw_only=True):
     name: str
     namespace: str = ""

@@ -20,6 +20,7 @@ from sluice.contracts.objects import (
     Object,
     ObjectMeta,
     Tier,
+    TrafficControl,
 )
 from sluice.kube.nodes import Map, Node, Reading, Scalar, Sequence, is_null
 from sluice.kube.scalars import shortened
@@ -43,6 +44,7 @@ UNREAD: Mapping[type[Struct], frozenset[str]] = {
     Tier: frozenset(("status",)),
     ClusterNetworkPolicy: frozenset(("status",)),
     AntreaNetworkPolicy: frozenset(("status",)),
+    TrafficControl: frozenset(("status",)),
 }
 """Fields that Kubernetes has and we do not read, in the kinds whose unknown fields are refused."""
 

@@ -1,0 +1,90 @@
+"""TrafficControl of crd.antrea.io/v1alpha2, as it travels: mirror or redirect what Pods send and receive.
+
+As in `antrea`, a field inside the spec that is not named does not decode: a mirror whose unknown half is ignored would
+show less, or more, than its author asked for.
+"""
+
+from typing import Literal
+
+from msgspec import field
+
+from sluice.contracts.pieces import LabelSelector, Object, Part
+
+TrafficDirection = Literal["Ingress", "Egress", "Both"]
+TrafficAction = Literal["Mirror", "Redirect"]
+
+
+class TrafficAppliedTo(Part, frozen=True, kw_only=True):
+    """Neither of the two selects nothing."""
+
+    pod_selector: LabelSelector | None = None
+    namespace_selector: LabelSelector | None = None
+
+
+class NamedDevice(Part, frozen=True, kw_only=True):
+    """A network device on every Node, by name."""
+
+    name: str
+
+
+class UdpTunnel(Part, frozen=True, kw_only=True):
+    """Geneve or VXLAN."""
+
+    remote_ip: str = field(name="remoteIP")
+    vni: int | None = None
+    """0..16777215."""
+
+    destination_port: int | None = None
+    """Unset means 6081 for Geneve, and 4789 for VXLAN."""
+
+
+class GreTunnel(Part, frozen=True, kw_only=True):
+    remote_ip: str = field(name="remoteIP")
+    key: int | None = None
+    """0..4294967295."""
+
+
+class ErspanTunnel(Part, frozen=True, kw_only=True):
+    remote_ip: str = field(name="remoteIP")
+    version: int
+    """1 (type II) or 2 (type III)."""
+
+    session_id: int | None = field(default=None, name="sessionID")
+    """0..1023."""
+
+    index: int | None = None
+    """0..1048575; of version 1."""
+
+    dir: int | None = None
+    """0 for ingress, 1 for egress; of version 2."""
+
+    hardware_id: int | None = field(default=None, name="hardwareID")
+    """0..63; of version 2."""
+
+
+class TrafficPort(Part, frozen=True, kw_only=True):
+    """Where traffic goes to, or comes back from: exactly one of these."""
+
+    ovs_internal: NamedDevice | None = None
+    """A port of the switch itself; made where it is missing."""
+
+    device: NamedDevice | None = None
+    """A device that is there already."""
+
+    geneve: UdpTunnel | None = None
+    vxlan: UdpTunnel | None = None
+    gre: GreTunnel | None = None
+    erspan: ErspanTunnel | None = None
+
+
+class TrafficControlSpec(Part, frozen=True, kw_only=True):
+    applied_to: TrafficAppliedTo
+    direction: TrafficDirection
+    action: TrafficAction
+    target_port: TrafficPort
+    return_port: TrafficPort | None = None
+    """Where redirected traffic comes back; of Redirect alone, and never an erspan."""
+
+
+class TrafficControl(Object, frozen=True, kw_only=True):
+    spec: TrafficControlSpec

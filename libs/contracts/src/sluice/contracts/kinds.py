@@ -27,6 +27,9 @@ class Resource(NamedTuple):
     written: bool
     """People write it: the object is kept whole (but status and managedFields). Otherwise it is trimmed."""
 
+    status: bool = False
+    """It has a status subresource that tells whether it is realised."""
+
 
 ANTREA = "crd.antrea.io/v1beta1"
 
@@ -39,11 +42,13 @@ RESOURCES: dict[Kind, Resource] = {
     ),
     Kind.TIER: Resource(ANTREA, "Tier", "tiers", namespaced=False, written=True),
     Kind.CLUSTER_NETWORK_POLICY: Resource(
-        ANTREA, "ClusterNetworkPolicy", "clusternetworkpolicies", namespaced=False, written=True
+        ANTREA, "ClusterNetworkPolicy", "clusternetworkpolicies", namespaced=False, written=True, status=True
     ),
-    Kind.ANTREA_NETWORK_POLICY: Resource(ANTREA, "NetworkPolicy", "networkpolicies", namespaced=True, written=True),
+    Kind.ANTREA_NETWORK_POLICY: Resource(
+        ANTREA, "NetworkPolicy", "networkpolicies", namespaced=True, written=True, status=True
+    ),
     Kind.TRAFFIC_CONTROL: Resource(
-        "crd.antrea.io/v1alpha2", "TrafficControl", "trafficcontrols", namespaced=False, written=True
+        "crd.antrea.io/v1alpha2", "TrafficControl", "trafficcontrols", namespaced=False, written=True, status=True
     ),
 }
 

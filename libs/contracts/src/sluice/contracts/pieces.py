@@ -26,6 +26,9 @@ class ObjectMeta(Kube, frozen=True, kw_only=True):
     creation_timestamp: str = ""
     """RFC 3339, as Kubernetes or the manifest gives it; empty where nobody did."""
 
+    generation: int = 0
+    """How often Kubernetes saw the spec change; 0 where it does not count, and in what is trimmed."""
+
 
 class Object(Kube, frozen=True, kw_only=True):
     api_version: str

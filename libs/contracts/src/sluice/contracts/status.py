@@ -7,12 +7,14 @@ from msgspec import Struct
 from sluice.contracts.ids import Backend, NodeName, Revision, Unit
 
 
-class Problem(Struct, frozen=True, kw_only=True, order=True):
+class Problem(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True):
     """A unit that is not in force as written. `reason` says where, what, why and what to do."""
 
     unit: Unit
     state: Literal["waiting", "failed"]
     reason: str
+    code: str = ""
+    """The reason for programs, in the form of a Kubernetes condition's, where it has a name."""
 
 
 class NodeStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,12 +63,15 @@ class SourceStatus(Struct, frozen=True, kw_only=True):
 
     source: str
     digest: str
-    """Of what was last read: `sluice.kube.folder_digest` for a folder; a reader compares it with its own."""
+    """Of what was last read: `sluice.kube.folder_digest` for a folder; a reader compares it with its own. Empty for
+    Kubernetes."""
 
     upto: Revision
     """All that the digest stands for is on LEDGER up to this revision."""
 
     problems: tuple[DocumentProblem, ...]
+    waiting: tuple[str, ...] = ()
+    """What the source would read and cannot yet, in words: kinds that are not installed, or that it may not list."""
 
 
 class CompilerStatus(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,10 @@ NAME_LABEL = "kubernetes.io/metadata.name"
 """The label with its own name that the API server gives each Namespace (since Kubernetes 1.21)."""
 
 
+_BOOKKEEPING = ("managedFields", "resourceVersion", "selfLink")
+"""Metadata that changes with every write of a status, and says nothing about the object."""
+
+
 def to_object(kind: Kind, node: Node) -> AnyObject:
     """The object, with the defaults of the API server and addresses in canonical text.
 
@@ -41,13 +45,19 @@ def with_uid(made: AnyObject, uid: str) -> AnyObject:
     return replace(made, metadata=replace(made.metadata, uid=uid))
 
 
+def trimmed(made: AnyObject) -> AnyObject:
+    """The object without what changes and nobody reads."""
+    return replace(made, metadata=replace(made.metadata, generation=0)) if made.metadata.generation else made
+
+
 def body_of(kind: Kind, made: AnyObject, node: Node) -> bytes:
-    """What travels: written kinds whole (but for status and managedFields), others as far as we read them."""
+    """What travels: written kinds whole (but for status and bookkeeping), others as far as we read them."""
     if not RESOURCES[kind].written:
-        return codec.encode(made)
+        return codec.encode(trimmed(made))
     whole: Any = plain(node)  # Any: JSON
     whole.pop("status", None)
-    whole["metadata"].pop("managedFields", None)
+    for bookkeeping in _BOOKKEEPING:
+        whole["metadata"].pop(bookkeeping, None)
     whole["metadata"].update(_defaulted(made.metadata))
     return codec.encode(whole)
 

@@ -33,7 +33,6 @@ UNREAD: Mapping[type[Struct], frozenset[str]] = {
             "deletionTimestamp",
             "finalizers",
             "generateName",
-            "generation",
             "managedFields",
             "ownerReferences",
             "resourceVersion",

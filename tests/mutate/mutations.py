@@ -32,7 +32,7 @@ VERDICT = "libs/policy/tests/test_verdict_k8s.py"
 VERDICT_TIERS = "libs/policy/tests/test_verdict_tiers.py"
 VERDICT_ANTREA = "libs/policy/tests/test_verdict_antrea.py"
 VIEW = "libs/dataplane/tests/test_view.py"
-ADDRESSES = "libs/dataplane/tests/test_ovs_addresses.py"
+ADDRESSES = "libs/dataplane/tests/test_addresses.py"
 ENGINE = "libs/dataplane/tests/test_ovs_engine.py"
 WALK = "libs/dataplane/tests/test_ovs_walk.py"
 OVS_VERDICT = "libs/dataplane/tests/test_ovs_verdict.py"
@@ -443,14 +443,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a-port-mask-is-off-by-one",
-        f"{DATAPLANE}/ovs/addresses.py",
+        f"{DATAPLANE}/addresses.py",
         "while size > last - first + 1:",
         "while size > last - first + 2:",
         (f"{ADDRESSES}::test_port_masks",),
     ),
     Mutation(
         "a-cover-skips-its-excepts",
-        f"{DATAPLANE}/ovs/addresses.py",
+        f"{DATAPLANE}/addresses.py",
         "if block.covers(other) or other.covers(block)]",
         "if other.covers(block)]",
         (f"{ADDRESSES}::test_a_cidr_without_its_excepts",),

@@ -11,7 +11,7 @@ from sluice.contracts.groups import Member, Page
 from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
 from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import BlockPeer, Direction, GroupPeer, PortRange, TransportTraffic
-from sluice.dataplane.ovs.addresses import address
+from sluice.dataplane.addresses import address
 from sluice.dataplane.ovs.cookies import CookieKind, unpack
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.flow import Conjunction, Flows, SetField

@@ -11,7 +11,7 @@ from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
 from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import Program
 from sluice.contracts.status import Problem
-from sluice.dataplane.ovs.addresses import NotAnAddress, address
+from sluice.dataplane.addresses import NotAnAddress, address
 from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.ids import CapacityExceeded, RuleIds, RuleKey

@@ -11,7 +11,7 @@ from msgspec import Struct
 from sluice.contracts.groups import Member, Page
 from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
 from sluice.contracts.programs import Program
-from sluice.dataplane.ovs.addresses import NotAnAddress
+from sluice.dataplane.addresses import NotAnAddress
 from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.ids import RuleIds, RuleKey

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from sluice.contracts.ids import Address, Uid
+from sluice.dataplane.addresses import WIDTH, Block, NotAnAddress, address
 from sluice.dataplane.ovs import cookies
-from sluice.dataplane.ovs.addresses import WIDTH, Block, NotAnAddress, address
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import EthType, Field
 from sluice.dataplane.ovs.flow import Actions, DecTtl, FlowBody, FlowKey, Flows, Goto, Match, SetField, Term, match

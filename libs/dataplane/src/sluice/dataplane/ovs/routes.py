@@ -21,8 +21,8 @@ from sluice.contracts.groups import NodeRoute
 from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.kinds import Kind
 from sluice.contracts.status import Problem
+from sluice.dataplane.addresses import WIDTH, Block, NotAnAddress, address, network
 from sluice.dataplane.ovs import cookies
-from sluice.dataplane.ovs.addresses import WIDTH, Block, NotAnAddress, address, network
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import EthType, Field
 from sluice.dataplane.ovs.flow import Actions, DecTtl, FlowBody, FlowKey, Flows, Goto, Match, SetField, Term, match

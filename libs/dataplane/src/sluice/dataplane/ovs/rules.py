@@ -28,7 +28,7 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.contracts.status import Problem
-from sluice.dataplane.ovs.addresses import PORTS, NotAnAddress, network
+from sluice.dataplane.addresses import PORTS, NotAnAddress, network
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
 from sluice.dataplane.ovs.sources import Own, Source
 from sluice.policy.order import Order, order

@@ -25,7 +25,7 @@ from sluice.contracts.programs import (
     Traffic,
     TransportTraffic,
 )
-from sluice.dataplane.ovs.addresses import Block, address, cover, network, port_masks
+from sluice.dataplane.addresses import Block, address, cover, network, port_masks
 from sluice.dataplane.ovs.fields import EthType, Field, IpProto
 from sluice.dataplane.ovs.flow import Match, Term, match
 from sluice.dataplane.ovs.pipeline import OUT_PORT

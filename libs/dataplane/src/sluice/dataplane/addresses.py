@@ -1,4 +1,4 @@
-"""Addresses and ports as masked integers, the only sets that an OpenFlow match can name.
+"""Addresses and ports as masked integers, the sets that a match of OpenFlow or flower can name.
 
 A set that is no mask becomes a few that are: a CIDR without its excepts a cover of smaller CIDRs, a range of ports a
 cover of masked values. Both covers are the least there are, and their parts do not overlap.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.dataplane.ovs.addresses import WIDTH, Block, NotAnAddress, address, cover, network, port_masks
+from sluice.dataplane.addresses import WIDTH, Block, NotAnAddress, address, cover, network, port_masks
 
 BLOCK_CASES = [
     ("no except", "10.0.0.0/8", [], ["10.0.0.0/8"]),

@@ -1,0 +1,106 @@
+"""What is ours at a hook, and how anyone can tell: private preferences, private chains, and cookies.
+
+Chain 0 is everybody's; we have one preference in it. All other filters of ours stand in chains of our own:
+
+    bits 27..24  OWNER: nobody else's chains begin so, as far as we know
+    bit  23      generation: the next program is built in the one that packets are not in
+    bits 22..0   place: see `Place`; chains of ports stand where their content's hash puts them, from PORTS up
+
+A cookie has 16 bytes and names the filter's line of policy:
+
+    0..3   b"SLCE", the same in all of ours: a stranger can sweep by it
+    4      kind, see `CookieKind`
+    5..7   0
+    8..15  reference, big-endian: of ROOT the digest of the program, of PORT the digest of the rules that open it
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from sluice.dataplane.tc.filter import FilterKey
+
+ROOT_PREF = 0x4E00
+"""19968: before what tc(8) chooses by itself (from 49152 down), behind what people number by hand from 1."""
+
+OWNER = 0x5
+OWNER_SHIFT = 24
+GENERATION_SHIFT = 23
+PLACE_MASK = (1 << GENERATION_SHIFT) - 1
+OWNER_MARK = b"SLCE"
+
+
+class Place(IntEnum):
+    """The chains of a generation."""
+
+    ENTRY = 0
+    CLASSES = 1
+    ACCEPT = 2
+    PORTS = 16
+    """The first of the chains of ports."""
+
+
+class CookieKind(IntEnum):
+    ROOT = 1
+    BASE = 2
+    """Always there, whatever the policies."""
+
+    STATE = 3
+    """Decides by what is known of the connection."""
+
+    ADDRESS = 4
+    """One address or prefix, on to the ports open to it."""
+
+    PORT = 5
+    """A port, range or protocol that the referenced rules open."""
+
+    REST = 6
+    """What no rule allowed."""
+
+
+class Cookie(NamedTuple):
+    kind: CookieKind
+    reference: int = 0
+    """64 bits."""
+
+
+def pack(kind: CookieKind, reference: int = 0) -> bytes:
+    return OWNER_MARK + bytes((kind, 0, 0, 0)) + reference.to_bytes(8, "big")
+
+
+def unpack(cookie: bytes) -> Cookie | None:
+    """What the cookie says, or None if it is not one of ours (or of a later version's)."""
+    if len(cookie) != 16 or cookie[:4] != OWNER_MARK or cookie[4] not in _KINDS:
+        return None
+    return Cookie(_KINDS[cookie[4]], int.from_bytes(cookie[8:], "big"))
+
+
+def chain(generation: int, place: int) -> int:
+    """The chain at this place of this generation, 0 or 1."""
+    return OWNER << OWNER_SHIFT | generation << GENERATION_SHIFT | place
+
+
+def is_our_chain(number: int) -> bool:
+    return number >> OWNER_SHIFT == OWNER
+
+
+def generation_of(number: int) -> int:
+    """Of a chain of ours."""
+    return number >> GENERATION_SHIFT & 1
+
+
+def place_of(number: int) -> int:
+    """Of a chain of ours."""
+    return number & PLACE_MASK
+
+
+def is_root(key: FilterKey) -> bool:
+    """It stands where our root does: the one preference of chain 0 that is ours."""
+    return key.chain == 0 and key.pref == ROOT_PREF
+
+
+def is_ours(key: FilterKey) -> bool:
+    """It is ours to change and to remove."""
+    return is_our_chain(key.chain) or is_root(key)
+
+
+_KINDS = {kind.value: kind for kind in CookieKind}

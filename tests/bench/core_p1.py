@@ -52,10 +52,11 @@ def resolve(stored: list[workloads.Stored]) -> tuple[Grouping, Iterator[tuple[st
 
 def pages(grouping: Grouping, cause: Revision) -> Iterator[tuple[str, bytes]]:
     changes = grouping.drain()
-    for group, node in changes.pages:
-        members = grouping.members(group, node)
-        if members:
-            yield subjects.page(group, node), codec.encode(Page(group=group, node=node, cause=cause, members=members))
+    for group, nodes in changes.pages.items():
+        for node, members in grouping.pages(group, nodes):
+            if members:
+                page = Page(group=group, node=node, cause=cause, members=members)
+                yield subjects.page(group, node), codec.encode(page)
     for node in changes.owns:
         own = Own(node=node, shard=0, cause=cause, groups=grouping.groups_on(node))
         yield subjects.own(node, 0), codec.encode(own)

@@ -196,8 +196,7 @@ def test_who_is_where() -> None:
 # ------------------------------------------------------------------------------------------------------------- changes
 
 A = pod("x/a", ip="10.0.0.1", app="web")
-NOTHING_CHANGED = Changes(set(), set(), set())
-PAGE_1, PAGE_2 = (G, NODE_1), (G, NODE_2)
+NOTHING_CHANGED = Changes({}, set(), set())
 
 
 class Touch(NamedTuple):
@@ -210,25 +209,27 @@ class Touch(NamedTuple):
 
 TOUCHES = [
     Touch("the same again touches nothing", A, NOTHING_CHANGED),
-    Touch("another address", pod("x/a", ip="10.0.0.2", app="web"), Changes({PAGE_1}, set(), {NODE_1})),
-    Touch("another uid", pod("x/a", ip="10.0.0.1", uid="new", app="web"), Changes({PAGE_1}, set(), {NODE_1})),
-    Touch("another port", pod("x/a", ip="10.0.0.1", ports=[("w", 1)], app="web"), Changes({PAGE_1}, set(), {NODE_1})),
+    Touch("another address", pod("x/a", ip="10.0.0.2", app="web"), Changes({G: {NODE_1}}, set(), {NODE_1})),
+    Touch("another uid", pod("x/a", ip="10.0.0.1", uid="new", app="web"), Changes({G: {NODE_1}}, set(), {NODE_1})),
+    Touch(
+        "another port", pod("x/a", ip="10.0.0.1", ports=[("w", 1)], app="web"), Changes({G: {NODE_1}}, set(), {NODE_1})
+    ),
     Touch("a port without a name", pod("x/a", ip="10.0.0.1", ports=[1], app="web"), NOTHING_CHANGED),
     Touch(
         "another node",
         pod("x/a", ip="10.0.0.1", node="node-2", app="web"),
-        Changes({PAGE_1, PAGE_2}, {NODE_1, NODE_2}, {NODE_1, NODE_2}),
+        Changes({G: {NODE_1, NODE_2}}, {NODE_1, NODE_2}, {NODE_1, NODE_2}),
     ),
-    Touch("it leaves the group", pod("x/a", ip="10.0.0.1"), Changes({PAGE_1}, {NODE_1}, {NODE_1})),
+    Touch("it leaves the group", pod("x/a", ip="10.0.0.1"), Changes({G: {NODE_1}}, {NODE_1}, {NODE_1})),
     Touch(
         "a label that no selector reads",
         pod("x/a", ip="10.0.0.1", app="web", v="2"),
-        Changes({PAGE_1}, {NODE_1}, {NODE_1}),
+        Changes({G: {NODE_1}}, {NODE_1}, {NODE_1}),
     ),
-    Touch("it ends", pod("x/a", ip="10.0.0.1", phase="Failed", app="web"), Changes({PAGE_1}, {NODE_1}, {NODE_1})),
-    Touch("it is deleted", "a", Changes({PAGE_1}, {NODE_1}, {NODE_1})),
+    Touch("it ends", pod("x/a", ip="10.0.0.1", phase="Failed", app="web"), Changes({G: {NODE_1}}, {NODE_1}, {NODE_1})),
+    Touch("it is deleted", "a", Changes({G: {NODE_1}}, {NODE_1}, {NODE_1})),
     Touch("nobody is deleted", "unheard-of", NOTHING_CHANGED),
-    Touch("another Pod in no group", pod("x/z"), Changes(set(), {NODE_1}, {NODE_1})),
+    Touch("another Pod in no group", pod("x/z"), Changes({}, {NODE_1}, {NODE_1})),
     Touch("a Pod of no network", pod("x/z", node=""), NOTHING_CHANGED),
     Touch("a Namespace that no selector reads", namespace("x", env="prod"), NOTHING_CHANGED),
 ]
@@ -251,13 +252,13 @@ def test_a_namespace_that_changes_its_labels_moves_its_pods() -> None:
     made.drain()
 
     assert made.put(namespace("x", env="test"))
-    assert (made.drain(), names(made)) == (Changes({PAGE_1}, {NODE_1}, set()), [])
+    assert (made.drain(), names(made)) == (Changes({G: {NODE_1}}, {NODE_1}, set()), [])
 
     assert made.put(namespace("x", env="prod"))
-    assert (made.drain(), names(made)) == (Changes({PAGE_1}, {NODE_1}, set()), ["x/a"])
+    assert (made.drain(), names(made)) == (Changes({G: {NODE_1}}, {NODE_1}, set()), ["x/a"])
 
     assert made.delete(Kind.NAMESPACE, "", "x")
-    assert (made.drain(), names(made)) == (Changes({PAGE_1}, {NODE_1}, set()), [])
+    assert (made.drain(), names(made)) == (Changes({G: {NODE_1}}, {NODE_1}, set()), [])
     assert not made.delete(Kind.NAMESPACE, "", "x")
 
 
@@ -266,13 +267,13 @@ def test_selecting_and_releasing_touches_the_pages_of_the_group() -> None:
     made.drain()
 
     made.select(G, in_x())
-    assert (made.drain(), names(made)) == (Changes({PAGE_1}, {NODE_1}, set()), ["x/a"])
+    assert (made.drain(), names(made)) == (Changes({G: {NODE_1}}, {NODE_1}, set()), ["x/a"])
 
     made.select(G, in_x())
     assert made.drain() == NOTHING_CHANGED
 
     made.release(G)
-    assert (made.drain(), names(made), made.groups_on(NODE_1)) == (Changes({PAGE_1}, {NODE_1}, set()), [], ())
+    assert (made.drain(), names(made), made.groups_on(NODE_1)) == (Changes({G: {NODE_1}}, {NODE_1}, set()), [], ())
 
     made.release(G)
     assert made.drain() == NOTHING_CHANGED
@@ -342,7 +343,7 @@ def test_the_address_goes_back_when_its_holder_leaves() -> None:
     made.put(pod("x/b", ip="10.0.0.1", created=LATE, node="node-2", phase="Succeeded", app="web"))
 
     assert [member.addresses for member in made.members(G, NODE_1)] == [("10.0.0.1", "fd00::1")]
-    assert made.drain() == Changes({PAGE_1, PAGE_2}, {NODE_2}, {NODE_1, NODE_2})
+    assert made.drain() == Changes({G: {NODE_1, NODE_2}}, {NODE_2}, {NODE_1, NODE_2})
     assert made.conflicts() == ()
 
 

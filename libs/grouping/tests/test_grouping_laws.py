@@ -111,8 +111,9 @@ def test_a_reader_who_asks_only_for_what_was_touched_misses_nothing(
         changed = made.evolve(event)
         changes = made.drain()
         assert changed or not changes.locals
-        for page in changes.pages:
-            _keep(held.pages, page, made.members(*page))
+        for touched, nodes in changes.pages.items():
+            for node, members in made.pages(touched, nodes):
+                _keep(held.pages, (touched, node), members)
         for node in changes.owns:
             _keep(held.owns, node, made.groups_on(node))
         for node in changes.locals:
@@ -126,6 +127,16 @@ def _keep(held: dict[K, tuple[V, ...]], key: K, value: tuple[V, ...]) -> None:
     held.pop(key, None)
     if value:
         held[key] = value
+
+
+@given(stories(), groups, st.sets(st.sampled_from([NodeName(node) for node in NODES])))
+def test_pages_looked_at_together_are_those_looked_at_one_by_one(
+    events: Story, selectors: Selectors, nodes: set[NodeName]
+) -> None:
+    made = told(events, selectors)
+
+    for group in (*selectors, GroupId("nobody's")):
+        assert made.pages(group, nodes) == [(node, made.members(group, node)) for node in sorted(nodes)]
 
 
 @given(stories(), groups)

@@ -26,8 +26,9 @@ class Applied:
     def take(self, events: list[ObjectEvent]) -> None:
         self.fold.evolve(events, events[-1].revision if events else NEVER)
         changes = self.fold.drain()
-        for group, node in changes.pages:
-            self._put(subjects.page(group, node), self.fold.page(group, node, CAUSE))
+        for group, nodes in changes.pages.items():
+            for node, page in self.fold.pages(group, nodes, CAUSE):
+                self._put(subjects.page(group, node), page)
         for node in changes.owns:
             own = self.fold.own(node, CAUSE)
             self._put(f"own {node}", own)
@@ -89,7 +90,7 @@ def test_what_is_stored_and_not_derived_is_stale():
     ]
     stale = fold().stale(stored, ())
 
-    assert stale.pages == {(group, "node-2"), ("f" * 32, "node-1")}
+    assert stale.pages == {group: {"node-2"}, "f" * 32: {"node-1"}}
     assert (stale.owns, stale.locals) == ({"node-2"}, {"node-2"})
 
 
@@ -98,7 +99,7 @@ def test_of_another_shard_nothing_is_stale():
     taken = ShardGroups(1, 3)
     stale = taken.stale([subjects.page(name, NodeName("n")) for name in names] + [subjects.own(NodeName("n"), 0)], ())
 
-    assert stale.pages == {(name, "n") for name in names if shard_of(name, 3) == 1}
+    assert stale.pages == {name: {"n"} for name in names if shard_of(name, 3) == 1}
     assert stale.owns == set()
 
 
@@ -111,9 +112,9 @@ def test_groups_that_are_kept_stay_in_their_lists_until_they_are_let_go():
 
     assert taken.own(node, CAUSE).groups == (lost, group)  # type: ignore[union-attr]
     stale = taken.stale([subjects.page(lost, node), subject], ())
-    assert (stale.pages, stale.owns) == (set(), set())
+    assert (stale.pages, stale.owns) == ({}, set())
     gone = taken.let_go()
-    assert gone.pages == {(lost, node)}
+    assert gone.pages == {lost: {node}}
     assert gone.owns == {node}
     assert taken.own(node, CAUSE).groups == (group,)  # type: ignore[union-attr]
-    assert taken.page(lost, node, CAUSE) is None
+    assert list(taken.pages(lost, [node], CAUSE)) == [(node, None)]

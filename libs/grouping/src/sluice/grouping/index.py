@@ -4,6 +4,8 @@ Only Pods on the Pod network are members: scheduled, not ended, not in the host'
 member without addresses: its port is known on its node.
 """
 
+from collections.abc import Collection
+from operator import attrgetter
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -24,8 +26,9 @@ _KINDS = frozenset({Kind.NAMESPACE, Kind.POD})
 class Changes(NamedTuple):
     """What may differ since the last time. May name too much, never too little."""
 
-    pages: set[tuple[GroupId, NodeName]]
-    """Ask for the members of these again; none means that the page goes."""
+    pages: dict[GroupId, set[NodeName]]
+    """Ask for the members of these groups on these nodes again; none means that the page goes. In the order in which
+    they were touched, so that what belongs together is looked at together."""
 
     owns: set[NodeName]
     """Nodes on which other groups may have members now."""
@@ -65,10 +68,10 @@ class Grouping:
         self._matching: Matching[_Placed] = Matching()
         self._claims: Claims[_Placed] = Claims(lambda pod: pod.claim)
         self._pods: dict[str, _Placed] = {}
-        self._on_node: dict[NodeName, dict[str, tuple[_Placed, ...]]] = {}
-        """The Pods of each node, by Namespace."""
+        self._on_node: dict[NodeName, dict[LabelSet[_Placed], tuple[_Placed, ...]]] = {}
+        """The Pods of each node, by their labels."""
 
-        self._pages: set[tuple[GroupId, NodeName]] = set()
+        self._pages: dict[GroupId, set[NodeName]] = {}
         self._owns: set[NodeName] = set()
         self._locals: set[NodeName] = set()
 
@@ -120,7 +123,7 @@ class Grouping:
     def drain(self) -> Changes:
         """What may differ since the last time this was asked."""
         changes = Changes(self._pages, self._owns, self._locals)
-        self._pages, self._owns, self._locals = set(), set(), set()
+        self._pages, self._owns, self._locals = {}, set(), set()
         return changes
 
     def members(self, group: GroupId, node: NodeName) -> tuple[Member, ...]:
@@ -129,13 +132,26 @@ class Grouping:
         if known is None or here is None:
             return ()
         label_sets = known.label_sets
-        if "" not in known.namespaces:
-            found = [pod for name in known.namespaces if name in here for pod in here[name]]
-        elif len(label_sets) <= len(here):
-            return _sorted([pod.member for one in label_sets if node in one.on for pod in one.on[node]])
-        else:
-            found = [pod for pods in here.values() for pod in pods]
-        return _sorted([pod.member for pod in found if pod.label_set in label_sets])
+        if len(label_sets) <= len(here):
+            return _members([pod for one in label_sets if node in one.on for pod in one.on[node]])
+        return _members([pod for label_set, pods in here.items() if label_set in label_sets for pod in pods])
+
+    def pages(self, group: GroupId, nodes: Collection[NodeName]) -> list[tuple[NodeName, tuple[Member, ...]]]:
+        """The group's members on each of these nodes; sorted.
+
+        Costs what there is on them, or in the group: many nodes are not looked at one by one.
+        """
+        known = self._matching.groups.get(group)
+        label_sets = known.label_sets if known else ()
+        most = len(nodes) * len(label_sets)
+        if len(label_sets) >= len(nodes) or sum([len(one.on) for one in label_sets]) > most:
+            return [(node, self.members(group, node)) for node in sorted(nodes)]
+        found: dict[NodeName, list[_Placed]] = {node: [] for node in sorted(nodes)}
+        for label_set in label_sets:
+            for node, pods in label_set.on.items():
+                if node in found:
+                    found[node] += pods
+        return [(node, _members(pods)) for node, pods in found.items()]
 
     def nodes(self, group: GroupId) -> tuple[NodeName, ...]:
         """The nodes on which the group has members; sorted."""
@@ -144,12 +160,11 @@ class Grouping:
 
     def groups_on(self, node: NodeName) -> tuple[GroupId, ...]:
         """The groups that have members on the node; sorted."""
-        label_sets = {pod.label_set for pods in self._on_node.get(node, {}).values() for pod in pods}
-        return tuple(sorted({group.id for label_set in label_sets for group in label_set.groups}))
+        return tuple(sorted({group.id for label_set in self._on_node.get(node, ()) for group in label_set.groups}))
 
     def pods_on(self, node: NodeName) -> tuple[Member, ...]:
         """Every live Pod of the node that has an interface of its own; sorted."""
-        return _sorted([pod.member for pods in self._on_node.get(node, {}).values() for pod in pods])
+        return _members([pod for pods in self._on_node.get(node, {}).values() for pod in pods])
 
     def conflicts(self) -> tuple[Conflict, ...]:
         """The addresses that several live Pods claim, and who has each; sorted."""
@@ -182,13 +197,12 @@ class Grouping:
             if old.equals(new):
                 return False
             self._withdraw(old)
-        node = new.node
         self._pods[name] = new
-        new.label_set.add(new, node)
+        node, label_set = new.node, new.label_set
         here = self._on_node.get(node)
         if here is None:
             here = self._on_node[node] = {}
-        here[meta.namespace] = (*here[meta.namespace], new) if meta.namespace in here else (new,)
+        here[label_set] = label_set.add(new, node)
         contested = self._claims.add(new.claimed.addresses, new)
         if contested:
             self._award(contested)
@@ -216,17 +230,16 @@ class Grouping:
     def _leave(self, old: _Placed) -> None:
         """Take a Pod's former self out of its label set and off its node."""
         self._touch(old)
-        old.label_set.remove(old, old.node)
-        if not old.label_set.on:
-            self._matching.forget(old.label_set)
-        here, namespace = self._on_node[old.node], old.label_set.space.name
-        others = tuple([other for other in here[namespace] if other is not old])
+        here, label_set = self._on_node[old.node], old.label_set
+        others = label_set.remove(old, old.node)
         if others:
-            here[namespace] = others
-        else:
-            del here[namespace]
-            if not here:
-                del self._on_node[old.node]
+            here[label_set] = others
+            return
+        del here[label_set]
+        if not here:
+            del self._on_node[old.node]
+        if not label_set.on:
+            self._matching.forget(label_set)
 
     def _award(self, claimants: list[_Placed]) -> None:
         """Give each of them the addresses that it has now, of those that it claims."""
@@ -239,19 +252,29 @@ class Grouping:
     def _touch(self, pod: _Placed) -> None:
         node = pod.node
         self._locals.add(node)
+        pages = self._pages
         for group in pod.label_set.groups:
-            self._pages.add((group.id, node))
+            touched = pages.get(group.id)
+            if touched is None:
+                pages[group.id] = {node}
+            else:
+                touched.add(node)
 
     def _touch_group(self, group: Group[_Placed]) -> None:
         for label_set in group.label_sets:
             self._touch_pages(group, label_set)
 
     def _touch_pages(self, group: Group[_Placed], label_set: LabelSet[_Placed]) -> None:
-        self._pages.update([(group.id, node) for node in label_set.on])
+        self._pages.setdefault(group.id, set()).update(label_set.on)
         self._owns.update(label_set.on)
 
 
-def _sorted(members: list[Member]) -> tuple[Member, ...]:
+def _members(pods: list[_Placed]) -> tuple[Member, ...]:
+    """As they stand on a page; sorted."""
+    members = [pod.member for pod in pods]
     if len(members) > 1:
-        members.sort(key=lambda member: member.pod)
+        members.sort(key=_name)
     return tuple(members)
+
+
+_name = attrgetter("pod")

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from sluice.contracts.ids import GroupId, NodeName
 from sluice.grouping.anchors import ANYWHERE, SMALL, Place, Shelf, anchor, places_about, places_of
-from sluice.grouping.selectors import GroupSelector, Selector, SelectorTerm, selects
+from sluice.grouping.selectors import GroupSelector, Selector, SelectorTerm, matches
 
 P = TypeVar("P")
 Labels = tuple[tuple[str, str], ...]
@@ -35,6 +35,13 @@ class Space(Generic[P]):
     @property
     def is_forgettable(self) -> bool:
         return self.labels is None and not self.label_sets and not self.groups
+
+    def fits(self, term: SelectorTerm) -> bool:
+        """Whether the term can select Pods here: by the Namespace alone."""
+        if term.namespace and term.namespace != self.name:
+            return False
+        wanted = term.namespace_selector
+        return wanted is None or (self.labels is not None and matches(wanted, self.labels))
 
     def add_label_set(self, made: "LabelSet[P]") -> None:
         self.label_sets[made.key] = made
@@ -103,27 +110,28 @@ class LabelSet(Generic[P]):
         self.on: dict[NodeName, tuple[P, ...]] = {}
         self.groups: set[Group[P]] = set()
 
-    def add(self, pod: P, node: NodeName) -> None:
-        self.on[node] = (*self.on[node], pod) if node in self.on else (pod,)
+    def add(self, pod: P, node: NodeName) -> tuple[P, ...]:
+        """One more Pod; who is there now."""
+        others = self.on.get(node)
+        there = self.on[node] = (*others, pod) if others else (pod,)
+        return there
 
-    def remove(self, pod: P, node: NodeName) -> None:
-        """Pods are told apart by identity."""
-        others = tuple([other for other in self.on[node] if other is not pod])
-        if others:
-            self.on[node] = others
+    def remove(self, pod: P, node: NodeName) -> tuple[P, ...]:
+        """One Pod less, told from others by identity; who is there still."""
+        there = tuple([other for other in self.on[node] if other is not pod])
+        if there:
+            self.on[node] = there
         else:
             del self.on[node]
+        return there
 
 
 class Group(Generic[P]):
-    __slots__ = ("id", "label_sets", "namespaces", "selector", "wide")
+    __slots__ = ("id", "label_sets", "selector", "wide")
 
     def __init__(self, group: GroupId, selector: GroupSelector) -> None:
         self.id = group
         self.selector = selector
-        self.namespaces = frozenset([term.namespace for term in selector.terms])
-        """Where its members are; with an empty one they may be anywhere."""
-
         self.label_sets: set[LabelSet[P]] = set()
         self.wide: tuple[Wide, ...] = ()
 
@@ -131,7 +139,7 @@ class Group(Generic[P]):
         """Whether one of the terms selects the Pods of these labels."""
         space, labels = label_set.space, label_set.labels
         for term in self.selector.terms:  # noqa: SIM110  # half the time of any(), and there is one term as a rule
-            if selects(term, space.name, space.labels, labels):
+            if space.fits(term) and matches(term.pod_selector, labels):
                 return True
         return False
 
@@ -248,7 +256,7 @@ class Matching(Generic[P]):
         made = self.groups[group] = Group(group, selector)
         for term in selector.terms:
             for label_set in self._stand(made, term) if term.namespace else self._spread(made, term):
-                if selects(term, label_set.space.name, label_set.space.labels, label_set.labels):
+                if matches(term.pod_selector, label_set.labels):
                     made.label_sets.add(label_set)
                     label_set.groups.add(made)
         return made
@@ -258,7 +266,7 @@ class Matching(Generic[P]):
         del self.groups[group.id]
         for label_set in group.label_sets:
             label_set.groups.discard(group)
-        for name in filter(None, group.namespaces):
+        for name in {term.namespace for term in group.selector.terms if term.namespace}:
             space = self._spaces[name]
             space.remove_group(group)
             self._forget_space(space)
@@ -270,14 +278,14 @@ class Matching(Generic[P]):
                     del self._wide[place]
 
     def _stand(self, group: Group[P], term: SelectorTerm) -> Iterable[LabelSet[P]]:
-        """Put the group into the Namespace that the term names; where its label sets are."""
+        """Put the group into the Namespace that the term names; at least its label sets, all of that Namespace."""
         space = self._space(term.namespace)
         if group not in space.groups:
             space.add_group(group)
         return space.label_sets_near(term.pod_selector)
 
     def _spread(self, group: Group[P], term: SelectorTerm) -> Iterable[LabelSet[P]]:
-        """Put the group among the wide ones, for this term; where its label sets are, the shorter way to them."""
+        """Put the group among the wide ones, for this term; at least its label sets, of Namespaces that fit it."""
         spaces, label_sets = self._known_spaces(), self._all_label_sets()
         space_places = anchor(term.namespace_selector or (), spaces.crowd)
         spot = Wide(space_places, anchor(term.pod_selector, label_sets.crowd))
@@ -289,8 +297,8 @@ class Matching(Generic[P]):
         if space_places != ANYWHERE:
             near = spaces.reach(space_places)
         if spot.pod_places != ANYWHERE and sum(map(label_sets.crowd, spot.pod_places)) <= len(near):
-            return label_sets.reach(spot.pod_places)
-        return (found for space in near for found in space.label_sets_at(spot.pod_places))
+            return [found for found in label_sets.reach(spot.pod_places) if found.space.fits(term)]
+        return [found for space in near if space.fits(term) for found in space.label_sets_at(spot.pod_places)]
 
     def _known_spaces(self) -> Shelf[Space[P]]:
         if self._space_shelf is None:

@@ -1,6 +1,6 @@
 """The fold: objects into the pages, own lists, local lists and routes of one shard. No I/O."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from sluice.contracts import subjects
@@ -20,14 +20,15 @@ KINDS = INPUTS | {Kind.POD, Kind.NODE}
 class Changes(NamedTuple):
     """What may differ since the last time. May name too much, never too little."""
 
-    pages: set[tuple[GroupId, NodeName]]
+    pages: dict[GroupId, set[NodeName]]
     owns: set[NodeName]
     locals: set[NodeName]
     routes: set[NodeName]
 
 
 def both(one: Changes, other: Changes) -> Changes:
-    return Changes(one.pages | other.pages, one.owns | other.owns, one.locals | other.locals, one.routes | other.routes)
+    pages = {group: one.pages.get(group, set()) | other.pages.get(group, set()) for group in one.pages | other.pages}
+    return Changes(pages, one.owns | other.owns, one.locals | other.locals, one.routes | other.routes)
 
 
 class ShardGroups:
@@ -69,12 +70,12 @@ class ShardGroups:
         But for the routes of Nodes of these names, of which it is not known what they are.
         """
         unknown = frozenset(unreadable)
-        gone = Changes(set(), set(), set(), set())
+        gone = Changes({}, set(), set(), set())
         for subject in stored:
             match subjects.parse(subject):
                 case subjects.PageSubject(group, node) if shard_of(group, self._shards) == self._shard:
                     if not self._grouping.members(group, node) and group not in self._kept.get(node, ()):
-                        gone.pages.add((group, node))
+                        gone.pages.setdefault(group, set()).add(node)
                 case subjects.OwnSubject(node, shard) if shard == self._shard:
                     if not self._groups_on(node):
                         gone.owns.add(node)
@@ -102,12 +103,18 @@ class ShardGroups:
     def let_go(self) -> Changes:
         """All policies can be read again: what was kept is looked at like the rest."""
         kept, self._kept = self._kept, {}
-        pages = {(group, node) for node, groups in kept.items() for group in groups}
+        pages: dict[GroupId, set[NodeName]] = {}
+        for node, groups in kept.items():
+            for group in groups:
+                pages.setdefault(group, set()).add(node)
         return Changes(pages, set(kept), set(), set())
 
-    def page(self, group: GroupId, node: NodeName, cause: Revision) -> Page | None:
-        members = self._grouping.members(group, node)
-        return Page(group=group, node=node, cause=cause, members=members) if members else None
+    def pages(
+        self, group: GroupId, nodes: Collection[NodeName], cause: Revision
+    ) -> Iterator[tuple[NodeName, Page | None]]:
+        """The group's page for each of these nodes, sorted; None where it has no member."""
+        for node, members in self._grouping.pages(group, nodes):
+            yield node, Page(group=group, node=node, cause=cause, members=members) if members else None
 
     def own(self, node: NodeName, cause: Revision) -> Own | None:
         groups = self._groups_on(node)

@@ -94,12 +94,12 @@ class Shell:
         fold, output = self._fold, self._output
         new: dict[NodeName, list[Write]] = {}
         gone: list[tuple[GroupId, NodeName]] = []
-        for group, node in sorted(changes.pages):
-            page = fold.page(group, node, cause)
-            if page is None:
-                gone.append((group, node))
-            elif write := output.put(subjects.page(group, node), page):
-                new.setdefault(node, []).append(write)
+        for group, nodes in changes.pages.items():
+            for node, page in fold.pages(group, nodes, cause):
+                if page is None:
+                    gone.append((group, node))
+                elif write := output.put(subjects.page(group, node), page):
+                    new.setdefault(node, []).append(write)
             await output.room()
         lists: dict[NodeName, tuple[Write, ...]] = {}
         for node in sorted(changes.owns):

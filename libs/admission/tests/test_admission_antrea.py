@@ -132,8 +132,8 @@ BOTH_KINDS = [
         (f"{FROM}.ipBlock.except[0]: not strictly inside",),
     ),
     Case("no CIDR", peer(ipBlock={"cidr": "10.0.0.1"}), (f"{FROM}.ipBlock.cidr: not a CIDR",)),
-    Case("multicast", peer(ipBlock={"cidr": "225.1.2.3/32"}), (f"{FROM}.ipBlock.cidr: not supported yet",)),
-    Case("multicast of IPv6", peer(ipBlock={"cidr": "ff02::/16"}), (f"{FROM}.ipBlock.cidr: not supported yet",)),
+    Case("multicast", peer(ipBlock={"cidr": "225.1.2.3/32"})),
+    Case("multicast of IPv6", peer(ipBlock={"cidr": "ff02::/16"})),
     # -- traffic
     Case("a protocol alone", port(protocol="SCTP")),
     Case("a range", port(port=80, endPort=90, sourcePort=1000, sourceEndPort=1000)),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sluice.contracts import codec, objects
 from sluice.contracts.kinds import Kind
-from sluice.contracts.objects import TYPES, IPBlock, LabelSelector, NetworkPolicyPeer
+from sluice.contracts.objects import TYPES, ClusterGroup, EndpointSlice, IPBlock, LabelSelector, NetworkPolicyPeer
 from sluice.contracts.status import DocumentProblem
 from sluice.kube import manifest, nodes, schema
 from sluice.kube.manifest import Document, Ignored, Unsupported, parse
@@ -141,7 +141,8 @@ def test_defaults_are_those_of_the_api_server():
     assert taken(POLICY.replace("  namespace: shop\n", "")).object.key == ("default", "web")
     assert taken("{apiVersion: v1, kind: Node, metadata: {name: n}}").object.key == ("", "n")
     namespace = taken("{apiVersion: v1, kind: Namespace, metadata: {name: x, labels: {a: b}}}").object
-    assert namespace.metadata.labels == {"a": "b", "kubernetes.io/metadata.name": "x"}
+    named = {"kubernetes.io/metadata.name": "x", "antrea.io/metadata.name": "x"}
+    assert namespace.metadata.labels == {"a": "b", **named}
 
 
 def test_spec_may_be_missing_as_in_kubernetes():
@@ -301,12 +302,12 @@ def test_a_bad_document_stops_nothing_else():
     ("api_version", "kind", "expected"),
     [
         ("apps/v1", "Deployment", Ignored),
-        ("v1", "Service", Ignored),
+        ("v1", "ConfigMap", Ignored),
         ("v1", "ConfigMapList", Ignored),
         ("metrics.example.com/v1", "Node", Ignored),
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition", Ignored),
         ("crd.antrea.io/v1alpha1", "Tier", Unsupported),
-        ("crd.antrea.io/v1beta1", "ClusterGroup", Unsupported),
+        ("crd.antrea.io/v1alpha3", "ClusterGroup", Unsupported),
         ("k8s.cni.cncf.io/v1beta1", "MultiNetworkPolicy", Unsupported),
         ("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", Unsupported),
         ("policy.networking.k8s.io/v1alpha2", "AdminNetworkPolicy", Unsupported),
@@ -422,23 +423,21 @@ def test_every_field_of_a_kind_is_known_to_the_schema():
 
 
 NOT_YET = [
-    ("appliedTo", {"appliedTo": [{"group": "g"}]}, "$.spec.appliedTo[0].group"),
-    ("a Service", {"appliedTo": [{"service": {"name": "s", "namespace": "x"}}]}, "$.spec.appliedTo[0].service"),
-    ("Nodes", {"appliedTo": [{"nodeSelector": {}}]}, "$.spec.appliedTo[0].nodeSelector"),
     (
-        "an account",
-        {"egress": [{"action": "Drop", "to": [{"serviceAccount": {}}]}]},
-        "$.spec.egress[0].to[0].serviceAccount",
+        "a machine",
+        {"appliedTo": [{"externalEntitySelector": {}}]},
+        "$.spec.appliedTo[0].externalEntitySelector",
     ),
-    ("a name", {"egress": [{"action": "Allow", "to": [{"fqdn": "*.x"}]}]}, "$.spec.egress[0].to[0].fqdn"),
     (
         "a scope",
         {"ingress": [{"action": "Drop", "from": [{"scope": "ClusterSet"}]}]},
         "$.spec.ingress[0].from[0].scope",
     ),
-    ("Services", {"egress": [{"action": "Drop", "toServices": []}]}, "$.spec.egress[0].toServices"),
-    ("HTTP", {"ingress": [{"action": "Allow", "l7Protocols": [{"http": {}}]}]}, "$.spec.ingress[0].l7Protocols"),
-    ("IGMP", {"ingress": [{"action": "Drop", "protocols": [{"igmp": {}}]}]}, "$.spec.ingress[0].protocols[0].igmp"),
+    (
+        "the scope of a Service",
+        {"egress": [{"action": "Drop", "toServices": [{"name": "s", "namespace": "x", "scope": "ClusterSet"}]}]},
+        "$.spec.egress[0].toServices[0].scope",
+    ),
 ]
 
 
@@ -457,3 +456,86 @@ def test_what_is_not_enforced_yet_is_refused_and_not_dropped(name, spec, path, k
     assert isinstance(problem, DocumentProblem)
     assert problem.path == path
     assert "not supported yet by this version" in problem.reason
+
+
+def test_services_and_endpoints_are_trimmed_to_what_is_read():
+    service = taken(
+        """\
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: x, annotations: {a: b}, managedFields: []}
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.7
+  clusterIPs: [10.96.0.7]
+  ipFamilyPolicy: SingleStack
+  selector: {app: web}
+  sessionAffinity: ClientIP
+  sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}
+  externalTrafficPolicy: Local
+  ports: [{name: http, port: 80, targetPort: http, nodePort: 30080, appProtocol: x}]
+status: {loadBalancer: {ingress: [{ip: 192.0.2.1, ipMode: VIP}]}}
+"""
+    )
+    slice_ = taken(
+        """\
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: x, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+endpoints: [{addresses: [10.0.0.1], conditions: {ready: true, serving: null}, nodeName: n, zone: z}]
+ports: [{name: http, port: 8080, protocol: TCP}, {port: null}]
+"""
+    )
+
+    assert isinstance(slice_.object, EndpointSlice)
+    assert slice_.object.service == "web"
+    assert json.loads(slice_.body)["endpoints"] == [
+        {"addresses": ["10.0.0.1"], "conditions": {"ready": True}, "nodeName": "n"}
+    ]
+    assert json.loads(service.body) == {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": "x"},
+        "spec": {
+            "type": "NodePort",
+            "clusterIP": "10.96.0.7",
+            "clusterIPs": ["10.96.0.7"],
+            "selector": {"app": "web"},
+            "sessionAffinity": "ClientIP",
+            "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}},
+            "externalTrafficPolicy": "Local",
+            "ports": [{"name": "http", "port": 80, "targetPort": "http", "nodePort": 30080}],
+        },
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
+    }
+
+
+def test_a_node_keeps_the_annotation_that_is_read():
+    made = taken(
+        "{apiVersion: v1, kind: Node, metadata: {name: n, annotations: {sluice.dev/transport-address: 10.9.9.9, a: b}}}"
+    ).object
+
+    assert made.metadata.annotations == {"sluice.dev/transport-address": "10.9.9.9"}
+
+
+def test_every_field_of_a_group_is_read():
+    made = taken(
+        """\
+apiVersion: crd.antrea.io/v1beta1
+kind: ClusterGroup
+metadata: {name: g}
+spec:
+  ipBlocks: [{cidr: 10.0.0.0/8, except: [10.1.0.0/16]}]
+  ipBlock: {cidr: 10.0.0.0/8}
+  serviceReference: {name: s, namespace: x}
+  childGroups: [a, b]
+  podSelector: {}
+  namespaceSelector: {}
+  nodeSelector: {}
+"""
+    ).object
+
+    assert isinstance(made, ClusterGroup)
+    assert made.spec.child_groups == ("a", "b")
+    assert made.spec.ip_blocks[0].except_ == ("10.1.0.0/16",)

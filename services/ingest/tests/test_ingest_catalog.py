@@ -134,7 +134,7 @@ def test_a_kind_that_is_not_supported_makes_no_file_bad():
     world = World()
     world.says("f.yaml", namespace("a") + namespace("b"))
 
-    world.says("f.yaml", namespace("a") + "---\n{apiVersion: crd.antrea.io/v1beta1, kind: ClusterGroup}\n")
+    world.says("f.yaml", namespace("a") + "---\n{apiVersion: crd.antrea.io/v1beta1, kind: ExternalNode}\n")
 
     assert world.notes() == {"a": ""}
     assert world.problems() == [("f.yaml", 4, "$.kind")]

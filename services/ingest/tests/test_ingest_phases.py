@@ -16,10 +16,11 @@ def test_what_restricts_comes_first_and_goes_last():
     went = frozenset(key(kind, "gone") for kind in (Kind.POD, Kind.TIER, Kind.K8S_NETWORK_POLICY))
 
     assert names(Changes(every, went)) == [
-        [("TIER", "a", True)],
+        [("CLUSTER_GROUP", "a", True), ("GROUP", "a", True), ("SERVICE", "a", True), ("TIER", "a", True)],
         [
             ("CLUSTER_NETWORK_POLICY", "a", True),
             ("ANTREA_NETWORK_POLICY", "a", True),
+            ("ENDPOINT_SLICE", "a", True),
             ("K8S_NETWORK_POLICY", "a", True),
             ("NAMESPACE", "a", True),
             ("NODE", "a", True),

@@ -7,14 +7,18 @@ from sluice.admission import antrea_policy, names, network_policy, tier, traffic
 from sluice.admission.refusal import Caution, Refusal
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import (
+    AntreaGroup,
     AntreaNetworkPolicy,
     AnyObject,
+    ClusterGroup,
     ClusterNetworkPolicy,
+    EndpointSlice,
     K8sNetworkPolicy,
     Namespace,
     Node,
     ObjectMeta,
     Pod,
+    Service,
     Tier,
     TrafficControl,
 )
@@ -57,6 +61,14 @@ def _refusals(made: AnyObject) -> Iterator[Refusal]:
         case TrafficControl():
             yield from _of_metadata(made.metadata, Kind.TRAFFIC_CONTROL, names.dns_subdomain(made.metadata.name))
             yield from traffic_control.refusals(made)
+        case ClusterGroup():
+            yield from _of_metadata(made.metadata, Kind.CLUSTER_GROUP, names.dns_subdomain(made.metadata.name))
+        case AntreaGroup():
+            yield from _of_metadata(made.metadata, Kind.GROUP, names.dns_subdomain(made.metadata.name))
+        case Service():
+            yield from _of_metadata(made.metadata, Kind.SERVICE, names.dns_label(made.metadata.name))
+        case EndpointSlice():
+            yield from _of_metadata(made.metadata, Kind.ENDPOINT_SLICE, names.dns_subdomain(made.metadata.name))
         case _:
             assert_never(made)
 

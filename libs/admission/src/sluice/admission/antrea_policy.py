@@ -6,7 +6,6 @@ the other direction, ports beyond 65535, a peer that is two things at once.
 """
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_network
 from typing import Literal
 
 from sluice.admission import label_selector, names
@@ -115,7 +114,7 @@ def _of_applied_to(entries: Sequence[AppliedTo], path: str, *, namespaced: bool)
             if namespaced:
                 reason = "a NetworkPolicy applies to Pods of its own Namespace; remove it, or use ClusterNetworkPolicy"
                 yield Refusal(f"{here}.namespaceSelector", reason)
-        elif entry.pod_selector is None:
+        elif entry == AppliedTo():
             yield Refusal(here, "names nobody; give it a selector (podSelector: {} is every Pod), or remove it")
 
 
@@ -134,7 +133,7 @@ def _of_peer(peer: AntreaPeer, path: str, *, namespaced: bool) -> Iterator[Refus
         yield from _of_block(peer.ip_block, f"{path}.ipBlock")
         if selects:
             yield Refusal(path, "an ipBlock stands alone; write the selectors as another peer")
-    elif not selects:
+    elif peer == AntreaPeer():
         yield Refusal(path, "a peer that names nobody; give it a selector or an ipBlock, or remove it")
 
 
@@ -150,11 +149,7 @@ def _of_namespaces(given: PeerNamespaces, path: str, *, namespaced: bool) -> Ite
 
 
 def _of_block(block: IPBlock, path: str) -> Iterator[Refusal]:
-    wrong = list(of_block(block, path))
-    yield from wrong
-    if not wrong and ip_network(block.cidr, strict=False).is_multicast:
-        reason = f'"{block.cidr}" is multicast, which is not supported yet by this version; write the rule without it'
-        yield Refusal(f"{path}.cidr", reason)
+    yield from of_block(block, path)
 
 
 def _of_port(port: AntreaPort, path: str) -> Iterator[Refusal]:
@@ -183,8 +178,9 @@ def _of_range(first_name: str, first: int | None, last_name: str, last: int | No
 
 def _of_protocol(protocol: AntreaProtocol, path: str) -> Iterator[Refusal]:
     icmp = protocol.icmp
+    if (icmp is None) == (protocol.igmp is None):
+        yield Refusal(path, "names no protocol, or two; write icmp: {} for all of ICMP, or remove it")
     if icmp is None:
-        yield Refusal(path, "names no protocol; write icmp: {} for all of ICMP, or remove it")
         return
     for name, number in (("icmpType", icmp.icmp_type), ("icmpCode", icmp.icmp_code)):
         if number is not None and number not in ICMP_NUMBERS:

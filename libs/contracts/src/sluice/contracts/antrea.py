@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import field
 
 from sluice.contracts import codec
-from sluice.contracts.pieces import IPBlock, Kube, LabelSelector, Object, Part, Protocol
+from sluice.contracts.pieces import IPBlock, Kube, LabelSelector, NamespacedName, Object, Part, Protocol
 
 AntreaAction = Literal["Allow", "Drop", "Reject", "Pass", "Deny"]
 """`Deny` is how older manifests write Drop."""
@@ -52,15 +52,45 @@ class PeerNamespaces(Part, frozen=True, kw_only=True):
 
 
 class AppliedTo(Part, frozen=True, kw_only=True):
+    """Pods by selectors, or one of the other ways alone."""
+
     pod_selector: LabelSelector | None = None
     namespace_selector: LabelSelector | None = None
+    group: str = ""
+    """A ClusterGroup; in a NetworkPolicy a Group of its own Namespace."""
+
+    service_account: NamespacedName | None = None
+    service: NamespacedName | None = None
+    """A NodePort Service: what comes to it from beyond the cluster."""
+
+    node_selector: LabelSelector | None = None
+    """Nodes themselves, not their Pods."""
 
 
 class AntreaPeer(Part, frozen=True, kw_only=True):
+    """Pods by selectors, or one of the other ways alone."""
+
     pod_selector: LabelSelector | None = None
     namespace_selector: LabelSelector | None = None
     namespaces: PeerNamespaces | None = None
     ip_block: IPBlock | None = None
+    group: str = ""
+    """As in appliedTo."""
+
+    service_account: NamespacedName | None = None
+    node_selector: LabelSelector | None = None
+    """Addresses of Nodes."""
+
+    fqdn: str = ""
+    """A name, in which `*` stands for any number of characters; egress only."""
+
+
+class PeerService(Part, frozen=True, kw_only=True):
+    """A Service, as clients address it: by its ClusterIP and ports."""
+
+    name: str
+    namespace: str = ""
+    """Unset means the policy's own."""
 
 
 class AntreaPort(Part, frozen=True, kw_only=True):
@@ -80,8 +110,39 @@ class IcmpProtocol(Part, frozen=True, kw_only=True):
     icmp_code: int | None = None
 
 
+class IgmpProtocol(Part, frozen=True, kw_only=True):
+    """Unset means every type, or every group."""
+
+    igmp_type: int | None = None
+    group_address: str = ""
+
+
 class AntreaProtocol(Part, frozen=True, kw_only=True):
+    """One of the two."""
+
     icmp: IcmpProtocol | None = None
+    igmp: IgmpProtocol | None = None
+
+
+class HttpProtocol(Part, frozen=True, kw_only=True):
+    """HTTP requests that are all of this; unset means any."""
+
+    host: str = ""
+    method: str = ""
+    path: str = ""
+
+
+class TlsProtocol(Part, frozen=True, kw_only=True):
+    """TLS handshakes for this name; unset means any."""
+
+    sni: str = ""
+
+
+class L7Protocol(Part, frozen=True, kw_only=True):
+    """One of the two."""
+
+    http: HttpProtocol | None = None
+    tls: TlsProtocol | None = None
 
 
 class AntreaRule(Part, frozen=True, kw_only=True):
@@ -99,6 +160,12 @@ class AntreaRule(Part, frozen=True, kw_only=True):
     ports: tuple[AntreaPort, ...] = ()
     protocols: tuple[AntreaProtocol, ...] = ()
     """Ports and protocols are one union; both empty means all traffic."""
+
+    to_services: tuple[PeerService, ...] = ()
+    """Egress only, in place of `to`, ports and protocols."""
+
+    l7_protocols: tuple[L7Protocol, ...] = field(default=(), name="l7Protocols")
+    """What an Allow allows of the traffic that it is about; a union. Empty means all of it; the rest is refused."""
 
     enable_logging: bool = False
     log_label: str = ""

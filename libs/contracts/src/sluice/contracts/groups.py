@@ -17,10 +17,10 @@ class NamedPort(Struct, frozen=True, kw_only=True, order=True):
 
 
 class Member(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True):
-    """A Pod in a group. One that has no address yet is a member all the same: its port is known on its node."""
+    """A Pod or a node in a group. A Pod without an address is a member all the same: its port is known on its node."""
 
     pod: str
-    """namespace/name"""
+    """namespace/name of the Pod; the node's name alone, in a group of nodes."""
 
     uid: Uid
     addresses: tuple[Address, ...] = ()

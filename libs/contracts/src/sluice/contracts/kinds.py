@@ -15,6 +15,10 @@ class Kind(StrEnum):
     CLUSTER_NETWORK_POLICY = "acnps"
     ANTREA_NETWORK_POLICY = "annps"
     TRAFFIC_CONTROL = "trafficcontrols"
+    CLUSTER_GROUP = "clustergroups"
+    GROUP = "groups"
+    SERVICE = "services"
+    ENDPOINT_SLICE = "endpointslices"
 
 
 class Resource(NamedTuple):
@@ -50,6 +54,12 @@ RESOURCES: dict[Kind, Resource] = {
     Kind.TRAFFIC_CONTROL: Resource(
         "crd.antrea.io/v1alpha2", "TrafficControl", "trafficcontrols", namespaced=False, written=True, status=True
     ),
+    Kind.CLUSTER_GROUP: Resource(ANTREA, "ClusterGroup", "clustergroups", namespaced=False, written=True, status=True),
+    Kind.GROUP: Resource(ANTREA, "Group", "groups", namespaced=True, written=True, status=True),
+    Kind.SERVICE: Resource("v1", "Service", "services", namespaced=True, written=False),
+    Kind.ENDPOINT_SLICE: Resource(
+        "discovery.k8s.io/v1", "EndpointSlice", "endpointslices", namespaced=True, written=False
+    ),
 }
 
 BY_API: dict[tuple[str, str], Kind] = {(r.api_version, r.kind): kind for kind, r in RESOURCES.items()}
@@ -58,5 +68,5 @@ BY_API: dict[tuple[str, str], Kind] = {(r.api_version, r.kind): kind for kind, r
 POLICIES = frozenset((Kind.K8S_NETWORK_POLICY, Kind.CLUSTER_NETWORK_POLICY, Kind.ANTREA_NETWORK_POLICY))
 """The kinds that are a unit: each object of them has programs of its own."""
 
-INPUTS = POLICIES | {Kind.NAMESPACE, Kind.TIER}
+INPUTS = POLICIES | {Kind.NAMESPACE, Kind.TIER, Kind.CLUSTER_GROUP, Kind.GROUP, Kind.SERVICE}
 """The kinds that programs are made of: policies, and what their translation looks up."""

@@ -2,7 +2,8 @@
 
 The wire form is the object's own Kubernetes JSON, so that a subscriber needs no second vocabulary; these structs name
 the fields that Sluice reads and skip all others. What people write travels whole (but for status and managedFields);
-Pods, Nodes and Namespaces are trimmed to exactly the fields below. A tombstone is an empty body.
+Pods, Nodes, Namespaces, Services and EndpointSlices are trimmed to exactly the fields that the structs have. A
+tombstone is an empty body.
 """
 
 from typing import Literal
@@ -10,6 +11,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from sluice.contracts.antrea import AntreaNetworkPolicy, ClusterNetworkPolicy, Tier
+from sluice.contracts.antrea_groups import AntreaGroup, ClusterGroup
 from sluice.contracts.ids import Address, NodeName, Uid
 from sluice.contracts.kinds import Kind
 from sluice.contracts.pieces import (
@@ -17,22 +19,29 @@ from sluice.contracts.pieces import (
     Kube,
     LabelRequirement,
     LabelSelector,
+    NamespacedName,
     Object,
     ObjectMeta,
     Operator,
     Protocol,
 )
+from sluice.contracts.services import EndpointSlice, Service
 from sluice.contracts.traffic_control import TrafficControl
 
 __all__ = [
+    "TRANSPORT_ADDRESS",
     "TYPES",
+    "AntreaGroup",
     "AntreaNetworkPolicy",
     "AntreaPolicy",
+    "AnyGroup",
     "AnyObject",
     "AnyPolicy",
+    "ClusterGroup",
     "ClusterNetworkPolicy",
     "Container",
     "ContainerPort",
+    "EndpointSlice",
     "IPBlock",
     "K8sNetworkPolicy",
     "K8sNetworkPolicySpec",
@@ -41,6 +50,7 @@ __all__ = [
     "LabelSelector",
     "Listed",
     "Namespace",
+    "NamespacedName",
     "NetworkPolicyEgressRule",
     "NetworkPolicyIngressRule",
     "NetworkPolicyPeer",
@@ -58,11 +68,15 @@ __all__ = [
     "PodStatus",
     "PolicyType",
     "Protocol",
+    "Service",
     "Tier",
     "TrafficControl",
 ]
 
 PolicyType = Literal["Ingress", "Egress"]
+
+TRANSPORT_ADDRESS = "sluice.dev/transport-address"
+"""The annotation of a Node with the address where its tunnels end, if that is not its InternalIP."""
 
 
 class Namespace(Object, frozen=True, kw_only=True):
@@ -104,6 +118,9 @@ class PodSpec(Kube, frozen=True, kw_only=True):
     """Empty while the Pod is not scheduled."""
 
     host_network: bool = False
+    service_account_name: str = ""
+    """Empty means `default`."""
+
     containers: tuple[Container, ...] = ()
 
 
@@ -185,7 +202,8 @@ class K8sNetworkPolicy(Object, frozen=True, kw_only=True):
 
 AntreaPolicy = ClusterNetworkPolicy | AntreaNetworkPolicy
 AnyPolicy = K8sNetworkPolicy | AntreaPolicy
-AnyObject = Namespace | Node | Pod | Tier | TrafficControl | AnyPolicy
+AnyGroup = ClusterGroup | AntreaGroup
+AnyObject = Namespace | Node | Pod | Tier | TrafficControl | AnyPolicy | AnyGroup | Service | EndpointSlice
 
 TYPES: dict[Kind, type[AnyObject]] = {
     Kind.NAMESPACE: Namespace,
@@ -196,6 +214,10 @@ TYPES: dict[Kind, type[AnyObject]] = {
     Kind.CLUSTER_NETWORK_POLICY: ClusterNetworkPolicy,
     Kind.ANTREA_NETWORK_POLICY: AntreaNetworkPolicy,
     Kind.TRAFFIC_CONTROL: TrafficControl,
+    Kind.CLUSTER_GROUP: ClusterGroup,
+    Kind.GROUP: AntreaGroup,
+    Kind.SERVICE: Service,
+    Kind.ENDPOINT_SLICE: EndpointSlice,
 }
 
 

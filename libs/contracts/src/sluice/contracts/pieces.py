@@ -23,6 +23,9 @@ class ObjectMeta(Kube, frozen=True, kw_only=True):
 
     uid: str = ""
     labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    """Of what is trimmed only those that somebody reads (`sluice.kube.convert.ANNOTATIONS`)."""
+
     creation_timestamp: str = ""
     """RFC 3339, as Kubernetes or the manifest gives it; empty where nobody did."""
 
@@ -52,6 +55,11 @@ class LabelSelector(Kube, frozen=True, kw_only=True):
 
     match_labels: dict[str, str] = {}
     match_expressions: tuple[LabelRequirement, ...] = ()
+
+
+class NamespacedName(Kube, frozen=True, kw_only=True):
+    name: str
+    namespace: str
 
 
 class IPBlock(Kube, frozen=True, kw_only=True):

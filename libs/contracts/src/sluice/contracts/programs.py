@@ -9,8 +9,9 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from sluice.contracts.ids import GroupId, Revision, Uid, Unit
+from sluice.contracts.ids import Address, GroupId, Revision, Uid, Unit
 from sluice.contracts.kinds import Kind
+from sluice.contracts.l7 import L7Match
 from sluice.contracts.objects import Protocol
 
 K8S_TIER = 251
@@ -54,10 +55,26 @@ class IcmpTraffic(Struct, frozen=True, kw_only=True, tag="icmp", omit_defaults=T
     icmp_code: int | None = None
 
 
-Traffic = TransportTraffic | IcmpTraffic
+class IgmpTraffic(Struct, frozen=True, kw_only=True, tag="igmp", omit_defaults=True):
+    """IGMP messages; unset means every type, or about every group."""
+
+    igmp_type: int | None = None
+    group: Address | None = None
+
+
+Traffic = TransportTraffic | IcmpTraffic | IgmpTraffic
+
+
+class ServiceRef(Struct, frozen=True, kw_only=True, order=True):
+    """A Service by its name. Whether there is one, the backend sees; of one that is not nothing matches."""
+
+    namespace: str
+    name: str
 
 
 class GroupPeer(Struct, frozen=True, kw_only=True, tag="group"):
+    """Members of a group: Pods, or nodes."""
+
     group: GroupId
 
 
@@ -68,7 +85,20 @@ class BlockPeer(Struct, frozen=True, kw_only=True, tag="block", omit_defaults=Tr
     excepts: tuple[str, ...] = ()
 
 
-Peer = GroupPeer | BlockPeer
+class FqdnPeer(Struct, frozen=True, kw_only=True, tag="fqdn"):
+    """Whoever has an address that DNS told for a matching name, for as long as the answer lives. Egress only."""
+
+    pattern: str
+    """Lower case, without a dot at the end. `*` stands for any number of characters, dots included."""
+
+
+class ServicePeer(Struct, frozen=True, kw_only=True, tag="service"):
+    """What is sent to the Service's ClusterIP and ports, whichever endpoint gets it. Egress only."""
+
+    service: ServiceRef
+
+
+Peer = GroupPeer | BlockPeer | FqdnPeer | ServicePeer
 
 
 class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,7 +113,20 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     traffic: tuple[Traffic, ...] | None = None
     """A union. Unset means all traffic; empty means none."""
 
+    l7: tuple[L7Match, ...] | None = None
+    """Of an Allow: what of its packets it allows. A union; the rest is refused, and no later rule is asked."""
+
+    services: tuple[ServiceRef, ...] | None = None
+    """The rule is about what comes from beyond the cluster to the NodePorts of these, in a program for all nodes.
+
+    Sorted. Its peers are compared with the client's own address.
+    """
+
     name: str = ""
+    logs: bool = False
+    """The first packet of each connection that it decides about is to be logged."""
+
+    log_label: str = ""
 
 
 class Origin(Struct, frozen=True, kw_only=True, order=True):
@@ -109,3 +152,6 @@ class Program(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rules: tuple[Rule, ...] = ()
     isolates: tuple[Direction, ...] = ()
     """Directions in which a member is closed to what no Kubernetes policy allows."""
+
+    about_nodes: bool = False
+    """The members are nodes: the rules are about what nodes themselves send and receive, not about their Pods."""

@@ -1,5 +1,6 @@
 """Nodes to objects, and objects to what travels."""
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 
 from sluice.contracts import codec
 from sluice.contracts.kinds import RESOURCES, Kind
-from sluice.contracts.objects import TYPES, AnyObject, Namespace, ObjectMeta, Pod, PodStatus
+from sluice.contracts.objects import TRANSPORT_ADDRESS, TYPES, AnyObject, Namespace, ObjectMeta, Pod, PodStatus
 from sluice.kube.nodes import Node, plain
 
 DEFAULT_NAMESPACE = "default"
@@ -16,6 +17,12 @@ DEFAULT_NAMESPACE = "default"
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 """The label with its own name that the API server gives each Namespace (since Kubernetes 1.21)."""
+
+ANTREA_NAME_LABEL = "antrea.io/metadata.name"
+"""The one that Antrea's `/mutate/namespace` webhook writes. Selectors see both on every Namespace."""
+
+ANNOTATIONS: Mapping[Kind, frozenset[str]] = {Kind.NODE: frozenset((TRANSPORT_ADDRESS,))}
+"""Those that are kept of kinds that are trimmed."""
 
 
 _BOOKKEEPING = ("managedFields", "resourceVersion", "selfLink")
@@ -31,9 +38,14 @@ def to_object(kind: Kind, node: Node) -> AnyObject:
     made: AnyObject = msgspec.convert(plain(node), TYPES[kind])
     if RESOURCES[kind].namespaced and not made.metadata.namespace:
         made = replace(made, metadata=replace(made.metadata, namespace=DEFAULT_NAMESPACE))
+    if made.metadata.annotations and not RESOURCES[kind].written:
+        read = ANNOTATIONS.get(kind, frozenset())
+        kept = {name: value for name, value in made.metadata.annotations.items() if name in read}
+        made = replace(made, metadata=replace(made.metadata, annotations=kept))
     match made:
         case Namespace(metadata=metadata):
-            return replace(made, metadata=replace(metadata, labels={**metadata.labels, NAME_LABEL: metadata.name}))
+            named = {NAME_LABEL: metadata.name, ANTREA_NAME_LABEL: metadata.name}
+            return replace(made, metadata=replace(metadata, labels={**metadata.labels, **named}))
         case Pod(status=status):
             return replace(made, status=_canonical(status))
         case _:

@@ -12,9 +12,12 @@ from typing import NamedTuple
 from msgspec import Struct, inspect
 
 from sluice.contracts import jsonpath
-from sluice.contracts.antrea import AntreaPeer, AntreaProtocol, AntreaRule, AppliedTo
+from sluice.contracts.antrea import AntreaPeer, AppliedTo, PeerService
+from sluice.contracts.antrea_groups import GroupSpec
 from sluice.contracts.objects import (
+    AntreaGroup,
     AntreaNetworkPolicy,
+    ClusterGroup,
     ClusterNetworkPolicy,
     K8sNetworkPolicy,
     Object,
@@ -28,7 +31,6 @@ from sluice.kube.scalars import shortened
 UNREAD: Mapping[type[Struct], frozenset[str]] = {
     ObjectMeta: frozenset(
         (
-            "annotations",
             "deletionGracePeriodSeconds",
             "deletionTimestamp",
             "finalizers",
@@ -44,14 +46,16 @@ UNREAD: Mapping[type[Struct], frozenset[str]] = {
     ClusterNetworkPolicy: frozenset(("status",)),
     AntreaNetworkPolicy: frozenset(("status",)),
     TrafficControl: frozenset(("status",)),
+    ClusterGroup: frozenset(("status",)),
+    AntreaGroup: frozenset(("status",)),
 }
 """Fields that Kubernetes has and we do not read, in the kinds whose unknown fields are refused."""
 
 NOT_YET: Mapping[type[Struct], frozenset[str]] = {
-    AppliedTo: frozenset(("externalEntitySelector", "group", "nodeSelector", "service", "serviceAccount")),
-    AntreaPeer: frozenset(("externalEntitySelector", "fqdn", "group", "nodeSelector", "scope", "serviceAccount")),
-    AntreaRule: frozenset(("l7Protocols", "toServices")),
-    AntreaProtocol: frozenset(("igmp",)),
+    AppliedTo: frozenset(("externalEntitySelector",)),
+    AntreaPeer: frozenset(("externalEntitySelector", "scope")),
+    PeerService: frozenset(("scope",)),
+    GroupSpec: frozenset(("externalEntitySelector",)),
 }
 """Fields of Antrea's that people may count on, and that nothing here enforces: never to be dropped in silence."""
 

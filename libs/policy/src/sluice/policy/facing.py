@@ -1,7 +1,7 @@
 """The rules that a Pod faces in one direction, found by who is at the other end.
 
-A rule stands under each of its peers: everybody, a group, or a block of addresses. Looking up a packet costs what it
-can match, and not what the policies say of others.
+A rule stands under each of its peers: everybody, a group, a block of addresses, a Service, or a pattern of names.
+Looking up a packet costs what it can match (and the patterns, if it has a name), not what the policies say of others.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,18 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, assert_never
 
 from sluice.contracts.ids import Address, GroupId
-from sluice.contracts.programs import BlockPeer, Direction, GroupPeer, Origin, Program, Rule
+from sluice.contracts.programs import (
+    BlockPeer,
+    Direction,
+    FqdnPeer,
+    GroupPeer,
+    Origin,
+    Program,
+    Rule,
+    ServicePeer,
+    ServiceRef,
+)
+from sluice.policy import fqdn
 from sluice.policy.order import Order, order
 
 
@@ -31,6 +42,8 @@ class Facing:
         self._anybody: list[Faced] = []
         self._by_group: dict[GroupId, list[Faced]] = {}
         self._by_block: dict[tuple[int, int], dict[int, list[_Block]]] = {}  # (version, prefix length), network
+        self._by_service: dict[ServiceRef, list[Faced]] = {}
+        self._by_pattern: dict[str, list[Faced]] = {}
         isolating = []
         for program in programs:
             if direction in program.isolates:
@@ -41,13 +54,23 @@ class Facing:
         self.isolating: tuple[Origin, ...] = tuple(sorted(isolating))
         """The policies that close the Pod to what no Kubernetes policy allows."""
 
-    def concerning(self, groups: frozenset[GroupId], address: Address | None) -> list[Faced]:
-        """The rules with a peer that is this: in these groups, at this address. In order, each once."""
+    def concerning(
+        self, groups: frozenset[GroupId], address: Address | None, service: ServiceRef | None = None, name: str = ""
+    ) -> list[Faced]:
+        """The rules with a peer that is this: in these groups, at this address, by this Service, under this name.
+
+        In order, each once.
+        """
         found = {faced.order: faced for faced in self._anybody}
         for group in groups & self._by_group.keys():
             found.update((faced.order, faced) for faced in self._by_group[group])
         if address is not None and self._by_block:
             found.update((faced.order, faced) for faced in self._around(address))
+        if service is not None:
+            found.update((faced.order, faced) for faced in self._by_service.get(service, ()))
+        for pattern, under in self._by_pattern.items() if name else ():
+            if fqdn.is_name(pattern, name):
+                found.update((faced.order, faced) for faced in under)
         return [found[place] for place in sorted(found)]
 
     def _add(self, faced: Faced) -> None:
@@ -63,6 +86,10 @@ class Facing:
                     level = self._by_block.setdefault((block.version, block.prefixlen), {})
                     excepts = tuple(map(ip_network, peer.excepts))
                     level.setdefault(int(block.network_address), []).append(_Block(excepts, faced))
+                case FqdnPeer():
+                    self._by_pattern.setdefault(peer.pattern, []).append(faced)
+                case ServicePeer():
+                    self._by_service.setdefault(peer.service, []).append(faced)
                 case _:
                     assert_never(peer)
 

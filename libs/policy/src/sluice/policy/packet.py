@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from sluice.contracts.ids import Address
 from sluice.contracts.objects import Protocol
+from sluice.contracts.programs import ServiceRef
 
 Family = Literal[4, 6]
 
@@ -24,10 +25,25 @@ class AddressEnd(Struct, frozen=True, tag="address"):
 End = PodEnd | AddressEnd
 
 
+class HttpRequest(Struct, frozen=True, kw_only=True, tag="http", omit_defaults=True):
+    method: str
+    host: str = ""
+    path: str = "/"
+
+
+class TlsHello(Struct, frozen=True, kw_only=True, tag="tls", omit_defaults=True):
+    sni: str = ""
+
+
+Application = HttpRequest | TlsHello
+
+
 class Packet(Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: End
     destination: End
-    protocol: Protocol | Literal["ICMP"]
+    """Behind a Service, the endpoint that gets the packet."""
+
+    protocol: Protocol | Literal["ICMP", "IGMP"]
     """ICMP between IPv6 addresses is ICMPv6."""
 
     port: int | None = None
@@ -36,5 +52,21 @@ class Packet(Struct, frozen=True, kw_only=True, omit_defaults=True):
     source_port: int | None = None
     icmp_type: int | None = None
     icmp_code: int | None = None
+    igmp_type: int | None = None
+    igmp_group: Address | None = None
+    """The group that the message is about."""
+
+    fqdn: str = ""
+    """The name for which DNS told the sender this destination."""
+
+    service: ServiceRef | None = None
+    """The Service that it was sent to, by its ClusterIP or NodePort."""
+
+    node_port: bool = False
+    """To the NodePort of the service, from beyond the cluster."""
+
+    application: Application | None = None
+    """What the connection carries; unset: nothing that a rule about HTTP or TLS allows."""
+
     family: Family | None = None
     """Between Pods with addresses of both; unset: the first family that the two share."""

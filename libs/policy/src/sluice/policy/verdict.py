@@ -23,8 +23,10 @@ from sluice.contracts.programs import (
     Action,
     Direction,
     IcmpTraffic,
+    IgmpTraffic,
     Origin,
     PortRange,
+    ServiceRef,
     Traffic,
     TransportTraffic,
 )
@@ -119,7 +121,8 @@ def _outcome(*decisions: Decision | None) -> Outcome:
 
 def _decide(state: ClusterState, pod: Pod, direction: Direction, other: Side, matches: "_Matcher") -> Decision:
     facing = state.facing(pod, direction)
-    matching = [faced for faced in facing.concerning(other.groups, other.address) if matches(faced.rule.traffic)]
+    concerning = facing.concerning(other.groups, other.address, matches.service(direction), matches.name(direction))
+    matching = [faced for faced in concerning if matches(faced.rule.traffic)]
     passed: list[RuleRef] = []
 
     def decided(by: Faced) -> Decision:
@@ -165,6 +168,14 @@ class _Matcher:
         self._packet = packet
         self._named = named_ports(destination.pod) if destination.pod else ()
 
+    def service(self, direction: Direction) -> ServiceRef | None:
+        """The Service by which the sender addresses its peer."""
+        return self._packet.service if direction is Direction.EGRESS and not self._packet.node_port else None
+
+    def name(self, direction: Direction) -> str:
+        """The name by which the sender knows its peer."""
+        return self._packet.fqdn if direction is Direction.EGRESS else ""
+
     def __call__(self, traffic: Iterable[Traffic] | None) -> bool:
         return traffic is None or any(self._is(kind) for kind in traffic)
 
@@ -180,6 +191,10 @@ class _Matcher:
             case IcmpTraffic():
                 return packet.protocol == "ICMP" and (
                     traffic.icmp_type in (None, packet.icmp_type) and traffic.icmp_code in (None, packet.icmp_code)
+                )
+            case IgmpTraffic():
+                return packet.protocol == "IGMP" and (
+                    traffic.igmp_type in (None, packet.igmp_type) and traffic.group in (None, packet.igmp_group)
                 )
             case _:
                 assert_never(traffic)

@@ -15,6 +15,7 @@ from sluice.contracts.programs import (
     Action,
     BlockPeer,
     Direction,
+    GroupPeer,
     IcmpTraffic,
     PortRange,
     Rule,
@@ -147,6 +148,8 @@ def _matches(world: Inputs, rule: Rule, self_: Member, probe: Probe, other: Addr
         target = [self_] if rule.direction is Direction.INGRESS else []
         return _is_traffic(rule, target, probe)
     for peer in rule.peers:
+        if not isinstance(peer, BlockPeer | GroupPeer):
+            continue  # probes have no Service and no name
         if isinstance(peer, BlockPeer):
             known = _in_block(peer, other)
             them: list[Member] = []

@@ -18,12 +18,15 @@ from sluice.contracts.programs import (
     Action,
     BlockPeer,
     Direction,
+    FqdnPeer,
     GroupPeer,
     IcmpTraffic,
+    IgmpTraffic,
     Peer,
     PortRange,
     Program,
     Rule,
+    ServicePeer,
     Traffic,
     TransportTraffic,
 )
@@ -83,11 +86,24 @@ def check(program: Program, rule: Rule) -> None:
         raise NotLowerable(
             f"{where}: Kubernetes policies allow, and do not {rule.action}; report a bug of rule-compiler"
         )
+    if program.about_nodes:
+        raise NotLowerable(
+            f"{where}: it applies to Nodes, and this version protects Pods alone; protect Nodes elsewhere"
+        )
+    if rule.services is not None:
+        raise NotLowerable(
+            f"{where}: it applies to NodePorts, which this version does not serve; apply it to the Pods behind them"
+        )
+    if rule.l7 is not None:
+        raise NotLowerable(
+            f"{where}: this version does not look into HTTP or TLS, so all that the rule is about is dropped; "
+            f"leave l7Protocols out to allow it"
+        )
     for place, peer in enumerate(rule.peers or ()):
         _check_peer(f"{where}, peer {place}", peer)
     for place, traffic in enumerate(rule.traffic or ()):
         _check_traffic(f"{where}, port {place}", traffic)
-    everybody = rule.peers is None or any(isinstance(peer, BlockPeer) for peer in rule.peers)
+    everybody = rule.peers is None or not all(isinstance(peer, GroupPeer) for peer in rule.peers)
     if rule.direction is Direction.EGRESS and everybody and _has_names(rule):
         raise NotLowerable(
             f"{where}: a named port has a number only where the peers are Pods; name the peers, by labels"
@@ -163,7 +179,7 @@ def _stage(program: Program) -> Stage:
 
 def _clauses(applied_to: GroupId, rule: Rule) -> Iterator[tuple[Source, ...]]:
     own = Own(applied_to)
-    peers: tuple[Peer, ...] = rule.peers or ()
+    peers = tuple(map(_place_of, rule.peers or ()))
     traffic: tuple[Traffic, ...] = rule.traffic or ()
     if not _has_names(rule):
         yield (Source(own, None),)
@@ -178,6 +194,11 @@ def _clauses(applied_to: GroupId, rule: Rule) -> Iterator[tuple[Source, ...]]:
     else:
         yield (Source(own, None),)
         yield _distinct(Source(peer, entry) for peer in peers for entry in traffic)
+
+
+def _place_of(peer: Peer) -> GroupPeer | BlockPeer:
+    assert isinstance(peer, GroupPeer | BlockPeer), f"{peer} has no flows: no closed form has it"
+    return peer
 
 
 def _distinct(sources: Iterator[Source]) -> tuple[Source, ...]:
@@ -224,7 +245,13 @@ def _examined(program: Program) -> Iterator[tuple[Rule, NotLowerable | None]]:
 
 
 def _closed(program: Program, rule: Rule) -> Rule | None:
-    """What stands in for a rule that never was in force; None for nothing."""
+    """What stands in for a rule that never was in force; None for nothing.
+
+    Where it is not about Pods of the program, nothing of theirs is closed. An Allow that looks into what it allows
+    keeps later rules from allowing more.
+    """
+    if program.about_nodes or rule.services is not None:
+        return None
     match rule.action:
         case Action.PASS if program.tier == K8S_TIER:
             return None
@@ -233,8 +260,10 @@ def _closed(program: Program, rule: Rule) -> Rule | None:
             unnamed = peers is None and rule.direction is Direction.EGRESS
             return msgspec.structs.replace(
                 rule,
+                action=rule.action if rule.l7 is None else Action.DROP,
                 peers=peers,
                 traffic=None if rule.traffic is None else tuple(_lowerable(rule.traffic, named=not unnamed)),
+                l7=None,
             )
         case Action.DROP | Action.REJECT:
             whole = rule.traffic is not None and tuple(_lowerable(rule.traffic, named=False)) == rule.traffic
@@ -272,6 +301,12 @@ def _check_peer(where: str, peer: Peer) -> None:
                 raise NotLowerable(f"{where}: {error}; correct the policy") from error
             if len(versions) > 1:
                 raise NotLowerable(f"{where}: {cidr} and its excepts are of two IP versions; correct the policy")
+        case FqdnPeer(pattern=pattern):
+            raise NotLowerable(f"{where}: {pattern}: this version does not follow DNS; use an ipBlock")
+        case ServicePeer(service=service):
+            raise NotLowerable(
+                f"{where}: {service.namespace}/{service.name}: this version does not serve ClusterIPs; select its Pods"
+            )
         case _:
             assert_never(peer)
 
@@ -288,5 +323,7 @@ def _check_traffic(where: str, traffic: Traffic) -> None:
             for number in (icmp_type, icmp_code):
                 if number is not None and not 0 <= number <= 0xFF:
                     raise NotLowerable(f"{where}: ICMP has types and codes of 0..255, not {number}; correct the policy")
+        case IgmpTraffic():
+            raise NotLowerable(f"{where}: IGMP: this version carries no multicast, which is dropped in any case")
         case _:
             assert_never(traffic)

@@ -21,6 +21,7 @@ from sluice.contracts.programs import (
     Direction,
     GroupPeer,
     IcmpTraffic,
+    IgmpTraffic,
     PortRange,
     Traffic,
     TransportTraffic,
@@ -148,6 +149,8 @@ def _packets(traffic: Traffic | None, named: Iterable[NamedPort]) -> Iterator[tu
                 wanted = ((type_field, traffic.icmp_type), (code_field, traffic.icmp_code))
                 terms = (Term(field, number) for field, number in wanted if number is not None)
                 yield version, match(*_ip(version, protocol), *terms)
+        case IgmpTraffic():
+            raise AssertionError("IGMP has no flows here: no closed form has it")
         case _:
             assert_never(traffic)
 

@@ -14,6 +14,7 @@ matches all that the rule could be about (law 7).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -25,27 +26,35 @@ from sluice.contracts.antrea import (
     AntreaProtocol,
     AntreaRule,
     AppliedTo,
+    L7Protocol,
     PeerNamespaces,
+    PeerService,
     rule_name,
     tier_name,
 )
-from sluice.contracts.ids import GroupId, Revision, Uid
+from sluice.contracts.ids import Address, GroupId, Revision, Uid
 from sluice.contracts.kinds import Kind
+from sluice.contracts.l7 import HttpMatch, L7Match, TlsMatch
 from sluice.contracts.objects import AntreaPolicy, ClusterNetworkPolicy, LabelRequirement
 from sluice.contracts.programs import (
     Action,
     Direction,
+    FqdnPeer,
     GroupPeer,
     IcmpTraffic,
+    IgmpTraffic,
     Origin,
     Peer,
     PortRange,
     Program,
     Rule,
+    ServicePeer,
+    ServiceRef,
     Traffic,
     TransportTraffic,
 )
 from sluice.grouping.selectors import GroupSelector, matches
+from sluice.policy import fqdn
 from sluice.policy.translate.blocks import BadBlock, block
 from sluice.policy.translate.cluster import Cluster
 from sluice.policy.translate.selecting import (
@@ -181,6 +190,9 @@ class _Translator:
     def _selections(self, entries: Iterable[AppliedTo], path: str) -> tuple[Selection, ...]:
         found = []
         for index, entry in enumerate(entries):
+            if entry.group or entry.service_account or entry.service or entry.node_selector:
+                reason = "only selectors of Pods are understood yet"
+                raise Untranslatable(f"{self._where()} {path}[{index}]: {reason}")
             if entry.pod_selector is None and entry.namespace_selector is None:
                 reason = "names nobody; give it a selector, or remove it"
                 raise Untranslatable(f"{self._where()} {path}[{index}]: {reason}")
@@ -282,13 +294,18 @@ class _Translator:
         traffic: tuple[Traffic, ...] | None = (*(ports or ()), *(protocols or ()))
         if (ports is None or not rule.ports) and (protocols is None or not rule.protocols):
             traffic = None
+        if rule.to_services:
+            plain, spreads = self._each(rule.to_services, self._service, f"{path}.toServices", action), ()
         flat = Rule(
             index=index,
             direction=direction,
             action=action,
             peers=plain,
             traffic=traffic,
+            l7=self._l7(rule, path),
             name=rule_name(direction.value, rule),
+            logs=rule.enable_logging,
+            log_label=rule.log_label,
         )
         return _Piece(flat, plain != () or not spreads, spreads)
 
@@ -310,6 +327,10 @@ class _Translator:
         return None if refused and action in _WIDENED else tuple(dict.fromkeys(made))
 
     def _peer(self, peer: AntreaPeer) -> Peer | _Spread:
+        if peer.fqdn and peer == AntreaPeer(fqdn=peer.fqdn):
+            return FqdnPeer(pattern=fqdn.normal(peer.fqdn))
+        if peer.fqdn or peer.group or peer.service_account or peer.node_selector:
+            raise _Refused("only selectors of Pods are understood yet")
         selects = peer.pod_selector is not None or peer.namespace_selector is not None
         if peer.ip_block is not None:
             if selects or peer.namespaces is not None:
@@ -328,6 +349,18 @@ class _Translator:
             raise _Refused("an empty peer: it could mean nobody or everybody; use a selector, or ipBlock, or no list")
         own = pods_in(self._namespace, peer.pod_selector) if self._namespace else pods_anywhere(peer.pod_selector)
         return GroupPeer(group=self._made(own))
+
+    def _service(self, service: PeerService) -> Peer:
+        return ServicePeer(service=ServiceRef(namespace=service.namespace or self._namespace, name=service.name))
+
+    def _l7(self, rule: AntreaRule, path: str) -> tuple[L7Match, ...] | None:
+        """What of its packets the rule allows; what is refused it does not."""
+        if rule.action != "Allow":
+            if rule.l7_protocols:
+                reason = "only an Allow looks into packets; write Allow, or remove it"
+                self._problems.append(f"{self._where()} {path}.l7Protocols: {reason}")
+            return None
+        return self._each(rule.l7_protocols, _of_l7, f"{path}.l7Protocols", Action.ALLOW)
 
     def _where(self) -> str:
         name = self._policy.metadata.name
@@ -363,9 +396,33 @@ def _range(name: str, first: int | None, last: int | None) -> PortRange | None:
 
 
 def _of_protocol(protocol: AntreaProtocol) -> Traffic:
-    icmp = protocol.icmp
-    if icmp is None:
-        raise _Refused("names no protocol; write icmp: {} for all of ICMP, or remove it")
+    icmp, igmp = protocol.icmp, protocol.igmp
+    if (icmp is None) == (igmp is None):
+        raise _Refused("names no protocol, or two; write icmp: {} for all of ICMP, or remove it")
+    if igmp is not None:
+        return IgmpTraffic(igmp_type=igmp.igmp_type, group=_multicast(igmp.group_address))
+    assert icmp is not None
     if not all(number is None or 0 <= number <= 255 for number in (icmp.icmp_type, icmp.icmp_code)):
         raise _Refused("ICMP types and codes are 0 to 255; correct the number")
     return IcmpTraffic(icmp_type=icmp.icmp_type, icmp_code=icmp.icmp_code)
+
+
+def _multicast(written: str) -> Address | None:
+    if not written:
+        return None
+    try:
+        group = ip_address(written)
+    except ValueError as error:
+        raise _Refused(f"{error}; give the address of a group, as 225.1.2.3, or leave it out") from error
+    if not group.is_multicast:
+        raise _Refused(f"{group} is no multicast address; give that of a group, as 225.1.2.3, or leave it out")
+    return Address(str(group))
+
+
+def _of_l7(protocol: L7Protocol) -> L7Match:
+    http, tls = protocol.http, protocol.tls
+    if http is not None and tls is None:
+        return HttpMatch(method=http.method, host=http.host, path=http.path)
+    if tls is not None and http is None:
+        return TlsMatch(sni=tls.sni)
+    raise _Refused("names no protocol, or two; write http: {} for all of HTTP, or remove it")

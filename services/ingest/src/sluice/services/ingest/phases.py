@@ -1,9 +1,9 @@
 """In which order changes are stored, so that nothing opens on the way. Pure.
 
 What one look at the folder found is meant to hold together, but the stream takes one object after the other. So what
-restricts comes before what it restricts: namespaces, nodes and policies before Pods, and tiers before the policies that
-name them. And what went goes last, the Pods first and tiers at the end, so that a policy that took another's name never
-leaves its Pods alone. Each phase is stored before the next.
+restricts comes before what it restricts: namespaces, nodes and policies before Pods, and what policies name (tiers,
+groups, Services) before them. And what went goes last, the Pods first and what others name at the end, so that a policy
+that took another's name never leaves its Pods alone. Each phase is stored before the next.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from typing import NamedTuple
 from sluice.contracts.kinds import Kind
 from sluice.services.ingest.catalog import Changes, Key
 
-_RANKS = {Kind.TIER: 0, Kind.POD: 2}
+_NAMED = (Kind.TIER, Kind.CLUSTER_GROUP, Kind.GROUP, Kind.SERVICE)
+_RANKS = {**dict.fromkeys(_NAMED, 0), Kind.POD: 2}
 _REST = 1
 """Kinds by what they need: of a lower rank."""
 

@@ -61,7 +61,7 @@ Made by `tests/conformance/coverage.py` of the scenarios in `tests/conformance/`
 
 A mark stands where a scenario probes a packet that a rule of this kind decides or passes, as `verdict()` says; `sluice
 lab run tests/conformance` asks the same of real packets. `4` and `6` are the IP versions, `=` means that both ends are
-on one node, `\N{NOT EQUAL TO}` that they are not. `-`: no such rule can be written, or it means nothing there (a named
+on one node, `\N{NOT EQUAL TO}` that they are not, or one is beyond the cluster. `-`: no such rule can be written, or it means nothing there (a named
 port has a number only where the peers are Pods). An empty cell is not covered.
 """
 
@@ -92,7 +92,8 @@ def covered(stories: list[reading.Story]) -> set[Cell]:
 
 
 def _of_story(story: reading.Story) -> Iterator[Cell]:
-    world = World(story.scenario.spec.nodes, lambda: str(uuid.uuid4()), lambda: "")
+    spec = story.scenario.spec
+    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside)
     for document in story.objects:
         world.put(document)
     for told in story.steps:

@@ -13,6 +13,7 @@ import pytest
 from sluice.contracts.ids import Address
 from sluice.lab.checks import Question
 from sluice.lab.prober.pinging import checksum
+from sluice.lab.prober.sctp import crc32c
 from sluice.lab.prober.sockets import FROM_ICMP, FROM_ICMP6, judge
 from sluice.lab.probers import Prober, ProberGone, Probers
 
@@ -78,6 +79,45 @@ async def test_what_is_served_is_allowed(prober: Prober, port: int) -> None:
 
     assert {str(result) for result in results} == {"Allowed"}
     assert len(results) == len(questions)
+
+
+@pytest.mark.datapath  # raw sockets need root
+async def test_sctp_is_asked_and_answered(prober: Prober, port: int) -> None:
+    questions = [ask("SCTP", number, address) for address in (HOME, "::1") for number in (port, free_port())] * 5
+
+    results = await prober.ask(questions)
+
+    assert {str(result) for result in results[::2]} == {"Allowed"}
+    assert {(result.result, result.detail) for result in results[1::2]} == {("Rejected", "SCTP abort")}
+
+
+@pytest.mark.datapath
+async def test_whoever_serves_every_sctp_port(probers: Probers) -> None:
+    prober = await probers.start("external:o", None, (), every_sctp_port=True)
+    try:
+        results = await prober.ask(
+            [ask("SCTP", number, address) for number in (1, 65_535) for address in (HOME, "::1")]
+        )
+    finally:
+        prober.kill()
+        await prober.disconnect()
+
+    assert {str(result) for result in results} == {"Allowed"}
+
+
+@pytest.mark.datapath
+async def test_a_timestamp_is_answered_as_an_echo_is(prober: Prober) -> None:
+    import msgspec
+
+    from sluice.lab.scenario import IcmpMessage
+
+    stamp = msgspec.structs.replace(ask("ICMP"), icmp=IcmpMessage(type=13))
+
+    assert [str(result) for result in await prober.ask([stamp, ask("ICMP"), ask("ICMP", 0, "::1")])] == ["Allowed"] * 3
+
+
+def test_checksum_of_sctp() -> None:
+    assert crc32c(b"123456789") == 0xE3069283  # the check value of every catalogue of CRCs
 
 
 async def test_a_reset_is_a_rejection(prober: Prober) -> None:

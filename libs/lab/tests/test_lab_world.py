@@ -76,7 +76,7 @@ def test_declared_ports_are_served_whatever_their_container() -> None:
         )
     )
 
-    assert world.pods()["x/a"].ports == (53, 80, 81)
+    assert world.pods()["x/a"].ports == (9, 53, 80, 81)
 
 
 CHANGES = [

@@ -8,7 +8,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from sluice.contracts.ids import Address
-from sluice.lab.scenario import Connection, Expect, Family, Matrix, Probe, ProbeProtocol, Step
+from sluice.lab.ends import Ends, end_of
+from sluice.lab.scenario import Connection, Expect, Family, IcmpMessage, Matrix, Probe, ProbeProtocol, Step
 from sluice.lab.world import Placed
 
 Got = Literal["Allowed", "Dropped", "Rejected", "Error"]
@@ -43,21 +44,24 @@ class Question(Struct, frozen=True, kw_only=True):
     source_port: int = 0
     """0: any that is free."""
 
+    icmp: IcmpMessage | None = None
+    """None: an echo request."""
+
 
 def family(address: Address) -> Family:
     return "IPv6" if ":" in address else "IPv4"
 
 
-def probes(step: Step, pods: Pods) -> Iterator[Question]:
-    """The probes of a step, one question for each family. Nodes are among the Pods, as `World.ends` has them.
+def probes(step: Step, ends: Ends) -> Iterator[Question]:
+    """The probes of a step, one question for each family.
 
     Raises:
         BadCheck: an end of a probe does not exist, or has no address of the family.
     """
     for index, probe in enumerate(step.probes):
         path = f".probes[{index}]"
-        source = _pod(pods, probe.from_, f"{path}.from")
-        target = _pod(pods, probe.to, f"{path}.to")
+        source = _end(ends, probe.from_, f"{path}.from")
+        target = _end(ends, probe.to, f"{path}.to")
         yield from _questions(probe, source, target, path)
 
 
@@ -98,14 +102,14 @@ def expected(asked: Matrix, source: str, target: str) -> Expect:
     return asked.default
 
 
-def opening(connection: Connection, pods: Pods, path: str) -> Question:
+def opening(connection: Connection, ends: Ends, path: str) -> Question:
     """The connection to open.
 
     Raises:
         BadCheck: an end of it does not exist, or they have no family in common.
     """
-    source = _pod(pods, connection.from_, f"{path}.from")
-    target = _pod(pods, connection.to, f"{path}.to")
+    source = _end(ends, connection.from_, f"{path}.from")
+    target = _end(ends, connection.to, f"{path}.to")
     chosen, *_ = _families(source, target, connection.family, path)
     probe = Probe(
         from_=connection.from_,
@@ -121,7 +125,7 @@ def opening(connection: Connection, pods: Pods, path: str) -> Question:
 def _questions(
     probe: Probe, source: Placed, target: Placed, path: str, kind: Literal["probe", "matrix"] = "probe"
 ) -> Iterator[Question]:
-    families = _families(source, target, probe.family, path)
+    families = _families(source, target, probe.family or _family_of(probe.icmp), path)
     for each in families:
         question = _question(probe, source, target, each, kind)
         yield question if len(families) == 1 else replace(question, what=f"{question.what} {each}")
@@ -130,11 +134,12 @@ def _questions(
 def _question(
     probe: Probe, source: Placed, target: Placed, chosen: Family, kind: Literal["probe", "matrix"] = "probe"
 ) -> Question:
-    words = [probe.protocol, str(probe.port or ""), probe.family or ""]
+    icmp = f"type {probe.icmp.type} code {probe.icmp.code}" if probe.icmp else ""
+    words = [probe.protocol, str(probe.port or ""), icmp, probe.family or ""]
     return Question(
         kind=kind,
-        from_=probe.from_,
-        to=probe.to,
+        from_=source.pod,
+        to=target.pod,
         what=" ".join(word for word in words if word),
         expect=probe.expect,
         protocol=probe.protocol,
@@ -142,7 +147,15 @@ def _question(
         address=_address(target, chosen),
         port=probe.port or 0,
         source_port=probe.source_port or 0,
+        icmp=probe.icmp,
     )
+
+
+def _family_of(icmp: IcmpMessage | None) -> Family | None:
+    """The family that has messages of this type; ICMPv6 has those from 128 on. Source: RFC 792, RFC 4443."""
+    if icmp is None:
+        return None
+    return "IPv6" if icmp.type >= 128 else "IPv4"
 
 
 def _families(source: Placed, target: Placed, wanted: Family | None, path: str) -> list[Family]:
@@ -162,16 +175,13 @@ def _address(pod: Placed, wanted: Family) -> Address:
     return next(address for address in pod.addresses if family(address) == wanted)
 
 
-def _pod(pods: Pods, name: str, path: str) -> Placed:
-    pod = pods.get(name)
-    if pod is None:
-        known = ", ".join(sorted(each for each in pods if "/" in each)) or "there are none"
-        raise BadCheck(path, f"{name}: no such Pod in this step (write namespace/name; {known})")
-    return pod
+def _end(ends: Ends, name: str, path: str) -> Placed:
+    end = end_of(ends, name)
+    if end is None:
+        raise BadCheck(path, f"{name}: no such end of a packet in this step ({', '.join(sorted(ends))})")
+    return end
 
 
-def _on_pod_network(pods: Pods, name: str, path: str) -> Placed:
-    pod = _pod(pods, name, path)
-    if pod.host_network:
+def _on_pod_network(pods: Pods, name: str, path: str) -> None:
+    if pods[name].host_network:
         raise BadCheck(path, f"{name}: it is on the host's network, where only probes begin and end")
-    return pod

@@ -11,24 +11,25 @@ import uuid
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import structlog
 
 from sluice.contracts import codec
-from sluice.contracts.ids import NodeName
+from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.status import DocumentProblem
 from sluice.kube.manifest import Document
-from sluice.lab import claim, sweep
+from sluice.lab import claim, netns, sweep
 from sluice.lab.checks import Question
+from sluice.lab.externals import PORT, ExternalHost, make, reroute, routes
 from sluice.lab.folder import ManifestFolder
 from sluice.lab.node import LabNode, Sandbox
 from sluice.lab.probers import Prober, ProberGone, Probers, Result
 from sluice.lab.processes import Program, Supervised
 from sluice.lab.realised import Statuses, Wanted, kind_of
 from sluice.lab.underlay import Underlay, wirings
-from sluice.lab.world import NODE_END, Key, World
+from sluice.lab.world import EXTERNAL_END, NODE_END, Key, World
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.message import Message
@@ -56,6 +57,7 @@ class Lab:
         self.folder = claimed.folder
         self.statuses = Statuses()
         self.nodes: dict[NodeName, LabNode] = {}
+        self.externals: dict[str, ExternalHost] = {}
         self.programs: dict[str, Program] = {}
         self.supervised: dict[str, Supervised] = {}
         self._claim = claimed
@@ -117,6 +119,8 @@ class Lab:
             await asyncio.wait(self._tasks)
         for sandbox in self.sandboxes().values():
             await sandbox.prober.disconnect()
+        for host in self.externals.values():
+            await host.prober.disconnect()
         for node in self.nodes.values():
             if node.prober is not None:
                 await node.prober.disconnect()
@@ -191,8 +195,12 @@ class Lab:
 
     # ------------------------------------------------------------------------------------------------- the cluster
 
-    async def use(self, nodes: Sequence[str]) -> None:
-        """Begin anew with these nodes; those that other scenarios had stay idle."""
+    async def use(self, nodes: Sequence[str], externals: Mapping[str, Address] = MappingProxyType({})) -> None:
+        """Begin anew with these nodes, and hosts beyond the cluster; nodes that other scenarios had stay idle.
+
+        Raises:
+            CannotAnswer: such a host cannot be made on this machine.
+        """
         for name in map(NodeName, nodes):
             if name not in self.nodes:
                 node = LabNode(
@@ -204,8 +212,22 @@ class Lab:
                 self.programs[f"node-ovs on {name}"] = node.programmer
                 for supervised in node.supervised():
                     self._supervise(supervised)
-        self.world = self._new_world(nodes)
+        self.world = self._new_world(nodes, externals)
+        for gone in [name for name, host in self.externals.items() if externals.get(name) != host.address]:
+            await self._remove_external(gone)
+        for external, address in externals.items():
+            if external not in self.externals:
+                path = await make(external, self.name, address, self._underlay)
+                end = f"{EXTERNAL_END}{external}"
+                prober = await self._probers.start(end, path, (PORT,), every_sctp_port=True)
+                self.externals[external] = ExternalHost(address, path, prober)
         await self.sync()
+
+    async def _remove_external(self, name: str) -> None:
+        host = self.externals.pop(name)
+        host.prober.kill()
+        await host.prober.disconnect()
+        await asyncio.to_thread(netns.remove, host.netns)
 
     async def change(self, apply: Iterable[Document] = (), delete: Iterable[Key] = ()) -> None:
         """Remove these objects, then put those into the cluster; `realised` waits until that is in force.
@@ -235,6 +257,11 @@ class Lab:
         wanted = self.world.pods()
         for name, wiring in wirings(self.world).items():
             await self.nodes[name].rewire(wiring)
+        ways = routes(self.world)
+        for external, host in self.externals.items():
+            wanted_routes = ways[netns.family(host.address)]
+            await asyncio.to_thread(reroute, host.netns, host.routes, wanted_routes)
+            self.externals[external] = host._replace(routes=wanted_routes)
         for node in self.nodes.values():
             gone = [name for name, sandbox in node.sandboxes.items() if wanted.get(name) != sandbox.pod]
             if gone:
@@ -312,7 +339,9 @@ class Lab:
         return {name: sandbox for node in self.nodes.values() for name, sandbox in node.sandboxes.items()}
 
     def prober(self, pod: str) -> Prober:
-        """Of a Pod, or of a node by the name `node:NAME`."""
+        """Of an end of probes, as `ends` names them."""
+        if pod.startswith(EXTERNAL_END):
+            return self.externals[pod.removeprefix(EXTERNAL_END)].prober
         if pod.startswith(NODE_END):
             prober = self.nodes[NodeName(pod.removeprefix(NODE_END))].prober
             assert prober is not None, "the node was started"
@@ -338,5 +367,8 @@ class Lab:
         return [results[index] for index in range(len(questions))]
 
     @staticmethod
-    def _new_world(nodes: Sequence[str]) -> World:
-        return World(nodes, lambda: str(uuid.uuid4()), lambda: datetime.now(UTC).isoformat().replace("+00:00", "Z"))
+    def _new_world(nodes: Sequence[str], externals: Mapping[str, Address] = MappingProxyType({})) -> World:
+        def now() -> str:
+            return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+        return World(nodes, lambda: str(uuid.uuid4()), now, externals)

@@ -21,7 +21,8 @@ INLINE = "an inline object"
 def run(story: Story) -> Outcome:
     """What policy says of every check of the story."""
     started = time.monotonic()
-    world = World(story.scenario.spec.nodes, lambda: str(uuid.uuid4()), lambda: "")
+    spec = story.scenario.spec
+    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside)
     for document in story.objects:
         world.put(document)
     opened: dict[str, tuple[checks.Question, str]] = {}
@@ -43,10 +44,10 @@ def run(story: Story) -> Outcome:
 
 
 def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str]]) -> Iterator[Check]:
-    state, pods = state_of(world.objects), world.pods()
+    state, pods, ends = state_of(world.objects), world.pods(), world.ends()
     for connection in told.step.connections:
         if connection.open:
-            question = checks.opening(connection, pods, "")
+            question = checks.opening(connection, ends, "")
             opened[connection.open] = question, _got(state, question)
             yield _check(told, question, opened[connection.open][1], f"connection {connection.open} opens,")
         elif connection.check and connection.expect:
@@ -61,7 +62,7 @@ def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str
                 got=got,
                 ok=got == connection.expect,
             )
-    for question in (*checks.probes(told.step, world.ends()), *checks.matrix(told.step, pods)):
+    for question in (*checks.probes(told.step, ends), *checks.matrix(told.step, pods)):
         yield _check(told, question, _got(state, question))
     yield from denials(told, world)
 

@@ -158,7 +158,9 @@ class Probers:
         self._starting: dict[str, asyncio.Future[int]] = {}
         self._numbers = count(1)
 
-    async def start(self, pod: str, netns: Path | None, ports: Sequence[int]) -> Prober:
+    async def start(
+        self, pod: str, netns: Path | None, ports: Sequence[int], *, every_sctp_port: bool = False
+    ) -> Prober:
         """A prober that serves these ports in the namespace (None: the one we are in).
 
         Raises:
@@ -167,7 +169,13 @@ class Probers:
         parent = await self._running()
         socket = self._folder / f"{next(self._numbers)}.sock"
         started = self._starting[pod] = asyncio.get_running_loop().create_future()
-        order = {"start": pod, "netns": str(netns) if netns else None, "socket": str(socket), "ports": ports}
+        order = {
+            "start": pod,
+            "netns": str(netns) if netns else None,
+            "socket": str(socket),
+            "ports": ports,
+            "every_sctp_port": every_sctp_port,
+        }
         assert parent.stdin is not None
         parent.stdin.write(msgspec.json.encode(order) + b"\n")
         try:
@@ -222,4 +230,5 @@ def _order(question: Question) -> dict[str, Any]:
         "address": question.address,
         "port": question.port,
         "source_port": question.source_port,
+        "icmp_type": question.icmp.type if question.icmp else None,
     }

@@ -17,11 +17,14 @@ from sluice.contracts.status import DocumentProblem
 from sluice.kube import digest, json_text, yaml_text
 from sluice.kube.manifest import Document, Ignored, Parsed, parse
 from sluice.kube.nodes import Malformed, Node, line_at, plain
-from sluice.lab import checks
+from sluice.lab import checks, ends
 from sluice.lab.scenario import Denial, ObjectName, Scenario, Step
-from sluice.lab.world import NODE_END, Key, NotPlaceable, World
+from sluice.lab.world import Key, NotPlaceable, World
 
 _SELF_KIND = "Scenario"
+
+ANSWERED = {(8, 0), (13, 0), (128, 0)}
+"""Types and codes of ICMP that kernels answer. Source: RFC 792, RFC 4443 section 4."""
 
 
 class BadScenario(ValueError):
@@ -205,7 +208,8 @@ class _Reader:
     def _walk(self, story: Story) -> None:
         """Play the story without a lab: every object has its place and every question its ends."""
         numbers = count(1)
-        world = World(story.scenario.spec.nodes, lambda: f"uid-{next(numbers)}", lambda: "")
+        spec = story.scenario.spec
+        world = World(spec.nodes, lambda: f"uid-{next(numbers)}", lambda: "", spec.outside)
         self._put(world, story.objects, "$.spec.objects")
         connections: set[str] = set()
         for index, told in enumerate(story.steps):
@@ -217,16 +221,16 @@ class _Reader:
                 path = f"{base}.apply"
                 self._put(world, told.apply, path)
                 path = base
-                pods = world.pods()
+                pods, known = world.pods(), world.ends()
                 for number, connection in enumerate(told.step.connections):
                     path = f"{base}.connections[{number}]"
                     if connection.open:
-                        checks.opening(connection, pods, "")
+                        checks.opening(connection, known, "")
                         connections.add(connection.open)
                     elif connection.check not in connections:
                         raise checks.BadCheck(".check", f"{connection.check}: no connection of that name was opened")
                 path = base
-                list(checks.probes(told.step, world.ends()))
+                list(checks.probes(told.step, known))
                 list(checks.matrix(told.step, pods))
             except checks.BadCheck as error:
                 self._wrong.append(self._at(path + error.path, error.reason))
@@ -325,7 +329,7 @@ def found(world: World, name: ObjectName) -> Key:
 def unsupported(scenario: Scenario) -> Iterator[tuple[str, str]]:
     """JSON path and name of everything that the format has and this lab cannot do yet."""
     spec = scenario.spec
-    for field, what in (("externals", "hosts beyond the cluster"), ("forwarders", "inline devices"), ("dns", "DNS")):
+    for field, what in (("forwarders", "inline devices"), ("dns", "DNS")):
         if getattr(spec, field):
             yield f"$.spec.{field}", what
     for index, step in enumerate(spec.steps):
@@ -340,15 +344,18 @@ def _unsupported_in(step: Step) -> Iterator[tuple[str, str]]:
         for field in ("http", "tls"):
             if getattr(probe, field) is not None:
                 yield f"{path}.{field}", f"a probe with `{field}`"
-        for field, end in (("from", probe.from_), ("to", probe.to)):
-            if (":" in end or "/" not in end) and not (field == "from" and end.startswith(NODE_END)):
-                yield f"{path}.{field}", f"{end}: an end of a probe that is no Pod"
-        if probe.protocol == "SCTP":
-            yield f"{path}.protocol", "SCTP"
-        if probe.icmp and (probe.icmp.type, probe.icmp.code) not in ((8, 0), (128, 0)):
-            yield f"{path}.icmp", "ICMP other than echo requests"
-    if step.matrix and step.matrix.protocol == "SCTP":
-        yield ".matrix.protocol", "SCTP"
+        yield from _ends(path, probe.from_, probe.to)
+        if probe.icmp and (probe.icmp.type, probe.icmp.code) not in ANSWERED:
+            yield f"{path}.icmp", "ICMP that nobody answers (an echo or a timestamp is: types 8, 13, 128, code 0)"
+    for index, connection in enumerate(step.connections):
+        if connection.open:
+            yield from _ends(f".connections[{index}]", connection.from_, connection.to)
     for index, denial in enumerate(step.denials):
         if denial.delete is not None:
             yield f".denials[{index}].delete", "a refused deletion"
+
+
+def _ends(path: str, from_: str, to: str) -> Iterator[tuple[str, str]]:
+    for field, name, known in (("from", from_, ends.BEGINS), ("to", to, ends.ENDS)):
+        if (kind := ends.prefix(name)) not in known:
+            yield f"{path}.{field}", f"{name}: an end that is `{kind}`"

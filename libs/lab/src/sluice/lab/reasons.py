@@ -8,6 +8,8 @@ from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.programs import Action, Origin
 from sluice.kube.manifest import Document
 from sluice.lab.checks import Question
+from sluice.lab.ends import prefix
+from sluice.lab.scenario import IcmpMessage
 from sluice.lab.world import NODE_END, Key
 from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
 from sluice.policy.state import ClusterState
@@ -32,8 +34,8 @@ def judged(state: ClusterState, question: Question) -> Verdict:
     source, target = _end(question.from_, question.source), _end(question.to, question.address)
     if _is_its_node(state, question):
         return Verdict(outcome=Outcome.ALLOWED, egress=None, ingress=None)
-    echo = question.protocol == "ICMP"
-    request = 128 if ":" in question.address else 8  # RFC 4443 section 4.1, RFC 792
+    echo = IcmpMessage(type=128 if ":" in question.address else 8)  # RFC 4443 section 4.1, RFC 792
+    icmp = (question.icmp or echo) if question.protocol == "ICMP" else None
     return verdict(
         state,
         Packet(
@@ -42,16 +44,16 @@ def judged(state: ClusterState, question: Question) -> Verdict:
             protocol=question.protocol,
             port=question.port or None,
             source_port=question.source_port or None,
-            icmp_type=request if echo else None,
-            icmp_code=0 if echo else None,
+            icmp_type=icmp.type if icmp else None,
+            icmp_code=icmp.code if icmp else None,
             family=6 if ":" in question.address else 4,
         ),
     )
 
 
 def _end(name: str, address: Address) -> End:
-    """Nodes are known by their addresses."""
-    return AddressEnd(address) if name.startswith(NODE_END) else PodEnd(*name.split("/"))
+    """All but Pods are known by their addresses."""
+    return AddressEnd(address) if prefix(name) else PodEnd(*name.split("/"))
 
 
 def _is_its_node(state: ClusterState, question: Question) -> bool:

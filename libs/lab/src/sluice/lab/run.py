@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sluice.contracts import codec
 from sluice.lab import checks, offline
+from sluice.lab.externals import CannotAnswer
 from sluice.lab.lab import Lab, NotRealised
 from sluice.lab.leftovers import ids_left, leftovers
 from sluice.lab.probers import ProberGone, Result
@@ -30,7 +31,7 @@ async def run(lab: Lab, story: Story, *, keep: bool = False, last: bool = True) 
     errors: list[str] = []
     try:
         await player.play()
-    except (NotRealised, ProberGone) as error:
+    except (CannotAnswer, NotRealised, ProberGone) as error:
         errors.append(f"{player.at}: {error}")
     if not keep:
         try:
@@ -61,9 +62,10 @@ class _Player:
         """Play all steps.
 
         Raises:
-            NotRealised, ProberGone
+            CannotAnswer, NotRealised, ProberGone
         """
-        await self._lab.use(self._story.scenario.spec.nodes)
+        spec = self._story.scenario.spec
+        await self._lab.use(spec.nodes, spec.outside)
         await self._lab.change(apply=self._story.objects)
         if not (self._story.steps and _changes(self._story.steps[0])):
             await self._lab.realised()
@@ -107,7 +109,7 @@ class _Player:
                 continue
             for connection in group:
                 name = connection.open or ""
-                question = checks.opening(connection, self._lab.world.pods(), "")
+                question = checks.opening(connection, self._lab.world.ends(), "")
                 self._opened[name] = question
                 result = await self._lab.prober(question.from_).open(name, question)
                 what = f"connection {name} opens, {question.what}"

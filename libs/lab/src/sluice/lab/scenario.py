@@ -4,9 +4,13 @@ All of the format is described here, what the lab cannot do yet included; `unsup
 """
 
 import re
+from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, NewType
 
 from msgspec import Meta, Struct, field
+
+from sluice.contracts.ids import Address
 
 Expect = Literal["Allowed", "Dropped", "Rejected"]
 """Dropped is no answer to two tries of 250 ms; Rejected is a TCP reset, or ICMP administratively prohibited."""
@@ -56,8 +60,16 @@ class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
 class External(Part, frozen=True, kw_only=True):
     """A host beyond the cluster; it answers on every port."""
 
-    name: str
+    name: Annotated[str, Meta(pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
     ip: str
+
+    def __post_init__(self) -> None:
+        ip_address(self.ip)  # a ValueError that says what it is not
+
+    @property
+    def address(self) -> Address:
+        """In canonical text."""
+        return Address(str(ip_address(self.ip)))
 
 
 class Forwarder(Part, frozen=True, kw_only=True):
@@ -109,6 +121,8 @@ class Probe(Part, frozen=True, kw_only=True):
         _check_port(self.protocol, self.port, optional=known)
         if self.icmp and self.protocol != "ICMP":
             raise ValueError("`icmp` goes with protocol: ICMP only")
+        if self.source_port and self.protocol == "ICMP":
+            raise ValueError("ICMP has no ports: remove `sourcePort`")
 
 
 class Connection(Part, frozen=True, kw_only=True):
@@ -207,6 +221,16 @@ class Spec(Part, frozen=True, kw_only=True):
     forwarders: tuple[Forwarder, ...] = ()
     dns: dict[str, DnsRecord] = {}
     steps: tuple[Step, ...] = ()
+
+    def __post_init__(self) -> None:
+        given: list[str] = [what for each in self.externals for what in (each.name, each.address)]
+        if twice := {each for each in given if given.count(each) > 1}:
+            raise ValueError(f"externals: {', '.join(sorted(twice))} is given twice")
+
+    @property
+    def outside(self) -> Mapping[str, Address]:
+        """The addresses of the hosts beyond the cluster, by name."""
+        return {each.name: each.address for each in self.externals}
 
 
 class Metadata(Part, frozen=True, kw_only=True):

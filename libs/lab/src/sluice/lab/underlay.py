@@ -54,17 +54,20 @@ class Wiring(NamedTuple):
 
 def wirings(world: World) -> dict[NodeName, Wiring]:
     """What each node's network stack has in this world."""
-    nodes = {name: world.node(name) for name in world.nodes}
-    ranges = [cidr for node in nodes.values() for cidr in node.spec.pod_cidrs]
-    networks = [ip_network(cidr, strict=False) for cidr in ranges]
+    pods = frozenset[str]().union(*(behind(world, name) for name in world.nodes))
+    return {name: Wiring(world.node_addresses(name), world.gateways(name), pods) for name in world.nodes}
+
+
+def behind(world: World, name: NodeName) -> frozenset[str]:
+    """Ranges of the node, and single addresses of its Pods that are in none of them."""
+    networks = [ip_network(cidr, strict=False) for cidr in world.node(name).spec.pod_cidrs]
     strays = {
         address
         for pod in world.pods().values()
         for address in pod.addresses
-        if not pod.host_network and not any(ip_address(address) in network for network in networks)
+        if pod.node == name and not pod.host_network and not any(ip_address(address) in each for each in networks)
     }
-    pods = frozenset((*map(str, networks), *(f"{address}/{_width(address)}" for address in strays)))
-    return {name: Wiring(world.node_addresses(name), world.gateways(name), pods) for name in nodes}
+    return frozenset((*map(str, networks), *(f"{address}/{WIDTH[netns.family(address)]}" for address in strays)))
 
 
 class Underlay:
@@ -181,7 +184,3 @@ async def tell_gateways(db_socket: Path, new: Wiring) -> None:
         await ovsdb.set_external_ids(GATEWAY_PORT, gateway_ids(GatewayIds(GATEWAY_MAC, new.gateways)))
     finally:
         ovsdb.close()
-
-
-def _width(address: Address) -> int:
-    return WIDTH[netns.family(address)]

@@ -7,6 +7,7 @@ given is kept. Everything is decided here and nothing is done: `Lab` makes it so
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, ip_address, ip_network
+from types import MappingProxyType
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -34,7 +35,8 @@ NODE_RANGE = IPv4Network("192.168.77.0/24")
 """Nodes' addresses, unless their Node says otherwise."""
 
 NODE_END = "node:"
-"""What the name of a node begins with where Pods are named as well."""
+EXTERNAL_END = "external:"
+"""What names of nodes and of hosts beyond the cluster begin with where Pods are named as well."""
 
 RESERVED = 2
 """The network's own address, and the one that people take for a gateway."""
@@ -53,16 +55,19 @@ class Key(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A Pod as it stands in the lab. Another `uid` is another Pod: its namespace and port are made anew."""
+    """A Pod as it stands in the lab. Another `uid` is another Pod: its namespace and port are made anew.
+
+    Where packets begin and end at others as well, it is one of those.
+    """
 
     pod: str
-    """namespace/name"""
+    """namespace/name, or with a prefix what else it is."""
 
     uid: Uid
     node: NodeName
     addresses: tuple[Address, ...]
     ports: tuple[int, ...]
-    """Numbers of its container ports; it serves TCP and UDP on each."""
+    """Numbers of its container ports; it serves TCP, UDP and SCTP on each."""
 
     host_network: bool
 
@@ -70,9 +75,18 @@ class Placed(NamedTuple):
 class World:
     """The objects, by key. A fold: what it holds depends on what was put and removed."""
 
-    def __init__(self, nodes: Iterable[str], new_uid: Callable[[], str], now: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        nodes: Iterable[str],
+        new_uid: Callable[[], str],
+        now: Callable[[], str],
+        externals: Mapping[str, Address] = MappingProxyType({}),
+    ) -> None:
         """`now` gives the time as RFC 3339: of two Pods with one address the later created has it."""
         self.nodes = tuple(NodeName(node) for node in nodes)
+        self.externals = externals
+        """The addresses of hosts beyond the cluster, by name."""
+
         self._new_uid, self._now = new_uid, now
         self._objects: dict[Key, Document] = {}
         self._bodies: dict[Key, bytes] = {}
@@ -100,12 +114,13 @@ class World:
         }
 
     def ends(self) -> dict[str, Placed]:
-        """Who can send: the Pods, and each node as `node:NAME`, from the first address of each of its ranges."""
-        nodes = {
-            f"{NODE_END}{name}": Placed(f"{NODE_END}{name}", Uid(""), name, self.gateways(name), (), host_network=True)
-            for name in self.nodes
+        """Where packets begin or end: Pods, nodes (the first address of each range), hosts beyond the cluster."""
+        nodes = {f"{NODE_END}{name}": (name, self.gateways(name)) for name in self.nodes}
+        others = {f"{EXTERNAL_END}{name}": (NodeName(""), (address,)) for name, address in self.externals.items()}
+        return self.pods() | {
+            end: Placed(end, Uid(""), node, addresses, (), host_network=True)
+            for end, (node, addresses) in (nodes | others).items()
         }
-        return self.pods() | nodes
 
     def gateways(self, name: NodeName) -> tuple[Address, ...]:
         """The node's own addresses among its Pods: the first of each range."""
@@ -269,9 +284,7 @@ def _runs(pod: Pod) -> bool:
 
 
 def _ports(pod: Pod) -> tuple[int, ...]:
-    declared: Iterator[int] = (
-        port.container_port for container in pod.spec.containers for port in container.ports if port.protocol != "SCTP"
-    )
+    declared: Iterator[int] = (port.container_port for container in pod.spec.containers for port in container.ports)
     return tuple(sorted(set(declared)))
 
 

@@ -7,6 +7,9 @@ anything but sockets. The parent reads commands, a JSON object a line, from its 
     {"start": "x/a", "netns": PATH, "socket": PATH, "ports": [80]}   ->   {"started": "x/a", "pid": 4711}
                                                                      or   {"failed": "x/a", "reason": "..."}
 
+A host beyond the cluster has `"every_sctp_port": true` as well; what it gets on any port of TCP and UDP its firewall
+turns to the one that is served.
+
 Each child then listens on its unix socket, where one line asks and one line answers, in any order:
 
     {"id": 1, "probe": [{"protocol": "TCP", "address": "10.0.0.2", "port": 80}], "tries": 2, "timeout_ms": 250}

@@ -8,7 +8,9 @@ import sys
 
 from sluice.lab.prober.asking import Desk, Json
 from sluice.lab.prober.loop import Loop
+from sluice.lab.prober.sctp import Endpoints
 from sluice.lab.prober.serving import serve
+from sluice.lab.prober.sockets import EVERY_PORT
 
 CLONE_NEWNET = 0x40000000
 """Source: linux/sched.h."""
@@ -25,12 +27,16 @@ def settle(loop: Loop, order: Json) -> None:
         if ctypes.CDLL(None, use_errno=True).setns(namespace, CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), f"{order['netns']}: {os.strerror(ctypes.get_errno())}")
         os.close(namespace)
+    endpoints = Endpoints(loop)
     for port in order["ports"]:
         try:
             serve(loop, port)
+            endpoints.serve(port)
         except OSError as error:
             raise OSError(error.errno, f"port {port}: {os.strerror(error.errno or 0)}") from error
-    Desk(loop, order["socket"])
+    if order.get("every_sctp_port"):
+        endpoints.serve(EVERY_PORT)
+    Desk(loop, order["socket"], endpoints)
 
 
 def live(order: Json) -> None:

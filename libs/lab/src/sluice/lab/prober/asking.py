@@ -12,6 +12,7 @@ from sluice.lab.prober.lasting import LongLived
 from sluice.lab.prober.loop import Loop
 from sluice.lab.prober.pinging import Ping, Pingers
 from sluice.lab.prober.probing import Probe, Settled
+from sluice.lab.prober.sctp import Association, Endpoints
 
 Json = Mapping[str, Any]  # Any: JSON
 
@@ -19,8 +20,8 @@ Json = Mapping[str, Any]  # Any: JSON
 class Desk:
     """Takes requests from any number of clients. Long-lived connections belong to the Pod, not to who opened them."""
 
-    def __init__(self, loop: Loop, path: str) -> None:
-        self._loop = loop
+    def __init__(self, loop: Loop, path: str, endpoints: Endpoints) -> None:
+        self._loop, self._endpoints = loop, endpoints
         self._pingers = Pingers(loop)
         self._long_lived: dict[str, LongLived] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -37,10 +38,7 @@ class Desk:
             case {"probe": list(probes)}:
                 gathered = _Gathered(client, number, len(probes))
                 for index, what in enumerate(probes):
-                    if what["protocol"] == "ICMP":
-                        Ping(self._pingers, what, tries, timeout_s, gathered.at(index))
-                    else:
-                        Probe(self._loop, what, tries, timeout_s, gathered.at(index))
+                    self._probe(what, tries, timeout_s, gathered.at(index))
             case {"open": what}:
                 settled = _Gathered(client, number, 1).at(0)
                 self._close(what["name"])
@@ -60,6 +58,16 @@ class Desk:
             case {"close": name}:
                 self._close(name)
                 client.send({"id": number, "results": []})
+
+    def _probe(self, what: Json, tries: int, timeout_s: float, settled: Settled) -> None:
+        """A question of another kind is another case."""
+        match what["protocol"]:
+            case "ICMP":
+                Ping(self._pingers, what, tries, timeout_s, settled)
+            case "SCTP":
+                Association(self._endpoints, what, tries, timeout_s, settled)
+            case _:
+                Probe(self._loop, what, tries, timeout_s, settled)
 
     def _close(self, name: str) -> None:
         if connection := self._long_lived.pop(name, None):

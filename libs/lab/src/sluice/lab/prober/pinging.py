@@ -1,4 +1,4 @@
-"""Echo requests, all through one raw socket a family; replies are told apart by their identifier.
+"""Echo and timestamp requests, all through one raw socket a family; replies are told apart by their identifier.
 
 Each request has a new one, as a probe has a new source port: two with the same are one connection, which policies that
 come between them leave alone.
@@ -15,8 +15,14 @@ from sluice.lab.prober.loop import Callback, Loop
 from sluice.lab.prober.probing import Settled, What
 from sluice.lab.prober.sockets import FROM_ICMP, FROM_ICMP6, PROHIBITED, family_of, judge
 
-ECHO = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
-"""ICMP types of echo request and reply. Source: RFC 792, RFC 4443 section 4."""
+ECHO = {socket.AF_INET: 8, socket.AF_INET6: 128}
+REPLIES = {socket.AF_INET: {8: 0, 13: 14}, socket.AF_INET6: {128: 129}}
+"""Requests that every kernel answers, and the types of the answers: echo, and the timestamp of IPv4.
+
+Source: RFC 792, RFC 4443 section 4."""
+
+TIMESTAMPS = bytes(12)
+"""What a timestamp request has after its header: any others would do for an echo."""
 
 
 class Pinger:
@@ -30,22 +36,21 @@ class Pinger:
         self._waiting: dict[int, Settled] = {}
         loop.watch(self._sock.fileno(), select.EPOLLIN, self._ready)
 
-    def ping(self, address: str, settled: Settled) -> Callback:
-        """Send one echo request; the returned function stops waiting for its answer."""
+    def ping(self, address: str, kind: int, settled: Settled) -> Callback:
+        """Send one request; the returned function stops waiting for its answer."""
         self._identifier = identifier = (self._identifier + 1) & 0xFFFF
         self._waiting[identifier] = settled
-        self._sock.sendto(self._request(identifier), (address, 0))
+        self._sock.sendto(self._request(kind, identifier), (address, 0))
         return functools.partial(self._forget, identifier)
 
     def _forget(self, identifier: int) -> None:
         self._waiting.pop(identifier, None)
 
-    def _request(self, identifier: int) -> bytes:
-        kind = ECHO[self._family][0]
-        packet = struct.pack("!BBHHH6s", kind, 0, 0, identifier, 1, b"sluice")
+    def _request(self, kind: int, identifier: int) -> bytes:
+        packet = struct.pack("!BBHHH", kind, 0, 0, identifier, 1) + TIMESTAMPS
         if self._family == socket.AF_INET6:
             return packet  # the kernel fills the checksum in
-        return struct.pack("!BBHHH6s", kind, 0, checksum(packet), identifier, 1, b"sluice")
+        return packet[:2] + struct.pack("!H", checksum(packet)) + packet[4:]
 
     def _ready(self, _: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -57,14 +62,14 @@ class Pinger:
         if len(packet) < 8:
             return
         kind, code = packet[0], packet[1]
-        if kind == ECHO[self._family][1]:
+        if kind in REPLIES[self._family].values():
             self._answered(packet, "Allowed", "")
             return
         origin = FROM_ICMP if self._family == socket.AF_INET else FROM_ICMP6
         if (kind, code) in PROHIBITED[origin]:
             inner = packet[8:]
             quoted = inner[40:] if self._family == socket.AF_INET6 else inner[(inner[0] & 15) * 4 :] if inner else b""
-            if len(quoted) >= 8 and quoted[0] == ECHO[self._family][0]:
+            if len(quoted) >= 8 and quoted[0] in REPLIES[self._family]:
                 self._answered(quoted, "Rejected", "ICMP administratively prohibited")
 
     def _answered(self, echo: bytes, result: str, detail: str) -> None:
@@ -95,11 +100,12 @@ class Pingers:
 
 
 class Ping:
-    """As `Probe`, with echo requests."""
+    """As `Probe`, with requests of ICMP."""
 
     def __init__(self, pingers: Pingers, what: What, tries: int, timeout_s: float, settled: Settled) -> None:
         self._pingers = pingers
         self._address: str = what["address"]
+        self._kind: int = what.get("icmp_type") or ECHO[family_of(self._address)]
         self._tries, self._timeout_s, self._settled = tries, timeout_s, settled
         self._cancel: Callback = lambda: None
         self._done = False
@@ -115,7 +121,7 @@ class Ping:
         self._tries -= 1
         self._pingers.loop.later(self._timeout_s, self._next)
         try:
-            self._cancel = self._pingers.of(family_of(self._address)).ping(self._address, self._settle)
+            self._cancel = self._pingers.of(family_of(self._address)).ping(self._address, self._kind, self._settle)
         except OSError as error:
             if verdict := judge(error.errno or 0, None):
                 self._settle(*verdict)

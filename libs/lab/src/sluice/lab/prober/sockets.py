@@ -18,8 +18,11 @@ FROM_ICMP, FROM_ICMP6 = 2, 3
 PROHIBITED = {FROM_ICMP: {(3, 9), (3, 10), (3, 13)}, FROM_ICMP6: {(1, 1), (1, 5), (1, 6)}}
 """(type, code) of "administratively prohibited". Source: RFC 1812 section 5.2.7.1, RFC 4443 section 3.1."""
 
-NO_LISTENER = {FROM_ICMP: (3, 3), FROM_ICMP6: (1, 4)}
-"""(type, code) of "port unreachable". Source: RFC 792, RFC 4443 section 3.1."""
+NO_LISTENER = {FROM_ICMP: {(3, 3), (3, 2)}, FROM_ICMP6: {(1, 4), (4, 1)}}
+"""(type, code) of "port unreachable", and of "I do not know this protocol". Source: RFC 792, RFC 4443 section 3."""
+
+EVERY_PORT = 0
+"""In place of the number of a port that is served."""
 
 FIRST_SOURCE_PORT, LAST_SOURCE_PORT = 20_000, 60_999
 
@@ -46,10 +49,7 @@ def family_of(address: str) -> socket.AddressFamily:
 def bound(family: int, kind: int, source_port: int) -> socket.socket:
     """A non-blocking socket with a source port of its own that keeps the ICMP errors it gets."""
     sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
-    if family == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+    keep_errors(sock, family)
     if kind == socket.SOCK_STREAM:
         # Closing resets: no TIME_WAIT keeps the port, no conntrack entry waits for two minutes.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -68,15 +68,30 @@ def bound(family: int, kind: int, source_port: int) -> socket.socket:
     raise AssertionError("the source ports never end")
 
 
+def keep_errors(sock: socket.socket, family: int) -> None:
+    """The socket keeps the ICMP errors it gets, for `icmp_error`."""
+    if family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+
+
 def icmp_error(sock: socket.socket) -> Icmp | None:
     """Origin and (type, code) of the ICMP error the socket got, if any."""
+    found = icmp_error_of(sock)
+    return found[0] if found else None
+
+
+def icmp_error_of(sock: socket.socket) -> tuple[Icmp | None, bytes, str] | None:
+    """The next error the socket got, as `icmp_error` says it, the start of the packet that met it, and its target."""
     with contextlib.suppress(OSError):
-        _, ancillary, _, _ = sock.recvmsg(512, 512, MSG_ERRQUEUE)
+        quoted, ancillary, _, target = sock.recvmsg(512, 512, MSG_ERRQUEUE)
         for level, kind, data in ancillary:
             if (level, kind) in ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR)):
                 _, origin, icmp_type, code, _, _, _ = EXTENDED_ERROR.unpack_from(data)
                 if origin in PROHIBITED:
-                    return origin, (icmp_type, code)
+                    return (origin, (icmp_type, code)), quoted, target[0] if target else ""
+        return None, quoted, ""
     return None
 
 
@@ -86,7 +101,7 @@ def judge(code: int, icmp: Icmp | None) -> Verdict | None:
         origin, type_code = icmp
         if type_code in PROHIBITED[origin]:
             return "Rejected", "ICMP administratively prohibited"
-        if type_code == NO_LISTENER[origin]:
+        if type_code in NO_LISTENER[origin]:
             return "Error", "ICMP port unreachable: the packet arrived, nothing listens there"
         return None
     if code in (errno.ECONNREFUSED, errno.ECONNRESET):

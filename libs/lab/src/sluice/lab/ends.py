@@ -1,0 +1,38 @@
+"""Who probes and connections begin and end at, by the names that scenarios give them.
+
+    x/a                a Pod                              node:node-1        a node, from its gateway
+    external:outside   a host beyond the cluster          svc:y/web          a Service, by its ClusterIP
+    nodeport:y/web     a Service, by a port of a node     fqdn:www.a.com     whom the lab's DNS names
+
+As the beginning of a probe a host beyond the cluster may be called by its bare name. To teach the lab a kind of end:
+take its prefix into `BEGINS` or `ENDS`, give `World.ends` the addresses it has, and `reasons` the packet it means.
+"""
+
+from collections.abc import Mapping
+
+from sluice.lab.world import EXTERNAL_END, NODE_END, Placed
+
+Ends = Mapping[str, Placed]
+"""As `World.ends` has them: by namespace/name, or by name with prefix."""
+
+POD = ""
+"""Pods have no prefix."""
+
+BEGINS = frozenset({POD, NODE_END, EXTERNAL_END})
+"""What packets can be sent from."""
+
+ENDS = frozenset({POD, EXTERNAL_END})
+"""What packets can be sent to."""
+
+
+def prefix(name: str) -> str:
+    """What kind of end the name means: its prefix, with the colon; of a bare name, a host beyond the cluster."""
+    before, colon, _ = name.partition(":")
+    if colon:
+        return before + colon
+    return POD if "/" in name else EXTERNAL_END
+
+
+def end_of(ends: Ends, name: str) -> Placed | None:
+    """The end of this name, if there is one."""
+    return ends.get(name) or ends.get(prefix(name) + name)

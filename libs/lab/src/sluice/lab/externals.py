@@ -1,0 +1,106 @@
+"""Hosts beyond the cluster: network namespaces on the network between the nodes, which know where the Pods are.
+
+Every port of TCP and UDP is answered by one: the firewall of the host turns whatever comes to it (nft(8), redirect).
+"""
+
+import asyncio
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from pyroute2 import IPRoute
+
+from sluice.contracts.ids import Address
+from sluice.lab import netns
+from sluice.lab.probers import Prober
+from sluice.lab.underlay import SCOPE_LINK, UPLINK, Underlay, behind
+from sluice.lab.world import World
+
+PORT = 9
+"""The one that serves all. Source: the Service Name Registry of IANA, discard."""
+
+FIREWALL = f"""
+table inet sluice {{
+  chain arriving {{
+    type nat hook prerouting priority dstnat
+    fib daddr type local meta l4proto {{ tcp, udp }} redirect to :{PORT}
+  }}
+}}
+"""
+
+Routes = frozenset[tuple[str, Address]]
+"""Ranges and single addresses of Pods, and the node that has them."""
+
+
+class CannotAnswer(Exception):
+    """The host cannot be made to answer on every port. The message says why and what to do."""
+
+
+class ExternalHost(NamedTuple):
+    """One that runs."""
+
+    address: Address
+    netns: Path
+    prober: Prober
+    routes: Routes = frozenset()
+
+
+def routes(world: World) -> dict[int, Routes]:
+    """Where a host beyond the cluster sends what is for Pods, by version of IP.
+
+    A node without an address of that version is reached by nobody there.
+    """
+    found: dict[int, set[tuple[str, Address]]] = {4: set(), 6: set()}
+    for name in world.nodes:
+        for version in found:
+            way = next((each for each in world.node_addresses(name) if netns.family(each) == version), None)
+            if way is not None:
+                found[version] |= {(each, way) for each in behind(world, name) if netns.family(each) == version}
+    return {version: frozenset(ways) for version, ways in found.items()}
+
+
+async def make(name: str, lab: str, address: Address, underlay: Underlay) -> Path:
+    """The namespace of a host that has this address on the network between the nodes.
+
+    Raises:
+        CannotAnswer: there is no nft(8), or it refuses.
+    """
+    path = await asyncio.to_thread(netns.create, f"external.{name}", lab)
+    try:
+        await underlay.join(path)
+        await asyncio.to_thread(netns.inside, path, lambda: _configure(address))
+    except BaseException:
+        netns.remove(path)
+        raise
+    return path
+
+
+def _configure(address: Address) -> None:
+    six = netns.family(address) == 6
+    with IPRoute() as netlink:
+        (link,) = netlink.link_lookup(ifname=UPLINK)
+        netns.no_transmit_checksum_offload(UPLINK)  # the nodes' switches are in user space
+        netlink.addr("add", index=link, address=address, prefixlen=128 if six else 32, flags=netns.IFA_F_NODAD)
+        netlink.link("set", index=link, state="up")
+        everybody = "::/0" if six else "0.0.0.0/0"
+        netlink.route("add", dst=everybody, oif=link, scope=0 if six else SCOPE_LINK)
+    try:
+        done = subprocess.run(["nft", "-f", "-"], input=FIREWALL, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise CannotAnswer("hosts beyond the cluster need nft: install the package nftables") from error
+    if done.returncode:
+        raise CannotAnswer(f"nft refuses to answer on every port: {done.stderr.strip()}")
+
+
+def reroute(path: Path, old: Routes, new: Routes) -> None:
+    """The host, which had the old routes, has the new ones."""
+
+    def change() -> None:
+        with IPRoute() as netlink:
+            (link,) = netlink.link_lookup(ifname=UPLINK)
+            for destination, way in sorted(old - new):
+                netlink.route("del", dst=destination, gateway=way, oif=link)
+            for destination, way in sorted(new - old):
+                netlink.route("add", dst=destination, gateway=way, oif=link, flags=netns.RTNH_F_ONLINK)
+
+    netns.inside(path, change)

@@ -61,8 +61,8 @@ Made by `tests/conformance/coverage.py` of the scenarios in `tests/conformance/`
 
 A mark stands where a scenario probes a packet that a rule of this kind decides or passes, as `verdict()` says; `sluice
 lab run tests/conformance` asks the same of real packets. `4` and `6` are the IP versions, `=` means that both ends are
-on one node, `\N{NOT EQUAL TO}` that they are not, or one is beyond the cluster. `-`: no such rule can be written, or it means nothing there (a named
-port has a number only where the peers are Pods). An empty cell is not covered.
+on one node, `\N{NOT EQUAL TO}` that they are not, or that one is beyond the cluster. `-`: no such rule can be written,
+or it means nothing there (a named port has a number only where the peers are Pods). An empty cell is not covered.
 """
 
 

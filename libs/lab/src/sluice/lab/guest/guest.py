@@ -1,0 +1,123 @@
+"""A guest: boot it, have it call functions, end it."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from sluice.lab.guest import wire
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BOOT_S = 120.0
+"""It takes 10 s where nothing else runs; the interpreter starts inside, without acceleration."""
+
+CALL_S = 300.0
+
+
+class GuestFailed(Exception):
+    """The guest did not boot, ended, or does not answer; with the last lines of its console."""
+
+
+class RaisedInside(AssertionError):
+    """What was called raised; the message is its trace. An assertion, because most of what runs inside are checks."""
+
+
+class Guest:
+    """A running guest. Calls are one after the other; it ends with `stop`, and with the process that started it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket, console: Path) -> None:
+        self._process, self._channel, self._console = process, channel, console
+        self._wire = wire.Channel(channel.recv, channel.send)
+        self.release = ""
+        """Its kernel's, as uname says it."""
+
+    @classmethod
+    def start(cls, command: Sequence[str], channel: socket.socket, theirs: Sequence[int], folder: Path) -> "Guest":
+        """Start the command that boots it, and wait for its agent.
+
+        Args:
+            channel: our end of what the agent reads and writes.
+            theirs: file descriptors that the command inherits; ours are closed.
+            folder: its console is written to a file in there.
+
+        Raises:
+            GuestFailed
+        """
+        console = folder / "console.log"
+        with console.open("wb") as output:
+            process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=theirs,
+                start_new_session=True,
+            )
+        for descriptor in theirs:
+            os.close(descriptor)
+        guest = cls(process, channel, console)
+        try:
+            channel.settimeout(BOOT_S)
+            guest.release = guest._answer()
+        except BaseException:
+            guest.stop()
+            raise
+        return guest
+
+    def call(self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
+        """What the function returns, run inside. It is found by its file; arguments and result must pickle.
+
+        Raises:
+            RaisedInside: it raised.
+            GuestFailed: the guest ended, or did not answer in 300 s.
+        """
+        if named:
+            raise TypeError(f"{function.__qualname__}: a guest takes positional arguments only")
+        call = wire.Call(function.__code__.co_filename, function.__qualname__, arguments)
+        self._channel.settimeout(CALL_S)
+        try:
+            self._wire.send(call)
+        except (OSError, wire.Gone) as error:
+            raise self._failed(str(error)) from error
+        return self._answer()  # type: ignore[no-any-return]  # what the function returned
+
+    def _answer(self) -> Any:  # whatever the function returned
+        try:
+            frame = self._wire.receive()
+        except (OSError, wire.Gone) as error:
+            raise self._failed(str(error)) from error
+        match frame:
+            case wire.Raised(trace):
+                raise RaisedInside(trace)
+            case wire.Returned(value):
+                return value
+            case _:
+                raise self._failed(f"its agent sent {frame!r}")
+
+    def _failed(self, reason: str) -> GuestFailed:
+        last = "\n".join(self._console.read_text(errors="replace").splitlines()[-30:])
+        return GuestFailed(f"the guest does not answer ({reason}); its console says:\n{last}")
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        self._channel.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, 9)
+        self._process.wait()
+
+
+def agent(channel: str) -> str:
+    """The shell command that runs the agent inside, with the interpreter and the modules of this process."""
+    paths = ":".join(path for path in sys.path if path)
+    return f"PYTHONPATH={paths} PYTHONDONTWRITEBYTECODE=1 {sys.executable} -m sluice.lab.guest.agent {channel}"
+
+
+def folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="sluice-guest-"))

@@ -36,7 +36,8 @@ TABLE = HERE.parents[1] / "docs" / "conformance.md"
 K8S, CLUSTER, NAMESPACED = Kind.K8S_NETWORK_POLICY, Kind.CLUSTER_NETWORK_POLICY, Kind.ANTREA_NETWORK_POLICY
 CALLED = {K8S: "NetworkPolicy of Kubernetes", CLUSTER: "ClusterNetworkPolicy", NAMESPACED: "NetworkPolicy of Antrea"}
 ISOLATES = "isolates"
-ACTIONS = {K8S: ("Allow", ISOLATES), CLUSTER: ("Allow", "Drop", "Pass"), NAMESPACED: ("Allow", "Drop", "Pass")}
+_ANTREA_ACTIONS = ("Allow", "Drop", "Reject", "Pass")
+ACTIONS = {K8S: ("Allow", ISOLATES), CLUSTER: _ANTREA_ACTIONS, NAMESPACED: _ANTREA_ACTIONS}
 PEERS = (
     "everybody",
     "Pods",

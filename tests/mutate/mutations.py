@@ -39,6 +39,7 @@ OVS_VERDICT = "libs/dataplane/tests/test_ovs_verdict.py"
 PIPELINE = "libs/dataplane/tests/test_ovs_pipeline.py"
 TEXT = "libs/dataplane/tests/test_ovs_text.py"
 PLAN = "libs/dataplane/tests/test_ovs_plan.py"
+REFUSAL = "libs/dataplane/tests/test_refusal.py"
 CODEC = "libs/drivers/tests/test_openflow_codec.py"
 SWITCH = "libs/drivers/tests/test_openflow_switch.py"
 MARKS = "libs/runtime/tests/test_bus_marks.py"
@@ -496,6 +497,55 @@ MUTATIONS = (
         "PRIORITY_CLOSED = 65_001",
         "PRIORITY_CLOSED = 2",
         (f"{PIPELINE}::test_what_is_closed_goes_before_all_that_a_rule_allows",),
+    ),
+    Mutation(
+        "what-is-rejected-is-dropped",
+        f"{DATAPLANE}/ovs/layers.py",
+        "            return (_REJECT,)",
+        "            return ()",
+        (OVS_VERDICT,),
+    ),
+    Mutation(
+        "a-reset-is-answered",
+        f"{DATAPLANE}/refusal.py",
+        "    if flags & _RST:",
+        "    if flags & _FIN:",
+        (REFUSAL,),
+    ),
+    Mutation(
+        "an-icmp-error-is-answered",
+        f"{DATAPLANE}/refusal.py",
+        "return kind in _ICMP_ERRORS if",
+        "return False if",
+        (REFUSAL,),
+    ),
+    Mutation(
+        "a-reset-does-not-count-the-syn",
+        f"{DATAPLANE}/refusal.py",
+        " + bool(flags & _SYN)",
+        "",
+        (REFUSAL,),
+    ),
+    Mutation(
+        "a-later-fragment-is-answered",
+        f"{DATAPLANE}/refusal.py",
+        "if frame is None or not frame.first or not",
+        "if frame is None or not",
+        (REFUSAL,),
+    ),
+    Mutation(
+        "a-rule-that-rejects-and-finds-no-place-is-left-out",
+        f"{DATAPLANE}/ovs/rules.py",
+        "if rule.action in (Action.DROP, Action.REJECT) else None",
+        "if rule.action is Action.DROP else None",
+        ("libs/dataplane/tests/test_ovs_priorities.py",),
+    ),
+    Mutation(
+        "what-was-lost-is-told-twice",
+        f"{NODE_OVS}/errands.py",
+        "now, unheard - lost",
+        "now, unheard",
+        ("services/node-ovs/tests/test_errands.py",),
     ),
     Mutation(
         "pass-goes-past-kubernetes",

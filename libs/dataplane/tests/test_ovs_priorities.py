@@ -183,13 +183,16 @@ def test_a_program_that_takes_the_places_it_leaves_fits():
 
 @pytest.mark.parametrize("tier", [250, 253])
 @pytest.mark.parametrize("direction", Direction)
-def test_a_new_drop_that_finds_no_priority_closes_its_pods_and_an_allow_is_left_out(direction: Direction, tier: int):
+@pytest.mark.parametrize("refusing", [Action.DROP, Action.REJECT])
+def test_a_new_drop_that_finds_no_priority_closes_its_pods_and_an_allow_is_left_out(
+    direction: Direction, tier: int, refusing: Action
+):
     ids = ids_of(1)
     allow = program(FIRST, MINE, rule(0, direction, Action.ALLOW, None), tier=tier, priority=1)
     named = TransportTraffic(protocol="TCP", ports="web")
     drops = [
-        rule(0, direction, Action.DROP, (GroupPeer(group=MINE),), (TCP_80,)),
-        rule(1, direction, Action.DROP, (GroupPeer(group=MINE),), (named,)),
+        rule(0, direction, refusing, (GroupPeer(group=MINE),), (TCP_80,)),
+        rule(1, direction, refusing, (GroupPeer(group=MINE),), (named,)),
         rule(2, direction, Action.ALLOW, (GroupPeer(group=MINE),)),
     ]
     drop = program(SECOND, GroupId("some"), *drops, tier=tier, priority=2)

@@ -30,7 +30,7 @@ from sluice.dataplane.ovs.text import write_all, write_match
 from sluice.testkit import worlds
 from sluice.testkit.clashes import CLASHES
 from sluice.testkit.meaning import allowed, packet, probes
-from sluice.testkit.walker import Walker
+from sluice.testkit.walker import Walk, Walker
 from sluice.testkit.worlds import PODS, port
 
 pytestmark = pytest.mark.datapath
@@ -94,15 +94,16 @@ class Switch:
     def dump(self) -> str:
         return run("ovs-ofctl", "-O", "OpenFlow15", f"--timeout={WAIT_S}", *OPTIONS, "dump-flows", self.manage)
 
-    def trace(self, sent: Mapping[Field, int]) -> tuple[int, ...]:
-        """The ports where the switch would send the first packet of a connection."""
+    def trace(self, sent: Mapping[Field, int]) -> tuple[tuple[int, ...], bool]:
+        """Where the switch would send the first packet of a connection, and whether it would hand it over to us."""
         flow = write_match(match(*sent.items()))
         for name, exact in EXACT.get(sent.get(Field.IP_PROTO, 0), {}).items():
             flow = flow.replace(name, exact)
         # A TTL that is not given is 0, which dec_ttl refuses.
         said = self._control("ofproto/trace", BRIDGE, f"{flow},nw_ttl=64", "--ct-next", "trk,new")
         assert "Final flow" in said, said
-        return tuple(int(number) for number in re.findall(r"-> output port is (\d+)", said))
+        handed_over = "controller(reason=1," in said.partition("Datapath actions: ")[2]
+        return tuple(int(number) for number in re.findall(r"-> output port is (\d+)", said)), handed_over
 
     def _control(self, method: str, *params: str) -> str:
         """Ask ovs-vswitchd, as ovs-appctl(8) does: JSON-RPC 1.0 over its control socket."""
@@ -134,6 +135,11 @@ def switch() -> Iterator[Switch]:
         made.stop()
 
 
+def seen(walk: Walk) -> tuple[tuple[int, ...], bool]:
+    """As a trace has it."""
+    return walk.ports, bool(walk.punted)
+
+
 def agree(switch: Switch, world: Inputs, rules_per_lane: int) -> None:
     """Three witnesses: what policy means, the walker, and the switch."""
     flows = lower(world, RuleIds(rules_per_lane))
@@ -141,9 +147,9 @@ def agree(switch: Switch, world: Inputs, rules_per_lane: int) -> None:
     walker = Walker(flows)
     for pod in PODS:
         for probe in probes(pod):
-            walked = walker.walk(packet(probe)).ports
+            walked = seen(walker.walk(packet(probe)))
             assert switch.trace(packet(probe)) == walked, probe
-            assert bool(walked) == allowed(world, probe), probe
+            assert bool(walked[0]) == allowed(world, probe), probe
 
 
 def test_the_switch_shows_the_flows_as_they_were_written(switch: Switch):
@@ -186,7 +192,7 @@ def test_random_policies_of_which_some_cannot_be_lowered(switch: Switch, world: 
     walker = Walker(flows)
     for pod in PODS:
         for probe in probes(pod):
-            assert switch.trace(packet(probe)) == walker.walk(packet(probe)).ports, probe
+            assert switch.trace(packet(probe)) == seen(walker.walk(packet(probe))), probe
 
 
 # ------------------------------------------------------------------------------------------------- one table, by itself
@@ -246,4 +252,4 @@ def test_random_conjunctions(switch: Switch, flows: Flows):
                 fields = {Field.IN_PORT: 11, Field.ETH_TYPE: EthType.IPV4, Field.IP_PROTO: IpProto.TCP}
                 fields |= {Field.IPV4_SRC: 0x0A000000 + source, Field.IPV4_DST: 0x0A000000 + target}
                 fields |= {Field.TCP_DST: number}
-                assert switch.trace(fields) == walker.walk(fields).ports, (write_all(flows), fields)
+                assert switch.trace(fields) == seen(walker.walk(fields)), (write_all(flows), fields)

@@ -368,6 +368,14 @@ async def test_a_meter_is_set_again_and_deleted(switch, ofctl):
     assert not any("rate=" in line for line in ofctl("dump-meters"))
 
 
+async def test_a_meter_says_what_it_counted(switch):
+    await switch.set_meter(Meter(7, packets_per_second=1, burst=5))
+
+    assert await switch.metered(7) == (0, 0)  # tests/e2e/test_reject.py sends packets
+    with pytest.raises(RequestRefused):
+        await switch.metered(8)
+
+
 async def test_a_meter_that_cannot_be_is_refused(switch):
     with pytest.raises(RequestRefused, match="METER_MOD: the switch refused: OFPMMFC_INVALID_METER"):
         await switch.set_meter(Meter(0, packets_per_second=10, burst=5))

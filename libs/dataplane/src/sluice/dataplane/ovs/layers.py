@@ -19,8 +19,16 @@ from sluice.contracts.programs import Action, Direction
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import Field
-from sluice.dataplane.ovs.flow import Actions, Conjunction, FlowBody, FlowKey, Goto, SetField, Term
-from sluice.dataplane.ovs.pipeline import EGRESS_RULE, INGRESS_RULE, PRIORITY_CLAUSES, PRIORITY_PLAIN, Table
+from sluice.dataplane.ovs.flow import Actions, Conjunction, Controller, FlowBody, FlowKey, Goto, SetField, Term
+from sluice.dataplane.ovs.pipeline import (
+    EGRESS_RULE,
+    INGRESS_RULE,
+    PRIORITY_CLAUSES,
+    PRIORITY_PLAIN,
+    Errand,
+    Meter,
+    Table,
+)
 from sluice.dataplane.ovs.priorities import PLAIN, Place, Spot
 from sluice.dataplane.ovs.rules import Form, Stage
 from sluice.dataplane.ovs.sources import Value
@@ -47,6 +55,7 @@ _DIRECTIONS: dict[int, Direction] = {
     table.value: direction for direction, tables in _TABLES.items() for table in tables.values()
 }
 _RECORD = {_OUT: EGRESS_RULE, _IN: INGRESS_RULE}
+_REJECT = Controller(userdata=bytes((Errand.REJECT,)), meter_id=Meter.REJECT.value)
 _ONWARD = {_OUT: Table.FORWARD, _IN: Table.COMMIT}
 
 
@@ -100,8 +109,10 @@ def _fate(form: Form, id: int) -> Actions:
             return (Goto(_TABLES[direction][Stage.K8S]),)
         case Action.PASS:
             return (Goto(_ONWARD[direction]),)
-        case Action.DROP | Action.REJECT:
+        case Action.DROP:
             return ()
+        case Action.REJECT:
+            return (_REJECT,)
         case _:
             assert_never(form.action)
 

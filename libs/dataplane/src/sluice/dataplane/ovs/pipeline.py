@@ -41,6 +41,20 @@ LABEL_INGRESS = 0
 LABEL_EGRESS = 32
 """First bit of the rule ids in ct_label, 32 bits each."""
 
+
+class Errand(IntEnum):
+    """What a packet is handed to the programmer for: the first octet of the action's userdata."""
+
+    REJECT = 1
+    """Answer its sender that it is refused. The packet itself goes no further."""
+
+
+class Meter(IntEnum):
+    """Numbers of meters: they bound how many packets a second are handed over for an errand, and drop the rest."""
+
+    REJECT = 1
+
+
 IN_PORT = 0xFFFFFFF8
 """Back to where it came from. Source: OpenFlow 1.5.1 section 7.2.1, OFPP_IN_PORT."""
 

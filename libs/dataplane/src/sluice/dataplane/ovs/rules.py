@@ -1,8 +1,8 @@
 """What of a program can be lowered, and what stands in for the rest.
 
 What cannot be lowered is a problem that is reported, and is closed: a rule keeps the form it had before; if it had
-none, what allows or passes is narrowed to what can be lowered, and what drops is widened to every peer. Isolation
-always stands. Reject is lowered as drop, and that is told.
+none, what allows or passes is narrowed to what can be lowered, and what drops or rejects becomes a drop for every peer.
+Isolation always stands.
 """
 
 from collections import Counter
@@ -113,9 +113,7 @@ def check(program: Program, rule: Rule) -> None:
 def problems(program: Program) -> tuple[Problem, ...]:
     """Why the program is not in force as written: a reason for each rule that is not."""
     return tuple(
-        Problem(unit=program.unit, state="failed", reason=reason)
-        for rule, fault in _examined(program)
-        if (reason := str(fault) if fault else _shortfall(program, rule))
+        Problem(unit=program.unit, state="failed", reason=str(fault)) for _, fault in _examined(program) if fault
     )
 
 
@@ -130,7 +128,7 @@ def closed_form(program: Program, previous: Program | None = None) -> Program:
     rules: dict[_Place, Rule] = {}
     for rule, fault in _examined(program):
         place = _place(rule)
-        form = _dropping(rule) if fault is None else before.get(place) or _closed(program, rule)
+        form = rule if fault is None else before.get(place) or _closed(program, rule)
         if form is not None and (place not in rules or form.action is Action.DROP):
             rules[place] = form
     return msgspec.structs.replace(program, rules=tuple(rules.values()))
@@ -155,7 +153,7 @@ def forms(program: Program) -> Iterator[Form]:
 def placeless(program: Program, key: RuleKey) -> Form | None:
     """What stands in for a rule of a closed form for which its table has no priority left; None for nothing."""
     rule = next(rule for rule in program.rules if _key(program, rule) == key)
-    return _dropping_form(program, rule) if rule.action is Action.DROP else None
+    return _dropping_form(program, rule) if rule.action in (Action.DROP, Action.REJECT) else None
 
 
 def _dropping_form(program: Program, rule: Rule) -> Form:
@@ -207,20 +205,6 @@ def _distinct(sources: Iterator[Source]) -> tuple[Source, ...]:
 
 def _has_names(rule: Rule) -> bool:
     return any(map(_is_named, rule.traffic or ()))
-
-
-def _dropping(rule: Rule) -> Rule:
-    return rule if rule.action is not Action.REJECT else msgspec.structs.replace(rule, action=Action.DROP)
-
-
-def _shortfall(program: Program, rule: Rule) -> str:
-    """What of the rule is done otherwise than it says, though it stands."""
-    if rule.action is not Action.REJECT:
-        return ""
-    return (
-        f"{program.unit}: {rule.direction} rule {rule.index}: packets are dropped, not rejected, so senders wait until "
-        f"they give up: this version does not answer them; say Drop, or use a version that does"
-    )
 
 
 def _place(rule: Rule) -> _Place:

@@ -1,12 +1,17 @@
 """Meters: how many packets a second a flow may hand on. They are not taken in bundles: set them before.
 
-Source: OpenFlow 1.5.1 section 7.3.4.5; Open vSwitch knows bands that drop, and no others.
+Source: OpenFlow 1.5.1 sections 7.3.4.5 and 7.3.5.14 (statistics); Open vSwitch knows bands that drop, and no others.
 """
 
 from enum import IntEnum
 from struct import Struct
+from struct import error as StructError  # noqa: N812
+from typing import NamedTuple
 
 import msgspec
+
+from sluice.drivers.openflow.oxm import Undecodable
+from sluice.drivers.openflow.stats import MULTIPART
 
 
 class MeterCommand(IntEnum):
@@ -42,3 +47,37 @@ def encode_meter_mod(command: MeterCommand, meter: Meter) -> bytes:
     if command is MeterCommand.DELETE:
         return fixed
     return fixed + _BAND.pack(_DROP, _BAND.size, meter.packets_per_second, meter.burst)
+
+
+METER_STATS = 9
+"""OFPMP_METER_STATS"""
+
+_WANTED = Struct("!I4x")
+_STATS_OF_ONE_BAND = Struct("!4xH6x4xQ8x8xQ8x")
+"""struct ofp_meter_stats: (meter), length, (flows), packets in, (octets, duration); packets and octets of its band."""
+
+
+class Metered(NamedTuple):
+    """What a meter counted since it was set."""
+
+    packets: int
+    dropped: int
+    """Of them."""
+
+
+def encode_stats_request(meter: int) -> bytes:
+    """The body of a MULTIPART_REQUEST for what the meter counts."""
+    return MULTIPART.pack(METER_STATS, 0) + _WANTED.pack(meter)
+
+
+def decode_stats(part: bytes) -> Metered:
+    """What the one meter of an answer counted.
+
+    Raises:
+        Undecodable
+    """
+    try:
+        _, packets, dropped = _STATS_OF_ONE_BAND.unpack_from(part)
+    except StructError as error:
+        raise Undecodable(f"statistics of a meter in {len(part)} octets") from error
+    return Metered(packets, dropped)

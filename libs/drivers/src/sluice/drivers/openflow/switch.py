@@ -17,7 +17,14 @@ from sluice.drivers.openflow.errors import BundleRefused, Refusal, RequestRefuse
 from sluice.drivers.openflow.flow_mod import Stranger
 from sluice.drivers.openflow.groups import Group, GroupCommand, encode_group_mod
 from sluice.drivers.openflow.headers import Extension, Message, Port, Type, extension, message
-from sluice.drivers.openflow.meters import Meter, MeterCommand, encode_meter_mod
+from sluice.drivers.openflow.meters import (
+    Meter,
+    MeterCommand,
+    Metered,
+    decode_stats,
+    encode_meter_mod,
+    encode_stats_request,
+)
 from sluice.drivers.openflow.monitor import by_others, encode_monitor
 from sluice.drivers.openflow.oxm import Undecodable
 from sluice.drivers.openflow.packets import (
@@ -221,6 +228,17 @@ class Switch:
     async def delete_meter(self, meter: Meter) -> None:
         """The switch has neither the meter nor flows that name it."""
         await self._connection.tell(Type.METER_MOD, encode_meter_mod(MeterCommand.DELETE, meter))
+
+    async def metered(self, meter: int) -> Metered:
+        """What the meter counted.
+
+        Raises:
+            RequestRefused: there is no such meter.
+            SwitchGone, Undecodable
+        """
+        async with aclosing(self._connection.multipart(encode_stats_request(meter))) as parts:
+            found = [decode_stats(part) async for part in parts if part]
+        return found[0] if found else Metered(0, 0)
 
     async def set_group(self, group: Group) -> None:
         """The switch has the group.

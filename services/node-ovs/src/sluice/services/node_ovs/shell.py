@@ -32,6 +32,7 @@ from sluice.runtime.interest import Answered, Interest, Restarted
 from sluice.runtime.message import Message
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
+from sluice.services.node_ovs.errands import Errands
 from sluice.services.node_ovs.idsfile import IdsFile
 from sluice.services.node_ovs.podports import pod_ports
 from sluice.services.node_ovs.programmer import Change, Programmer
@@ -66,6 +67,7 @@ class Shell:
         self._ids = self._ids_file.load()
         self._programmer = Programmer(self._node, self._ids)
         self._interest = Interest(bus, resync_s=settings.resync_interval_s)
+        self._errands = Errands(settings.reject_rate)
         self._news = asyncio.Event()
         self._told = asyncio.Event()
         self._switch: Switch | None = None
@@ -158,7 +160,9 @@ class Shell:
                 continue
             self._switch, self._behind, self._detail = switch, True, "the switch is not read yet"
             self._news.set()
-            reason = await self._watch_switch(switch)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._errands.run(switch), name="errands")
+                reason = await self._watch_switch(switch)
             self._switch, self._behind, self._detail = None, True, f"switch lost: {reason}"
             self._told.set()
             log.warning("switch_lost", reason=reason)
@@ -166,6 +170,10 @@ class Shell:
     async def _connect(self) -> Switch:
         """A connection that hears what others do to the switch, from before it is read."""
         switch = await Switch.connect(self._run_dir / f"{self._bridge}.mgmt")
+        try:
+            await self._errands.prepare(switch)
+        except RequestRefused as error:
+            log.error("packets_not_heard", error=str(error), instead="who is rejected hears nothing of it")
         try:
             await switch.hear_changes()
         except RequestRefused as error:
@@ -240,6 +248,7 @@ class Shell:
             ports = self._programmer.open_ports
             await self._flush(port for port in ports if not difference.put.keys().isdisjoint(guards(port)))
             self._cache_is_old = True
+            await self._errands.ensure_meters(switch)
             await switch.apply(difference.put, difference.delete, strangers)
             await self._forget_cached()
             elapsed_ms = round(1000 * (monotonic() - started))

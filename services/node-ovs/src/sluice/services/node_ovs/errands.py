@@ -1,0 +1,146 @@
+"""What packets are handed over for, and how many are: the switch bounds them by a meter for each errand.
+
+Who is rejected hears of it from here: the answer goes in at FORWARD as the answer of a known connection, so it finds
+its way to whom the packet came from, be that a Pod of this node, another node or the world, and meets no policy.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+
+from sluice.dataplane.ovs.flow import Actions, Resubmit, SetField
+from sluice.dataplane.ovs.pipeline import ACCEPTED, FLAGS, VIRTUAL_MAC, Errand, Table
+from sluice.dataplane.ovs.pipeline import Meter as MeterId
+from sluice.dataplane.refusal import refuse
+from sluice.drivers.openflow.errors import RequestRefused, SwitchGone
+from sluice.drivers.openflow.meters import Meter, Metered
+from sluice.drivers.openflow.oxm import Undecodable
+from sluice.drivers.openflow.packets import PacketIn
+from sluice.drivers.openflow.switch import Switch
+from sluice.runtime.metrics import METRICS
+
+log = structlog.get_logger()
+
+COUNT_INTERVAL_S = 1.0
+"""Between two looks at what meters dropped."""
+
+AS_AN_ANSWER: Actions = (SetField(FLAGS, ACCEPTED, ACCEPTED), Resubmit(Table.FORWARD))
+
+_MAC = VIRTUAL_MAC.to_bytes(6, "big")
+
+_packets = METRICS.counter(
+    "sluice_node_ovs_rejected_packets_total",
+    "Packets that a rule rejects, by what their senders heard: answered; nothing, for such a packet is never answered "
+    "(unanswerable), or there were too many in a second (over_rate) or at once (lost)",
+    "heard",
+)
+
+
+class Errands:
+    """Takes what one switch after the other hands over."""
+
+    def __init__(self, reject_rate: int) -> None:
+        self._meters = {Errand.REJECT: Meter(MeterId.REJECT, reject_rate, 2 * reject_rate)}
+        self._does: dict[int, Callable[[Switch, PacketIn], None]] = {Errand.REJECT: _answer}
+        self._heard: Counter[int] = Counter()
+        """Packets that came, by errand, since meters were last looked at."""
+
+    async def prepare(self, switch: Switch) -> None:
+        """The switch has the meters, and will hand packets over.
+
+        Raises:
+            RequestRefused, SwitchGone
+        """
+        for meter in self._meters.values():
+            await switch.set_meter(meter)
+        await switch.hear_packets()
+
+    async def ensure_meters(self, switch: Switch) -> None:
+        """The switch still has the meters that flows name; before the flows, for bundles take none.
+
+        Raises:
+            RequestRefused, SwitchGone
+        """
+        for meter in self._meters.values():
+            try:
+                await switch.metered(meter.id)
+            except RequestRefused:
+                await switch.set_meter(meter)
+
+    async def run(self, switch: Switch) -> None:
+        """Do what packets are handed over for, until the connection ends."""
+        counting = asyncio.create_task(self._count(switch), name="count_dropped")
+        taking = asyncio.create_task(self._take(switch), name="take_packets")
+        try:
+            await asyncio.wait((counting, taking, switch.closed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (counting, taking):
+                task.cancel()
+            ended = await asyncio.gather(counting, taking, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception) and not isinstance(error, SwitchGone):
+                raise error
+
+    async def _take(self, switch: Switch) -> None:
+        while True:
+            packet = await switch.packets.get()
+            errand = packet.userdata[0] if packet.userdata else 0
+            if errand in self._does:
+                self._heard[errand] += 1
+                self._does[errand](switch, packet)
+
+    async def _count(self, switch: Switch) -> None:
+        """Say what meters dropped, and what got lost between them and us, since the last look."""
+        self._heard.clear()
+        lost = {errand: Lost() for errand in self._meters}
+        while True:
+            await asyncio.sleep(COUNT_INTERVAL_S)
+            for errand, meter in self._meters.items():
+                counted = await _metered(switch, meter)
+                over_rate, on_the_way = lost[errand].since_last(counted, self._heard.pop(errand, 0))
+                if over_rate or on_the_way:
+                    _packets.add(over_rate, "over_rate")
+                    _packets.add(on_the_way, "lost")
+                    rate = meter.packets_per_second
+                    log.warning("rejects_not_answered", over_rate=over_rate, lost=on_the_way, reject_rate=rate)
+
+
+class Lost:
+    """What nobody heard of the packets that came to a meter.
+
+    The switch keeps a hundred packets for whom it hands them over to, and drops without a word what comes on top.
+    Source: Open vSwitch ofproto/connmgr.c, do_send_packet_ins.
+    """
+
+    def __init__(self) -> None:
+        self._before = Metered(0, 0)
+        self._unheard = 0
+        """Handed over, and neither heard of nor told as lost; some of them may be on their way."""
+
+    def since_last(self, now: Metered, heard: int) -> tuple[int, int]:
+        """How many the meter dropped, and how many more got lost; both, as `heard`, since the last look."""
+        before = self._before if now.packets >= self._before.packets else Metered(0, 0)  # it was set anew
+        over_rate = now.dropped - before.dropped
+        unheard = self._unheard + now.packets - before.packets - over_rate - heard
+        lost = max(0, min(unheard, self._unheard))  # what was on its way at the last look has come
+        self._before, self._unheard = now, unheard - lost
+        return over_rate, lost
+
+
+def _answer(switch: Switch, packet: PacketIn) -> None:
+    answer = refuse(packet.packet, _MAC)
+    if answer is None:
+        _packets.add(1, "unanswerable")
+    else:
+        switch.send_packet(answer, AS_AN_ANSWER)
+        _packets.add(1, "answered")
+
+
+async def _metered(switch: Switch, meter: Meter) -> Metered:
+    """What the meter counted; nothing if somebody took it away: it is set again when the flows are."""
+    try:
+        return await switch.metered(meter.id)
+    except (RequestRefused, Undecodable):
+        return Metered(0, 0)

@@ -1,0 +1,227 @@
+"""All objects of a kind and whatever becomes of them, for as long as it takes.
+
+What is told is true in this order: a listing, then changes; another listing when what happened in between is lost.
+Not told is not gone: trouble of any sort is waited out and said, and nothing is told meanwhile.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Generic, NamedTuple, TypeVar
+
+import structlog
+from msgspec import Struct
+
+from sluice.contracts.kinds import Resource
+from sluice.drivers.kubernetes import watching
+from sluice.drivers.kubernetes.client import Backoff, Client, Refused, Unreachable
+from sluice.drivers.kubernetes.paging import listed
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+_PATIENCE = 3
+"""So many failures one after the other are told; one is nothing."""
+
+
+class Listed(NamedTuple, Generic[T]):
+    """These are all there are."""
+
+    objects: list[T]
+
+
+class Changed(NamedTuple, Generic[T]):
+    """These became so, in this order."""
+
+    changes: list[tuple[T, bool]]
+    """The object, and whether it is there; of one that went, as it was at last."""
+
+
+class Absent(NamedTuple):
+    """The kind is not defined, so there are no objects of it. The server knows this; it may be defined later."""
+
+    reason: str
+
+
+class Waiting(NamedTuple):
+    """The objects cannot be read for now, and what they are is unknown."""
+
+    reason: str
+
+
+Told = Listed[T] | Changed[T] | Absent | Waiting
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """How often the server is asked."""
+
+    longest_wait_s: float = 10.0
+    """Between two tries that fail."""
+
+    absent_s: float = 5.0
+    """Between two looks for a kind that is not defined."""
+
+    silence_s: float = watching.SILENCE_S
+    """After so long without a byte a watch is dead."""
+
+
+DEFAULT = Pace()
+
+_LIVED_S = 0.1  # a watch that lasted so long was none that fails at once
+
+
+async def mirror(
+    client: Client, resource: Resource, read: Callable[[bytes], T], pace: Pace = DEFAULT
+) -> AsyncGenerator[Told[T]]:
+    """Everything that is known of the kind, endlessly; each object as `read` makes it from its JSON."""
+    one = _Mirror(client, resource, read, pace)
+    while True:
+        try:
+            if not one.version:
+                async with aclosing(one.listing()) as tellings:
+                    async for told in tellings:
+                        yield told
+            async with aclosing(one.changes()) as tellings:
+                async for told in tellings:
+                    yield told
+        except (Refused, Unreachable) as error:
+            telling, wait_s = await one.after(error)
+            if telling is not None:
+                yield telling
+            await asyncio.sleep(wait_s)
+
+
+class _Mirror(Generic[T]):
+    def __init__(self, client: Client, resource: Resource, read: Callable[[bytes], T], pace: Pace) -> None:
+        self._client, self._resource, self._read, self._pace = client, resource, read, pace
+        self._backoff = Backoff(pace.longest_wait_s)
+        self._failures = 0
+        self._streaming = True
+        self.version = ""
+        """Up to here everything was told; empty before a listing."""
+
+    async def listing(self) -> AsyncGenerator[Told[T]]:
+        if self._streaming:
+            try:
+                async with aclosing(self._streamed()) as tellings:
+                    async for told in tellings:
+                        yield told
+                return
+            except Refused as error:
+                if error.code not in (400, 422) or self.version:
+                    raise
+                self._streaming = False
+                log.info("streaming_lists_not_offered", kind=self._resource.plural, reason=str(error))
+        listing = await listed(self._client, self._resource, self._read)
+        self._went_well()
+        self.version = listing.version
+        yield Listed(listing.objects)
+
+    async def _streamed(self) -> AsyncGenerator[Told[T]]:
+        """A listing by a watch, and what follows on it."""
+        there: dict[tuple[str, str], bytes] = {}
+        nameless: list[bytes] = []
+        told = False
+        async with aclosing(self._watched("", initial=True)) as batches:
+            async for events in batches:
+                rest = events
+                if not told:
+                    rest = []
+                    for index, event in enumerate(events):
+                        if event.ends_listing:
+                            self._went_well()
+                            told, self.version = True, event.version
+                            objects = [self._read(body) for body in (*there.values(), *nameless)]
+                            there.clear()
+                            yield Listed(objects)
+                            rest = events[index + 1 :]
+                            break
+                        if event.type == "BOOKMARK":
+                            continue
+                        if not event.name[1]:
+                            nameless.append(event.object)
+                        elif event.type == "DELETED":
+                            there.pop(event.name, None)
+                        else:
+                            there[event.name] = event.object
+                if rest:
+                    yield self._changed(rest)
+
+    async def changes(self) -> AsyncGenerator[Told[T]]:
+        """What happens after the version, until the server ends the watch."""
+        loop = asyncio.get_running_loop()
+        began_s, heard = loop.time(), False
+        try:
+            async with aclosing(self._watched(self.version, initial=False)) as batches:
+                async for events in batches:
+                    heard = True
+                    yield self._changed(events)
+            if not heard:
+                raise Unreachable(f"{self._resource.plural}: the watch ended before it said anything")
+        except Unreachable:
+            if loop.time() - began_s > _LIVED_S:
+                self._went_well()
+            raise
+
+    def _watched(self, version: str, *, initial: bool) -> AsyncGenerator[list[watching.Event]]:
+        return watching.watched(self._client, self._resource, version, initial=initial, silence_s=self._pace.silence_s)
+
+    def _changed(self, events: list[watching.Event]) -> Changed[T]:
+        self._went_well()
+        self.version = next((event.version for event in reversed(events) if event.version), self.version)
+        return Changed(
+            [(self._read(event.object), event.type != "DELETED") for event in events if event.type != "BOOKMARK"]
+        )
+
+    def _went_well(self) -> None:
+        self._failures = 0
+        self._backoff.reset()
+
+    async def after(self, error: Refused | Unreachable) -> tuple[Absent | Waiting | None, float]:
+        """What to say about the failure, and how long to wait."""
+        if watching.is_expired(error):
+            log.info("history_expired", kind=self._resource.plural, version=self.version)
+            again = bool(self.version)
+            self.version = ""
+            return None, 0.0 if again else self._backoff.wait_s(error)
+        self._failures += 1
+        wait_s = self._backoff.wait_s(error)
+        if isinstance(error, Refused) and error.code == 404:
+            self.version = ""
+            telling = await self._missing(error)
+            return telling, self._pace.absent_s if isinstance(telling, Absent) else wait_s
+        log.debug("kubernetes_failed", kind=self._resource.plural, reason=str(error), wait_s=wait_s)
+        if isinstance(error, Refused) and not error.passes:
+            return Waiting(f"{self._resource.plural}: {error}; {_mend(error)}"), wait_s
+        if self._failures >= _PATIENCE:
+            return Waiting(f"{self._resource.plural}: {error}; it is tried again"), wait_s
+        return None, wait_s
+
+    async def _missing(self, error: Refused) -> Absent | Waiting:
+        """Is the kind not defined, or only not served yet? A server that starts says 404 for a while."""
+        group, _, _ = self._resource.api_version.rpartition("/")
+        name = f"{self._resource.plural}.{group}"
+        if error.reason != "NotFound" or "." not in group:
+            return Waiting(f"{self._resource.plural}: {error}; is {self._client.host} an API server of Kubernetes?")
+        try:
+            await self._client.ask("GET", f"{DEFINITIONS}/{name}")
+        except Refused as answer:
+            if answer.code == 404 and answer.reason == "NotFound":
+                return Absent(f"{self._resource.plural}: {name} is not installed; it is read as soon as it is")
+            return Waiting(
+                f"{self._resource.plural}: not served, and whether {name} is defined cannot be seen: {answer}"
+            )
+        except Unreachable as trouble:
+            return Waiting(
+                f"{self._resource.plural}: not served, and whether {name} is defined cannot be seen: {trouble}"
+            )
+        return Waiting(f"{self._resource.plural}: {name} is defined and not served yet")
+
+
+def _mend(error: Refused) -> str:
+    if error.code in (401, 403):
+        return "allow it to list and watch them"
+    return "the server does not understand what is asked; which version is it?"

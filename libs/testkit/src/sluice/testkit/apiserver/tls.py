@@ -1,0 +1,15 @@
+"""A certificate for the double, by an authority of its own."""
+
+import ssl
+
+import trustme
+
+from sluice.testkit.apiserver.server import Tls
+
+
+def certificate() -> Tls:
+    """For 127.0.0.1, made now."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return Tls(context, authority.cert_pem.bytes())

@@ -130,6 +130,22 @@ def test_a_pod_is_trimmed_and_its_addresses_are_canonical():
     }
 
 
+def test_of_the_annotations_of_a_pod_those_of_its_networks_travel():
+    text = """
+    apiVersion: v1
+    kind: Pod
+    metadata:
+      name: a
+      annotations: {k8s.v1.cni.cncf.io/networks: net-a, k8s.v1.cni.cncf.io/network-status: "[]", other: "1"}
+    """
+    document = taken(text)
+
+    assert json.loads(document.body)["metadata"]["annotations"] == {
+        "k8s.v1.cni.cncf.io/networks": "net-a",
+        "k8s.v1.cni.cncf.io/network-status": "[]",
+    }
+
+
 def test_an_address_that_is_none_is_left_to_admission():
     document = taken("{apiVersion: v1, kind: Pod, metadata: {name: a}, status: {podIP: 010.1.1.1}}")
 
@@ -308,8 +324,8 @@ def test_a_bad_document_stops_nothing_else():
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition", Ignored),
         ("crd.antrea.io/v1alpha1", "Tier", Unsupported),
         ("crd.antrea.io/v1alpha3", "ClusterGroup", Unsupported),
-        ("k8s.cni.cncf.io/v1beta1", "MultiNetworkPolicy", Unsupported),
-        ("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", Unsupported),
+        ("k8s.cni.cncf.io/v1beta2", "MultiNetworkPolicy", Unsupported),
+        ("k8s.cni.cncf.io/v1alpha1", "NetworkAttachmentDefinition", Unsupported),
         ("policy.networking.k8s.io/v1alpha2", "AdminNetworkPolicy", Unsupported),
         ("cilium.io/v2", "CiliumNetworkPolicy", Unsupported),
         ("extensions/v1beta1", "NetworkPolicy", Unsupported),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import assert_never
 
-from sluice.admission import antrea_policy, names, network_policy, tier, traffic_control, workload
+from sluice.admission import antrea_policy, names, network_policy, networks, tier, traffic_control, workload
 from sluice.admission.refusal import Caution, Refusal
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import (
@@ -14,7 +14,9 @@ from sluice.contracts.objects import (
     ClusterNetworkPolicy,
     EndpointSlice,
     K8sNetworkPolicy,
+    MultiNetworkPolicy,
     Namespace,
+    NetworkAttachmentDefinition,
     Node,
     ObjectMeta,
     Pod,
@@ -58,6 +60,12 @@ def _refusals(made: AnyObject) -> Iterator[Refusal]:
             name = made.metadata.name
             yield from _of_metadata(made.metadata, Kind.ANTREA_NETWORK_POLICY, names.dns_subdomain(name))
             yield from antrea_policy.refusals(made)
+        case MultiNetworkPolicy():
+            yield from _of_metadata(made.metadata, Kind.MULTI_NETWORK_POLICY, names.dns_subdomain(made.metadata.name))
+            yield from networks.of_policy(made)
+        case NetworkAttachmentDefinition():
+            yield from _of_metadata(made.metadata, Kind.NETWORK_ATTACHMENT, names.dns_subdomain(made.metadata.name))
+            yield from networks.of_definition(made)
         case TrafficControl():
             yield from _of_metadata(made.metadata, Kind.TRAFFIC_CONTROL, names.dns_subdomain(made.metadata.name))
             yield from traffic_control.refusals(made)

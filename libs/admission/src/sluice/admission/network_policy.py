@@ -1,4 +1,6 @@
-"""NetworkPolicy of networking.k8s.io/v1. Source: Kubernetes, pkg/apis/networking/validation/validation.go.
+"""NetworkPolicy of networking.k8s.io/v1, and what MultiNetworkPolicy shares with it.
+
+Source: Kubernetes, pkg/apis/networking/validation/validation.go.
 
 Types, operators, protocols and policy types need no word here: the structs hold nothing else.
 """
@@ -8,12 +10,18 @@ from collections.abc import Iterator, Sequence
 from sluice.admission import addresses, label_selector, names
 from sluice.admission.refusal import Refusal
 from sluice.contracts import jsonpath
-from sluice.contracts.objects import IPBlock, K8sNetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
+from sluice.contracts.objects import (
+    IPBlock,
+    K8sNetworkPolicy,
+    MultiNetworkPolicy,
+    NetworkPolicyPeer,
+    NetworkPolicyPort,
+)
 
 PORTS = range(1, 65536)
 
 
-def refusals(policy: K8sNetworkPolicy) -> Iterator[Refusal]:
+def refusals(policy: K8sNetworkPolicy | MultiNetworkPolicy) -> Iterator[Refusal]:
     spec = policy.spec
     yield from label_selector.refusals(spec.pod_selector, "$.spec.podSelector")
     for index, ingress in enumerate(spec.ingress):

@@ -16,8 +16,36 @@ class NamedPort(Struct, frozen=True, kw_only=True, order=True):
     port: int
 
 
+class Attachment(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True):
+    """An interface of a Pod on a secondary network."""
+
+    network: str = ""
+    """namespace/name of its NetworkAttachmentDefinition."""
+
+    interface: str = ""
+    """Its name in the Pod."""
+
+    plugin: str = ""
+    """Type of the network's CNI plugin; empty while the network is not known."""
+
+    tagged: bool = False
+    """It is a trunk: frames have VLAN tags."""
+
+    pci: str = ""
+    """PCI address of the device, where the plugin reports one."""
+
+    representor: str = ""
+    """The device's name on the host, where the plugin reports it."""
+
+    attached: bool = False
+    """The plugin has reported it. Until then it has no addresses."""
+
+
+NO_ATTACHMENT = Attachment()
+
+
 class Member(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True):
-    """A Pod or a node in a group. A Pod without an address is a member all the same: its port is known on its node."""
+    """A Pod, an interface of a Pod, or a node in a group. Without an address it is a member all the same."""
 
     pod: str
     """namespace/name of the Pod; the node's name alone, in a group of nodes."""
@@ -26,6 +54,9 @@ class Member(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True):
     addresses: tuple[Address, ...] = ()
     ports: tuple[NamedPort, ...] = ()
     """Container ports that have a name; sorted."""
+
+    attachment: Attachment = NO_ATTACHMENT
+    """Unset for the Pod's own interface, on the cluster's network."""
 
 
 class Page(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,8 @@ class Kind(StrEnum):
     K8S_NETWORK_POLICY = "k8snetworkpolicies"
     CLUSTER_NETWORK_POLICY = "acnps"
     ANTREA_NETWORK_POLICY = "annps"
+    MULTI_NETWORK_POLICY = "multinetworkpolicies"
+    NETWORK_ATTACHMENT = "netattachdefs"
     TRAFFIC_CONTROL = "trafficcontrols"
     CLUSTER_GROUP = "clustergroups"
     GROUP = "groups"
@@ -51,6 +53,16 @@ RESOURCES: dict[Kind, Resource] = {
     Kind.ANTREA_NETWORK_POLICY: Resource(
         ANTREA, "NetworkPolicy", "networkpolicies", namespaced=True, written=True, status=True
     ),
+    Kind.MULTI_NETWORK_POLICY: Resource(
+        "k8s.cni.cncf.io/v1beta1", "MultiNetworkPolicy", "multi-networkpolicies", namespaced=True, written=True
+    ),
+    Kind.NETWORK_ATTACHMENT: Resource(
+        "k8s.cni.cncf.io/v1",
+        "NetworkAttachmentDefinition",
+        "network-attachment-definitions",
+        namespaced=True,
+        written=True,
+    ),
     Kind.TRAFFIC_CONTROL: Resource(
         "crd.antrea.io/v1alpha2", "TrafficControl", "trafficcontrols", namespaced=False, written=True, status=True
     ),
@@ -65,8 +77,18 @@ RESOURCES: dict[Kind, Resource] = {
 BY_API: dict[tuple[str, str], Kind] = {(r.api_version, r.kind): kind for kind, r in RESOURCES.items()}
 """(apiVersion, kind) to our kind."""
 
-POLICIES = frozenset((Kind.K8S_NETWORK_POLICY, Kind.CLUSTER_NETWORK_POLICY, Kind.ANTREA_NETWORK_POLICY))
+POLICIES = frozenset(
+    (
+        Kind.K8S_NETWORK_POLICY,
+        Kind.CLUSTER_NETWORK_POLICY,
+        Kind.ANTREA_NETWORK_POLICY,
+        Kind.MULTI_NETWORK_POLICY,
+    )
+)
 """The kinds that are a unit: each object of them has programs of its own."""
+
+SELF_CONTAINED = frozenset((Kind.K8S_NETWORK_POLICY, Kind.MULTI_NETWORK_POLICY))
+"""Policies whose translation looks nothing up."""
 
 INPUTS = POLICIES | {Kind.NAMESPACE, Kind.TIER, Kind.CLUSTER_GROUP, Kind.GROUP, Kind.SERVICE}
 """The kinds that programs are made of: policies, and what their translation looks up."""

@@ -14,6 +14,7 @@ from sluice.contracts.antrea import AntreaNetworkPolicy, ClusterNetworkPolicy, T
 from sluice.contracts.antrea_groups import AntreaGroup, ClusterGroup
 from sluice.contracts.ids import Address, NodeName, Uid
 from sluice.contracts.kinds import Kind
+from sluice.contracts.networks import NetworkAttachmentDefinition
 from sluice.contracts.pieces import (
     IPBlock,
     Kube,
@@ -49,8 +50,10 @@ __all__ = [
     "LabelRequirement",
     "LabelSelector",
     "Listed",
+    "MultiNetworkPolicy",
     "Namespace",
     "NamespacedName",
+    "NetworkAttachmentDefinition",
     "NetworkPolicyEgressRule",
     "NetworkPolicyIngressRule",
     "NetworkPolicyPeer",
@@ -200,10 +203,27 @@ class K8sNetworkPolicy(Object, frozen=True, kw_only=True):
     spec: K8sNetworkPolicySpec = K8sNetworkPolicySpec()
 
 
+class MultiNetworkPolicy(Object, frozen=True, kw_only=True):
+    """k8s.cni.cncf.io/v1beta1 MultiNetworkPolicy: a NetworkPolicy of the networks that its annotation names."""
+
+    spec: K8sNetworkPolicySpec = K8sNetworkPolicySpec()
+
+
 AntreaPolicy = ClusterNetworkPolicy | AntreaNetworkPolicy
-AnyPolicy = K8sNetworkPolicy | AntreaPolicy
+AnyPolicy = K8sNetworkPolicy | AntreaPolicy | MultiNetworkPolicy
 AnyGroup = ClusterGroup | AntreaGroup
-AnyObject = Namespace | Node | Pod | Tier | TrafficControl | AnyPolicy | AnyGroup | Service | EndpointSlice
+AnyObject = (
+    Namespace
+    | Node
+    | Pod
+    | Tier
+    | TrafficControl
+    | NetworkAttachmentDefinition
+    | AnyPolicy
+    | AnyGroup
+    | Service
+    | EndpointSlice
+)
 
 TYPES: dict[Kind, type[AnyObject]] = {
     Kind.NAMESPACE: Namespace,
@@ -213,6 +233,8 @@ TYPES: dict[Kind, type[AnyObject]] = {
     Kind.K8S_NETWORK_POLICY: K8sNetworkPolicy,
     Kind.CLUSTER_NETWORK_POLICY: ClusterNetworkPolicy,
     Kind.ANTREA_NETWORK_POLICY: AntreaNetworkPolicy,
+    Kind.MULTI_NETWORK_POLICY: MultiNetworkPolicy,
+    Kind.NETWORK_ATTACHMENT: NetworkAttachmentDefinition,
     Kind.TRAFFIC_CONTROL: TrafficControl,
     Kind.CLUSTER_GROUP: ClusterGroup,
     Kind.GROUP: AntreaGroup,

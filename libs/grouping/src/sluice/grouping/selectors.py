@@ -40,6 +40,11 @@ class GroupSelector(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     terms: tuple[SelectorTerm, ...] = ()
     """Sorted, without repeats; none means nobody."""
 
+    networks: tuple[str, ...] = ()
+    """Unset: the members are Pods, by the addresses of the cluster's network. Otherwise they are the interfaces that
+    these Pods have on these secondary networks (namespace/name), as seen from the first: an address that somebody has
+    there means nobody elsewhere."""
+
 
 def normalise(selector: LabelSelector) -> Selector:
     """The normal form. Total: `In` without values matches nothing, `NotIn` without values everything."""

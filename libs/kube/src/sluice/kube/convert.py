@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from sluice.contracts import codec
 from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.contracts.networks import POD_ANNOTATIONS
 from sluice.contracts.objects import TRANSPORT_ADDRESS, TYPES, AnyObject, Namespace, ObjectMeta, Pod, PodStatus
 from sluice.kube.nodes import Node, plain
 
@@ -21,7 +22,7 @@ NAME_LABEL = "kubernetes.io/metadata.name"
 ANTREA_NAME_LABEL = "antrea.io/metadata.name"
 """The one that Antrea's `/mutate/namespace` webhook writes. Selectors see both on every Namespace."""
 
-ANNOTATIONS: Mapping[Kind, frozenset[str]] = {Kind.NODE: frozenset((TRANSPORT_ADDRESS,))}
+ANNOTATIONS: Mapping[Kind, frozenset[str]] = {Kind.NODE: frozenset((TRANSPORT_ADDRESS,)), Kind.POD: POD_ANNOTATIONS}
 """Those that are kept of kinds that are trimmed."""
 
 

@@ -20,6 +20,8 @@ from sluice.contracts.objects import (
     ClusterGroup,
     ClusterNetworkPolicy,
     K8sNetworkPolicy,
+    MultiNetworkPolicy,
+    NetworkAttachmentDefinition,
     Object,
     ObjectMeta,
     Tier,
@@ -42,6 +44,8 @@ UNREAD: Mapping[type[Struct], frozenset[str]] = {
         )
     ),
     K8sNetworkPolicy: frozenset(("status",)),
+    MultiNetworkPolicy: frozenset(("status",)),
+    NetworkAttachmentDefinition: frozenset(("status",)),
     Tier: frozenset(("status",)),
     ClusterNetworkPolicy: frozenset(("status",)),
     AntreaNetworkPolicy: frozenset(("status",)),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sluice.contracts import subjects
 from sluice.contracts.antrea import STATIC_TIERS
 from sluice.contracts.ids import Revision, Unit
-from sluice.contracts.kinds import POLICIES, Kind
+from sluice.contracts.kinds import POLICIES, SELF_CONTAINED, Kind
 from sluice.contracts.objects import AntreaPolicy, AnyPolicy, Namespace, Tier
 from sluice.grouping.events import ObjectEvent
 from sluice.policy.affected import Dependents, Labels
@@ -37,7 +37,7 @@ class Policies:
         key, obj, at = event.key, event.object, event.revision
         if key.kind in POLICIES:
             unit = subjects.unit(*key)
-            if key.kind is not Kind.K8S_NETWORK_POLICY:
+            if key.kind not in SELF_CONTAINED:
                 self._keep(unit, obj if isinstance(obj, AntreaPolicy) else None, at)
             return (Affected(unit, obj if isinstance(obj, AnyPolicy) else None, at),)
         if key.kind is Kind.TIER:

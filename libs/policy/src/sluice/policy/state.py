@@ -114,7 +114,8 @@ class ClusterState:
             known = self._groups_of[likeness] = frozenset(
                 group
                 for group, selector in self.selectors.items()
-                if any(selects(term, namespace, its_labels, labels) for term in selector.terms)
+                if not selector.networks
+                and any(selects(term, namespace, its_labels, labels) for term in selector.terms)
             )
         return known
 

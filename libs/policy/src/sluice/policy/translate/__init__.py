@@ -4,9 +4,15 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from sluice.contracts.ids import NEVER, GroupId, Revision
-from sluice.contracts.objects import AntreaNetworkPolicy, AnyPolicy, ClusterNetworkPolicy, K8sNetworkPolicy
+from sluice.contracts.objects import (
+    AntreaNetworkPolicy,
+    AnyPolicy,
+    ClusterNetworkPolicy,
+    K8sNetworkPolicy,
+    MultiNetworkPolicy,
+)
 from sluice.grouping.selectors import GroupSelector
-from sluice.policy.translate import antrea, k8s
+from sluice.policy.translate import antrea, k8s, multi
 from sluice.policy.translate.cluster import BARE, Cluster
 from sluice.policy.translate.translation import Translation, Untranslatable
 
@@ -22,6 +28,8 @@ def translate(obj: AnyPolicy, cause: Revision, cluster: Cluster = BARE) -> Trans
     match obj:
         case K8sNetworkPolicy():
             return k8s.translate(obj, cause)
+        case MultiNetworkPolicy():
+            return multi.translate(obj, cause)
         case ClusterNetworkPolicy() | AntreaNetworkPolicy():
             return antrea.translate(obj, cause, cluster)
         case _:
@@ -33,6 +41,11 @@ def groups_of(obj: AnyPolicy, cluster: Cluster = BARE) -> Mapping[GroupId, Group
     match obj:
         case K8sNetworkPolicy():
             return k8s.groups_of(obj)
+        case MultiNetworkPolicy():
+            try:
+                return multi.translate(obj, NEVER).groups
+            except Untranslatable:
+                return {}
         case ClusterNetworkPolicy() | AntreaNetworkPolicy():
             try:
                 return antrea.translate(obj, NEVER, cluster).groups

@@ -1,4 +1,4 @@
-"""networking.k8s.io/v1 NetworkPolicy into the flat model.
+"""networking.k8s.io/v1 NetworkPolicy into the flat model; and the common part of MultiNetworkPolicy, see `multi`.
 
 Source: Kubernetes API reference, NetworkPolicy v1, and pkg/apis/networking/validation. Everything that validation
 refuses is refused here again, piece by piece: a piece that is refused allows nothing, the rest stands, and the
@@ -11,9 +11,10 @@ from typing import TypeVar
 
 from sluice.contracts import subjects
 from sluice.contracts.ids import GroupId, Revision, Uid
-from sluice.contracts.kinds import Kind
+from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import (
     K8sNetworkPolicy,
+    MultiNetworkPolicy,
     NetworkPolicyEgressRule,
     NetworkPolicyIngressRule,
     NetworkPolicyPeer,
@@ -40,7 +41,7 @@ from sluice.policy.translate.translation import Translation, Untranslatable
 P = TypeVar("P")
 R = TypeVar("R")
 
-_KIND, _ALLOW = Kind.K8S_NETWORK_POLICY, Action.ALLOW
+_ALLOW = Action.ALLOW
 _INGRESS, _EGRESS = Direction.INGRESS, Direction.EGRESS
 _BOTH = _INGRESS, _EGRESS
 _HIGHEST_PORT = 65_535
@@ -51,8 +52,11 @@ class _Refused(ValueError):
     """This piece of the policy means nothing: what, why and what to do."""
 
 
-def translate(policy: K8sNetworkPolicy, cause: Revision) -> Translation:
-    """One program.
+Policy = K8sNetworkPolicy | MultiNetworkPolicy
+
+
+def translate(policy: Policy, cause: Revision) -> Translation:
+    """One program, about Pods.
 
     Raises:
         Untranslatable: the podSelector is none, so that nobody can say whom the policy applies to.
@@ -60,7 +64,7 @@ def translate(policy: K8sNetworkPolicy, cause: Revision) -> Translation:
     return _Translator(policy).translate(cause)
 
 
-def groups_of(policy: K8sNetworkPolicy) -> dict[GroupId, GroupSelector]:
+def groups_of(policy: Policy) -> dict[GroupId, GroupSelector]:
     """The groups of the translation alone; none where that would raise."""
     namespace, spec = policy.metadata.namespace, policy.spec
     try:
@@ -79,7 +83,7 @@ def groups_of(policy: K8sNetworkPolicy) -> dict[GroupId, GroupSelector]:
     return found
 
 
-def directions(policy: K8sNetworkPolicy) -> tuple[Direction, ...]:
+def directions(policy: Policy) -> tuple[Direction, ...]:
     """The directions that the policy is about: its policyTypes, or Ingress, and Egress too if it has an egress rule."""
     types = policy.spec.policy_types or (("Ingress", "Egress") if policy.spec.egress else ("Ingress",))
     if "Ingress" not in types:
@@ -90,8 +94,10 @@ def directions(policy: K8sNetworkPolicy) -> tuple[Direction, ...]:
 class _Translator:
     """Collects the groups and the problems of one policy."""
 
-    def __init__(self, policy: K8sNetworkPolicy) -> None:
+    def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        multi = isinstance(policy, MultiNetworkPolicy)
+        self._kind = Kind.MULTI_NETWORK_POLICY if multi else Kind.K8S_NETWORK_POLICY
         self._namespace = policy.metadata.namespace
         self._groups: dict[GroupId, GroupSelector] = {}
         self._problems: list[str] = []
@@ -111,10 +117,10 @@ class _Translator:
             for index, egress in enumerate(spec.egress):
                 rules.append(self._rule(_EGRESS, index, egress, "to", egress.to))
         program = Program(
-            unit=subjects.unit(_KIND, meta.namespace, meta.name),
+            unit=subjects.unit(self._kind, meta.namespace, meta.name),
             applied_to=applied_to,
             cause=cause,
-            origin=Origin(kind=_KIND, namespace=meta.namespace, name=meta.name, uid=Uid(meta.uid)),
+            origin=Origin(kind=self._kind, namespace=meta.namespace, name=meta.name, uid=Uid(meta.uid)),
             tier=K8S_TIER,
             priority=0,
             rules=tuple(rules),
@@ -165,7 +171,7 @@ class _Translator:
         return group[0]
 
     def _where(self) -> str:
-        return f"NetworkPolicy {self._namespace}/{self._policy.metadata.name}"
+        return f"{RESOURCES[self._kind].kind} {self._namespace}/{self._policy.metadata.name}"
 
 
 def _group(namespace: str, peer: NetworkPolicyPeer) -> Group | None:

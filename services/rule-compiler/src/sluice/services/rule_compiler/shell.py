@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Final
 
 import structlog
 
 from sluice.contracts import subjects
 from sluice.contracts.groups import Mark
-from sluice.contracts.ids import Revision, Unit
-from sluice.contracts.kinds import INPUTS, POLICIES, Kind
+from sluice.contracts.ids import GroupId, Revision, Unit
+from sluice.contracts.kinds import INPUTS, POLICIES, SELF_CONTAINED
 from sluice.contracts.shards import shard_of
 from sluice.contracts.status import CompilerStatus, Problem
 from sluice.policy.compiler import Compiler
@@ -18,12 +17,12 @@ from sluice.runtime.facts import Facts, facts
 from sluice.runtime.output import Output
 from sluice.runtime.sharding import check_shards
 from sluice.runtime.writes import Write
+from sluice.services.rule_compiler.backends import BACKENDS, backend_of
 
 log = structlog.get_logger()
 
 STREAM = "PROGRAMS"
 PATTERN = "programs.>"
-BACKEND: Final = "ovs"
 
 
 class Shell:
@@ -87,7 +86,8 @@ class Shell:
             )
         self._unreadable = doubtful
         mark = Mark(shard=self._shard, shards=self._shards, upto=told.upto)
-        self._output.mark(subjects.program_mark(BACKEND, self._shard), mark)
+        for backend in BACKENDS:
+            self._output.mark(subjects.program_mark(backend, self._shard), mark)
         unread = [Problem(unit=unit, state="failed", reason=reason) for unit, reason in unreadable.items()]
         problems = tuple(sorted([*self._compiler.problems, *unread]))
         status = CompilerStatus(shard=self._shard, problems=problems)
@@ -99,12 +99,12 @@ class Shell:
         changes = self._compiler.drain()
         new: dict[Unit, list[Write]] = {}
         for group, unit in sorted(changes.put):
-            write = self._output.put(subjects.program(BACKEND, group, unit), changes.put[group, unit])
+            write = self._output.put(_subject(group, unit), changes.put[group, unit])
             if write is not None:
                 new.setdefault(unit, []).append(write)
             await self._output.room()
         for group, unit in sorted(changes.drop):
-            self._output.remove(subjects.program(BACKEND, group, unit), cause, after=new.get(unit, ()))
+            self._output.remove(_subject(group, unit), cause, after=new.get(unit, ()))
             await self._output.room()
         return new
 
@@ -125,9 +125,13 @@ class Shell:
         return shard_of(unit, self._shards) == self._shard
 
 
+def _subject(group: GroupId, unit: Unit) -> str:
+    return subjects.program(backend_of(unit), group, unit)
+
+
 def _in_doubt(unit: Unit, unreadable: frozenset[Unit]) -> bool:
     """The unit cannot be read, or it may look up something that cannot: a tier or a Namespace."""
     if unit in unreadable:
         return True
-    looks_up = subjects.unit_parts(unit)[0] is not Kind.K8S_NETWORK_POLICY
+    looks_up = subjects.unit_parts(unit)[0] not in SELF_CONTAINED
     return looks_up and any(subjects.unit_parts(one)[0] not in POLICIES for one in unreadable)

@@ -1,0 +1,38 @@
+"""Secondary networks: MultiNetworkPolicy, NetworkAttachmentDefinition, and the annotations of both and of Pods."""
+
+from collections.abc import Callable, Iterator
+
+from sluice.admission import network_policy
+from sluice.admission.refusal import Refusal
+from sluice.contracts import jsonpath, networks
+from sluice.contracts.objects import MultiNetworkPolicy, NetworkAttachmentDefinition, Pod
+
+_ANNOTATIONS = "$.metadata.annotations"
+
+
+def of_policy(policy: MultiNetworkPolicy) -> Iterator[Refusal]:
+    """As of a NetworkPolicy. One about no network is admitted, and means nothing."""
+    yield from network_policy.refusals(policy)
+    text = policy.metadata.annotations.get(networks.POLICY_FOR, "")
+    for reason in networks.policy_for(text, policy.metadata.namespace).wrong:
+        yield Refusal(jsonpath.field(_ANNOTATIONS, networks.POLICY_FOR), reason)
+
+
+def of_definition(made: NetworkAttachmentDefinition) -> Iterator[Refusal]:
+    try:
+        networks.plugin(made.spec.config)
+    except networks.BadAnnotation as bad:
+        yield Refusal("$.spec.config", str(bad))
+
+
+def of_pod(pod: Pod) -> Iterator[Refusal]:
+    yield from _readable(pod, networks.NETWORKS, networks.requests)
+    yield from _readable(pod, networks.STATUS, networks.reports)
+    yield from _readable(pod, networks.STATUS_BEFORE, networks.reports)
+
+
+def _readable(pod: Pod, annotation: str, read: Callable[[str, str], object]) -> Iterator[Refusal]:
+    try:
+        read(pod.metadata.annotations.get(annotation, ""), pod.metadata.namespace)
+    except networks.BadAnnotation as bad:
+        yield Refusal(jsonpath.field(_ANNOTATIONS, annotation), str(bad))

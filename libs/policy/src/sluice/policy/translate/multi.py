@@ -1,0 +1,59 @@
+"""k8s.cni.cncf.io MultiNetworkPolicy into the flat model: a NetworkPolicy of interfaces instead of Pods.
+
+The policy means what a NetworkPolicy of the same spec means, on each network that its annotation `policy-for` names. It
+becomes one program for each of these networks, addressed to the interfaces that the selected Pods have there. Peers
+that are selected count by their interfaces on *any* of the named networks, since several networks may be one segment;
+where two of these reuse an address, the network of the policed interface goes first (`GroupSelector.networks`).
+
+Source: multi-networkpolicy README; what implementations do differently is in docs/backends/tc.md.
+"""
+
+from msgspec.structs import replace
+
+from sluice.contracts.ids import GroupId, Revision
+from sluice.contracts.networks import POLICY_FOR, policy_for
+from sluice.contracts.objects import MultiNetworkPolicy
+from sluice.contracts.programs import GroupPeer, Peer, Program
+from sluice.grouping.selectors import GroupSelector
+from sluice.policy.groupid import group_id
+from sluice.policy.translate import k8s
+from sluice.policy.translate.translation import Translation
+
+
+def translate(policy: MultiNetworkPolicy, cause: Revision) -> Translation:
+    """One program for each network; none if the policy is about no network, which is a problem.
+
+    Raises:
+        Untranslatable: the podSelector is none, so that nobody can say whom the policy applies to.
+    """
+    meta = policy.metadata
+    named = policy_for(meta.annotations.get(POLICY_FOR, ""), meta.namespace)
+    where = f"MultiNetworkPolicy {meta.namespace}/{meta.name} $.metadata.annotations.{POLICY_FOR}"
+    problems = [f"{where}: {reason}" for reason in named.wrong]
+    if not named.networks:
+        problems.append(f"{where}: it names no network, so the policy applies to nothing; name one")
+    flat = k8s.translate(policy, cause)
+    groups: dict[GroupId, GroupSelector] = {}
+    programs = tuple(_on(flat, network, named.networks, groups) for network in named.networks)
+    return Translation(programs, groups, (*problems, *flat.problems))
+
+
+def _on(flat: Translation, network: str, networks: tuple[str, ...], groups: dict[GroupId, GroupSelector]) -> Program:
+    """The program of one network; notes its groups."""
+    (program,) = flat.programs
+    seen = (network, *sorted(other for other in networks if other != network))
+
+    def interfaces(group: GroupId, on: tuple[str, ...]) -> GroupId:
+        selector = replace(flat.groups[group], networks=on)
+        made = group_id(selector)
+        groups[made] = selector
+        return made
+
+    def peer(one: Peer) -> Peer:
+        return GroupPeer(group=interfaces(one.group, seen)) if isinstance(one, GroupPeer) else one
+
+    rules = (
+        rule if rule.peers is None else replace(rule, peers=tuple(peer(one) for one in rule.peers))
+        for rule in program.rules
+    )
+    return replace(program, applied_to=interfaces(program.applied_to, (network,)), rules=tuple(rules))

@@ -683,6 +683,13 @@ MUTATIONS = (
         "if not self.in_sync.is_set():",
         (INGEST_SHELL,),
     ),
+    Mutation(
+        "one-sctp-association-opens-the-others",
+        f"{DATAPLANE}/ovs/base.py",
+        "    (Table.CONNTRACK_STATE, PRIORITY_FIRST, _WITHOUT_PORTS, (Goto(Table.EGRESS_TIER),)),",
+        "",
+        (f"{WALK}::test_an_sctp_association_opens_no_other",),
+    ),
     # ------------------------------------------------------------------------------------------------------- node-ovs
     Mutation(
         "a-port-opens-for-a-pod-nobody-knows",

@@ -177,6 +177,7 @@ def reply(to: Packet) -> Packet:
         Field.IPV6_SRC: Field.IPV6_DST,
         Field.TCP_SRC: Field.TCP_DST,
         Field.UDP_SRC: Field.UDP_DST,
+        Field.SCTP_SRC: Field.SCTP_DST,
     }
     back = dict(to)
     for one, other in swapped.items():
@@ -211,6 +212,39 @@ def test_a_connection_that_was_never_answered_does_not_outlive_its_rule():
     assert walker.walk(packet(TCP)).sent
 
     assert not Walker(lower(CLOSED, RuleIds()), walker.tracker).walk(packet(TCP)).sent
+
+
+SCTP = Probe("x/a", Address("10.0.0.2"), "SCTP", 80)
+ONE_PORT = world(
+    program(
+        worlds.UNITS[0],
+        MINE,
+        allow(0, IN, None, (TransportTraffic(protocol="SCTP", ports=PortRange(80, 80)),)),
+        isolates=(IN,),
+    ),
+    members=["x/b"],
+)
+
+
+@pytest.mark.parametrize("sctp_ports", [True, False], ids=["by ports", "by addresses alone"])
+@pytest.mark.parametrize("to", ["10.0.0.2", "fd00::2"])
+def test_an_sctp_association_opens_no_other(to: str, sctp_ports: bool):
+    sctp = packet(SCTP._replace(to=Address(to)))
+    walker = Walker(lower(ONE_PORT, RuleIds()), Tracker(sctp_ports=sctp_ports))
+
+    assert walker.walk(sctp).sent
+    assert walker.walk(reply(sctp)).sent
+    assert walker.walk(sctp).sent
+    assert not walker.walk({**sctp, Field.SCTP_DST: 81}).sent
+
+
+@pytest.mark.parametrize("sctp_ports", [True, False], ids=["by ports", "by addresses alone"])
+def test_an_sctp_association_that_was_let_in_stays_where_its_ports_are_known(sctp_ports: bool):
+    walker = Walker(lower(world(), RuleIds()), Tracker(sctp_ports=sctp_ports))
+    assert walker.walk(packet(SCTP)).sent
+    assert walker.walk(reply(packet(SCTP))).sent
+
+    assert bool(Walker(lower(CLOSED, RuleIds()), walker.tracker).walk(packet(SCTP)).sent) == sctp_ports
 
 
 @pytest.mark.parametrize("closed", ["x/a", "x/b"])

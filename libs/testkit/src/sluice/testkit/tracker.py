@@ -60,9 +60,14 @@ class Found(NamedTuple):
 
 
 class Tracker:
-    """The connections of a switch, by zone."""
+    """The connections of a switch, by zone.
 
-    def __init__(self) -> None:
+    Args:
+        sctp_ports: it reads the ports of SCTP, as that of Open vSwitch 3.1 in user space does not.
+    """
+
+    def __init__(self, *, sctp_ports: bool = True) -> None:
+        self._sctp_ports = sctp_ports
         self._connections: dict[tuple[int, Tuple], Connection] = {}
 
     def look_up(self, zone: int, packet: Packet, about: Packet | None = None) -> Found:
@@ -72,7 +77,7 @@ class Tracker:
             about: the packet that an ICMP error quotes.
         """
         quoted = about is not None
-        key = _tuple(packet if about is None else about)
+        key = self._tuple(packet if about is None else about)
         found = self._connections.get((zone, key)), self._connections.get((zone, key.reverse))
         match found:
             case (Connection() as connection, _):
@@ -92,7 +97,14 @@ class Tracker:
         """The packet's connection, which is remembered from now on."""
         found = self.look_up(zone, packet).connection
         if found is None:
-            found = self._connections[zone, _tuple(packet)] = Connection(_tuple(packet))
+            original = self._tuple(packet)
+            found = self._connections[zone, original] = Connection(original)
+        return found
+
+    def _tuple(self, packet: Packet) -> Tuple:
+        found = _tuple(packet)
+        if found.proto == IpProto.SCTP and not self._sctp_ports:
+            return found._replace(source_port=0, target_port=0)
         return found
 
     def flush(self, address: int | None = None) -> None:

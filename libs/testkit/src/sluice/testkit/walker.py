@@ -31,7 +31,7 @@ from sluice.dataplane.ovs.flow import (
 from sluice.testkit.tracker import Packet, Tracker
 
 IN_PORT = 0xFFFFFFF8
-_CT_FIELDS = (Field.CT_STATE, Field.CT_ZONE, Field.CT_MARK, Field.CT_LABEL)
+_CT_FIELDS = (Field.CT_STATE, Field.CT_ZONE, Field.CT_MARK, Field.CT_LABEL, Field.CT_NW_PROTO, Field.CT_TP_DST)
 _MAX_STEPS = 256
 """Flows that one packet may meet: more than there are tables, so beyond it goes round."""
 
@@ -218,8 +218,11 @@ class _Run:
             connection.mark, connection.label = inner[Field.CT_MARK], inner[Field.CT_LABEL]
         if action.table is not None:
             found = tracker.look_up(action.zone, packet, self._about)
-            mark, label = (found.connection.mark, found.connection.label) if found.connection else (0, 0)
-            tracked = zip(_CT_FIELDS, (found.state, action.zone, mark, label), strict=True)
+            known = (0, 0, 0, 0)
+            if found.connection:
+                original = found.connection.original
+                known = (found.connection.mark, found.connection.label, original.proto, original.target_port)
+            tracked = zip(_CT_FIELDS, (found.state, action.zone, *known), strict=True)
             self.enter(action.table, packet | dict(tracked))
         for field in _CT_FIELDS:
             packet.pop(field, None)

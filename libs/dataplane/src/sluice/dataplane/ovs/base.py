@@ -2,7 +2,7 @@
 
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
-from sluice.dataplane.ovs.fields import CtState, EthType, Field
+from sluice.dataplane.ovs.fields import CtState, EthType, Field, IpProto
 from sluice.dataplane.ovs.flow import (
     Actions,
     Ct,
@@ -78,11 +78,21 @@ def _ip(version: int) -> Term:
     return Term(Field.ETH_TYPE, version)
 
 
+_WITHOUT_PORTS = match(
+    _state(_TRACKED | CtState.EST, CtState.NEW), (Field.CT_NW_PROTO, IpProto.SCTP), (Field.CT_TP_DST, 0)
+)
+"""Of an SCTP association that the tracker knows by its addresses alone.
+
+Some trackers do: Open vSwitch 3.1 in user space has `sport=0,dport=0`. To them all that two Pods say by SCTP is one
+association, so that what was let in tells nothing: each packet meets policy, and so do the answers.
+"""
+
 _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
     *((table, PRIORITY_MISS, (), actions) for table, actions in _MISSES.items()),
     (Table.ARP, PRIORITY, match((Field.ETH_TYPE, EthType.ARP), (Field.ARP_OP, 1)), _ARP_REPLY),
     *((Table.CONNTRACK, PRIORITY, match(_ip(v)), (Ct(zone=CT_ZONE, table=Table.CONNTRACK_STATE),)) for v in _IP),
     (Table.CONNTRACK_STATE, PRIORITY_FIRST, match(_state(_TRACKED | CtState.INV)), ()),
+    (Table.CONNTRACK_STATE, PRIORITY_FIRST, _WITHOUT_PORTS, (Goto(Table.EGRESS_TIER),)),
     (Table.CONNTRACK_STATE, PRIORITY, match(_state(_TRACKED | CtState.NEW)), (Goto(Table.EGRESS_TIER),)),
     (Table.CONNTRACK_STATE, PRIORITY, match(_state(_TRACKED | CtState.EST, CtState.NEW)), _KNOWN),
     (Table.CONNTRACK_STATE, PRIORITY, match(_state(_TRACKED | CtState.REL, CtState.NEW | CtState.EST)), _KNOWN),
@@ -91,6 +101,7 @@ _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
         (Table.COMMIT, PRIORITY, match(_ip(v), _state(_TRACKED | CtState.NEW)), (_REMEMBER, Goto(Table.OUTPUT)))
         for v in _IP
     ),
+    (Table.COMMIT, PRIORITY, match(_state(_TRACKED | CtState.EST, CtState.NEW)), (Goto(Table.OUTPUT),)),
 )
 
 BASE: Flows = {

@@ -7,7 +7,8 @@ ORDER = {
     field: place
     for place, field in enumerate(
         (
-            *(_F.CONJ_ID, _F.CT_STATE, _F.CT_ZONE, _F.CT_MARK, _F.CT_LABEL, _F.ETH_TYPE),
+            *(_F.CONJ_ID, _F.CT_STATE, _F.CT_ZONE, _F.CT_MARK, _F.CT_LABEL),
+            *(_F.CT_NW_PROTO, _F.CT_TP_DST, _F.ETH_TYPE),
             *(_F.REG0, _F.REG1, _F.REG2, _F.REG3, _F.REG4, _F.REG5, _F.REG6, _F.REG7),
             *(_F.TUN_ID, _F.TUN_SRC, _F.TUN_DST, _F.TUN_IPV6_SRC, _F.TUN_IPV6_DST, _F.IN_PORT, _F.ETH_SRC, _F.ETH_DST),
             *(_F.IPV4_SRC, _F.IPV4_DST, _F.IPV6_SRC, _F.IPV6_DST, _F.ARP_SPA, _F.ARP_TPA),
@@ -74,4 +75,6 @@ STATES = {
 MACS = frozenset((_F.ETH_DST, _F.ETH_SRC, _F.ARP_SHA, _F.ARP_THA))
 IPV4 = frozenset((_F.IPV4_SRC, _F.IPV4_DST, _F.ARP_SPA, _F.ARP_TPA, _F.TUN_SRC, _F.TUN_DST))
 IPV6 = frozenset((_F.IPV6_SRC, _F.IPV6_DST, _F.ND_TARGET, _F.TUN_IPV6_SRC, _F.TUN_IPV6_DST))
-DECIMAL = frozenset((_F.IN_PORT, _F.CONJ_ID, _F.CT_ZONE, _F.IP_PROTO, _F.ARP_OP, *SHARED_NAME))
+DECIMAL = frozenset(
+    (_F.IN_PORT, _F.CONJ_ID, _F.CT_ZONE, _F.CT_NW_PROTO, _F.CT_TP_DST, _F.IP_PROTO, _F.ARP_OP, *SHARED_NAME)
+)

@@ -140,7 +140,7 @@ TABLES: dict[Table, TableSpec] = {
     ),
     Table.CONNTRACK_STATE: TableSpec(
         "tells new connections from those that were let in before",
-        frozenset((_F.CT_STATE,)),
+        frozenset((_F.CT_STATE, _F.CT_NW_PROTO, _F.CT_TP_DST)),
         (Table.EGRESS_TIER, Table.FORWARD),
         None,
     ),
@@ -194,6 +194,7 @@ _L4 = {
 }
 NEEDS: dict[Field, tuple[tuple[Field, tuple[int, ...]], ...]] = {
     _F.IP_PROTO: ((_F.ETH_TYPE, (EthType.IPV4, EthType.IPV6)),),
+    _F.CT_TP_DST: ((_F.CT_NW_PROTO, (IpProto.TCP, IpProto.UDP, IpProto.SCTP)),),
     **dict.fromkeys((_F.IPV4_SRC, _F.IPV4_DST), ((_F.ETH_TYPE, (EthType.IPV4,)),)),
     **dict.fromkeys((_F.IPV6_SRC, _F.IPV6_DST), ((_F.ETH_TYPE, (EthType.IPV6,)),)),
     **dict.fromkeys(_ARP - {_F.ETH_TYPE}, ((_F.ETH_TYPE, (EthType.ARP,)),)),
@@ -230,7 +231,7 @@ def check(key: FlowKey, body: FlowBody) -> None:
         raise AssertionError(f"table {table}, {a_match}: {faults[0]}")
 
 
-_DECISIVE = frozenset((_F.ETH_TYPE, _F.IP_PROTO))
+_DECISIVE = frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.CT_NW_PROTO))
 """What other fields need; of all but these it does not matter what they are to be."""
 
 _checked: dict[tuple[int, int], FlowBody] = {}

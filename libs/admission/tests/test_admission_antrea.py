@@ -6,8 +6,11 @@ import msgspec
 import pytest
 
 from sluice.admission.admit import admit
-from sluice.admission.among import Known, admit_all, admit_among, admit_removal
+from sluice.admission.among import admit_all, admit_among, admit_removal
+from sluice.admission.context import Known
+from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AntreaNetworkPolicy, ClusterNetworkPolicy, Tier
+from sluice.contracts.subjects import ObjectSubject
 
 
 class Case(NamedTuple):
@@ -132,8 +135,8 @@ BOTH_KINDS = [
         (f"{FROM}.ipBlock.except[0]: not strictly inside",),
     ),
     Case("no CIDR", peer(ipBlock={"cidr": "10.0.0.1"}), (f"{FROM}.ipBlock.cidr: not a CIDR",)),
-    Case("multicast", peer(ipBlock={"cidr": "225.1.2.3/32"})),
-    Case("multicast of IPv6", peer(ipBlock={"cidr": "ff02::/16"})),
+    Case("multicast", peer(ipBlock={"cidr": "225.1.2.3/32"}), (f"{FROM}.ipBlock.cidr: is multicast",)),
+    Case("multicast of IPv6", peer(ipBlock={"cidr": "ff02::/16"}), (f"{FROM}.ipBlock.cidr: is multicast",)),
     # -- traffic
     Case("a protocol alone", port(protocol="SCTP")),
     Case("a range", port(port=80, endPort=90, sourcePort=1000, sourceEndPort=1000)),
@@ -236,17 +239,27 @@ def test_among_others(name, objects, refused):
 
 
 def test_a_tier_does_not_change_its_place():
-    others = Known({})
-    others.take(tier("mine", 10))
+    others = Known()
+    others.put(tier("mine", 10))
 
     check(admit_among(tier("mine", 10), others), ())
     check(admit_among(tier("mine", 11), others), ("$.spec.priority: that does not change",))
 
 
 def test_what_is_needed_stays():
-    others = Known({"mine": 2})
+    others = Known()
+    for name in ("p", "q"):
+        others.put(policy("mine", name))
 
-    assert "reserved" in (admit_removal(tier("emergency", 50), others) or "")
-    assert "2 policies" in (admit_removal(tier("mine", 10), others) or "")
-    assert admit_removal(tier("other", 11), others) is None
-    assert admit_removal(policy(), others) is None
+    def removal(kind, name):
+        return admit_removal(ObjectSubject(kind, "", name), others)
+
+    assert "reserved" in (removal(Kind.TIER, "emergency") or "")
+    assert "2 policies" in (removal(Kind.TIER, "mine") or "")
+    assert removal(Kind.TIER, "other") is None
+    assert removal(Kind.CLUSTER_NETWORK_POLICY, "p") is None
+
+    others.remove(ObjectSubject(Kind.CLUSTER_NETWORK_POLICY, "", "p"))
+    assert "1 policy;" in (removal(Kind.TIER, "mine") or "")
+    others.put(policy("", "q"))
+    assert removal(Kind.TIER, "mine") is None

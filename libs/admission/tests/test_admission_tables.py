@@ -5,21 +5,32 @@ from itertools import chain
 import pytest
 
 from sluice.admission.admit import admit, cautions
+from sluice.admission.among import admit_among, cautions_among
+from sluice.admission.context import Known
 from sluice.contracts import codec
 from sluice.contracts.status import DocumentProblem
 from sluice.kube.manifest import Document, parse
-from sluice.testkit.admission import traffic_controls
+from sluice.testkit.admission import groups, networks, policies, tiers, traffic_controls
 
-TABLES = (traffic_controls,)
+TABLES = (tiers, policies, groups, networks, traffic_controls)
 ACCEPTED = list(chain.from_iterable(table.ACCEPTED for table in TABLES))
 REFUSED = list(chain.from_iterable(table.REFUSED for table in TABLES))
+
+
+def others(case):
+    known = Known()
+    for given in case.among:
+        [document] = parse(codec.encode(given), "other.json")
+        assert isinstance(document, Document), document
+        known.put(document.object)
+    return known
 
 
 def said(case):
     for found in parse(codec.encode(case.object), "case.json"):
         match found:
-            case Document():
-                yield from admit(found.object)
+            case Document(object=made):
+                yield from (*admit(made), *admit_among(made, others(case)))
             case DocumentProblem():
                 yield found.path, found.reason
 
@@ -33,15 +44,20 @@ def check(found, expected):
         assert ";" in reason, "a reason says what to do"
 
 
-@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.title)
 def test_accepted(case):
     [document] = parse(codec.encode(case.object), "case.json")
 
     assert isinstance(document, Document), document
-    assert admit(document.object) == ()
-    check(list(cautions(document.object)), case.cautions)
+    assert (*admit(document.object), *admit_among(document.object, others(case))) == ()
+    check((*cautions(document.object), *cautions_among(document.object, others(case))), case.cautions)
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.title)
 def test_refused(case):
     check(list(said(case)), case.refused)
+
+
+def test_the_tables_are_large():
+    assert len(REFUSED) >= 150
+    assert len(ACCEPTED) >= 100

@@ -40,6 +40,8 @@ spec:
     - object: {apiVersion: v1, kind: Pod, metadata: {name: A_b}}
       message: "name"
     - object: {apiVersion: v1, kind: Pod, metadata: {name: fine}}
+    - {delete: {kind: Tier, name: emergency}, message: reserved}
+    - {delete: {kind: Pod, name: a}}
 """
 
 
@@ -62,6 +64,8 @@ def test_every_check_is_answered(tmp_path: Path) -> None:
         ("matrix", "TCP 80", "Dropped", True),
         ("denial", "an inline object", "Denied", True),
         ("denial", "an inline object", "Admitted", False),
+        ("denial", "the end of Tier emergency", "Denied", True),
+        ("denial", "the end of Pod a", "Admitted", False),
     ]
     assert not outcome.ok
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import assert_never
 
-from sluice.admission import antrea_policy, names, network_policy, networks, tier, traffic_control, workload
+from sluice.admission import antrea_policy, group, names, network_policy, networks, tier, traffic_control, workload
 from sluice.admission.refusal import Caution, Refusal
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import (
@@ -33,7 +33,17 @@ def admit(made: AnyObject) -> tuple[Refusal, ...]:
 
 def cautions(made: AnyObject) -> tuple[Caution, ...]:
     """What the author of an admitted object should know."""
-    return tuple(traffic_control.cautions(made)) if isinstance(made, TrafficControl) else ()
+    match made:
+        case ClusterNetworkPolicy() | AntreaNetworkPolicy():
+            return tuple(antrea_policy.cautions(made))
+        case ClusterGroup() | AntreaGroup():
+            return tuple(group.cautions(made))
+        case TrafficControl():
+            return tuple(traffic_control.cautions(made))
+        case MultiNetworkPolicy():
+            return tuple(networks.cautions(made))
+        case _:
+            return ()
 
 
 def _refusals(made: AnyObject) -> Iterator[Refusal]:
@@ -71,8 +81,10 @@ def _refusals(made: AnyObject) -> Iterator[Refusal]:
             yield from traffic_control.refusals(made)
         case ClusterGroup():
             yield from _of_metadata(made.metadata, Kind.CLUSTER_GROUP, names.dns_subdomain(made.metadata.name))
+            yield from group.refusals(made)
         case AntreaGroup():
             yield from _of_metadata(made.metadata, Kind.GROUP, names.dns_subdomain(made.metadata.name))
+            yield from group.refusals(made)
         case Service():
             yield from _of_metadata(made.metadata, Kind.SERVICE, names.dns_label(made.metadata.name))
         case EndpointSlice():

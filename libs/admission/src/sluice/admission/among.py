@@ -1,34 +1,28 @@
-"""What is wrong with an object given the others: tiers that are missing, taken or needed.
+"""What is wrong with an object given the others: tiers and groups that are missing, taken or needed.
 
 Pure: the answer for the webhook (what exists, and what comes), for the command line and for a set of manifests alike.
+What cannot be prevented here, since two may come at once, has a meaning in `sluice.policy` and a word in status.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Collection, Iterable, Iterator
 
+from sluice.admission import names
 from sluice.admission.admit import admit
-from sluice.admission.refusal import Refusal
-from sluice.admission.tier import taken_priority
+from sluice.admission.antrea_policy import applied_lists, rules
+from sluice.admission.context import Known, Others
+from sluice.admission.refusal import Caution, Refusal
+from sluice.admission.tier import MAX_TIERS, taken_priority
+from sluice.contracts import jsonpath, networks
 from sluice.contracts.antrea import STATIC_TIERS, tier_name
-from sluice.contracts.objects import AntreaNetworkPolicy, AnyObject, ClusterNetworkPolicy, Tier
-
-
-class Others(Protocol):
-    """What exists beside the object in question."""
-
-    def priority_of(self, tier: str) -> int | None:
-        """Of a tier object by name."""
-
-    def tier_at(self, priority: int) -> str | None:
-        """The name of the tier object that has the priority."""
-
-    def users_of(self, tier: str) -> int:
-        """How many policies name the tier."""
+from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.contracts.objects import AntreaNetworkPolicy, AntreaPolicy, AnyGroup, AnyObject, MultiNetworkPolicy, Tier
+from sluice.contracts.services import HEADLESS
+from sluice.contracts.subjects import ObjectSubject
 
 
 def needs(made: AnyObject) -> str | None:
     """The tier that must exist for the object to mean anything; None for static ones, which always do."""
-    if not isinstance(made, ClusterNetworkPolicy | AntreaNetworkPolicy):
+    if not isinstance(made, AntreaPolicy):
         return None
     name = tier_name(made.spec.tier)
     return None if name in STATIC_TIERS else name
@@ -39,73 +33,200 @@ def missing_tier(name: str) -> Refusal:
     return Refusal("$.spec.tier", f"there is no tier {name}, so nobody knows what goes first; make it, or name another")
 
 
-def admit_among(made: AnyObject, others: Others) -> tuple[Refusal, ...]:
-    """What is wrong with the object as one that comes, or replaces the one of its name; `admit` says the rest."""
-    return tuple(_refusals(made, others))
+def misses(made: AnyObject, others: Others) -> str | None:
+    """The tier that the object needs and that does not exist."""
+    tier = needs(made)
+    return tier if tier is not None and others.priority_of(tier) is None else None
 
 
-def admit_removal(made: AnyObject, others: Others) -> str | None:
+def admit_among(made: AnyObject, others: Others, tiers: Collection[str] = ()) -> tuple[Refusal, ...]:
+    """What is wrong with the object as one that comes, or replaces the one of its name; `admit` says the rest.
+
+    Args:
+        tiers: names of more that exist, known from elsewhere.
+    """
+    if isinstance(made, Tier):
+        return tuple(_of_tier(made, others))
+    if isinstance(made, AnyGroup):
+        return tuple(_of_group(made, others))
+    if isinstance(made, AntreaPolicy):
+        missing = misses(made, others)
+        wrong = (missing_tier(missing),) if missing is not None and missing not in tiers else ()
+        return (*wrong, *_of_services(made, others))
+    return ()
+
+
+def cautions_among(made: AnyObject, others: Others) -> tuple[Caution, ...]:
+    """What the author of an admitted object should know of the others."""
+    if isinstance(made, AnyGroup):
+        return tuple(_doubts_of_group(made, others))
+    if isinstance(made, AntreaPolicy):
+        return tuple(_doubts_of_policy(made, others))
+    if isinstance(made, MultiNetworkPolicy):
+        return tuple(_doubts_of_networks(made, others))
+    return ()
+
+
+def admit_removal(key: ObjectSubject, others: Others) -> str | None:
     """Why the object must stay, or None."""
-    if not isinstance(made, Tier):
-        return None
-    name = made.metadata.name
-    if name in STATIC_TIERS:
-        return f"the tier {name} is reserved and always exists; leave it"
-    if users := others.users_of(name):
-        return f"the tier {name} is named by {users} {'policy' if users == 1 else 'policies'}; remove them first"
-    return None
+    match key.kind:
+        case Kind.TIER if key.name in STATIC_TIERS:
+            return f"the tier {key.name} is reserved and always exists; leave it"
+        case Kind.TIER if users := others.users_of(key.name):
+            return f"the tier {key.name} is named by {_counted(users, 'policy', 'policies')}; remove them first"
+        case Kind.CLUSTER_GROUP | Kind.GROUP if parents := others.parents_of(key.namespace, key.name):
+            kind = RESOURCES[key.kind].kind
+            return f"the {kind} {key.name} is a child of {', '.join(parents)}; take it out of childGroups there first"
+        case _:
+            return None
 
 
-def admit_all(objects: Iterable[AnyObject]) -> list[tuple[Refusal, ...]]:
+def admit_all(objects: Iterable[AnyObject], others: Known | None = None) -> list[tuple[Refusal, ...]]:
     """All that is wrong with each of a set of objects, by itself and among the others.
 
-    Of two tiers with one priority the first has it. A tier that is refused does not exist.
+    As if what policies look up came first, tiers before groups, each in the order given: of two tiers with one
+    priority the first has it. What is refused does not exist.
+
+    Args:
+        others: what exists besides; what is admitted is told to it.
     """
-    given = list(objects)
+    given, known = list(objects), Known() if others is None else others
     wrong = [admit(made) for made in given]
-    others = Known({})
-    for index, made in enumerate(given):
-        if isinstance(made, Tier) and not wrong[index]:
-            wrong[index] += admit_among(made, others)
-            if not wrong[index]:
-                others.take(made)
-    return [
-        refused if isinstance(made, Tier) else refused + admit_among(made, others)
-        for made, refused in zip(given, wrong, strict=True)
-    ]
+    for index in sorted(range(len(given)), key=lambda index: _rank(given[index])):
+        if not wrong[index] or isinstance(given[index], AntreaPolicy):
+            wrong[index] += admit_among(given[index], known)
+        if not wrong[index]:
+            known.put(given[index])
+    return wrong
 
 
-class Known:
-    """The others as they are told; of tiers alone, and how many policies name each."""
-
-    def __init__(self, users: Mapping[str, int]) -> None:
-        self._users = users
-        self._tiers: dict[str, int] = {}
-
-    def take(self, tier: Tier) -> None:
-        self._tiers[tier.metadata.name] = tier.spec.priority
-
-    def priority_of(self, tier: str) -> int | None:
-        return self._tiers.get(tier)
-
-    def tier_at(self, priority: int) -> str | None:
-        return next((name for name, taken in sorted(self._tiers.items()) if taken == priority), None)
-
-    def users_of(self, tier: str) -> int:
-        return self._users.get(tier, 0)
+def _rank(made: AnyObject) -> int:
+    return 0 if isinstance(made, Tier) else 2 if isinstance(made, AntreaPolicy) else 1
 
 
-def _refusals(made: AnyObject, others: Others) -> Iterator[Refusal]:
-    if isinstance(made, Tier):
-        name, priority = made.metadata.name, made.spec.priority
-        if name in STATIC_TIERS:
-            return
-        before = others.priority_of(name)
-        if before is not None and before != priority:
-            reason = f"the tier has priority {before}, and that does not change; make another tier"
-            yield Refusal("$.spec.priority", reason)
-        holder = others.tier_at(priority)
-        if holder is not None and holder != name:
-            yield taken_priority(priority, holder)
-    elif (tier := needs(made)) is not None and others.priority_of(tier) is None:
-        yield missing_tier(tier)
+def _of_tier(tier: Tier, others: Others) -> Iterator[Refusal]:
+    name, priority = tier.metadata.name, tier.spec.priority
+    if name in STATIC_TIERS:
+        return
+    before = others.priority_of(name)
+    if before is not None and before != priority:
+        reason = f"the tier has priority {before}, and that does not change; make another tier"
+        yield Refusal("$.spec.priority", reason)
+    holder = others.tier_at(priority)
+    if holder is not None and holder != name:
+        yield taken_priority(priority, holder)
+    elif before is None and len(others.priorities()) >= MAX_TIERS:
+        reason = f"there are {MAX_TIERS} tiers already, the static ones among them, and no more fit; remove one first"
+        yield Refusal("$.spec.priority", reason)
+
+
+def _of_group(made: AnyGroup, others: Others) -> Iterator[Refusal]:
+    """Groups nest one level: a child has no children, so there are no cycles either."""
+    namespace, name = made.key
+    children = made.spec.child_groups
+    parents = tuple(parent for parent in others.parents_of(namespace, name) if parent != name)
+    if children and parents:
+        reason = (
+            f"the group is a child of {', '.join(parents)} itself, and groups nest one level; name its members there"
+        )
+        yield Refusal("$.spec.childGroups", reason)
+    for index, child in enumerate(children):
+        known = others.group(namespace, child)
+        if child != name and known is not None and known.spec.child_groups:
+            reason = f'"{child}" has childGroups itself, and groups nest one level; name its children here'
+            yield Refusal(jsonpath.item("$.spec.childGroups", index), reason)
+
+
+def _of_services(policy: AntreaPolicy, others: Others) -> Iterator[Refusal]:
+    """What is known of Services that the policy names: those that cannot be meant."""
+    for path, entries in applied_lists(policy):
+        for index, entry in enumerate(entries):
+            known = others.service(entry.service.namespace, entry.service.name) if entry.service else None
+            if known is not None and known.spec.type not in ("NodePort", "LoadBalancer"):
+                reason = f"a Service of type {known.spec.type} has no port on Nodes; name one of type NodePort"
+                yield Refusal(f"{jsonpath.item(path, index)}.service", reason)
+    own = policy.metadata.namespace
+    for _, path, rule in rules(policy):
+        for index, service in enumerate(rule.to_services):
+            known = others.service(service.namespace or own, service.name)
+            if known is not None and known.spec.cluster_ip == HEADLESS:
+                reason = "a headless Service has no address of its own; use a group with serviceReference in `to`"
+                yield Refusal(jsonpath.item(f"{path}.toServices", index), reason)
+
+
+def _doubts_of_group(made: AnyGroup, others: Others) -> Iterator[Caution]:
+    namespace, _ = made.key
+    for index, child in enumerate(made.spec.child_groups):
+        if others.group(namespace, child) is None:
+            reason = f"there is no group {child} yet, and it is empty until there is; make it"
+            yield Caution(jsonpath.item("$.spec.childGroups", index), reason)
+    reference = made.spec.service_reference
+    if reference is not None:
+        yield from _doubts_of_service(
+            reference.namespace, reference.name, others, "$.spec.serviceReference", selects=True
+        )
+
+
+def _doubts_of_networks(policy: MultiNetworkPolicy, others: Others) -> Iterator[Caution]:
+    text = policy.metadata.annotations.get(networks.POLICY_FOR, "")
+    for network in networks.policy_for(text, policy.metadata.namespace).networks:
+        if not others.has_network(*network.split("/", 1)):
+            path = jsonpath.field("$.metadata.annotations", networks.POLICY_FOR)
+            yield Caution(path, f"there is no NetworkAttachmentDefinition {network} yet, so it means nobody; make it")
+
+
+def _doubts_of_policy(policy: AntreaPolicy, others: Others) -> Iterator[Caution]:
+    own = policy.metadata.namespace
+    for path, entries in applied_lists(policy):
+        for index, entry in enumerate(entries):
+            here = jsonpath.item(path, index)
+            if entry.group:
+                yield from _doubts_of_applied(policy, entry.group, others, f"{here}.group")
+            if entry.service is not None:
+                yield from _doubts_of_service(entry.service.namespace, entry.service.name, others, f"{here}.service")
+    for way, path, rule in rules(policy):
+        field, peers = ("from", rule.from_) if way == "ingress" else ("to", rule.to)
+        for index, peer in enumerate(peers):
+            if peer.group and others.group(own, peer.group) is None:
+                yield _missing_group(peer.group, f"{jsonpath.item(f'{path}.{field}', index)}.group")
+        for index, service in enumerate(rule.to_services):
+            here = jsonpath.item(f"{path}.toServices", index)
+            yield from _doubts_of_service(service.namespace or own, service.name, others, here)
+
+
+def _doubts_of_applied(policy: AntreaPolicy, name: str, others: Others, path: str) -> Iterator[Caution]:
+    """Of a group that a policy applies to."""
+    known = others.group(policy.metadata.namespace, name)
+    if known is None:
+        yield _missing_group(name, path)
+    elif known.spec.ip_blocks or known.spec.ip_block is not None:
+        reason = (
+            f"the group {name} is about addresses, to which no policy applies: it has no effect there; use selectors"
+        )
+        yield Caution(path, reason)
+    elif isinstance(policy, AntreaNetworkPolicy) and known.spec.namespace_selector is not None:
+        reason = (
+            f"the group {name} has a namespaceSelector: if it reaches another Namespace, the policy has no effect "
+            "anywhere; use a group without"
+        )
+        yield Caution(path, reason)
+
+
+def _missing_group(name: str, path: str) -> Caution:
+    return Caution(path, f"there is no group {name} yet, and it is empty until there is; make it")
+
+
+def _doubts_of_service(
+    namespace: str, name: str, others: Others, path: str, *, selects: bool = False
+) -> Iterator[Caution]:
+    known = others.service(namespace, name)
+    if known is None:
+        if names.dns_subdomain(name) is None:
+            yield Caution(path, f"there is no Service {namespace}/{name} yet, so it means nobody; make it")
+    elif selects and not known.spec.selector:
+        reason = f"the Service {namespace}/{name} has no selector, so the group is empty; use another way to select"
+        yield Caution(path, reason)
+
+
+def _counted(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"

@@ -15,6 +15,7 @@ _DNS_LABEL = re.compile(_LABEL)
 _DNS_SUBDOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _WORD = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _PORT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_FQDN = re.compile(r"[-0-9a-zA-Z.*]+")
 
 MAX_LABEL = 63
 """Characters in a DNS label, a label's value and the name in its key (RFC 1123; Kubernetes)."""
@@ -80,3 +81,13 @@ def labels(given: Mapping[str, str], path: str) -> Iterator[Refusal]:
         for reason in (label_key(key), label_value(value)):
             if reason:
                 yield Refusal(jsonpath.field(path, key), reason)
+
+
+def fqdn_pattern(text: str) -> str | None:
+    """A domain name in which * stands for any characters. Source: Antrea, validate.go (its characters)."""
+    if len(text) <= MAX_SUBDOMAIN and _FQDN.fullmatch(text) and ".." not in text and text.strip("."):
+        return None
+    return (
+        f'"{text}" is not a domain name; use letters, digits, and - . inside, and * for any characters, '
+        f"at most {MAX_SUBDOMAIN} characters"
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from sluice.admission import network_policy
-from sluice.admission.refusal import Refusal
+from sluice.admission.refusal import Caution, Refusal
 from sluice.contracts import jsonpath, networks
 from sluice.contracts.objects import MultiNetworkPolicy, NetworkAttachmentDefinition, Pod
 
@@ -16,6 +16,14 @@ def of_policy(policy: MultiNetworkPolicy) -> Iterator[Refusal]:
     text = policy.metadata.annotations.get(networks.POLICY_FOR, "")
     for reason in networks.policy_for(text, policy.metadata.namespace).wrong:
         yield Refusal(jsonpath.field(_ANNOTATIONS, networks.POLICY_FOR), reason)
+
+
+def cautions(policy: MultiNetworkPolicy) -> Iterator[Caution]:
+    """One that names no network is admitted, as it is elsewhere."""
+    text = policy.metadata.annotations.get(networks.POLICY_FOR, "")
+    if not networks.policy_for(text, policy.metadata.namespace).networks:
+        here = jsonpath.field(_ANNOTATIONS, networks.POLICY_FOR)
+        yield Caution(here, "names no network, so the policy is about nothing; write NAME or NAMESPACE/NAME of one")
 
 
 def of_definition(made: NetworkAttachmentDefinition) -> Iterator[Refusal]:

@@ -13,6 +13,9 @@ PRIORITIES = range(256)
 RESERVED = frozenset((251, 252, 254, 255))
 """251 is where Kubernetes' own policies stand; nothing may come between them and what is static around them."""
 
+MAX_TIERS = 20
+"""Distinct priorities, the static ones among them. Source: Antrea, docs, "Notes and constraints"."""
+
 LOWEST_STATIC = STATIC_TIERS[DEFAULT_TIER]
 """Custom tiers come before it."""
 

@@ -178,7 +178,7 @@ def _of_scalar(node: Node, expected: inspect.Type, path: str) -> str | None:
 def _mismatch(node: Node, expected: str, *, textual: bool = False) -> str:
     match node:
         case Map():
-            return f"a map where {expected} belongs"
+            return f"a map where {expected} belongs; give {expected}"
         case Sequence():
             return f"a list where {expected} belongs; remove the leading `-` or the brackets"
         case Scalar(reading=Reading.TEXT, text=text):
@@ -186,8 +186,8 @@ def _mismatch(node: Node, expected: str, *, textual: bool = False) -> str:
             mend = "write it without quotes" if unquoted else f"give {expected}"
             return f'"{shortened(text)}" is text where {expected} belongs; {mend}'
         case Scalar(reading=reading, text=text):
-            mend = f'; quote it: "{shortened(text)}"' if textual else ""
-            return f"{shortened(text)} is {reading} where {expected} belongs{mend}"
+            mend = f'quote it: "{shortened(text)}"' if textual else f"give {expected}"
+            return f"{shortened(text)} is {reading} where {expected} belongs; {mend}"
 
 
 def _not_one_of(node: Node, values: tuple[str, ...]) -> str:

@@ -3,15 +3,20 @@
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
-from sluice.admission.among import Known, admit_among
-from sluice.contracts.objects import AnyObject, Tier
+from sluice.admission.among import admit_all, admit_removal
+from sluice.admission.context import Known
+from sluice.contracts.kinds import RESOURCES
+from sluice.contracts.status import DocumentProblem
+from sluice.contracts.subjects import ObjectSubject
+from sluice.kube.convert import DEFAULT_NAMESPACE
 from sluice.kube.manifest import Document, Parsed
 from sluice.lab import checks
-from sluice.lab.reading import Story, Told, found, problems, words
+from sluice.lab.reading import Story, Told, found, words
 from sluice.lab.reasons import judged, state_of
 from sluice.lab.results import Check, Outcome
+from sluice.lab.scenario import Denial, ObjectName
 from sluice.lab.world import World
 from sluice.policy.state import ClusterState
 
@@ -68,25 +73,40 @@ def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str
 
 
 def denials(told: Told, world: World) -> Iterator[Check]:
-    """What admission says of the objects that must be refused, one by one, each among the tiers that exist."""
+    """What admission says of what must be refused, one by one, each beside all that exists."""
     for denial, held in zip(told.step.denials, told.denied, strict=True):
-        tiers = Known({})
-        for made in (*(document.object for document in world.objects.values()), *_made(held)):
-            if isinstance(made, Tier) and not admit_among(made, tiers):
-                tiers.take(made)
-        among = [
-            each.problem(*refusal)
-            for each in held
-            if isinstance(each, Document)
-            for refusal in admit_among(each.object, tiers)
-        ]
-        said = [words(problem) for problem in (*problems(held), *among)]
-        what = denial.object if isinstance(denial.object, str) else INLINE
-        yield denied(told, what, denial.message, said)
+        yield denied(told, title(denial), denial.message, refusals(denial, held, world))
 
 
-def _made(held: Iterable[Parsed]) -> Iterator[AnyObject]:
-    return (each.object for each in held if isinstance(each, Document))
+def title(denial: Denial) -> str:
+    if denial.delete is not None:
+        return f"the end of {denial.delete.kind} {denial.delete.name}"
+    return denial.object if isinstance(denial.object, str) else INLINE
+
+
+def refusals(denial: Denial, held: Sequence[Parsed], world: World) -> list[str]:
+    """What admission has against it."""
+    others = Known()
+    for document in world.objects.values():
+        others.put(document.object)
+    if denial.delete is not None:
+        reasons = (admit_removal(key, others) for key in _keys(denial.delete))
+        return [reason for reason in reasons if reason]
+    documents = [each for each in held if isinstance(each, Document)]
+    found = admit_all([document.object for document in documents], others)
+    wrong = [each for each in held if isinstance(each, DocumentProblem)]
+    wrong += [
+        document.problem(*refusal) for document, refused in zip(documents, found, strict=True) for refusal in refused
+    ]
+    return [words(problem) for problem in wrong]
+
+
+def _keys(name: ObjectName) -> Iterator[ObjectSubject]:
+    """What people name so; static tiers, too, which are no objects here."""
+    for kind, resource in RESOURCES.items():
+        if resource.kind == name.kind and name.api_version in ("", resource.api_version):
+            namespace = (name.namespace or DEFAULT_NAMESPACE) if resource.namespaced else ""
+            yield ObjectSubject(kind, namespace, name.name)
 
 
 def denied(told: Told, what: str, message: str, said: list[str]) -> Check:

@@ -350,9 +350,6 @@ def _unsupported_in(step: Step) -> Iterator[tuple[str, str]]:
     for index, connection in enumerate(step.connections):
         if connection.open:
             yield from _ends(f".connections[{index}]", connection.from_, connection.to)
-    for index, denial in enumerate(step.denials):
-        if denial.delete is not None:
-            yield f".denials[{index}].delete", "a refused deletion"
 
 
 def _ends(path: str, from_: str, to: str) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from sluice.contracts import codec
+from sluice.kube.manifest import Parsed
 from sluice.lab import checks, offline
 from sluice.lab.externals import CannotAnswer
 from sluice.lab.lab import Lab, NotRealised
@@ -15,7 +16,7 @@ from sluice.lab.probers import ProberGone, Result
 from sluice.lab.reading import Story, Told, found, words
 from sluice.lab.reasons import judged, state_of, why
 from sluice.lab.results import Check, Outcome
-from sluice.lab.scenario import Connection, seconds
+from sluice.lab.scenario import Connection, Denial, seconds
 
 _LAST = "zz-denied"
 """Files of what must be refused: of two that claim one thing the first has it, and that is what was there before."""
@@ -85,8 +86,8 @@ class _Player:
         pods = lab.world.pods()
         questions = [*checks.probes(step, lab.world.ends()), *checks.matrix(step, pods)]
         self._note(told, questions, await self._ask(questions))
-        for number, denial in enumerate(step.denials):
-            await self._denial(told, number, denial.object, denial.message)
+        for number, (denial, held) in enumerate(zip(step.denials, told.denied, strict=True)):
+            await self._denial(told, number, denial, held)
 
     async def _ask(self, questions: Sequence[checks.Question]) -> list[Result]:
         """What becomes of the packets, all sent at once.
@@ -146,15 +147,17 @@ class _Player:
         )
         self.done.append(check)
 
-    async def _denial(self, told: Told, number: int, given: object, message: str) -> None:
-        """Have ingest read what must be refused."""
-        if isinstance(given, str):
-            path = Path(self._story.file).parent / given
-            name, content, what = f"{_LAST}-{number}{path.suffix}", path.read_bytes(), given
-        else:
-            name, content, what = f"{_LAST}-{number}.json", codec.encode(given), offline.INLINE
-        said = await self._lab.refused(name, content)
-        self.done.append(offline.denied(told, what, message, [words(problem) for problem in said]))
+    async def _denial(self, told: Told, number: int, denial: Denial, held: Sequence[Parsed]) -> None:
+        """Have ingest read what must be refused. A folder refuses no deletion: that is for the webhook alone."""
+        said: list[str] = []
+        if denial.object is not None:
+            name, content = f"{_LAST}-{number}.json", codec.encode(denial.object)
+            if isinstance(denial.object, str):
+                path = Path(self._story.file).parent / denial.object
+                name, content = f"{_LAST}-{number}{path.suffix}", path.read_bytes()
+            said = [words(problem) for problem in await self._lab.refused(name, content)]
+        said = said or offline.refusals(denial, held, self._lab.world)
+        self.done.append(offline.denied(told, offline.title(denial), denial.message, said))
 
 
 def _changes(told: Told) -> bool:

@@ -14,13 +14,20 @@ class Case(NamedTuple):
     """The same of what its author is warned of."""
 
     among: Sequence[Mapping[str, Any]] = ()
-    """What exists beside it."""
+    """What exists beside it; among it, what it replaces."""
 
-    before: Mapping[str, Any] | None = None
-    """What it replaces: then this is an update."""
+    @property
+    def title(self) -> str:
+        """Tells it from all others."""
+        return f"{self.object['kind']}: {self.name}"
 
 
 def crd(kind: str, spec: Any, *, version: str = "v1beta1", namespace: str = "", name: str = "a") -> dict[str, Any]:
     """An object of crd.antrea.io."""
     metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
     return {"apiVersion": f"crd.antrea.io/{version}", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def service(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A Service of the Namespace x."""
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "x"}, "spec": dict(spec)}

@@ -1,0 +1,146 @@
+"""What exists beside the object in question: as the rules ask for it, and as a fold of what is told.
+
+Kept small: of ten thousand policies nothing but the tier that each names.
+"""
+
+from collections import Counter, defaultdict
+from typing import Protocol
+
+from sluice.contracts.antrea import STATIC_TIERS, tier_name
+from sluice.contracts.kinds import Kind
+from sluice.contracts.objects import (
+    TYPES,
+    AntreaGroup,
+    AntreaNetworkPolicy,
+    AnyGroup,
+    AnyObject,
+    ClusterGroup,
+    ClusterNetworkPolicy,
+    NetworkAttachmentDefinition,
+    Service,
+    Tier,
+)
+from sluice.contracts.subjects import ObjectSubject
+
+KINDS = frozenset(
+    (
+        Kind.TIER,
+        Kind.CLUSTER_NETWORK_POLICY,
+        Kind.ANTREA_NETWORK_POLICY,
+        Kind.CLUSTER_GROUP,
+        Kind.GROUP,
+        Kind.SERVICE,
+        Kind.NETWORK_ATTACHMENT,
+    )
+)
+"""Of these the rules ask."""
+
+_KIND = {struct: kind for kind, struct in TYPES.items()}
+
+
+class Others(Protocol):
+    """What exists beside the object in question. A ClusterGroup's namespace is empty."""
+
+    def priority_of(self, tier: str) -> int | None:
+        """Of a tier object by name."""
+
+    def tier_at(self, priority: int) -> str | None:
+        """The name of the tier object that has the priority."""
+
+    def priorities(self) -> frozenset[int]:
+        """Of all tiers, the static ones too."""
+
+    def users_of(self, tier: str) -> int:
+        """How many policies name the tier."""
+
+    def group(self, namespace: str, name: str) -> AnyGroup | None:
+        """The ClusterGroup, or the Group of the namespace."""
+
+    def parents_of(self, namespace: str, group: str) -> tuple[str, ...]:
+        """The groups that have it as a child, whether it exists or not; sorted."""
+
+    def service(self, namespace: str, name: str) -> Service | None: ...
+
+    def has_network(self, namespace: str, name: str) -> bool:
+        """There is a NetworkAttachmentDefinition of this name."""
+
+
+class Known:
+    """The others, as they are told. Takes the last word on each object; who tells late news of another has to sort."""
+
+    def __init__(self) -> None:
+        self._tiers: dict[str, int] = {}
+        self._tier_of: dict[ObjectSubject, str] = {}
+        self._users: Counter[str] = Counter()
+        self._groups: dict[tuple[str, str], AnyGroup] = {}
+        self._parents: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self._services: dict[tuple[str, str], Service] = {}
+        self._networks: set[tuple[str, str]] = set()
+
+    def put(self, made: AnyObject) -> None:
+        """The object exists, and is this."""
+        key = ObjectSubject(_KIND[type(made)], *made.key)
+        self.remove(key)
+        match made:
+            case Tier():
+                self._tiers[key.name] = made.spec.priority
+            case ClusterNetworkPolicy() | AntreaNetworkPolicy():
+                self._tier_of[key] = tier_name(made.spec.tier)
+                self._users[self._tier_of[key]] += 1
+            case ClusterGroup() | AntreaGroup():
+                self._groups[made.key] = made
+                for child in made.spec.child_groups:
+                    self._parents[key.namespace, child].add(key.name)
+            case Service():
+                self._services[made.key] = made
+            case NetworkAttachmentDefinition():
+                self._networks.add(made.key)
+            case _:
+                pass
+
+    def remove(self, key: ObjectSubject) -> None:
+        """The object does not exist."""
+        place = key.namespace, key.name
+        match key.kind:
+            case Kind.TIER:
+                self._tiers.pop(key.name, None)
+            case Kind.CLUSTER_NETWORK_POLICY | Kind.ANTREA_NETWORK_POLICY:
+                if (tier := self._tier_of.pop(key, None)) is not None:
+                    self._users[tier] -= 1
+            case Kind.CLUSTER_GROUP | Kind.GROUP:
+                gone = self._groups.pop(place, None)
+                for child in gone.spec.child_groups if gone is not None else ():
+                    parents = self._parents[key.namespace, child]
+                    parents.discard(key.name)
+                    if not parents:
+                        del self._parents[key.namespace, child]
+            case Kind.SERVICE:
+                self._services.pop(place, None)
+            case Kind.NETWORK_ATTACHMENT:
+                self._networks.discard(place)
+            case _:
+                pass
+
+    def priority_of(self, tier: str) -> int | None:
+        return self._tiers.get(tier)
+
+    def tier_at(self, priority: int) -> str | None:
+        return next((name for name, taken in sorted(self._tiers.items()) if taken == priority), None)
+
+    def priorities(self) -> frozenset[int]:
+        return frozenset((*STATIC_TIERS.values(), *self._tiers.values()))
+
+    def users_of(self, tier: str) -> int:
+        return self._users[tier]
+
+    def group(self, namespace: str, name: str) -> AnyGroup | None:
+        return self._groups.get((namespace, name))
+
+    def parents_of(self, namespace: str, group: str) -> tuple[str, ...]:
+        return tuple(sorted(self._parents.get((namespace, group), ())))
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        return self._services.get((namespace, name))
+
+    def has_network(self, namespace: str, name: str) -> bool:
+        return (namespace, name) in self._networks

@@ -1,0 +1,81 @@
+"""What a rule says of requests above ports: `l7Protocols`.
+
+Source: Antrea, docs "Antrea Layer 7 NetworkPolicy"; RFC 9110, section 9 (methods), RFC 3986 (URIs are ASCII), RFC 6066,
+section 3 (names in TLS are ASCII).
+"""
+
+from collections.abc import Iterator
+
+from sluice.admission.refusal import Caution, Refusal
+from sluice.contracts import jsonpath
+from sluice.contracts.antrea import AntreaRule, HttpProtocol, L7Protocol, TlsProtocol
+
+METHODS = ("GET", "POST", "PUT", "HEAD", "DELETE", "TRACE", "OPTIONS", "CONNECT", "PATCH")
+
+MAX_NAME = 253
+"""Characters in a host name (RFC 1123)."""
+
+MAX_PATH = 2048
+"""Characters in a path; longer ones are not matched as a whole by anything that reads requests."""
+
+
+def refusals(rule: AntreaRule, path: str) -> Iterator[Refusal]:
+    given = rule.l7_protocols
+    if not given:
+        return
+    if rule.action != "Allow":
+        reason = f"{rule.action} of requests is not possible: who asks is known only when it is let in; use Allow"
+        yield Refusal(f"{path}.action", reason)
+    for index, protocol in enumerate(given):
+        yield from _of_protocol(protocol, jsonpath.item(f"{path}.l7Protocols", index))
+    if not any(protocol.http is not None for protocol in given):
+        return
+    for index, port in enumerate(rule.ports):
+        if port.protocol != "TCP":
+            reason = f"HTTP is spoken over TCP, not {port.protocol}; write TCP, or make another rule"
+            yield Refusal(f"{jsonpath.item(f'{path}.ports', index)}.protocol", reason)
+    if rule.protocols:
+        yield Refusal(f"{path}.protocols", "HTTP is spoken over TCP, and these are not; make another rule")
+
+
+def cautions(rule: AntreaRule, path: str) -> Iterator[Caution]:
+    """TLS without HTTP: Antrea takes any transport, and there is none but TCP."""
+    given = rule.l7_protocols
+    if not given or any(protocol.http is not None for protocol in given):
+        return
+    for index, port in enumerate(rule.ports):
+        if port.protocol != "TCP":
+            reason = f"no TLS handshake is seen over {port.protocol}, so this port allows nothing; write TCP"
+            yield Caution(f"{jsonpath.item(f'{path}.ports', index)}.protocol", reason)
+    if rule.protocols:
+        yield Caution(f"{path}.protocols", "no TLS handshake comes over these, so they allow nothing; remove them")
+
+
+def _of_protocol(protocol: L7Protocol, path: str) -> Iterator[Refusal]:
+    match protocol.http, protocol.tls:
+        case None, None:
+            yield Refusal(path, "names no protocol; write http: {} or tls: {} for any request, or remove it")
+        case HttpProtocol(), TlsProtocol():
+            yield Refusal(path, "http and tls in one entry, and a request is one of them; write two entries")
+        case _:
+            pass
+    if (http := protocol.http) is not None:
+        if http.method and http.method not in METHODS:
+            same = [method for method in METHODS if method == http.method.upper()]
+            mend = same[0] if same else f"one of {', '.join(METHODS)}"
+            reason = f'"{http.method}" is no method; write {mend}'
+            yield Refusal(f"{path}.http.method", reason)
+        yield from _of_text(http.host, MAX_NAME, f"{path}.http.host")
+        yield from _of_text(http.path, MAX_PATH, f"{path}.http.path")
+        if ":" in http.host.removeprefix("*") and not http.host.startswith("["):
+            yield Refusal(f"{path}.http.host", f'"{http.host}" has a port, which is not compared; give ports instead')
+    if (tls := protocol.tls) is not None:
+        yield from _of_text(tls.sni, MAX_NAME, f"{path}.tls.sni")
+
+
+def _of_text(text: str, longest: int, path: str) -> Iterator[Refusal]:
+    if len(text) > longest:
+        yield Refusal(path, f"{len(text)} characters, and no more than {longest} are compared; shorten it with a *")
+    elif not text.isascii() or not text.isprintable() or " " in text:
+        reason = f'"{text}" cannot stand in a request; encode other characters (%20 in a path, xn-- in a name)'
+        yield Refusal(path, reason)

@@ -55,7 +55,7 @@ MATCHES = [
         Flower(ip_proto=IpProto.TCP, source_port=PortRange(1, 2), destination_port=PortRange(443, 443)),
         "protocol ip pref 1 chain 7 flower ip_proto tcp src_port 1-2 dst_port 443",
     ),
-    (EthType.IPV4, Flower(ip_proto=47), "protocol ip pref 1 chain 7 flower ip_proto 47"),
+    (EthType.IPV4, Flower(ip_proto=47), "protocol ip pref 1 chain 7 flower ip_proto 0x2f"),
     (
         EthType.IPV4,
         Flower(

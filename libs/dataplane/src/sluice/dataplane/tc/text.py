@@ -113,7 +113,7 @@ def _flower(match: Flower) -> Iterator[str]:
     if match.vlan_ethtype is not None:
         yield f"vlan_ethtype {PROTOCOLS.get(match.vlan_ethtype) or hex(match.vlan_ethtype)}"
     if match.ip_proto is not None:
-        yield f"ip_proto {IP_PROTOS.get(match.ip_proto) or match.ip_proto}"
+        yield f"ip_proto {IP_PROTOS.get(match.ip_proto) or hex(match.ip_proto)}"
     for name, block in (("src_ip", match.source), ("dst_ip", match.destination)):
         if block is not None:
             yield f"{name} {_block(block)}"

@@ -15,7 +15,7 @@ FIRST = ("virtio_pci", "9pnet_virtio", "9p", "virtio_console")
 
 MODULES = (
     *("crc32c_generic", "cls_flower", "cls_matchall", "act_ct", "act_gact", "sch_ingress", "nf_conntrack_netlink"),
-    *("veth", "bridge", "8021q", "dummy"),
+    *("veth", "bridge", "8021q", "dummy", "nlmon"),
 )
 """What scenarios with TC use. crc32c_generic is what nf_conntrack needs and does not name (a soft dependency)."""
 

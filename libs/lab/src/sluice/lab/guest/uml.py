@@ -9,7 +9,7 @@ from sluice.lab.guest.kernels import NoKernel, in_order, user_mode
 
 MODULES = (
     *("cls_flower", "cls_matchall", "act_ct", "act_gact", "sch_ingress", "nf_conntrack_netlink"),
-    *("veth", "bridge", "8021q", "dummy"),
+    *("veth", "bridge", "8021q", "dummy", "nlmon"),
 )
 
 INIT = """#!{busybox} sh

@@ -4,14 +4,17 @@ from typing import NamedTuple, TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import GroupId, NodeName
 from sluice.contracts.objects import Namespace, Pod
 from sluice.grouping.addresses import Conflict
+from sluice.grouping.attachments import interfaces_of
 from sluice.grouping.events import ObjectEvent
-from sluice.grouping.index import Grouping
+from sluice.grouping.index import Grouping, Known
 from sluice.grouping.selectors import GroupSelector, SelectorTerm, normalise, selects, union
+from sluice.testkit import secondary
 from sluice.testkit.expanders import expand, outcome
 from sluice.testkit.strategies import NAMESPACES, NODES, label_selectors, stories
 
@@ -23,9 +26,14 @@ terms = st.one_of(
         pod_selector=label_selectors.map(normalise),
     ),
 )
-groups = st.lists(st.lists(terms, max_size=3).map(union), min_size=1, max_size=6).map(
+_networks = st.one_of(st.just(()), st.permutations(secondary.NETWORKS).map(lambda all_: tuple(all_[:2])))
+selectors = st.builds(
+    lambda terms, networks: replace(union(terms), networks=networks), st.lists(terms, max_size=3), _networks
+)
+groups = st.lists(selectors, min_size=1, max_size=6).map(
     lambda selectors: {GroupId(f"g{number}"): selector for number, selector in enumerate(selectors)}
 )
+histories = stories(more=secondary.objects, more_keys=secondary.keys)
 Story = list[ObjectEvent]
 Selectors = dict[GroupId, GroupSelector]
 
@@ -68,14 +76,14 @@ def from_scratch(events: Story, selectors: Selectors) -> Everything:
     """The end of the story told to a new fold, the selectors last."""
     made = Grouping()
     for event in outcome(events).values():
-        if isinstance(event.object, Namespace | Pod):
+        if isinstance(event.object, Known):
             made.put(event.object)
     for group, selector in selectors.items():
         made.select(group, selector)
     return everything(made, selectors)
 
 
-@given(stories(), groups, st.integers(0, 99))
+@given(histories, groups, st.integers(0, 99))
 def test_order_and_repeats_do_not_matter(events: Story, selectors: Selectors, seed: int) -> None:
     expected = everything(told(events, selectors), selectors)
 
@@ -83,7 +91,7 @@ def test_order_and_repeats_do_not_matter(events: Story, selectors: Selectors, se
         assert everything(told(expansion, selectors), selectors) == expected, name
 
 
-@given(stories(), groups)
+@given(histories, groups)
 def test_incremental_equals_recomputed_after_every_step(events: Story, selectors: Selectors) -> None:
     made = told([], selectors)
 
@@ -92,7 +100,7 @@ def test_incremental_equals_recomputed_after_every_step(events: Story, selectors
         assert everything(made, selectors) == from_scratch(events[:number], selectors)
 
 
-@given(stories(), groups, st.data())
+@given(histories, groups, st.data())
 def test_a_reader_who_asks_only_for_what_was_touched_misses_nothing(
     events: Story, selectors: Selectors, data: st.DataObject
 ) -> None:
@@ -129,7 +137,7 @@ def _keep(held: dict[K, tuple[V, ...]], key: K, value: tuple[V, ...]) -> None:
         held[key] = value
 
 
-@given(stories(), groups, st.sets(st.sampled_from([NodeName(node) for node in NODES])))
+@given(histories, groups, st.sets(st.sampled_from([NodeName(node) for node in NODES])))
 def test_pages_looked_at_together_are_those_looked_at_one_by_one(
     events: Story, selectors: Selectors, nodes: set[NodeName]
 ) -> None:
@@ -139,7 +147,12 @@ def test_pages_looked_at_together_are_those_looked_at_one_by_one(
         assert made.pages(group, nodes) == [(node, made.members(group, node)) for node in sorted(nodes)]
 
 
-@given(stories(), groups)
+def _selves(pod: Pod, networks: tuple[str, ...]) -> list[object]:
+    """What the Pod can be a member as: itself, or its interfaces on these networks."""
+    return [one for one in interfaces_of(pod) if one.attachment.network in networks] if networks else [pod]
+
+
+@given(histories, groups)
 def test_the_index_finds_what_asking_one_by_one_finds(events: Story, selectors: Selectors) -> None:
     made = told(events, selectors)
     objects = [event.object for event in outcome(events).values()]
@@ -150,6 +163,7 @@ def test_the_index_finds_what_asking_one_by_one_finds(events: Story, selectors: 
         expected = sorted(
             "/".join(pod.key)
             for pod in pods
+            for _ in _selves(pod, selector.networks)
             if any(
                 selects(term, pod.metadata.namespace, labels.get(pod.metadata.namespace), pod.metadata.labels)
                 for term in selector.terms

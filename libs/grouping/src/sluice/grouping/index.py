@@ -1,26 +1,33 @@
 """Who is a member of which group, kept up to date at the cost of what changed.
 
 Only Pods on the Pod network are members: scheduled, not ended, not in the host's network. One without an address is a
-member without addresses: its port is known on its node.
+member without addresses: its port is known on its node. In groups about secondary networks not the Pods are members but
+the interfaces that they have there.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from operator import attrgetter
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from sluice.contracts import networks
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import Kind
-from sluice.contracts.objects import Namespace, Pod
+from sluice.contracts.objects import Namespace, NetworkAttachmentDefinition, Pod
 from sluice.grouping.addresses import Claim, Claims, Conflict
+from sluice.grouping.attachments import interfaces_of
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
+from sluice.grouping.interfaces import Interfaces
 from sluice.grouping.matching import Group, LabelSet, Matching
 from sluice.grouping.members import member_of
 from sluice.grouping.selectors import GroupSelector
 
-_KINDS = frozenset({Kind.NAMESPACE, Kind.POD})
+_KINDS = frozenset({Kind.NAMESPACE, Kind.POD, Kind.NETWORK_ATTACHMENT})
+
+Known = Namespace | Pod | NetworkAttachmentDefinition
 
 
 class Changes(NamedTuple):
@@ -40,10 +47,11 @@ class Changes(NamedTuple):
 class _Placed:
     """A live Pod on its node, in its label set. A Pod that changes is placed anew."""
 
-    __slots__ = ("claimed", "created", "label_set", "member", "node")
+    __slots__ = ("claimed", "created", "interfaces", "label_set", "member", "node")
 
     def __init__(self, pod: Pod, label_set: "LabelSet[_Placed]") -> None:
         self.claimed = self.member = member_of(pod)  # with all the addresses it claims; with those it has
+        self.interfaces = interfaces_of(pod)  # with all the addresses that they claim
         self.created = pod.metadata.creation_timestamp
         self.node = pod.node
         self.label_set = label_set
@@ -53,11 +61,18 @@ class _Placed:
         return Claim(self.created, self.claimed.uid, self.claimed.pod)
 
     def equals(self, other: "_Placed") -> bool:
-        return self.stands_with(other) and self.claimed == other.claimed and self.created == other.created
+        same = self.claimed == other.claimed and self.interfaces == other.interfaces
+        return same and self.stands_with(other) and self.created == other.created
 
     def stands_with(self, other: "_Placed") -> bool:
         """They are on the same pages."""
-        return self.label_set is other.label_set and self.node == other.node
+        same = self.label_set is other.label_set and self.node == other.node
+        return same and (self.interfaces == other.interfaces or self.networks == other.networks)
+
+    @property
+    def networks(self) -> set[str]:
+        """Where its interfaces are."""
+        return {interface.attachment.network for interface in self.interfaces}
 
 
 class Grouping:
@@ -67,6 +82,7 @@ class Grouping:
         self._newest = Newest()
         self._matching: Matching[_Placed] = Matching()
         self._claims: Claims[_Placed] = Claims(lambda pod: pod.claim)
+        self._interfaces: Interfaces[_Placed] = Interfaces(lambda pod: pod.claim)
         self._pods: dict[str, _Placed] = {}
         self._on_node: dict[NodeName, dict[LabelSet[_Placed], tuple[_Placed, ...]]] = {}
         """The Pods of each node, by their labels."""
@@ -85,9 +101,9 @@ class Grouping:
         key, obj = event.key, event.object
         if key[0] not in _KINDS or not self._newest.is_news(key, event.revision):
             return False
-        return self._put(obj) if isinstance(obj, Pod | Namespace) else self._delete(key)
+        return self._put(obj) if isinstance(obj, Known) else self._delete(key)
 
-    def put(self, obj: Namespace | Pod, at: Revision | None = None) -> bool:
+    def put(self, obj: Known, at: Revision | None = None) -> bool:
         """The object is this now; `at` unset: it is the latest news. True if anything changed."""
         if at is None:
             return self._put(obj)
@@ -133,8 +149,10 @@ class Grouping:
             return ()
         label_sets = known.label_sets
         if len(label_sets) <= len(here):
-            return _members([pod for one in label_sets if node in one.on for pod in one.on[node]])
-        return _members([pod for label_set, pods in here.items() if label_set in label_sets for pod in pods])
+            found = [pod for one in label_sets if node in one.on for pod in one.on[node]]
+        else:
+            found = [pod for label_set, pods in here.items() if label_set in label_sets for pod in pods]
+        return self._members(known, found)
 
     def pages(self, group: GroupId, nodes: Collection[NodeName]) -> list[tuple[NodeName, tuple[Member, ...]]]:
         """The group's members on each of these nodes; sorted.
@@ -142,7 +160,9 @@ class Grouping:
         Costs what there is on them, or in the group: many nodes are not looked at one by one.
         """
         known = self._matching.groups.get(group)
-        label_sets = known.label_sets if known else ()
+        if known is None:
+            return [(node, ()) for node in sorted(nodes)]
+        label_sets = known.label_sets
         most = len(nodes) * len(label_sets)
         if len(label_sets) >= len(nodes) or sum([len(one.on) for one in label_sets]) > most:
             return [(node, self.members(group, node)) for node in sorted(nodes)]
@@ -151,16 +171,18 @@ class Grouping:
             for node, pods in label_set.on.items():
                 if node in found:
                     found[node] += pods
-        return [(node, _members(pods)) for node, pods in found.items()]
+        return [(node, self._members(known, pods)) for node, pods in found.items()]
 
     def nodes(self, group: GroupId) -> tuple[NodeName, ...]:
         """The nodes on which the group has members; sorted."""
         known = self._matching.groups.get(group)
-        return tuple(sorted({node for label_set in known.label_sets for node in label_set.on})) if known else ()
+        on = {node for label_set in known.label_sets for node in label_set.on} if known else ()
+        return tuple(sorted(node for node in on if not known or self._has_members(known, node)))
 
     def groups_on(self, node: NodeName) -> tuple[GroupId, ...]:
         """The groups that have members on the node; sorted."""
-        return tuple(sorted({group.id for label_set in self._on_node.get(node, ()) for group in label_set.groups}))
+        groups = {group for label_set in self._on_node.get(node, ()) for group in label_set.groups}
+        return tuple(sorted(group.id for group in groups if self._has_members(group, node)))
 
     def pods_on(self, node: NodeName) -> tuple[Member, ...]:
         """Every live Pod of the node that has an interface of its own; sorted."""
@@ -172,14 +194,18 @@ class Grouping:
 
     # ------------------------------------------------------------------------------------------------------- changes
 
-    def _put(self, obj: Namespace | Pod) -> bool:
+    def _put(self, obj: Known) -> bool:
         if isinstance(obj, Pod):
             return self._place(obj) if obj.on_pod_network else self._unplace(*obj.key)
+        if isinstance(obj, NetworkAttachmentDefinition):
+            return self._define("/".join(obj.key), obj.spec.config)
         return self._label(obj.metadata.name, obj)
 
     def _delete(self, key: ObjectKey) -> bool:
         if key.kind is Kind.NAMESPACE:
             return self._label(key.name, None)
+        if key.kind is Kind.NETWORK_ATTACHMENT:
+            return self._define(f"{key.namespace}/{key.name}", "")
         return self._unplace(key.namespace, key.name)
 
     def _label(self, name: str, namespace: Namespace | None) -> bool:
@@ -187,6 +213,15 @@ class Grouping:
         for group, label_set in moved or ():
             self._touch_pages(group, label_set)
         return moved is not None
+
+    def _define(self, network: str, config: str) -> bool:
+        """A network whose configuration nobody can read, or see, is not known."""
+        plugin = None
+        with suppress(networks.BadAnnotation):
+            plugin = networks.plugin(config) if config.strip() else None
+        touched = self._interfaces.define(network, plugin)
+        self._touch_all(touched)
+        return bool(touched)
 
     def _place(self, pod: Pod) -> bool:
         meta = pod.metadata
@@ -203,6 +238,8 @@ class Grouping:
         if here is None:
             here = self._on_node[node] = {}
         here[label_set] = label_set.add(new, node)
+        if new.interfaces:
+            self._touch_all(self._interfaces.add(new, new.interfaces))
         contested = self._claims.add(new.claimed.addresses, new)
         if contested:
             self._award(contested)
@@ -226,6 +263,8 @@ class Grouping:
 
     def _withdraw(self, old: _Placed) -> None:
         self._award(self._claims.remove(old.claimed.addresses, old))
+        if old.interfaces:
+            self._touch_all(self._interfaces.remove(old))
 
     def _leave(self, old: _Placed) -> None:
         """Take a Pod's former self out of its label set and off its node."""
@@ -248,6 +287,25 @@ class Grouping:
             if has != pod.member.addresses:
                 pod.member = replace(pod.claimed, addresses=has)
                 self._touch(pod)
+
+    def _members(self, group: Group[_Placed], pods: list[_Placed]) -> tuple[Member, ...]:
+        """What these Pods are in the group; sorted."""
+        on = group.selector.networks
+        if not on:
+            return _members(pods)
+        return tuple(sorted(member for pod in pods for member in self._interfaces.members(pod, on)))
+
+    def _has_members(self, group: Group[_Placed], node: NodeName) -> bool:
+        """Of a group whose Pods are on the node."""
+        on = group.selector.networks
+        if not on:
+            return True
+        pods = (pod for one in group.label_sets & self._on_node.get(node, {}).keys() for pod in one.on[node])
+        return any(self._interfaces.is_on(pod, on) for pod in pods)
+
+    def _touch_all(self, pods: Iterable[_Placed]) -> None:
+        for pod in pods:
+            self._touch(pod)
 
     def _touch(self, pod: _Placed) -> None:
         node = pod.node

@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
+from sluice.contracts import networks
 from sluice.contracts.antrea import AntreaPolicySpec, TierSpec
 from sluice.contracts.kinds import ANTREA
+from sluice.contracts.networks import NetworkAttachmentDefinition, NetworkAttachmentSpec
 from sluice.contracts.objects import (
     AntreaNetworkPolicy,
     ClusterNetworkPolicy,
@@ -16,6 +18,7 @@ from sluice.contracts.objects import (
     K8sNetworkPolicySpec,
     LabelRequirement,
     LabelSelector,
+    MultiNetworkPolicy,
     Namespace,
     Node,
     ObjectMeta,
@@ -53,6 +56,8 @@ def pod(
     host_network: bool = False,
     ports: Iterable[Port] = (),
     labels: Mapping[str, str] | None = None,
+    nets: Sequence[str] = (),
+    annotations: Mapping[str, str] | None = None,
     **more_labels: str,
 ) -> Pod:
     """A Pod `namespace/name` on a node; `_` in the key of a label given by name stands for `-`.
@@ -60,6 +65,7 @@ def pod(
     Args:
         ip: its addresses; none by default.
         uid: `uid-namespace-name` by default, the same for the same name.
+        nets: interfaces that it has on secondary networks, in the form of `attached`.
     """
     of, name = key.split("/")
     addresses = (ip,) if isinstance(ip, str) else tuple(ip)
@@ -71,6 +77,7 @@ def pod(
             namespace=of,
             uid=f"uid-{of}-{name}" if uid is None else uid,
             labels={**(labels or {}), **_labels(more_labels)},
+            annotations={**(annotations or {}), **({networks.STATUS: attached(*nets)} if nets else {})},
             creation_timestamp=created,
         ),
         spec=PodSpec(
@@ -83,6 +90,54 @@ def pod(
             pod_ip=addresses[0] if addresses else "",
             pod_ips=tuple(PodIP(ip=address) for address in addresses),
         ),
+    )
+
+
+def attached(*nets: str) -> str:
+    """A network-status: each interface as `network@interface=address,address/via/representor`, most of it optional.
+
+    Interfaces without a name are net1, net2, by their place.
+    """
+    entries = []
+    for place, net in enumerate(nets, start=1):
+        said, _, representor = net.partition("/via/")
+        where, _, addresses = said.partition("=")
+        network, _, interface = where.partition("@")
+        entry: dict[str, Any] = {"name": network, "interface": interface or f"net{place}"}
+        entry["ips"] = addresses.split(",") if addresses else []
+        if representor:
+            device = {"pci-address": f"0000:03:00.{place}", "representor-device": representor}
+            entry["device-info"] = {"type": "pci", "version": "1.1.0", "pci": device}
+        entries.append(entry)
+    return msgspec.json.encode(entries).decode()
+
+
+def network(key: str = "x/net", /, type: str = "accelerated-bridge", **conf: Any) -> NetworkAttachmentDefinition:
+    """A NetworkAttachmentDefinition `namespace/name` of this plugin."""
+    of, name = key.split("/")
+    return NetworkAttachmentDefinition(
+        api_version="k8s.cni.cncf.io/v1",
+        kind="NetworkAttachmentDefinition",
+        metadata=ObjectMeta(name=name, namespace=of, uid=f"uid-{of}-{name}"),
+        spec=NetworkAttachmentSpec(config=msgspec.json.encode({"type": type, **conf}).decode()),
+    )
+
+
+def multi(
+    key: str = "x/mnp", /, spec: Mapping[str, Any] | None = None, *, about: str = "net", uid: str | None = None
+) -> MultiNetworkPolicy:
+    """A MultiNetworkPolicy `namespace/name` for these networks; an empty spec isolates all interfaces there."""
+    of, name = key.split("/")
+    return MultiNetworkPolicy(
+        api_version="k8s.cni.cncf.io/v1beta1",
+        kind="MultiNetworkPolicy",
+        metadata=ObjectMeta(
+            name=name,
+            namespace=of,
+            uid=f"uid-{of}-{name}" if uid is None else uid,
+            annotations={networks.POLICY_FOR: about},
+        ),
+        spec=msgspec.convert({"podSelector": {}, **(spec or {})}, K8sNetworkPolicySpec),
     )
 
 

@@ -10,7 +10,7 @@ POLICIES = [
     ({}, "net", []),
     ({}, "a, y/b,", []),
     ({}, "", []),
-    ({}, "a/b/c", ["$.metadata.annotations.k8s.v1.cni.cncf.io/policy-for"]),
+    ({}, "a/b/c", ["$.metadata.annotations['k8s.v1.cni.cncf.io/policy-for']"]),
     ({"ingress": [{"ports": [{"port": 90, "endPort": 80}]}]}, "net", ["$.spec.ingress[0].ports[0].endPort"]),
     (
         {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}]}]},
@@ -29,7 +29,7 @@ POLICIES = [
 def test_policies(spec, about, paths):
     refused = admit(multi("x/mnp", spec, about=about))
 
-    assert [path.replace('["', ".").replace('"]', "") for path, _ in refused] == paths
+    assert [path for path, _ in refused] == paths
     assert all(";" in reason for _, reason in refused), "a reason says what to do"
 
 

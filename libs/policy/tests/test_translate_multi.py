@@ -1,5 +1,7 @@
 """MultiNetworkPolicy into the flat model."""
 
+from typing import Any
+
 import pytest
 
 from sluice.contracts.ids import NEVER
@@ -48,7 +50,7 @@ def test_groups_of_interfaces_are_none_of_pods():
 
 
 def test_the_order_of_networks_says_nothing_to_the_peers():
-    spec = {"ingress": [{"from": [{"podSelector": {}}]}]}
+    spec: dict[str, Any] = {"ingress": [{"from": [{"podSelector": {}}]}]}
     one, other = (translated(multi("x/mnp", spec, about=text)) for text in ("a,b,c", "c,b,a"))
 
     assert set(one.groups) == set(other.groups)

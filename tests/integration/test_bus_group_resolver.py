@@ -247,7 +247,7 @@ async def test_a_full_stream_is_said_and_gives_no_mark(server, source, watch):
     names = [f"pod-with-a-rather-long-name-{number:04}" for number in range(2_000)]
     await source.put(namespace("x"), policy(), *(pod(f"x/{name}", node=f"n{name[-4:]}", app="web") for name in names))
     await source.listed()
-    async with await Bus.connect(server.url, name="small", limits=Limits(max_bytes=1 << 20)) as small:
+    async with await Bus.connect(server.url, name="small", limits=Limits(max_bytes=2 << 20)) as small:
         async with opened(small, _settings("test", 1)) as (shell, _):
             running = asyncio.create_task(shell.run())
             async with asyncio.timeout(30):

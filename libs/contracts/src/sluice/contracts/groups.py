@@ -10,13 +10,13 @@ from sluice.contracts.ids import Address, GroupId, NodeName, Revision, Uid
 from sluice.contracts.objects import Protocol
 
 
-class NamedPort(Struct, frozen=True, kw_only=True, order=True):
+class NamedPort(Struct, frozen=True, kw_only=True, order=True, gc=False):
     name: str
     protocol: Protocol
     port: int
 
 
-class Attachment(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True):
+class Attachment(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True, gc=False):
     """An interface of a Pod on a secondary network."""
 
     network: str = ""
@@ -44,7 +44,7 @@ class Attachment(Struct, frozen=True, kw_only=True, order=True, omit_defaults=Tr
 NO_ATTACHMENT = Attachment()
 
 
-class Member(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True):
+class Member(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True, gc=False):
     """A Pod, an interface of a Pod, or a node in a group. Without an address it is a member all the same."""
 
     pod: str
@@ -59,7 +59,7 @@ class Member(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True):
     """Unset for the Pod's own interface, on the cluster's network."""
 
 
-class Page(Struct, frozen=True, kw_only=True):
+class Page(Struct, frozen=True, kw_only=True, gc=False):
     """The group's members on this node: exactly these (`groups.<group>.<node>`)."""
 
     group: GroupId
@@ -69,7 +69,7 @@ class Page(Struct, frozen=True, kw_only=True):
     """Sorted, never empty: a page without members is a tombstone."""
 
 
-class Own(Struct, frozen=True, kw_only=True):
+class Own(Struct, frozen=True, kw_only=True, gc=False):
     """Ids of the shard's groups that have a page on the node (`groups._own.<node>.<shard>`).
 
     Stored after a new page and before an old one's tombstone.
@@ -81,7 +81,7 @@ class Own(Struct, frozen=True, kw_only=True):
     groups: tuple[GroupId, ...]
 
 
-class Local(Struct, frozen=True, kw_only=True):
+class Local(Struct, frozen=True, kw_only=True, gc=False):
     """Every Pod of the node that has an interface of its own (`groups._local.<node>`)."""
 
     node: NodeName
@@ -89,7 +89,7 @@ class Local(Struct, frozen=True, kw_only=True):
     pods: tuple[Member, ...]
 
 
-class NodeRoute(Struct, frozen=True, kw_only=True):
+class NodeRoute(Struct, frozen=True, kw_only=True, gc=False):
     """What is reached by way of the node (`groups._route.<node>`). Every node reads all of them.
 
     One message a node, not one a Pod: a Pod's address says which node it is on, but for the strays.
@@ -107,7 +107,7 @@ class NodeRoute(Struct, frozen=True, kw_only=True):
     """Addresses of the node's Pods that are in none of `pod_cidrs`; sorted."""
 
 
-class Mark(Struct, frozen=True, kw_only=True):
+class Mark(Struct, frozen=True, kw_only=True, gc=False):
     """All that the shard derives from OBJECTS up to `upto` is stored, before this message in the same stream.
 
     `groups._mark.<shard>` and `programs._mark.<backend>.<shard>`.

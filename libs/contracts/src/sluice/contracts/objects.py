@@ -152,7 +152,7 @@ class Pod(Object, frozen=True, kw_only=True):
     @property
     def addresses(self) -> tuple[Address, ...]:
         """podIPs, or podIP where only that is given; canonical text, since `sluice.kube` makes it so."""
-        listed = tuple(Address(entry.ip) for entry in self.status.pod_ips)
+        listed = tuple([Address(entry.ip) for entry in self.status.pod_ips])
         return listed or ((Address(self.status.pod_ip),) if self.status.pod_ip else ())
 
     @property

@@ -8,7 +8,7 @@ Protocol = Literal["TCP", "UDP", "SCTP"]
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
 
 
-class Kube(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class Kube(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
     """A piece of Kubernetes JSON: camelCase on the wire, unset fields left out."""
 
 

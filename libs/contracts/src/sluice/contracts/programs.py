@@ -33,14 +33,14 @@ class Action(StrEnum):
     """Skip the remaining tier rules; Kubernetes policies and the baseline decide."""
 
 
-class PortRange(Struct, frozen=True, order=True):
+class PortRange(Struct, frozen=True, order=True, gc=False):
     """Both ends belong to it, 0..65535."""
 
     first: int
     last: int
 
 
-class TransportTraffic(Struct, frozen=True, kw_only=True, tag="transport", omit_defaults=True):
+class TransportTraffic(Struct, frozen=True, kw_only=True, tag="transport", omit_defaults=True, gc=False):
     protocol: Protocol
     ports: PortRange | str | None = None
     """Destination ports, or a port's name; unset means all."""
@@ -48,14 +48,14 @@ class TransportTraffic(Struct, frozen=True, kw_only=True, tag="transport", omit_
     source_ports: PortRange | None = None
 
 
-class IcmpTraffic(Struct, frozen=True, kw_only=True, tag="icmp", omit_defaults=True):
+class IcmpTraffic(Struct, frozen=True, kw_only=True, tag="icmp", omit_defaults=True, gc=False):
     """ICMP towards IPv4 addresses, ICMPv6 towards IPv6 addresses."""
 
     icmp_type: int | None = None
     icmp_code: int | None = None
 
 
-class IgmpTraffic(Struct, frozen=True, kw_only=True, tag="igmp", omit_defaults=True):
+class IgmpTraffic(Struct, frozen=True, kw_only=True, tag="igmp", omit_defaults=True, gc=False):
     """IGMP messages; unset means every type, or about every group."""
 
     igmp_type: int | None = None
@@ -65,34 +65,34 @@ class IgmpTraffic(Struct, frozen=True, kw_only=True, tag="igmp", omit_defaults=T
 Traffic = TransportTraffic | IcmpTraffic | IgmpTraffic
 
 
-class ServiceRef(Struct, frozen=True, kw_only=True, order=True):
+class ServiceRef(Struct, frozen=True, kw_only=True, order=True, gc=False):
     """A Service by its name. Whether there is one, the backend sees; of one that is not nothing matches."""
 
     namespace: str
     name: str
 
 
-class GroupPeer(Struct, frozen=True, kw_only=True, tag="group"):
+class GroupPeer(Struct, frozen=True, kw_only=True, tag="group", gc=False):
     """Members of a group: Pods, or nodes."""
 
     group: GroupId
 
 
-class BlockPeer(Struct, frozen=True, kw_only=True, tag="block", omit_defaults=True):
+class BlockPeer(Struct, frozen=True, kw_only=True, tag="block", omit_defaults=True, gc=False):
     """Addresses of the CIDR that are in none of the excepted CIDRs. Canonical text, excepts sorted."""
 
     cidr: str
     excepts: tuple[str, ...] = ()
 
 
-class FqdnPeer(Struct, frozen=True, kw_only=True, tag="fqdn"):
+class FqdnPeer(Struct, frozen=True, kw_only=True, tag="fqdn", gc=False):
     """Whoever has an address that DNS told for a matching name, for as long as the answer lives. Egress only."""
 
     pattern: str
     """Lower case, without a dot at the end. `*` stands for any number of characters, dots included."""
 
 
-class ServicePeer(Struct, frozen=True, kw_only=True, tag="service"):
+class ServicePeer(Struct, frozen=True, kw_only=True, tag="service", gc=False):
     """What is sent to the Service's ClusterIP and ports, whichever endpoint gets it. Egress only."""
 
     service: ServiceRef
@@ -101,7 +101,7 @@ class ServicePeer(Struct, frozen=True, kw_only=True, tag="service"):
 Peer = GroupPeer | BlockPeer | FqdnPeer | ServicePeer
 
 
-class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     index: int
     """Its place in the policy's list of this direction, 0-based."""
 
@@ -129,7 +129,7 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     log_label: str = ""
 
 
-class Origin(Struct, frozen=True, kw_only=True, order=True):
+class Origin(Struct, frozen=True, kw_only=True, order=True, gc=False):
     """The object a program was made of."""
 
     kind: Kind
@@ -138,7 +138,7 @@ class Origin(Struct, frozen=True, kw_only=True, order=True):
     uid: Uid
 
 
-class Program(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Program(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     unit: Unit
     applied_to: GroupId
     cause: Revision

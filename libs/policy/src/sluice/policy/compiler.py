@@ -91,14 +91,12 @@ class Compiler:
         for program in programs:
             changed |= self._keep((program.applied_to, unit), program)
         now = tuple([program.applied_to for program in programs])
-        for group in self._addressed.get(unit, ()):
+        for group in self._addressed.pop(unit, ()):
             if group not in now:
                 self._remove((group, unit))
                 changed = True
         if now:
             self._addressed[unit] = now
-        else:
-            self._addressed.pop(unit, None)
         return changed
 
     def _translate(self, unit: Unit, policy: AnyPolicy | None, cause: Revision) -> Translation | None:
@@ -182,25 +180,17 @@ class Groups:
 
     def _select(self, unit: Unit, policy: AnyPolicy | None) -> bool:
         groups = groups_of(policy, self._policies) if policy else {}
-        changed = False
+        held, touched, changed = self._selectors, self._touched, False
         for group, selector in groups.items():
-            changed |= self._take(group, selector)
-        for group in self._of_unit.get(unit, ()):
+            if group in held:
+                self._more_users[group] = self._more_users.get(group, 0) + 1
+            else:
+                held[group], touched[group], changed = selector, None, True
+        for group in self._of_unit.pop(unit, ()):
             changed |= self._drop(group)
         if groups:
             self._of_unit[unit] = tuple(groups)
-        else:
-            self._of_unit.pop(unit, None)
         return changed
-
-    def _take(self, group: GroupId, selector: GroupSelector) -> bool:
-        """One more unit uses the group; True if it is the first."""
-        if group in self._selectors:
-            self._more_users[group] = self._more_users.get(group, 0) + 1
-            return False
-        self._selectors[group] = selector
-        self._touched[group] = None
-        return True
 
     def _drop(self, group: GroupId) -> bool:
         """One unit less uses the group; True if it was the last."""

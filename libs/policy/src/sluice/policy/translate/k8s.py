@@ -6,7 +6,6 @@ isolation always does (law 7).
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVar
 
 from sluice.contracts import subjects
@@ -77,9 +76,12 @@ def groups_of(policy: Policy) -> dict[GroupId, GroupSelector]:
         lists += [rule.to for rule in spec.egress]
     for peers in lists:
         for peer in peers:
-            with suppress(BadSelector):
-                if group := _group(namespace, peer):
-                    found[group[0]] = group[1]
+            try:
+                group = _group(namespace, peer)
+            except BadSelector:  # translate() says so
+                continue
+            if group:
+                found[group[0]] = group[1]
     return found
 
 

@@ -317,7 +317,7 @@ MUTATIONS = (
         f"{COMPILER}/shell.py",
         "        changes = self._compiler.drain()\n",
         "        changes = self._compiler.drain()\n"
-        "        [self._output.remove(subjects.program(BACKEND, *one), cause) for one in changes.drop]\n",
+        "        [self._output.remove(_subject(*one), cause) for one in changes.drop]\n",
         (f"{COMPILER_BUS}::test_a_policy_that_moves_to_another_group_is_in_one_of_them_at_any_time",),
     ),
     # ------------------------------------------------------------------------------------------------- policy.verdict

@@ -75,6 +75,11 @@ class Output:
         await self.close()
 
     @property
+    def stream(self) -> str:
+        """Its name."""
+        return self._stream
+
+    @property
     def stored(self) -> Mapping[str, bytes]:
         """What is acknowledged, without tombstones; as of now, a copy."""
         return {subject: held.body for subject, held in self._writes.held.items() if held.body}

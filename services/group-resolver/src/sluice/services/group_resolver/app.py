@@ -1,26 +1,39 @@
 """Wiring: a lease on a shard, the writer of its subjects, and the loop."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from sluice.contracts import subjects
 from sluice.runtime.bus import Bus
+from sluice.runtime.deriving import Deriving, run_sharded
 from sluice.runtime.lease import Lease
 from sluice.runtime.output import Output
 from sluice.runtime.service import Service
+from sluice.services.group_resolver.derived import KINDS
 from sluice.services.group_resolver.settings import GroupResolverSettings
-from sluice.services.group_resolver.shell import PATTERN, STREAM, Shell
+from sluice.services.group_resolver.shell import PATTERN, STREAM, Members
 
 SERVICE = "group-resolver"
 
 
 @asynccontextmanager
-async def opened(bus: Bus, settings: GroupResolverSettings) -> AsyncIterator[tuple[Shell, Lease]]:
-    """The shell, ready to run, and the lease that it runs under. Waits until a shard is free."""
+async def opened(bus: Bus, settings: GroupResolverSettings) -> AsyncIterator[tuple[Deriving, Lease]]:
+    """The loop, ready to run, and the lease that it runs under. Waits until a shard is free."""
     lease = await Lease.claim(bus, SERVICE, settings.shards, settings.holder)
     try:
         async with await Output.open(bus, STREAM, (PATTERN,)) as output:
-            yield Shell(bus, output, lease.shard, settings.shards), lease
+            yield (
+                Deriving(
+                    bus,
+                    output,
+                    Members(output, lease.shard, settings.shards),
+                    kinds=KINDS,
+                    marks=[subjects.group_mark(lease.shard)],
+                    shard=lease.shard,
+                    shards=settings.shards,
+                ),
+                lease,
+            )
     finally:
         await lease.release()
 
@@ -32,9 +45,5 @@ async def main(service: Service[GroupResolverSettings]) -> None:
         LeaseLost, Fenced: another run of the service has the shard.
         Resharded: what is stored was divided into another number of shards.
     """
-    async with opened(service.bus, service.settings) as (shell, lease), asyncio.TaskGroup() as tasks:
-        service.health.ready_when("in sync", shell.in_sync.is_set)
-        service.health.ready_when("stored", lambda: not shell.refused)
-        tasks.create_task(lease.hold(), name="lease")
-        tasks.create_task(shell.guard(), name="fence")
-        tasks.create_task(shell.run(), name="shell")
+    async with opened(service.bus, service.settings) as (loop, lease):
+        await run_sharded(service, loop, lease)

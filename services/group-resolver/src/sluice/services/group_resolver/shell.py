@@ -1,83 +1,46 @@
-"""From OBJECTS to GROUPS: what the fold says is stored, and then vouched for by a mark. Decides nothing."""
+"""From OBJECTS to GROUPS: what the fold says is stored. Decides nothing."""
 
-import asyncio
 from collections.abc import Mapping
 
-import structlog
-
 from sluice.contracts import codec, subjects
-from sluice.contracts.groups import Mark, Own
+from sluice.contracts.groups import Own
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import INPUTS, Kind
-from sluice.runtime.bus import Bus
-from sluice.runtime.facts import Facts, facts
+from sluice.runtime.facts import Facts
 from sluice.runtime.output import Output
-from sluice.runtime.sharding import check_shards
 from sluice.runtime.writes import Write
-from sluice.services.group_resolver.derived import KINDS, Changes, ShardGroups, both
-
-log = structlog.get_logger()
+from sluice.services.group_resolver.derived import Changes, ShardGroups, both
 
 STREAM = "GROUPS"
 PATTERN = "groups.>"
 
 
-class Shell:
-    """The loop of one shard. `in_sync` once everything that it derives is on its way."""
+class Members:
+    """What one shard derives, for `Deriving`."""
 
-    def __init__(self, bus: Bus, output: Output, shard: int, shards: int) -> None:
-        self._bus, self._output = bus, output
+    def __init__(self, output: Output, shard: int, shards: int) -> None:
+        self._output = output
         self._shard, self._shards = shard, shards
         self._fold = ShardGroups(shard, shards)
-        self.in_sync = asyncio.Event()
 
-    @property
-    def refused(self) -> bool:
-        """The stream does not take some of what is derived; what it held before stays, and no mark is given."""
-        return bool(self._output.refused)
+    def forget(self) -> None:
+        self._fold = ShardGroups(self._shard, self._shards)
 
-    async def guard(self) -> None:
-        """Return when the output is closed.
-
-        Raises:
-            Fenced: another writer is active on our subjects.
-        """
-        await self._output.guard()
-
-    async def run(self) -> None:
-        """Endless.
-
-        Raises:
-            Resharded: what is stored was divided into another number of shards.
-            Fenced: another writer is active on our subjects.
-        """
-        check_shards(STREAM, self._output.stored, self._shards)
-        async for told in facts(self._bus, KINDS):
-            await self.take(told)
-
-    async def take(self, told: Facts) -> None:
-        """Take a batch in, and store what follows from it."""
-        if told.afresh:
-            self._fold = ShardGroups(self._shard, self._shards)
-            self.in_sync.clear()
+    def evolve(self, told: Facts) -> None:
         self._fold.evolve(told.events, told.upto)
-        if not told.in_sync:
-            return
+
+    async def store(self, told: Facts, *, first: bool) -> None:
         unreadable = {key for key in told.unreadable if key.kind in INPUTS}
         changes = self._fold.drain()
-        if not self.in_sync.is_set():
+        if first:
             stored = self._output.stored
             if unreadable:
                 self._fold.keep(self._own_lists(stored))
             nodes = [key.name for key in told.unreadable if key.kind is Kind.NODE]
             changes = both(changes, self._fold.stale(stored, nodes))
-            log.info("groups_in_sync", revision=told.seen.sequence, shard=self._shard, unreadable=len(unreadable))
         elif not unreadable:
             changes = both(changes, self._fold.let_go())
         await self._store(changes, told.seen)
-        mark = Mark(shard=self._shard, shards=self._shards, upto=told.upto)
-        self._output.mark(subjects.group_mark(self._shard), mark)
-        self.in_sync.set()
 
     def _own_lists(self, stored: Mapping[str, bytes]) -> dict[str, Own]:
         lists = {}

@@ -1,75 +1,41 @@
-"""From OBJECTS to PROGRAMS: what the compiler says is stored, and then vouched for by a mark. Decides nothing."""
+"""From OBJECTS to PROGRAMS: what the compiler says is stored. Decides nothing."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from sluice.contracts import subjects
-from sluice.contracts.groups import Mark
 from sluice.contracts.ids import GroupId, Revision, Unit
-from sluice.contracts.kinds import INPUTS, POLICIES, SELF_CONTAINED
+from sluice.contracts.kinds import POLICIES, SELF_CONTAINED
 from sluice.contracts.shards import shard_of
 from sluice.contracts.status import CompilerStatus, Problem
 from sluice.policy.compiler import Compiler
-from sluice.runtime.bus import Bus
-from sluice.runtime.facts import Facts, facts
+from sluice.runtime.facts import Facts
 from sluice.runtime.output import Output
-from sluice.runtime.sharding import check_shards
 from sluice.runtime.writes import Write
-from sluice.services.rule_compiler.backends import BACKENDS, backend_of
-
-log = structlog.get_logger()
+from sluice.services.rule_compiler.backends import backend_of
 
 STREAM = "PROGRAMS"
 PATTERN = "programs.>"
 
 
-class Shell:
-    """The loop of one shard. `in_sync` once everything that it derives is on its way."""
+class Programs:
+    """What one shard derives, for `Deriving`."""
 
-    def __init__(self, bus: Bus, output: Output, status: Output, shard: int, shards: int) -> None:
-        self._bus, self._output, self._status = bus, output, status
+    def __init__(self, output: Output, status: Output, shard: int, shards: int) -> None:
+        self._output, self._status = output, status
         self._shard, self._shards = shard, shards
         self._compiler = Compiler()
         self._unreadable: frozenset[Unit] = frozenset()
-        self.in_sync = asyncio.Event()
 
-    @property
-    def refused(self) -> bool:
-        """The stream does not take some of what is derived; what it held before stays, and no mark is given."""
-        return bool(self._output.refused)
+    def forget(self) -> None:
+        self._compiler = Compiler()
 
-    async def guard(self) -> None:
-        """Return when the output is closed.
-
-        Raises:
-            Fenced: another writer is active on our subjects.
-        """
-        await self._output.guard()
-
-    async def run(self) -> None:
-        """Endless.
-
-        Raises:
-            Resharded: what is stored was divided into another number of shards.
-            Fenced: another writer is active on our subjects.
-        """
-        check_shards(STREAM, self._output.stored, self._shards)
-        async for told in facts(self._bus, INPUTS):
-            await self.take(told)
-
-    async def take(self, told: Facts) -> None:
-        """Take a batch in, and store what follows from it."""
-        if told.afresh:
-            self._compiler = Compiler()
-            self.in_sync.clear()
+    def evolve(self, told: Facts) -> None:
         for event in told.events:
             if event.key.kind not in POLICIES or self._mine(subjects.unit(*event.key)):
                 self._compiler.evolve(event)
         self._compiler.settle(told.upto)
-        if not told.in_sync:
-            return
+
+    async def store(self, told: Facts, *, first: bool) -> None:
         unreadable = {
             unit: f"{unit}: it cannot be read, so it stays in force as it was: {reason}; write it again"
             for key, reason in told.unreadable.items()
@@ -77,22 +43,17 @@ class Shell:
         }
         doubtful = frozenset(unreadable)
         new = await self._store(told.seen)
-        if not self.in_sync.is_set():
+        if first:
             await self._drop_stale(told.seen, new, lambda unit: not _in_doubt(unit, doubtful))
-            log.info("programs_in_sync", revision=told.seen.sequence, shard=self._shard)
         elif cleared := self._unreadable - doubtful:
             await self._drop_stale(
                 told.seen, new, lambda unit: _in_doubt(unit, cleared) and not _in_doubt(unit, doubtful)
             )
         self._unreadable = doubtful
-        mark = Mark(shard=self._shard, shards=self._shards, upto=told.upto)
-        for backend in BACKENDS:
-            self._output.mark(subjects.program_mark(backend, self._shard), mark)
         unread = [Problem(unit=unit, state="failed", reason=reason) for unit, reason in unreadable.items()]
         problems = tuple(sorted([*self._compiler.problems, *unread]))
         status = CompilerStatus(shard=self._shard, problems=problems)
         self._status.put(subjects.compiler_status(self._shard), status)
-        self.in_sync.set()
 
     async def _store(self, cause: Revision) -> dict[Unit, list[Write]]:
         """New programs, then the end of old ones: a unit that moves to another group is in one of them at any time."""

@@ -184,8 +184,8 @@ MUTATIONS = (
     Mutation(
         "a-relabelled-pod-stays-in-its-groups",
         f"{GROUPING}/index.py",
-        "return self.label_set is other.label_set and self.node == other.node",
-        "return self.node == other.node",
+        "same = self.label_set is other.label_set and self.node == other.node",
+        "same = self.node == other.node",
         (GROUPING_TESTS, "libs/grouping/tests/test_grouping_laws.py"),
     ),
     Mutation(
@@ -258,34 +258,34 @@ MUTATIONS = (
     Mutation(
         "match-self-is-everybody",
         f"{POLICY}/translate/antrea.py",
-        "own = [pods_of_any((spread.pods,), name) for spread",
-        "own = [pods_of_any((spread.pods,)) for spread",
+        "own = dict(pods_of_any((spread.pods,), name) for spread in piece.spreads if not spread.keys)",
+        "own = dict(pods_of_any((spread.pods,)) for spread in piece.spreads if not spread.keys)",
         (f"{VERDICT_ANTREA}::test_documented_examples",),
     ),
     Mutation(
         "same-labels-compares-one-key",
         f"{POLICY}/translate/antrea.py",
-        "tuple((key, labels[key]) for key in keys)\n",
-        "tuple((key, labels[key]) for key in keys[:1])\n",
+        "tuple((key, labels[key]) for key in keys)",
+        "tuple((key, labels[key]) for key in keys[:1])",
         (f"{VERDICT_ANTREA}::test_documented_examples",),
     ),
     Mutation(
         "same-labels-binds-who-has-none-of-them",
         f"{POLICY}/translate/antrea.py",
-        "if not self._spreads or () in self._spreads:",
-        "if True:",
+        "selections = _alone(pods, keys) if keys and () not in keys else pods",
+        "selections = pods",
         (VERDICT_ANTREA,),
     ),
     Mutation(
         "a-refused-drop-drops-nothing",
-        f"{POLICY}/translate/antrea.py",
+        f"{POLICY}/translate/pieces.py",
         "return None if refused and action in _WIDENED else tuple(dict.fromkeys(made))",
         "return tuple(dict.fromkeys(made))",
         (f"{TRANSLATE_ANTREA}::test_a_peer_that_means_nothing_opens_nothing",),
     ),
     Mutation(
         "pass-allows",
-        f"{POLICY}/translate/antrea.py",
+        f"{POLICY}/translate/matching.py",
         '"Pass": Action.PASS,',
         '"Pass": Action.ALLOW,',
         (f"{VERDICT_ANTREA}::test_order",),
@@ -294,8 +294,8 @@ MUTATIONS = (
     Mutation(
         "a-policy-that-moves-leaves-its-program",
         f"{POLICY}/compiler.py",
-        "            if group not in now:",
-        "            if not now:",
+        "            if group not in addressed:",
+        "            if not addressed:",
         (f"{COMPILER_TESTS}::test_a_policy_that_applies_to_others_now_is_another_program",),
     ),
     Mutation(
@@ -352,8 +352,8 @@ MUTATIONS = (
     Mutation(
         "isolation-is-ignored",
         f"{POLICY}/verdict.py",
-        "if facing.isolating:",
-        "if facing.isolating and passed:",
+        "if isolating:\n",
+        "if isolating and passed:\n",
         (f"{VERDICT}::test_verdict",),
     ),
     Mutation(

@@ -8,12 +8,21 @@ from msgspec.structs import replace
 
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import GroupId, NodeName
-from sluice.contracts.objects import Namespace, Pod
+from sluice.contracts.objects import Namespace, Node, Pod
 from sluice.grouping.addresses import Conflict
 from sluice.grouping.attachments import interfaces_of
 from sluice.grouping.events import ObjectEvent
 from sluice.grouping.index import Grouping, Known
-from sluice.grouping.selectors import GroupSelector, SelectorTerm, normalise, selects, union
+from sluice.grouping.members import labels_of, member_of_node, of_account
+from sluice.grouping.selectors import (
+    GroupSelector,
+    SelectorTerm,
+    normalise,
+    selects,
+    selects_node,
+    union,
+    union_of_nodes,
+)
 from sluice.testkit import secondary
 from sluice.testkit.expanders import expand, outcome
 from sluice.testkit.strategies import NAMESPACES, NODES, label_selectors, stories
@@ -22,15 +31,19 @@ terms = st.one_of(
     st.builds(SelectorTerm, namespace=st.sampled_from(NAMESPACES), pod_selector=label_selectors.map(normalise)),
     st.builds(
         SelectorTerm,
+        namespace=st.sampled_from(("", "x")),
         namespace_selector=st.one_of(st.none(), label_selectors.map(normalise)),
         pod_selector=label_selectors.map(normalise),
     ),
+    st.builds(SelectorTerm, namespace=st.sampled_from(NAMESPACES), pod_selector=st.just((of_account("robot"),))),
+    st.builds(SelectorTerm, namespace=st.sampled_from(NAMESPACES), pod_selector=st.just((of_account("default"),))),
 )
 _networks = st.one_of(st.just(()), st.permutations(secondary.NETWORKS).map(lambda all_: tuple(all_[:2])))
 selectors = st.builds(
     lambda terms, networks: replace(union(terms), networks=networks), st.lists(terms, max_size=3), _networks
 )
-groups = st.lists(selectors, min_size=1, max_size=6).map(
+node_groups = st.lists(label_selectors.map(normalise), min_size=1, max_size=2).map(union_of_nodes)
+groups = st.lists(st.one_of(selectors, selectors, node_groups), min_size=1, max_size=6).map(
     lambda selectors: {GroupId(f"g{number}"): selector for number, selector in enumerate(selectors)}
 )
 histories = stories(more=secondary.objects, more_keys=secondary.keys)
@@ -158,16 +171,28 @@ def test_the_index_finds_what_asking_one_by_one_finds(events: Story, selectors: 
     objects = [event.object for event in outcome(events).values()]
     labels = {obj.metadata.name: obj.metadata.labels for obj in objects if isinstance(obj, Namespace)}
     pods = [obj for obj in objects if isinstance(obj, Pod) and obj.on_pod_network]
+    nodes = [obj for obj in objects if isinstance(obj, Node)]
 
     for group, selector in selectors.items():
-        expected = sorted(
+        expected = [
             "/".join(pod.key)
             for pod in pods
             for _ in _selves(pod, selector.networks)
             if any(
-                selects(term, pod.metadata.namespace, labels.get(pod.metadata.namespace), pod.metadata.labels)
+                selects(term, pod.metadata.namespace, labels.get(pod.metadata.namespace), labels_of(pod))
                 for term in selector.terms
             )
-        )
-        found = sorted(member.pod for node in made.nodes(group) for member in made.members(group, node))
-        assert found == expected
+        ]
+        expected += [node.metadata.name for node in nodes if selects_node(selector, node.metadata.labels)]
+        found = [member.pod for node in made.nodes(group) for member in made.members(group, node)]
+        assert sorted(found) == sorted(expected)
+
+
+@given(stories(), node_groups)
+def test_a_member_that_is_a_node_has_the_addresses_of_the_node(events: Story, selector: GroupSelector) -> None:
+    group = GroupId("g")
+    made = told(events, {group: selector})
+
+    for event in outcome(events).values():
+        if isinstance(event.object, Node) and (members := made.members(group, NodeName(event.object.metadata.name))):
+            assert members == (member_of_node(event.object),)

@@ -46,7 +46,7 @@ def _compiled(world: Any, node: Any) -> tuple[Any, list[Any]]:
 
     from sluice.contracts.groups import Page
     from sluice.contracts.ids import Revision
-    from sluice.contracts.objects import Namespace, Pod
+    from sluice.contracts.objects import Namespace, Node, Pod
     from sluice.dataplane.ovs.engine import Engine
     from sluice.dataplane.ovs.ids import RuleIds
     from sluice.dataplane.ovs.ports import LocalPort
@@ -60,7 +60,7 @@ def _compiled(world: Any, node: Any) -> tuple[Any, list[Any]]:
         at = Revision(1, next(sequence))
         compiler.put(document.object, at)
         groups.put(document.object, at)
-        if isinstance(document.object, Namespace | Pod):
+        if isinstance(document.object, Namespace | Node | Pod):
             grouping.put(document.object)
     for group, selector in groups.selectors.items():
         grouping.select(group, selector)

@@ -1,8 +1,8 @@
 """Who is a member of which group, kept up to date at the cost of what changed.
 
-Only Pods on the Pod network are members: scheduled, not ended, not in the host's network. One without an address is a
-member without addresses: its port is known on its node. In groups about secondary networks not the Pods are members but
-the interfaces that they have there.
+Of Pods only those on the Pod network are members: scheduled, not ended, not in the host's network. One without an
+address is a member without addresses: its port is known on its node. In groups about secondary networks not the Pods
+are members but the interfaces that they have there. A group of nodes has nodes as members, each on itself.
 """
 
 from collections.abc import Collection, Iterable
@@ -16,18 +16,19 @@ from sluice.contracts import networks
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import Kind
-from sluice.contracts.objects import Namespace, NetworkAttachmentDefinition, Pod
+from sluice.contracts.objects import Namespace, NetworkAttachmentDefinition, Node, Pod
 from sluice.grouping.addresses import Claim, Claims, Conflict
 from sluice.grouping.attachments import interfaces_of
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
 from sluice.grouping.interfaces import Interfaces
 from sluice.grouping.matching import Group, LabelSet, Matching
-from sluice.grouping.members import member_of
+from sluice.grouping.members import labels_of, member_of
+from sluice.grouping.nodes import NodeGroups, Touched
 from sluice.grouping.selectors import GroupSelector
 
-_KINDS = frozenset({Kind.NAMESPACE, Kind.POD, Kind.NETWORK_ATTACHMENT})
+_KINDS = frozenset({Kind.NAMESPACE, Kind.NODE, Kind.POD, Kind.NETWORK_ATTACHMENT})
 
-Known = Namespace | Pod | NetworkAttachmentDefinition
+Known = Namespace | Node | Pod | NetworkAttachmentDefinition
 
 
 class Changes(NamedTuple):
@@ -76,11 +77,15 @@ class _Placed:
 
 
 class Grouping:
-    """A fold of Namespaces, Pods and selectors into members. Mutable inside, so that an event costs what it changes."""
+    """A fold of Namespaces, Nodes, Pods and selectors into members.
+
+    Mutable inside, so that an event costs what it changes.
+    """
 
     def __init__(self) -> None:
         self._newest = Newest()
         self._matching: Matching[_Placed] = Matching()
+        self._nodes = NodeGroups()
         self._claims: Claims[_Placed] = Claims(lambda pod: pod.claim)
         self._interfaces: Interfaces[_Placed] = Interfaces(lambda pod: pod.claim)
         self._pods: dict[str, _Placed] = {}
@@ -121,11 +126,15 @@ class Grouping:
     def select(self, group: GroupId, selector: GroupSelector) -> None:
         """Keep the members of this group from now on. Again is once."""
         known = self._matching.groups.get(group)
-        if known is not None:
-            if known.selector == selector:
+        before = known.selector if known else self._nodes.selector(group)
+        if before is not None:
+            if before == selector:
                 return
             self.release(group)
-        self._touch_group(self._matching.select(group, selector))
+        if selector.nodes:
+            self._touch_nodes(self._nodes.select(group, selector))
+        else:
+            self._touch_group(self._matching.select(group, selector))
 
     def release(self, group: GroupId) -> None:
         """Nobody wants the group any more. One that is not selected is released already."""
@@ -133,6 +142,8 @@ class Grouping:
         if known is not None:
             self._matching.release(known)
             self._touch_group(known)
+        elif group in self._nodes:
+            self._touch_nodes(self._nodes.release(group))
 
     # ----------------------------------------------------------------------------------------------------- questions
 
@@ -144,6 +155,8 @@ class Grouping:
 
     def members(self, group: GroupId, node: NodeName) -> tuple[Member, ...]:
         """The group's members on the node; sorted."""
+        if group in self._nodes:
+            return self._nodes.members(group, node)
         known, here = self._matching.groups.get(group), self._on_node.get(node)
         if known is None or here is None:
             return ()
@@ -159,6 +172,8 @@ class Grouping:
 
         Costs what there is on them, or in the group: many nodes are not looked at one by one.
         """
+        if group in self._nodes:
+            return [(node, self._nodes.members(group, node)) for node in sorted(nodes)]
         known = self._matching.groups.get(group)
         if known is None:
             return [(node, ()) for node in sorted(nodes)]
@@ -175,6 +190,8 @@ class Grouping:
 
     def nodes(self, group: GroupId) -> tuple[NodeName, ...]:
         """The nodes on which the group has members; sorted."""
+        if group in self._nodes:
+            return self._nodes.nodes(group)
         known = self._matching.groups.get(group)
         on = {node for label_set in known.label_sets for node in label_set.on} if known else ()
         return tuple(sorted(node for node in on if not known or self._has_members(known, node)))
@@ -182,7 +199,8 @@ class Grouping:
     def groups_on(self, node: NodeName) -> tuple[GroupId, ...]:
         """The groups that have members on the node; sorted."""
         groups = {group for label_set in self._on_node.get(node, ()) for group in label_set.groups}
-        return tuple(sorted(group.id for group in groups if self._has_members(group, node)))
+        found = {group.id for group in groups if self._has_members(group, node)}
+        return tuple(sorted(found | self._nodes.groups_on(node)))
 
     def pods_on(self, node: NodeName) -> tuple[Member, ...]:
         """Every live Pod of the node that has an interface of its own; sorted."""
@@ -199,6 +217,8 @@ class Grouping:
             return self._place(obj) if obj.on_pod_network else self._unplace(*obj.key)
         if isinstance(obj, NetworkAttachmentDefinition):
             return self._define("/".join(obj.key), obj.spec.config)
+        if isinstance(obj, Node):
+            return self._touch_nodes(self._nodes.put(NodeName(obj.metadata.name), obj))
         return self._label(obj.metadata.name, obj)
 
     def _delete(self, key: ObjectKey) -> bool:
@@ -206,6 +226,8 @@ class Grouping:
             return self._label(key.name, None)
         if key.kind is Kind.NETWORK_ATTACHMENT:
             return self._define(f"{key.namespace}/{key.name}", "")
+        if key.kind is Kind.NODE:
+            return self._touch_nodes(self._nodes.put(NodeName(key.name), None))
         return self._unplace(key.namespace, key.name)
 
     def _label(self, name: str, namespace: Namespace | None) -> bool:
@@ -225,7 +247,7 @@ class Grouping:
 
     def _place(self, pod: Pod) -> bool:
         meta = pod.metadata
-        new = _Placed(pod, self._matching.label_set(meta.namespace, meta.labels))
+        new = _Placed(pod, self._matching.label_set(meta.namespace, labels_of(pod)))
         name = new.claimed.pod
         old = self._pods.get(name)
         if old is not None:
@@ -317,6 +339,15 @@ class Grouping:
                 pages[group.id] = {node}
             else:
                 touched.add(node)
+
+    def _touch_nodes(self, touched: Iterable[Touched]) -> bool:
+        """True if there is any."""
+        changed = False
+        for group, node in touched:
+            self._pages.setdefault(group, set()).add(node)
+            self._owns.add(node)
+            changed = True
+        return changed
 
     def _touch_group(self, group: Group[_Placed]) -> None:
         for label_set in group.label_sets:

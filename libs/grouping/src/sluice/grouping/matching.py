@@ -160,6 +160,9 @@ class Matching(Generic[P]):
         self._wide: dict[Place, Shelf[Group[P]]] = {}
         """Groups with a term that has no Namespace of its own, by a label that a Namespace must have."""
 
+        self._conditional = 0
+        """How many groups have a term about one Namespace, if that has certain labels."""
+
         self._space_shelf: Shelf[Space[P]] | None = None
         """Known Namespaces by their labels, once such a term wants them."""
 
@@ -185,7 +188,7 @@ class Matching(Generic[P]):
                 self._space_shelf.put(space, places_of(labels))
         space.labels = labels
         changed: list[tuple[Group[P], LabelSet[P]]] = []
-        if self._wide:
+        if self._wide or self._conditional:
             for label_set in space.label_sets.values():
                 changed += self._regroup(label_set)
         self._forget_space(space)
@@ -254,6 +257,7 @@ class Matching(Generic[P]):
     def select(self, group: GroupId, selector: GroupSelector) -> Group[P]:
         """A group that was not selected before, with its label sets."""
         made = self.groups[group] = Group(group, selector)
+        self._conditional += _is_conditional(selector)
         for term in selector.terms:
             for label_set in self._stand(made, term) if term.namespace else self._spread(made, term):
                 if matches(term.pod_selector, label_set.labels):
@@ -264,6 +268,7 @@ class Matching(Generic[P]):
     def release(self, group: Group[P]) -> None:
         """Nobody wants the group any more; its own list of label sets stays for the caller."""
         del self.groups[group.id]
+        self._conditional -= _is_conditional(group.selector)
         for label_set in group.label_sets:
             label_set.groups.discard(group)
         for name in {term.namespace for term in group.selector.terms if term.namespace}:
@@ -282,7 +287,7 @@ class Matching(Generic[P]):
         space = self._space(term.namespace)
         if group not in space.groups:
             space.add_group(group)
-        return space.label_sets_near(term.pod_selector)
+        return space.label_sets_near(term.pod_selector) if space.fits(term) else ()
 
     def _spread(self, group: Group[P], term: SelectorTerm) -> Iterable[LabelSet[P]]:
         """Put the group among the wide ones, for this term; at least its label sets, of Namespaces that fit it."""
@@ -315,3 +320,7 @@ class Matching(Generic[P]):
                 for label_set in space.label_sets.values():
                     self._label_shelf.put(label_set, places_of(label_set.labels))
         return self._label_shelf
+
+
+def _is_conditional(selector: GroupSelector) -> bool:
+    return any(term.namespace and term.namespace_selector is not None for term in selector.terms)

@@ -35,7 +35,7 @@ class SelectorTerm(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
 
 class GroupSelector(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Whoever at least one of the terms selects. Make it with `union`."""
+    """Whoever at least one of the terms selects. Make it with `union`, or `union_of_nodes`."""
 
     terms: tuple[SelectorTerm, ...] = ()
     """Sorted, without repeats; none means nobody."""
@@ -44,6 +44,8 @@ class GroupSelector(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     """Unset: the members are Pods, by the addresses of the cluster's network. Otherwise they are the interfaces that
     these Pods have on these secondary networks (namespace/name), as seen from the first: an address that somebody has
     there means nobody elsewhere."""
+    nodes: tuple[Selector, ...] = ()
+    """Of a group of nodes, which has no terms: the nodes that one of these matches. Sorted, without repeats."""
 
 
 def normalise(selector: LabelSelector) -> Selector:
@@ -69,6 +71,12 @@ def union(terms: Iterable[SelectorTerm]) -> GroupSelector:
     if len(kept) > 1:
         kept = sorted(set(kept), key=_sort_key)
     return GroupSelector(terms=tuple(kept))
+
+
+def union_of_nodes(selectors: Iterable[Selector]) -> GroupSelector:
+    """The group of the nodes that one of the selectors matches, in normal form as above."""
+    kept = {selector for selector in selectors if selector is not NOTHING} or {NOTHING}
+    return GroupSelector(nodes=tuple(sorted(kept, key=_requirements)))
 
 
 def matches(selector: Selector, labels: Mapping[str, str]) -> bool:
@@ -106,6 +114,11 @@ def selects(
     return matches(term.pod_selector, pod_labels)
 
 
+def selects_node(selector: GroupSelector, labels: Mapping[str, str]) -> bool:
+    """Whether the group has the nodes of these labels."""
+    return any(matches(one, labels) for one in selector.nodes)
+
+
 def _is(key: str, value: str) -> LabelRequirement:
     return LabelRequirement(key=key, operator="In", values=(value,))
 
@@ -139,12 +152,17 @@ def _merge(key: str, requirements: Iterable[LabelRequirement]) -> list[LabelRequ
     return exists + not_in
 
 
-def _sort_key(
-    term: SelectorTerm,
-) -> tuple[str, bool, list[tuple[str, str, tuple[str, ...]]], list[tuple[str, str, tuple[str, ...]]]]:
+_SortKey = list[tuple[str, str, tuple[str, ...]]]
+
+
+def _sort_key(term: SelectorTerm) -> tuple[str, bool, _SortKey, _SortKey]:
     return (
         term.namespace,
         term.namespace_selector is not None,
-        [(r.key, r.operator, r.values) for r in term.namespace_selector or ()],
-        [(r.key, r.operator, r.values) for r in term.pod_selector],
+        _requirements(term.namespace_selector or ()),
+        _requirements(term.pod_selector),
     )
+
+
+def _requirements(selector: Selector) -> _SortKey:
+    return [(r.key, r.operator, r.values) for r in selector]

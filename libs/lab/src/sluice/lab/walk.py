@@ -12,7 +12,7 @@ from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac
-from sluice.grouping.members import member_of
+from sluice.grouping.members import member_of, member_of_node
 from sluice.lab.checks import Question
 from sluice.lab.probers import Result
 from sluice.lab.reasons import state_of
@@ -46,6 +46,9 @@ def _flows(world: World, node: NodeName) -> Flows:
             held = pages.get((group, pod.node))
             members = (*(held.members if held else ()), member_of(pod))
             pages[group, pod.node] = Page(group=group, node=pod.node, cause=NEVER, members=tuple(sorted(members)))
+    for name, each in state.nodes.items():
+        for group in state.groups_of_node(each):
+            pages[group, name] = Page(group=group, node=name, cause=NEVER, members=(member_of_node(each),))
     inputs = Inputs(node=node, programs=state.compiler.programs, pages=pages, ports=_ports(world, node))
     return lower(inputs, RuleIds())
 

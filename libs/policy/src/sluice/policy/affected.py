@@ -1,29 +1,12 @@
-"""Which policies depend on more than themselves: on their tier, or on Namespaces that peers are relative to."""
+"""Which policies depend on more than themselves, as their translations say: what they have looked up."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Iterator
+from typing import TypeVar
 
-from sluice.contracts.antrea import STATIC_TIERS, tier_name
 from sluice.contracts.ids import Unit
-from sluice.contracts.objects import AntreaPolicy
-from sluice.grouping.selectors import EVERYTHING, Selector, matches, normalise
-from sluice.policy.translate.antrea import spread_keys
+from sluice.policy.translate.cluster import Labels, LookedUp, Name, Watch
 
-Labels = Mapping[str, str]
-
-
-class _Relative(NamedTuple):
-    """What a policy with peers relative to Namespaces asks of a Namespace."""
-
-    applied_to: tuple[Selector, ...]
-    keys: tuple[str, ...]
-
-    def sees(self, labels: Labels | None) -> object:
-        """What the programs of the policy can depend on; equal for Namespaces that are the same to it."""
-        if labels is None:
-            return None
-        selected = tuple(matches(selector, labels) for selector in self.applied_to)
-        return (selected, tuple(labels.get(key) for key in self.keys)) if any(selected) else None
+K = TypeVar("K", bound=Hashable)
 
 
 class Dependents:
@@ -31,40 +14,53 @@ class Dependents:
 
     def __init__(self) -> None:
         self._of_tier: dict[str, set[Unit]] = {}
-        self._tier_of: dict[Unit, str] = {}
-        self._relative: dict[Unit, _Relative] = {}
+        self._of_group: dict[Name, set[Unit]] = {}
+        self._of_service: dict[Name, set[Unit]] = {}
+        self._watching: dict[Unit, Watch] = {}
+        self._known: dict[Unit, LookedUp] = {}
 
-    def note(self, unit: Unit, policy: AntreaPolicy | None) -> bool:
-        """The policy is this now, or gone; True if it depends on anything but static tiers."""
-        self._relative.pop(unit, None)
-        if (before := self._tier_of.pop(unit, None)) is not None:
-            self._of_tier[before].discard(unit)
-            if not self._of_tier[before]:
-                del self._of_tier[before]
-        if policy is None:
-            return False
-        if keys := spread_keys(policy):
-            self._relative[unit] = _Relative(_selectors(policy), tuple(sorted(frozenset().union(*keys))))
-        tier = tier_name(policy.spec.tier)
-        if tier not in STATIC_TIERS:
-            self._of_tier.setdefault(tier, set()).add(unit)
-            self._tier_of[unit] = tier
-        return bool(keys) or tier not in STATIC_TIERS
+    def note(self, unit: Unit, looked_up: LookedUp | None) -> None:
+        """The unit's translation has looked this up; None: there is no such unit."""
+        before = self._known.pop(unit, None)
+        if before is not None:
+            _take_out(self._of_tier, before.tiers, unit)
+            _take_out(self._of_group, before.groups, unit)
+            _take_out(self._of_service, before.services, unit)
+            self._watching.pop(unit, None)
+        if looked_up:
+            self._known[unit] = looked_up
+            _put_in(self._of_tier, looked_up.tiers, unit)
+            _put_in(self._of_group, looked_up.groups, unit)
+            _put_in(self._of_service, looked_up.services, unit)
+            if looked_up.namespaces is not None:
+                self._watching[unit] = looked_up.namespaces
 
     def on_tier(self, name: str) -> list[Unit]:
         """Policies that name the tier."""
         return sorted(self._of_tier.get(name, ()))
 
+    def on_group(self, name: Name) -> list[Unit]:
+        """Policies that name the group, or a parent of it."""
+        return sorted(self._of_group.get(name, ()))
+
+    def on_service(self, name: Name) -> list[Unit]:
+        """Policies that name a group of the Service's Pods."""
+        return sorted(self._of_service.get(name, ()))
+
     def on_namespace(self, before: Labels | None, after: Labels | None) -> Iterator[Unit]:
         """Policies that mean something else when a Namespace of these labels becomes one of those."""
-        for unit, one in self._relative.items():
-            if one.sees(before) != one.sees(after):
+        for unit, watch in self._watching.items():
+            if watch.sees(before) != watch.sees(after):
                 yield unit
 
 
-def _selectors(policy: AntreaPolicy) -> tuple[Selector, ...]:
-    """What Namespaces the policy applies to, by any of its lists."""
-    spec = policy.spec
-    lists = (spec.applied_to, *(rule.applied_to for rule in (*spec.ingress, *spec.egress)))
-    written = (entry.namespace_selector for entries in lists for entry in entries)
-    return tuple(dict.fromkeys(normalise(one) if one else EVERYTHING for one in written))
+def _put_in(index: dict[K, set[Unit]], keys: Iterable[K], unit: Unit) -> None:
+    for key in keys:
+        index.setdefault(key, set()).add(unit)
+
+
+def _take_out(index: dict[K, set[Unit]], keys: Iterable[K], unit: Unit) -> None:
+    for key in keys:
+        index[key].discard(unit)
+        if not index[key]:
+            del index[key]

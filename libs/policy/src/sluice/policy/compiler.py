@@ -5,20 +5,21 @@ only the units that `Policies` names, keep nothing of most objects but what was 
 and unheard-of events.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from sluice.contracts.ids import GroupId, Revision, Unit
 from sluice.contracts.kinds import INPUTS, Kind
-from sluice.contracts.objects import AnyObject, AnyPolicy
+from sluice.contracts.objects import AnyObject
 from sluice.contracts.programs import Program
 from sluice.contracts.status import Problem
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
 from sluice.grouping.selectors import GroupSelector
 from sluice.policy.policies import Policies
-from sluice.policy.translate import Translation, Untranslatable, groups_of, translate
+from sluice.policy.translate import SelfContained, Untranslatable, groups_of, translate
+from sluice.policy.translate.antrea import Draft, Part
 
 ProgramKey = tuple[GroupId, Unit]
 
@@ -44,8 +45,10 @@ class Compiler:
         self._newest = Newest()
         self._policies = Policies()
         self._programs: dict[ProgramKey, Program] = {}
-        self._addressed: dict[Unit, tuple[GroupId, ...]] = {}
-        self._problems: dict[Unit, str] = {}
+        self._addressed: dict[Unit, tuple[GroupId, ...] | dict[GroupId, None]] = {}
+        """The groups that the unit's programs are addressed to: of most units it is one."""
+
+        self._problems: dict[Unit, Problem] = {}
         self._put: dict[ProgramKey, Program] = {}
         self._drop: set[ProgramKey] = set()
 
@@ -56,15 +59,18 @@ class Compiler:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Policies that are not in force as they are written; sorted."""
-        return tuple(Problem(unit=unit, state="failed", reason=self._problems[unit]) for unit in sorted(self._problems))
+        return tuple(self._problems[unit] for unit in sorted(self._problems))
 
     def evolve(self, event: ObjectEvent) -> bool:
         """Take the event in; True if a program changed. Never raises."""
         if event.key.kind not in INPUTS or not self._newest.is_news(event.key, event.revision):
             return False
         changed = False
-        for unit, policy, cause in self._policies.evolve(event):
-            changed |= self._compile(unit, policy, cause)
+        for unit, policy, cause, amended in self._policies.evolve(event):
+            if amended is not None and isinstance(policy, Draft):
+                changed |= self._amend(unit, policy, amended.groups, cause)
+            else:
+                changed |= self._compile(unit, policy, cause)
         return changed
 
     def put(self, obj: AnyObject, at: Revision) -> bool:
@@ -84,34 +90,54 @@ class Compiler:
         self._put, self._drop = {}, set()
         return changes
 
-    def _compile(self, unit: Unit, policy: AnyPolicy | None, cause: Revision) -> bool:
-        translation = self._translate(unit, policy, cause)
+    def _compile(self, unit: Unit, policy: SelfContained | Draft | None, cause: Revision) -> bool:
+        programs = self._translate(unit, policy, cause)
         changed = False
-        programs = translation.programs if translation else ()
         for program in programs:
             changed |= self._keep((program.applied_to, unit), program)
         now = tuple([program.applied_to for program in programs])
+        addressed = now if len(now) < 2 else dict.fromkeys(now)
         for group in self._addressed.pop(unit, ()):
-            if group not in now:
+            if group not in addressed:
                 self._remove((group, unit))
                 changed = True
-        if now:
-            self._addressed[unit] = now
+        if addressed:
+            self._addressed[unit] = addressed
         return changed
 
-    def _translate(self, unit: Unit, policy: AnyPolicy | None, cause: Revision) -> Translation | None:
+    def _amend(self, unit: Unit, draft: Draft, groups: Iterable[GroupId], cause: Revision) -> bool:
+        """Of the unit's programs, which may be many, only those addressed to these groups differ."""
+        before = self._addressed.get(unit, ())
+        addressed = before if isinstance(before, dict) else dict.fromkeys(before)
+        changed = False
+        for group in sorted(groups):
+            program = draft.program(group, cause)
+            if program is not None:
+                changed |= self._keep((group, unit), program)
+                addressed[group] = None
+            elif group in addressed:
+                self._remove((group, unit))
+                del addressed[group]
+                changed = True
+        if addressed:
+            self._addressed[unit] = addressed
+        else:
+            self._addressed.pop(unit, None)
+        return changed
+
+    def _translate(self, unit: Unit, policy: SelfContained | Draft | None, cause: Revision) -> tuple[Program, ...]:
         if self._problems:
             self._problems.pop(unit, None)
         if policy is None:
-            return None
+            return ()
         try:
-            translation = translate(policy, cause, self._policies)
+            translation = policy.translation(cause) if isinstance(policy, Draft) else translate(policy, cause)
         except Untranslatable as error:
-            self._problems[unit] = str(error)
-            return None
+            self._problems[unit] = Problem(unit=unit, state="failed", reason=str(error), code=error.code)
+            return ()
         if translation.problems:
-            self._problems[unit] = "; ".join(translation.problems)
-        return translation
+            self._problems[unit] = Problem(unit=unit, state="failed", reason="; ".join(translation.problems))
+        return translation.programs
 
     def _keep(self, key: ProgramKey, program: Program) -> bool:
         """Hold the program; False if the one that is held says the same, which then keeps its cause."""
@@ -137,9 +163,12 @@ class Groups:
         self._policies = Policies()
         self._selectors: dict[GroupId, GroupSelector] = {}
         self._more_users: dict[GroupId, int] = {}
-        """How many units use a group beside the first."""
+        """How often a group is used beside the first time: once a unit, or once each part of one."""
 
         self._of_unit: dict[Unit, tuple[GroupId, ...]] = {}
+        self._of_parts: dict[Unit, dict[Part, tuple[GroupId, ...]]] = {}
+        """Of units that have a draft; one uses a group once for each part that names it."""
+
         self._told: set[GroupId] = set()
         self._touched: dict[GroupId, None] = {}
         """In the order in which policies came: what belongs together is looked at together."""
@@ -153,8 +182,13 @@ class Groups:
         if event.key.kind not in INPUTS or not self._newest.is_news(event.key, event.revision):
             return False
         changed = False
-        for unit, policy, _ in self._policies.evolve(event):
-            changed |= self._select(unit, policy)
+        for unit, policy, _, amended in self._policies.evolve(event):
+            if isinstance(policy, Draft):
+                changed |= self._select_parts(unit, policy, amended.parts if amended else None)
+            elif policy is None and unit in self._of_parts:
+                changed |= self._select_parts(unit, None, None)
+            else:
+                changed |= self._select(unit, policy)
         return changed
 
     def put(self, obj: AnyObject, at: Revision) -> bool:
@@ -178,22 +212,41 @@ class Groups:
         self._touched = {}
         return GroupChanges(select, release)
 
-    def _select(self, unit: Unit, policy: AnyPolicy | None) -> bool:
-        groups = groups_of(policy, self._policies) if policy else {}
-        held, touched, changed = self._selectors, self._touched, False
-        for group, selector in groups.items():
-            if group in held:
-                self._more_users[group] = self._more_users.get(group, 0) + 1
-            else:
-                held[group], touched[group], changed = selector, None, True
-        for group in self._of_unit.pop(unit, ()):
-            changed |= self._drop(group)
+    def _select(self, unit: Unit, policy: SelfContained | None) -> bool:
+        groups = groups_of(policy) if policy else {}
+        changed = self._exchange(self._of_unit.pop(unit, ()), groups)
         if groups:
             self._of_unit[unit] = tuple(groups)
         return changed
 
+    def _select_parts(self, unit: Unit, draft: Draft | None, parts: Iterable[Part] | None) -> bool:
+        """The unit names what the parts of the draft name; only these parts differ, unset: all may."""
+        known = self._of_parts.pop(unit, {})
+        said = draft.parts if draft is not None else {}
+        changed = False
+        for part in sorted(known.keys() | said.keys() if parts is None else parts):
+            groups = said.get(part, {})
+            changed |= self._exchange(known.pop(part, ()), groups)
+            if groups:
+                known[part] = tuple(groups)
+        if known:
+            self._of_parts[unit] = known
+        return changed
+
+    def _exchange(self, before: Iterable[GroupId], after: Mapping[GroupId, GroupSelector]) -> bool:
+        """Something names these groups in place of those; True if a group came or went."""
+        held, touched, changed = self._selectors, self._touched, False
+        for group, selector in after.items():
+            if group in held:
+                self._more_users[group] = self._more_users.get(group, 0) + 1
+            else:
+                held[group], touched[group], changed = selector, None, True
+        for group in before:
+            changed |= self._drop(group)
+        return changed
+
     def _drop(self, group: GroupId) -> bool:
-        """One unit less uses the group; True if it was the last."""
+        """The group is used once less; True if it was the last time."""
         others = self._more_users.pop(group, 0)
         if others > 1:
             self._more_users[group] = others - 1

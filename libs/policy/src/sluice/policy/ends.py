@@ -19,6 +19,8 @@ class Side(NamedTuple):
     """Unset for what is no Pod, or not on the Pod network."""
 
     groups: frozenset[GroupId]
+    """Of the Pod; or else of nodes that have the address."""
+
     address: Address | None
 
 
@@ -62,7 +64,9 @@ def _addresses(state: ClusterState, end: End) -> tuple[Pod | None, tuple[Address
 
 
 def _side(state: ClusterState, pod: Pod | None, address: Address | None) -> Side:
-    return Side(pod, state.groups_of(pod) if pod else frozenset(), address)
+    if pod is not None:
+        return Side(pod, state.groups_of(pod), address)
+    return Side(None, state.groups_at(address) if address is not None else frozenset(), address)
 
 
 def _families(addresses: Iterable[Address]) -> list[Family]:

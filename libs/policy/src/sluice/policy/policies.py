@@ -4,54 +4,74 @@ Of policies only those are kept that depend on something else: most are translat
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from sluice.contracts import subjects
 from sluice.contracts.antrea import STATIC_TIERS
+from sluice.contracts.antrea_groups import GroupSpec
 from sluice.contracts.ids import Revision, Unit
-from sluice.contracts.kinds import POLICIES, SELF_CONTAINED, Kind
-from sluice.contracts.objects import AntreaPolicy, AnyPolicy, Namespace, Tier
+from sluice.contracts.kinds import Kind
+from sluice.contracts.objects import (
+    AntreaPolicy,
+    AnyGroup,
+    AnyObject,
+    Namespace,
+    Service,
+    Tier,
+)
 from sluice.grouping.events import ObjectEvent
-from sluice.policy.affected import Dependents, Labels
+from sluice.policy.affected import Dependents
+from sluice.policy.translate import SelfContained
+from sluice.policy.translate.antrea import Amendment, Draft
+from sluice.policy.translate.cluster import Labels, Name
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Affected(NamedTuple):
-    """A unit to be translated: from this policy, or to nothing if there is none."""
+    """A unit that may mean something else now: what this policy says, or nothing if there is none."""
 
     unit: Unit
-    policy: AnyPolicy | None
+    policy: SelfContained | Draft | None
     cause: Revision
+    amended: Amendment | None = None
+    """All that differs in the draft since before; unset: everything may."""
+
+
+class _Kept(NamedTuple):
+    policy: AntreaPolicy
+    since: Revision
+    draft: Draft | None
+    """Where parts of it follow Namespaces."""
 
 
 class Policies:
     """A fold of events that are news: of two about one object the later comes last."""
 
     def __init__(self) -> None:
-        self._kept: dict[Unit, tuple[AntreaPolicy, Revision]] = {}
+        self._kept: dict[Unit, _Kept] = {}
         self._dependents = Dependents()
         self._tiers: dict[str, int] = {}
         self._namespaces: dict[str, Labels] = {}
+        self._groups: dict[Name, GroupSpec] = {}
+        self._selectors: dict[Name, Labels] = {}
+        """Of Services."""
 
     def evolve(self, event: ObjectEvent) -> Iterable[Affected]:
         """What is to be translated again."""
         key, obj, at = event.key, event.object, event.revision
-        if key.kind in POLICIES:
-            unit = subjects.unit(*key)
-            if key.kind not in SELF_CONTAINED:
-                self._keep(unit, obj if isinstance(obj, AntreaPolicy) else None, at)
-            return (Affected(unit, obj if isinstance(obj, AnyPolicy) else None, at),)
-        if key.kind is Kind.TIER:
-            self._tiers.pop(key.name, None)
-            if isinstance(obj, Tier):
-                self._tiers[key.name] = obj.spec.priority
-            return self._again(self._dependents.on_tier(key.name), at)
-        if key.kind is Kind.NAMESPACE:
-            before = self._namespaces.pop(key.name, None)
-            after = obj.metadata.labels if isinstance(obj, Namespace) else None
-            if after is not None:
-                self._namespaces[key.name] = after
-            return self._again(self._dependents.on_namespace(before, after), at)
-        return ()
+        match key.kind:
+            case Kind.K8S_NETWORK_POLICY | Kind.MULTI_NETWORK_POLICY:
+                return (Affected(subjects.unit(*key), obj if isinstance(obj, SelfContained) else None, at),)
+            case Kind.CLUSTER_NETWORK_POLICY | Kind.ANTREA_NETWORK_POLICY:
+                return (self._drafted(subjects.unit(*key), obj if isinstance(obj, AntreaPolicy) else None, at),)
+            case Kind.NAMESPACE:
+                return self._on_namespace(key.name, obj.metadata.labels if isinstance(obj, Namespace) else None, at)
+            case _:
+                return self._again(self._looked_up_by(key.kind, (key.namespace, key.name), obj), at)
+
+    # ---------------------------------------------------------------------------------------- what translations ask
 
     def tier(self, name: str) -> int | None:
         """The priority of a tier; None if there is no such tier."""
@@ -62,15 +82,61 @@ class Policies:
         """The labels of each Namespace, by name."""
         return self._namespaces
 
-    def _keep(self, unit: Unit, policy: AntreaPolicy | None, at: Revision) -> None:
-        if self._dependents.note(unit, policy) and policy is not None:
-            self._kept[unit] = policy, at
-        else:
-            self._kept.pop(unit, None)
+    def group(self, name: Name) -> GroupSpec | None:
+        """What a ClusterGroup, or a Group of a Namespace, is; None if there is none."""
+        return self._groups.get(name)
+
+    def service_selector(self, name: Name) -> Labels | None:
+        """The labels of the Pods of a Service; none if there is no such Service, or if it selects nobody."""
+        return self._selectors.get(name)
+
+    # ------------------------------------------------------------------------------------------------------- changes
+
+    def _looked_up_by(self, kind: Kind, name: Name, obj: AnyObject | None) -> Iterable[Unit]:
+        """The thing is this now; who looks it up, if that makes a difference."""
+        match kind:
+            case Kind.TIER:
+                priority = obj.spec.priority if isinstance(obj, Tier) else None
+                return self._dependents.on_tier(name[1]) if _put(self._tiers, name[1], priority) else ()
+            case Kind.CLUSTER_GROUP | Kind.GROUP:
+                spec = obj.spec if isinstance(obj, AnyGroup) else None
+                return self._dependents.on_group(name) if _put(self._groups, name, spec) else ()
+            case Kind.SERVICE:
+                labels = obj.spec.selector or None if isinstance(obj, Service) else None
+                return self._dependents.on_service(name) if _put(self._selectors, name, labels) else ()
+            case _:
+                return ()
+
+    def _on_namespace(self, name: str, after: Labels | None, at: Revision) -> list[Affected]:
+        before = self._namespaces.get(name)
+        _put(self._namespaces, name, after)
+        found = []
+        for unit in list(self._dependents.on_namespace(before, after)):
+            draft = self._kept[unit].draft
+            found += [Affected(unit, draft, at, draft.on_namespace(name))] if draft else self._again((unit,), at)
+        return found
 
     def _again(self, units: Iterable[Unit], at: Revision) -> list[Affected]:
-        found = []
-        for unit in units:
-            policy, since = self._kept[unit]
-            found.append(Affected(unit, policy, max(since, at)))
-        return found
+        return [self._drafted(unit, self._kept[unit].policy, max(self._kept[unit].since, at)) for unit in units]
+
+    def _drafted(self, unit: Unit, policy: AntreaPolicy | None, at: Revision) -> Affected:
+        if policy is None:
+            self._dependents.note(unit, None)
+            self._kept.pop(unit, None)
+            return Affected(unit, None, at)
+        draft = Draft(policy, self)
+        looked_up = draft.looked_up
+        self._dependents.note(unit, looked_up)
+        if looked_up:
+            self._kept[unit] = _Kept(policy, at, draft if draft.is_relative else None)
+        else:
+            self._kept.pop(unit, None)
+        return Affected(unit, draft, at)
+
+
+def _put(known: dict[K, V], key: K, value: V | None) -> bool:
+    """The value is known by the key, or nothing is; True if that is news."""
+    before = known.pop(key, None)
+    if value is not None:
+        known[key] = value
+    return before != value

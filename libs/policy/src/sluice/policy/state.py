@@ -6,13 +6,14 @@ one of the two is then a disagreement and not a silence. Answers are remembered 
 
 from collections.abc import Iterable, Mapping
 
-from sluice.contracts.ids import Address, GroupId, Revision
+from sluice.contracts.ids import ALL_NODES, Address, GroupId, NodeName, Revision
 from sluice.contracts.kinds import Kind
-from sluice.contracts.objects import AnyObject, Namespace, Pod
+from sluice.contracts.objects import AnyObject, Namespace, Node, Pod
 from sluice.contracts.programs import Direction
 from sluice.grouping.addresses import Claim, Claims
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
-from sluice.grouping.selectors import GroupSelector, selects
+from sluice.grouping.members import labels_of, node_addresses
+from sluice.grouping.selectors import GroupSelector, selects, selects_node
 from sluice.policy.compiler import Compiler, Groups
 from sluice.policy.facing import Facing
 
@@ -27,6 +28,8 @@ class ClusterState:
         self._newest = Newest()
         self._namespaces: dict[str, Namespace] = {}
         self._pods: dict[tuple[str, str], Pod] = {}
+        self._nodes: dict[NodeName, Node] = {}
+        self._nodes_at: dict[Address, set[NodeName]] = {}
         self._claims: Claims[Pod] = Claims(
             lambda pod: Claim(pod.metadata.creation_timestamp, pod.uid, "/".join(pod.key))
         )
@@ -54,6 +57,8 @@ class ClusterState:
                 self._groups.evolve(event)
                 self._compiler.evolve(event)
                 self._forget()
+            case Kind.NODE:
+                self._stand(NodeName(name), event.object if isinstance(event.object, Node) else None)
             case _:
                 groups, programs = self._groups.evolve(event), self._compiler.evolve(event)
                 if groups or programs:
@@ -73,6 +78,15 @@ class ClusterState:
             self._pods[key] = after
             if after.on_pod_network:
                 self._claims.add(dict.fromkeys(after.addresses), after)
+
+    def _stand(self, name: NodeName, after: Node | None) -> None:
+        before = self._nodes.pop(name, None)
+        for address in node_addresses(before) if before else ():
+            self._nodes_at[address].discard(name)
+        if after is not None:
+            self._nodes[name] = after
+            for address in node_addresses(after):
+                self._nodes_at.setdefault(address, set()).add(name)
 
     def _forget(self) -> None:
         self._groups_of.clear()
@@ -94,6 +108,10 @@ class ClusterState:
         return self._namespaces
 
     @property
+    def nodes(self) -> Mapping[NodeName, Node]:
+        return self._nodes
+
+    @property
     def pods(self) -> Mapping[tuple[str, str], Pod]:
         return self._pods
 
@@ -105,7 +123,7 @@ class ClusterState:
         """The groups that the Pod is a member of; none if it is not on the Pod network."""
         if not pod.on_pod_network:
             return frozenset()
-        namespace, labels = pod.metadata.namespace, pod.metadata.labels
+        namespace, labels = pod.metadata.namespace, labels_of(pod)
         likeness = namespace, tuple(sorted(labels.items()))
         known = self._groups_of.get(likeness)
         if known is None:
@@ -117,6 +135,25 @@ class ClusterState:
                 if not selector.networks
                 and any(selects(term, namespace, its_labels, labels) for term in selector.terms)
             )
+        return known
+
+    def groups_of_node(self, node: Node) -> frozenset[GroupId]:
+        """The groups of nodes that the node is a member of."""
+        labels = node.metadata.labels
+        return frozenset(group for group, selector in self.selectors.items() if selects_node(selector, labels))
+
+    def groups_at(self, address: Address) -> frozenset[GroupId]:
+        """The groups of nodes of which a member has the address."""
+        names = self._nodes_at.get(address, ())
+        return frozenset().union(*(self.groups_of_node(self._nodes[name]) for name in names))
+
+    def facing_services(self) -> Facing:
+        """What the policies say that apply to NodePort Services."""
+        key = frozenset((ALL_NODES,)), Direction.INGRESS
+        known = self._facing.get(key)
+        if known is None:
+            programs = [one for (group, _), one in self._compiler.programs.items() if group == ALL_NODES]
+            known = self._facing[key] = Facing(programs, Direction.INGRESS)
         return known
 
     def facing(self, pod: Pod, direction: Direction) -> Facing:

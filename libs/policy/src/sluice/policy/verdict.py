@@ -1,7 +1,8 @@
 """What policy says of a packet: the reference that compiled programs and real datapaths are held against.
 
 Egress is decided at the source if it is a Pod, ingress at the destination if it is a Pod; the packet passes if neither
-refuses it. In each direction, of the rules that match the packet:
+refuses it. What comes to a NodePort meets the rules that apply to the Service, too, in one order with the others. In
+each direction, of the rules that match the packet:
 
 1. tiers before the Kubernetes one, in order: allow, drop and reject decide; pass skips the rest of these tiers;
 2. Kubernetes policies: any rule that matches allows; else the Pod is closed if one of them isolates it;
@@ -89,7 +90,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """At the source; None if that is no Pod."""
 
     ingress: Decision | None
-    """At the destination, whatever egress says; None if that is no Pod."""
+    """At the destination, whatever egress says; None if that is neither a Pod nor a NodePort."""
 
 
 def verdict(state: ClusterState, packet: Packet) -> Verdict:
@@ -106,7 +107,7 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
     egress = ingress = None
     if source.pod is not None:
         egress = _decide(state, source.pod, Direction.EGRESS, destination, matches)
-    if destination.pod is not None:
+    if destination.pod is not None or packet.node_port:
         ingress = _decide(state, destination.pod, Direction.INGRESS, source, matches)
     return Verdict(outcome=_outcome(egress, ingress), egress=egress, ingress=ingress)
 
@@ -119,10 +120,9 @@ def _outcome(*decisions: Decision | None) -> Outcome:
     return Outcome.ALLOWED
 
 
-def _decide(state: ClusterState, pod: Pod, direction: Direction, other: Side, matches: "_Matcher") -> Decision:
-    facing = state.facing(pod, direction)
-    concerning = facing.concerning(other.groups, other.address, matches.service(direction), matches.name(direction))
-    matching = [faced for faced in concerning if matches(faced.rule.traffic)]
+def _decide(state: ClusterState, pod: Pod | None, direction: Direction, other: Side, matches: "_Matcher") -> Decision:
+    matching = [faced for faced in _concerning(state, pod, direction, other, matches) if matches(faced.rule.traffic)]
+    isolating = state.facing(pod, direction).isolating if pod is not None else ()
     passed: list[RuleRef] = []
 
     def decided(by: Faced) -> Decision:
@@ -137,8 +137,8 @@ def _decide(state: ClusterState, pod: Pod, direction: Direction, other: Side, ma
     for faced in matching:
         if faced.order.tier == K8S_TIER:
             return decided(faced)
-    if facing.isolating:
-        return Decision(action=Action.DROP, reason=Isolation(policies=facing.isolating), passed=tuple(passed))
+    if isolating:
+        return Decision(action=Action.DROP, reason=Isolation(policies=isolating), passed=tuple(passed))
     for faced in matching:
         if faced.order.tier > K8S_TIER:
             if faced.rule.action != Action.PASS:
@@ -146,6 +146,20 @@ def _decide(state: ClusterState, pod: Pod, direction: Direction, other: Side, ma
             passed.append(_ref(faced))
             break
     return Decision(action=Action.ALLOW, reason=NoPolicy(), passed=tuple(passed))
+
+
+def _concerning(
+    state: ClusterState, pod: Pod | None, direction: Direction, other: Side, matches: "_Matcher"
+) -> list[Faced]:
+    """The rules about this peer, in order: those that apply to the Pod, and to the Service that it is reached by."""
+    found: list[Faced] = []
+    if pod is not None:
+        service, name = matches.service(direction), matches.name(direction)
+        found += state.facing(pod, direction).concerning(other.groups, other.address, service, name)
+    if direction is Direction.INGRESS and matches.node_port is not None:
+        at_services = state.facing_services().concerning(other.groups, other.address)
+        found += [faced for faced in at_services if matches.node_port in (faced.rule.services or ())]
+    return sorted(found, key=lambda faced: faced.order)
 
 
 def _ref(faced: Faced) -> RuleRef:
@@ -167,6 +181,11 @@ class _Matcher:
     def __init__(self, packet: Packet, destination: Side) -> None:
         self._packet = packet
         self._named = named_ports(destination.pod) if destination.pod else ()
+
+    @property
+    def node_port(self) -> ServiceRef | None:
+        """The Service whose NodePort the packet was sent to."""
+        return self._packet.service if self._packet.node_port else None
 
     def service(self, direction: Direction) -> ServiceRef | None:
         """The Service by which the sender addresses its peer."""

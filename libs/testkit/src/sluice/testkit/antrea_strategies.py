@@ -11,10 +11,20 @@ from sluice.contracts.antrea import (
     AntreaRule,
     AppliedTo,
     IcmpProtocol,
+    IgmpProtocol,
+    L7Protocol,
     PeerNamespaces,
+    PeerService,
 )
+from sluice.contracts.antrea_groups import GroupSpec
 from sluice.contracts.kinds import Kind
-from sluice.contracts.objects import AntreaNetworkPolicy, ClusterNetworkPolicy
+from sluice.contracts.objects import (
+    AntreaGroup,
+    AntreaNetworkPolicy,
+    ClusterGroup,
+    ClusterNetworkPolicy,
+    NamespacedName,
+)
 from sluice.grouping.events import ObjectEvent, ObjectKey
 from sluice.testkit import builders
 from sluice.testkit.strategies import NAMESPACES, PROTOCOLS, blocks, label_selectors, stories
@@ -23,6 +33,8 @@ TIERS = ("first", "second")
 """Custom tiers that come and go."""
 
 NAMES = ("p-1", "p-2", "p-3")
+GROUPS = ("g-1", "g-2", "g-3")
+"""Groups that come and go, and name each other, too deeply now and then."""
 
 tiers = st.builds(builders.tier, st.sampled_from(TIERS), st.sampled_from((5, 10, 110)))
 
@@ -39,13 +51,18 @@ _relative = st.sampled_from(
     )
 )
 
+_names = st.builds(NamespacedName, namespace=st.sampled_from(NAMESPACES), name=st.just("svc"))
+_accounts = st.builds(NamespacedName, namespace=st.sampled_from(NAMESPACES), name=st.sampled_from(("default", "robot")))
 _narrow_peers = st.one_of(
+    st.sampled_from(GROUPS).map(lambda name: AntreaPeer(group=name)),
+    label_selectors.map(lambda nodes: AntreaPeer(node_selector=nodes)),
     blocks.map(lambda block: AntreaPeer(ip_block=block)),
     label_selectors.map(lambda pods: AntreaPeer(pod_selector=pods)),
     st.builds(AntreaPeer, pod_selector=st.one_of(st.none(), label_selectors), namespace_selector=label_selectors),
 )
 _peers = st.one_of(
     _narrow_peers,
+    _accounts.map(lambda account: AntreaPeer(service_account=account)),
     st.builds(AntreaPeer, pod_selector=st.one_of(st.none(), label_selectors), namespaces=_relative),
 )
 
@@ -60,14 +77,32 @@ _protocols = st.sampled_from(
         AntreaProtocol(icmp=IcmpProtocol()),
         AntreaProtocol(icmp=IcmpProtocol(icmp_type=8)),
         AntreaProtocol(icmp=IcmpProtocol(icmp_type=8, icmp_code=0)),
+        AntreaProtocol(igmp=IgmpProtocol(igmp_type=0x11)),
     )
 )
 
+_by_group = st.sampled_from(GROUPS).map(lambda name: AppliedTo(group=name))
 _wide = st.one_of(
+    _by_group,
+    _accounts.map(lambda account: AppliedTo(service_account=account)),
+    label_selectors.map(lambda nodes: AppliedTo(node_selector=nodes)),
     label_selectors.map(lambda pods: AppliedTo(pod_selector=pods)),
     st.builds(AppliedTo, pod_selector=st.one_of(st.none(), label_selectors), namespace_selector=label_selectors),
 )
-_narrow = label_selectors.map(lambda pods: AppliedTo(pod_selector=pods))
+_narrow = st.one_of(_by_group, label_selectors.map(lambda pods: AppliedTo(pod_selector=pods)))
+
+_l7 = st.lists(st.just(L7Protocol()), max_size=1).map(tuple)  # one that says nothing: admission refuses it
+_services = st.lists(st.just(PeerService(name="svc", namespace="x")), max_size=1).map(tuple)
+
+_group_specs = st.one_of(
+    st.builds(GroupSpec, pod_selector=label_selectors),
+    st.builds(GroupSpec, pod_selector=st.one_of(st.none(), label_selectors), namespace_selector=label_selectors),
+    st.builds(GroupSpec, node_selector=label_selectors),
+    st.builds(GroupSpec, ip_blocks=st.lists(blocks, max_size=2).map(tuple)),
+    st.builds(GroupSpec, ip_block=blocks),
+    st.builds(GroupSpec, service_reference=_names),
+    st.builds(GroupSpec, child_groups=st.lists(st.sampled_from(GROUPS), max_size=2).map(tuple)),
+)
 
 
 def _specs(
@@ -90,6 +125,9 @@ def _specs(
                 to=others if egress else (),
                 ports=tuple(draw(st.lists(_ports, max_size=2))),
                 protocols=tuple(draw(st.lists(_protocols, max_size=1))),
+                to_services=draw(_services) if egress and not others else (),
+                l7_protocols=draw(_l7),
+                enable_logging=draw(st.booleans()),
             )
 
         return AntreaPolicySpec(
@@ -116,10 +154,32 @@ def _annp(of: str, name: str, spec: AntreaPolicySpec) -> AntreaNetworkPolicy:
 acnps = st.builds(_acnp, st.sampled_from(NAMES), _specs(_wide, _peers))
 annps = st.builds(_annp, st.sampled_from(NAMESPACES), st.sampled_from(NAMES), _specs(_narrow, _narrow_peers))
 
-objects = st.one_of(tiers, acnps, acnps, annps)
+
+def _cluster_group(name: str, spec: GroupSpec) -> ClusterGroup:
+    bare = builders.cluster_group(name)
+    return ClusterGroup(api_version=bare.api_version, kind=bare.kind, metadata=bare.metadata, spec=spec)
+
+
+def _group(of: str, name: str, spec: GroupSpec) -> AntreaGroup:
+    bare = builders.group(f"{of}/{name}")
+    return AntreaGroup(api_version=bare.api_version, kind=bare.kind, metadata=bare.metadata, spec=spec)
+
+
+cluster_groups = st.builds(_cluster_group, st.sampled_from(GROUPS), _group_specs)
+groups = st.builds(_group, st.sampled_from(NAMESPACES), st.sampled_from(GROUPS), _group_specs)
+services = st.builds(
+    lambda of, labels: builders.service(f"{of}/svc", {"selector": labels}),
+    st.sampled_from(NAMESPACES),
+    st.sampled_from(({}, {"app": "v1"}, {"tier": "v2"})),
+)
+
+objects = st.one_of(tiers, acnps, acnps, annps, cluster_groups, groups, services)
 
 keys = st.one_of(
     st.builds(ObjectKey, st.just(Kind.TIER), st.just(""), st.sampled_from(TIERS)),
+    st.builds(ObjectKey, st.just(Kind.CLUSTER_GROUP), st.just(""), st.sampled_from(GROUPS)),
+    st.builds(ObjectKey, st.just(Kind.GROUP), st.sampled_from(NAMESPACES), st.sampled_from(GROUPS)),
+    st.builds(ObjectKey, st.just(Kind.SERVICE), st.sampled_from(NAMESPACES), st.just("svc")),
     st.builds(ObjectKey, st.just(Kind.CLUSTER_NETWORK_POLICY), st.just(""), st.sampled_from(NAMES)),
     st.builds(ObjectKey, st.just(Kind.ANTREA_NETWORK_POLICY), st.sampled_from(NAMESPACES), st.sampled_from(NAMES)),
 )

@@ -7,10 +7,14 @@ import msgspec
 
 from sluice.contracts import networks
 from sluice.contracts.antrea import AntreaPolicySpec, TierSpec
+from sluice.contracts.antrea_groups import GroupSpec
 from sluice.contracts.kinds import ANTREA
 from sluice.contracts.networks import NetworkAttachmentDefinition, NetworkAttachmentSpec
 from sluice.contracts.objects import (
+    TRANSPORT_ADDRESS,
+    AntreaGroup,
     AntreaNetworkPolicy,
+    ClusterGroup,
     ClusterNetworkPolicy,
     Container,
     ContainerPort,
@@ -21,6 +25,9 @@ from sluice.contracts.objects import (
     MultiNetworkPolicy,
     Namespace,
     Node,
+    NodeAddress,
+    NodeSpec,
+    NodeStatus,
     ObjectMeta,
     Operator,
     Pod,
@@ -28,8 +35,10 @@ from sluice.contracts.objects import (
     PodSpec,
     PodStatus,
     Protocol,
+    Service,
     Tier,
 )
+from sluice.contracts.services import ServiceSpec
 
 Port = int | tuple[str, int] | tuple[str, int, Protocol]
 """A container port: number, or name and number, or name, number and protocol."""
@@ -40,8 +49,25 @@ def namespace(name: str = "x", /, **labels: str) -> Namespace:
     return Namespace(api_version="v1", kind="Namespace", metadata=ObjectMeta(name=name, labels=_labels(labels)))
 
 
-def node(name: str = "node-1", /) -> Node:
-    return Node(api_version="v1", kind="Node", metadata=ObjectMeta(name=name))
+def node(
+    name: str = "node-1",
+    /,
+    *,
+    ip: Sequence[str] = (),
+    pod_cidrs: Sequence[str] = (),
+    transport: str = "",
+    labels: Mapping[str, str] | None = None,
+    **more_labels: str,
+) -> Node:
+    """A Node with these InternalIPs; `_` in the key of `more_labels` stands for `-`."""
+    annotations = {TRANSPORT_ADDRESS: transport} if transport else {}
+    return Node(
+        api_version="v1",
+        kind="Node",
+        metadata=ObjectMeta(name=name, labels={**(labels or {}), **_labels(more_labels)}, annotations=annotations),
+        spec=NodeSpec(pod_cidrs=tuple(pod_cidrs)),
+        status=NodeStatus(addresses=tuple(NodeAddress(type="InternalIP", address=each) for each in ip)),
+    )
 
 
 def pod(
@@ -55,6 +81,7 @@ def pod(
     phase: str = "Running",
     host_network: bool = False,
     ports: Iterable[Port] = (),
+    account: str = "",
     labels: Mapping[str, str] | None = None,
     nets: Sequence[str] = (),
     annotations: Mapping[str, str] | None = None,
@@ -66,6 +93,7 @@ def pod(
         ip: its addresses; none by default.
         uid: `uid-namespace-name` by default, the same for the same name.
         nets: interfaces that it has on secondary networks, in the form of `attached`.
+        account: its ServiceAccount; `default` by default.
     """
     of, name = key.split("/")
     addresses = (ip,) if isinstance(ip, str) else tuple(ip)
@@ -83,6 +111,7 @@ def pod(
         spec=PodSpec(
             node_name=node,
             host_network=host_network,
+            service_account_name=account,
             containers=(Container(name="c", ports=tuple(_port(one) for one in ports)),),
         ),
         status=PodStatus(
@@ -178,6 +207,32 @@ def annp(
         kind="NetworkPolicy",
         metadata=ObjectMeta(name=name, namespace=of, uid=f"uid-{of}-{name}" if uid is None else uid),
         spec=msgspec.convert({"priority": 5, **(spec or {})}, AntreaPolicySpec),
+    )
+
+
+def cluster_group(name: str = "cg", /, spec: Mapping[str, Any] | None = None) -> ClusterGroup:
+    """A ClusterGroup with the spec as one writes it in YAML; an empty one means nobody."""
+    metadata = ObjectMeta(name=name, uid=f"uid-{name}")
+    return ClusterGroup(
+        api_version=ANTREA, kind="ClusterGroup", metadata=metadata, spec=msgspec.convert(spec or {}, GroupSpec)
+    )
+
+
+def group(key: str = "x/grp", /, spec: Mapping[str, Any] | None = None) -> AntreaGroup:
+    """A Group `namespace/name`, like `cluster_group`."""
+    of, name = key.split("/")
+    metadata = ObjectMeta(name=name, namespace=of, uid=f"uid-{of}-{name}")
+    return AntreaGroup(api_version=ANTREA, kind="Group", metadata=metadata, spec=msgspec.convert(spec or {}, GroupSpec))
+
+
+def service(key: str = "x/svc", /, spec: Mapping[str, Any] | None = None, **labels: str) -> Service:
+    """A Service `namespace/name` of the Pods with these labels; the rest of the spec as one writes it in YAML."""
+    of, name = key.split("/")
+    return Service(
+        api_version="v1",
+        kind="Service",
+        metadata=ObjectMeta(name=name, namespace=of, uid=f"uid-{of}-{name}"),
+        spec=msgspec.convert({"selector": _labels(labels), **(spec or {})}, ServiceSpec),
     )
 
 

@@ -84,9 +84,19 @@ def pods(draw: st.DrawFn) -> Pod:
         phase=draw(st.sampled_from(("Running", "Running", "Pending", "Succeeded"))),
         host_network=draw(st.sampled_from((False, False, False, True))),
         ports=draw(st.sampled_from(((), (80,), (("web", 80),), (("web", 81), ("dns", 53, "UDP"))))),
+        account=draw(st.sampled_from(("", "", "robot"))),
         labels=draw(labels),
     )
 
+
+nodes = st.builds(
+    builders.node,
+    st.sampled_from(NODES[:2]),
+    ip=st.sampled_from(((), ("192.0.2.7",), ("192.0.2.7", "2001:db8::7"), ("192.0.2.200",))),
+    pod_cidrs=st.sampled_from(((), ("10.0.0.0/24", "fd00::/64"))),
+    transport=st.sampled_from(("", "198.51.100.1")),
+    labels=labels,
+)
 
 blocks = st.sampled_from(
     (
@@ -139,10 +149,11 @@ netpols = st.builds(
     ),
 )
 
-objects = st.one_of(namespaces, pods(), netpols)
+objects = st.one_of(namespaces, pods(), netpols, nodes)
 
 _keys = st.one_of(
     st.builds(ObjectKey, st.just(Kind.NAMESPACE), st.just(""), st.sampled_from(NAMESPACES)),
+    st.builds(ObjectKey, st.just(Kind.NODE), st.just(""), st.sampled_from(NODES[:2])),
     st.builds(ObjectKey, st.just(Kind.POD), st.sampled_from(NAMESPACES), st.sampled_from(PODS)),
     st.builds(
         ObjectKey, st.just(Kind.K8S_NETWORK_POLICY), st.sampled_from(NAMESPACES), st.sampled_from(("np-1", "np-2"))

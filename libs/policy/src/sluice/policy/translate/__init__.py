@@ -16,7 +16,10 @@ from sluice.policy.translate import antrea, k8s, multi
 from sluice.policy.translate.cluster import BARE, Cluster
 from sluice.policy.translate.translation import Translation, Untranslatable
 
-__all__ = ["BARE", "Cluster", "Translation", "Untranslatable", "groups_of", "translate"]
+__all__ = ["BARE", "Cluster", "SelfContained", "Translation", "Untranslatable", "groups_of", "translate"]
+
+SelfContained = K8sNetworkPolicy | MultiNetworkPolicy
+"""Policies whose translation looks nothing up. The others have a `Draft`."""
 
 
 def translate(obj: AnyPolicy, cause: Revision, cluster: Cluster = BARE) -> Translation:
@@ -36,7 +39,7 @@ def translate(obj: AnyPolicy, cause: Revision, cluster: Cluster = BARE) -> Trans
             assert_never(obj)
 
 
-def groups_of(obj: AnyPolicy, cluster: Cluster = BARE) -> Mapping[GroupId, GroupSelector]:
+def groups_of(obj: SelfContained) -> Mapping[GroupId, GroupSelector]:
     """The groups that the policy's programs name, without the programs; none if it is untranslatable."""
     match obj:
         case K8sNetworkPolicy():
@@ -44,11 +47,6 @@ def groups_of(obj: AnyPolicy, cluster: Cluster = BARE) -> Mapping[GroupId, Group
         case MultiNetworkPolicy():
             try:
                 return multi.translate(obj, NEVER).groups
-            except Untranslatable:
-                return {}
-        case ClusterNetworkPolicy() | AntreaNetworkPolicy():
-            try:
-                return antrea.translate(obj, NEVER, cluster).groups
             except Untranslatable:
                 return {}
         case _:

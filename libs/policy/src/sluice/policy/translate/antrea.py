@@ -1,7 +1,7 @@
 """ClusterNetworkPolicy and NetworkPolicy of crd.antrea.io/v1beta1 into the flat model.
 
-Rules are gathered by the list of Pods that they apply to: the policy's, or the rule's own. Peers that are relative to
-the Namespace of such a Pod (`namespaces`) are spread: the rule stands again in a program for the Pods of each Namespace
+Rules are gathered by the list of those that they apply to: the policy's, or the rule's own. Peers that are relative to
+the Namespace of a Pod (`namespaces`) are spread: the rule stands again in a program for the Pods of each Namespace
 (`match: Self`), or of the Namespaces with the same values of labels (`sameLabels`), with the peers that are right
 there. A rule keeps its index wherever it stands, so several programs together say what the rule says. Those that come
 to the same group become one.
@@ -9,104 +9,61 @@ to the same group become one.
 A policy whose only relative peers are `sameLabels` means nothing in Namespaces without these labels; its other rules
 do not stand there either (docs "Antrea Network Policy CRDs", "Selecting Namespaces with the same label values").
 
-What admission refuses is refused here again: in an Allow or a Pass the piece matches nothing; a Drop or a Reject
-matches all that the rule could be about (law 7).
+What stands where is kept in parts: one for all that does not depend on Namespaces, one for each Namespace, one for each
+likeness of Namespaces. So a Namespace that comes costs its own part, and not one for every Namespace there is.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from ipaddress import ip_address
-from typing import NamedTuple, TypeVar
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from sluice.contracts import subjects
-from sluice.contracts.antrea import (
-    AntreaPeer,
-    AntreaPort,
-    AntreaProtocol,
-    AntreaRule,
-    AppliedTo,
-    L7Protocol,
-    PeerNamespaces,
-    PeerService,
-    rule_name,
-    tier_name,
-)
-from sluice.contracts.ids import Address, GroupId, Revision, Uid
+from sluice.contracts.antrea import AppliedTo, tier_name
+from sluice.contracts.ids import ALL_NODES, GroupId, Revision, Uid
 from sluice.contracts.kinds import Kind
-from sluice.contracts.l7 import HttpMatch, L7Match, TlsMatch
 from sluice.contracts.objects import AntreaPolicy, ClusterNetworkPolicy, LabelRequirement
-from sluice.contracts.programs import (
-    Action,
-    Direction,
-    FqdnPeer,
-    GroupPeer,
-    IcmpTraffic,
-    IgmpTraffic,
-    Origin,
-    Peer,
-    PortRange,
-    Program,
-    Rule,
-    ServicePeer,
-    ServiceRef,
-    Traffic,
-    TransportTraffic,
-)
-from sluice.grouping.selectors import GroupSelector, matches
-from sluice.policy import fqdn
-from sluice.policy.translate.blocks import BadBlock, block
-from sluice.policy.translate.cluster import Cluster
-from sluice.policy.translate.selecting import (
-    BadSelector,
-    Group,
-    Selection,
-    pods_anywhere,
-    pods_in,
-    pods_of_any,
-    pods_of_namespaces,
-)
+from sluice.contracts.programs import Direction, GroupPeer, Origin, Program, Rule
+from sluice.grouping.selectors import GroupSelector
+from sluice.policy.translate.cluster import Cluster, Labels, LookedUp, Recorder
+from sluice.policy.translate.pieces import Piece, Pieces
+from sluice.policy.translate.selecting import Group, Selection, nodes_of_any, pods_of_any
+from sluice.policy.translate.targets import Target, target
 from sluice.policy.translate.translation import Translation, Untranslatable
 
-P = TypeVar("P")
-R = TypeVar("R")
+Likeness = tuple[tuple[str, str], ...]
+"""Labels and their values that Namespaces have in common."""
 
-ACTIONS: Mapping[str, Action] = {
-    "Allow": Action.ALLOW,
-    "Drop": Action.DROP,
-    "Deny": Action.DROP,
-    "Reject": Action.REJECT,
-    "Pass": Action.PASS,
-}
-_WIDENED = (Action.DROP, Action.REJECT)
-_HIGHEST_PORT = 65_535
-"""Source: RFC 9293, section 3.1."""
+Part = tuple[int, int, str, Likeness]
+"""What stands for a Namespace or a likeness: sort, number of the list, name, values."""
+
+FIXED: Part = (0, 0, "", ())
+"""What does not depend on Namespaces."""
+
+_Place = tuple[Direction, int]
+_Rules = dict[_Place, Rule]
 
 
-class _Refused(ValueError):
-    """This piece of the policy means nothing: what, why and what to do."""
+class Amendment(NamedTuple):
+    """What differs in a draft since before."""
+
+    groups: frozenset[GroupId]
+    """Ask for the programs of these again."""
+
+    parts: frozenset[Part]
 
 
-class _Spread(NamedTuple):
-    """A peer that is relative to the Namespace of the Pod that the rule applies to."""
+class _List(NamedTuple):
+    """Rules that apply to the same."""
 
-    keys: tuple[str, ...]
-    """Labels whose values are the same there; none: the Namespace itself."""
+    target: Target
+    pieces: list[Piece]
 
-    pods: Selection
-    """Of a Namespace that is not said yet."""
-
-
-class _Piece(NamedTuple):
-    """A rule with its two sorts of peers apart."""
-
-    rule: Rule
-    """With the peers that are the same for every Pod."""
-
-    stands: bool
-    """It has such peers, or is about everybody."""
-
-    spreads: tuple[_Spread, ...]
+    @property
+    def wanted(self) -> set[tuple[str, ...]]:
+        """The keys of each `sameLabels`; the empty tuple for `match: Self`."""
+        return {spread.keys for piece in self.pieces for spread in piece.spreads}
 
 
 def kind_of(policy: AntreaPolicy) -> Kind:
@@ -119,310 +76,270 @@ def translate(policy: AntreaPolicy, cause: Revision, cluster: Cluster) -> Transl
     Raises:
         Untranslatable: its tier does not exist, or nobody can say whom it applies to.
     """
-    return _Translator(policy, cluster).translate(cause)
+    return Draft(policy, cluster).translation(cause)
 
 
-def spread_keys(policy: AntreaPolicy) -> frozenset[tuple[str, ...]]:
-    """The label keys of each `sameLabels` in the policy; the empty tuple stands for `match: Self`."""
-    rules = ((rule.from_ for rule in policy.spec.ingress), (rule.to for rule in policy.spec.egress))
-    given = (peer.namespaces for peers in (*rules[0], *rules[1]) for peer in peers)
-    return frozenset(_keys(one) for one in given if one is not None)
-
-
-def _keys(given: PeerNamespaces) -> tuple[str, ...]:
-    return tuple(sorted(set(given.same_labels)))
-
-
-class _Translator:
-    """Collects the programs, the groups and the problems of one policy."""
+class Draft:
+    """The programs of one policy, kept up to date with the Namespaces."""
 
     def __init__(self, policy: AntreaPolicy, cluster: Cluster) -> None:
-        self._policy, self._cluster = policy, cluster
+        self._policy, self._cluster = policy, Recorder(cluster)
         meta = policy.metadata
-        self._namespace = meta.namespace
-        self._kind = kind_of(policy)
-        self._unit = subjects.unit(self._kind, meta.namespace, meta.name)
-        self._spreads = spread_keys(policy)
-        self._selectors: dict[GroupId, GroupSelector] = {}
-        self._problems: list[str] = []
-        self._rules: dict[GroupId, dict[tuple[Direction, int], Rule]] = {}
+        kind = kind_of(policy)
+        self._where = (
+            f"NetworkPolicy {meta.namespace}/{meta.name}" if meta.namespace else f"ClusterNetworkPolicy {meta.name}"
+        )
+        self._pieces = Pieces(self._where, meta.namespace, self._cluster)
+        self._origin = Origin(kind=kind, namespace=meta.namespace, name=meta.name, uid=Uid(meta.uid))
+        self._unit = subjects.unit(kind, meta.namespace, meta.name)
+        self._tier = 0
+        self._lists: tuple[_List, ...] = ()
+        self._parts: dict[Part, Mapping[GroupId, GroupSelector]] = {}
+        self._applied: dict[Part, tuple[GroupId, ...]] = {}
+        self._standing: dict[GroupId, dict[Part, _Rules]] = {}
+        self._likenesses: Counter[Part] = Counter()
+        """How many Namespaces each part about a likeness is for."""
 
-    def translate(self, cause: Revision) -> Translation:
-        meta, spec = self._policy.metadata, self._policy.spec
-        name = tier_name(spec.tier)
+        self._seen: dict[str, tuple[Part, ...]] = {}
+        self.failure: Untranslatable | None = None
+        """Why there is no program at all."""
+
+        try:
+            self._tier = self._find_tier()
+            self._lists = tuple(self._gather())
+            self._fill()
+        except Untranslatable as failure:
+            self.failure = failure
+
+    # ----------------------------------------------------------------------------------------------------- questions
+
+    def translation(self, cause: Revision) -> Translation:
+        """All programs, and the groups that they name.
+
+        Raises:
+            Untranslatable: there is no program at all.
+        """
+        if self.failure is not None:
+            raise self.failure
+        programs = [self.program(group, cause) for group in sorted(self._standing)]
+        groups = {group: selector for named in self._parts.values() for group, selector in named.items()}
+        return Translation(tuple(one for one in programs if one is not None), groups, self.problems)
+
+    @property
+    def is_relative(self) -> bool:
+        """It has parts for Namespaces."""
+        return any(one.wanted for one in self._lists)
+
+    @property
+    def looked_up(self) -> LookedUp:
+        return self._cluster.looked_up
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return tuple(self._pieces.problems)
+
+    @property
+    def parts(self) -> Mapping[Part, Mapping[GroupId, GroupSelector]]:
+        """The groups that each part names."""
+        return self._parts
+
+    def program(self, group: GroupId, cause: Revision) -> Program | None:
+        """The program addressed to the group; None if there is none."""
+        standing = self._standing.get(group)
+        if standing is None:
+            return None
+        rules: _Rules = {}
+        for part in sorted(standing):
+            for place, rule in standing[part].items():
+                _join(rules, place, rule)
+        return Program(
+            unit=self._unit,
+            applied_to=group,
+            cause=cause,
+            origin=self._origin,
+            tier=self._tier,
+            priority=self._policy.spec.priority,
+            rules=tuple(rules[place] for place in sorted(rules, key=_order)),
+            about_nodes=group != ALL_NODES and bool(self._parts[min(standing)][group].nodes),
+        )
+
+    # ------------------------------------------------------------------------------------------------------- changes
+
+    def on_namespace(self, name: str) -> Amendment:
+        """The Namespace is another now, or new, or gone; what differs."""
+        before = self._seen.pop(name, ())
+        labels = self._cluster.labels(name)
+        after = self._parts_of(name, labels) if labels is not None else ()
+        if after:
+            self._seen[name] = after
+        self._likenesses.update(part for part in after if part[3])
+        self._likenesses.subtract(part for part in before if part[3])
+        parts = frozenset((*before, *after))
+        groups: set[GroupId] = set()
+        for part in sorted(parts):
+            if part[3] and self._likenesses[part]:
+                if part not in self._parts:
+                    groups |= self._put(part, self._alike(part))
+            elif part[3]:
+                del self._likenesses[part]
+                groups |= self._put(part, ())
+            else:
+                groups |= self._put(part, self._own(part, labels) if labels is not None and part in after else ())
+        return Amendment(frozenset(groups), parts)
+
+    def _fill(self) -> None:
+        self._put(FIXED, self._fixed())
+        if not self.is_relative:
+            return
+        relative = [one for one in self._lists if one.wanted]
+        selectors = {pods.namespace_selector() for one in relative for pods in one.target.pods}
+        keys = {key for one in relative for wanted in one.wanted for key in wanted}
+        for name in self._cluster.watch(sorted(selectors, key=repr), keys):
+            self.on_namespace(name)
+
+    def _parts_of(self, name: str, labels: Labels) -> tuple[Part, ...]:
+        """The parts that there are for the sake of this Namespace."""
+        found: list[Part] = []
+        for number, one in enumerate(self._lists):
+            wanted = one.wanted
+            if not wanted or not any(pods.takes(name, labels) for pods in one.target.pods):
+                continue
+            for keys in sorted(wanted):
+                if not keys:
+                    found.append((1, number, name, ()))
+                elif all(key in labels for key in keys):
+                    found.append((2, number, "", tuple((key, labels[key]) for key in keys)))
+        return tuple(found)
+
+    def _put(self, part: Part, stands: Iterable["_Stand"]) -> set[GroupId]:
+        """These stand for the part now; the groups that something stood or stands for."""
+        touched = set(self._applied.pop(part, ()))
+        for group in touched:
+            del self._standing[group][part]
+        named: dict[GroupId, GroupSelector] = {}
+        applied: dict[GroupId, None] = {}
+        for group, rule, groups in stands:
+            applied[group] = None
+            named.update(groups)
+            rules = self._standing.setdefault(group, {}).setdefault(part, {})
+            _join(rules, (rule.direction, rule.index), rule)
+        touched.update(applied)
+        for group in touched:
+            if not self._standing[group]:
+                del self._standing[group]
+        self._parts.pop(part, None)
+        if applied:
+            self._applied[part], self._parts[part] = tuple(applied), named
+        return touched
+
+    # --------------------------------------------------------------------------------------------------- what stands
+
+    def _find_tier(self) -> int:
+        name = tier_name(self._policy.spec.tier)
         tier = self._cluster.tier(name)
         if tier is None:
             raise Untranslatable(
-                f"{self._where()} $.spec.tier: there is no tier {name}, so nobody knows what goes first, and nothing "
+                f"{self._where} $.spec.tier: there is no tier {name}, so nobody knows what goes first, and nothing "
                 "of the policy is in force; make the tier, or name another"
             )
-        for applied_to, pieces in self._lists().items():
-            self._address(applied_to, pieces)
-        origin = Origin(kind=self._kind, namespace=meta.namespace, name=meta.name, uid=Uid(meta.uid))
-        programs = tuple(
-            Program(
-                unit=self._unit,
-                applied_to=group,
-                cause=cause,
-                origin=origin,
-                tier=tier,
-                priority=spec.priority,
-                rules=tuple(rules[place] for place in sorted(rules, key=_place)),
-            )
-            for group, rules in sorted(self._rules.items())
-        )
-        return Translation(programs, self._named(programs), tuple(self._problems))
+        return tier
 
-    # --------------------------------------------------------------------------------------------------- applied to
-
-    def _lists(self) -> dict[tuple[Selection, ...], list[_Piece]]:
+    def _gather(self) -> Iterable[_List]:
         """The rules by the list that they apply to."""
         spec = self._policy.spec
-        common = self._selections(spec.applied_to, "$.spec.appliedTo") if spec.applied_to else None
-        lists: dict[tuple[Selection, ...], list[_Piece]] = {}
+        common = self._target(spec.applied_to, "$.spec.appliedTo") if spec.applied_to else None
+        lists: dict[Target, _List] = {}
         for direction, rules in ((Direction.INGRESS, spec.ingress), (Direction.EGRESS, spec.egress)):
             for index, rule in enumerate(rules):
                 path = f"$.spec.{direction}[{index}]"
-                own = common or self._selections(rule.applied_to, f"{path}.appliedTo")
-                lists.setdefault(own, []).append(self._piece(direction, index, rule, path))
-        return lists
+                own = common or self._target(rule.applied_to, f"{path}.appliedTo")
+                if own.services and direction is Direction.EGRESS:
+                    raise Untranslatable(
+                        f"{self._where} {path}: it applies to a Service, which sends nothing; make it an ingress rule"
+                    )
+                piece = self._pieces.make(direction, index, rule, path)
+                lists.setdefault(own, _List(own, [])).pieces.append(piece)
+        return lists.values()
 
-    def _selections(self, entries: Iterable[AppliedTo], path: str) -> tuple[Selection, ...]:
-        found = []
-        for index, entry in enumerate(entries):
-            if entry.group or entry.service_account or entry.service or entry.node_selector:
-                reason = "only selectors of Pods are understood yet"
-                raise Untranslatable(f"{self._where()} {path}[{index}]: {reason}")
-            if entry.pod_selector is None and entry.namespace_selector is None:
-                reason = "names nobody; give it a selector, or remove it"
-                raise Untranslatable(f"{self._where()} {path}[{index}]: {reason}")
-            try:
-                found.append(Selection.of(None if self._namespace else entry.namespace_selector, entry.pod_selector))
-            except BadSelector as bad:
-                raise Untranslatable(f"{self._where()} {path}[{index}]: {bad}") from bad
-        if not found:
-            raise Untranslatable(f"{self._where()} {path}: missing, so it applies to nobody; say to whom")
-        return tuple(found)
+    def _target(self, entries: tuple[AppliedTo, ...], path: str) -> Target:
+        if not entries:
+            raise Untranslatable(f"{self._where} {path}: missing, so it applies to nobody; say to whom")
+        return target(entries, path, self._where, self._policy.metadata.namespace, self._cluster)
 
-    def _address(self, applied_to: tuple[Selection, ...], pieces: list[_Piece]) -> None:
-        """Each rule to the Pods that it applies to, and to those of every Namespace that it is spread over."""
-        everywhere = self._where_it_means_something(applied_to)
+    def _fixed(self) -> Iterator["_Stand"]:
+        """What stands whatever Namespaces there are."""
+        keys = {wanted for one in self._lists for wanted in one.wanted}
+        for (pods, nodes, services), pieces in self._lists:
+            selections = _alone(pods, keys) if keys and () not in keys else pods
+            for piece in pieces:
+                if not piece.stands:
+                    continue
+                if selections:
+                    yield self._stand(pods_of_any(selections), piece.rule)
+                if nodes:
+                    yield self._stand(nodes_of_any(nodes), piece.rule)
+                if services:
+                    yield _Stand(ALL_NODES, piece.for_services(services), {})
+
+    def _own(self, part: Part, labels: Labels) -> Iterator["_Stand"]:
+        """What stands for the Pods of one Namespace, of these labels."""
+        _, number, name, _ = part
+        applied, pieces = self._lists[number]
+        here = pods_of_any(tuple(one for one in applied.pods if one.takes(name, labels)), name)
         for piece in pieces:
-            if piece.stands:
-                self._add(pods_of_any(everywhere, self._namespace), piece.rule)
-        if not any(piece.spreads for piece in pieces):
-            return
-        for name, labels in self._affected(applied_to):
-            here = tuple(one for one in applied_to if matches(one.namespace_selector(), labels))
-            for piece in pieces:
-                own = [pods_of_any((spread.pods,), name) for spread in piece.spreads if not spread.keys]
-                if own:
-                    self._add(pods_of_any(here, name), self._with(piece.rule, own))
-        for alike in sorted(self._likenesses(applied_to, pieces)):
-            keys = tuple(key for key, _ in alike)
-            same = [LabelRequirement(key=key, operator="In", values=(value,)) for key, value in alike]
-            here = tuple(one.where(*same) for one in applied_to)
-            for piece in pieces:
-                own = [pods_of_any((spread.pods.where(*same),)) for spread in piece.spreads if spread.keys == keys]
-                if own:
-                    self._add(pods_of_any(here), self._with(piece.rule, own))
+            own = dict(pods_of_any((spread.pods,), name) for spread in piece.spreads if not spread.keys)
+            if own:
+                yield self._stand(here, piece.rule, own)
 
-    def _where_it_means_something(self, applied_to: tuple[Selection, ...]) -> tuple[Selection, ...]:
-        """The list, in Namespaces with the labels that must be the same there if nothing else is relative."""
-        if not self._spreads or () in self._spreads:
-            return applied_to
-        return tuple(
-            one.where(*(LabelRequirement(key=key, operator="Exists") for key in keys))
-            for keys in sorted(self._spreads)
-            for one in applied_to
-        )
+    def _alike(self, part: Part) -> Iterator["_Stand"]:
+        """What stands for the Pods of Namespaces that have these labels in common."""
+        _, number, _, alike = part
+        applied, pieces = self._lists[number]
+        keys = tuple(key for key, _ in alike)
+        same = [LabelRequirement(key=key, operator="In", values=(value,)) for key, value in alike]
+        here = pods_of_any(tuple(one.where(*same) for one in applied.pods))
+        for piece in pieces:
+            own = dict(pods_of_any((spread.pods.where(*same),)) for spread in piece.spreads if spread.keys == keys)
+            if own:
+                yield self._stand(here, piece.rule, own)
 
-    def _affected(self, applied_to: tuple[Selection, ...]) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """The Namespaces that the list can select Pods of."""
-        selectors = {one.namespace_selector() for one in applied_to}
-        for name in sorted(self._cluster.namespaces):
-            labels = self._cluster.namespaces[name]
-            if any(matches(selector, labels) for selector in selectors):
-                yield name, labels
-
-    def _likenesses(self, applied_to: tuple[Selection, ...], pieces: list[_Piece]) -> set[tuple[tuple[str, str], ...]]:
-        """The values, with their keys, that affected Namespaces have; one without all of the keys has none."""
-        wanted = {spread.keys for piece in pieces for spread in piece.spreads if spread.keys}
-        return {
-            tuple((key, labels[key]) for key in keys)
-            for _, labels in (self._affected(applied_to) if wanted else ())
-            for keys in wanted
-            if all(key in labels for key in keys)
-        }
-
-    def _with(self, rule: Rule, groups: Iterable[Group]) -> Rule:
-        return replace(rule, peers=tuple(dict.fromkeys(GroupPeer(group=self._made(group)) for group in groups)))
-
-    def _add(self, group: Group, rule: Rule) -> None:
-        """The rule stands for the group; one that stands there already has the peers of both."""
-        rules = self._rules.setdefault(self._made(group), {})
-        place = rule.direction, rule.index
-        before = rules.get(place)
-        if before is not None:
-            both = None if before.peers is None or rule.peers is None else (*before.peers, *rule.peers)
-            rule = replace(rule, peers=None if both is None else tuple(dict.fromkeys(both)))
-        rules[place] = rule
-
-    def _made(self, group: Group) -> GroupId:
-        self._selectors[group[0]] = group[1]
-        return group[0]
-
-    def _named(self, programs: Iterable[Program]) -> dict[GroupId, GroupSelector]:
-        """The groups of these programs, each with its selector."""
-        named: dict[GroupId, None] = {}
-        for program in programs:
-            named[program.applied_to] = None
-            for rule in program.rules:
-                named.update((peer.group, None) for peer in rule.peers or () if isinstance(peer, GroupPeer))
-        return {group: self._selectors[group] for group in named}
-
-    # -------------------------------------------------------------------------------------------------------- rules
-
-    def _piece(self, direction: Direction, index: int, rule: AntreaRule, path: str) -> _Piece:
-        action = ACTIONS[rule.action]
-        field, written = ("from", rule.from_) if direction is Direction.INGRESS else ("to", rule.to)
-        peers = self._each(written, self._peer, f"{path}.{field}", action)
-        plain = None if peers is None else tuple(peer for peer in peers if not isinstance(peer, _Spread))
-        spreads = tuple(peer for peer in peers or () if isinstance(peer, _Spread))
-        ports = self._each(rule.ports, _of_port, f"{path}.ports", action)
-        protocols = self._each(rule.protocols, _of_protocol, f"{path}.protocols", action)
-        traffic: tuple[Traffic, ...] | None = (*(ports or ()), *(protocols or ()))
-        if (ports is None or not rule.ports) and (protocols is None or not rule.protocols):
-            traffic = None
-        if rule.to_services:
-            plain, spreads = self._each(rule.to_services, self._service, f"{path}.toServices", action), ()
-        flat = Rule(
-            index=index,
-            direction=direction,
-            action=action,
-            peers=plain,
-            traffic=traffic,
-            l7=self._l7(rule, path),
-            name=rule_name(direction.value, rule),
-            logs=rule.enable_logging,
-            log_label=rule.log_label,
-        )
-        return _Piece(flat, plain != () or not spreads, spreads)
-
-    def _each(self, pieces: tuple[P, ...], make: Callable[[P], R], path: str, action: Action) -> tuple[R, ...] | None:
-        """What the pieces mean, each meaning once; None if they mean everything, as no pieces do.
-
-        A refused piece is a problem. To allow or pass it means nothing; to drop or reject, everything.
-        """
-        if not pieces:
-            return None
-        made: list[R] = []
-        refused = False
-        for place, piece in enumerate(pieces):
-            try:
-                made.append(make(piece))
-            except (_Refused, BadBlock, BadSelector) as reason:
-                refused = True
-                self._problems.append(f"{self._where()} {path}[{place}]: {reason}")
-        return None if refused and action in _WIDENED else tuple(dict.fromkeys(made))
-
-    def _peer(self, peer: AntreaPeer) -> Peer | _Spread:
-        if peer.fqdn and peer == AntreaPeer(fqdn=peer.fqdn):
-            return FqdnPeer(pattern=fqdn.normal(peer.fqdn))
-        if peer.fqdn or peer.group or peer.service_account or peer.node_selector:
-            raise _Refused("only selectors of Pods are understood yet")
-        selects = peer.pod_selector is not None or peer.namespace_selector is not None
-        if peer.ip_block is not None:
-            if selects or peer.namespaces is not None:
-                raise _Refused("ipBlock beside a selector: a peer is one or the other; make two peers of it")
-            return block(peer.ip_block.cidr, peer.ip_block.except_)
-        if peer.namespaces is not None:
-            given = peer.namespaces
-            if peer.namespace_selector is not None or self._namespace:
-                raise _Refused("namespaces has no place here: it stands alone, in a ClusterNetworkPolicy; remove it")
-            if (given.match is None) == (not given.same_labels):
-                raise _Refused("namespaces says nothing or two things; give either match: Self or sameLabels")
-            return _Spread(_keys(given), Selection.of(None, peer.pod_selector))
-        if peer.namespace_selector is not None:
-            return GroupPeer(group=self._made(pods_of_namespaces(peer.namespace_selector, peer.pod_selector)))
-        if peer.pod_selector is None:
-            raise _Refused("an empty peer: it could mean nobody or everybody; use a selector, or ipBlock, or no list")
-        own = pods_in(self._namespace, peer.pod_selector) if self._namespace else pods_anywhere(peer.pod_selector)
-        return GroupPeer(group=self._made(own))
-
-    def _service(self, service: PeerService) -> Peer:
-        return ServicePeer(service=ServiceRef(namespace=service.namespace or self._namespace, name=service.name))
-
-    def _l7(self, rule: AntreaRule, path: str) -> tuple[L7Match, ...] | None:
-        """What of its packets the rule allows; what is refused it does not."""
-        if rule.action != "Allow":
-            if rule.l7_protocols:
-                reason = "only an Allow looks into packets; write Allow, or remove it"
-                self._problems.append(f"{self._where()} {path}.l7Protocols: {reason}")
-            return None
-        return self._each(rule.l7_protocols, _of_l7, f"{path}.l7Protocols", Action.ALLOW)
-
-    def _where(self) -> str:
-        name = self._policy.metadata.name
-        return f"NetworkPolicy {self._namespace}/{name}" if self._namespace else f"ClusterNetworkPolicy {name}"
+    def _stand(self, applied: Group, rule: Rule, relative: Mapping[GroupId, GroupSelector] | None = None) -> "_Stand":
+        """The rule, for this group; with these peers, if it is spread, in place of those that are the same for all."""
+        if relative is not None:
+            rule = replace(rule, peers=tuple(GroupPeer(group=group) for group in relative))
+            return _Stand(applied[0], rule, {applied[0]: applied[1], **relative})
+        known = self._pieces.groups
+        peers = {peer.group: known[peer.group] for peer in rule.peers or () if isinstance(peer, GroupPeer)}
+        return _Stand(applied[0], rule, {applied[0]: applied[1], **peers})
 
 
-def _place(place: tuple[Direction, int]) -> tuple[bool, int]:
+class _Stand(NamedTuple):
+    """A rule that stands for a group."""
+
+    group: GroupId
+    rule: Rule
+    named: Mapping[GroupId, GroupSelector]
+    """All groups of it."""
+
+
+def _alone(pods: tuple[Selection, ...], keys: Iterable[tuple[str, ...]]) -> tuple[Selection, ...]:
+    """Of these Pods those in Namespaces where a policy means something whose relative peers want all of the keys."""
+    return tuple(
+        one.where(*(LabelRequirement(key=key, operator="Exists") for key in wanted))
+        for wanted in sorted(keys)
+        for one in pods
+    )
+
+
+def _join(rules: _Rules, place: _Place, rule: Rule) -> None:
+    """The rule stands there, too; one that stands there already has the peers of both."""
+    before = rules.get(place)
+    if before is not None:
+        both = None if before.peers is None or rule.peers is None else (*before.peers, *rule.peers)
+        rule = replace(rule, peers=None if both is None else tuple(dict.fromkeys(both)))
+    rules[place] = rule
+
+
+def _order(place: _Place) -> tuple[bool, int]:
     """Ingress first."""
     return place[0] is Direction.EGRESS, place[1]
-
-
-def _of_port(port: AntreaPort) -> Traffic:
-    ports: PortRange | str | None
-    if isinstance(port.port, str):
-        if port.end_port is not None or not port.port:
-            raise _Refused("a named port is one port, and its name is not empty; give a number, or remove endPort")
-        ports = port.port
-    else:
-        ports = _range("port", port.port, port.end_port)
-    source = _range("sourcePort", port.source_port, port.source_end_port)
-    return TransportTraffic(protocol=port.protocol, ports=ports, source_ports=source)
-
-
-def _range(name: str, first: int | None, last: int | None) -> PortRange | None:
-    if first is None:
-        if last is not None:
-            raise _Refused(f"a range to {last} without {name}: it needs its beginning; give {name}")
-        return None
-    last = first if last is None else last
-    if not 1 <= first <= last <= _HIGHEST_PORT:
-        raise _Refused(f"{name} {first} to {last}: ports are 1 to 65535, the lower first; correct the numbers")
-    return PortRange(first, last)
-
-
-def _of_protocol(protocol: AntreaProtocol) -> Traffic:
-    icmp, igmp = protocol.icmp, protocol.igmp
-    if (icmp is None) == (igmp is None):
-        raise _Refused("names no protocol, or two; write icmp: {} for all of ICMP, or remove it")
-    if igmp is not None:
-        return IgmpTraffic(igmp_type=igmp.igmp_type, group=_multicast(igmp.group_address))
-    assert icmp is not None
-    if not all(number is None or 0 <= number <= 255 for number in (icmp.icmp_type, icmp.icmp_code)):
-        raise _Refused("ICMP types and codes are 0 to 255; correct the number")
-    return IcmpTraffic(icmp_type=icmp.icmp_type, icmp_code=icmp.icmp_code)
-
-
-def _multicast(written: str) -> Address | None:
-    if not written:
-        return None
-    try:
-        group = ip_address(written)
-    except ValueError as error:
-        raise _Refused(f"{error}; give the address of a group, as 225.1.2.3, or leave it out") from error
-    if not group.is_multicast:
-        raise _Refused(f"{group} is no multicast address; give that of a group, as 225.1.2.3, or leave it out")
-    return Address(str(group))
-
-
-def _of_l7(protocol: L7Protocol) -> L7Match:
-    http, tls = protocol.http, protocol.tls
-    if http is not None and tls is None:
-        return HttpMatch(method=http.method, host=http.host, path=http.path)
-    if tls is not None and http is None:
-        return TlsMatch(sni=tls.sni)
-    raise _Refused("names no protocol, or two; write http: {} for all of HTTP, or remove it")

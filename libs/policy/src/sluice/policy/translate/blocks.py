@@ -3,9 +3,10 @@
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from sluice.contracts.programs import BlockPeer
+from sluice.policy.translate.translation import Refused
 
 
-class BadBlock(ValueError):
+class BadBlock(Refused):
     """Not a block of addresses: what, why and what to do."""
 
 

@@ -33,9 +33,9 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.grouping.selectors import GroupSelector
-from sluice.policy.translate.blocks import BadBlock, block
+from sluice.policy.translate.blocks import block
 from sluice.policy.translate.selecting import BadSelector, Group, pods_in, pods_of_namespaces
-from sluice.policy.translate.translation import Translation, Untranslatable
+from sluice.policy.translate.translation import Refused, Translation, Untranslatable
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -45,10 +45,6 @@ _INGRESS, _EGRESS = Direction.INGRESS, Direction.EGRESS
 _BOTH = _INGRESS, _EGRESS
 _HIGHEST_PORT = 65_535
 """Source: RFC 9293, section 3.1."""
-
-
-class _Refused(ValueError):
-    """This piece of the policy means nothing: what, why and what to do."""
 
 
 Policy = K8sNetworkPolicy | MultiNetworkPolicy
@@ -154,7 +150,7 @@ class _Translator:
         for place, piece in enumerate(pieces):
             try:
                 made.append(make(piece))
-            except (_Refused, BadBlock, BadSelector) as refused:
+            except Refused as refused:
                 self._problems.append(f"{self._where()} $.spec.{direction}[{index}].{field}[{place}]: {refused}")
         return tuple(made) if len(made) == 1 else tuple(dict.fromkeys(made))
 
@@ -163,9 +159,9 @@ class _Translator:
         if group:
             return GroupPeer(group=self._note(group))
         if peer.ip_block is None:
-            raise _Refused("an empty peer: it could mean nobody or everybody; use a selector, or ipBlock, or no list")
+            raise Refused("an empty peer: it could mean nobody or everybody; use a selector, or ipBlock, or no list")
         if peer.pod_selector is not None or peer.namespace_selector is not None:
-            raise _Refused("ipBlock beside a selector: a peer is one or the other; make two peers of it")
+            raise Refused("ipBlock beside a selector: a peer is one or the other; make two peers of it")
         return block(peer.ip_block.cidr, peer.ip_block.except_)
 
     def _note(self, group: Group) -> GroupId:
@@ -192,14 +188,14 @@ def _group(namespace: str, peer: NetworkPolicyPeer) -> Group | None:
 def _traffic(port: NetworkPolicyPort) -> Traffic:
     first, last = port.port, port.end_port
     if last is not None and not isinstance(first, int):
-        raise _Refused(f"endPort {last} without a port number: a range needs its beginning; give port as a number")
+        raise Refused(f"endPort {last} without a port number: a range needs its beginning; give port as a number")
     if first is None:
         return TransportTraffic(protocol=port.protocol)
     if isinstance(first, str):
         if not first:
-            raise _Refused("an empty port name: no container port has it; leave port out to mean all")
+            raise Refused("an empty port name: no container port has it; leave port out to mean all")
         return TransportTraffic(protocol=port.protocol, ports=first)
     last = first if last is None else last
     if not 1 <= first <= last <= _HIGHEST_PORT:
-        raise _Refused(f"ports {first} to {last}: ports are 1 to 65535, the lower first; correct the numbers")
+        raise Refused(f"ports {first} to {last}: ports are 1 to 65535, the lower first; correct the numbers")
     return TransportTraffic(protocol=port.protocol, ports=PortRange(first, last))

@@ -3,13 +3,25 @@
 The same selectors stand in many Namespaces, and twice in many a policy; what was worked out lately is remembered.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 from sluice.contracts.ids import GroupId
 from sluice.contracts.objects import LabelRequirement, LabelSelector
-from sluice.grouping.selectors import EVERYTHING, GroupSelector, Selector, SelectorTerm, normalise, union
+from sluice.grouping.members import of_account
+from sluice.grouping.selectors import (
+    EVERYTHING,
+    GroupSelector,
+    Selector,
+    SelectorTerm,
+    matches,
+    normalise,
+    union,
+    union_of_nodes,
+)
 from sluice.policy.groupid import group_id
+from sluice.policy.translate.translation import Refused
 
 REMEMBERED = 256
 """Groups, and normal forms, of about 1 kB each: they should stay in the processor's own cache."""
@@ -18,12 +30,12 @@ REMEMBERED = 256
 Group = tuple[GroupId, GroupSelector]
 
 
-class BadSelector(ValueError):
+class BadSelector(Refused):
     """Kubernetes would not admit the selector: what, why and what to do."""
 
 
-_Written = tuple[tuple[tuple[str, str], ...], tuple[LabelRequirement, ...]]
-"""A selector that can be looked up."""
+Written = tuple[tuple[tuple[str, str], ...], tuple[LabelRequirement, ...]]
+"""A selector that can be looked up. Checked."""
 
 
 def pods_in(namespace: str, pods: LabelSelector) -> Group:
@@ -32,7 +44,7 @@ def pods_in(namespace: str, pods: LabelSelector) -> Group:
     Raises:
         BadSelector: see there.
     """
-    return _group(namespace, None, _written(pods))
+    return _group(namespace, None, written(pods))
 
 
 def pods_of_namespaces(namespaces: LabelSelector, pods: LabelSelector | None) -> Group:
@@ -41,32 +53,35 @@ def pods_of_namespaces(namespaces: LabelSelector, pods: LabelSelector | None) ->
     Raises:
         BadSelector: see there.
     """
-    return _group("", _written(namespaces), _written(pods) if pods else _ALL)
-
-
-def pods_anywhere(pods: LabelSelector) -> Group:
-    """The Pods that the selector matches, whatever their Namespace.
-
-    Raises:
-        BadSelector: see there.
-    """
-    return _group("", None, _written(pods))
+    return _group("", written(namespaces), written(pods) if pods else _ALL)
 
 
 class Selection(NamedTuple):
-    """Pods of Namespaces, as a policy writes it; either can be left out and means all then. Checked."""
+    """Pods of Namespaces, as a policy writes it; what is left out means all. Checked."""
 
-    namespaces: "_Written | None"
-    pods: "_Written"
+    namespaces: Written | None = None
+    pods: Written = ((), ())
+    namespace: str = ""
+    """The only Namespace, if there is one."""
 
     @classmethod
-    def of(cls, namespaces: LabelSelector | None, pods: LabelSelector | None) -> "Selection":
+    def of(cls, namespaces: LabelSelector | None, pods: LabelSelector | None, namespace: str = "") -> "Selection":
         """Of selectors.
 
         Raises:
             BadSelector: see there.
         """
-        return cls(_written(namespaces) if namespaces else None, _written(pods) if pods else _ALL)
+        return cls(written(namespaces) if namespaces else None, written(pods) if pods else _ALL, namespace)
+
+    @classmethod
+    def of_labels(cls, labels: Mapping[str, str], namespace: str) -> "Selection":
+        """The Pods of the Namespace that have these labels."""
+        return cls(None, (tuple(sorted(labels.items())), ()), namespace)
+
+    @classmethod
+    def of_account(cls, name: str, namespace: str) -> "Selection":
+        """The Pods of the Namespace that run as this ServiceAccount."""
+        return cls(None, ((), (of_account(name),)), namespace)
 
     def where(self, *more: LabelRequirement) -> "Selection":
         """Of these Namespaces those for which more holds."""
@@ -77,26 +92,40 @@ class Selection(NamedTuple):
         """What a Namespace must be like."""
         return _normal(self.namespaces) if self.namespaces else EVERYTHING
 
+    def takes(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether it can select Pods of this Namespace, which has these labels."""
+        return self.namespace in ("", namespace) and matches(self.namespace_selector(), labels)
+
 
 @lru_cache(maxsize=REMEMBERED)
 def pods_of_any(selections: tuple[Selection, ...], namespace: str = "") -> Group:
-    """The Pods that at least one selects; of this Namespace alone if one is named."""
+    """The Pods that at least one selects; of this Namespace alone if one is named, whatever its labels."""
     terms = [
         SelectorTerm(
-            namespace=namespace,
+            namespace=namespace or one.namespace,
             namespace_selector=_normal(one.namespaces) if one.namespaces and not namespace else None,
             pod_selector=_normal(one.pods),
         )
         for one in selections
+        if not namespace or one.namespace in ("", namespace)
     ]
     selector = union(terms)
     return group_id(selector), selector
 
 
-_ALL: _Written = ((), ())
+@lru_cache(maxsize=REMEMBERED)
+def nodes_of_any(selectors: tuple[Written, ...]) -> Group:
+    """The nodes that at least one matches."""
+    selector = union_of_nodes(map(_normal, selectors))
+    return group_id(selector), selector
 
 
-def _written(selector: LabelSelector) -> _Written:
+def written(selector: LabelSelector) -> Written:
+    """The selector, checked.
+
+    Raises:
+        BadSelector: see there.
+    """
     expressions = selector.match_expressions
     for requirement in expressions:
         takes_values = requirement.operator in ("In", "NotIn")
@@ -107,8 +136,11 @@ def _written(selector: LabelSelector) -> _Written:
     return tuple(selector.match_labels.items()), expressions
 
 
+_ALL: Written = ((), ())
+
+
 @lru_cache(maxsize=REMEMBERED)
-def _group(namespace: str, namespaces: _Written | None, pods: _Written) -> Group:
+def _group(namespace: str, namespaces: Written | None, pods: Written) -> Group:
     term = SelectorTerm(
         namespace=namespace,
         namespace_selector=_normal(namespaces) if namespaces else None,
@@ -119,6 +151,6 @@ def _group(namespace: str, namespaces: _Written | None, pods: _Written) -> Group
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _normal(written: _Written) -> tuple[LabelRequirement, ...]:
-    labels, expressions = written
+def _normal(given: Written) -> tuple[LabelRequirement, ...]:
+    labels, expressions = given
     return normalise(LabelSelector(match_labels=dict(labels), match_expressions=expressions))

@@ -1,4 +1,4 @@
-"""What translating one object gives."""
+"""What translating one object gives, and why it may give less."""
 
 from collections.abc import Mapping
 
@@ -22,3 +22,12 @@ class Translation(Struct, frozen=True, gc=False):
 
 class Untranslatable(ValueError):
     """The policy has no program, not even a closed one. The message says where, what, why and what to do."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        """What machines know it by, where the API has a word for it."""
+
+
+class Refused(ValueError):
+    """A piece of a policy means nothing: what, why and what to do."""

@@ -1,0 +1,86 @@
+"""ClusterGroups and Groups: whom a name means.
+
+A group that does not exist means nobody, and so does a child that does not: both may come later. Groups have children,
+and children have none: a group whose child has some, itself included, is nested too deep. It has no meaning at all,
+like one that says two things, and what that closes is the matter of whoever names it (law 7).
+"""
+
+from typing import NamedTuple
+
+from sluice.contracts.antrea_groups import GroupSpec
+from sluice.contracts.programs import BlockPeer
+from sluice.policy.translate.blocks import block
+from sluice.policy.translate.cluster import Name, Recorder
+from sluice.policy.translate.selecting import Selection, Written, written
+from sluice.policy.translate.translation import Refused
+
+
+class NestedTooDeep(Refused):
+    """The group has a child that has children."""
+
+
+class Meaning(NamedTuple):
+    """Whom a group means: all of these."""
+
+    pods: tuple[Selection, ...] = ()
+    nodes: tuple[Written, ...] = ()
+    blocks: tuple[BlockPeer, ...] = ()
+
+
+NOBODY = Meaning()
+
+
+def meaning(name: Name, cluster: Recorder) -> Meaning:
+    """Whom the group means.
+
+    Raises:
+        NestedTooDeep: see there.
+        Refused: the group says two things, or something that is none.
+    """
+    spec = cluster.group(name)
+    if spec is None:
+        return NOBODY
+    if not spec.child_groups:
+        return _of_one(spec, name, cluster)
+    if spec != GroupSpec(child_groups=spec.child_groups):
+        raise Refused(f"{title(name)} has childGroups and selects by itself; keep one of the two")
+    namespace, found = name[0], NOBODY
+    for child in dict.fromkeys(spec.child_groups):
+        inner = cluster.group((namespace, child))
+        if inner is None:
+            continue
+        if inner.child_groups:
+            raise NestedTooDeep(
+                f"{title(name)} has the child {child}, which has childGroups itself; one level is all there is: "
+                f"name the children of {child} instead"
+            )
+        other = _of_one(inner, (namespace, child), cluster)
+        found = Meaning(found.pods + other.pods, found.nodes + other.nodes, found.blocks + other.blocks)
+    return found
+
+
+def title(name: Name) -> str:
+    return f"the Group {name[0]}/{name[1]}" if name[0] else f"the ClusterGroup {name[1]}"
+
+
+def _of_one(spec: GroupSpec, name: Name, cluster: Recorder) -> Meaning:
+    """Of a group without children."""
+    by_pods = spec.pod_selector is not None or spec.namespace_selector is not None
+    by_blocks = spec.ip_block is not None or bool(spec.ip_blocks)
+    ways = (by_pods, by_blocks, spec.node_selector is not None, spec.service_reference is not None)
+    if sum(ways) > 1 or (spec.ip_block is not None and spec.ip_blocks):
+        raise Refused(f"{title(name)} selects in several ways at once; keep one of them, and make other groups")
+    namespace = name[0]
+    if by_pods:
+        own = "" if spec.namespace_selector is not None else namespace
+        return Meaning(pods=(Selection.of(spec.namespace_selector, spec.pod_selector, own),))
+    if spec.node_selector is not None:
+        if namespace:
+            raise Refused(f"{title(name)} selects Nodes, which are in no Namespace; make a ClusterGroup")
+        return Meaning(nodes=(written(spec.node_selector),))
+    if spec.service_reference is not None:
+        service = spec.service_reference
+        labels = cluster.service_selector((service.namespace, service.name))
+        return Meaning(pods=(Selection.of_labels(labels, service.namespace),)) if labels else NOBODY
+    given = spec.ip_blocks or ((spec.ip_block,) if spec.ip_block else ())
+    return Meaning(blocks=tuple(block(one.cidr, one.except_) for one in given))

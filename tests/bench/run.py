@@ -22,6 +22,7 @@ BENCHMARKS = {
     "P13": "core_p13",
     "P16": "ovs_p9",
     "P18": "ovs_p18",
+    "P20": "admission_p20",
 }
 """The module of tests/bench that measures it, run with the figure's name.
 

@@ -205,6 +205,18 @@ async def test_waiting_says_whether_more_has_come(bus, reader):
         assert events.waiting == 0
 
 
+async def test_heartbeats_are_not_waited_for(bus, reader):
+    """Else a reader that gathers what is waiting would hold the last change back until the next one."""
+    async with follow(reader, "GROUPS") as events:
+        await until_caught_up(events)
+        events._inbox.arrived.clear()
+        async with asyncio.timeout(10):
+            await events._inbox.arrived.wait()
+
+        assert events._inbox.items
+        assert events.waiting == 0
+
+
 async def test_an_object_that_changes_during_the_replay_is_known_before_it_is_caught_up(bus, reader, stored):
     """It leaves its place in the stream before that place is delivered: until it comes again, nothing is complete."""
     count = 5_000

@@ -68,8 +68,11 @@ class Follower:
 
     @property
     def waiting(self) -> int:
-        """How many messages have arrived that were not read yet: 0 means the next one has to come first."""
-        return len(self._inbox.items)
+        """How many messages have arrived that were not read yet: 0 means the next one has to come first.
+
+        Heartbeats and flow control do not count: no event follows from them, and who waited for one would wait long.
+        """
+        return self._inbox.messages
 
     @property
     def complete(self) -> Revision:
@@ -101,15 +104,29 @@ class _Inbox:
 
     def __init__(self) -> None:
         self.items: deque[Msg] = deque()
+        self.messages = 0
+        """How many of them the stream stored; the others are the server's own."""
+
         self.arrived = asyncio.Event()
 
     def put(self, message: Msg) -> None:
         self.items.append(message)
+        self.messages += _is_stored(message)
         self.arrived.set()
+
+    def take(self) -> Msg:
+        message = self.items.popleft()
+        self.messages -= _is_stored(message)
+        return message
 
     def clear(self) -> None:
         self.items.clear()
+        self.messages = 0
         self.arrived.clear()
+
+
+def _is_stored(message: Msg) -> bool:
+    return message is not _RECONNECTED and not (message.headers and "Status" in message.headers)
 
 
 class _Broken(Exception):
@@ -212,7 +229,7 @@ class _Consumer:
                         await inbox.arrived.wait()
                 except TimeoutError as error:
                     raise _Broken(f"{self.stream}: silent for {_SILENCE_S} s") from error
-            raw = inbox.items.popleft()
+            raw = inbox.take()
             if raw is _RECONNECTED:
                 raise _Broken(f"{self.stream}: reconnected")
             if raw.headers and "Status" in raw.headers:

@@ -1,0 +1,1 @@
+"""The webhook: says of objects on their way into Kubernetes whether they make sense."""

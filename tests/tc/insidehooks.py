@@ -3,19 +3,36 @@
 import contextlib
 import itertools
 import json
+import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from sluice.dataplane.tc.filter import Hook
-from sluice.dataplane.tc.operations import AddFilter
+from sluice.dataplane.addresses import Block
+from sluice.dataplane.tc.filter import (
+    Accept,
+    Drop,
+    EthType,
+    FilterBody,
+    FilterKey,
+    Flower,
+    Goto,
+    Hook,
+    Standings,
+)
+from sluice.dataplane.tc.operations import AddFilter, DeleteChain, DeleteFilter, Operation, ReplaceFilter, Settle
+from sluice.dataplane.tc.owner import ROOT_PREF, CookieKind, Place, chain, pack, place_of
 from sluice.dataplane.tc.text import command
 from sluice.drivers.tc import messages
+from sluice.drivers.tc.actions import Count
+from sluice.drivers.tc.capabilities import Capabilities, probe
 from sluice.drivers.tc.errors import Refused
-from sluice.drivers.tc.hooks import Hooks
+from sluice.drivers.tc.hooks import Hooks, Placement
+from sluice.drivers.tc.messages import Stranger
 from sluice.drivers.tc.netlink import HEAD, REQUEST
-from sluice.testkit.tcfilters import SAMPLES
+from sluice.testkit.tcfilters import ROOT, SAMPLES
 
 NUMBERS = itertools.count(1)
 
@@ -117,3 +134,204 @@ def what_tc_shows(names: Iterable[str]) -> list[dict[str, Any]]:
             driver.apply(where, [AddFilter(key, 7 + place, body)])
         shown = json.loads(run("tc", "-json", "filter", "show", "dev", dev, "egress"))
     return [one for one in shown if "options" in one and "handle" in one["options"]]
+
+
+def _generation(count: int) -> list[Operation]:
+    """A generation with so many addresses, and the root that leads to it."""
+    classes = chain(0, Place.CLASSES)
+    body = FilterBody((Goto(chain(0, Place.PORTS)),), pack(CookieKind.ADDRESS))
+    addresses = [Block(4, (10 << 24) + number, 32) for number in range(count)]
+    filters: list[Operation] = [
+        AddFilter(FilterKey(classes, 100, EthType.IPV4, Flower(source=address)), number, body)
+        for number, address in enumerate(addresses, start=1)
+    ]
+    root = FilterBody((Goto(classes),), pack(CookieKind.ROOT))
+    return [*filters, AddFilter(ROOT, 1, root)]
+
+
+def race(count: int) -> dict[str, float]:
+    """Seconds of wall clock to add so many filters: `tc -b` with a file of our commands, and we."""
+    plan = _generation(count)
+    with device() as dev:
+        lines = "".join(command(dev, Hook.EGRESS, operation).removeprefix("tc ") + "\n" for operation in plan)
+        before = time.perf_counter()
+        run("tc", "-b", "-", given=lines)
+        theirs = time.perf_counter() - before
+    with device() as dev, hooks() as driver:
+        before = time.perf_counter()
+        done = driver.apply(messages.hook(socket.if_nametoindex(dev), Hook.EGRESS), plan)
+        ours = time.perf_counter() - before
+        before = time.perf_counter()
+        reading = driver.read(messages.hook(socket.if_nametoindex(dev), Hook.EGRESS))
+        read = time.perf_counter() - before
+    assert len(reading.standings) == len(plan) == done.messages
+    return {"tc -b": theirs, "ours": ours, "read back": read}
+
+
+def capabilities() -> Capabilities:
+    return probe(os.uname().release)
+
+
+def open_twice() -> tuple[bool, bool, bool]:
+    """Whether the interface has hooks: before, and after each of two openings."""
+    with device(opened=False) as dev, hooks() as driver:
+        index = socket.if_nametoindex(dev)
+        found = [index in driver.opened()]
+        for _ in range(2):
+            driver.open(index)
+            found.append(index in driver.opened())
+    return found[0], found[1], found[2]
+
+
+def make_twice() -> tuple[Standings, Standings]:
+    """What stands after a plan, and after it was made once more; then all of it is deleted, twice."""
+    plan = _generation(600)
+    with device() as dev, hooks() as driver:
+        where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
+        found = []
+        for _ in range(2):
+            driver.apply(where, plan)
+            found.append(driver.read(where).standings)
+        for _ in range(2):
+            driver.apply(where, [DeleteFilter(ROOT, 1), DeleteChain(chain(0, Place.CLASSES))])
+            assert driver.read(where).standings == {}
+            assert driver.read(messages.hook(where.ifindex, Hook.INGRESS)).standings == {}
+    return found[0], found[1]
+
+
+def swap() -> list[set[int]]:
+    """The places of chains with filters: of one generation, while the next is built, and after."""
+    old, new = chain(0, 1), chain(1, 2)
+    rest = FilterBody((Drop(),), pack(CookieKind.REST))
+    with device() as dev, hooks() as driver:
+        where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
+
+        def places() -> set[int]:
+            return {key.chain and place_of(key.chain) for key in driver.read(where).standings}
+
+        found = []
+        driver.apply(where, [AddFilter(FilterKey(old, 1, EthType.ALL), 1, rest), AddFilter(ROOT, 1, _root(old))])
+        found.append(places())
+        driver.apply(where, [AddFilter(FilterKey(new, 1, EthType.ALL), 1, rest)])
+        found.append(places())
+        done = driver.apply(where, [ReplaceFilter(ROOT, 1, _root(new)), Settle(), DeleteChain(old)])
+        assert done.messages == 2
+        assert driver.read(where).standings[ROOT].body == _root(new)
+        found.append(places())
+    return found
+
+
+def _root(target: int) -> FilterBody:
+    return FilterBody((Goto(target),), pack(CookieKind.ROOT, target))
+
+
+def refuse() -> tuple[str, set[int]]:
+    """What is said of a plan whose first filter the kernel refuses, and in which chains filters stand then."""
+    where_to = chain(0, 1)
+    body = FilterBody((Goto(chain(0, 1) + (1 << 28)),), pack(CookieKind.ADDRESS))  # no chain has 29 bits
+    fine = FilterBody((Drop(),), pack(CookieKind.REST))
+    plan = [
+        AddFilter(FilterKey(where_to, 100, EthType.IPV4, Flower(ip_proto=6)), 0xFFFF_FFFF, body),
+        AddFilter(FilterKey(where_to, 200, EthType.ALL), 1, fine),
+        AddFilter(ROOT, 1, _root(where_to)),
+    ]
+    with device() as dev, hooks() as driver:
+        where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
+        try:
+            driver.apply(where, plan)
+        except Refused as error:
+            return str(error), {key.chain for key in driver.read(where).standings}
+    return "nothing", set()
+
+
+def gone() -> list[str]:
+    """What is raised about an interface that is not there: opening it, changing it, reading it."""
+    found = []
+    with hooks() as driver:
+        where = messages.hook(4711, Hook.EGRESS)
+        for action in (
+            lambda: driver.open(4711),
+            lambda: driver.apply(where, [AddFilter(ROOT, 1, _root(1))]),
+            lambda: driver.read(where),
+        ):
+            try:
+                action()
+            except Refused as error:
+                found.append(type(error).__name__)
+            else:
+                found.append("nothing")
+    return found
+
+
+class Strangers(NamedTuple):
+    foreign: int
+    strangers: list[Stranger]
+    reasons: str
+    left: list[str]
+
+
+def strangers() -> Strangers:
+    """Two filters of others stand in chain 0, two in a chain of ours, one of ours beside them."""
+    ours = chain(0, 1)
+    with device() as dev, hooks() as driver:
+        where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
+        add = ("tc", "filter", "add", "dev", dev, "egress")
+        run(*add, "protocol", "ip", "pref", "7", "flower", "ip_proto", "udp", "action", "pass")
+        run(*add, "protocol", "all", "pref", "8", "matchall", "action", "pass")
+        run(*add, "protocol", "all", "pref", "9", "chain", str(ours), "matchall", "action", "pass")
+        run(*add, "protocol", "ip", "pref", "10", "chain", str(ours), "flower", "ip_flags", "frag", "action", "pass")
+        driver.apply(
+            where, [AddFilter(FilterKey(ours, 1, EthType.ALL), 1, FilterBody((Drop(),), pack(CookieKind.REST)))]
+        )
+        reading = driver.read(where)
+        driver.remove(where, reading.strangers)
+        driver.remove(where, reading.strangers)
+        after = driver.read(where)
+        assert list(after.standings) == [FilterKey(ours, 1, EthType.ALL)]
+        assert after.strangers == ()
+        driver.apply(where, [DeleteChain(ours)])
+        left = json.loads(run("tc", "-json", "filter", "show", "dev", dev, "egress"))
+    kinds = sorted({one["kind"] for one in left})
+    return Strangers(reading.foreign, list(reading.strangers), str([one.reason for one in reading.strangers]), kinds)
+
+
+def counted() -> dict[int, Count]:
+    """Three frames of 42 bytes pass a filter with reference 1, none one with reference 2."""
+    plan = [
+        AddFilter(FilterKey(0, ROOT_PREF, EthType.ALL), 1, FilterBody((Accept(),), pack(CookieKind.PORT, 1))),
+        AddFilter(FilterKey(chain(0, 3), 1, EthType.ALL), 1, FilterBody((Accept(),), pack(CookieKind.PORT, 2))),
+    ]
+    with device() as dev, hooks() as driver:
+        run("ip", "link", "set", f"{dev}p", "up", "arp", "off")
+        where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
+        driver.apply(where, plan)
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+            sender.bind((dev, 0x88B5))
+            for _ in range(3):
+                sender.send(bytes(12) + b"\x88\xb5" + bytes(28))
+        return driver.count(where)
+
+
+def without_hardware() -> tuple[Placement, str, dict[str, set[str]]]:
+    """A hook is to be in hardware, and has none: where it is, why, and which flags tc(8) shows."""
+    with device() as dev, hooks() as driver:
+        where = messages.hook(socket.if_nametoindex(dev), Hook.INGRESS)
+        done = driver.apply(where, _generation(3), hardware=True)
+        assert driver.read(where).placement is done.placement
+        shown = json.loads(run("tc", "-json", "filter", "show", "dev", dev, "ingress"))
+    flags: dict[str, set[str]] = {"root": set(), "others": set()}
+    for one in shown:
+        options = one.get("options", {})
+        whose = "others" if one.get("chain") else "root"
+        flags[whose] |= {flag for flag in ("skip_hw", "skip_sw", "in_hw", "not_in_hw") if options.get(flag)}
+    return done.placement, done.not_in_hardware, flags
+
+
+def share_block() -> tuple[int, int]:
+    """How many filters two interfaces have that share the block in which one stands."""
+    with device(opened=False) as one, device(opened=False) as two, hooks() as driver:
+        for dev in (one, two):
+            driver.open(socket.if_nametoindex(dev), egress_block=22)
+        driver.apply(messages.block(22), [AddFilter(ROOT, 1, _root(1))])
+        shown = [json.loads(run("tc", "-json", "filter", "show", "dev", dev, "egress")) for dev in (one, two)]
+    return len([1 for line in shown[0] if "options" in line]), len([1 for line in shown[1] if "options" in line])

@@ -44,8 +44,12 @@ class Count(NamedTuple):
     bytes: int
 
 
-def encode(actions: Sequence[AnyAction], cookie: bytes) -> Iterator[bytes]:
-    """The actions in order, each an attribute whose kind is its place."""
+def encode(actions: Sequence[AnyAction], cookie: bytes, *, index: int = 0) -> Iterator[bytes]:
+    """The actions in order, each an attribute whose kind is its place.
+
+    Args:
+        index: the kernel's name for the action; 0 to have it choose one.
+    """
     for place, action in enumerate(actions, start=1):
         match action:
             case Accept():
@@ -55,7 +59,7 @@ def encode(actions: Sequence[AnyAction], cookie: bytes) -> Iterator[bytes]:
             case Goto(chain):
                 kind, options = "gact", _gact(GOTO_CHAIN | chain)
             case Ct():
-                kind, options = "ct", b"".join(_ct(action))
+                kind, options = "ct", b"".join(_ct(action, index))
             case _:
                 assert_never(action)
         yield nested(place, text(KIND, kind), nested(OPTIONS, options), attribute(COOKIE, cookie))
@@ -65,8 +69,8 @@ def _gact(verdict: int) -> bytes:
     return attribute(GACT_PARMS, GENERIC.pack(0, 0, verdict, 0, 0))
 
 
-def _ct(action: Ct) -> Iterator[bytes]:
-    yield attribute(CT_PARMS, GENERIC.pack(0, 0, PIPE, 0, 0))
+def _ct(action: Ct, index: int) -> Iterator[bytes]:
+    yield attribute(CT_PARMS, GENERIC.pack(index, 0, PIPE, 0, 0))
     what = COMMIT * action.commit | FORCE * action.force | CLEAR * action.clear
     yield attribute(CT_ACTION, U16.pack(what))
     if action.zone is not None:

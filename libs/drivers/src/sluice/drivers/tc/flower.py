@@ -173,32 +173,38 @@ def decode(found: Mapping[int, bytes]) -> Flower:
     vlan = left.pop(Key.VLAN_ETH_TYPE, None)
     fields: dict[str, Block | PortRange | Bits | int] = {}
     for (version, name), kinds in ADDRESSES.items():
-        if (pair := _pair(left, kinds)) is not None:
-            fields[name] = _block(version, *pair)
-    for (of_proto, name), kinds in PORTS.items():
-        if of_proto == proto and (pair := _pair(left, kinds)) is not None:
-            port = _exact(name, *pair, PORT_MASK)
-            fields[name] = PortRange(port, port)
-    for name, kinds in RANGES.items():
-        if (pair := _pair(left, kinds)) is not None:
-            fields[name] = PortRange(int.from_bytes(pair[0], "big"), int.from_bytes(pair[1], "big"))
-    for (of_proto, name), kinds in ICMP.items():
-        if of_proto == proto and (pair := _pair(left, kinds)) is not None:
-            fields[name] = _exact(name, *pair, BYTE_MASK)
-    for name, (value, mask, form) in CT.items():
-        if (pair := _pair(left, (value, mask))) is not None:
-            numbers = [form.unpack(one)[0] if form else int.from_bytes(one, "big") for one in pair]
-            fields[name] = Bits(*numbers)
+        if kinds[0] in left:
+            fields[name] = _block(version, *_pair(left, kinds))
+    if left:
+        _decode_rest(left, proto, fields)
     if left:
         raise NotOurs(f"it matches attributes {sorted(left)}, which ours never do")
     return Flower(ip_proto=proto, vlan_ethtype=BE16.unpack(vlan)[0] if vlan else None, **fields)  # type: ignore[arg-type]  # each name has its type
 
 
-def _pair(left: dict[int, bytes], kinds: tuple[Key, Key]) -> tuple[bytes, bytes] | None:
-    value, mask = left.pop(kinds[0], None), left.pop(kinds[1], None)
-    if value is None:
-        return None
-    return value, b"\xff" * len(value) if mask is None else mask
+def _decode_rest(left: dict[int, bytes], proto: int | None, fields: dict[str, Block | PortRange | Bits | int]) -> None:
+    """Move what is neither address nor protocol from attributes to fields."""
+    for (of_proto, name), kinds in PORTS.items():
+        if of_proto == proto and kinds[0] in left:
+            port = _exact(name, *_pair(left, kinds), PORT_MASK)
+            fields[name] = PortRange(port, port)
+    for name, kinds in RANGES.items():
+        if kinds[0] in left:
+            pair = _pair(left, kinds)
+            fields[name] = PortRange(int.from_bytes(pair[0], "big"), int.from_bytes(pair[1], "big"))
+    for (of_proto, name), kinds in ICMP.items():
+        if of_proto == proto and kinds[0] in left:
+            fields[name] = _exact(name, *_pair(left, kinds), BYTE_MASK)
+    for name, (value, mask, form) in CT.items():
+        if value in left:
+            pair = _pair(left, (value, mask))
+            numbers = [form.unpack(one)[0] if form else int.from_bytes(one, "big") for one in pair]
+            fields[name] = Bits(*numbers)
+
+
+def _pair(left: dict[int, bytes], kinds: tuple[Key, Key]) -> tuple[bytes, bytes]:
+    value = left.pop(kinds[0])
+    return value, left.pop(kinds[1], b"\xff" * len(value))
 
 
 def _exact(name: str, value: bytes, mask: bytes, whole: bytes) -> int:

@@ -5,6 +5,7 @@ Source: Linux 6.1 net/sched/cls_api.c (tc_new_tfilter, tc_del_tfilter, tc_dump_t
 
 import struct
 from enum import IntFlag
+from functools import lru_cache
 from typing import NamedTuple
 
 from sluice.dataplane.tc.filter import FilterBody, FilterKey, Hook, Standing
@@ -31,8 +32,8 @@ PARENTS = {Hook.INGRESS: 0xFFFFFFF2, Hook.EGRESS: 0xFFFFFFF3}
 """TC_H_CLSACT with TC_H_MIN_INGRESS or TC_H_MIN_EGRESS."""
 
 CLSACT, CLSACT_HANDLE = 0xFFFFFFF1, 0xFFFF0000
-BLOCK = 0xFFFFFFFF
-"""TCM_IFINDEX_MAGIC_BLOCK: the parent is the number of a shared block."""
+BLOCK = -1
+"""TCM_IFINDEX_MAGIC_BLOCK, 0xffffffff: the parent is the number of a shared block."""
 
 
 class Where(NamedTuple):
@@ -94,15 +95,20 @@ def replace_filter(where: Where, key: FilterKey, handle: int, body: FilterBody, 
 
 def _filter(where: Where, key: FilterKey, handle: int, body: FilterBody, offload: Offload) -> bytes:
     options = b"".join(flower.encode(key.protocol, key.match))
-    acts = b"".join(actions.encode(body.actions, body.cookie))
     return b"".join(
         (
             _head(where, key.pref, key.protocol, handle),
             attribute(CHAIN, U32.pack(key.chain)) if key.chain else b"",
             _FLOWER,
-            nested(OPTIONS, options, nested(Key.ACT, acts), attribute(Key.FLAGS, U32.pack(offload))),
+            nested(OPTIONS, options, _actions(body), attribute(Key.FLAGS, U32.pack(offload))),
         )
     )
+
+
+@lru_cache(maxsize=1 << 12)
+def _actions(body: FilterBody) -> bytes:
+    """Many filters have one body: all addresses that go to one chain of ports."""
+    return nested(Key.ACT, *actions.encode(body.actions, body.cookie))
 
 
 def delete_filter(where: Where, key: FilterKey, handle: int) -> Message:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import pickle
 import sys
 import termios
 import traceback
@@ -20,7 +21,11 @@ def serve(channel: wire.Channel) -> None:
     with contextlib.suppress(wire.Gone):
         channel.send(wire.Returned(os.uname().release))
         while True:
-            channel.send(_answer(channel.receive()))
+            answer = _answer(channel.receive())
+            try:
+                channel.send(answer)
+            except (pickle.PicklingError, TypeError, AttributeError) as error:  # before anything was sent
+                channel.send(wire.Raised(f"what was returned does not pickle: {error}"))
 
 
 def _answer(call: wire.Call) -> wire.Returned | wire.Raised:
@@ -31,25 +36,32 @@ def _answer(call: wire.Call) -> wire.Returned | wire.Raised:
 
 
 def _function(call: wire.Call) -> Callable[..., Any]:
-    found: Any = _module(call.file)
+    found: Any = _module(call.module, call.file)
     for name in call.function.split("."):
         found = getattr(found, name)
     return found  # type: ignore[no-any-return]  # the caller named a function
 
 
-def _module(file: str) -> ModuleType:
-    """The module that is this file: the one that is loaded already, or a new one."""
-    for module in list(sys.modules.values()):
-        if getattr(module, "__file__", None) == file:
-            return module
-    name = f"guest_{Path(file).stem}"
+def _module(name: str, file: str) -> ModuleType:
+    """The module that is this file, under its name outside, so that what it defines pickles."""
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file}: no Python file")
     module = importlib.util.module_from_spec(spec)
+    _package(name.rpartition(".")[0], Path(file).parent)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _package(name: str, folder: Path) -> None:
+    """The packages around a module are there, too: pickle asks for them, and the module's neighbours are found."""
+    if name and name not in sys.modules:
+        _package(name.rpartition(".")[0], folder.parent)
+        package = sys.modules[name] = ModuleType(name)
+        package.__path__ = [str(folder)]
 
 
 def main(path: str) -> None:

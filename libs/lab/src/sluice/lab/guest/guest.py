@@ -80,7 +80,7 @@ class Guest:
         """
         if named:
             raise TypeError(f"{function.__qualname__}: a guest takes positional arguments only")
-        call = wire.Call(function.__code__.co_filename, function.__qualname__, arguments)
+        call = wire.Call(function.__module__, function.__code__.co_filename, function.__qualname__, arguments)
         self._channel.settimeout(CALL_S)
         try:
             self._wire.send(call)

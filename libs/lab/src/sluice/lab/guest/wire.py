@@ -18,8 +18,9 @@ CONFIRMED = b"\x06"
 
 
 class Call(NamedTuple):
+    module: str
     file: str
-    """The source file that defines the function: test modules have no name that could be imported."""
+    """The source file of the module, which need not be one that could be imported by its name."""
 
     function: str
     arguments: tuple[Any, ...]

@@ -23,6 +23,7 @@ BENCHMARKS = {
     "P16": "ovs_p9",
     "P18": "ovs_p18",
     "P20": "admission_p20",
+    "P21": "ingest_p21",
 }
 """The module of tests/bench that measures it, run with the figure's name.
 

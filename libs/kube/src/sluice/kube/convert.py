@@ -37,6 +37,11 @@ def to_object(kind: Kind, node: Node) -> AnyObject:
         msgspec.ValidationError: the node has not the shape of the kind; `schema.findings` says more.
     """
     made: AnyObject = msgspec.convert(plain(node), TYPES[kind])
+    return normalised(kind, made)
+
+
+def normalised(kind: Kind, made: AnyObject) -> AnyObject:
+    """The object with the defaults of the API server and addresses in canonical text, as far as it is read."""
     if RESOURCES[kind].namespaced and not made.metadata.namespace:
         made = replace(made, metadata=replace(made.metadata, namespace=DEFAULT_NAMESPACE))
     if made.metadata.annotations and not RESOURCES[kind].written:

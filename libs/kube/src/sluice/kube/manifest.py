@@ -139,7 +139,12 @@ def _with_defaults(item: Node, api_version: str, kind: str) -> Node:
     return Map(item.line, {**{key: Entry(item.line, text(item.line, value)) for key, value in named}, **item.entries})
 
 
-def _object(node: Map, kind: Kind, file: str, path: str) -> Iterator[Parsed]:
+def object_of(node: Map, kind: Kind, file: str) -> list[Document | DocumentProblem]:
+    """The node as an object of this kind, or all that keeps it from being one."""
+    return list(_object(node, kind, file, jsonpath.ROOT))
+
+
+def _object(node: Map, kind: Kind, file: str, path: str) -> Iterator[Document | DocumentProblem]:
     if wrong := findings(node, TYPES[kind], strict=RESOURCES[kind].written):
         yield from (_problem(file, path, finding) for finding in wrong)
         return

@@ -1,29 +1,27 @@
-"""From the folder to the stream: what a look found is stored, phase by phase, and then reported. Decides nothing."""
+"""From the source to the stream: what a look found is stored, phase by phase, and then reported. Decides nothing."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from sluice.contracts import subjects
-from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Listed
-from sluice.contracts.status import DocumentProblem, SourceStatus
+from sluice.contracts.status import SourceStatus
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
 from sluice.services.ingest import contents
-from sluice.services.ingest.catalog import Key
+from sluice.services.ingest.catalog import Changes, Key
 from sluice.services.ingest.phases import Step, phases
-from sluice.services.ingest.source import FolderSource, Outcome
+from sluice.services.ingest.source import Outcome, Source
 
 log = structlog.get_logger()
 
-NAME = "folder"
-"""Of this source, in the subject of its status."""
-
 _REPORT_S = 1.0
 """After so long without an answer from the stream, say what it refuses."""
+
+_NOTHING = Changes({}, frozenset())
 
 _problems = METRICS.gauge("sluice_ingest_problems", "Documents that are not in force as written")
 
@@ -33,19 +31,28 @@ class Shell:
 
     def __init__(
         self,
-        source: FolderSource,
+        source: Source,
+        *,
         name: str,
         ledger: Output,
         status: Output,
+        status_subject: str,
         forgotten: Mapping[str, bytes],
-        *,
-        poll_interval_s: float,
+        may_write: Callable[[], None] = lambda: None,
     ) -> None:
-        """`forgotten`: what OBJECTS still holds and LEDGER does not."""
+        """A shell.
+
+        Args:
+            name: of the source, as marks say it.
+            status_subject: where it says what was not taken in.
+            forgotten: what OBJECTS still holds and LEDGER does not.
+            may_write: asked before everything that is sent; raises if another may be writing.
+        """
         self._source, self._name, self._ledger, self._status = source, name, ledger, status
+        self._status_subject = status_subject
         self._forgotten = dict(forgotten)
-        self._poll_interval_s = poll_interval_s
-        self._reported: tuple[str, tuple[DocumentProblem, ...], int] | None = None
+        self._may_write = may_write
+        self._reported: tuple[Outcome, int] | None = None
         self.in_sync = asyncio.Event()
 
     async def run(self) -> None:
@@ -56,7 +63,7 @@ class Shell:
         """
         while True:
             await self.turn()
-            await asyncio.sleep(max(self._poll_interval_s, self._source.pause_s))
+            await self._source.wait()
 
     async def guard(self) -> None:
         """Return when the outputs are closed.
@@ -74,9 +81,10 @@ class Shell:
             await self._store(found)
         if self._source.listed and not self.in_sync.is_set():
             await self._end_listing(found)
-        if self._reported != (found.digest, found.problems, self._ledger.revision.epoch):
+        said = found._replace(changes=_NOTHING)
+        if self._reported != (said, self._ledger.revision.epoch):
             await self._settled(found)
-            self._report(found.digest, found.problems, self._ledger.revision)
+            self._report(said)
 
     async def _store(self, found: Outcome) -> None:
         for phase in phases(found.changes):
@@ -92,6 +100,7 @@ class Shell:
         )
 
     def _send(self, step: Step) -> None:
+        self._may_write()
         subject = subject_of(step.key)
         forgotten = self._forgotten.pop(subject, None)
         if step.body:
@@ -105,6 +114,7 @@ class Shell:
 
     async def _end_listing(self, found: Outcome) -> None:
         for kind in Kind:
+            self._may_write()
             self._ledger.mark(subjects.listed(kind), Listed(kind=kind, source=self._name))
         await self._settled(found)
         log.info("first_listing_stored", source=self._name, revision=self._ledger.revision)
@@ -121,21 +131,25 @@ class Shell:
                     told = (
                         contents.trouble(subject, f"the stream refuses it: {why}") for subject, why in refused.items()
                     )
-                    self._report("", tuple(sorted((*found.problems, *told))), self._ledger.revision)
+                    self._report(Outcome(_NOTHING, "", tuple(sorted((*found.problems, *told))), found.waiting))
             else:
                 return
 
-    def _report(self, digest: str, problems: tuple[DocumentProblem, ...], upto: Revision) -> None:
-        known = self._reported[1] if self._reported else ()
-        for problem in problems:
+    def _report(self, said: Outcome) -> None:
+        known = self._reported[0].problems if self._reported else ()
+        for problem in said.problems:
             if problem not in known:
                 log.warning(
                     "document_refused", **{field: getattr(problem, field) for field in problem.__struct_fields__}
                 )
-        _problems.set(len(problems))
-        self._reported = (digest, problems, upto.epoch)
-        value = SourceStatus(source=self._name, digest=digest, upto=upto, problems=problems)
-        self._status.put(subjects.source_status(NAME), value)
+        _problems.set(len(said.problems))
+        upto = self._ledger.revision
+        self._reported = (said, upto.epoch)
+        value = SourceStatus(
+            source=self._name, digest=said.digest, upto=upto, problems=said.problems, waiting=said.waiting
+        )
+        self._may_write()
+        self._status.put(self._status_subject, value)
 
 
 def subject_of(key: Key) -> str:

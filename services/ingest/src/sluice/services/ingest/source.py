@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -21,11 +21,27 @@ _SHARE = 20
 
 
 class Outcome(NamedTuple):
-    """What a look at the folder found."""
+    """What a look at the source found."""
 
     changes: Changes
     digest: str
     problems: tuple[DocumentProblem, ...]
+    waiting: tuple[str, ...] = ()
+    """What cannot be read for now, in words."""
+
+
+class Source(Protocol):
+    """Where objects come from."""
+
+    @property
+    def listed(self) -> bool:
+        """Everything was told once: what was not does not exist."""
+
+    async def look(self) -> Outcome:
+        """What changed since the last look."""
+
+    async def wait(self) -> None:
+        """Return when another look is worth it."""
 
 
 class _Read(NamedTuple):
@@ -56,13 +72,17 @@ class FolderSource:
         self._waiting: dict[str, _Read] = {}
         self._troubles: dict[str, str] = {}
         self._listed = False
-        self.pause_s = 0.0
-        """At least as long until the next look."""
+        self._settle_s = settle_s
+        self._pause_s = 0.0
 
     @property
     def listed(self) -> bool:
         """Every file of a first look has been taken in, or reported."""
         return self._listed
+
+    async def wait(self) -> None:
+        """Return when it is time for another look."""
+        await asyncio.sleep(max(self._settle_s, self._pause_s))
 
     async def look(self) -> Outcome:
         """Take in what has settled. Raises nothing of the folder's own: what cannot be read is a problem."""
@@ -74,7 +94,7 @@ class FolderSource:
             return Outcome(Changes({}, frozenset()), self._digest(), tuple(sorted((gone, *self._catalog.problems()))))
         now_s = self._clock()
         self._settling.see(seen, self._taken, now_s)
-        self.pause_s = (self._clock() - began_s) * _SHARE
+        self._pause_s = (self._clock() - began_s) * _SHARE
         await self._take_in(seen, now_s)
         for path in self._settling.gone(now_s):
             self._catalog.drop(path)

@@ -1,0 +1,72 @@
+"""An object as an API server serves it, to what travels.
+
+Trimmed kinds are the many, and changed by machines: they are decoded at once. What people write is read as strictly as
+a manifest, since a field that we do not know, or not yet, may mean that less is allowed.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from sluice.contracts import codec, jsonpath
+from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.contracts.objects import TYPES, AnyObject
+from sluice.contracts.status import DocumentProblem
+from sluice.kube import json_text
+from sluice.kube.convert import normalised, trimmed
+from sluice.kube.manifest import Document, object_of
+from sluice.kube.nodes import Malformed, Map
+
+
+class Served(Struct, frozen=True):
+    object: AnyObject
+    body: bytes
+    """What travels on LEDGER."""
+
+
+class _Meta(Struct):
+    name: str
+    namespace: str = ""
+
+
+class _Head(Struct):
+    metadata: _Meta
+
+
+_heads = msgspec.json.Decoder(_Head)
+
+
+def name_of(body: bytes) -> tuple[str, str] | None:
+    """Namespace and name, if the object says them, whatever the rest is like."""
+    try:
+        meta = _heads.decode(body).metadata
+    except msgspec.MsgspecError:
+        return None
+    return meta.namespace, meta.name
+
+
+def served(kind: Kind, body: bytes, place: str) -> Served | tuple[DocumentProblem, ...]:
+    """The object, or all that keeps it from being one; never raises. `place` says where it is, in place of a file."""
+    if RESOURCES[kind].written:
+        return _whole(kind, body, place)
+    try:
+        made = trimmed(normalised(kind, codec.decode(body, TYPES[kind])))
+    except codec.Undecodable as error:
+        return (DocumentProblem(file=place, line=0, path=jsonpath.ROOT, reason=str(error)),)
+    return Served(made, codec.encode(made))
+
+
+def _whole(kind: Kind, body: bytes, place: str) -> Served | tuple[DocumentProblem, ...]:
+    problems: list[DocumentProblem] = []
+    try:
+        for node in json_text.documents(body.decode()):
+            if not isinstance(node, Map):
+                raise Malformed(1, "not an object")
+            for found in object_of(node, kind, place):
+                match found:
+                    case Document():
+                        return Served(found.object, found.body)
+                    case DocumentProblem():
+                        problems.append(msgspec.structs.replace(found, line=0))
+    except (Malformed, UnicodeDecodeError) as error:
+        problems.append(DocumentProblem(file=place, line=0, path=jsonpath.ROOT, reason=str(error)))
+    return tuple(problems) or (DocumentProblem(file=place, line=0, path=jsonpath.ROOT, reason="nothing"),)

@@ -1,0 +1,163 @@
+"""The engine's configuration file: Suricata between two ports of the switch, a tenant for each rule set.
+
+JSON, which is YAML. Tenants stand in it with their VLANs, so that an engine that starts anew never passes a packet
+before it has its rules: one that is up without its tenants passes everything (measured, Suricata 7.0.10).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.json import encode, format  # noqa: A004  # its name there
+
+from sluice.dataplane.l7.opening import WINDOW
+
+FIRST_VLAN, LAST_VLAN = 1, 4094
+"""Source: IEEE 802.1Q, VID; 0 and 4095 are reserved. The engine takes other numbers without a word."""
+
+HEADER = "%YAML 1.1\n---\n"
+"""Suricata wants to see it."""
+
+
+class Engine(Struct, frozen=True, kw_only=True):
+    """Where one engine works. All paths are absolute: the engine may change its folder."""
+
+    folder: str
+    """For its configuration, its rule files, its socket and its own log."""
+
+    log_folder: str
+    """For eve.json of each day."""
+
+    tap_in: str = "antrea-l7-tap0"
+    """The port of the switch that packets go into; events name it."""
+
+    tap_out: str = "antrea-l7-tap1"
+    """The port that they come out of, resets included."""
+
+    @property
+    def socket(self) -> str:
+        return f"{self.folder}/command.sock"
+
+    @property
+    def configuration(self) -> str:
+        return f"{self.folder}/suricata.yaml"
+
+    def rules(self, vlan: int) -> str:
+        return f"{self.folder}/tenant-{vlan}.rules"
+
+    def tenant(self, vlan: int) -> str:
+        return f"{self.folder}/tenant-{vlan}.yaml"
+
+
+def tenant_text(engine: Engine, vlan: int) -> str:
+    """The tenant's own configuration: which rules it has."""
+    return _text({"rule-files": [engine.rules(vlan)]})
+
+
+def configuration_text(engine: Engine, vlans: Iterable[int]) -> str:
+    """The main configuration, with these tenants; a tenant's number is its VLAN."""
+    known = sorted(vlans)
+    assert all(FIRST_VLAN <= vlan <= LAST_VLAN for vlan in known), known
+    return _text(
+        {
+            **_settings(engine),
+            "multi-detect": {
+                "enabled": True,
+                "selector": "vlan",
+                "loaders": 2,
+                "tenants": [{"id": vlan, "yaml": engine.tenant(vlan)} for vlan in known],
+                "mappings": [{"vlan-id": vlan, "tenant-id": vlan} for vlan in known],
+            },
+        }
+    )
+
+
+CHECK_TEXT = HEADER + '{"logging": {"outputs": [{"console": {"enabled": true}}]}}\n'
+"""What `suricata -T` checks a rule file with: it says by its exit code whether every rule was loaded."""
+
+
+def _text(value: dict[str, Any]) -> str:  # what YAML may hold
+    return f"{HEADER}{format(encode(value), indent=2).decode()}\n"
+
+
+def _settings(engine: Engine) -> dict[str, Any]:
+    """Each of these closes a hole or keeps connections whole; docs/backends/l7.md says which."""
+    return {
+        "default-log-dir": engine.log_folder,
+        "stats": {"enabled": False},
+        "logging": {
+            "default-log-level": "notice",
+            "outputs": [{"file": {"enabled": True, "level": "info", "filename": f"{engine.folder}/suricata.log"}}],
+        },
+        "outputs": [{"eve-log": _events()}],
+        "af-packet": [
+            _capture(engine.tap_in, engine.tap_out, 80),
+            _capture(engine.tap_out, engine.tap_in, 81),
+        ],
+        "unix-command": {"enabled": True, "filename": engine.socket},
+        "action-order": ["alert", "pass", "drop", "reject"],
+        "vlan": {"use-for-tracking": True},
+        "app-layer": {
+            "error-policy": "reject",
+            "protocols": {
+                "http": {
+                    "enabled": True,
+                    "libhtp": {
+                        "default-config": {
+                            "personality": "IDS",
+                            "request-body-limit": "4kb",
+                            "response-body-limit": "4kb",
+                        }
+                    },
+                },
+                "http2": {"enabled": True},
+                "tls": {"enabled": True, "ja3-fingerprints": True, "encryption-handling": "full"},
+            },
+        },
+        "host-mode": "sniffer-only",
+        "max-pending-packets": 1024,
+        "flow": {"memcap": "64mb", "hash-size": 16384, "prealloc": 1000},
+        "stream": {
+            "memcap": "32mb",
+            "inline": True,
+            "drop-invalid": False,
+            "midstream-policy": "reject",
+            "checksum-validation": False,
+            "reassembly": {
+                "memcap": "64mb",
+                "depth": 0,
+                "toserver-chunk-size": WINDOW,
+                "toclient-chunk-size": WINDOW,
+                "randomize-chunk-size": False,
+            },
+        },
+        "host": {"hash-size": 1024, "prealloc": 100, "memcap": "8mb"},
+        "defrag": {"memcap": "8mb", "hash-size": 4096, "trackers": 1000, "max-frags": 4096, "prealloc": False},
+        "detect": {"profile": "low"},
+    }
+
+
+def _events() -> dict[str, Any]:
+    return {
+        "enabled": True,
+        "filetype": "regular",
+        "filename": "eve-%Y-%m-%d.json",
+        "rotate-interval": "day",
+        "types": [{"alert": {"tagged-packets": True}}, {"http": {"extended": True}}, {"tls": {"extended": True}}],
+    }
+
+
+def _capture(interface: str, other: str, cluster: int) -> dict[str, Any]:
+    return {
+        "interface": interface,
+        "threads": 1,
+        "cluster-id": cluster,
+        "cluster-type": "cluster_flow",
+        "defrag": False,
+        "use-mmap": True,
+        "tpacket-v3": False,
+        "ring-size": 2048,
+        "checksum-checks": False,
+        "copy-mode": "ips",
+        "copy-iface": other,
+    }

@@ -1,0 +1,15 @@
+"""The flow bits of rule sets.
+
+They belong to a connection, and to the rules that set them: after a reload the engine forgets all bits of a connection
+when its next packet comes, and looks at what is under way anew (measured, Suricata 7.0.10). So no signature may take an
+unset bit for a denial unless another sets it again from what the engine still knows.
+"""
+
+OPENING = "l7open"
+"""What the client has sent is the beginning of an opening, and no whole one yet."""
+
+ALLOWED = "l7ok"
+"""The HTTP request at hand matches an entry."""
+
+NAMED = "l7sni"
+"""The server name of the connection's ClientHello matches an entry."""

@@ -1,0 +1,121 @@
+"""HTTP entries: every request of a connection is judged by itself, when its header block is complete.
+
+Three signatures meet at that point, in this order: one clears `l7ok`, one an entry sets it, one rejects where it is not
+set. Flow bits belong to the connection and not to the request; clearing is what makes the judgement one of the request.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from sluice.contracts.l7 import HttpMatch
+from sluice.dataplane.l7.flowbits import ALLOWED
+from sluice.dataplane.l7.signature import Does, Signature, content
+from sluice.dataplane.l7.wildcard import regex
+from sluice.policy.l7 import pattern, satisfiable
+
+GATE = ("http.start", 'content:"|0d 0a|"', "endswith", "fast_pattern")
+"""True once the header block is complete, and never before: then, and only then, `http.start` is there, and without any
+header it ends in one CRLF. `flowbits:isnotset` is tested at a rule's first look at a request and never again, so no
+rule that reads the bit may look earlier."""
+
+_TO_SERVER = "flow:to_server,established"
+
+EVENTS = (
+    "request_header_host_invalid",
+    "request_uri_host_invalid",
+    "host_header_ambiguous",
+    "request_line_invalid",
+    "request_body_unexpected",
+    "invalid_request_chunk_len",
+    "invalid_transfer_encoding_value_in_request",
+    "invalid_content_length_field_in_request",
+    "duplicate_content_length_field_in_request",
+    "request_field_too_long",
+    "request_header_invalid",
+    "request_field_missing_colon",
+)
+"""What the parser of the engine may understand otherwise than a server does: where they differ, an allowed request can
+hide a denied one. Source: Suricata `rules/http-events.rules`."""
+
+_IN_PATH = "[^?#]*"
+"""What a star of a path stands for: a query or a fragment is not the path."""
+
+_PATH_END = r"(?=[?#]|\z)"
+
+
+def signatures(entries: Sequence[HttpMatch], message: str, sid: int) -> Iterator[Signature]:
+    """What judges requests; an entry that allows all of them leaves only what keeps requests apart.
+
+    Args:
+        sid: of the signature that rejects a request.
+    """
+    yield from _hygiene(message)
+    if any(entry == HttpMatch() for entry in entries):
+        return
+    yield Signature(
+        sid=800_010,
+        does=Does.NOTE,
+        protocol="http1",
+        options=(_TO_SERVER, *GATE, f"flowbits:unset,{ALLOWED}"),
+        priority=1,
+    )
+    for place, entry in enumerate(filter(satisfiable, entries)):
+        yield Signature(
+            sid=100 + place,
+            does=Does.NOTE,
+            protocol="http1",
+            options=(_TO_SERVER, *_conditions(entry), *GATE, f"flowbits:set,{ALLOWED}"),
+            priority=2,
+        )
+    yield Signature(
+        sid=sid,
+        does=Does.REJECT,
+        protocol="http1",
+        options=(_TO_SERVER, f"flowbits:isnotset,{ALLOWED}", *GATE),
+        priority=3,
+        message=message,
+    )
+
+
+def _conditions(entry: HttpMatch) -> Iterator[str]:
+    """The keywords of one entry; an unset field says nothing."""
+    if entry.path:
+        path = pattern(entry.path)
+        if not path.matches_all:
+            yield "http.uri"  # decoded once, dot segments resolved
+            yield f'pcre:"/^{regex(path, _IN_PATH)}{_PATH_END if path.ends_fixed else ""}/"'
+            if path.ends_fixed:  # `/a%3fb` is decoded to `/a?b`, of which `/a` is not the path
+                yield "http.uri.raw"
+                yield 'pcre:!"/^[^?#]*%(?:3f|23)/i"'
+    if entry.method:
+        yield from ("http.method", content(entry.method), "startswith", "endswith")
+    if entry.host:
+        host = pattern(entry.host)
+        if not host.matches_all:
+            # `content` would miss upper case, which http.host keeps, and refuses nocase.
+            yield "http.host"
+            yield rf'pcre:"/^{regex(host, ".*")}\z/is"'
+
+
+def _hygiene(message: str) -> Iterator[Signature]:
+    def reject(sid: int, *options: str) -> Signature:
+        return Signature(
+            sid=sid,
+            does=Does.REJECT,
+            protocol="http1",
+            options=(_TO_SERVER, *options),
+            priority=3,
+            message=message,
+        )
+
+    yield reject(800_005, "http.request_line", r'pcre:!"/ HTTP\/1\.[01][\r\n]*$/"')  # HTTP/0.9, the preface of HTTP/2
+    yield reject(800_006, "http.method", content("CONNECT"), "startswith", "endswith")
+    yield reject(  # one of the two lengths is not the server's
+        800_007,
+        "http.header_names",
+        'content:"|0d 0a|Transfer-Encoding|0d 0a|"',
+        "nocase",
+        'content:"|0d 0a|Content-Length|0d 0a|"',
+        "nocase",
+    )
+    for place, event in enumerate(EVENTS):
+        yield reject(800_020 + place, f"app-layer-event:http.{event}")

@@ -1,0 +1,70 @@
+"""What one tenant of the engine holds: the signatures for one rule's entries."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from msgspec import Struct
+
+from sluice.contracts.l7 import HttpMatch, L7Match, TlsMatch
+from sluice.dataplane.l7 import http, opening, tls
+from sluice.dataplane.l7.signature import Does, Signature, write
+
+REJECTED_SID = 1
+"""Of what rejects a request, or a handshake where no request can be: what alerts are known by, as Antrea's are."""
+
+HELLO_SID = 2
+"""Of what rejects a handshake where requests are rejected as well."""
+
+LOGGED_PACKETS = 64
+"""How many packets of a logged connection are written to the event log, the denied request among them if it comes early
+enough. Each is a line of some 500 bytes and more."""
+
+
+class RuleSet(Struct, frozen=True, kw_only=True):
+    """The rule file of a tenant. Equal rule sets are one tenant."""
+
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits, of the text."""
+        return sha256(self.text.encode()).hexdigest()[:16]
+
+
+def compile_rules(entries: Sequence[L7Match], *, policy: str, logged: bool = False) -> RuleSet:
+    """The rule set that lets pass what one of the entries allows, and rejects all else.
+
+    Args:
+        entries: of one rule, at least one; their order means nothing.
+        policy: as alerts name it, `AntreaNetworkPolicy:ns/name`.
+        logged: packets of the connections are written to the event log, denied requests among them.
+    """
+    return RuleSet(text=write(signatures(entries, message=f"Reject by {policy}", logged=logged)))
+
+
+def signatures(entries: Sequence[L7Match], *, message: str, logged: bool = False) -> tuple[Signature, ...]:
+    """The signatures of the rule set, in the order of its file."""
+    assert entries, "a rule without entries has nothing to look at"
+    requests = sorted(
+        {one for one in entries if isinstance(one, HttpMatch)}, key=lambda one: (one.path, one.host, one.method)
+    )
+    hellos = sorted({one for one in entries if isinstance(one, TlsMatch)}, key=lambda one: one.sni)
+    protocols = [*(["http"] if requests else []), *(["tls"] if hellos else [])]
+    judged = bool(requests) and HttpMatch() not in requests
+    return (
+        *((_tagged(),) if logged else ()),
+        *opening.signatures(protocols, message),
+        *(http.signatures(requests, message, REJECTED_SID) if requests else ()),
+        *(tls.signatures(hellos, message, HELLO_SID if judged else REJECTED_SID) if hellos else ()),
+    )
+
+
+def _tagged() -> Signature:
+    """Marks each connection from its first packet on, since the packet that begins the tag is not written itself."""
+    return Signature(
+        sid=950_001,
+        does=Does.NOTE,
+        protocol="tcp",
+        options=("flow:to_server", "flags:S,CE", f"tag:session,{LOGGED_PACKETS},packets"),
+        priority=1,
+    )

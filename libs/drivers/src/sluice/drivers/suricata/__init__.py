@@ -1,0 +1,1 @@
+"""Suricata: its command socket, its rule checker, and its tenants."""

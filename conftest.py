@@ -19,7 +19,7 @@ import pytest
 
 from sluice.lab.guest.kernels import CACHE
 
-PROGRAMS = ("ip", "nft", "ovs-ofctl", "ovs-vsctl", "ovs-vswitchd", "ovsdb-server", "ovsdb-tool")
+PROGRAMS = ("ip", "nft", "openssl", "ovs-ofctl", "ovs-vsctl", "ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "suricata")
 
 hypothesis.settings.register_profile("quick", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)

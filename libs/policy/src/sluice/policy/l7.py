@@ -72,8 +72,12 @@ def pattern(text: str) -> Pattern:
 
 
 def satisfiable(entry: HttpMatch) -> bool:
-    """Whether a request can match: a path ends where a query or a fragment begins, so none has these characters."""
-    return "?" not in entry.path and "#" not in entry.path
+    """Whether a request can match.
+
+    A path ends where a query or a fragment begins, so none has these characters. Where servers differ about a path, no
+    entry that names one allows it: a backslash may be a slash, and what is not ASCII is read in many ways.
+    """
+    return entry.path.isascii() and not any(one in entry.path for one in "?#\\")
 
 
 def allows(entries: Iterable[L7Match], asked: Asked) -> bool:
@@ -86,6 +90,7 @@ def _allows(entry: L7Match, asked: Asked) -> bool:
         case HttpMatch(), HttpRequest():
             return (
                 satisfiable(entry)
+                and (not entry.path or pattern(entry.path).matches_all or asked.path.isascii())
                 and (not entry.path or pattern(entry.path).fits(asked.path))
                 and (not entry.host or pattern(entry.host.lower()).fits(asked.host.lower()))
                 and (not entry.method or entry.method == asked.method)

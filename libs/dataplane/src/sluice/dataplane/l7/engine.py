@@ -15,6 +15,10 @@ from sluice.dataplane.l7.opening import WINDOW
 FIRST_VLAN, LAST_VLAN = 1, 4094
 """Source: IEEE 802.1Q, VID; 0 and 4095 are reserved. The engine takes other numbers without a word."""
 
+_PCRE_LIMIT = 200_000
+"""Steps of one match; the default, 3,500, is too few for a path of 8 KB. Where it is exceeded nothing matches, and that
+is a denial."""
+
 HEADER = "%YAML 1.1\n---\n"
 """Suricata wants to see it."""
 
@@ -134,6 +138,7 @@ def _settings(engine: Engine) -> dict[str, Any]:
         "host": {"hash-size": 1024, "prealloc": 100, "memcap": "8mb"},
         "defrag": {"memcap": "8mb", "hash-size": 4096, "trackers": 1000, "max-frags": 4096, "prealloc": False},
         "detect": {"profile": "low"},
+        "pcre": {"match-limit": _PCRE_LIMIT, "match-limit-recursion": _PCRE_LIMIT},
     }
 
 

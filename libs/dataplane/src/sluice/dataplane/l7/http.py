@@ -41,6 +41,9 @@ _IN_PATH = "[^?#]*"
 
 _PATH_END = r"(?=[?#]|\z)"
 
+_NO_END = "(?!3f|23)"
+"""`/a%3fb` is decoded to `/a?b`, of which `/a` is not the path."""
+
 
 def signatures(entries: Sequence[HttpMatch], message: str, sid: int) -> Iterator[Signature]:
     """What judges requests; an entry that allows all of them leaves only what keeps requests apart.
@@ -77,15 +80,18 @@ def signatures(entries: Sequence[HttpMatch], message: str, sid: int) -> Iterator
 
 
 def _conditions(entry: HttpMatch) -> Iterator[str]:
-    """The keywords of one entry; an unset field says nothing."""
+    """The keywords of one entry; an unset field says nothing.
+
+    The raw path must be ASCII, and its encodings that of ASCII. The parser decodes more in ways of its own: encodings
+    that are none, `%u0065`, and UTF-8, of which it makes the ASCII that looks most like it.
+    """
     if entry.path:
         path = pattern(entry.path)
         if not path.matches_all:
             yield "http.uri"  # decoded once, dot segments resolved
             yield f'pcre:"/^{regex(path, _IN_PATH)}{_PATH_END if path.ends_fixed else ""}/"'
-            if path.ends_fixed:  # `/a%3fb` is decoded to `/a?b`, of which `/a` is not the path
-                yield "http.uri.raw"
-                yield 'pcre:!"/^[^?#]*%(?:3f|23)/i"'
+            yield "http.uri.raw"
+            yield f'pcre:"/^(?:[^?#%\\x80-\\xff]++|%{_NO_END if path.ends_fixed else ""}[0-7][0-9a-f])*+{_PATH_END}/i"'
     if entry.method:
         yield from ("http.method", content(entry.method), "startswith", "endswith")
     if entry.host:

@@ -32,7 +32,8 @@ class Commands:
 
     @classmethod
     async def connect(cls, path: Path, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Self:
-        """
+        """Connect to the engine at this socket.
+
         Raises:
             EngineGone: nobody listens there, or it is not such an engine. The file alone proves nothing: it stays
                 behind when the engine ends.
@@ -41,7 +42,7 @@ class Commands:
             async with asyncio.timeout(timeout_s):
                 commands = cls(path, *await asyncio.open_unix_connection(path))
         except (OSError, TimeoutError) as error:
-            raise EngineGone(f"{path}: {error or 'no connection in time'}") from error
+            raise EngineGone(f"{path}: {str(error) or 'no connection in time'}") from error
         try:
             await commands._exchange(VERSION, "version", timeout_s)
         except BaseException:
@@ -72,7 +73,7 @@ class Commands:
                     answer = await self._answer()
             except (OSError, TimeoutError) as error:
                 self.close()  # a late answer would be taken for that of the next command
-                raise EngineGone(f"{self._path}: {name}: {error or f'no answer in {timeout_s:g} s'}") from error
+                raise EngineGone(f"{self._path}: {name}: {str(error) or f'no answer in {timeout_s:g} s'}") from error
         if answer.get("return") != "OK":
             raise EngineRefused(f"{self._path}: {name}: {answer.get('message', answer)}")
         return answer.get("message")

@@ -1,0 +1,304 @@
+"""A real engine between two Pods: Suricata behind a switch, a server that answers, and clients that misbehave.
+
+What node-l7 and node-ovs do together in production is done by hand here, so that rule sets are judged by themselves.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from msgspec import json
+
+from sluice.contracts.ids import Address
+from sluice.dataplane.l7.engine import Engine, configuration_text, tenant_text
+from sluice.dataplane.l7.ruleset import RuleSet
+from sluice.drivers.suricata.commands import Commands
+from sluice.lab import netns
+from sluice.lab.netns import Link
+from sluice.lab.ovs import BRIDGE, OvsNode
+
+T = TypeVar("T")
+
+VLAN = 7
+GATEWAY_MAC = "0a:58:a9:fe:01:01"
+CLIENT = Link("client", "02:00:00:00:00:0a", (Address("10.9.0.1"), Address("fd09::1")))
+SERVER = Link("server", "02:00:00:00:00:0b", (Address("10.9.0.2"), Address("fd09::2")))
+ADDRESSES = {4: "10.9.0.2", 6: "fd09::2"}
+HTTP_PORT, TLS_PORT, BANNER_PORT, ECHO_PORT = 80, 443, 22, 9000
+
+START_TIMEOUT_S = 20.0
+FIRST_SOURCE = 20_000
+"""The engine drops a connection that it rejected for minutes, and whoever has the same ports meanwhile."""
+
+PATIENCE_S = 3.0
+"""For an answer or a reset; both come within milliseconds where they come."""
+
+TAPS = ("antrea-l7-tap0", "antrea-l7-tap1")
+
+FLOWS = f"""
+table=0,priority=300,in_port=101,vlan_tci=0x1000/0x1000,actions=pop_vlan,goto_table:20
+table=0,priority=290,in_port=101,actions=drop
+table=0,priority=290,in_port=100,actions=drop
+table=0,priority=100,tcp,actions=push_vlan:0x8100,set_field:{4096 + VLAN}->vlan_vid,output:100
+table=0,priority=100,tcp6,actions=push_vlan:0x8100,set_field:{4096 + VLAN}->vlan_vid,output:100
+table=20,ip,nw_dst=10.9.0.1,actions=set_field:{CLIENT.mac}->eth_dst,output:1
+table=20,ip,nw_dst=10.9.0.2,actions=set_field:{SERVER.mac}->eth_dst,output:2
+table=20,ipv6,ipv6_dst=fd09::1,actions=set_field:{CLIENT.mac}->eth_dst,output:1
+table=20,ipv6,ipv6_dst=fd09::2,actions=set_field:{SERVER.mac}->eth_dst,output:2
+"""
+
+
+class Rig:
+    """One engine, one tenant, two Pods."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name = name
+        self.engine = Engine(folder=str(folder / "engine"), log_folder=str(folder / "log"))
+        self._folder = folder
+        self._switch: OvsNode | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sources = count(FIRST_SOURCE)
+        self.seen: list[bytes] = []
+        """The heads of the requests that were whole at the server, and what reached its other ports."""
+
+    def start(self, rules: RuleSet) -> Self:
+        self._spaces = {one: netns.create(one, self._name) for one in ("switch", "client", "server")}
+        self._switch = asyncio.run(self._start_switch())
+        for name, link in (("client", CLIENT), ("server", SERVER)):
+            netns.plug(self._spaces[name], self._spaces["switch"], link, GATEWAY_MAC)
+        netns.raise_links(self._spaces["switch"], [CLIENT.host_end, SERVER.host_end])
+        self._add_ports()
+        for folder in (self.engine.folder, self.engine.log_folder):
+            Path(folder).mkdir()
+        self._write(rules)
+        Path(self.engine.configuration).write_text(configuration_text(self.engine, [VLAN]))
+        self._start_engine()
+        self._inside("server", self._serve)
+        return self
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        if self._switch is not None:
+            asyncio.run(self._switch.stop())
+        for space in getattr(self, "_spaces", {}).values():
+            netns.remove(space)
+
+    def reload(self, rules: RuleSet) -> None:
+        """The tenant has these rules; connections go on."""
+        self._write(rules)
+
+        async def told() -> None:
+            commands = await Commands.connect(Path(self.engine.socket))
+            await commands.call("reload-tenant", id=VLAN, filename=self.engine.tenant(VLAN))
+            commands.close()
+
+        asyncio.run(told())
+
+    def connect(self, port: int, family: int = 4) -> socket.socket:
+        """A connection of the client's, from a port that none had before, without delay between small writes."""
+        source = next(self._sources)
+
+        def made() -> socket.socket:
+            sock = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET)
+            sock.bind(("", source))
+            sock.settimeout(PATIENCE_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.connect((ADDRESSES[family], port))
+            return sock
+
+        return self._inside("client", made)
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """What the engine logged of this kind."""
+        lines = [
+            line for path in Path(self.engine.log_folder).glob("eve-*.json") for line in path.read_bytes().split(b"\n")
+        ]
+        decoded = [json.decode(line) for line in lines if line.endswith(b"}")]
+        return [one for one in decoded if one["event_type"] == kind]
+
+    # ------------------------------------------------------------------------------------------------------- set-up
+
+    def _inside(self, name: str, function: Callable[[], T]) -> T:
+        return netns.inside(self._spaces[name], function)
+
+    async def _start_switch(self) -> OvsNode:
+        node = await OvsNode.start(self._spaces["switch"].name, self._folder / "ovs")
+        await node.ensure_bridge()
+        return node
+
+    def _add_ports(self) -> None:
+        assert self._switch is not None
+        ports = [
+            (CLIENT.host_end, 1, ""),
+            (SERVER.host_end, 2, ""),
+            (TAPS[0], 100, "internal"),
+            (TAPS[1], 101, "internal"),
+        ]
+        words = ["ovs-vsctl", "--db", f"unix:{self._switch.db_socket}"]
+        for name, number, kind in ports:
+            words += ["--", "add-port", BRIDGE, name, "--", "set", "interface", name, f"ofport_request={number}"]
+            words += [f"type={kind}"] if kind else []
+        _run(*words)
+        netns.raise_links(self._spaces["switch"], TAPS)
+        _run("ovs-ofctl", "-O", "OpenFlow15", "add-flows", f"unix:{self._switch.mgmt_socket()}", "-", text=FLOWS)
+
+    def _write(self, rules: RuleSet) -> None:
+        Path(self.engine.rules(VLAN)).write_text(rules.text)
+        Path(self.engine.tenant(VLAN)).write_text(tenant_text(self.engine, VLAN))
+
+    def _start_engine(self) -> None:
+        words = ["ip", "netns", "exec", self._spaces["switch"].name, "suricata", "-c", self.engine.configuration]
+        words += ["--af-packet", f"--reject-dev={TAPS[1]}", "-l", self.engine.log_folder]
+        log = Path(self.engine.folder, "suricata.log")
+        with Path(self.engine.folder, "output").open("wb") as output:
+            self._process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)
+        until = time.monotonic() + START_TIMEOUT_S
+        while not (log.exists() and "Engine started" in log.read_text()):
+            assert self._process.poll() is None, Path(self.engine.folder, "output").read_text()
+            assert time.monotonic() < until, "the engine did not start"
+            time.sleep(0.05)
+
+    # ------------------------------------------------------------------------------------------------------- server
+
+    def _serve(self) -> None:
+        certificate = self._certificate()
+        for port in (HTTP_PORT, TLS_PORT, BANNER_PORT, ECHO_PORT):
+            listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
+            threading.Thread(target=self._accept, args=(listener, port, certificate), daemon=True).start()
+
+    def _accept(self, listener: socket.socket, port: int, certificate: Path) -> None:
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=self._one, args=(connection, port, certificate), daemon=True).start()
+
+    def _one(self, connection: socket.socket, port: int, certificate: Path) -> None:
+        with contextlib.suppress(OSError), connection:
+            match port:
+                case 443:
+                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                    context.load_cert_chain(certificate)
+                    with context.wrap_socket(connection, server_side=True) as secured:
+                        self._requests(secured)
+                case 22:
+                    connection.sendall(b"SSH-2.0-server\r\n")
+                    self.seen.append(connection.recv(1 << 16))
+                case 9000:
+                    while data := connection.recv(1 << 16):
+                        self.seen.append(data)
+                        connection.sendall(data)
+                case _:
+                    self._requests(connection)
+
+    def _requests(self, connection: socket.socket) -> None:
+        """Answer each whole request; bodies are as long as they say, or chunked."""
+        got = b""
+        while data := connection.recv(1 << 16):
+            got += data
+            while (parted := _parted(got)) is not None:
+                head, got = parted
+                self.seen.append(head)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    def _certificate(self) -> Path:
+        key, path = self._folder / "key.pem", self._folder / "both.pem"
+        words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        _run(*words, "-keyout", str(key), "-out", str(path), "-days", "2", "-subj", "/CN=server")
+        path.write_text(path.read_text() + key.read_text())
+        return path
+
+
+def _parted(got: bytes) -> tuple[bytes, bytes] | None:
+    """The first request, body left out, and what follows; None while it is not whole."""
+    for end in (b"\r\n\r\n", b"\n\n"):
+        head, found, rest = got.partition(end)
+        if not found:
+            continue
+        lowered = head.lower()
+        if b"transfer-encoding: chunked" in lowered:
+            _, closed, after = (b"\r\n" + rest).partition(b"\r\n0\r\n\r\n")
+            return (head, after) if closed else None
+        length = 0
+        for line in lowered.splitlines():
+            if line.startswith(b"content-length:"):
+                length = int(line.partition(b":")[2])
+        return (head, rest[length:]) if len(rest) >= length else None
+    return None
+
+
+def _run(*words: str, text: str | None = None) -> None:
+    done = subprocess.run(words, input=text, text=True, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+
+
+@contextlib.contextmanager
+def running(name: str, folder: Path, rules: RuleSet) -> Iterator[Rig]:
+    """A rig that leaves nothing behind."""
+    rig = Rig(f"{name}-{os.getpid()}", folder)
+    try:
+        yield rig.start(rules)
+    finally:
+        rig.stop()
+
+
+class Hand:
+    """TLS by hand: its first flight goes out in pieces of `step` bytes."""
+
+    def __init__(self, sock: socket.socket, sni: str | None, step: int = 1 << 16) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self._in, self._out, self._socket = ssl.MemoryBIO(), ssl.MemoryBIO(), sock
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=sni)
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                flight = self._out.read()
+                send_in(sock, flight, step)
+                step = 1 << 16
+                self._in.write(received(sock))
+            else:
+                self._flush()
+                return
+
+    def ask(self, request: bytes) -> bytes:
+        self._tls.write(request)
+        self._flush()
+        while True:
+            try:
+                return self._tls.read(4096)
+            except ssl.SSLWantReadError:
+                self._in.write(received(self._socket))
+
+    def _flush(self) -> None:
+        if pending := self._out.read():
+            self._socket.sendall(pending)
+
+
+def send_in(sock: socket.socket, data: bytes, step: int) -> None:
+    """Send it in pieces, each a segment of its own."""
+    for at in range(0, len(data), step):
+        sock.sendall(data[at : at + step])
+        if step < len(data):
+            time.sleep(0.001)
+
+
+def received(sock: socket.socket) -> bytes:
+    """What came; never nothing.
+
+    Raises:
+        ConnectionResetError: the other side closed.
+    """
+    if data := sock.recv(1 << 16):
+        return data
+    raise ConnectionResetError("closed")

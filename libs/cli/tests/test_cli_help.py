@@ -8,11 +8,12 @@ def test_help_names_the_commands(sluice) -> None:
     assert result.exit_code == 0
     assert [
         word
-        for word in ("compile", "connectivity", "lab", "lint", "validate", "verdict")
+        for word in ("compile", "connectivity", "get", "lab", "lint", "validate", "verdict")
         if f"\n  {word} " in result.output
     ] == [
         "compile",
         "connectivity",
+        "get",
         "lab",
         "lint",
         "validate",

@@ -2,20 +2,22 @@
 
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.contracts.objects import AnyObject, AnyPolicy
+from sluice.contracts.objects import AnyObject, AnyPolicy, ObjectMeta, TrafficControl
 from sluice.contracts.programs import Origin
+from sluice.contracts.traffic_control import TrafficControlSpec
 from sluice.grouping.events import ObjectEvent
 from sluice.policy.ends import NoSuchEnd
-from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, lint
+from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, Starves, lint
 from sluice.policy.packet import Packet
 from sluice.policy.state import ClusterState
 from sluice.policy.verdict import RuleRef, verdict
 from sluice.testkit.antrea_strategies import antrea_stories
-from sluice.testkit.builders import acnp, namespace, netpol, pod
+from sluice.testkit.builders import acnp, namespace, netpol, node, pod
 from sluice.testkit.expanders import outcome
 from sluice.testkit.strategies import packets
 
@@ -24,6 +26,7 @@ PODS: list[AnyObject] = [
     namespace("y"),
     pod("x/a", ip="10.0.0.1", ports=[("web", 80)], app="a"),
     pod("y/b", ip="10.0.0.2", app="b"),
+    node("node-1", ip=["172.18.0.1"]),
 ]
 
 
@@ -39,6 +42,8 @@ def told(finding: Finding) -> str:
             return f"{name(finding.rule)} < {name(finding.by)}"
         case Conflict():
             return f"{name(finding.first)} x {name(finding.second)}"
+        case Starves():
+            return f"{name(finding.rule)} starves by {name(finding.by)}"
         case AboutNobody():
             return f"{finding.policy.name} nobody"
 
@@ -66,6 +71,30 @@ def block(cidr: str, *excepts: str) -> dict[str, Any]:
 
 def pods(selector: dict[str, Any]) -> dict[str, Any]:
     return {"from": [{"podSelector": selector}]}
+
+
+def to(selector: dict[str, Any]) -> dict[str, Any]:
+    return {"to": [{"podSelector": selector}]}
+
+
+def e(name: str, *rules: Any, **spec: object) -> AnyPolicy:
+    """A policy on all Pods with these egress rules."""
+    written = [{"action": "Drop", "name": f"r{index}", **rule} for index, rule in enumerate(rules)]
+    return acnp(name, {"appliedTo": [{"podSelector": {}}], "egress": written, **spec})
+
+
+def at(name: str, service: str, *rules: Any, **spec: object) -> AnyPolicy:
+    """A policy on what comes to NodePorts of a Service, with these ingress rules."""
+    written = [{"action": "Drop", "name": f"r{index}", **rule} for index, rule in enumerate(rules)]
+    applied = [{"service": {"name": service, "namespace": "x"}}]
+    return acnp(name, {"appliedTo": applied, "ingress": written, **spec})
+
+
+UDP: Any = {"protocol": "UDP"}
+FOO: Any = {"action": "Allow", "to": [{"fqdn": "*.foo.bar"}]}
+DNS: Any = {"action": "Allow", "ports": [{**UDP, "port": 53}]}
+SERVICE: Any = {"toServices": [{"name": "s", "namespace": "x"}]}
+IGMP: Any = {"protocols": [{"igmp": {"igmpType": 0x16}}]}
 
 
 class Case(NamedTuple):
@@ -135,7 +164,51 @@ CASES = [
         ],
         [],
     ),
+    # -- names of DNS
+    Case("a name, and nothing else", [e("p", FOO, {})], ["p[0] starves by p[1]"]),
+    Case("with DNS allowed before", [e("p", FOO, DNS, {})], []),
+    Case("with some DNS allowed before", [e("p", FOO, {**DNS, **to(A)}, {})], []),
+    Case("with DNS allowed too late", [e("p", FOO, {}, DNS)], ["p[2] < p[1]", "p[0] starves by p[1]"]),
+    Case("with TCP allowed", [e("p", FOO, {**ALLOW, "ports": [{"port": 53}]}, {})], ["p[0] starves by p[2]"]),
+    Case("with a range allowed", [e("p", FOO, {**ALLOW, "ports": [{**UDP, "port": 1, "endPort": 99}]}, {})], []),
+    Case("with a Pass", [e("p", FOO, PASS, {})], ["p[2] < p[1]"]),
+    Case("some DNS is dropped", [e("p", FOO, {**to(A)})], []),
+    Case("a drop by name says nothing", [e("p", {**FOO, "action": "Drop"}, {})], []),
+    Case("nothing is dropped", [e("p", FOO)], []),
+    Case("by another policy", [e("p", FOO), e("q", {}, priority=6)], ["p[0] starves by q[0]"]),
+    Case(
+        "by isolation",
+        [e("p", FOO), netpol("x/np", {"policyTypes": ["Egress"]})],
+        ["p[0] starves by np"],
+    ),
+    Case(
+        "not if Kubernetes allows it",
+        [e("p", FOO), netpol("x/np", {"policyTypes": ["Egress"], "egress": [{"ports": [{"protocol": "UDP"}]}]})],
+        [],
+    ),
+    Case(
+        "the baseline comes after",
+        [
+            e("p", FOO, appliedTo=[{"podSelector": A}]),
+            e("b", {}, tier="baseline"),
+            netpol("x/np", {"egress": [{}], "policyTypes": ["Egress"]}),
+        ],
+        [],
+    ),
+    # -- Services and names
+    Case("a name again", [e("p", {**FOO, "action": "Drop"}, {**FOO, "action": "Drop"})], ["p[1] < p[0]"]),
+    Case("a Service again", [e("p", SERVICE, SERVICE)], ["p[1] < p[0]"]),
+    Case("another Service", [e("p", SERVICE, {"toServices": [{"name": "t", "namespace": "x"}]})], []),
+    Case("IGMP of a type", [e("p", {"protocols": [{"igmp": {}}]}, IGMP)], ["p[1] < p[0]"]),
+    Case("all IGMP", [e("p", IGMP, {"protocols": [{"igmp": {}}]})], []),
+    Case("at one Service", [at("p", "s", {}, WEB)], ["p[1] < p[0]"]),
+    Case("at two Services", [at("p", "s", {}, priority=1), at("q", "t", {})], []),
+    Case("two at one Service", [at("p", "s", WEB), at("q", "s", {**ALLOW, **LOW})], ["p[0] x q[0]"]),
+    Case("two at two Services", [at("p", "s", {}), at("q", "t", ALLOW)], []),
     # -- nobody
+    Case("a group that is empty", [acnp("p", {"appliedTo": [{"group": "g"}], "ingress": [ALLOW]})], ["p nobody"]),
+    Case("a Node", [acnp("p", {"appliedTo": [{"nodeSelector": {}}], "ingress": [ALLOW]})], []),
+    Case("no Node", [acnp("p", {"appliedTo": [{"nodeSelector": A}], "ingress": [ALLOW]})], ["p nobody"]),
     Case("nobody has the label", [p("p", WEB, to={"matchLabels": {"app": "c"}})], ["p nobody"]),
     Case("nobody in the Namespace", [netpol("z/np")], ["np nobody"]),
 ]
@@ -184,3 +257,26 @@ def test_what_never_matches_decides_about_no_packet(events: list[ObjectEvent], a
             if decision is not None:
                 assert decision.reason not in hidden
                 assert not hidden & set(decision.passed)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "followed"),
+    [
+        ({"podSelector": {}}, True),
+        ({"podSelector": A}, True),
+        ({"podSelector": A, "namespaceSelector": {"matchLabels": {"env": "prod"}}}, True),
+        ({"podSelector": {"matchLabels": {"app": "b"}}, "namespaceSelector": {"matchLabels": {"env": "prod"}}}, False),
+        ({"podSelector": {"matchLabels": {"app": "none"}}}, False),
+        ({}, False),
+    ],
+)
+def test_a_traffic_control_that_selects_nothing(chosen: dict[str, Any], followed: bool) -> None:
+    spec = {"appliedTo": chosen, "direction": "Both", "action": "Mirror", "targetPort": {"device": {"name": "eno2"}}}
+    control = TrafficControl(
+        api_version="crd.antrea.io/v1alpha2",
+        kind="TrafficControl",
+        metadata=ObjectMeta(name="mirror"),
+        spec=msgspec.convert(spec, TrafficControlSpec),
+    )
+
+    assert [told(one) for one in lint(ClusterState(PODS), [control])] == ([] if followed else ["mirror nobody"])

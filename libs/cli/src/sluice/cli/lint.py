@@ -15,22 +15,25 @@ FOUND = 1
 @options.files
 @options.output("text")
 def lint(files: tuple[str, ...], output: str) -> None:
-    """Find rules that never match, conflicts of equal priority, and policies that apply to no Pod.
+    """Find what is probably not meant.
+
+    Rules that never match, conflicts of equal priority, names that nobody may ask DNS for, policies and TrafficControls
+    that apply to no Pod, and what a document alone says otherwise than its author may think.
 
     Exits with 0 if there is nothing, with 1 if there is something, with 2 on bad input.
     """
     from sluice.cli.loading import load_all
     from sluice.cli.placing import placed
-    from sluice.contracts.objects import AnyPolicy
+    from sluice.contracts.objects import AnyPolicy, TrafficControl
     from sluice.policy.lint import lint as findings
     from sluice.policy.state import ClusterState
 
     world = placed(load_all(files))
     objects = [document.object for document in world.objects.values()]
     state = ClusterState(objects)
-    found = [
-        _told(one, world.objects) for one in findings(state, [one for one in objects if isinstance(one, AnyPolicy)])
-    ]
+    policies = [one for one in objects if isinstance(one, AnyPolicy | TrafficControl)]
+    found = [_told(one, world.objects) for one in findings(state, policies)]
+    found += _doubts(world.objects)
     if output == "json":
         options.echo_json({"findings": found})
     else:
@@ -42,7 +45,7 @@ def lint(files: tuple[str, ...], output: str) -> None:
 
 def _told(finding: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
     """The finding in words and in parts: what it is about, and what is the cause."""
-    from sluice.policy.lint import Conflict, NeverMatches
+    from sluice.policy.lint import Conflict, NeverMatches, Starves
 
     if isinstance(finding, NeverMatches):
         rule, by = _part(finding.rule, objects), _part(finding.by, objects)
@@ -53,8 +56,38 @@ def _told(finding: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
         what = f"{by['action']} and {rule['action']}"
         words = f"{_name(rule)} contradicts {_name(by)} ({what}) with equal priority, and the latter has its way"
         return {"kind": "conflict", "words": words, "rule": rule, "by": by}
+    if isinstance(finding, Starves):
+        rule, by = _part(finding.rule, objects), _part(finding.by, objects)
+        words = f"{_name(rule)} allows by name, and {_name(by)} drops the DNS of its Pods first: allow UDP 53 before it"
+        return {"kind": "starves", "words": words, "rule": rule, "by": by}
     policy = _part(finding.policy, objects)
     return {"kind": "about-nobody", "words": f"{_name(policy)} applies to no Pod", "rule": policy, "by": None}
+
+
+def _doubts(objects: Mapping[Any, Any]) -> list[dict[str, Any]]:
+    """What admission warns of."""
+    from sluice.admission.admit import cautions
+    from sluice.admission.among import admit_all, cautions_among
+    from sluice.admission.context import Known
+
+    others = Known()
+    admit_all([document.object for document in objects.values()], others)
+    found = []
+    for document in objects.values():
+        for path, reason in (*cautions(document.object), *cautions_among(document.object, others)):
+            where = document.problem(path, reason)
+            namespace, name = document.object.key
+            part = {
+                "apiVersion": document.object.api_version,
+                "kind": document.object.kind,
+                "namespace": namespace,
+                "name": name,
+                "file": where.file,
+                "line": where.line,
+            }
+            words = f"{_name(part)} {path}: {reason}"
+            found.append({"kind": "doubtful", "words": words, "rule": part, "by": None})
+    return found
 
 
 def _part(about: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:

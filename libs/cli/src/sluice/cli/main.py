@@ -4,6 +4,7 @@ import click
 
 from sluice.cli.compile import compile_
 from sluice.cli.connectivity import connectivity
+from sluice.cli.get import get
 from sluice.cli.lab import lab
 from sluice.cli.lint import lint
 from sluice.cli.validate import validate
@@ -16,5 +17,5 @@ def main() -> None:
     """Kubernetes network policy, and what it does to packets."""
 
 
-for command in (compile_, connectivity, lab, lint, validate, verdict):
+for command in (compile_, connectivity, get, lab, lint, validate, verdict):
     main.add_command(command)

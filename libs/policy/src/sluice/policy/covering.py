@@ -9,7 +9,18 @@ from typing import assert_never
 
 from sluice.contracts.ids import GroupId
 from sluice.contracts.objects import LabelRequirement
-from sluice.contracts.programs import BlockPeer, GroupPeer, IcmpTraffic, Peer, PortRange, Traffic, TransportTraffic
+from sluice.contracts.programs import (
+    BlockPeer,
+    FqdnPeer,
+    GroupPeer,
+    IcmpTraffic,
+    IgmpTraffic,
+    Peer,
+    PortRange,
+    ServicePeer,
+    Traffic,
+    TransportTraffic,
+)
 from sluice.grouping.selectors import GroupSelector, Selector, SelectorTerm, matches
 
 Labels = Mapping[str, str]
@@ -88,6 +99,8 @@ def _peer_covers(wide: Peer, narrow: Peer, groups: GroupCovers) -> bool:
                 or not ip_network(hole).overlaps(ip_network(narrow.cidr))
                 for hole in wide.excepts
             )
+        case (FqdnPeer(), FqdnPeer()) | (ServicePeer(), ServicePeer()):
+            return wide == narrow
         case _:
             return False
 
@@ -102,6 +115,8 @@ def _kind_covers(wide: Traffic, narrow: Traffic) -> bool:
             )
         case IcmpTraffic(), IcmpTraffic():
             return wide.icmp_type in (None, narrow.icmp_type) and wide.icmp_code in (None, narrow.icmp_code)
+        case IgmpTraffic(), IgmpTraffic():
+            return wide.igmp_type in (None, narrow.igmp_type) and wide.group in (None, narrow.group)
         case _:
             return False
 

@@ -39,6 +39,7 @@ class _Block(NamedTuple):
 
 class Facing:
     def __init__(self, programs: Iterable[Program], direction: Direction) -> None:
+        self._all: list[Faced] = []
         self._anybody: list[Faced] = []
         self._by_group: dict[GroupId, list[Faced]] = {}
         self._by_block: dict[tuple[int, int], dict[int, list[_Block]]] = {}  # (version, prefix length), network
@@ -53,6 +54,10 @@ class Facing:
                     self._add(Faced(order(program, rule), program, rule))
         self.isolating: tuple[Origin, ...] = tuple(sorted(isolating))
         """The policies that close the Pod to what no Kubernetes policy allows."""
+
+    def everything(self) -> list[Faced]:
+        """All rules, in order."""
+        return sorted(self._all, key=lambda faced: faced.order)
 
     def concerning(
         self, groups: frozenset[GroupId], address: Address | None, service: ServiceRef | None = None, name: str = ""
@@ -74,6 +79,7 @@ class Facing:
         return [found[place] for place in sorted(found)]
 
     def _add(self, faced: Faced) -> None:
+        self._all.append(faced)
         if faced.rule.peers is None:
             self._anybody.append(faced)
             return

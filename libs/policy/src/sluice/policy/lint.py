@@ -1,5 +1,6 @@
-"""What is probably not meant: rules that never match, conflicts that only a name decides, policies about nobody.
+"""What is probably not meant.
 
+Rules that never match, conflicts that only a name decides, names that nobody may ask for, policies about nobody.
 That a rule never matches follows from the policies alone, but for the labels of Namespaces; it is said only if one
 single rule before it holds all of it. Conflicts and policies about nobody are told of the Pods that there are.
 """
@@ -11,16 +12,20 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from sluice.contracts.ids import GroupId, Uid, Unit
-from sluice.contracts.objects import AnyPolicy, K8sNetworkPolicy
+from sluice.contracts.ids import ALL_NODES, GroupId, Uid, Unit
+from sluice.contracts.objects import AnyPolicy, Pod, TrafficControl
 from sluice.contracts.programs import K8S_TIER, Action, Direction, Origin, Program, Rule
 from sluice.contracts.subjects import unit, unit_parts
 from sluice.grouping.events import key_of
+from sluice.grouping.members import labels_of
+from sluice.grouping.selectors import EVERYTHING, SelectorTerm, normalise, selects
 from sluice.policy.covering import group_covers, peers_cover, traffic_covers
 from sluice.policy.order import Order, order
 from sluice.policy.overlapping import Population
+from sluice.policy.starving import starving
 from sluice.policy.state import ClusterState
-from sluice.policy.verdict import RuleRef
+from sluice.policy.translate import SelfContained
+from sluice.policy.verdict import RuleRef, ref
 
 
 class NeverMatches(Struct, frozen=True, kw_only=True, tag="never-matches"):
@@ -44,7 +49,15 @@ class AboutNobody(Struct, frozen=True, kw_only=True, tag="about-nobody"):
     policy: Origin
 
 
-Finding = NeverMatches | Conflict | AboutNobody
+class Starves(Struct, frozen=True, kw_only=True, tag="starves"):
+    """The rule allows by name, and its Pods may not ask for names."""
+
+    rule: RuleRef
+    by: RuleRef | Origin
+    """What drops their DNS: a rule, or the Kubernetes policy that closes them."""
+
+
+Finding = NeverMatches | Conflict | Starves | AboutNobody
 
 
 class _Standing(NamedTuple):
@@ -56,22 +69,18 @@ class _Standing(NamedTuple):
 
     @property
     def ref(self) -> RuleRef:
-        program, rule = self.program, self.rule
-        return RuleRef(
-            origin=program.origin,
-            direction=rule.direction,
-            index=rule.index,
-            action=rule.action,
-            tier=program.tier,
-            priority=program.priority,
-            name=rule.name,
-        )
+        return ref(self.program, self.rule)
 
 
-def lint(state: ClusterState, policies: Iterable[AnyPolicy]) -> list[Finding]:
+def lint(state: ClusterState, policies: Iterable[AnyPolicy | TrafficControl]) -> list[Finding]:
     """Everything that is found, sorted by kind and by the order of the rules."""
     programs = [state.compiler.programs[key] for key in sorted(state.compiler.programs)]
-    return [*_never(state, programs), *_conflicts(state, programs), *_about_nobody(state, policies)]
+    return [
+        *_never(state, programs),
+        *_conflicts(state, programs),
+        *_starving(state),
+        *_about_nobody(state, policies),
+    ]
 
 
 def _standing(programs: Iterable[Program], direction: Direction) -> list[_Standing]:
@@ -93,12 +102,15 @@ def _never(state: ClusterState, programs: list[Program]) -> Iterator[Finding]:
 
     @cache
     def covers(wide: GroupId, narrow: GroupId) -> bool:
-        return wide == narrow or group_covers(selectors[wide], selectors[narrow], labels)
+        if wide == narrow or ALL_NODES in (wide, narrow):
+            return wide == narrow
+        return group_covers(selectors[wide], selectors[narrow], labels)
 
     def holds(wide: _Standing, narrow: _Standing) -> bool:
         return (
             _decides_before(wide, narrow)
             and covers(wide.program.applied_to, narrow.program.applied_to)
+            and frozenset(wide.rule.services or ()).issuperset(narrow.rule.services or ())
             and traffic_covers(wide.rule.traffic, narrow.rule.traffic)
             and peers_cover(wide.rule.peers, narrow.rule.peers, covers)
         )
@@ -153,16 +165,35 @@ def _disagree(first: _Standing, second: _Standing, people: Population) -> bool:
     return (
         first.program.unit != second.program.unit
         and first.rule.action is not second.rule.action
-        and bool(people.members(first.program.applied_to) & people.members(second.program.applied_to))
+        and _share(first, second, people)
         and people.traffic_meets(first.rule.traffic, second.rule.traffic)
         and people.peers_meet(first.rule.peers, second.rule.peers)
     )
 
 
+def _share(first: _Standing, second: _Standing, people: Population) -> bool:
+    """They apply to a Pod, a node or a Service in common."""
+    if first.rule.services is not None or second.rule.services is not None:
+        return bool(frozenset(first.rule.services or ()) & frozenset(second.rule.services or ()))
+    return bool(people.members(first.program.applied_to) & people.members(second.program.applied_to))
+
+
+# ------------------------------------------------------------------------------------------------------------ starving
+
+
+def _starving(state: ClusterState) -> Iterator[Finding]:
+    told: set[Order] = set()
+    for program, rule, cause in starving(state):
+        if (place := order(program, rule)) not in told:
+            told.add(place)
+            by = cause if isinstance(cause, Origin) else ref(cause.program, cause.rule)
+            yield Starves(rule=ref(program, rule), by=by)
+
+
 # -------------------------------------------------------------------------------------------------------- about nobody
 
 
-def _about_nobody(state: ClusterState, policies: Iterable[AnyPolicy]) -> Iterator[Finding]:
+def _about_nobody(state: ClusterState, policies: Iterable[AnyPolicy | TrafficControl]) -> Iterator[Finding]:
     """Nothing without Pods: policies without them are about nobody in any case."""
     people = Population(state)
     if not people:
@@ -170,11 +201,41 @@ def _about_nobody(state: ClusterState, policies: Iterable[AnyPolicy]) -> Iterato
     applied: dict[Unit, list[GroupId]] = {}
     for group, program_unit in state.compiler.programs:
         applied.setdefault(program_unit, []).append(group)
-    uids = {unit(*key_of(policy)): policy for policy in policies}
-    for one in sorted(uids):
-        policy = uids[one]
-        rules = isinstance(policy, K8sNetworkPolicy) or bool(policy.spec.ingress or policy.spec.egress)
-        if rules and not any(people.members(group) for group in applied.get(one, ())):
+    by_unit = {unit(*key_of(policy)): policy for policy in policies}
+    for one in sorted(by_unit):
+        policy = by_unit[one]
+        if isinstance(policy, TrafficControl):
+            somebody = _is_followed(state, policy)
+        else:
+            has_rules = isinstance(policy, SelfContained) or bool(policy.spec.ingress or policy.spec.egress)
+            somebody = not has_rules or any(_is_somebody(state, people, group) for group in applied.get(one, ()))
+        if not somebody:
             kind, namespace, name = unit_parts(one)
             origin = Origin(kind=kind, namespace=namespace, name=name, uid=Uid(policy.metadata.uid))
             yield AboutNobody(policy=origin)
+
+
+def _is_somebody(state: ClusterState, people: Population, group: GroupId) -> bool:
+    """A Pod or a node is in the group; of Services nobody knows here, and of networks whose Pods there are."""
+    if group == ALL_NODES or people.members(group):
+        return True
+    selector = state.selectors[group]
+    return bool(selector.networks) and any(_selects(state, selector.terms, pod) for pod in state.pods.values())
+
+
+def _is_followed(state: ClusterState, control: TrafficControl) -> bool:
+    """A Pod is selected; neither selector selects nothing."""
+    chosen = control.spec.applied_to
+    if chosen.pod_selector is None and chosen.namespace_selector is None:
+        return False
+    term = SelectorTerm(
+        namespace_selector=normalise(chosen.namespace_selector) if chosen.namespace_selector else None,
+        pod_selector=normalise(chosen.pod_selector) if chosen.pod_selector else EVERYTHING,
+    )
+    return any(_selects(state, (term,), pod) for pod in state.pods.values())
+
+
+def _selects(state: ClusterState, terms: Iterable[SelectorTerm], pod: Pod) -> bool:
+    namespace = state.namespaces.get(pod.metadata.namespace)
+    labels = namespace.metadata.labels if namespace else None
+    return pod.on_pod_network and any(selects(term, pod.metadata.namespace, labels, labels_of(pod)) for term in terms)

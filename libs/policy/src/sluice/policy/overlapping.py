@@ -1,35 +1,53 @@
-"""Can two rules be about the same packet? Asked of the Pods that there are, since labels alone say too little."""
+"""Can two rules be about the same packet? Asked of Pods and nodes that there are, since labels alone say too little."""
 
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
 from sluice.contracts.groups import NamedPort
-from sluice.contracts.ids import GroupId
+from sluice.contracts.ids import Address, GroupId
 from sluice.contracts.objects import Pod
-from sluice.contracts.programs import BlockPeer, GroupPeer, IcmpTraffic, Peer, PortRange, Traffic, TransportTraffic
-from sluice.grouping.members import named_ports
+from sluice.contracts.programs import (
+    BlockPeer,
+    FqdnPeer,
+    GroupPeer,
+    IcmpTraffic,
+    IgmpTraffic,
+    Peer,
+    PortRange,
+    ServicePeer,
+    Traffic,
+    TransportTraffic,
+)
+from sluice.grouping.members import named_ports, node_addresses
 from sluice.policy.covering import block_within
 from sluice.policy.state import ClusterState
 
 
 class Population:
-    """The Pods that policies are about, by group."""
+    """The Pods and the nodes that policies are about, by group."""
 
     def __init__(self, state: ClusterState) -> None:
         self._members: dict[GroupId, set[tuple[str, str]]] = {}
         self._pods: dict[tuple[str, str], Pod] = {}
+        self._addresses: dict[tuple[str, str], tuple[Address, ...]] = {}
         self._named: set[NamedPort] = set()
         for pod in state.pods.values():
             if pod.on_pod_network:
                 self._pods[pod.key] = pod
+                self._addresses[pod.key] = pod.addresses
                 self._named.update(named_ports(pod))
                 for group in state.groups_of(pod):
                     self._members.setdefault(group, set()).add(pod.key)
+        for node in state.nodes.values():
+            self._addresses[node.key] = node_addresses(node)
+            for group in state.groups_of_node(node):
+                self._members.setdefault(group, set()).add(node.key)
 
     def __len__(self) -> int:
         return len(self._pods)
 
     def members(self, group: GroupId) -> set[tuple[str, str]]:
+        """Namespaces and names; of nodes the names alone."""
         return self._members.get(group, set())
 
     def peers_meet(self, one: tuple[Peer, ...] | None, other: tuple[Peer, ...] | None) -> bool:
@@ -52,13 +70,15 @@ class Population:
                     return False
                 return not any(block_within(inner.cidr, hole) for hole in outer.excepts)
             case (BlockPeer() as block, GroupPeer() as group) | (GroupPeer() as group, BlockPeer() as block):
-                return any(self._holds(block, self._pods[key]) for key in self.members(group.group))
+                return any(self._holds(block, self._addresses[key]) for key in self.members(group.group))
+            case (FqdnPeer(), FqdnPeer()) | (ServicePeer(), ServicePeer()):
+                return one == other
             case _:
                 return False
 
-    def _holds(self, block: BlockPeer, pod: Pod) -> bool:
+    def _holds(self, block: BlockPeer, addresses: tuple[Address, ...]) -> bool:
         def inside(cidr: str) -> bool:
-            return any(ip_address(address) in ip_network(cidr) for address in pod.addresses)
+            return any(ip_address(address) in ip_network(cidr) for address in addresses)
 
         return inside(block.cidr) and not any(inside(hole) for hole in block.excepts)
 
@@ -72,6 +92,9 @@ class Population:
             case IcmpTraffic(), IcmpTraffic():
                 types = one.icmp_type is None or other.icmp_type in (None, one.icmp_type)
                 return types and (one.icmp_code is None or other.icmp_code in (None, one.icmp_code))
+            case IgmpTraffic(), IgmpTraffic():
+                types = one.igmp_type is None or other.igmp_type in (None, one.igmp_type)
+                return types and (one.group is None or other.group in (None, one.group))
             case _:
                 return False
 

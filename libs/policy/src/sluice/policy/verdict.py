@@ -27,6 +27,8 @@ from sluice.contracts.programs import (
     IgmpTraffic,
     Origin,
     PortRange,
+    Program,
+    Rule,
     ServiceRef,
     Traffic,
     TransportTraffic,
@@ -126,13 +128,13 @@ def _decide(state: ClusterState, pod: Pod | None, direction: Direction, other: S
     passed: list[RuleRef] = []
 
     def decided(by: Faced) -> Decision:
-        return Decision(action=by.rule.action, reason=_ref(by), passed=tuple(passed))
+        return Decision(action=by.rule.action, reason=ref(by.program, by.rule), passed=tuple(passed))
 
     for faced in matching:
         if faced.order.tier < K8S_TIER:
             if faced.rule.action != Action.PASS:
                 return decided(faced)
-            passed.append(_ref(faced))
+            passed.append(ref(faced.program, faced.rule))
             break
     for faced in matching:
         if faced.order.tier == K8S_TIER:
@@ -143,7 +145,7 @@ def _decide(state: ClusterState, pod: Pod | None, direction: Direction, other: S
         if faced.order.tier > K8S_TIER:
             if faced.rule.action != Action.PASS:
                 return decided(faced)
-            passed.append(_ref(faced))
+            passed.append(ref(faced.program, faced.rule))
             break
     return Decision(action=Action.ALLOW, reason=NoPolicy(), passed=tuple(passed))
 
@@ -162,8 +164,8 @@ def _concerning(
     return sorted(found, key=lambda faced: faced.order)
 
 
-def _ref(faced: Faced) -> RuleRef:
-    program, rule = faced.program, faced.rule
+def ref(program: Program, rule: Rule) -> RuleRef:
+    """The rule, as people are told of it."""
     return RuleRef(
         origin=program.origin,
         direction=rule.direction,

@@ -29,6 +29,7 @@ from sluice.drivers.tc import messages
 from sluice.drivers.tc.actions import Count
 from sluice.drivers.tc.capabilities import Capabilities, probe
 from sluice.drivers.tc.errors import Refused
+from sluice.drivers.tc.events import Events, Missed
 from sluice.drivers.tc.hooks import Hooks, Placement
 from sluice.drivers.tc.messages import Stranger
 from sluice.drivers.tc.netlink import HEAD, REQUEST
@@ -335,3 +336,29 @@ def share_block() -> tuple[int, int]:
         driver.apply(messages.block(22), [AddFilter(ROOT, 1, _root(1))])
         shown = [json.loads(run("tc", "-json", "filter", "show", "dev", dev, "egress")) for dev in (one, two)]
     return len([1 for line in shown[0] if "options" in line]), len([1 for line in shown[1] if "options" in line])
+
+
+def heard() -> list[set[str]]:
+    """What is heard: of our own change, of others' filter, of a flush, of an interface, and of one that goes."""
+    found = []
+    with device() as dev, hooks() as driver:
+        events = Events(driver.port)
+        index = socket.if_nametoindex(dev)
+
+        def hear() -> None:
+            told = events.pending()
+            assert Missed() not in told
+            found.append({type(event).__name__ for event in told if index in event})  # not of its peer
+
+        driver.apply(messages.hook(index, Hook.EGRESS), _generation(3))
+        hear()
+        run("tc", "filter", "add", "dev", dev, "egress", "pref", "7", "protocol", "ip", "flower", "action", "pass")
+        hear()
+        run("tc", "filter", "del", "dev", dev, "egress", "chain", str(chain(0, Place.CLASSES)))
+        hear()
+        run("ip", "link", "set", dev, "down")
+        hear()
+        run("tc", "qdisc", "del", "dev", dev, "clsact")
+        hear()
+        events.close()
+    return found

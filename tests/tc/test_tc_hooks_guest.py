@@ -68,3 +68,9 @@ def test_a_hook_that_the_hardware_does_not_take_is_in_software_as_a_whole(quick:
 
 def test_a_block_is_shared(quick: Guest) -> None:
     assert quick.call(insidehooks.share_block) == (1, 1)
+
+
+def test_what_others_change_is_heard_and_what_we_change_is_not(quick: Guest) -> None:
+    links, filters = {"LinksChanged"}, {"FiltersChanged"}
+
+    assert quick.call(insidehooks.heard) == [set(), filters, filters, links, filters]

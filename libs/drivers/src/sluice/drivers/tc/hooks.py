@@ -79,6 +79,11 @@ class Hooks:
         self._netlink.close()
 
     @property
+    def port(self) -> int:
+        """How the kernel calls who makes these changes (see `events`)."""
+        return self._netlink.port
+
+    @property
     def messages_sent(self) -> int:
         return self._netlink.messages_sent
 

@@ -57,6 +57,9 @@ class Netlink:
         self._socket.settimeout(TIMEOUT_S)
         self._socket.bind((0, 0))
         self._sequence = itertools.cycle(range(1, 1 << 32))
+        self.port: int = self._socket.getsockname()[0]
+        """How the kernel calls this socket."""
+
         self.messages_sent = 0
 
     def close(self) -> None:

@@ -11,9 +11,15 @@ from sluice.contracts.programs import ServiceRef
 Family = Literal[4, 6]
 
 
-class PodEnd(Struct, frozen=True, tag="pod"):
+class PodEnd(Struct, frozen=True, tag="pod", omit_defaults=True):
     namespace: str
     name: str
+    network: str = ""
+    """Of the interface, if it is on a secondary network: namespace/name. Of a packet's two ends one may leave it out
+    and means the other's."""
+
+    interface: str = ""
+    """Its name in the Pod; unset: the first on the network."""
 
 
 class AddressEnd(Struct, frozen=True, tag="address"):

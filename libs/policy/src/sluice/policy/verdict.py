@@ -9,7 +9,8 @@ each direction, of the rules that match the packet:
 3. tiers after it, the baseline: in order, the first decides;
 4. else the packet is allowed.
 
-What a Pod sends to itself never leaves it and is always allowed.
+What a Pod sends to itself never leaves it and is always allowed. On secondary networks the same holds for interfaces,
+and the policies of those networks alone decide (`secondary`).
 """
 
 from collections.abc import Iterable
@@ -36,7 +37,9 @@ from sluice.contracts.programs import (
 from sluice.grouping.members import named_ports
 from sluice.policy.ends import Side, sides
 from sluice.policy.facing import Faced
+from sluice.policy.order import order
 from sluice.policy.packet import Packet
+from sluice.policy.secondary import Holder, Place, Segment, is_secondary
 from sluice.policy.state import ClusterState
 
 
@@ -101,6 +104,8 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
     Raises:
         NoSuchEnd: an end is no Pod of the cluster, or the two have no address of one family.
     """
+    if is_secondary(packet):
+        return _between_interfaces(state, packet)
     source, destination = sides(state, packet)
     if source.pod is not None and source.pod is destination.pod:
         itself = Decision(action=Action.ALLOW, reason=Itself())
@@ -112,6 +117,33 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
     if destination.pod is not None or packet.node_port:
         ingress = _decide(state, destination.pod, Direction.INGRESS, source, matches)
     return Verdict(outcome=_outcome(egress, ingress), egress=egress, ingress=ingress)
+
+
+def _between_interfaces(state: ClusterState, packet: Packet) -> Verdict:
+    segment = Segment(state)
+    source, destination = segment.ends(packet)
+    if source.holder and destination.holder and source.holder.pod is destination.holder.pod:
+        itself = Decision(action=Action.ALLOW, reason=Itself())
+        return Verdict(outcome=Outcome.ALLOWED, egress=itself, ingress=itself)
+    decisions: list[Decision | None] = []
+    for end, other, direction in (
+        (source, destination, Direction.EGRESS),
+        (destination, source, Direction.INGRESS),
+    ):
+        decisions.append(_at_interface(segment, end.holder, direction, packet, other) if end.holder else None)
+    egress, ingress = decisions
+    return Verdict(outcome=_outcome(egress, ingress), egress=egress, ingress=ingress)
+
+
+def _at_interface(segment: Segment, holder: Holder, direction: Direction, packet: Packet, other: Place) -> Decision:
+    matching = sorted(segment.matching(holder, direction, packet, other.address), key=lambda one: order(*one))
+    if matching:
+        program, rule = matching[0]
+        return Decision(action=rule.action, reason=ref(program, rule))
+    isolating = sorted({one.origin for one in segment.programs(holder) if direction in one.isolates})
+    if isolating:
+        return Decision(action=Action.DROP, reason=Isolation(policies=tuple(isolating)))
+    return Decision(action=Action.ALLOW, reason=NoPolicy())
 
 
 def _outcome(*decisions: Decision | None) -> Outcome:

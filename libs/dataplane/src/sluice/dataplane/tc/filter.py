@@ -120,6 +120,9 @@ class Flower(Struct, frozen=True, kw_only=True, omit_defaults=True, cache_hash=T
 
 ANY = Flower()
 
+LAST = 65_535
+"""The preference behind all others."""
+
 
 class Accept(Struct, frozen=True, tag="accept"):
     """The packet goes on its way (gact pass). Ends the filter."""

@@ -11,7 +11,7 @@ A cookie has 16 bytes and names the filter's line of policy:
     0..3   b"SLCE", the same in all of ours: a stranger can sweep by it
     4      kind, see `CookieKind`
     5..7   0
-    8..15  reference, big-endian: of ROOT the digest of the program, of PORT the digest of the rules that open it
+    8..15  reference, big-endian: of ROOT the digest of all but the addresses, of PORT its opening (`openings`)
 """
 
 from enum import IntEnum
@@ -51,7 +51,7 @@ class CookieKind(IntEnum):
     """One address or prefix, on to the ports open to it."""
 
     PORT = 5
-    """A port, range or protocol that the referenced rules open."""
+    """A port, range or protocol that is open to the addresses that lead to its chain."""
 
     REST = 6
     """What no rule allowed."""

@@ -3,18 +3,22 @@
 The policy means what a NetworkPolicy of the same spec means, on each network that its annotation `policy-for` names. It
 becomes one program for each of these networks, addressed to the interfaces that the selected Pods have there. Peers
 that are selected count by their interfaces on *any* of the named networks, since several networks may be one segment;
-where two of these reuse an address, the network of the policed interface goes first (`GroupSelector.networks`).
+where two of these reuse an address, the network of the policed interface goes first (`GroupSelector.networks`). A named
+port of an egress rule without peers has its number at whoever has one: such a rule becomes two of one index, the named
+half about all interfaces of the networks.
 
 Source: multi-networkpolicy README; what implementations do differently is in docs/backends/tc.md.
 """
+
+from collections.abc import Iterator
 
 from msgspec.structs import replace
 
 from sluice.contracts.ids import GroupId, Revision
 from sluice.contracts.networks import POLICY_FOR, policy_for
 from sluice.contracts.objects import MultiNetworkPolicy
-from sluice.contracts.programs import GroupPeer, Peer, Program
-from sluice.grouping.selectors import GroupSelector
+from sluice.contracts.programs import Direction, GroupPeer, Peer, Program, Rule, Traffic, TransportTraffic
+from sluice.grouping.selectors import GroupSelector, SelectorTerm
 from sluice.policy.groupid import group_id
 from sluice.policy.translate import k8s
 from sluice.policy.translate.translation import Translation
@@ -52,8 +56,24 @@ def _on(flat: Translation, network: str, networks: tuple[str, ...], groups: dict
     def peer(one: Peer) -> Peer:
         return GroupPeer(group=interfaces(one.group, seen)) if isinstance(one, GroupPeer) else one
 
-    rules = (
-        rule if rule.peers is None else replace(rule, peers=tuple(peer(one) for one in rule.peers))
-        for rule in program.rules
-    )
-    return replace(program, applied_to=interfaces(program.applied_to, (network,)), rules=tuple(rules))
+    def lifted(rule: Rule) -> Iterator[Rule]:
+        if rule.peers is not None:
+            yield replace(rule, peers=tuple(peer(one) for one in rule.peers))
+            return
+        named = tuple(each for each in rule.traffic or () if _is_named(each))
+        if rule.direction is Direction.INGRESS or not named:
+            yield rule
+            return
+        everybody = GroupSelector(terms=(SelectorTerm(),), networks=seen)
+        groups[group_id(everybody)] = everybody
+        others = tuple(each for each in rule.traffic or () if each not in named)
+        if others:
+            yield replace(rule, traffic=others)
+        yield replace(rule, peers=(GroupPeer(group=group_id(everybody)),), traffic=named)
+
+    rules = tuple(made for rule in program.rules for made in lifted(rule))
+    return replace(program, applied_to=interfaces(program.applied_to, (network,)), rules=rules)
+
+
+def _is_named(traffic: Traffic) -> bool:
+    return isinstance(traffic, TransportTraffic) and isinstance(traffic.ports, str)

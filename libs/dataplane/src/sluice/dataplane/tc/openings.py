@@ -1,0 +1,106 @@
+"""What is open at an address: protocols and ports, in one normal form, so that equal sets share a chain."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, assert_never
+
+from sluice.contracts.groups import NamedPort
+from sluice.contracts.programs import IcmpTraffic, IgmpTraffic, PortRange, Traffic, TransportTraffic
+from sluice.dataplane.tc.filter import IpProto
+from sluice.policy.intervals import joined
+
+_TRANSPORTS = {"TCP": IpProto.TCP, "UDP": IpProto.UDP, "SCTP": IpProto.SCTP}
+ALL_PROTOCOLS = 0
+"""Of an opening that is about everything: as an IP protocol it is no transport's (IPv6 hop-by-hop options)."""
+
+HIGHEST_PORT = 65_535
+
+
+class Opening(NamedTuple):
+    """A protocol, and a range of its destination ports; from 0 to 65535 it is all of the protocol."""
+
+    protocol: int
+    """An IpProto, or ALL_PROTOCOLS."""
+
+    first: int = 0
+    last: int = HIGHEST_PORT
+
+    @property
+    def whole(self) -> bool:
+        """Ports do not matter."""
+        return (self.first, self.last) == (0, HIGHEST_PORT)
+
+    @property
+    def reference(self) -> int:
+        """In the cookie of its filters: protocol in bits 39..32, then the two ports."""
+        return self.protocol << 32 | self.first << 16 | self.last
+
+
+Openings = tuple[Opening, ...]
+"""A union: sorted, ranges of one protocol apart from each other, one opening alone if that is everything."""
+
+NOTHING: Openings = ()
+EVERYTHING: Openings = (Opening(ALL_PROTOCOLS),)
+
+
+class NotLowerable(ValueError):
+    """Traffic that a filter here cannot match: what, why and what to do."""
+
+
+def union(sets: Iterable[Openings]) -> Openings:
+    """What is open in any of them."""
+    found = set(sets)
+    if len(found) <= 1:
+        return next(iter(found), NOTHING)
+    return _normal({opening for openings in found for opening in openings})
+
+
+def openings(traffic: tuple[Traffic, ...] | None, named: Iterable[NamedPort]) -> Openings:
+    """What the traffic opens where ports have these names.
+
+    Raises:
+        NotLowerable: a piece of it is none of transport.
+    """
+    if traffic is None:
+        return EVERYTHING
+    known = tuple(named)
+    return _normal({opening for each in traffic for opening in _each(each, known)})
+
+
+def open_to(of: Openings, protocol: int, port: int | None) -> bool:
+    """Whether the set holds a packet of this IP protocol, to this port."""
+    return any(
+        one.protocol in (ALL_PROTOCOLS, protocol)
+        and (one.whole or (port is not None and one.first <= port <= one.last))
+        for one in of
+    )
+
+
+def _each(traffic: Traffic, named: tuple[NamedPort, ...]) -> Iterator[Opening]:
+    match traffic:
+        case TransportTraffic(source_ports=PortRange()):
+            raise NotLowerable("source ports: no filter here looks at them; leave them out")
+        case TransportTraffic(protocol=protocol, ports=ports):
+            number = _TRANSPORTS[protocol]
+            if ports is None:
+                yield Opening(number)
+            elif isinstance(ports, PortRange):
+                yield Opening(number, ports.first, ports.last)
+            else:
+                for port in named:
+                    if (port.name, port.protocol) == (ports, protocol):
+                        yield Opening(number, port.port, port.port)
+        case IcmpTraffic() | IgmpTraffic():
+            raise NotLowerable("ICMP and IGMP are no ports; use accept_icmp of the programmer")
+        case _:
+            assert_never(traffic)
+
+
+def _normal(found: set[Opening]) -> Openings:
+    if any(one.protocol == ALL_PROTOCOLS for one in found):
+        return EVERYTHING
+    protocols = sorted({one.protocol for one in found})
+    return tuple(
+        Opening(protocol, first, last)
+        for protocol in protocols
+        for first, last in joined((one.first, one.last) for one in found if one.protocol == protocol)
+    )

@@ -1,0 +1,99 @@
+"""A node with policed interfaces whose objects are told one after the other: what is compiled, planned and walked."""
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+
+from sluice.contracts.groups import Member, Page
+from sluice.contracts.ids import NEVER, NodeName
+from sluice.contracts.objects import AnyObject
+from sluice.dataplane.tc.content import NO_OPTIONS, Content, Options
+from sluice.dataplane.tc.engine import Engine, InterfaceKey
+from sluice.dataplane.tc.filter import EthType, Hook, IpProto
+from sluice.dataplane.tc.mirror import Mirror
+from sluice.dataplane.tc.plan import Step, plan
+from sluice.grouping.events import ObjectEvent
+from sluice.grouping.index import Grouping
+from sluice.policy.state import ClusterState
+from sluice.testkit.expanders import story
+from sluice.testkit.tc_walker import Device, Frame, Tracker
+
+HERE = NodeName("node-1")
+PROTOCOLS = {"TCP": IpProto.TCP, "UDP": IpProto.UDP, "SCTP": IpProto.SCTP}
+
+
+class TcNode:
+    """All interfaces of the node are on one segment, whatever their networks."""
+
+    def __init__(self, events: Iterable[ObjectEvent], options: Options = NO_OPTIONS, *, zones: bool = True) -> None:
+        self.state, self.grouping = ClusterState(), Grouping()
+        self.engine = Engine(HERE, options)
+        self.tracker = Tracker()
+        self.mirrors: dict[InterfaceKey, dict[Hook, Mirror]] = {}
+        self._zones = zones
+        for event in events:
+            self.state.evolve(event)
+            self.grouping.evolve(event)
+        for group, selector in self.state.selectors.items():
+            self.grouping.select(group, selector)
+            for node in self.grouping.nodes(group):
+                members = self.grouping.members(group, node)
+                self.engine.put_page(Page(group=group, node=node, cause=NEVER, members=members))
+        for program in self.state.compiler.programs.values():
+            self.engine.put_program(program)
+
+    @classmethod
+    def of(cls, *objects: AnyObject, options: Options = NO_OPTIONS, zones: bool = True) -> "TcNode":
+        return cls(story(*objects), options, zones=zones)
+
+    def apply(self) -> "TcNode":
+        """Plan every interface, and take the plans as made."""
+        for key in self.engine.interfaces:
+            self.make(key, self.engine.contents(key))
+        return self
+
+    def make(self, key: InterfaceKey, contents: Mapping[Hook, Content], *, revoke: bool = False) -> list[Step]:
+        """Plan one interface, and take the plan as made; the plan."""
+        mirrors = self.mirrors.setdefault(key, {hook: Mirror() for hook in Hook})
+        steps = plan(contents, mirrors, self.zone(key), revoke=revoke)
+        for hook, operation in steps:
+            mirrors[hook].apply((operation,))
+        return steps
+
+    def zone(self, key: InterfaceKey) -> int | None:
+        return 1 + sorted({*self.mirrors, key}).index(key) if self._zones else None
+
+    def key(self, pod: str, interface: str = "net1") -> InterfaceKey:
+        """Of a policed interface."""
+        (found,) = [key for key, one in self.engine.interfaces.items() if (one.pod, key.interface) == (pod, interface)]
+        return found
+
+    def device(self, key: InterfaceKey | None) -> Device:
+        """The interface as it stands; of None or one that is not policed, everything passes."""
+        mirrors = self.mirrors.get(key) if key else None
+        return Device({hook: mirrors[hook].filters if mirrors else {} for hook in Hook}, self.tracker)
+
+    def sends(self, frame: Frame, source: InterfaceKey | None, destination: InterfaceKey | None) -> bool:
+        """The frame goes from one to the other; None is somebody whom the node does not police."""
+        return self.device(source).sends(frame) and self.device(destination).receives(frame)
+
+
+def frame(
+    source: str,
+    destination: str,
+    protocol: str = "TCP",
+    port: int = 0,
+    source_port: int = 40_000,
+    *,
+    tagged: bool = False,
+) -> Frame:
+    """The first packet of a connection; ICMP is an echo request."""
+    one, other = ip_address(source), ip_address(destination)
+    v4 = one.version == 4
+    made = Frame(EthType.IPV4 if v4 else EthType.IPV6, int(one), int(other), tagged=tagged)
+    if protocol == "ICMP":
+        return made._replace(protocol=IpProto.ICMP if v4 else IpProto.ICMPV6, icmp_type=8 if v4 else 128)
+    return made._replace(protocol=PROTOCOLS[protocol], source_port=source_port, destination_port=port)
+
+
+def key_of(member: Member) -> InterfaceKey:
+    return InterfaceKey(member.uid, member.attachment.network, member.attachment.interface)

@@ -53,7 +53,8 @@ class Programs:
         unread = [Problem(unit=unit, state="failed", reason=reason) for unit, reason in unreadable.items()]
         problems = tuple(sorted([*self._compiler.problems, *unread]))
         status = CompilerStatus(shard=self._shard, problems=problems)
-        self._status.put(subjects.compiler_status(self._shard), status)
+        if self._status.put(subjects.compiler_status(self._shard), status) is not None:
+            await self._status.settled()  # before the mark: whoever reads both knows why a unit has no program
 
     async def _store(self, cause: Revision) -> dict[Unit, list[Write]]:
         """New programs, then the end of old ones: a unit that moves to another group is in one of them at any time."""

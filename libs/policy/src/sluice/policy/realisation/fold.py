@@ -1,0 +1,285 @@
+"""A fold of the facts that say whether policies are in force: objects, programs, pages, marks and reports of nodes.
+
+A node is in the span of a policy while it hosts a member of a group that one of the policy's programs is addressed to.
+It has the policy when each backend that holds it there has applied the program's cause, and everything since the node
+came into the span, is healthy and complains of nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeVar
+
+from sluice.contracts import subjects
+from sluice.contracts.groups import Mark
+from sluice.contracts.ids import ALL_NODES, NEVER, GroupId, NodeName, Revision, Unit
+from sluice.contracts.kinds import POLICIES, Kind
+from sluice.contracts.status import CompilerStatus, NodeStatus, Problem, SourceStatus
+from sluice.grouping.events import Newest, ObjectEvent, ObjectKey
+from sluice.policy.computed import Computed
+from sluice.policy.computed import Condition as Membership
+from sluice.policy.realisation.report import (
+    NOT_REALIZABLE,
+    NOT_TAKEN_IN,
+    PARTLY_REALIZABLE,
+    Obstacle,
+    Phase,
+    Realised,
+)
+
+KINDS = POLICIES | {Kind.CLUSTER_GROUP, Kind.GROUP, Kind.SERVICE, Kind.NODE}
+"""The objects that it is told of."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_Holder = tuple[str, GroupId]
+"""Backend, and the group that a program is addressed to."""
+
+
+class _Known(NamedTuple):
+    revision: Revision
+    generation: int
+    uid: str
+
+
+class Realisation:
+    """Mutable inside; `drain` names what may be otherwise since the last time."""
+
+    def __init__(self) -> None:
+        self._newest = Newest()
+        self._policies: dict[Unit, _Known] = {}
+        self._nodes: dict[NodeName, Revision] = {}
+        self._groups = Computed()
+        self._group_uids: dict[tuple[str, str], _Known] = {}
+        self._programs: dict[Unit, dict[_Holder, Revision]] = {}
+        self._addressed: dict[GroupId, set[Unit]] = {}
+        self._pages: dict[GroupId, dict[NodeName, Revision]] = {}
+        self._marks: dict[str, dict[int, Mark]] = {}
+        self._statuses: dict[tuple[NodeName, str], NodeStatus] = {}
+        self._compilers: dict[int, tuple[Problem, ...]] = {}
+        self._sources: dict[str, SourceStatus] = {}
+        self._obstacles: dict[Unit, Problem] = {}
+        self._refused: dict[Unit, str] = {}
+        self._dirty: set[Unit] = set()
+        self._unsettled: set[Unit] = set()
+        """Those that are not in force everywhere, as far as was asked: any report may change that."""
+
+    # --------------------------------------------------------------------------------------------------------- facts
+
+    def object(self, event: ObjectEvent) -> None:
+        """Take in what an object is. Of other kinds it wants to know nothing."""
+        key, made = event.key, event.object
+        if key.kind not in KINDS or not self._newest.is_news(key, event.revision):
+            return
+        known = _Known(event.revision, made.metadata.generation, made.metadata.uid) if made else None
+        if key.kind in POLICIES:
+            unit = subjects.unit(*key)
+            _keep(self._policies, unit, known)
+            self._touch((unit,))
+        elif key.kind is Kind.NODE:
+            _keep(self._nodes, NodeName(key.name), event.revision if made else None)
+            self._touch(self._addressed.get(ALL_NODES, ()))
+        else:
+            if key.kind is not Kind.SERVICE:
+                _keep(self._group_uids, (key.namespace, key.name), known)
+            self._groups.evolve(event)
+
+    def program(self, backend: str, group: GroupId, unit: Unit, cause: Revision | None) -> None:
+        """The backend's program for the unit, addressed to the group, reflects this; None: there is none."""
+        holders = self._programs.setdefault(unit, {})
+        _keep(holders, (backend, group), cause)
+        if any(addressed == group for _, addressed in holders):
+            self._addressed.setdefault(group, set()).add(unit)
+        else:
+            self._addressed.get(group, set()).discard(unit)
+        self._touch((unit,))
+
+    def page(self, group: GroupId, node: NodeName, cause: Revision | None) -> None:
+        """The node hosts members of the group, as this says; None: it does not."""
+        pages = self._pages.setdefault(group, {})
+        if (node in pages) == (cause is not None):
+            return  # what changes on a page moves nobody into a span or out of it
+        _keep(pages, node, cause)
+        self._touch(self._addressed.get(group, ()))
+
+    def mark(self, writer: str, mark: Mark) -> None:
+        """All that one shard of the writer derives is stored up to there."""
+        before = self.derived()
+        self._marks.setdefault(writer, {})[mark.shard] = mark
+        self._dirty |= self._unsettled
+        if self.derived() < before:  # another writer came, or there are more shards now
+            self._touch(self._policies)
+
+    def node(self, status: NodeStatus | None, node: NodeName, backend: str) -> None:
+        """What the backend of the node says; None: it says nothing any more."""
+        before = self._statuses.get((node, backend))
+        _keep(self._statuses, (node, backend), status)
+        told = [one for one in (before, status) if one is not None]
+        self._touch(problem.unit for one in told for problem in one.problems)
+        self._dirty |= self._unsettled
+        if _lost(before, status):
+            self._touch(unit for group, nodes in self._pages.items() if node in nodes for unit in self._units(group))
+            self._touch(self._units(ALL_NODES))
+
+    def compiler(self, shard: int, status: CompilerStatus | None) -> None:
+        """What could not be translated as it is written."""
+        self._touch(problem.unit for problem in self._compilers.get(shard, ()))
+        _keep(self._compilers, shard, status.problems if status else None)
+        self._obstacles = {problem.unit: problem for problems in self._compilers.values() for problem in problems}
+        self._touch(problem.unit for problem in self._compilers.get(shard, ()))
+
+    def source(self, name: str, status: SourceStatus | None) -> None:
+        """What the source of objects did not take in."""
+        self._touch(self._refused)
+        _keep(self._sources, name, status)
+        self._refused = {
+            unit: f"{problem.path}: {problem.reason}"
+            for source in self._sources.values()
+            for problem in source.problems
+            if (unit := _unit_at(problem.file)) is not None
+        }
+        self._touch(self._refused)
+
+    # ----------------------------------------------------------------------------------------------------- questions
+
+    def drain(self) -> frozenset[Unit]:
+        """Policies whose answer may be another than before; those that went, too."""
+        dirty, self._dirty = frozenset(self._dirty), set()
+        return dirty
+
+    def drain_groups(self) -> Mapping[tuple[str, str], Membership | None]:
+        """Groups whose condition differs from before, by namespace and name; None: gone."""
+        return self._groups.drain()
+
+    @property
+    def policies(self) -> Iterable[Unit]:
+        """All there are, sorted."""
+        return sorted(self._policies.keys() | self._refused.keys())
+
+    def uid(self, key: ObjectKey) -> str:
+        """Of a policy or a group; empty if there is none."""
+        known = (
+            self._policies.get(subjects.unit(*key))
+            if key.kind in POLICIES
+            else self._group_uids.get((key.namespace, key.name))
+        )
+        return known.uid if known else ""
+
+    def membership(self, name: tuple[str, str]) -> Membership | None:
+        """The condition of a group, by namespace and name."""
+        return self._groups.condition(name)
+
+    def derived(self) -> Revision:
+        """Up to here all programs and pages are stored; NEVER while a shard has not said so."""
+        upto = [self._upto(marks) for marks in self._marks.values()]
+        writers = {writer.partition(".")[0] for writer in self._marks}
+        return min(upto) if {"groups", "programs"} <= writers else NEVER
+
+    def realised(self, unit: Unit) -> Realised | None:
+        """How far the policy is in force; None if there is no such policy."""
+        known = self._policies.get(unit)
+        if known is None and unit in self._refused:  # of which no version was ever taken in
+            return Realised(phase=Phase.PENDING, generation=0, obstacle=self._partial(unit, None))
+        if known is None:
+            self._unsettled.discard(unit)
+            return None
+        found = self._judge(unit, known)
+        if found.complete:
+            self._unsettled.discard(unit)
+        else:
+            self._unsettled.add(unit)
+        return found
+
+    def _judge(self, unit: Unit, known: _Known) -> Realised:
+        holders = self._programs.get(unit)
+        problem = self._obstacles.get(unit)
+        if problem is not None and not holders:
+            obstacle = Obstacle(reason=problem.code or NOT_REALIZABLE, message=problem.reason)
+            return Realised(phase=Phase.PENDING, generation=known.generation, obstacle=obstacle)
+        if self.derived() < known.revision:
+            return Realised(phase=Phase.PENDING, generation=known.generation)
+        missing, failing, span = self._missing(unit, holders or {})
+        current, failed = len(span) - len(missing), len(failing)
+        partial = self._partial(unit, problem)
+        if partial is None and not missing:
+            phase = Phase.REALIZED
+        elif len(missing) == failed:
+            phase = Phase.FAILED
+        else:
+            phase = Phase.REALIZING
+        return Realised(
+            phase=phase,
+            generation=known.generation,
+            current=current,
+            desired=len(span),
+            obstacle=partial,
+            failing=tuple(sorted(failing.items())),
+        )
+
+    def _partial(self, unit: Unit, problem: Problem | None) -> Obstacle | None:
+        if (refused := self._refused.get(unit)) is not None:
+            return Obstacle(reason=NOT_TAKEN_IN, message=f"its newest version is not in force: {refused}")
+        if problem is not None:
+            return Obstacle(reason=problem.code or PARTLY_REALIZABLE, message=problem.reason)
+        return None
+
+    def _missing(
+        self, unit: Unit, holders: Mapping[_Holder, Revision]
+    ) -> tuple[set[NodeName], dict[NodeName, str], set[NodeName]]:
+        """Nodes that have not got the unit, those of them that say why they cannot, and all that should have it."""
+        span: set[NodeName] = set()
+        missing: set[NodeName] = set()
+        failing: dict[NodeName, str] = {}
+        for (backend, group), cause in holders.items():
+            for node, since in (self._nodes if group == ALL_NODES else self._pages.get(group, {})).items():
+                span.add(node)
+                status = self._statuses.get((node, backend))
+                if status is None or status.applied < max(cause, since) or not status.healthy:
+                    missing.add(node)
+                if status is not None and (error := _error(status, unit)) is not None:
+                    missing.add(node)
+                    if error:
+                        failing[node] = error
+        return missing, failing, span
+
+    def _upto(self, marks: Mapping[int, Mark]) -> Revision:
+        shards = next(iter(marks.values())).shards
+        return min((marks[shard].upto if shard in marks else NEVER) for shard in range(shards))
+
+    def _units(self, group: GroupId) -> Iterable[Unit]:
+        return self._addressed.get(group, ())
+
+    def _touch(self, units: Iterable[Unit]) -> None:
+        self._dirty.update(units)
+
+
+def _lost(before: NodeStatus | None, status: NodeStatus | None) -> bool:
+    """What the node had may be missing now, or the other way round."""
+    if before is None or status is None:
+        return before is not status
+    return before.healthy != status.healthy or status.applied < before.applied
+
+
+def _error(status: NodeStatus, unit: Unit) -> str | None:
+    """Why the node has not got the unit; empty if it only waits for something, None if nothing is wrong."""
+    problem = next((one for one in status.problems if one.unit == unit), None)
+    if problem is not None:
+        return problem.reason if problem.state == "failed" else ""
+    if not status.healthy:
+        return f"not healthy: {status.detail or 'it does not say why'}"
+    return None
+
+
+def _keep(table: dict[K, V], key: K, value: V | None) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
+def _unit_at(place: str) -> Unit | None:
+    """The policy that a source names as <kind>/<namespace>/<name>, or <kind>/<name>; None for files and others."""
+    kind, _, name = place.partition("/")
+    if kind not in POLICIES:
+        return None
+    namespace, _, object_name = name.rpartition("/")
+    return subjects.unit(Kind(kind), namespace, object_name)

@@ -1,0 +1,146 @@
+"""How far a policy is in force, and that as `status` of its object. Pure; the time of a condition comes in later.
+
+Source of phases and reasons: Antrea, pkg/apis/crd/v1beta1 (NetworkPolicyPhase, NetworkPolicyConditionType) and docs
+"Antrea Network Policy CRDs". Unlike there, a node that fails is told with its error, and a policy that stands in part
+is not called realised.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from sluice.contracts.ids import NodeName
+
+FAILED_ON_NODE = "NetworkPolicyRealizationFailedOnNode"
+NOT_REALIZABLE = "NetworkPolicyNotRealizable"
+"""Nobody can say whom it applies to, or where it stands among others; the message says why."""
+
+PARTLY_REALIZABLE = "NetworkPolicyPartlyRealizable"
+"""Some of it is closed because it cannot be enforced as written; the message says what and why."""
+
+NOT_TAKEN_IN = "NetworkPolicyNotTakenIn"
+"""Its newest version was refused; what was before stays."""
+
+_MOST_NODES = 10
+_MOST_TEXT = 1_000  # characters; an object of many conditions has to stay small
+
+
+class Phase(StrEnum):
+    PENDING = "Pending"
+    """Nothing is known yet of whom it applies to, or it applies to nobody because it cannot be enforced."""
+
+    REALIZING = "Realizing"
+    """Not every node has it yet."""
+
+    REALIZED = "Realized"
+    FAILED = "Failed"
+    """Every node has it or says that it fails; or a part of it cannot be enforced."""
+
+
+class Obstacle(Struct, frozen=True, kw_only=True):
+    """Why a policy cannot be enforced as it is written, on any node."""
+
+    reason: str
+    """For programs."""
+
+    message: str
+
+
+class Realised(Struct, frozen=True, kw_only=True):
+    """How far a policy is in force."""
+
+    phase: Phase
+    generation: int
+    """Of the object that this is about."""
+
+    current: int = 0
+    """Nodes that have it."""
+
+    desired: int = 0
+    """Nodes that should."""
+
+    obstacle: Obstacle | None = None
+    failing: tuple[tuple[NodeName, str], ...] = ()
+    """Nodes that should have it and cannot, each with its error; sorted."""
+
+    @property
+    def complete(self) -> bool:
+        """It is in force as it is written, wherever it applies."""
+        return self.phase is Phase.REALIZED
+
+
+class Condition(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    type: str
+    status: Literal["True", "False"]
+    last_transition_time: str = ""
+    """RFC 3339; empty until somebody writes it."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class PolicyStatus(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The `status` of a policy's object."""
+
+    phase: Phase
+    observed_generation: int
+    current_nodes_realized: int
+    desired_nodes_realized: int
+    conditions: tuple[Condition, ...]
+
+
+class GroupStatus(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The `status` of a ClusterGroup or Group."""
+
+    conditions: tuple[Condition, ...]
+
+
+AnyStatus = PolicyStatus | GroupStatus
+
+
+def policy_status(realised: Realised) -> PolicyStatus:
+    """What the object says."""
+    return PolicyStatus(
+        phase=realised.phase,
+        observed_generation=realised.generation,
+        current_nodes_realized=realised.current,
+        desired_nodes_realized=realised.desired,
+        conditions=tuple(_conditions(realised)),
+    )
+
+
+def _conditions(realised: Realised) -> list[Condition]:
+    obstacle = realised.obstacle
+    conditions = [
+        Condition(type="Realizable", status="True")
+        if obstacle is None
+        else Condition(type="Realizable", status="False", reason=obstacle.reason, message=_short(obstacle.message))
+    ]
+    if realised.failing:
+        failed = Condition(
+            type="RealizationFailure", status="True", reason=FAILED_ON_NODE, message=failures(realised.failing)
+        )
+        conditions.append(failed)
+    return conditions
+
+
+def failures(failing: tuple[tuple[NodeName, str], ...]) -> str:
+    """The failing nodes and their errors in one line."""
+    told = ", ".join(f'"{node}": "{error}"' for node, error in failing[:_MOST_NODES])
+    more = f", and {len(failing) - _MOST_NODES} more" if len(failing) > _MOST_NODES else ""
+    return _short(f"{len(failing)} {'node fails' if len(failing) == 1 else 'nodes fail'}: {told}{more}")
+
+
+def at(status: AnyStatus, before: tuple[Condition, ...], now: str) -> AnyStatus:
+    """The status with times: of conditions that were so before, their own; of others, now."""
+    since = {(one.type, one.status): one.last_transition_time for one in before}
+    timed = tuple(
+        replace(one, last_transition_time=since.get((one.type, one.status)) or now) for one in status.conditions
+    )
+    return replace(status, conditions=timed)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_TEXT else text[: _MOST_TEXT - 1] + "…"

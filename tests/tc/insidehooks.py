@@ -30,8 +30,8 @@ from sluice.drivers.tc.actions import Count
 from sluice.drivers.tc.capabilities import Capabilities, probe
 from sluice.drivers.tc.errors import Refused
 from sluice.drivers.tc.events import Events, Missed
-from sluice.drivers.tc.hooks import Hooks, Placement
-from sluice.drivers.tc.messages import Stranger
+from sluice.drivers.tc.hooks import Hooks, Placed, Placement
+from sluice.drivers.tc.messages import Stranger, Where
 from sluice.drivers.tc.netlink import HEAD, REQUEST
 from sluice.testkit.tcfilters import ROOT, SAMPLES
 
@@ -56,6 +56,10 @@ def device(*, opened: bool = True) -> Iterator[str]:
         run("ip", "link", "del", name)
 
 
+def at(where: Where, operations: Iterable[Operation]) -> list[Placed]:
+    return [Placed(where, operation) for operation in operations]
+
+
 @contextlib.contextmanager
 def hooks() -> Iterator[Hooks]:
     driver = Hooks()
@@ -73,7 +77,7 @@ def there_and_back(names: Iterable[str]) -> dict[str, str]:
         with device() as dev, hooks() as driver:
             where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
             try:
-                driver.apply(where, [AddFilter(key, 7, body)])
+                driver.apply(at(where, [AddFilter(key, 7, body)]))
             except Refused as error:
                 found[name] = str(error)
                 continue
@@ -132,7 +136,7 @@ def what_tc_shows(names: Iterable[str]) -> list[dict[str, Any]]:
         where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
         for place, name in enumerate(names):
             key, body = SAMPLES[name]
-            driver.apply(where, [AddFilter(key, 7 + place, body)])
+            driver.apply(at(where, [AddFilter(key, 7 + place, body)]))
         shown = json.loads(run("tc", "-json", "filter", "show", "dev", dev, "egress"))
     return [one for one in shown if "options" in one and "handle" in one["options"]]
 
@@ -160,7 +164,7 @@ def race(count: int) -> dict[str, float]:
         theirs = time.perf_counter() - before
     with device() as dev, hooks() as driver:
         before = time.perf_counter()
-        done = driver.apply(messages.hook(socket.if_nametoindex(dev), Hook.EGRESS), plan)
+        done = driver.apply(at(messages.hook(socket.if_nametoindex(dev), Hook.EGRESS), plan))
         ours = time.perf_counter() - before
         before = time.perf_counter()
         reading = driver.read(messages.hook(socket.if_nametoindex(dev), Hook.EGRESS))
@@ -191,10 +195,10 @@ def make_twice() -> tuple[Standings, Standings]:
         where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
         found = []
         for _ in range(2):
-            driver.apply(where, plan)
+            driver.apply(at(where, plan))
             found.append(driver.read(where).standings)
         for _ in range(2):
-            driver.apply(where, [DeleteFilter(ROOT, 1), DeleteChain(chain(0, Place.CLASSES))])
+            driver.apply(at(where, [DeleteFilter(ROOT, 1), DeleteChain(chain(0, Place.CLASSES))]))
             assert driver.read(where).standings == {}
             assert driver.read(messages.hook(where.ifindex, Hook.INGRESS)).standings == {}
     return found[0], found[1]
@@ -211,11 +215,11 @@ def swap() -> list[set[int]]:
             return {key.chain and place_of(key.chain) for key in driver.read(where).standings}
 
         found = []
-        driver.apply(where, [AddFilter(FilterKey(old, 1, EthType.ALL), 1, rest), AddFilter(ROOT, 1, _root(old))])
+        driver.apply(at(where, [AddFilter(FilterKey(old, 1, EthType.ALL), 1, rest), AddFilter(ROOT, 1, _root(old))]))
         found.append(places())
-        driver.apply(where, [AddFilter(FilterKey(new, 1, EthType.ALL), 1, rest)])
+        driver.apply(at(where, [AddFilter(FilterKey(new, 1, EthType.ALL), 1, rest)]))
         found.append(places())
-        done = driver.apply(where, [ReplaceFilter(ROOT, 1, _root(new)), Settle(), DeleteChain(old)])
+        done = driver.apply(at(where, [ReplaceFilter(ROOT, 1, _root(new)), Settle(), DeleteChain(old)]))
         assert done.messages == 2
         assert driver.read(where).standings[ROOT].body == _root(new)
         found.append(places())
@@ -239,7 +243,7 @@ def refuse() -> tuple[str, set[int]]:
     with device() as dev, hooks() as driver:
         where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
         try:
-            driver.apply(where, plan)
+            driver.apply(at(where, plan))
         except Refused as error:
             return str(error), {key.chain for key in driver.read(where).standings}
     return "nothing", set()
@@ -252,7 +256,7 @@ def gone() -> list[str]:
         where = messages.hook(4711, Hook.EGRESS)
         for action in (
             lambda: driver.open(4711),
-            lambda: driver.apply(where, [AddFilter(ROOT, 1, _root(1))]),
+            lambda: driver.apply(at(where, [AddFilter(ROOT, 1, _root(1))])),
             lambda: driver.read(where),
         ):
             try:
@@ -281,16 +285,15 @@ def strangers() -> Strangers:
         run(*add, "protocol", "all", "pref", "8", "matchall", "action", "pass")
         run(*add, "protocol", "all", "pref", "9", "chain", str(ours), "matchall", "action", "pass")
         run(*add, "protocol", "ip", "pref", "10", "chain", str(ours), "flower", "ip_flags", "frag", "action", "pass")
-        driver.apply(
-            where, [AddFilter(FilterKey(ours, 1, EthType.ALL), 1, FilterBody((Drop(),), pack(CookieKind.REST)))]
-        )
+        rest = FilterBody((Drop(),), pack(CookieKind.REST))
+        driver.apply(at(where, [AddFilter(FilterKey(ours, 1, EthType.ALL), 1, rest)]))
         reading = driver.read(where)
         driver.remove(where, reading.strangers)
         driver.remove(where, reading.strangers)
         after = driver.read(where)
         assert list(after.standings) == [FilterKey(ours, 1, EthType.ALL)]
         assert after.strangers == ()
-        driver.apply(where, [DeleteChain(ours)])
+        driver.apply(at(where, [DeleteChain(ours)]))
         left = json.loads(run("tc", "-json", "filter", "show", "dev", dev, "egress"))
     kinds = sorted({one["kind"] for one in left})
     return Strangers(reading.foreign, list(reading.strangers), str([one.reason for one in reading.strangers]), kinds)
@@ -305,7 +308,7 @@ def counted() -> dict[int, Count]:
     with device() as dev, hooks() as driver:
         run("ip", "link", "set", f"{dev}p", "up", "arp", "off")
         where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
-        driver.apply(where, plan)
+        driver.apply(at(where, plan))
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
             sender.bind((dev, 0x88B5))
             for _ in range(3):
@@ -317,7 +320,7 @@ def without_hardware() -> tuple[Placement, str, dict[str, set[str]]]:
     """A hook is to be in hardware, and has none: where it is, why, and which flags tc(8) shows."""
     with device() as dev, hooks() as driver:
         where = messages.hook(socket.if_nametoindex(dev), Hook.INGRESS)
-        done = driver.apply(where, _generation(3), hardware=True)
+        done = driver.apply(at(where, _generation(3)), hardware=True)
         assert driver.read(where).placement is done.placement
         shown = json.loads(run("tc", "-json", "filter", "show", "dev", dev, "ingress"))
     flags: dict[str, set[str]] = {"root": set(), "others": set()}
@@ -333,7 +336,7 @@ def share_block() -> tuple[int, int]:
     with device(opened=False) as one, device(opened=False) as two, hooks() as driver:
         for dev in (one, two):
             driver.open(socket.if_nametoindex(dev), egress_block=22)
-        driver.apply(messages.block(22), [AddFilter(ROOT, 1, _root(1))])
+        driver.apply(at(messages.block(22), [AddFilter(ROOT, 1, _root(1))]))
         shown = [json.loads(run("tc", "-json", "filter", "show", "dev", dev, "egress")) for dev in (one, two)]
     return len([1 for line in shown[0] if "options" in line]), len([1 for line in shown[1] if "options" in line])
 
@@ -350,7 +353,7 @@ def heard() -> list[set[str]]:
             assert Missed() not in told
             found.append({type(event).__name__ for event in told if index in event})  # not of its peer
 
-        driver.apply(messages.hook(index, Hook.EGRESS), _generation(3))
+        driver.apply(at(messages.hook(index, Hook.EGRESS), _generation(3)))
         hear()
         run("tc", "filter", "add", "dev", dev, "egress", "pref", "7", "protocol", "ip", "flower", "action", "pass")
         hear()

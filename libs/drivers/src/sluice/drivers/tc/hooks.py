@@ -60,6 +60,13 @@ class Reading(NamedTuple):
     """Filters of others, which are none of our business."""
 
 
+class Placed(NamedTuple):
+    """An operation, and where it is to be made."""
+
+    where: Where
+    operation: Operation
+
+
 class Done(NamedTuple):
     """What a plan came to."""
 
@@ -163,13 +170,12 @@ class Hooks:
             message = messages.delete_stranger(where, one)
             self._one(f"chain {one.chain} pref {one.pref}: removing {one.kind}", message, fine=errno.ENOENT)
 
-    def apply(self, where: Where, plan: Sequence[Operation], *, hardware: bool = False) -> Done:
+    def apply(self, plan: Sequence[Placed], *, hardware: bool = False) -> Done:
         """The operations are made, in order.
 
         Args:
-            where: the hook, or shared block.
-            plan: what the pure half planned for it.
-            hardware: it shall be in hardware, if all of it can be.
+            plan: what the pure half planned for hooks of one interface, or for shared blocks.
+            hardware: each hook shall be in hardware, if all of it can be.
 
         Raises:
             Refused: the first that the kernel did not take; none after it was sent. Read back and plan anew.
@@ -177,48 +183,51 @@ class Hooks:
             NetlinkLost: what was done is not known. Read back.
         """
         before = self._netlink.messages_sent
-        placement, reason = Placement.SOFTWARE, ""
+        reasons: dict[Where, str] = {}
         for batch in batches(plan):
+            where, operation = batch[0]
             offload = Offload.SKIP_HW
             if hardware:
-                offload = Offload.VERBOSE
-                if changes_root(batch[0]):
-                    placement, reason = self._placement(where, batch[0])
-                    offload = Offload.VERBOSE if placement is Placement.HARDWARE else Offload.SKIP_HW
-            self._make(where, batch, offload)
+                reason = self._why_in_software(where, operation) if changes_root(operation) else ""
+                offload = Offload.SKIP_HW if reason else Offload.VERBOSE
+                if reason:
+                    reasons[where] = reason
+            self._make(batch, offload)
         if hardware:
-            placement, reason = self._place(where, reason)
-        return Done(self._netlink.messages_sent - before, placement, reason)
+            for where in dict.fromkeys(where for where, _ in plan):
+                self._place(where, reasons)
+        placement = Placement.HARDWARE if hardware and not reasons else Placement.SOFTWARE
+        return Done(self._netlink.messages_sent - before, placement, "; ".join(sorted(set(reasons.values()))))
 
-    def _make(self, where: Where, batch: Sequence[Operation], offload: Offload) -> None:
-        if batch == (Settle(),):
+    def _make(self, batch: Sequence[Placed], offload: Offload) -> None:
+        if isinstance(batch[0].operation, Settle):
             time.sleep(SETTLE_S)
             return
-        refused = self._netlink.send([_message(where, operation, offload) for operation in batch])
+        refused = self._netlink.send([_message(where, operation, offload) for where, operation in batch])
         for position, answer in sorted(refused.items()):
-            if answer.code != FINE.get(type(batch[position])):
-                raise _refused(_describe(batch[position]), answer)
+            operation = batch[position].operation
+            if answer.code != FINE.get(type(operation)):
+                raise _refused(_describe(operation), answer)
 
-    def _placement(self, where: Where, root: Operation) -> tuple[Placement, str]:
-        """Where this root may be: in hardware if all that it leads to is."""
+    def _why_in_software(self, where: Where, root: Operation) -> str:
+        """Why the root may not be in hardware: something that it leads to is not."""
         generation = generation_of(_target(root))
         for held in self._held(where):
             if is_our_chain(held.key.chain) and generation_of(held.key.chain) == generation and not held.in_hardware:
-                return Placement.SOFTWARE, f"the hardware did not take {_name(held.key)}"
-        return Placement.HARDWARE, ""
+                return f"the hardware did not take {_name(held.key)}"
+        return ""
 
-    def _place(self, where: Where, reason: str) -> tuple[Placement, str]:
-        """Where the hook's filters are after a plan; in software if not all of them are in hardware."""
+    def _place(self, where: Where, reasons: dict[Where, str]) -> None:
+        """The hook's root is in hardware only if all else is; if not, the reason is noted."""
         held = [one for one in self._held(where) if is_ours(one.key)]
         root = next((one for one in held if is_root(one.key)), None)
-        if root is None or not root.in_hardware:
-            return Placement.SOFTWARE, reason or "the hardware did not take the root filter"
         left_out = next((one for one in held if not one.in_hardware), None)
-        if left_out is None:
-            return Placement.HARDWARE, ""
-        back = ReplaceFilter(root.key, root.standing.handle, root.standing.body)
-        self._make(where, (back,), Offload.SKIP_HW)
-        return Placement.SOFTWARE, f"the hardware did not take {_name(left_out.key)}"
+        if root is None or left_out is None:
+            return
+        reasons.setdefault(where, f"the hardware did not take {_name(left_out.key)}")
+        if root.in_hardware:
+            back = ReplaceFilter(root.key, root.standing.handle, root.standing.body)
+            self._make((Placed(where, back),), Offload.SKIP_HW)
 
     def _held(self, where: Where) -> Iterator[Held]:
         for message in self._dump(where, messages.dump_filters(where)):
@@ -250,23 +259,24 @@ def changes_root(operation: Operation) -> bool:
     return isinstance(operation, AddFilter | ReplaceFilter) and is_root(operation.key)
 
 
-def batches(plan: Sequence[Operation]) -> Iterator[tuple[Operation, ...]]:
+def batches(plan: Sequence[Placed]) -> Iterator[tuple[Placed, ...]]:
     """The plan, cut into what may be sent at once: additions that a root is still to lead to, and all else alone."""
-    built_unseen = max((place for place, one in enumerate(plan) if changes_root(one)), default=0)
-    waiting: list[Operation] = []
-    for place, operation in enumerate(plan):
-        if isinstance(operation, AddFilter) and place < built_unseen and not changes_root(operation):
-            waiting.append(operation)
-            if len(waiting) < BATCH:
-                continue
-            operations: tuple[Operation, ...] = ()
-        else:
-            operations = (operation,)
+    unseen_until = {one.where: place for place, one in enumerate(plan) if changes_root(one.operation)}
+    waiting: list[Placed] = []
+    for place, one in enumerate(plan):
+        unseen = place < unseen_until.get(one.where, 0)
+        if unseen and isinstance(one.operation, AddFilter) and not changes_root(one.operation):
+            waiting.append(one)
+            if len(waiting) == BATCH:
+                yield tuple(waiting)
+                waiting = []
+            continue
         if waiting:
             yield tuple(waiting)
             waiting = []
-        if operations:
-            yield operations
+        yield (one,)
+    if waiting:
+        yield tuple(waiting)
 
 
 def _message(where: Where, operation: Operation, offload: Offload) -> Message:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from itertools import chain
 
 import msgspec
 import pytest
@@ -12,10 +11,8 @@ from sluice.contracts import codec
 from sluice.kube.convert import ANTREA_NAME_LABEL
 from sluice.kube.manifest import Document, parse
 from sluice.services.admission import judging, review
-from sluice.testkit.admission import groups, networks, policies, tiers, traffic_controls
-
-TABLES = (tiers, policies, groups, networks, traffic_controls)
-CASES = list(chain.from_iterable((*table.ACCEPTED, *table.REFUSED) for table in TABLES))
+from sluice.testkit.admission import groups, networks, policies, tiers
+from sluice.testkit.admission.spoiled import CASES
 
 
 def request(made=None, operation="CREATE", before=None, **more):

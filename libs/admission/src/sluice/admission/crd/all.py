@@ -1,0 +1,21 @@
+"""All definitions, by the name of their file."""
+
+from typing import Any
+
+from sluice.admission.crd import antrea, others
+
+
+def definitions() -> dict[str, dict[str, Any]]:
+    """In the order of their files; each has its own."""
+    made = (
+        antrea.tier(),
+        antrea.cluster_network_policy(),
+        antrea.network_policy(),
+        antrea.cluster_group(),
+        antrea.group(),
+        others.traffic_control(),
+        others.multi_network_policy(),
+    )
+    return {
+        f"{each['metadata']['name']}.yaml": each for each in sorted(made, key=lambda each: each["metadata"]["name"])
+    }

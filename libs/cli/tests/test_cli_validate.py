@@ -98,6 +98,8 @@ def test_json_says_the_same(sluice, folder) -> None:
         "namespace": "x",
         "name": "q",
         "result": "refused",
+        "cautions": [],
+        "hints": [],
     }
     assert (problem["line"], problem["path"]) == (4, "$.status.podIP")
     assert sluice("validate", "-f", folder, "-f", "-", "-o", "json", stdin=DEPLOYMENT).output == result.output
@@ -116,3 +118,54 @@ def test_what_cannot_be_read_is_bad_usage(sluice, tmp_path) -> None:
     assert missing.exit_code == empty.exit_code == 2
     assert missing.output.startswith(f"{tmp_path}/none.yaml: No such file")
     assert empty.output.startswith(f"{tmp_path}: there is no manifest in this folder")
+
+
+def test_settings_of_antrea_are_told_and_refused_nowhere(sluice, tmp_path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: antrea-config, namespace: kube-system}\n"
+        "data:\n  antrea-agent.conf: |\n    featureGates:\n      TrafficControl: true\n"
+    )
+
+    result = sluice("validate", "-f", tmp_path)
+
+    assert result.exit_code == 0
+    assert "hint     ConfigMap" in result.output
+    assert "TrafficControl: always on here" in result.output
+    assert result.output.endswith("0 accepted, 1 ignored, 0 refused\n")
+
+
+GROUPS = """\
+apiVersion: crd.antrea.io/v1beta1
+kind: ClusterGroup
+metadata: {name: outer}
+spec: {childGroups: [inner, later]}
+---
+apiVersion: crd.antrea.io/v1beta1
+kind: ClusterGroup
+metadata: {name: inner}
+spec: {podSelector: {}}
+"""
+
+
+def test_what_is_probably_not_meant_is_a_warning(sluice, tmp_path) -> None:
+    (tmp_path / "groups.yaml").write_text(GROUPS)
+
+    result = sluice("validate", "-f", tmp_path)
+    told = json.loads(sluice("validate", "-f", tmp_path, "-o", "json").output)
+
+    assert result.exit_code == 0
+    assert "warned    ClusterGroup outer" in result.output
+    assert result.output.endswith("2 accepted, 0 ignored, 0 refused; 1 warning\n")
+    [caution] = told["objects"][0]["cautions"]
+    assert (caution["line"], caution["path"]) == (4, "$.spec.childGroups[1]")
+    assert "there is no group later yet" in caution["reason"]
+    assert told["objects"][1]["cautions"] == []
+
+
+def test_groups_nest_one_level(sluice, tmp_path) -> None:
+    (tmp_path / "groups.yaml").write_text(GROUPS.replace("podSelector: {}", "childGroups: [third]"))
+
+    ((_, name, _, reason),) = refused(sluice("validate", "-f", tmp_path).output)
+
+    assert name == "ClusterGroup inner"
+    assert "is a child of outer itself, and groups nest one level" in reason

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from sluice.admission.admit import admit
-from sluice.admission.among import admit_all
+from sluice.admission.admit import admit, cautions
+from sluice.admission.among import admit_all, cautions_among
+from sluice.admission.context import Known
 from sluice.cli.options import refuse
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.status import DocumentProblem
@@ -20,6 +21,8 @@ class Entry(Struct, frozen=True):
 
     parsed: Parsed
     problems: tuple[DocumentProblem, ...] = ()
+    cautions: tuple[DocumentProblem, ...] = ()
+    """What its author should know though it is admitted."""
 
     @property
     def line(self) -> int:
@@ -68,14 +71,19 @@ def _judged(parsed: Parsed, taken: dict[tuple[str, ...], Document]) -> Entry:
 
 
 def _among(entries: list[Entry]) -> list[Entry]:
-    """What is wrong with objects that are good by themselves: tiers that are missing, or have the same priority."""
-    good = [(entry, entry.parsed) for entry in entries if isinstance(entry.parsed, Document) and not entry.problems]
-    found = admit_all([document.object for _, document in good])
-    wrong = {
-        id(entry): tuple(document.problem(path, reason) for path, reason in refused)
-        for (entry, document), refused in zip(good, found, strict=True)
-    }
-    return [Entry(entry.parsed, wrong.get(id(entry), entry.problems)) for entry in entries]
+    """What is wrong with objects that are good by themselves, and what is probably not meant, given all the others."""
+    good = [entry.parsed for entry in entries if isinstance(entry.parsed, Document) and not entry.problems]
+    known = Known()
+    found = admit_all([document.object for document in good], known)
+    judged: dict[int, Entry] = {}
+    for document, refused in zip(good, found, strict=True):
+        said = () if refused else (*cautions(document.object), *cautions_among(document.object, known))
+        judged[id(document)] = Entry(
+            document,
+            tuple(document.problem(*refusal) for refusal in refused),
+            tuple(document.problem(*caution) for caution in said),
+        )
+    return [judged.get(id(entry.parsed), entry) for entry in entries]
 
 
 def title(document: Document) -> str:

@@ -14,7 +14,7 @@ REFUSED = 1
 @options.files
 @options.output("table")
 def validate(files: tuple[str, ...], output: str) -> None:
-    """Say of each object whether it would be admitted, and if not, why.
+    """Say of each object whether it would be admitted, and if not, why; and what is admitted and probably not meant.
 
     Exits with 0 if all are, with 1 if one is not, with 2 on bad usage.
     """
@@ -28,7 +28,9 @@ def validate(files: tuple[str, ...], output: str) -> None:
         lines = [line for row in rows for line in _lines(row)]
         if lines:
             click.echo(options.table([("RESULT", "OBJECT", "WHERE", "REASON"), *lines]))
-        click.echo(", ".join(f"{number} {result}" for result, number in count.items()))
+        warned = sum(len(row["cautions"]) for row in rows)
+        summary = ", ".join(f"{number} {result}" for result, number in count.items())
+        click.echo(summary + (f"; {warned} {'warning' if warned == 1 else 'warnings'}" if warned else ""))
     sys.exit(REFUSED if count["refused"] else 0)
 
 
@@ -44,8 +46,13 @@ def _row(entry: Any) -> dict[str, Any]:  # Any: an Entry, which is imported late
     elif isinstance(parsed, Ignored):
         named["kind"] = parsed.kind
     result = "refused" if entry.problems else "ignored" if isinstance(parsed, Ignored) else "accepted"
-    problems = [{"line": one.line, "path": one.path, "reason": one.reason} for one in entry.problems]
-    return {"file": entry.file, "line": entry.line, **named, "result": result, "problems": problems}
+    problems, cautions = (
+        [{"line": one.line, "path": one.path, "reason": one.reason} for one in found]
+        for found in (entry.problems, entry.cautions)
+    )
+    row = {"file": entry.file, "line": entry.line, **named, "result": result, "problems": problems}
+    hints = list(parsed.hints) if isinstance(parsed, Ignored) else []
+    return {**row, "cautions": cautions, "hints": hints}
 
 
 def _lines(row: dict[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -53,10 +60,13 @@ def _lines(row: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     name = "/".join(filter(None, (row["namespace"], row["name"])))
     title = f"{row['kind']} {name}".strip() or "-"
     if row["result"] == "ignored":
-        return [("ignored", title, f"{row['file']}:{row['line']}", "a kind that has nothing to do with policy")]
+        told = "a kind that has nothing to do with policy" if not row["hints"] else "settings of Antrea; here:"
+        where = f"{row['file']}:{row['line']}"
+        return [("ignored", title, where, told), *(("hint", title, where, hint) for hint in row["hints"])]
     if row["result"] == "accepted":
-        return [("accepted", title, f"{row['file']}:{row['line']}", "")]
-    return [
-        ("refused", title, f"{row['file']}:{problem['line']}", f"{problem['path']}: {problem['reason']}")
-        for problem in row["problems"]
-    ]
+        return [("accepted", title, f"{row['file']}:{row['line']}", ""), *_reasons("warned", title, row, "cautions")]
+    return _reasons("refused", title, row, "problems")
+
+
+def _reasons(result: str, title: str, row: dict[str, Any], which: str) -> list[tuple[str, str, str, str]]:
+    return [(result, title, f"{row['file']}:{one['line']}", f"{one['path']}: {one['reason']}") for one in row[which]]

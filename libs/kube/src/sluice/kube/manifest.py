@@ -15,7 +15,7 @@ from sluice.contracts import jsonpath
 from sluice.contracts.kinds import BY_API, RESOURCES, Kind
 from sluice.contracts.objects import TYPES, AnyObject
 from sluice.contracts.status import DocumentProblem
-from sluice.kube import json_text, yaml_text
+from sluice.kube import antrea_config, json_text, yaml_text
 from sluice.kube.convert import body_of, to_object, with_uid
 from sluice.kube.nodes import MAX_DOCUMENT_BYTES, Entry, Malformed, Map, Node, Scalar, Sequence, is_null, line_at
 from sluice.kube.scalars import text
@@ -61,6 +61,8 @@ class Ignored(Struct, frozen=True, kw_only=True):
     line: int
     api_version: str
     kind: str
+    hints: tuple[str, ...] = ()
+    """What it says of the same job done by somebody else, in our words; see `antrea_config`."""
 
 
 class Unsupported(DocumentProblem, frozen=True, kw_only=True):
@@ -167,7 +169,8 @@ def _foreign(node: Map, file: str, path: str, api_version: str, kind: str) -> Ig
         one.api_version for one in RESOURCES.values() if (_family(one.api_version), one.kind) == (family, kind)
     ]
     if family not in POLICY_GROUPS and not kind.endswith("NetworkPolicy") and not supported:
-        return Ignored(file=file, line=node.line, api_version=api_version, kind=kind)
+        hints = antrea_config.hints(node) if (api_version, kind) == ("v1", "ConfigMap") else ()
+        return Ignored(file=file, line=node.line, api_version=api_version, kind=kind, hints=hints)
     mend = f"write apiVersion: {supported[0]}" if supported else "remove it, or enforce it elsewhere"
     reason = f"{kind} of {api_version} is not supported yet, so nothing would enforce it; {mend}"
     return Unsupported(file=file, line=node.line, path=jsonpath.field(path, "kind"), reason=reason)

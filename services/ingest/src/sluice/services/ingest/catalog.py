@@ -44,7 +44,7 @@ class Contents(NamedTuple):
     """Everything in it was taken in. Otherwise what it held before stays."""
 
     ignored: tuple[str, ...] = ()
-    """Kinds in it that are none of our business, sorted."""
+    """Kinds in it that are none of our business, or what such an object hints at; sorted."""
 
 
 class Changes(NamedTuple):

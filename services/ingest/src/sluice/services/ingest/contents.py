@@ -29,7 +29,7 @@ def contents_of(content: bytes, file: str) -> Contents:
                 problems.append(found)
                 whole = False
             case Ignored():
-                ignored.add(f"{found.kind} of {found.api_version}")
+                ignored.update(found.hints or (f"{found.kind} of {found.api_version}",))
     return Contents(tuple(documents), tuple(problems), whole, tuple(sorted(ignored)))
 
 

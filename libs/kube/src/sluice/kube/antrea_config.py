@@ -1,0 +1,68 @@
+"""The ConfigMap `antrea-config`: how people switch features of Antrea on, read as a hint at what they count on.
+
+It configures nothing here. What is an alpha feature there is simply there in Sluice, so most of it needs no word; each
+setting is told with what it means here, so that nobody looks for it, or believes it to be off.
+
+Source of the names: Antrea, pkg/features/antrea_features.go; docs "Antrea Layer 7 NetworkPolicy", "Traffic Control".
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sluice.kube import yaml_text
+from sluice.kube.nodes import Malformed, Map, plain
+
+NAME = "antrea-config"
+_FILES = ("antrea-agent.conf", "antrea-controller.conf")
+_ON = "always on here"
+
+GATES: Mapping[str, str] = {
+    "AntreaPolicy": f"{_ON}: policies of crd.antrea.io are enforced as soon as there are any",
+    "AntreaProxy": "Services are not balanced by a proxy of that name here; nothing needs to be set",
+    "EndpointSlice": f"{_ON}: endpoints are read from EndpointSlices alone",
+    "TrafficControl": f"{_ON}: a TrafficControl counts as soon as it exists",
+    "L7NetworkPolicy": f"{_ON}: a rule with l7Protocols counts as soon as it exists, on nodes that run node-l7",
+    "NodeNetworkPolicy": f"{_ON}: a policy applied to a nodeSelector counts on nodes that run node-host",
+    "Multicast": f"{_ON} as far as policies are about multicast and IGMP; routing of multicast is not Sluice's",
+    "NetworkPolicyStats": f"{_ON}: the programmers count for every rule (STATS)",
+}
+"""What each feature gate means here."""
+
+OFFLOAD = "disableTXChecksumOffload"
+_OFFLOAD_MEANS = "Sluice has no such setting and leaves interfaces as they are; nothing follows from it"
+
+
+def hints(config: Map) -> tuple[str, ...]:
+    """What the settings of the ConfigMap mean here, sorted; empty if it is another ConfigMap. Never raises."""
+    whole: Any = plain(config)  # Any: JSON
+    metadata, held = whole.get("metadata"), whole.get("data")
+    if not isinstance(metadata, dict) or metadata.get("name") != NAME or not isinstance(held, dict):
+        return ()
+    return tuple(sorted({hint for name in _FILES for hint in _of_file(name, held.get(name))}))
+
+
+def _of_file(name: str, content: object) -> Iterator[str]:
+    if not isinstance(content, str):
+        return
+    try:
+        documents = [plain(node) for chunk in yaml_text.chunks(content) for node in yaml_text.documents(chunk)]
+    except Malformed as error:
+        yield f"{name}: line {error.line}: {error.reason}"
+        return
+    for said in documents:
+        if not isinstance(said, dict):
+            continue
+        if said.get(OFFLOAD) is True:
+            yield f"{OFFLOAD}: {_OFFLOAD_MEANS}"
+        gates = said.get("featureGates")
+        for gate, value in gates.items() if isinstance(gates, dict) else ():
+            yield _of_gate(str(gate), value)
+
+
+def _of_gate(gate: str, value: object) -> str:
+    means = GATES.get(gate)
+    if means is None:
+        return f"{gate}: no feature of Sluice; nothing follows from it"
+    if value is False:
+        return f"{gate}: off there, and {means}; remove the objects that are not to count"
+    return f"{gate}: {means}"

@@ -82,6 +82,14 @@ class Segment:
             f"so no packet can go; see that the network-status of both has them"
         )
 
+    def addresses(self, end: PodEnd) -> list[Address]:
+        """Those that the interface has.
+
+        Raises:
+            NoSuchEnd: there is no such interface.
+        """
+        return self._end(end, end.network)[1]
+
     def programs(self, holder: Holder) -> Iterator[Program]:
         """Those that apply to the interface; in order."""
         for (group, _), program in sorted(self._state.compiler.programs.items()):

@@ -60,7 +60,7 @@ class Frame(NamedTuple):
     @property
     def turned(self) -> "Frame":
         """What the other end answers."""
-        kind = {8: 0, 128: 129}.get(self.icmp_type, self.icmp_type)
+        kind = _ANSWERS.get(self.icmp_type, self.icmp_type)
         return self._replace(
             source=self.destination,
             destination=self.source,
@@ -70,6 +70,9 @@ class Frame(NamedTuple):
             begins=self.protocol == IpProto.UDP,
         )
 
+
+_ANSWERS = {8: 0, 0: 8, 128: 129, 129: 128}
+"""Types of echo. Source: nf_conntrack_proto_icmp.c, invmap."""
 
 Ends = tuple[int, int, int, int, int, int]
 
@@ -96,6 +99,10 @@ class Tracker:
 
     def __len__(self) -> int:
         return len(set(self._known.values()))
+
+    def forget(self) -> None:
+        """All connections have ended."""
+        self._known.clear()
 
     def look(self, zone: int, frame: Frame) -> Seen:
         if frame.about is not None:
@@ -229,12 +236,14 @@ def _within(block: Block, frame: Frame, value: int) -> bool:
 
 def _ends(frame: Frame) -> Ends:
     echo = frame.protocol in (IpProto.ICMP, IpProto.ICMPV6)
-    ports = (0, 0) if echo else (frame.source_port, frame.destination_port)
+    ports = (0, frame.icmp_type) if echo else (frame.source_port, frame.destination_port)
     return frame.eth_type, frame.protocol, frame.source, ports[0], frame.destination, ports[1]
 
 
 def _turn(ends: Ends) -> Ends:
     eth_type, protocol, source, source_port, destination, destination_port = ends
+    if protocol in (IpProto.ICMP, IpProto.ICMPV6):
+        return eth_type, protocol, destination, 0, source, _ANSWERS.get(destination_port, destination_port)
     return eth_type, protocol, destination, destination_port, source, source_port
 
 

@@ -60,6 +60,12 @@ class Mirror:
         return action.zone if action is not None else None
 
     @property
+    def tagged(self) -> bool:
+        """Frames with VLAN tags are looked into."""
+        entry = () if self.generation is None else self.in_chain(chain(self.generation, Place.ENTRY))
+        return any(key.protocol == EthType.VLAN for key in entry)
+
+    @property
     def polices(self) -> bool:
         """What is not allowed is dropped."""
         if self.generation is None:

@@ -61,7 +61,7 @@ def plan(desired: Contents, actual: Mirrors, zone: int | None, *, revoke: bool =
     for hook in Hook:
         made = None if revoke else _patched(desired[hook], actual[hook], hook, Numbers(zone, epoch))
         if made is None:
-            return _anew(desired, actual, Numbers(zone, 0 if zone is None else next_epoch(epoch)), grace=not revoke)
+            return _in_stages(desired, actual, zone, grace=not revoke)
         patches[hook] = made
     return [Step(hook, operation) for hook, operations in patches.items() for operation in operations]
 
@@ -132,7 +132,26 @@ def sweep(actual: Mirror) -> list[Operation]:
     return first + [DeleteChain(number) for number in actual.chains]
 
 
-def _anew(desired: Contents, actual: Mirrors, numbers: Numbers, *, grace: bool) -> list[Step]:
+def _in_stages(desired: Contents, actual: Mirrors, zone: int | None, *, grace: bool) -> list[Step]:
+    """A new generation; and one before that only remembers, where hooks that police would else stand beside open ones.
+
+    A hook that polices drops the replies of connections that the other one let through without remembering them.
+    """
+    opens = all(content.mode is Mode.OPEN for content in desired.values())
+    polices = all(content.mode is Mode.POLICED for content in desired.values())
+    was_open = all(mirror.root is None for mirror in actual.values())
+    if not (opens and all(mirror.polices for mirror in actual.values())) and not (polices and was_open):
+        return _anew(desired, actual, zone, grace=grace)
+    between = {hook: Content(Mode.TRACKED, tagged=desired[hook].tagged or actual[hook].tagged) for hook in Hook}
+    first = _anew(between, actual, zone, grace=grace)
+    after = {hook: Mirror(mirror.filters) for hook, mirror in actual.items()}
+    for hook, operation in first:
+        after[hook].apply((operation,))
+    return first + _anew(desired, after, zone, grace=grace)
+
+
+def _anew(desired: Contents, actual: Mirrors, zone: int | None, *, grace: bool) -> list[Step]:
+    numbers = Numbers(zone, 0 if zone is None else next_epoch(_epoch(actual)))
     built: list[Step] = []
     swapped: list[Step] = []
     ended: list[Step] = []

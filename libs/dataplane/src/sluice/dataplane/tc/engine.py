@@ -24,10 +24,12 @@ from sluice.contracts.programs import (
 )
 from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import Block, NotAnAddress, address, network
+from sluice.dataplane.tc import owner
 from sluice.dataplane.tc.board import EVERYWHERE, Board, Standing
 from sluice.dataplane.tc.content import EVERYTHING_OPEN, NO_OPTIONS, Content, Mode, Options
 from sluice.dataplane.tc.filter import DIRECTIONS, Hook
-from sluice.dataplane.tc.openings import NotLowerable, Openings, openings
+from sluice.dataplane.tc.openings import NotLowerable, Opening, Openings, meet, openings
+from sluice.dataplane.tc.owner import CookieKind
 
 ProgramKey = tuple[GroupId, Unit]
 
@@ -177,6 +179,31 @@ class Engine:
         self._settle()
         policed = self._policed.get(key)
         return EVERYTHING_OPEN if policed is None else {hook: policed.content(hook) for hook in Hook}
+
+    def rules(self, key: InterfaceKey, hook: Hook, cookie: bytes) -> tuple[tuple[Unit, int], ...]:
+        """The rules that a filter with this cookie may come from: unit, and index in the list of the direction. Sorted.
+
+        A filter of a port belongs to all rules about the port, whoever their peers are: addresses with equal ports
+        share it. Which of these are about one address, `verdict` says.
+        """
+        self._settle()
+        policed, said = self._policed.get(key), owner.unpack(cookie)
+        if policed is None or said is None or said.kind is not CookieKind.PORT:
+            return ()
+        wanted = (Opening.of(said.reference),)
+        members = [policed.member] if hook is Hook.EGRESS else self._peers(policed, hook)
+        found = {
+            (unit, rule.index)
+            for unit, rule in policed.rules[hook]
+            if any(meet(openings(rule.traffic, member.ports), wanted) for member in members)
+        }
+        return tuple(sorted(found))
+
+    def _peers(self, policed: _Policed, hook: Hook) -> list[Member]:
+        """Whose ports have the names of egress rules; and somebody without ports."""
+        groups = {group for _, group in policed.peers(hook)}
+        pages = [members for group in groups for members in self._pages.get(group, {}).values()]
+        return [Member(pod="", uid=Uid("")), *(member for members in pages for member in members)]
 
     def drain(self) -> dict[InterfaceKey, Change]:
         """What differs since the last time. One that is policed no more has changed as a whole, too."""

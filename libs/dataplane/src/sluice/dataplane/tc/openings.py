@@ -34,6 +34,11 @@ class Opening(NamedTuple):
         """In the cookie of its filters: protocol in bits 39..32, then the two ports."""
         return self.protocol << 32 | self.first << 16 | self.last
 
+    @classmethod
+    def of(cls, reference: int) -> "Opening":
+        """What the reference stands for."""
+        return cls(reference >> 32, reference >> 16 & HIGHEST_PORT, reference & HIGHEST_PORT)
+
 
 Openings = tuple[Opening, ...]
 """A union: sorted, ranges of one protocol apart from each other, one opening alone if that is everything."""
@@ -66,12 +71,14 @@ def openings(traffic: tuple[Traffic, ...] | None, named: Iterable[NamedPort]) ->
     return _normal({opening for each in traffic for opening in _each(each, known)})
 
 
-def open_to(of: Openings, protocol: int, port: int | None) -> bool:
-    """Whether the set holds a packet of this IP protocol, to this port."""
+def meet(one: Openings, other: Openings) -> bool:
+    """Some packet is in both."""
     return any(
-        one.protocol in (ALL_PROTOCOLS, protocol)
-        and (one.whole or (port is not None and one.first <= port <= one.last))
-        for one in of
+        (ALL_PROTOCOLS in (left.protocol, right.protocol) or left.protocol == right.protocol)
+        and left.first <= right.last
+        and right.first <= left.last
+        for left in one
+        for right in other
     )
 
 

@@ -15,13 +15,13 @@ from sluice.contracts.kinds import Kind
 from sluice.contracts.status import CompilerStatus
 from sluice.contracts.streams import STREAMS
 from sluice.grouping.events import ObjectKey
+from sluice.policy.backends import BACKENDS
 from sluice.policy.compiler import Compiler
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.output import Fenced
 from sluice.runtime.sharding import Resharded
 from sluice.services.rule_compiler.app import opened
-from sluice.services.rule_compiler.backends import BACKENDS
 from sluice.services.rule_compiler.settings import RuleCompilerSettings
 from sluice.testkit.builders import acnp, namespace, netpol, pod, tier
 

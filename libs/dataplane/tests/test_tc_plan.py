@@ -348,7 +348,7 @@ def test_16_one_interface_changes_and_no_other_is_looked_at():
     of = engine(program(rule(80)), members=peers(3))
     other = Member(pod="x/b", uid=Uid("b"), attachment=Attachment(network="x/net", interface="net1"))
     of.put_page(Page(group=GroupId("others"), node=HERE, cause=NEVER, members=(other,)))
-    of.put_program(replace(program(rule(80)), applied_to=GroupId("others")))
+    of.put_program(replace(program(rule(80, peers=MORE)), applied_to=GroupId("others")))
     assert set(of.drain()) == {KEY, InterfaceKey(Uid("b"), "x/net", "net1")}
 
     of.put_page(Page(group=PEERS, node=ELSEWHERE, cause=NEVER, members=tuple(peers(4))))

@@ -10,10 +10,12 @@ from sluice.cli import options
 @click.command(name="compile")
 @options.files
 @click.option("--node", metavar="NAME", help="Whose program; unset: the only node's.")
-@click.option("--backend", type=click.Choice(["ovs"]), required=True)
+@click.option("--backend", type=click.Choice(["ovs", "tc"]), required=True)
 @options.output("text")
 def compile_(files: tuple[str, ...], node: str | None, backend: str, output: str) -> None:
-    """Print what a node's backend would hold, in the notation of its own tools (ovs: ovs-ofctl add-flows).
+    """Print what a node's backend would hold, in the notation of its own tools.
+
+    ovs: what ovs-ofctl add-flows takes. tc: a script of tc commands, for the interfaces on secondary networks.
 
     Pods without a node or an address get one, as in a lab; ports are numbered by the Pods' names. Exits with 0, or with
     2 on bad input.
@@ -29,6 +31,9 @@ def compile_(files: tuple[str, ...], node: str | None, backend: str, output: str
     chosen = node or world.nodes[0]
     if chosen not in world.nodes:
         options.refuse([f"--node {chosen}: there is no such node; name one of {nodes}"])
+    if backend == "tc":
+        _print_tc(world, chosen, output)
+        return
     flows, problems = _compiled(world, chosen)
     if output == "json":
         lines = text.write_all(flows).splitlines()
@@ -38,6 +43,20 @@ def compile_(files: tuple[str, ...], node: str | None, backend: str, output: str
     for problem in problems:
         click.echo(f"{problem.unit}: {problem.reason}", err=True)
     click.echo(text.write_all(flows), nl=False)
+
+
+def _print_tc(world: Any, node: Any, output: str) -> None:
+    from sluice.cli import compile_tc
+
+    interfaces, problems = compile_tc.compiled(world.objects, node)
+    if output == "json":
+        said = [{"unit": one.unit, "state": one.state, "reason": one.reason} for one in problems]
+        listed = [one._asdict() for one in interfaces]
+        options.echo_json({"node": node, "backend": "tc", "interfaces": listed, "problems": said})
+        return
+    for problem in problems:
+        click.echo(f"{problem.unit}: {problem.reason}", err=True)
+    click.echo(compile_tc.script(interfaces), nl=False)
 
 
 def _compiled(world: Any, node: Any) -> tuple[Any, list[Any]]:
@@ -52,6 +71,7 @@ def _compiled(world: Any, node: Any) -> tuple[Any, list[Any]]:
     from sluice.dataplane.ovs.ports import LocalPort
     from sluice.grouping.index import Grouping
     from sluice.lab.world import mac_of
+    from sluice.policy.backends import backend_of
     from sluice.policy.compiler import Compiler, Groups
 
     compiler, groups, grouping = Compiler(), Groups(), Grouping()
@@ -66,8 +86,8 @@ def _compiled(world: Any, node: Any) -> tuple[Any, list[Any]]:
         grouping.select(group, selector)
     engine = Engine(node, RuleIds())
     here = set(grouping.groups_on(node))
-    for (group, _), program in sorted(compiler.programs.items()):
-        if group in here:
+    for (group, unit), program in sorted(compiler.programs.items()):
+        if group in here and backend_of(unit) == "ovs":
             engine.put_program(program)
     for group in sorted(groups.selectors):
         for place in grouping.nodes(group):

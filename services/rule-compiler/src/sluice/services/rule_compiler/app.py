@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 
 from sluice.contracts import subjects
 from sluice.contracts.kinds import INPUTS
+from sluice.policy.backends import BACKENDS
 from sluice.runtime.bus import Bus
 from sluice.runtime.deriving import Deriving, run_sharded
 from sluice.runtime.lease import Lease
 from sluice.runtime.output import Output
 from sluice.runtime.service import Service
-from sluice.services.rule_compiler.backends import BACKENDS
 from sluice.services.rule_compiler.settings import RuleCompilerSettings
 from sluice.services.rule_compiler.shell import PATTERN, STREAM, Programs
 

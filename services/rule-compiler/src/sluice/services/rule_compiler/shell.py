@@ -7,11 +7,11 @@ from sluice.contracts.ids import GroupId, Revision, Unit
 from sluice.contracts.kinds import POLICIES, SELF_CONTAINED
 from sluice.contracts.shards import shard_of
 from sluice.contracts.status import CompilerStatus, Problem
+from sluice.policy.backends import backend_of
 from sluice.policy.compiler import Compiler
 from sluice.runtime.facts import Facts
 from sluice.runtime.output import Output
 from sluice.runtime.writes import Write
-from sluice.services.rule_compiler.backends import backend_of
 
 STREAM = "PROGRAMS"
 PATTERN = "programs.>"

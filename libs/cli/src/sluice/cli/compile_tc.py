@@ -1,0 +1,79 @@
+"""What a node's interfaces on secondary networks would hold, as commands of tc(8)."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Interface(NamedTuple):
+    pod: str
+    """namespace/name"""
+
+    interface: str
+    network: str
+    device: str
+    """Its name on the host; empty where the Pod's network-status does not tell."""
+
+    zone: int
+    """Of its connections: numbered as the interfaces are listed."""
+
+    commands: tuple[str, ...]
+    """The device is $DEV."""
+
+
+def compiled(documents: Mapping[Any, Any], node: Any) -> tuple[list[Interface], list[Any]]:
+    """The policed interfaces of the node, and what could not be compiled as it is written."""
+    from itertools import count
+
+    from sluice.contracts.groups import Page
+    from sluice.contracts.ids import Revision
+    from sluice.dataplane.tc.engine import Engine
+    from sluice.grouping.events import ObjectEvent, key_of
+    from sluice.grouping.index import Grouping
+    from sluice.policy.backends import backend_of
+    from sluice.policy.compiler import Compiler, Groups
+
+    compiler, groups, grouping = Compiler(), Groups(), Grouping()
+    sequence = count(1)
+    for document in documents.values():
+        event = ObjectEvent(key_of(document.object), document.object, Revision(1, next(sequence)))
+        for fold in (compiler, groups, grouping):
+            fold.evolve(event)
+    engine = Engine(node)
+    for group, selector in sorted(groups.selectors.items()):
+        grouping.select(group, selector)
+        for place in grouping.nodes(group):
+            members = grouping.members(group, place)
+            engine.put_page(Page(group=group, node=place, cause=Revision(1, 0), members=members))
+    for (_, unit), program in sorted(compiler.programs.items()):
+        if backend_of(unit) == "tc":
+            engine.put_program(program)
+    return _interfaces(engine), sorted({*compiler.problems, *engine.problems()})
+
+
+def _interfaces(engine: Any) -> list[Interface]:
+    from sluice.dataplane.tc.filter import Hook
+    from sluice.dataplane.tc.mirror import Mirror
+    from sluice.dataplane.tc.plan import plan
+    from sluice.dataplane.tc.text import clsact, command
+
+    found = []
+    policed = sorted((member.pod, key.network, key.interface, key) for key, member in engine.interfaces.items())
+    for zone, (pod, network, interface, key) in enumerate(policed, start=1):
+        steps = plan(engine.contents(key), {hook: Mirror() for hook in Hook}, zone)
+        commands = (clsact("$DEV"), *(command("$DEV", hook, operation) for hook, operation in steps))
+        device = engine.interfaces[key].attachment.representor
+        found.append(Interface(pod, interface, network, device, zone, commands))
+    return found
+
+
+def script(interfaces: list[Interface]) -> str:
+    """A script of shell; run it as root where the interfaces are, with nothing of ours on them."""
+    lines = []
+    for one in interfaces:
+        lines.append(f"# {one.pod} {one.interface} on {one.network}")
+        name = "".join(char if char.isalnum() else "_" for char in f"{one.pod}_{one.interface}").upper()
+        lines.append(
+            f"DEV={one.device}" if one.device else f"DEV=${{{name}:?which device is {one.interface} of {one.pod}}}"
+        )
+        lines += one.commands
+    return "".join(f"{line}\n" for line in lines)

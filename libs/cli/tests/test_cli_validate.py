@@ -165,7 +165,8 @@ def test_what_is_probably_not_meant_is_a_warning(sluice, tmp_path) -> None:
 def test_groups_nest_one_level(sluice, tmp_path) -> None:
     (tmp_path / "groups.yaml").write_text(GROUPS.replace("podSelector: {}", "childGroups: [third]"))
 
-    ((_, name, _, reason),) = refused(sluice("validate", "-f", tmp_path).output)
+    outer, inner = refused(sluice("validate", "-f", tmp_path).output)
 
-    assert name == "ClusterGroup inner"
-    assert "is a child of outer itself, and groups nest one level" in reason
+    assert (outer[1], inner[1]) == ("ClusterGroup outer", "ClusterGroup inner")
+    assert '"inner" has childGroups itself, and groups nest one level' in outer[3]
+    assert "is a child of outer itself, and groups nest one level" in inner[3]

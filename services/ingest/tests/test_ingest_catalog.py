@@ -416,3 +416,85 @@ def test_of_two_tiers_with_one_priority_the_first_has_it():
     world.says("b.yaml", tier("second", 11) + policy(of="second"))
     assert not world.catalog.problems()
     assert {key.name for key in world.stream} == {"first", "second", "p"}
+
+
+def group(name, *children):
+    spec = f"{{childGroups: [{', '.join(children)}]}}" if children else "{podSelector: {}}"
+    return f"---\n{{apiVersion: crd.antrea.io/v1beta1, kind: ClusterGroup, metadata: {{name: {name}}}, spec: {spec}}}\n"
+
+
+def told(world):
+    return sorted((problem.file, problem.reason.partition(",")[0]) for problem in world.catalog.problems())
+
+
+PARENT, CHILD = Key(Kind.CLUSTER_GROUP, "", "outer"), Key(Kind.CLUSTER_GROUP, "", "inner")
+DEEP = {
+    "outer.yaml": group("outer", "inner"),
+    "inner.yaml": group("inner", "third"),
+}
+
+
+def test_groups_that_nest_too_deep_are_not_taken_in_whoever_comes_first():
+    for order in itertools.permutations(DEEP):
+        world = World()
+        for file in order:
+            world.says(file, DEEP[file])
+
+        assert told(world) == [
+            ("inner.yaml", "the group is a child of outer itself"),
+            ("outer.yaml", '"inner" has childGroups itself'),
+        ]
+
+
+def test_a_group_that_nests_too_deep_stays_what_it_was_and_comes_when_it_may():
+    world = World()
+    world.says("inner.yaml", group("inner"))
+    world.says("outer.yaml", group("outer", "inner"))
+    before = world.stream[CHILD]
+
+    assert world.says("inner.yaml", group("inner", "third")).put == {}
+    assert world.stream[CHILD] == before
+    assert len(told(world)) == 2
+
+    changes = world.goes("outer.yaml")
+    assert changes.remove == {PARENT}
+    assert changes.put.keys() == {CHILD}
+    assert told(world) == []
+
+
+def test_a_child_that_goes_leaves_its_parent():
+    world = World()
+    world.says("inner.yaml", group("inner"))
+    world.says("outer.yaml", group("outer", "inner"))
+
+    assert world.goes("inner.yaml").remove == {CHILD}
+    assert told(world) == []
+
+
+def test_there_are_twenty_tiers_at_most_and_the_last_files_wait():
+    world = World()
+    for number in range(16):
+        world.says(f"{number:02}.yaml", tier(f"t{number}", number))
+
+    assert told(world) == [(f"{number}.yaml", "there are 20 tiers already") for number in (14, 15)]
+    assert world.goes("03.yaml").put.keys() == {Key(Kind.TIER, "", "t14")}
+    assert told(world) == [("15.yaml", "there are 20 tiers already")]
+
+
+HEADLESS = "---\n{apiVersion: v1, kind: Service, metadata: {name: web, namespace: x}, spec: {clusterIP: %s}}\n"
+
+
+def test_a_policy_about_a_service_that_cannot_be_meant_is_not_taken_in():
+    to_web = (
+        "---\n{apiVersion: crd.antrea.io/v1beta1, kind: ClusterNetworkPolicy, metadata: {name: p}, spec: {priority: 1, "
+        "appliedTo: [{podSelector: {}}], egress: [{action: Drop, toServices: [{name: web, namespace: x}]}]}}\n"
+    )
+    world = World()
+    assert world.says("service.yaml", HEADLESS % "None").put
+    assert world.says("policy.yaml", to_web).put == {}
+    assert told(world) == [
+        ("policy.yaml", "a headless Service has no address of its own; use a group with serviceReference in `to`")
+    ]
+
+    assert Key(Kind.CLUSTER_NETWORK_POLICY, "", "p") in world.says("service.yaml", HEADLESS % "10.96.0.1").put
+    assert told(world) == []

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Iterator
 from sluice.admission import names
 from sluice.admission.admit import admit
 from sluice.admission.antrea_policy import applied_lists, rules
-from sluice.admission.context import Known, Others
+from sluice.admission.context import Known, Others, key_of
 from sluice.admission.refusal import Caution, Refusal
-from sluice.admission.tier import MAX_TIERS, taken_priority
+from sluice.admission.tier import MAX_TIERS, taken_priority, too_many_tiers
 from sluice.contracts import jsonpath, networks
 from sluice.contracts.antrea import STATIC_TIERS, tier_name
 from sluice.contracts.kinds import RESOURCES, Kind
@@ -82,26 +82,47 @@ def admit_removal(key: ObjectSubject, others: Others) -> str | None:
 
 
 def admit_all(objects: Iterable[AnyObject], others: Known | None = None) -> list[tuple[Refusal, ...]]:
-    """All that is wrong with each of a set of objects, by itself and among the others.
+    """All that is wrong with each of a set of objects, by itself and among the others; the order means little.
 
-    As if what policies look up came first, tiers before groups, each in the order given: of two tiers with one
-    priority the first has it. What is refused does not exist.
+    Of two tiers with one priority the first has it; of groups that nest too deep none is admitted. What is refused does
+    not exist for policies.
 
     Args:
         others: what exists besides; what is admitted is told to it.
     """
     given, known = list(objects), Known() if others is None else others
     wrong = [admit(made) for made in given]
-    for index in sorted(range(len(given)), key=lambda index: _rank(given[index])):
-        if not wrong[index] or isinstance(given[index], AntreaPolicy):
-            wrong[index] += admit_among(given[index], known)
-        if not wrong[index]:
-            known.put(given[index])
+    for index, made in enumerate(given):
+        if isinstance(made, Tier) and not wrong[index]:
+            wrong[index] = admit_among(made, known)
+        if not wrong[index] and not isinstance(made, AntreaPolicy):
+            known.put(made)
+    for index, made in enumerate(given):
+        if isinstance(made, AnyGroup) and not wrong[index]:
+            wrong[index] = admit_among(made, known)
+    for index, made in enumerate(given):
+        if isinstance(made, AnyGroup) and wrong[index]:
+            known.remove(key_of(made))
+    for index, made in enumerate(given):
+        if isinstance(made, AntreaPolicy):
+            wrong[index] += admit_among(made, known)
+            if not wrong[index]:
+                known.put(made)
     return wrong
 
 
-def _rank(made: AnyObject) -> int:
-    return 0 if isinstance(made, Tier) else 2 if isinstance(made, AntreaPolicy) else 1
+def asks_for(made: AnyObject) -> frozenset[ObjectSubject]:
+    """What else decides whether the object is admitted: when one of these changes, so may the answer."""
+    if isinstance(made, AnyGroup):
+        kind = key_of(made).kind
+        return frozenset(ObjectSubject(kind, made.metadata.namespace, child) for child in made.spec.child_groups)
+    if not isinstance(made, AntreaPolicy):
+        return frozenset()
+    own = made.metadata.namespace
+    named = [(service.namespace or own, service.name) for _, _, rule in rules(made) for service in rule.to_services]
+    for _, entries in applied_lists(made):
+        named += [(entry.service.namespace, entry.service.name) for entry in entries if entry.service is not None]
+    return frozenset(ObjectSubject(Kind.SERVICE, *name) for name in named)
 
 
 def _of_tier(tier: Tier, others: Others) -> Iterator[Refusal]:
@@ -116,8 +137,7 @@ def _of_tier(tier: Tier, others: Others) -> Iterator[Refusal]:
     if holder is not None and holder != name:
         yield taken_priority(priority, holder)
     elif before is None and len(others.priorities()) >= MAX_TIERS:
-        reason = f"there are {MAX_TIERS} tiers already, the static ones among them, and no more fit; remove one first"
-        yield Refusal("$.spec.priority", reason)
+        yield too_many_tiers()
 
 
 def _of_group(made: AnyGroup, others: Others) -> Iterator[Refusal]:

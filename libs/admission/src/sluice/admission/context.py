@@ -38,6 +38,10 @@ KINDS = frozenset(
 _KIND = {struct: kind for kind, struct in TYPES.items()}
 
 
+def key_of(made: AnyObject) -> ObjectSubject:
+    return ObjectSubject(_KIND[type(made)], *made.key)
+
+
 class Others(Protocol):
     """What exists beside the object in question. A ClusterGroup's namespace is empty."""
 
@@ -79,7 +83,7 @@ class Known:
 
     def put(self, made: AnyObject) -> None:
         """The object exists, and is this."""
-        key = ObjectSubject(_KIND[type(made)], *made.key)
+        key = key_of(made)
         self.remove(key)
         match made:
             case Tier():

@@ -28,6 +28,12 @@ def taken_priority(priority: int, holder: str) -> Refusal:
     return Refusal(_PATH, f"{priority} overlaps with the tier {holder}: no two have the same priority; give another")
 
 
+def too_many_tiers() -> Refusal:
+    """There is no room for another one."""
+    reason = f"there are {MAX_TIERS} tiers already, the static ones among them, and no more fit; remove one first"
+    return Refusal(_PATH, reason)
+
+
 def refusals(tier: Tier) -> Iterator[Refusal]:
     name, priority = tier.metadata.name, tier.spec.priority
     static = STATIC_TIERS.get(name)

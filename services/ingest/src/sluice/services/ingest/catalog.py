@@ -3,7 +3,8 @@
 One object, one file: of several that hold the same object (or the same uid, or the priority of a tier) the first by
 path wins, and the others are told. A file that cannot be taken in as a whole keeps what it held; an object that is in
 the stream and in no file goes when every file could be taken in at least once, for until then a bad one may be where it
-comes from. A policy whose tier does not exist is not taken in: what it was before stays.
+comes from. What the other objects forbid (a policy whose tier does not exist, groups that nest too deep, a tier too
+many) is not taken in: what it was before stays. Who forbids whom does not depend on which file came first.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,13 +13,18 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from sluice.admission.among import missing_tier, needs
-from sluice.admission.tier import taken_priority
+from sluice.admission.among import admit_among, asks_for, missing_tier, needs
+from sluice.admission.context import KINDS, Known
+from sluice.admission.refusal import Refusal
+from sluice.admission.tier import MAX_TIERS, taken_priority, too_many_tiers
 from sluice.contracts.antrea import STATIC_TIERS
 from sluice.contracts.kinds import RESOURCES, Kind
-from sluice.contracts.objects import Tier
+from sluice.contracts.objects import AnyGroup, AnyPolicy, Tier
 from sluice.contracts.status import DocumentProblem
+from sluice.contracts.subjects import ObjectSubject
 from sluice.kube.manifest import Document
+
+_GROUPS = frozenset((Kind.CLUSTER_GROUP, Kind.GROUP))
 
 
 class Key(NamedTuple):
@@ -77,11 +83,14 @@ class Held(Struct, frozen=True):
     uid: str
     claims: tuple[Claim, ...]
     body: bytes
+    document: Document | None = None
+    """Kept where the others have a say in it, or it in others."""
+
     tier: Key | None = None
     """What must exist for the object to mean anything."""
 
-    unmet: DocumentProblem | None = None
-    """What is said while the tier does not exist."""
+    asks_for: frozenset[Key] = frozenset()
+    """Objects that decide, too, whether it is taken in."""
 
 
 class Catalog:
@@ -99,7 +108,11 @@ class Catalog:
         self._claims: dict[Claim, dict[Place, Held]] = {}
         self._contested: set[Claim] = set()
         self._needing: dict[Key, set[Key]] = {}
-        self._unmet: set[Key] = set()
+        self._known = Known()
+        self._custom: dict[Key, Place] = {}
+        """Tiers that are not static, and where they stand."""
+
+        self._unmet: dict[Key, tuple[DocumentProblem, ...]] = {}
         self._dirty: set[Key] = set()
 
     @property
@@ -147,6 +160,7 @@ class Catalog:
         if everything_seen and not self._unread:
             self._dirty |= self._unheard
             self._unheard.clear()
+        self._dirty |= self._concerned()
         tiers = {key for key in self._dirty if key.kind is Kind.TIER}
         for key in sorted(tiers):
             self._settle(key, put, remove)
@@ -156,19 +170,65 @@ class Catalog:
         self._dirty.clear()
         return Changes(put, frozenset(remove))
 
+    def _concerned(self) -> set[Key]:
+        """Those that the objects that changed have a say in; from now on they are known as they are written."""
+        concerned: set[Key] = set()
+        for key in self._dirty:
+            if key.kind not in KINDS:
+                continue
+            before = self._known.group(key.namespace, key.name) if key.kind in _GROUPS else None
+            winner = self._winner(key)
+            made = winner.document.object if winner is not None and winner.document is not None else None
+            if made is None:
+                self._known.remove(ObjectSubject(*key))
+            else:
+                self._known.put(made)
+            for group in (before, made):
+                if isinstance(group, AnyGroup):
+                    concerned.update(Key(key.kind, key.namespace, child) for child in group.spec.child_groups)
+            concerned |= self._needing.get(key, set())
+            if key.kind is Kind.TIER:
+                self._custom.pop(key, None)
+                if winner is not None and key.name not in STATIC_TIERS:
+                    self._custom[key] = winner.place
+                concerned |= self._custom.keys()
+        return {key for key in concerned if Claim(key, "") in self._claims}
+
     def _settle(self, key: Key, put: dict[Key, bytes], remove: set[Key]) -> None:
         winner = self._winner(key)
-        self._unmet.discard(key)
+        self._unmet.pop(key, None)
         if winner is None:
             self._uids.pop(key, None)  # an object of this name that comes later is another one
             if self._in_force.pop(key, None) is not None:
                 remove.add(key)
             return
         self._uids[key] = winner.uid
-        if winner.tier is not None and winner.tier not in self._in_force:
-            self._unmet.add(key)
+        if refused := self._refused(key, winner):
+            self._unmet[key] = refused
         elif self._in_force.get(key) != winner.body:
             self._in_force[key] = put[key] = winner.body
+
+    def _refused(self, key: Key, held: Held) -> tuple[DocumentProblem, ...]:
+        """What others have against the object."""
+        document = held.document
+        if document is None:
+            return ()
+        refusals: list[Refusal] = []
+        if held.tier is not None and held.tier not in self._in_force:
+            refusals.append(missing_tier(held.tier.name))
+        if key in self._too_many():
+            refusals.append(too_many_tiers())
+        if not isinstance(document.object, Tier):  # of two tiers with one priority the claims decide
+            exists = (held.tier.name,) if held.tier else ()
+            refusals += admit_among(document.object, self._known, exists)
+        return tuple(document.problem(*refusal) for refusal in refusals)
+
+    def _too_many(self) -> frozenset[Key]:
+        """Tiers for which there is no room any more: the last by their place."""
+        room = MAX_TIERS - len(STATIC_TIERS)
+        if len(self._custom) <= room:
+            return frozenset()
+        return frozenset(sorted(self._custom, key=lambda key: self._custom[key])[room:])
 
     def problems(self) -> tuple[DocumentProblem, ...]:
         """All that is not in force as written, sorted."""
@@ -176,10 +236,10 @@ class Catalog:
         for claim in self._contested:
             winner, *losers = sorted(self._claims[claim])
             found += [_contested(claim, winner, loser) for loser in losers if not loser.stale]
-        for key in self._unmet:
+        for key, refused in self._unmet.items():
             held = self._winner(key)
-            if held is not None and held.unmet is not None and not held.place.stale:
-                found.append(held.unmet)
+            if held is not None and not held.place.stale:
+                found += refused
         plain = {DocumentProblem(file=one.file, line=one.line, path=one.path, reason=one.reason) for one in found}
         return tuple(sorted(plain))
 
@@ -194,14 +254,16 @@ class Catalog:
             claims.append(Claim(None, "", made.spec.priority))
         uid = own or self._uids.get(key) or self._make_uid()
         self._uids[key] = uid
-        tier = needs(made)
+        tier, others = needs(made), frozenset(Key(*name) for name in asks_for(made))
+        alone = document.kind not in KINDS or (isinstance(made, AnyPolicy) and tier is None and not others)
         return Held(
             place,
             uid,
             tuple(claims),
             document.body if own else document.identified(uid).body,
+            None if alone else document,
             Key(Kind.TIER, "", tier) if tier else None,
-            document.problem(*missing_tier(tier)) if tier else None,
+            others,
         )
 
     def _replace(self, file: str, after: dict[Key, Held]) -> None:
@@ -213,8 +275,8 @@ class Catalog:
         for held in after.values():
             for claim in held.claims:
                 self._claims.setdefault(claim, {})[held.place] = held
-            if held.tier is not None:
-                self._needing.setdefault(held.tier, set()).add(held.place.key)
+            for needed in (*held.asks_for, *((held.tier,) if held.tier is not None else ())):
+                self._needing.setdefault(needed, set()).add(held.place.key)
         self._unheard -= after.keys()
         for held in (*before.values(), *after.values()):
             self._dirty.add(held.place.key)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sluice.contracts.programs import PortRange
+from sluice.dataplane.addresses import network
 from sluice.dataplane.tc.filter import Accept, EthType, FilterBody, FilterKey, Flower, Hook, Standing
 from sluice.drivers.tc import messages
 from sluice.drivers.tc.attributes import NotAttributes, attribute, attributes, by_kind, nested
@@ -59,7 +60,12 @@ def test_numbers_are_those_of_the_header() -> None:
 
 @pytest.mark.parametrize(
     "match",
-    [Flower(destination_port=PortRange(80, 80)), Flower(ip_proto=47, source_port=PortRange(1, 2)), Flower(icmp_type=8)],
+    [
+        Flower(destination_port=PortRange(80, 80)),
+        Flower(ip_proto=47, source_port=PortRange(1, 2)),
+        Flower(icmp_type=8),
+        Flower(source=network("0.0.0.0/0")),
+    ],
 )
 def test_what_the_kernel_has_no_form_for_is_no_message(match: Flower) -> None:
     with pytest.raises(NotEncodable):

@@ -231,6 +231,7 @@ def _flower(match: Flower, frame: Frame, seen: Seen) -> bool:
 
 
 def _within(block: Block, frame: Frame, value: int) -> bool:
+    assert block.prefix, "a prefix of no bits matches no packet (see lower.address_filters)"
     return frame.version == block.version and value & block.mask == block.value
 
 

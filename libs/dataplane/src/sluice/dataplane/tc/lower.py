@@ -129,12 +129,16 @@ def target_of(openings: Openings, places: dict[Openings, int], generation: int) 
 def address_filters(
     content: Content, hook: Hook, block: Block, action: AnyAction, generation: int
 ) -> Iterator[tuple[FilterKey, FilterBody]]:
-    """The filter of one address or prefix; two if frames may have tags."""
+    """The filter of one address or prefix; two if frames may have tags.
+
+    That of all addresses names none: the kernel looks for addresses only where a bit of them counts, and then compares
+    that there are some (cls_flower.c, fl_init_dissector and fl_set_key), so a prefix of no bits would match no packet.
+    """
     body = FilterBody((action,), pack(CookieKind.ADDRESS))
     where = chain(generation, Place.CLASSES)
     for variant in variants(content):
         if variant.version == block.version:
-            far = {"destination" if hook is Hook.INGRESS else "source": block}
+            far = {"destination" if hook is Hook.INGRESS else "source": block} if block.prefix else {}
             yield FilterKey(where, address_pref(block, variant), variant.protocol, variant.flower(**far)), body
 
 

@@ -128,6 +128,8 @@ def encode(protocol: int, match: Flower) -> Iterator[bytes]:
         yield attribute(Key.IP_PROTO, U8.pack(match.ip_proto))
     for name, block in (("source", match.source), ("destination", match.destination)):
         if block is not None:
+            if not block.prefix:
+                raise NotEncodable(f"{name} of no bits, which matches no packet: leave it out to match all")
             value, mask = ADDRESSES[block.version, name]
             size = WIDTH[block.version] // 8
             yield attribute(value, block.value.to_bytes(size, "big"))

@@ -1,0 +1,1 @@
+"""Enforces policies of secondary networks on one node: programs in, filters of TC out."""

@@ -1,0 +1,158 @@
+"""What is at the hooks of the node's interfaces: read once, changed by plans, read again when there is doubt.
+
+Everything here is done when it returns, and takes as long as the kernel does. Not for several threads at once.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from sluice.dataplane.addresses import Block
+from sluice.dataplane.tc.content import EVERYTHING_OPEN, Content
+from sluice.dataplane.tc.engine import InterfaceKey
+from sluice.dataplane.tc.filter import Hook, Standings
+from sluice.dataplane.tc.mirror import Mirror
+from sluice.dataplane.tc.openings import Openings
+from sluice.dataplane.tc.plan import Step, patch, plan, retire
+from sluice.drivers.tc import messages
+from sluice.drivers.tc.actions import Count
+from sluice.drivers.tc.hooks import Hooks, Placed, Placement
+
+Addresses = Mapping[Hook, Mapping[Block, Openings | None]]
+
+
+class Device(NamedTuple):
+    """An interface of the host. A name is not enough: another may have it after a driver was loaded anew."""
+
+    name: str
+    ifindex: int
+
+
+class Made(NamedTuple):
+    """What a change came to."""
+
+    steps: int
+    messages: int
+    placement: Placement
+    not_in_hardware: str
+    """Why not, though it was to be; otherwise empty."""
+
+
+class _Kept:
+    def __init__(self, device: Device, mirrors: Mapping[Hook, Mirror]) -> None:
+        self.device, self.mirrors = device, mirrors
+
+
+class Keeper:
+    def __init__(self, hooks: Hooks, *, hardware: bool = False) -> None:
+        self._hooks, self._hardware = hooks, hardware
+        self._kept: dict[InterfaceKey, _Kept] = {}
+
+    @property
+    def devices(self) -> dict[InterfaceKey, Device]:
+        """Whose hooks hold something of ours, for whom."""
+        return {key: kept.device for key, kept in self._kept.items()}
+
+    def standings(self, key: InterfaceKey) -> Mapping[Hook, Standings]:
+        """What the hooks of a kept interface hold."""
+        return {hook: dict(mirror.filters) for hook, mirror in self._kept[key].mirrors.items()}
+
+    def make(
+        self,
+        key: InterfaceKey,
+        device: Device,
+        contents: Mapping[Hook, Content],
+        zone: int | None,
+        *,
+        revoke: bool = False,
+        addresses: Addresses | None = None,
+    ) -> Made:
+        """The device's hooks hold the contents.
+
+        Args:
+            revoke: whoever had connections there has none any more.
+            addresses: all that differs from the contents before, if only addresses do.
+
+        Raises:
+            Refused, NoSuchDevice, NetlinkLost: what stands is not known; it is read again the next time.
+        """
+        kept = self._kept.get(key)
+        if kept is None or kept.device != device:
+            kept = _Kept(device, self._read(device))
+        steps = None if addresses is None or revoke else _patches(contents, addresses, kept.mirrors)
+        if steps is None:
+            steps = plan(contents, kept.mirrors, zone, revoke=revoke)
+        self._kept.pop(key, None)
+        made = self._apply(kept, steps)
+        self._kept[key] = kept
+        return made
+
+    def retire(self, key: InterfaceKey) -> int:
+        """Replies of connections from before the last change pass no more; how many filters that took."""
+        kept = self._kept.pop(key, None)
+        if kept is None:
+            return 0
+        steps = [Step(hook, one) for hook, mirror in kept.mirrors.items() for one in retire(mirror)]
+        self._apply(kept, steps)
+        self._kept[key] = kept
+        return len(steps)
+
+    def release(self, key: InterfaceKey) -> None:
+        """Nothing of ours is left at the interface, which may be gone itself."""
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._apply(kept, plan(EVERYTHING_OPEN, kept.mirrors, None))
+
+    def doubt(self, ifindex: int | None = None) -> None:
+        """What stands at this interface, or at any, has to be read again."""
+        for key, kept in list(self._kept.items()):
+            if ifindex in (None, kept.device.ifindex):
+                del self._kept[key]
+
+    def sweep(self, keep: Iterable[int]) -> tuple[int, ...]:
+        """Nothing of ours is left at other interfaces than these; those where something was."""
+        found = []
+        for ifindex in sorted(self._hooks.opened() - frozenset(keep)):
+            mirrors = self._read(Device("", ifindex))
+            steps = plan(EVERYTHING_OPEN, mirrors, None)
+            if steps:
+                self._apply(_Kept(Device("", ifindex), mirrors), steps)
+                found.append(ifindex)
+        return tuple(found)
+
+    def count(self, key: InterfaceKey) -> Mapping[Hook, Mapping[int, Count]]:
+        """What went through the filters of a kept interface, by reference of their cookies."""
+        index = self._kept[key].device.ifindex
+        return {hook: self._hooks.count(messages.hook(index, hook)) for hook in Hook}
+
+    def _read(self, device: Device) -> dict[Hook, Mirror]:
+        mirrors = {}
+        for hook in Hook:
+            where = messages.hook(device.ifindex, hook)
+            reading = self._hooks.read(where)
+            self._hooks.remove(where, reading.strangers)
+            mirrors[hook] = Mirror(reading.standings)
+        return mirrors
+
+    def _apply(self, kept: _Kept, steps: Sequence[Step]) -> Made:
+        ifindex = kept.device.ifindex
+        placed = [Placed(messages.hook(ifindex, step.hook), step.operation) for step in steps]
+        if placed:
+            self._hooks.open(ifindex)
+        done = self._hooks.apply(placed, hardware=self._hardware)
+        for hook, operation in steps:
+            kept.mirrors[hook].apply((operation,))
+        return Made(len(placed), done.messages, done.placement, done.not_in_hardware)
+
+
+def _patches(
+    contents: Mapping[Hook, Content], addresses: Addresses, mirrors: Mapping[Hook, Mirror]
+) -> list[Step] | None:
+    """The change of addresses alone; None if it cannot be made in place."""
+    steps: list[Step] = []
+    for hook in Hook:
+        changed = addresses.get(hook, {})
+        made = patch(contents[hook], changed, mirrors[hook], hook) if changed else []
+        if made is None:
+            return None
+        steps += [Step(hook, operation) for operation in made]
+    return steps

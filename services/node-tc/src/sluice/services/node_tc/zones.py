@@ -1,0 +1,110 @@
+"""Which zone of connection tracking each interface has: its connections are told apart from those of all others.
+
+A zone goes with an interface of a Pod as it is plugged into one device of the host. Zones are given in turn, so that
+one is not given again before some 65,000 interfaces came and went: what the kernel remembers of the last is gone then.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+
+from sluice.contracts import codec
+from sluice.dataplane.tc.engine import InterfaceKey
+
+log = structlog.get_logger()
+
+LAST_ZONE = 65_535
+"""Zone 0 is everybody's. Source: Linux include/uapi/linux/netfilter/nf_conntrack_common.h, 16 bits."""
+
+
+class NoZoneLeft(Exception):
+    """There are 65,535, and all are given."""
+
+
+class Lease(Struct, frozen=True, kw_only=True):
+    """Who has the device, and in which zone its connections are."""
+
+    key: InterfaceKey
+    zone: int
+
+
+class ZonesState(Struct, frozen=True, kw_only=True):
+    """What is kept on disk."""
+
+    leases: dict[str, Lease]
+    """By the device's name."""
+
+    last: int
+    """The zone that was given last."""
+
+
+class Zones:
+    def __init__(self, state: ZonesState | None = None) -> None:
+        self._leases = dict(state.leases) if state else {}
+        self._last = state.last if state else 0
+        self.changes = 0
+
+    @property
+    def state(self) -> ZonesState:
+        return ZonesState(leases=dict(sorted(self._leases.items())), last=self._last)
+
+    @property
+    def leases(self) -> Mapping[str, Lease]:
+        return self._leases
+
+    def give(self, device: str, key: InterfaceKey) -> tuple[int, bool]:
+        """The zone of this Pod's interface on this device, and whether it was just given.
+
+        Raises:
+            NoZoneLeft
+        """
+        lease = self._leases.get(device)
+        if lease is not None and lease.key == key:
+            return lease.zone, False
+        self._leases.pop(device, None)
+        taken = {other.zone for other in self._leases.values()}
+        for step in range(1, LAST_ZONE + 1):
+            zone = (self._last + step - 1) % LAST_ZONE + 1
+            if zone not in taken:
+                self._leases[device] = Lease(key=key, zone=zone)
+                self._last = zone
+                self.changes += 1
+                return zone, True
+        raise NoZoneLeft(f"{device}: {LAST_ZONE} interfaces have a zone for their connections, and there are no more")
+
+    def take_back(self, device: str) -> None:
+        """Nobody has the device."""
+        if self._leases.pop(device, None) is not None:
+            self.changes += 1
+
+
+class ZonesFile:
+    """Zones on disk: a restarted programmer leaves connections where they are."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._saved = -1
+
+    def load(self) -> Zones:
+        """The zones that were kept. A file that cannot be read is set aside and said: zones are given anew."""
+        try:
+            return Zones(codec.decode(self._path.read_bytes(), ZonesState))
+        except FileNotFoundError:
+            return Zones()
+        except codec.Undecodable as error:
+            aside = self._path.with_suffix(".bad")
+            self._path.replace(aside)
+            log.error("zones_refused", file=str(self._path), error=str(error), set_aside=str(aside))
+            return Zones()
+
+    def save(self, zones: Zones) -> None:
+        """The file holds them; a reader never sees half of them."""
+        if zones.changes == self._saved:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._path.with_suffix(".new")
+        new.write_bytes(codec.encode(zones.state))
+        new.replace(self._path)
+        self._saved = zones.changes

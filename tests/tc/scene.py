@@ -1,0 +1,161 @@
+"""Objects become filters at the representors of Pods that answer: what runs in a guest, and what is expected of it.
+
+The same code as in production, but for the bus and the services around it: selectors, translation, engine, plans, the
+keeper of node-tc and its driver.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import Literal
+
+from tests.tc.network import Network, Probe
+
+from sluice.contracts.objects import AnyObject, Protocol
+from sluice.dataplane.tc.content import EVERYTHING_OPEN, NO_OPTIONS, Options
+from sluice.dataplane.tc.engine import InterfaceKey
+from sluice.drivers.tc.hooks import Hooks
+from sluice.policy.packet import Packet, PodEnd
+from sluice.policy.verdict import verdict
+from sluice.services.node_tc.keeper import Device, Keeper, Made
+from sluice.testkit import builders
+from sluice.testkit.tc_node import TcNode
+
+PODS: dict[str, tuple[str, ...]] = {
+    "x/a": ("10.0.0.1", "fd00::1"),
+    "x/b": ("10.0.0.2", "fd00::2"),
+    "x/c": ("10.0.0.3", "fd00::3"),
+    "y/d": ("10.0.0.4", "fd00::4"),
+}
+"""All on one network, of namespace x."""
+
+WEB = {"x/a": 80, "x/b": 81, "x/c": 80, "y/d": 81}
+"""The number that the port called web has."""
+
+TRAFFIC: tuple[tuple[Protocol | Literal["ICMP"], int], ...] = (
+    *(("TCP", port) for port in (80, 81, 5500)),
+    *(("UDP", port) for port in (80, 5500)),
+    ("SCTP", 80),
+    ("ICMP", 0),
+)
+MATRIX = tuple(
+    (source, to, protocol, port, family)
+    for source, to in product(PODS, repeat=2)
+    if source != to
+    for protocol, port in TRAFFIC
+    for family in (4, 6)
+)
+Cell = tuple[str, str, str, int, int]
+
+
+def cluster(*policies: AnyObject) -> tuple[AnyObject, ...]:
+    """The Pods of the scene, and these policies."""
+    namespaces = [builders.namespace(name, name=name) for name in ("x", "y")]
+    pods = [
+        builders.pod(key, ports=[("web", WEB[key])], app=name(key), nets=[f"x/net={','.join(addresses)}"])
+        for key, addresses in PODS.items()
+    ]
+    return (*namespaces, builders.network("x/net"), *pods, *policies)
+
+
+def name(pod: str) -> str:
+    return pod.split("/")[1]
+
+
+def expected(policies: Iterable[AnyObject]) -> dict[Cell, bool]:
+    """What `verdict` says of every cell."""
+    node = TcNode.of(*cluster(*policies))
+    found: dict[Cell, bool] = {}
+    for source, to, protocol, port, family in MATRIX:
+        packet = Packet(source=_end(source), destination=_end(to), protocol=protocol, port=port or None, family=family)  # type: ignore[arg-type]  # as in TRAFFIC
+        said = verdict(node.state, packet)
+        found[source, to, protocol, port, family] = all(
+            one is None or one.action == "allow" for one in (said.egress, said.ingress)
+        )
+    return found
+
+
+def _end(pod: str) -> PodEnd:
+    return PodEnd(pod.split("/", maxsplit=1)[0], name(pod), "x/net", "net1")
+
+
+class Scene:
+    """The Pods of `PODS`, and what is programmed for them."""
+
+    def __init__(self, *, zones: bool) -> None:
+        prefixes = {4: "/24", 6: "/64"}
+        self.network = Network(
+            {name(pod): [one + prefixes[6 if ":" in one else 4] for one in PODS[pod]] for pod in PODS}
+        )
+        self.hooks = Hooks()
+        self.keeper = Keeper(self.hooks)
+        self._zones = zones
+
+    def close(self) -> None:
+        self.hooks.close()
+        self.network.close()
+
+    def program(self, *policies: AnyObject, options: Options = NO_OPTIONS, revoke: bool = False) -> dict[str, Made]:
+        """The policies, and no others, are in force; what each Pod's interface took."""
+        node = TcNode.of(*cluster(*policies), options=options)
+        done = {}
+        for key, member in node.engine.interfaces.items():
+            device = self.device(member.pod)
+            done[member.pod] = self.keeper.make(
+                key, device, node.engine.contents(key), self.zone(device.name), revoke=revoke
+            )
+        for key in self.keeper.devices.keys() - node.engine.interfaces.keys():
+            self.keeper.make(key, self.keeper.devices[key], EVERYTHING_OPEN, None)
+        return done
+
+    def device(self, pod: str) -> Device:
+        representor = self.network.pods[name(pod)].representor
+        return Device(representor, socket.if_nametoindex(representor))
+
+    def zone(self, device: str) -> int | None:
+        return (
+            100 + sorted(pod.representor for pod in self.network.pods.values()).index(device) if self._zones else None
+        )
+
+    def restart(self) -> None:
+        """The programmer ends and begins anew: it knows nothing."""
+        self.hooks.close()
+        self.hooks = Hooks()
+        self.keeper = Keeper(self.hooks)
+
+    def matrix(self, cells: Iterable[Cell] = MATRIX) -> dict[Cell, bool]:
+        asked = list(cells)
+        probes = [
+            Probe(name(source), PODS[to][family == 6], protocol, port) for source, to, protocol, port, family in asked
+        ]
+        return dict(zip(asked, self.network.ask_all(probes), strict=True))
+
+
+_SCENES: list[Scene] = []
+
+
+@contextlib.contextmanager
+def scene(*, zones: bool) -> Iterator[Scene]:
+    """The scene of this guest, which no policy is about any more: it is made once."""
+    if not _SCENES:
+        _SCENES.append(Scene(zones=zones))
+    (found,) = _SCENES
+    found.program()
+    yield found
+
+
+def play(policies: tuple[AnyObject, ...], zones: bool, options: Options) -> dict[Cell, bool]:
+    """What is answered of all cells while the policies are in force."""
+    with scene(zones=zones) as found:
+        found.program(*policies, options=options)
+        return found.matrix()
+
+
+def keys(found: Scene) -> dict[str, InterfaceKey]:
+    return {device.name: key for key, device in found.keeper.devices.items()}
+
+
+def release() -> str:
+    return os.uname().release

@@ -40,6 +40,15 @@ def datagram(source: str, destination: str, source_port: int = 1000) -> bytes:
     return bytes(12) + b"\x86\xdd" + pack("!IHBB", 6 << 28, length, IpProto.UDP, 64) + ends + udp
 
 
+def echo(source: str, destination: str) -> bytes:
+    """An Ethernet packet with an echo request of ICMPv6."""
+    ends = ip_address(source).packed + ip_address(destination).packed
+    request = pack("!BBHHH", 128, 0, 0, 1, 1)
+    summed = checksum(ends + pack("!IHBB", len(request), 0, 0, IpProto.ICMPV6) + request)
+    whole = request[:2] + pack("!H", summed) + request[4:]
+    return bytes(12) + b"\x86\xdd" + pack("!IHBB", 6 << 28, len(whole), IpProto.ICMPV6, 64) + ends + whole
+
+
 @pytest.fixture
 async def tracker(node, switch):
     """With a connection between each two of A, B, C and between A6 and B6, in each of the zones 1 and 2."""
@@ -108,6 +117,20 @@ async def test_none_of_many_is_left(node, switch):
     await tracker.flush(1, [A, B])
 
     assert await tracker.entries(1) == ()
+
+
+@pytest.mark.datapath
+async def test_a_ping_over_ipv6_stays_and_is_told_and_the_switch_lives(node, switch, tracker):
+    pid = node.vswitchd_pid
+    switch.send_packet(echo(A6, B6), (Ct(1, commit=True),))
+    await switch.barrier()
+
+    assert await tracker.flush(1, [B6, A]) == {B6}
+
+    left = {(one.protocol, one.original.source, one.original.destination) for one in await tracker.entries(1)}
+    assert left == {("icmpv6", A6, B6), ("udp", B, C)}
+    assert await tracker.flush(1, [A]) == set()
+    assert node.vswitchd_pid == pid
 
 
 @pytest.mark.datapath

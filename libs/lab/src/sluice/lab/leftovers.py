@@ -9,7 +9,8 @@ from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.ids import RuleIdsState
 from sluice.dataplane.ovs.pipeline import CT_ZONE
-from sluice.drivers.conntrack.tracker import Tracker
+from sluice.drivers.conntrack.entries import Entry
+from sluice.drivers.conntrack.tracker import ICMPV6, Tracker
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
@@ -45,7 +46,19 @@ async def _on_node(node: LabNode) -> list[str]:
     finally:
         switch.close()
     entries = await Tracker(node.ovs.vswitchd_control).entries(CT_ZONE)
-    return [*found, *(f"a connection: {entry}" for entry in entries)]
+    return [*found, *(f"a connection: {entry}" for entry in entries if _should_be_gone(node, entry))]
+
+
+def _should_be_gone(node: LabNode, entry: Entry) -> bool:
+    """It was a connection of a Pod that the node had. Those of ICMPv6 stay for a minute; see Tracker.flush."""
+    return entry.protocol != ICMPV6 and not entry.addresses.isdisjoint(node.had)
+
+
+async def forget(lab: Lab) -> None:
+    """No node remembers a connection: the next scenario begins with none."""
+    for node in lab.nodes.values():
+        await Tracker(node.ovs.vswitchd_control).flush_zone(CT_ZONE)
+        node.had.clear()
 
 
 async def ids_left(lab: Lab, timeout_s: float = IDS_S) -> list[str]:

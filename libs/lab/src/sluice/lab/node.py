@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from sluice.contracts.ids import NodeName
+from sluice.contracts.ids import Address, NodeName
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.ovsdb.client import NotApplied, Ovsdb
@@ -60,6 +60,9 @@ class LabNode:
             folder / "node-ovs.log",
         )
         self.sandboxes: dict[str, Sandbox] = {}
+        self.had: set[Address] = set()
+        """Addresses of Pods that it has, or had since somebody cleared this."""
+
         self._wiring = Wiring()
         self.prober: Prober | None = None
         """In the node's own namespace, beside the daemons."""
@@ -107,6 +110,7 @@ class LabNode:
             await asyncio.to_thread(netns.raise_links, self.netns, [sandbox.host_end for sandbox in plugged])
             await self._change_ports(add=plugged)
         self.sandboxes |= {sandbox.pod.pod: sandbox for sandbox in made}
+        self.had |= {address for sandbox in plugged for address in sandbox.pod.addresses}
 
     async def unplug(self, names: Sequence[str]) -> None:
         """These Pods do not run any more: neither port nor namespace nor process is left of them."""

@@ -246,7 +246,8 @@ class Shell:
         difference = plan(flows, actual, alone=True)
         if strangers or not difference.empty:
             ports = self._programmer.open_ports
-            await self._flush(port for port in ports if not difference.put.keys().isdisjoint(guards(port)))
+            guarded = [port for port in ports if not difference.put.keys().isdisjoint(guards(port))]
+            await self._flush(guarded, opening=True)
             self._cache_is_old = True
             await self._errands.ensure_meters(switch)
             await switch.apply(difference.put, difference.delete, strangers)
@@ -269,11 +270,11 @@ class Shell:
     async def _send(self, switch: Switch, change: Change) -> None:
         started = monotonic()
         self._behind, self._detail = True, "a change is on its way to the switch"
-        await self._flush(change.opened)
+        await self._flush(change.opened, opening=True)
         self._cache_is_old = True
         await switch.apply(change.put, change.delete)
         await self._forget_cached()
-        await self._flush(change.closed)
+        await self._flush(change.closed, opening=False)
         self._caught_up(switch)
         elapsed_ms = round(1000 * (monotonic() - started))
         counts = {"put": len(change.put), "deleted": len(change.delete)}
@@ -285,11 +286,20 @@ class Shell:
         if self._switch is switch and not self._drifted:
             self._behind, self._detail = False, ""
 
-    async def _flush(self, ports: Iterable[LocalPort]) -> None:
-        """Forget the connections of these Pods' addresses."""
+    async def _flush(self, ports: Iterable[LocalPort], *, opening: bool) -> None:
+        """Forget the connections of these Pods' addresses.
+
+        Those of ICMPv6 go only with all others of the zone. Nobody can use them while the port is closed, so that is
+        done where the next Pod has the address so soon that they are still there. Who may talk goes on all the same.
+        """
         addresses = sorted({address for port in ports for address in port.addresses})
-        if addresses:
-            await Tracker(control_socket(self._run_dir)).flush(CT_ZONE, addresses)
+        if not addresses:
+            return
+        tracker = Tracker(control_socket(self._run_dir))
+        kept = await tracker.flush(CT_ZONE, addresses)
+        if kept and opening:
+            log.warning("all_connections_forgotten", because_of=sorted(kept))
+            await tracker.flush_zone(CT_ZONE)
 
     async def _forget_cached(self) -> None:
         """From now on packets meet the flows that the switch holds, not what its datapath has cached of earlier ones.

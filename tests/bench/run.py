@@ -22,6 +22,7 @@ BENCHMARKS = {
     "P13": "core_p13",
     "P16": "ovs_p9",
     "P18": "ovs_p18",
+    "P19-churn": "tc_churn",
     "P20": "admission_p20",
     "P21": "ingest_p21",
 }

@@ -1,0 +1,16 @@
+"""The condition of a group as the status of its object."""
+
+from sluice.policy.computed import CONDITION
+from sluice.policy.computed import Condition as Membership
+from sluice.policy.realisation.report import Condition, GroupStatus
+
+
+def group_status(membership: Membership) -> GroupStatus:
+    """What the object says."""
+    condition = Condition(
+        type=CONDITION,
+        status="True" if membership.computed else "False",
+        reason=membership.reason,
+        message=membership.message,
+    )
+    return GroupStatus(conditions=(condition,))

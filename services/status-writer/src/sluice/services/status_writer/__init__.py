@@ -1,0 +1,1 @@
+"""Tells Kubernetes how far policies are in force: `shell` asks the fold, `writer` writes, `tiers` makes the tiers."""

@@ -1,0 +1,79 @@
+"""The status of an object as the API server has it, and whether it says what it should. Pure."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from sluice.policy.realisation.report import AnyStatus, Condition, PolicyStatus, at
+
+
+class _Meta(Struct, rename="camel"):
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+
+
+class _Object(Struct):
+    metadata: _Meta
+    status: Any = None  # Any: JSON that others may have written
+
+
+_objects = msgspec.json.Decoder(_Object)
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """One version of an object."""
+
+    name: tuple[str, str]
+    """Namespace and name."""
+
+    uid: str
+    version: str
+    generation: int
+    status: Any
+    """None where there is none."""
+
+
+def read(body: bytes) -> Live:
+    """The object.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    made = _objects.decode(body)
+    meta = made.metadata
+    return Live(
+        name=(meta.namespace, meta.name),
+        uid=meta.uid,
+        version=meta.resource_version,
+        generation=meta.generation,
+        status=made.status,
+    )
+
+
+def patch(live: Live, wanted: AnyStatus, now: str) -> bytes | None:
+    """The merge patch that makes the object say it; None if it does. Of this version alone: another is a conflict."""
+    if isinstance(wanted, PolicyStatus) and not wanted.observed_generation:  # no version of it was ever taken in
+        wanted = replace(wanted, observed_generation=live.generation)
+    before = _conditions(live.status)
+    status = at(wanted, before, now)
+    held = live.status if isinstance(live.status, dict) else {}
+    said = msgspec.json.decode(msgspec.json.encode(status))  # lists as they come back
+    if {field: held.get(field) for field in said} == said:
+        return None
+    return msgspec.json.encode({"metadata": {"resourceVersion": live.version, "uid": live.uid}, "status": said})
+
+
+def _conditions(status: Any) -> tuple[Condition, ...]:
+    """Those that are as ours are; what others wrote there is replaced."""
+    found = []
+    for one in status.get("conditions") or () if isinstance(status, dict) else ():
+        try:
+            found.append(msgspec.convert(one, Condition))
+        except msgspec.ValidationError:
+            continue
+    return tuple(found)

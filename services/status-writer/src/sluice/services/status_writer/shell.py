@@ -1,0 +1,59 @@
+"""From the bus to the statuses of objects: what the fold says is wanted. Decides nothing."""
+
+import asyncio
+from contextlib import aclosing
+
+import structlog
+
+from sluice.contracts import subjects
+from sluice.contracts.ids import Unit
+from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.grouping.events import ObjectKey
+from sluice.policy.realisation.fold import Realisation
+from sluice.policy.realisation.membership import group_status
+from sluice.policy.realisation.report import policy_status
+from sluice.runtime.bus import Bus
+from sluice.runtime.realising import realisations
+from sluice.services.status_writer.writer import Writer
+
+log = structlog.get_logger()
+
+KINDS = tuple(kind for kind in Kind if RESOURCES[kind].status)
+"""Those whose objects have a status."""
+
+
+class Shell:
+    """The loop. `in_sync` once everything was asked about."""
+
+    def __init__(self, bus: Bus, writer: Writer) -> None:
+        self._bus, self._writer = bus, writer
+        self.in_sync = asyncio.Event()
+
+    async def run(self) -> None:
+        """Endless."""
+        await self._writer.learn(KINDS)
+        async with aclosing(realisations(self._bus)) as tellings:
+            async for fold in tellings:
+                self.take(fold)
+                self.in_sync.set()
+
+    def take(self, fold: Realisation) -> None:
+        """Want what the fold says, of all that may be otherwise than before."""
+        for unit in fold.drain():
+            self._policy(fold, unit)
+        for name, condition in fold.drain_groups().items():
+            key = ObjectKey(Kind.GROUP if name[0] else Kind.CLUSTER_GROUP, *name)
+            if condition is None:
+                self._writer.forget(key)
+            else:
+                self._writer.want(key, fold.uid(key), group_status(condition))
+
+    def _policy(self, fold: Realisation, unit: Unit) -> None:
+        key = ObjectKey(*subjects.unit_parts(unit))
+        if not RESOURCES[key.kind].status:
+            return
+        realised = fold.realised(unit)
+        if realised is None:
+            self._writer.forget(key)
+        else:
+            self._writer.want(key, fold.uid(key), policy_status(realised))

@@ -1,0 +1,130 @@
+"""What objects should say, brought to the API server: only what differs, the last of each, and not too often."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.drivers.kubernetes.client import Backoff, Client, Refused, Unreachable, path
+from sluice.drivers.kubernetes.paging import listed
+from sluice.grouping.events import ObjectKey
+from sluice.policy.realisation.report import AnyStatus
+from sluice.runtime.metrics import METRICS
+from sluice.services.status_writer.live import Live, patch, read
+from sluice.services.status_writer.pace import Pace
+
+log = structlog.get_logger()
+
+_TRIES = 5  # of one write that meets others; then its turn comes again later
+
+_writes = METRICS.counter("sluice_status_writes_total", "Statuses sent to the API server, by what it said", "outcome")
+_waiting = METRICS.gauge("sluice_status_waiting", "Objects whose status is still to be looked at")
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Writer:
+    """Holds what objects should say until they do. `want` and `forget` say what, `run` works."""
+
+    def __init__(self, client: Client, pace: Pace, now: Callable[[], str] = _now) -> None:
+        self._client, self._pace, self._now = client, pace, now
+        self._live: dict[ObjectKey, Live] = {}
+        self._wanted: dict[ObjectKey, tuple[str, AnyStatus]] = {}
+        """In the order in which they are looked at."""
+
+        self._woken = asyncio.Event()
+        _waiting.follow(lambda: len(self._wanted))
+
+    def want(self, key: ObjectKey, uid: str, status: AnyStatus) -> None:
+        """The object of this uid should say so."""
+        self._wanted[key] = uid, status
+        self._woken.set()
+
+    def forget(self, key: ObjectKey) -> None:
+        """The object is gone."""
+        self._wanted.pop(key, None)
+        self._live.pop(key, None)
+
+    async def learn(self, kinds: Iterable[Kind]) -> None:
+        """Know what all objects of these kinds say: one question instead of thousands.
+
+        Where that fails they are asked for one by one, when their turn comes.
+        """
+        for kind in kinds:
+            try:
+                listing = await listed(self._client, RESOURCES[kind], _read)
+            except (Refused, Unreachable) as error:
+                log.info("statuses_not_listed", kind=kind, reason=str(error))
+                continue
+            self._live |= {ObjectKey(kind, *live.name): live for live in listing.objects if live}
+
+    async def run(self) -> None:
+        """Endless."""
+        backoff = Backoff()
+        while True:
+            while not self._wanted:
+                self._woken.clear()
+                await self._woken.wait()
+            key = next(iter(self._wanted))
+            uid, status = self._wanted.pop(key)
+            try:
+                await self._write(key, uid, status)
+                backoff.reset()
+            except (Refused, Unreachable) as error:
+                self._wanted.setdefault(key, (uid, status))  # at the end, and not over what came meanwhile
+                _writes.add(1, "failed")
+                wait_s = backoff.wait_s(error)
+                log.warning("status_not_written", object="/".join(key), reason=str(error), wait_s=wait_s)
+                await asyncio.sleep(wait_s)
+
+    async def _write(self, key: ObjectKey, uid: str, status: AnyStatus) -> None:
+        """The object says so; or it is gone, or another one has its name."""
+        for _ in range(_TRIES):
+            try:
+                live = self._live.get(key) or await self._ask(key)
+                if uid and live.uid != uid:
+                    self._live.pop(key, None)
+                    return  # OBJECTS will tell of the other one
+                body = patch(live, status, self._now())
+                if body is None:
+                    return
+                await asyncio.sleep(self._pace.wait_s(time.monotonic()))
+                resource = RESOURCES[key.kind]
+                target = path(resource, key.namespace, key.name, "status")
+                answer = await self._client.ask("PATCH", target, body=body, content="application/merge-patch+json")
+                self._live[key] = _understood(answer, target)
+                _writes.add(1, "written")
+                return
+            except Refused as error:
+                self._live.pop(key, None)
+                if error.code == 404:
+                    return
+                if error.code != 409:
+                    raise
+                _writes.add(1, "conflict")
+        self._wanted.setdefault(key, (uid, status))
+
+    async def _ask(self, key: ObjectKey) -> Live:
+        target = path(RESOURCES[key.kind], key.namespace, key.name)
+        live = self._live[key] = _understood(await self._client.ask("GET", target), target)
+        return live
+
+
+def _read(body: bytes) -> Live | None:
+    try:
+        return read(body)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _understood(body: bytes, target: str) -> Live:
+    try:
+        return read(body)
+    except msgspec.MsgspecError as error:
+        raise Unreachable(f"{target}: an answer that is no object: {error}") from error

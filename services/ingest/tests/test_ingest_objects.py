@@ -225,7 +225,17 @@ def test_a_later_listing_takes_away_what_it_does_not_name():
 
     objects.list(Kind.NAMESPACE, [good("b")])
 
-    assert told(objects) == (["b"], ["a"])
+    assert told(objects) == ([], ["a"])
+
+
+def test_what_did_not_change_is_not_told_again():
+    objects = listed(NAMESPACE=[good("a")])
+    assert told(objects) == (["a"], [])
+
+    objects.put(Kind.NAMESPACE, good("a"))
+    objects.list(Kind.NAMESPACE, [good("a")])
+
+    assert told(objects) == ([], [])
 
 
 def test_an_object_that_turned_bad_stays_until_it_goes():

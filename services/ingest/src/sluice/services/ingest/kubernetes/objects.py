@@ -6,6 +6,7 @@ from a complete listing in which every object says its name.
 
 from collections.abc import Iterable, Sequence
 
+from sluice.contracts import codec
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.status import DocumentProblem
 from sluice.services.ingest.catalog import Changes, Key
@@ -17,9 +18,9 @@ class Objects:
 
     def __init__(self, stored: Iterable[Key]) -> None:
         """`stored`: what the stream holds."""
-        self._there: dict[Kind, set[Key]] = {kind: set() for kind in Kind}
+        self._there: dict[Kind, dict[Key, str]] = {kind: {} for kind in Kind}
         for key in stored:
-            self._there[key.kind].add(key)
+            self._there[key.kind][key] = ""
         self._listed: set[Kind] = set()
         self._problems: dict[Key, tuple[DocumentProblem, ...]] = {}
         self._nameless: dict[Kind, tuple[DocumentProblem, ...]] = {}
@@ -53,7 +54,7 @@ class Objects:
             self.put(kind, reading)
         if kind not in self._nameless:
             named = {reading.key for reading in readings}
-            for key in self._there[kind] - named:
+            for key in self._there[kind].keys() - named:
                 self._remove(key)
         self._listed.add(kind)
 
@@ -66,8 +67,10 @@ class Objects:
             self._problems[reading.key] = reading.problems
             return
         self._problems.pop(reading.key, None)
-        self._there[kind].add(reading.key)
-        self._changed[reading.key] = reading.body
+        digest = codec.digest(reading.body)
+        if self._there[kind].get(reading.key) != digest:
+            self._there[kind][reading.key] = digest
+            self._changed[reading.key] = reading.body
 
     def remove(self, kind: Kind, reading: Reading) -> None:
         """The object is gone."""
@@ -96,6 +99,5 @@ class Objects:
 
     def _remove(self, key: Key) -> None:
         self._problems.pop(key, None)
-        if key in self._there[key.kind]:
-            self._there[key.kind].discard(key)
+        if self._there[key.kind].pop(key, None) is not None:
             self._changed[key] = b""

@@ -2,7 +2,9 @@
 
 What the old and the new state of a policy both deny never gets through, whoever is dead; what both allow gets through
 again soon after. Two nodes, both IP versions, one world: `server` has a policy that changes all the time (does it let
-`c` in?), `pinned` has one that never does, `free` has none.
+`c` in?), `pinned` has one that never does, `free` has none. Before the Kubernetes policies stand those of tiers: a
+ClusterNetworkPolicy on `walled` changes as well (does it pass `c` on, and so let it in?), and lets `a` through before a
+drop that never goes; what a drop of a tier before says of `b`, `free` and `pinned` holds whoever is dead.
 """
 
 import asyncio
@@ -26,8 +28,8 @@ from sluice.lab.world import Key
 
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
 
-ROUNDS = int(os.environ.get("SLUICE_KILL_ROUNDS", "10"))
-"""How often each process is killed."""
+ROUNDS = int(os.environ.get("SLUICE_KILL_ROUNDS", "3"))
+"""How often each process is killed. `SLUICE_KILL_ROUNDS=20 ./task test tests/e2e/test_kills.py -s` takes 14 minutes."""
 
 PROBES_PER_S = 500
 BATCH_S = 0.1
@@ -46,10 +48,19 @@ NODES = ("node-1", "node-2")
 FAMILIES = 2
 PODS = {
     name: (f"10.10.3.{number}", f"fd00:10:3::{number}")
-    for number, name in enumerate(("a", "b", "c", "server", "pinned", "free"), start=1)
+    for number, name in enumerate(("a", "b", "c", "server", "pinned", "free", "walled"), start=1)
 }
 
-ALLOWED = [("a", "server"), ("a", "pinned"), ("a", "free"), ("b", "free"), ("c", "free"), ("server", "free")]
+ALLOWED = [
+    ("a", "server"),
+    ("a", "pinned"),
+    ("a", "free"),
+    ("b", "free"),
+    ("c", "free"),
+    ("server", "free"),
+    ("a", "walled"),
+    ("server", "walled"),
+]
 DENIED = [
     ("b", "server"),
     ("free", "server"),
@@ -57,8 +68,11 @@ DENIED = [
     ("b", "pinned"),
     ("c", "pinned"),
     ("free", "pinned"),
+    ("b", "walled"),
+    ("free", "walled"),
+    ("pinned", "walled"),
 ]
-CHANGING = [("c", "server")]
+CHANGING = [("c", "server"), ("c", "walled")]
 
 
 Asked = tuple[tuple[str, str], ProbeProtocol, int]
@@ -91,6 +105,39 @@ def policy(name: str, *sources: str) -> str:
         f"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}, namespace: k}}\n"
         f"spec: {{podSelector: {{matchLabels: {{app: {name}}}}}, ingress: [{{from: [{peers}]}}]}}\n"
     )
+
+
+def wall(*passed: str) -> str:
+    """Passes these on, lets `a` and `server` in, and drops the rest.
+
+    It changes by more than one rule: what is passed stands before, so that all others have another priority.
+    """
+    rules = [f"{{action: Pass, from: [{{podSelector: {{matchLabels: {{app: {name}}}}}}}]}}" for name in passed]
+    rules += [
+        f"{{action: Allow, from: [{{podSelector: {{matchLabels: {{app: {name}}}}}}}]}}" for name in ("a", "server")
+    ]
+    rules.append("{action: Drop}")
+    return (
+        "apiVersion: crd.antrea.io/v1beta1\nkind: ClusterNetworkPolicy\nmetadata: {name: wall}\n"
+        "spec:\n  tier: application\n  priority: 5\n"
+        "  appliedTo: [{podSelector: {matchLabels: {app: walled}}, namespaceSelector: {}}]\n"
+        f"  ingress: [{', '.join(rules)}]\n"
+    )
+
+
+TIERS = """\
+apiVersion: crd.antrea.io/v1beta1
+kind: NetworkPolicy
+metadata: {name: never, namespace: k}
+spec:
+  tier: securityops
+  priority: 1
+  appliedTo: [{podSelector: {matchLabels: {app: walled}}}]
+  ingress:
+    - action: Drop
+      from: [{podSelector: {matchExpressions: [{key: app, operator: In, values: [b, free]}]}}]
+"""
+"""What a tier before the wall's says, and never changes."""
 
 
 def read(text: str) -> list[Document]:
@@ -141,10 +188,11 @@ class Traffic:
 
 
 async def keep_changing(lab: Lab) -> None:
-    """Let `c` in and out again, and make and remove a policy that says nothing new."""
+    """Let `c` in and out again at both, and make and remove a policy that says nothing new."""
     idle = read(policy("free", "a", "b", "c", "server"))
     for number in count():
         await lab.change(apply=read(policy("server", *("a", "c")[: 1 + number % 2])))
+        await lab.change(apply=read(wall(*("c",)[: number // 2 % 2])))
         if number % 4 == 0:
             await lab.change(apply=idle)
         elif number % 4 == 2:
@@ -177,7 +225,8 @@ async def kill(lab: Lab, name: str, turn: int) -> float:
 @pytest.mark.timeout(1800)
 async def test_nothing_opens_and_everything_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
     async with await Lab.start(nodes=NODES) as lab:
-        await lab.change(apply=read("---\n".join((pods(), policy("server", "a"), policy("pinned", "a")))))
+        always = (pods(), policy("server", "a"), policy("pinned", "a"), wall(), TIERS)
+        await lab.change(apply=read("---\n".join(always)))
         await lab.realised()
         traffic = Traffic(lab)
         kills: list[tuple[float, str]] = []

@@ -87,7 +87,7 @@ def test_whatever_people_write_stays_in_its_place(some: list[L7Match], policy: s
         assert line.isascii()
         assert line.isprintable()
         # Outside of quotes there are only keywords, numbers and our own words.
-        assert re.fullmatch(r'(alert|rejectboth) \w+ any any -> any any \((?:[^"]|"[^"]*")*;\)', line)
+        assert re.fullmatch(r'(alert|drop|rejectboth) \w+ any any -> any any \((?:[^"]|"[^"]*")*;\)', line)
         bare = re.sub(r'"[^"]*"', '""', line)
         assert re.fullmatch(r"[\w.,:;!<>\" ()-]*", bare), bare
 

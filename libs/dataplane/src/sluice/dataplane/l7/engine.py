@@ -58,9 +58,13 @@ def tenant_text(engine: Engine, vlan: int) -> str:
     return _text({"rule-files": [engine.rules(vlan)]})
 
 
+CLOSED_TENANT = LAST_VLAN + 1
+"""The tenant of all VLANs that have none of their own."""
+
+
 def configuration_text(engine: Engine, vlans: Iterable[int]) -> str:
-    """The main configuration, with these tenants; a tenant's number is its VLAN."""
-    known = sorted(vlans)
+    """The main configuration, with a tenant for each of these VLANs, of the same number, and one for all others."""
+    known = frozenset(vlans)
     assert all(FIRST_VLAN <= vlan <= LAST_VLAN for vlan in known), known
     return _text(
         {
@@ -69,8 +73,11 @@ def configuration_text(engine: Engine, vlans: Iterable[int]) -> str:
                 "enabled": True,
                 "selector": "vlan",
                 "loaders": 2,
-                "tenants": [{"id": vlan, "yaml": engine.tenant(vlan)} for vlan in known],
-                "mappings": [{"vlan-id": vlan, "tenant-id": vlan} for vlan in known],
+                "tenants": [{"id": one, "yaml": engine.tenant(one)} for one in (*sorted(known), CLOSED_TENANT)],
+                "mappings": [
+                    {"vlan-id": vlan, "tenant-id": vlan if vlan in known else CLOSED_TENANT}
+                    for vlan in range(FIRST_VLAN, LAST_VLAN + 1)
+                ],
             },
         }
     )

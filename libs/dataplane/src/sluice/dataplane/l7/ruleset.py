@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from sluice.contracts.l7 import HttpMatch, L7Match, TlsMatch
 from sluice.dataplane.l7 import http, opening, tls
-from sluice.dataplane.l7.signature import Does, Signature, write
+from sluice.dataplane.l7.signature import Does, Signature, content, write
 
 REJECTED_SID = 1
 """Of what rejects a request, or a handshake where no request can be: what alerts are known by, as Antrea's are."""
@@ -21,14 +21,42 @@ enough. Each is a line of some 500 bytes and more."""
 
 
 class RuleSet(Struct, frozen=True, kw_only=True):
-    """The rule file of a tenant. Equal rule sets are one tenant."""
+    """What a tenant holds. Equal rule sets are one tenant."""
 
-    text: str
+    rules: str
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits, of the text."""
-        return sha256(self.text.encode()).hexdigest()[:16]
+        """16 hexadecimal digits, of the rules."""
+        return sha256(self.rules.encode()).hexdigest()[:16]
+
+    @property
+    def text(self) -> str:
+        """The tenant's rule file: the rules, and one by which a probe packet finds that just these are in force."""
+        return self.rules + write((_proof(self.digest),))
+
+
+def proof(digest: str) -> bytes:
+    """The payload of a UDP packet that a tenant with this rule set drops. No other packet of UDP ever gets to one."""
+    return b"sluice-l7-" + digest.encode()
+
+
+CLOSED = RuleSet(
+    rules=write(
+        (
+            Signature(
+                sid=REJECTED_SID,
+                does=Does.REJECT,
+                protocol="tcp",
+                options=("dsize:>0",),
+                priority=3,
+                message="Rejected: no rule asks for this connection any more",
+            ),
+            Signature(sid=HELLO_SID, does=Does.DROP, protocol="ip", options=("noalert",), priority=3),
+        )
+    )
+)
+"""Of tenants that nobody uses: nothing passes. A VLAN without a tenant would let everything pass."""
 
 
 def compile_rules(entries: Sequence[L7Match], *, policy: str, logged: bool = False) -> RuleSet:
@@ -39,7 +67,7 @@ def compile_rules(entries: Sequence[L7Match], *, policy: str, logged: bool = Fal
         policy: as alerts name it, `AntreaNetworkPolicy:ns/name`.
         logged: packets of the connections are written to the event log, denied requests among them.
     """
-    return RuleSet(text=write(signatures(entries, message=f"Reject by {policy}", logged=logged)))
+    return RuleSet(rules=write(signatures(entries, message=f"Reject by {policy}", logged=logged)))
 
 
 def signatures(entries: Sequence[L7Match], *, message: str, logged: bool = False) -> tuple[Signature, ...]:
@@ -67,4 +95,14 @@ def _tagged() -> Signature:
         protocol="tcp",
         options=("flow:to_server", "flags:S,CE", f"tag:session,{LOGGED_PACKETS},packets"),
         priority=1,
+    )
+
+
+def _proof(digest: str) -> Signature:
+    return Signature(
+        sid=960_001,
+        does=Does.DROP,
+        protocol="udp",
+        options=(content(proof(digest).decode()), "noalert"),
+        priority=3,
     )

@@ -26,6 +26,7 @@ class Does(StrEnum):
     PASS = "pass"
     """The rest of the connection is not looked at."""
 
+    DROP = "drop"
     REJECT = "rejectboth"
     """The packet is dropped, and both ends get a TCP reset."""
 

@@ -19,8 +19,8 @@ from tests.bench.figures import Figure, show
 
 from sluice.contracts import subjects
 from sluice.contracts.kinds import Kind
+from sluice.drivers import namespaces
 from sluice.kube.manifest import Document, parse
-from sluice.lab import netns
 from sluice.lab.lab import Lab
 from sluice.runtime.follow import follow
 from sluice.runtime.message import Message
@@ -99,7 +99,7 @@ async def measure() -> list[float]:
             over = threading.Event()
             address = f"10.10.9.{number + 1}"
             attempts = partial(first_success, address, over)
-            trying = asyncio.create_task(asyncio.to_thread(netns.inside, client, attempts))
+            trying = asyncio.create_task(asyncio.to_thread(namespaces.inside, client, attempts))
             await asyncio.sleep(0.2)
             assert not trying.done(), "it was reached before it may be"
             await lab.change(apply=read(allow(name)))

@@ -10,8 +10,9 @@ from typing import Self
 
 import pytest
 
+from sluice.drivers import namespaces
 from sluice.kube.manifest import Document, parse
-from sluice.lab import netns, sweep
+from sluice.lab import sweep
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
 
@@ -70,7 +71,7 @@ class Bird:
         out: socket.socket | None = None
         while not self._over.wait(GAP_S):
             try:
-                out = out or netns.inside(self._path, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                out = out or namespaces.inside(self._path, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
                 out.sendto(self._name.encode(), (LISTENER, PORT))
             except OSError:
                 self.early += out is not None
@@ -108,7 +109,7 @@ async def test_nothing_gets_out_before_the_policies_are_in_force() -> None:
         await lab.realised()
         listener = lab.sandboxes()["early/listener"]
         assert listener.netns == namespace_of(lab, node, 1)
-        ear = netns.inside(listener.netns, listen)
+        ear = namespaces.inside(listener.netns, listen)
         number = 2
         for turn in range(ROUNDS):
             names = [f"caged-{turn}-{index}" for index in range(AT_ONCE)] + [f"free-{turn}"]

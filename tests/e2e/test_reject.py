@@ -13,8 +13,8 @@ from typing import Self
 import pytest
 
 from sluice.dataplane.ovs.pipeline import Table
+from sluice.drivers import namespaces
 from sluice.kube.manifest import Document, parse
-from sluice.lab import netns
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
 
@@ -51,7 +51,7 @@ class Sender:
     """A Pod's sockets: it sends UDP and hears all ICMP."""
 
     def __init__(self, path: Path) -> None:
-        self.out, self._heard = netns.inside(path, self._sockets)
+        self.out, self._heard = namespaces.inside(path, self._sockets)
 
     def __enter__(self) -> Self:
         return self

@@ -19,8 +19,9 @@ from typing import Any, Self, TypeVar
 from msgspec import json
 
 from sluice.contracts.ids import Address
-from sluice.dataplane.l7.engine import Engine, configuration_text, tenant_text
-from sluice.dataplane.l7.ruleset import RuleSet
+from sluice.dataplane.l7.engine import CLOSED_TENANT, Engine, configuration_text, tenant_text
+from sluice.dataplane.l7.ruleset import CLOSED, RuleSet
+from sluice.drivers import namespaces
 from sluice.drivers.suricata.commands import Commands
 from sluice.lab import netns
 from sluice.lab.netns import Link
@@ -45,15 +46,15 @@ PATIENCE_S = 3.0
 TAPS = ("antrea-l7-tap0", "antrea-l7-tap1")
 
 FLOWS = f"""
-table=0,priority=300,in_port=101,vlan_tci=0x1000/0x1000,actions=pop_vlan,goto_table:20
-table=0,priority=290,in_port=101,actions=drop
-table=0,priority=290,in_port=100,actions=drop
-table=0,priority=100,tcp,actions=push_vlan:0x8100,set_field:{4096 + VLAN}->vlan_vid,output:100
-table=0,priority=100,tcp6,actions=push_vlan:0x8100,set_field:{4096 + VLAN}->vlan_vid,output:100
-table=20,ip,nw_dst=10.9.0.1,actions=set_field:{CLIENT.mac}->eth_dst,output:1
-table=20,ip,nw_dst=10.9.0.2,actions=set_field:{SERVER.mac}->eth_dst,output:2
-table=20,ipv6,ipv6_dst=fd09::1,actions=set_field:{CLIENT.mac}->eth_dst,output:1
-table=20,ipv6,ipv6_dst=fd09::2,actions=set_field:{SERVER.mac}->eth_dst,output:2
+table=0,priority=300,in_port={{port_out}},vlan_tci=0x1000/0x1000,actions=pop_vlan,goto_table:20
+table=0,priority=290,in_port={{port_out}},actions=drop
+table=0,priority=290,in_port={{port_in}},actions=drop
+table=0,priority=100,tcp,actions=push_vlan:0x8100,set_field:{{tag}}->vlan_vid,output:{{port_in}}
+table=0,priority=100,tcp6,actions=push_vlan:0x8100,set_field:{{tag}}->vlan_vid,output:{{port_in}}
+table=20,tcp,nw_dst=10.9.0.1,actions=set_field:{CLIENT.mac}->eth_dst,output:1
+table=20,tcp,nw_dst=10.9.0.2,actions=set_field:{SERVER.mac}->eth_dst,output:2
+table=20,tcp6,ipv6_dst=fd09::1,actions=set_field:{CLIENT.mac}->eth_dst,output:1
+table=20,tcp6,ipv6_dst=fd09::2,actions=set_field:{SERVER.mac}->eth_dst,output:2
 """
 
 
@@ -71,19 +72,27 @@ class Rig:
         """The heads of the requests that were whole at the server, and what reached its other ports."""
 
     def start(self, rules: RuleSet) -> Self:
+        """Pods, switch and an engine with one tenant."""
+        self.start_pods()
+        self._add_ports((TAPS[0], 100, "internal"), (TAPS[1], 101, "internal"))
+        self.lead_to(VLAN, 100, 101)
+        for folder in (self.engine.folder, self.engine.log_folder):
+            Path(folder).mkdir()
+        self._write(rules)
+        self._write(CLOSED, CLOSED_TENANT)
+        Path(self.engine.configuration).write_text(configuration_text(self.engine, [VLAN]))
+        self._start_engine()
+        return self
+
+    def start_pods(self) -> None:
+        """Pods and switch; nothing passes yet."""
         self._spaces = {one: netns.create(one, self._name) for one in ("switch", "client", "server")}
         self._switch = asyncio.run(self._start_switch())
         for name, link in (("client", CLIENT), ("server", SERVER)):
             netns.plug(self._spaces[name], self._spaces["switch"], link, GATEWAY_MAC)
         netns.raise_links(self._spaces["switch"], [CLIENT.host_end, SERVER.host_end])
-        self._add_ports()
-        for folder in (self.engine.folder, self.engine.log_folder):
-            Path(folder).mkdir()
-        self._write(rules)
-        Path(self.engine.configuration).write_text(configuration_text(self.engine, [VLAN]))
-        self._start_engine()
+        self._add_ports((CLIENT.host_end, 1, ""), (SERVER.host_end, 2, ""))
         self._inside("server", self._serve)
-        return self
 
     def stop(self) -> None:
         if self._process is not None:
@@ -111,10 +120,14 @@ class Rig:
 
         def made() -> socket.socket:
             sock = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET)
-            sock.bind(("", source))
-            sock.settimeout(PATIENCE_S)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.connect((ADDRESSES[family], port))
+            try:
+                sock.bind(("", source))
+                sock.settimeout(PATIENCE_S)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.connect((ADDRESSES[family], port))
+            except OSError:
+                sock.close()
+                raise
             return sock
 
         return self._inside("client", made)
@@ -130,32 +143,42 @@ class Rig:
     # ------------------------------------------------------------------------------------------------------- set-up
 
     def _inside(self, name: str, function: Callable[[], T]) -> T:
-        return netns.inside(self._spaces[name], function)
+        return namespaces.inside(self._spaces[name], function)
 
     async def _start_switch(self) -> OvsNode:
         node = await OvsNode.start(self._spaces["switch"].name, self._folder / "ovs")
         await node.ensure_bridge()
         return node
 
-    def _add_ports(self) -> None:
+    @property
+    def netns(self) -> Path:
+        """Of the switch."""
+        return self._spaces["switch"]
+
+    @property
+    def switch(self) -> OvsNode:
         assert self._switch is not None
-        ports = [
-            (CLIENT.host_end, 1, ""),
-            (SERVER.host_end, 2, ""),
-            (TAPS[0], 100, "internal"),
-            (TAPS[1], 101, "internal"),
-        ]
-        words = ["ovs-vsctl", "--db", f"unix:{self._switch.db_socket}"]
+        return self._switch
+
+    def lead_to(self, vlan: int | None, port_in: int, port_out: int) -> None:
+        """All of TCP goes through the engine with this VLAN; None: it is dropped."""
+        where = f"unix:{self.switch.mgmt_socket()}"
+        _run("ovs-ofctl", "-O", "OpenFlow15", "del-flows", where)
+        if vlan is not None:
+            flows = FLOWS.format(tag=4096 + vlan, port_in=port_in, port_out=port_out)
+            _run("ovs-ofctl", "-O", "OpenFlow15", "add-flows", where, "-", text=flows)
+
+    def _add_ports(self, *ports: tuple[str, int, str]) -> None:
+        words = ["ovs-vsctl", "--db", f"unix:{self.switch.db_socket}"]
         for name, number, kind in ports:
             words += ["--", "add-port", BRIDGE, name, "--", "set", "interface", name, f"ofport_request={number}"]
             words += [f"type={kind}"] if kind else []
         _run(*words)
-        netns.raise_links(self._spaces["switch"], TAPS)
-        _run("ovs-ofctl", "-O", "OpenFlow15", "add-flows", f"unix:{self._switch.mgmt_socket()}", "-", text=FLOWS)
+        netns.raise_links(self._spaces["switch"], [name for name, _, kind in ports if kind])
 
-    def _write(self, rules: RuleSet) -> None:
-        Path(self.engine.rules(VLAN)).write_text(rules.text)
-        Path(self.engine.tenant(VLAN)).write_text(tenant_text(self.engine, VLAN))
+    def _write(self, rules: RuleSet, vlan: int = VLAN) -> None:
+        Path(self.engine.rules(vlan)).write_text(rules.text)
+        Path(self.engine.tenant(vlan)).write_text(tenant_text(self.engine, vlan))
 
     def _start_engine(self) -> None:
         words = ["ip", "netns", "exec", self._spaces["switch"].name, "suricata", "-c", self.engine.configuration]

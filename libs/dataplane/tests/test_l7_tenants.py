@@ -135,6 +135,8 @@ def test_a_vlan_means_the_same_after_a_restart() -> None:
     before.want({B: TWO, C: THREE})
     settle(before)
     after = Tenants(before.kept())
+    assert settle(after) == []  # before it is told what is wanted
+    assert after.verified == before.verified
     after.want({B: TWO, C: THREE})
 
     assert settle(after) == []

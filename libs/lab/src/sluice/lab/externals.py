@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pyroute2 import IPRoute
 
 from sluice.contracts.ids import Address
+from sluice.drivers import namespaces
 from sluice.lab import netns
 from sluice.lab.probers import Prober
 from sluice.lab.underlay import SCOPE_LINK, UPLINK, Underlay, behind
@@ -68,7 +69,7 @@ async def make(name: str, lab: str, address: Address, underlay: Underlay) -> Pat
     path = await asyncio.to_thread(netns.create, f"external.{name}", lab)
     try:
         await underlay.join(path)
-        await asyncio.to_thread(netns.inside, path, lambda: _configure(address))
+        await asyncio.to_thread(namespaces.inside, path, lambda: _configure(address))
     except BaseException:
         netns.remove(path)
         raise
@@ -103,4 +104,4 @@ def reroute(path: Path, old: Routes, new: Routes) -> None:
             for destination, way in sorted(new - old):
                 netlink.route("add", dst=destination, gateway=way, oif=link, flags=netns.RTNH_F_ONLINK)
 
-    netns.inside(path, change)
+    namespaces.inside(path, change)

@@ -1,7 +1,4 @@
-"""Network namespaces and the links between them: what a container runtime does for a Pod, in a few milliseconds.
-
-A thread of its own enters a namespace and ends there, so that nothing else ever runs in the wrong one.
-"""
+"""Network namespaces and the links between them: what a container runtime does for a Pod, in a few milliseconds."""
 
 import array
 import ctypes
@@ -9,22 +6,18 @@ import fcntl
 import os
 import socket
 import struct
-import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from pyroute2 import IPRoute
 
 from sluice.contracts.ids import Address
+from sluice.drivers.namespaces import apart, inside
 from sluice.lab import sweep
 
-T = TypeVar("T")
-
-CLONE_NEWNET = 0x40000000
 MS_BIND = 4096
-"""Source: linux/sched.h, linux/mount.h."""
+"""Source: linux/mount.h."""
 
 SIOCETHTOOL = 0x8946
 ETHTOOL_STXCSUM = 0x17
@@ -58,27 +51,6 @@ def family(address: str) -> int:
     return 6 if ":" in address else 4
 
 
-def inside(path: Path | None, function: Callable[[], T]) -> T:
-    """What the function returns when it runs in the namespace (None: in a new one, whose path is then the thread's)."""
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            if path is None:
-                _check(_libc.unshare(CLONE_NEWNET), "unshare")
-            else:
-                with path.open("rb") as namespace:
-                    _check(_libc.setns(namespace.fileno(), CLONE_NEWNET), f"setns {path}")
-            done.set_result(function())
-        except BaseException as error:  # noqa: BLE001  # it is raised again where we were called
-            done.set_exception(error)
-
-    thread = threading.Thread(target=run, name="netns", daemon=True)
-    thread.start()
-    thread.join()
-    return done.result()
-
-
 def create(name: str, lab: str) -> Path:
     """A new namespace of the lab, named so that `ip netns` and the sweep find it."""
     sweep.NAMESPACES.mkdir(parents=True, exist_ok=True)
@@ -91,7 +63,7 @@ def create(name: str, lab: str) -> Path:
         with IPRoute() as netlink:
             netlink.link("set", index=1, state="up")
 
-    inside(None, bind)
+    apart(bind)
     return path
 
 

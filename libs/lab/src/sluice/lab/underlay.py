@@ -16,6 +16,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from sluice.contracts.ids import Address, NodeName
+from sluice.drivers import namespaces
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
 from sluice.drivers.ovsdb.roles import TUNNEL_OPTIONS, GatewayIds, gateway_ids, tunnel_ids
@@ -86,7 +87,7 @@ class Underlay:
     def _join(self, node: Path, port: str) -> None:
         if self._netns is None:
             self._netns = netns.create("underlay", self._lab)
-            netns.inside(self._netns, _make_bridge)
+            namespaces.inside(self._netns, _make_bridge)
 
         def plug() -> None:
             with node.open("rb") as there, IPRoute() as netlink:
@@ -97,7 +98,7 @@ class Underlay:
                 netlink.link("set", index=index, master=bridge)
                 netlink.link("set", index=index, state="up")
 
-        netns.inside(self._netns, plug)
+        namespaces.inside(self._netns, plug)
 
 
 def _make_bridge() -> None:
@@ -109,7 +110,7 @@ def _make_bridge() -> None:
 
 async def wire(path: Path, db_socket: Path, bridge: str) -> None:
     """The node has its second bridge, its tunnel port and its gateway. Again is once."""
-    await asyncio.to_thread(netns.inside, path, _make_gateway)
+    await asyncio.to_thread(namespaces.inside, path, _make_gateway)
     ovsdb = await Ovsdb.connect(db_socket)
     try:
         await ovsdb.ensure_bridge(BRIDGE, datapath_type="netdev", fail_mode="standalone")
@@ -174,7 +175,7 @@ def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
                             "replace", dst=pods, gateway=gateway, oif=inside, flags=netns.RTNH_F_ONLINK, **source
                         )
 
-    netns.inside(path, change)
+    namespaces.inside(path, change)
 
 
 async def tell_gateways(db_socket: Path, new: Wiring) -> None:

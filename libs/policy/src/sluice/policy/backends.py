@@ -1,15 +1,40 @@
-"""Which backend holds the programs of which kind of policy."""
+"""Which backends hold what of a program."""
 
+from collections.abc import Iterator
 from typing import Final
+
+from msgspec.structs import replace
 
 from sluice.contracts import subjects
 from sluice.contracts.ids import Backend, Unit
 from sluice.contracts.kinds import Kind
+from sluice.contracts.programs import Program
 
-BACKENDS: Final[tuple[Backend, ...]] = ("ovs", "tc")
+BACKENDS: Final[tuple[Backend, ...]] = ("ovs", "tc", "l7")
 """Those that programs are made for: each has marks of its own."""
 
 
+def backends_of(unit: Unit) -> tuple[Backend, ...]:
+    """Those that may hold something of the unit; the first always does."""
+    if subjects.unit_parts(unit)[0] is Kind.MULTI_NETWORK_POLICY:
+        return ("tc",)  # secondary networks
+    return ("ovs", "l7")
+
+
 def backend_of(unit: Unit) -> Backend:
-    """The one that enforces the unit: secondary networks are enforced by tc, the cluster's network by Open vSwitch."""
-    return "tc" if subjects.unit_parts(unit)[0] is Kind.MULTI_NETWORK_POLICY else "ovs"
+    """The one that holds all of the unit's programs."""
+    return backends_of(unit)[0]
+
+
+def parts(program: Program) -> Iterator[tuple[Backend, Program]]:
+    """What each backend gets of it, the one that holds all of it first."""
+    first, *others = backends_of(program.unit)
+    yield first, program
+    if "l7" in others and any(rule.l7 for rule in program.rules):
+        yield "l7", requests_of(program)
+
+
+def requests_of(program: Program) -> Program:
+    """The rules that look at requests, and of them only that: whose packets they are is for the switch to know."""
+    rules = tuple(replace(rule, peers=None, traffic=None, services=None) for rule in program.rules if rule.l7)
+    return replace(program, rules=rules, isolates=())

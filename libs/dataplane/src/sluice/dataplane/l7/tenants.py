@@ -45,7 +45,7 @@ Step = Load | Replace
 class Kept(Struct, frozen=True, kw_only=True):
     """What outlives a restart: a VLAN must not mean another rule set then, for connections still bear it."""
 
-    vlans: dict[int, RuleSet]
+    vlans: tuple[tuple[int, RuleSet], ...]
     """The tenants as they are in the engine's configuration."""
 
     subjects: tuple[tuple[Subject, int], ...]
@@ -53,19 +53,21 @@ class Kept(Struct, frozen=True, kw_only=True):
     """Closed VLANs, the one that has been so longest first."""
 
 
-NOTHING_KEPT = Kept(vlans={}, subjects=(), freed=())
+NOTHING_KEPT = Kept(vlans=(), subjects=(), freed=())
 
 
 class Tenants:
     """The allocation. Say what is wanted, do the steps, and say how they went."""
 
     def __init__(self, kept: Kept = NOTHING_KEPT) -> None:
-        self._vlan = dict(kept.subjects)
         self._holds: dict[int, RuleSet] = dict(kept.vlans)
         """What the engine is to hold when it starts, and what it holds when all went well."""
 
+        self._vlan = {subject: vlan for subject, vlan in kept.subjects if vlan in self._holds}
         self._freed: dict[int, None] = dict.fromkeys(kept.freed)
-        self._wanted: dict[Subject, RuleSet] = {}
+        self._wanted = {subject: self._holds[vlan] for subject, vlan in self._vlan.items()}
+        """Until somebody says what is wanted, what was."""
+
         self._verified: dict[int, RuleSet] = {}
         self._refused: dict[int, tuple[RuleSet, str]] = {}
         self._homeless: set[Subject] = set()
@@ -115,7 +117,7 @@ class Tenants:
         return tuple(self._steps())
 
     def _steps(self) -> Iterator[Step]:
-        target = {vlan: CLOSED for vlan in self._freed}
+        target = dict.fromkeys(self._freed, CLOSED)
         wanted = {vlan: self._wanted[subject] for subject, vlan in self._vlan.items()}
         for vlan, rules in (*sorted(target.items()), *sorted(wanted.items())):
             if vlan in self._refused and self._refused[vlan][0] == rules:
@@ -154,7 +156,7 @@ class Tenants:
     @property
     def verified(self) -> dict[str, int]:
         """The VLAN of each rule set that is in force, by its digest: what node-ovs may send to."""
-        return {rules.digest: vlan for vlan, rules in sorted(self._verified.items()) if rules != CLOSED}
+        return {rules.digest: vlan for vlan, rules in sorted(self._verified.items()) if vlan not in self._freed}
 
     @property
     def problems(self) -> dict[Subject, str]:
@@ -178,7 +180,7 @@ class Tenants:
 
     def kept(self) -> Kept:
         return Kept(
-            vlans=dict(sorted(self._holds.items())),
+            vlans=tuple(sorted(self._holds.items())),
             subjects=tuple(sorted(self._vlan.items())),
             freed=tuple(self._freed),
         )

@@ -1,7 +1,8 @@
 """What a port that is no Pod's is for: external_ids of its Interface, written by whoever sets the node up.
 
-`sluice.role` is `tunnel` (the Geneve port to all other nodes) or `gateway` (behind it is the node's network stack, with
-`sluice.mac` and `sluice.ips`). By role and not by type: a node may have Geneve ports for other ends as well.
+`sluice.role` is `tunnel` (the Geneve port to all other nodes), `gateway` (behind it is the node's network stack, with
+`sluice.mac` and `sluice.ips`), or `l7-in` and `l7-out` (what goes into the inspection engine and comes out of it). By
+role and not by type: a node may have Geneve ports for other ends as well.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from sluice.drivers.ovsdb.pods import IPS, MAC
 ROLE = "sluice.role"
 TUNNEL = "tunnel"
 GATEWAY = "gateway"
+L7_IN = "l7-in"
+L7_OUT = "l7-out"
 
 TUNNEL_OPTIONS = {"remote_ip": "flow", "key": "flow"}
 """Each packet says where its tunnel ends. Source: ovs-vswitchd.conf.db(5), Interface, "Tunnel Options"."""
@@ -46,8 +49,8 @@ def role(interface: str, external_ids: Mapping[str, str]) -> GatewayIds | str | 
     match external_ids.get(ROLE):
         case None:
             return None
-        case "tunnel":
-            return TUNNEL
+        case "tunnel" | "l7-in" | "l7-out" as plain:
+            return plain
         case "gateway":
             try:
                 texts = [text for text in external_ids.get(IPS, "").split(",") if text]
@@ -55,4 +58,4 @@ def role(interface: str, external_ids: Mapping[str, str]) -> GatewayIds | str | 
             except ValueError as error:
                 raise BadRole(f"{where}: {IPS}: {error}: write plain addresses, separated by commas") from error
         case other:
-            raise BadRole(f"{where}: {ROLE}={other!r} is no role: write {TUNNEL} or {GATEWAY}")
+            raise BadRole(f"{where}: {ROLE}={other!r} is no role: write one of {TUNNEL}, {GATEWAY}, {L7_IN}, {L7_OUT}")

@@ -63,7 +63,8 @@ class Commands:
         return await self._exchange(asked, command, timeout_s)
 
     def close(self) -> None:
-        self._writer.close()
+        """End the connection; what is under way gets no answer."""
+        self._writer.transport.abort()
 
     async def _exchange(self, asked: dict[str, Any], name: str, timeout_s: float) -> Any:
         async with self._turn:

@@ -1,13 +1,13 @@
 """From OBJECTS to PROGRAMS: what the compiler says is stored. Decides nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from sluice.contracts import subjects
-from sluice.contracts.ids import GroupId, Revision, Unit
+from sluice.contracts.ids import Backend, GroupId, Revision, Unit
 from sluice.contracts.kinds import POLICIES, SELF_CONTAINED
 from sluice.contracts.shards import shard_of
 from sluice.contracts.status import CompilerStatus, Problem
-from sluice.policy.backends import backend_of
+from sluice.policy.backends import backends_of, parts
 from sluice.policy.compiler import Compiler
 from sluice.runtime.facts import Facts
 from sluice.runtime.output import Output
@@ -61,14 +61,31 @@ class Programs:
         changes = self._compiler.drain()
         new: dict[Unit, list[Write]] = {}
         for group, unit in sorted(changes.put):
-            write = self._output.put(_subject(group, unit), changes.put[group, unit])
-            if write is not None:
-                new.setdefault(unit, []).append(write)
+            held = set()
+            for backend, part in parts(changes.put[group, unit]):
+                held.add(backend)
+                write = self._output.put(subjects.program(backend, group, unit), part)
+                if write is not None:
+                    new.setdefault(unit, []).append(write)
+            self._remove(group, unit, cause, (), frozenset(held))
             await self._output.room()
         for group, unit in sorted(changes.drop):
-            self._output.remove(_subject(group, unit), cause, after=new.get(unit, ()))
+            self._remove(group, unit, cause, new.get(unit, ()))
             await self._output.room()
         return new
+
+    def _remove(
+        self,
+        group: GroupId,
+        unit: Unit,
+        cause: Revision,
+        after: Iterable[Write],
+        keep: frozenset[Backend] = frozenset(),
+    ) -> None:
+        """No backend holds anything of the program, but those to keep."""
+        for backend in backends_of(unit):
+            if backend not in keep:
+                self._output.remove(subjects.program(backend, group, unit), cause, after=after)
 
     async def _drop_stale(
         self, cause: Revision, new: Mapping[Unit, list[Write]], whose: Callable[[Unit], bool]
@@ -76,8 +93,9 @@ class Programs:
         """Programs that are stored and not so any more, from before we were here."""
         for subject in sorted(self._output.stored):
             match subjects.parse(subject):
-                case subjects.ProgramSubject(_, group, unit) if self._mine(unit):
-                    if (group, unit) not in self._compiler.programs and whose(unit):
+                case subjects.ProgramSubject(backend, group, unit) if self._mine(unit):
+                    program = self._compiler.programs.get((group, unit))
+                    if whose(unit) and (program is None or backend not in dict(parts(program))):
                         self._output.remove(subject, cause, after=new.get(unit, ()))
                         await self._output.room()
                 case _:
@@ -85,10 +103,6 @@ class Programs:
 
     def _mine(self, unit: Unit) -> bool:
         return shard_of(unit, self._shards) == self._shard
-
-
-def _subject(group: GroupId, unit: Unit) -> str:
-    return subjects.program(backend_of(unit), group, unit)
 
 
 def _in_doubt(unit: Unit, unreadable: frozenset[Unit]) -> bool:

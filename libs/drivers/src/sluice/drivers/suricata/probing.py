@@ -1,0 +1,96 @@
+"""Whether a tenant has just these rules, shown by packets.
+
+What the engine says of its tenants proves nothing. So two UDP packets go to the VLAN, by the switch as all packets do:
+one that these rules drop, and no others do, then one that passes. If the second comes out of the engine and the first
+did not, the rules are in force.
+"""
+
+import asyncio
+import secrets
+import socket
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+from sluice.dataplane.l7.ruleset import proof
+from sluice.dataplane.ovs.flow import Output
+from sluice.drivers.namespaces import inside
+from sluice.drivers.openflow.switch import Switch
+
+ETH_P_ALL = 0x0003
+"""Source: linux/if_ether.h."""
+
+TRY_S = 0.25
+"""For a packet through the engine, which takes less than a millisecond when it has nothing else to do."""
+
+ADDRESS = "192.0.2.1"
+"""Of both ends: TEST-NET-1 (RFC 5737), which nobody has."""
+
+DISCARD = 9
+"""The port of the discard protocol. Source: RFC 863."""
+
+
+def frame(vlan: int, payload: bytes) -> bytes:
+    """A UDP packet with a VLAN tag; checksums that may be left out are."""
+    address = socket.inet_aton(ADDRESS)
+    udp = struct.pack("!HHHH", DISCARD, DISCARD, 8 + len(payload), 0) + payload
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, address, address)
+    ip = head[:10] + struct.pack("!H", _checksum(head)) + head[12:]
+    ethernet = bytes.fromhex("020000000001 020000000002".replace(" ", ""))
+    return ethernet + struct.pack("!HHH", 0x8100, vlan, 0x0800) + ip + udp
+
+
+def _checksum(head: bytes) -> int:
+    """Source: RFC 1071."""
+    total: int = sum(struct.unpack(f"!{len(head) // 2}H", head))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def _listening(interface: str) -> socket.socket:
+    found = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    found.setblocking(False)
+    try:
+        found.bind((interface, 0))
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+class Prober:
+    """Looks at what comes out of the engine."""
+
+    def __init__(self, tap_out: str, netns: Path | None = None) -> None:
+        """Listen at the port that packets come out of, in the namespace (None: in ours).
+
+        Raises:
+            OSError: there is no such interface, or packets may not be read.
+        """
+        self._socket = inside(netns, lambda: _listening(tap_out))
+
+    def close(self) -> None:
+        self._socket.close()
+
+    async def shows(self, switch: Switch, port_in: int, vlan: int, digest: str) -> bool:
+        """Whether the VLAN's tenant has the rule set with this digest. One question at a time."""
+        control = b"sluice-l7-control-" + secrets.token_hex(8).encode()
+        self._drain()
+        for payload in (proof(digest), control):
+            switch.send_packet(frame(vlan, payload), (Output(port_in),))
+        dropped = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TRY_S):
+                while True:
+                    packet = await asyncio.get_running_loop().sock_recv(self._socket, 1 << 16)
+                    if proof(digest) in packet:
+                        dropped = False
+                    elif control in packet:
+                        return dropped
+        return False
+
+    def _drain(self) -> None:
+        with suppress(BlockingIOError):
+            while self._socket.recv(1 << 16):
+                pass

@@ -1,0 +1,57 @@
+"""The two ports of the switch between which the engine sits."""
+
+from pathlib import Path
+
+from pyroute2 import IPRoute
+
+from sluice.drivers.namespaces import inside
+from sluice.drivers.ovsdb import operations
+from sluice.drivers.ovsdb.client import Ovsdb
+from sluice.drivers.ovsdb.operations import NewPort
+from sluice.drivers.ovsdb.roles import L7_IN, L7_OUT, ROLE
+
+
+class Taps:
+    """Both exist, are up, and the kernel says nothing by them."""
+
+    def __init__(self, tap_in: str, tap_out: str, port_in: int) -> None:
+        self.tap_in, self.tap_out = tap_in, tap_out
+        self.port_in = port_in
+        """OpenFlow port of `tap_in`."""
+
+    @classmethod
+    async def ensure(cls, db_socket: Path, bridge: str, tap_in: str, tap_out: str, netns: Path | None = None) -> "Taps":
+        """Make what is missing, for an ovs-vswitchd in the namespace (None: in ours).
+
+        Raises:
+            OSError, RpcGone: no ovsdb-server answers.
+            TransactionRefused, PortFailed, NotApplied: there is no such bridge, or the ports cannot be made.
+        """
+        ovsdb = await Ovsdb.connect(db_socket)
+        try:
+            wanted = {tap_in: L7_IN, tap_out: L7_OUT}
+            found = await ovsdb.transact(*(operations.identity("Interface", name) for name in wanted))
+            known = {name for name, result in zip(wanted, found, strict=True) if result["rows"]}
+            new = [
+                NewPort(name=name, type="internal", external_ids={ROLE: role})
+                for name, role in wanted.items()
+                if name not in known
+            ]
+            if new:
+                await ovsdb.add_ports(bridge, *new)
+            for name in known:  # a port of ours from before, or one that its owner meant for this
+                await ovsdb.set_external_ids(name, {ROLE: wanted[name]})
+            port_in = (await ovsdb.ofports(tap_in, tap_out))[tap_in]
+        finally:
+            ovsdb.close()
+        inside(netns, lambda: _raise_quietly((tap_in, tap_out)))
+        return cls(tap_in, tap_out, port_in)
+
+
+def _raise_quietly(names: tuple[str, ...]) -> None:
+    with IPRoute() as netlink:
+        for name in names:
+            silent = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
+            if silent.exists():
+                silent.write_text("1")
+            netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")

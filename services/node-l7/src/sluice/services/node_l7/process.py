@@ -1,0 +1,145 @@
+"""The engine's process: started with its configuration, watched, ended."""
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from time import monotonic
+
+import structlog
+
+from sluice.dataplane.l7.engine import Engine
+from sluice.drivers.suricata.commands import Commands, EngineGone, EngineRefused
+
+log = structlog.get_logger()
+
+START_TIMEOUT_S = 60.0
+"""An engine with 1,000 tenants starts in 2.4 s on an idle machine."""
+
+LOOK_S = 0.05
+
+BEAT_S = 0.5
+"""Between two questions whether it lives."""
+
+HUNG_S = 1.5
+"""Without an answer for as long it is taken for dead: commands take up to 0.4 s each and wait for each other."""
+
+STARTED = "Engine started"
+"""What it logs when it takes packets."""
+
+
+class EngineFailed(Exception):
+    """It did not start, or it ended; what it said is in the message."""
+
+
+class EngineProcess:
+    """One life of the engine."""
+
+    def __init__(self, engine: Engine, process: asyncio.subprocess.Process, commands: Commands) -> None:
+        self._engine, self._process = engine, process
+        self.commands = commands
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @classmethod
+    async def start(cls, engine: Engine, program: str, netns: Path | None = None) -> "EngineProcess":
+        """An engine that takes packets, in the namespace (None: in ours). Its files are written.
+
+        Raises:
+            EngineFailed: it ended, or was not ready in time.
+        """
+        logged = Path(engine.folder, "suricata.log")
+        logged.unlink(missing_ok=True)
+        Path(engine.socket).unlink(missing_ok=True)  # it stays behind when an engine is killed
+        output = Path(engine.folder, "output.log")
+        words = (
+            *_entering(netns),
+            program,
+            "-c",
+            engine.configuration,
+            "--af-packet",
+            f"--reject-dev={engine.tap_out}",
+        )
+        with output.open("wb") as file:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *words,
+                    *("-l", engine.log_folder),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=asyncio.subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise EngineFailed(f"{program} cannot be run: {error}") from error
+        try:
+            until = monotonic() + START_TIMEOUT_S
+            while not (logged.exists() and STARTED in logged.read_text(errors="replace")):
+                if process.returncode is not None:
+                    raise EngineFailed(f"{program} ended with {process.returncode}: {_last_words(output, logged)}")
+                if monotonic() > until:
+                    raise EngineFailed(
+                        f"{program} was not ready in {START_TIMEOUT_S:g} s: {_last_words(output, logged)}"
+                    )
+                await asyncio.sleep(LOOK_S)
+            commands = await Commands.connect(Path(engine.socket))
+        except BaseException as error:
+            await _end(process)
+            if isinstance(error, EngineGone):
+                raise EngineFailed(str(error)) from error
+            raise
+        return cls(engine, process, commands)
+
+    async def ended(self) -> str:
+        """Why it no longer works, as soon as it does not: it ended, or answers nothing."""
+        waiting = asyncio.ensure_future(self._process.wait())
+        try:
+            while True:
+                await asyncio.wait((waiting,), timeout=BEAT_S)
+                if waiting.done():
+                    return f"the engine ended with {waiting.result()}"
+                try:
+                    await self.commands.call("uptime", timeout_s=HUNG_S)
+                except (EngineGone, EngineRefused) as error:
+                    return str(error)
+        finally:
+            waiting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await waiting
+
+    async def stop(self) -> None:
+        """It does not run."""
+        self.commands.close()
+        await _end(self._process)
+
+
+def _entering(netns: Path | None) -> tuple[str, ...]:
+    """Words before a command that is to run in the namespace. Source: nsenter(1)."""
+    return () if netns is None else ("nsenter", f"--net={netns}")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    # Not asked to end in order: it holds nothing that is worth the seconds this takes.
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
+
+
+def _last_words(*files: Path) -> str:
+    lines = [line for file in files if file.exists() for line in file.read_text(errors="replace").splitlines()]
+    told = [line for line in lines if "rror" in line or line.startswith("E:")] or lines
+    return "; ".join(told[-3:]) or "it said nothing"
+
+
+def sweep(engine: Engine) -> None:
+    """End an engine of ours that an earlier life of this service left: two would answer for one pair of ports."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if os.fsencode(engine.configuration) in words and b"--af-packet" in words:
+                log.warning("old_engine_ended", pid=int(entry.name))
+                os.kill(int(entry.name), 9)

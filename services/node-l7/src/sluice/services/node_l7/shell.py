@@ -1,0 +1,280 @@
+"""The shell: holds the bus, the switch and the engine, and does what the tenants' plan says.
+
+The hand-over file is written before anything is taken from the engine and after something was shown to be in it, so
+that it never says more than is true.
+"""
+
+import asyncio
+from pathlib import Path
+from time import monotonic
+
+import structlog
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.ids import NodeName, Unit
+from sluice.contracts.status import NodeStatus, Problem
+from sluice.dataplane.l7 import handover
+from sluice.dataplane.l7.engine import CLOSED_TENANT, configuration_text, tenant_text
+from sluice.dataplane.l7.ruleset import CLOSED, RuleSet
+from sluice.dataplane.l7.tenants import Load, Replace, Step, Tenants, described
+from sluice.drivers.jsonrpc import RpcGone
+from sluice.drivers.openflow.errors import SwitchGone
+from sluice.drivers.openflow.switch import Switch
+from sluice.drivers.ovsdb.client import NotApplied, PortFailed, TransactionRefused
+from sluice.drivers.suricata.checking import RulesRefused, check_rules
+from sluice.drivers.suricata.commands import Commands, EngineGone, EngineRefused
+from sluice.drivers.suricata.probing import Prober
+from sluice.drivers.suricata.taps import Taps
+from sluice.runtime.bus import Bus
+from sluice.runtime.interest import Answered, Interest, Restarted
+from sluice.runtime.message import Message
+from sluice.runtime.metrics import METRICS
+from sluice.runtime.output import Output
+from sluice.services.node_l7 import files
+from sluice.services.node_l7.asked import Asked
+from sluice.services.node_l7.process import EngineFailed, EngineProcess, sweep
+from sluice.services.node_l7.settings import NodeL7Settings
+
+log = structlog.get_logger()
+
+_starts = METRICS.counter("sluice_node_l7_engine_starts_total", "How often the inspection engine was started")
+
+RETRY_S = 0.5
+LONGEST_RETRY_S = 10.0
+"""Between two starts of an engine that does not live: doubled each time."""
+
+SETTLED_S = 10.0
+"""An engine that lived this long is not one that fails at its start."""
+
+PROBES = 8
+"""Times to ask by packets whether a tenant has its rules, before the engine is taken for broken."""
+
+LOGS_INTERVAL_S = 60.0
+
+
+class Shell:
+    def __init__(self, settings: NodeL7Settings, bus: Bus) -> None:
+        self._settings, self._bus = settings, bus
+        self._node = NodeName(settings.node_name)
+        self._engine = settings.engine
+        self._state = Path(settings.state_dir) / "tenants.json"
+        kept, trouble = files.load_kept(self._state)
+        if trouble:
+            log.error("tenants_refused", file=str(self._state), error=trouble, instead="VLANs start anew")
+        self._tenants = Tenants(kept)
+        self._asked = Asked(self._node)
+        self._interest = Interest(bus, resync_s=settings.resync_interval_s)
+        self._news, self._told = asyncio.Event(), asyncio.Event()
+        self._said: bytes | None = None
+        self._running = False
+        self._detail = "the engine is not started yet"
+
+    @property
+    def ready(self) -> bool:
+        return self._running and self._asked.in_sync and not self._tenants.waiting
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        self._publish()
+        sweep(self._engine)
+        async with asyncio.TaskGroup() as tasks:
+            for task in (self._read_bus, self._drive, self._report, self._keep_logs):
+                tasks.create_task(task(), name=task.__name__.strip("_"))
+
+    # --------------------------------------------------------------------------------------------------------- bus
+
+    async def _read_bus(self) -> None:
+        self._tell_interests()
+        async for event in self._interest:
+            match event:
+                case Message():
+                    try:
+                        self._asked.take(event.subject, event.body, event.cause, monotonic())
+                    except (codec.Undecodable, subjects.BadSubject) as error:
+                        self._bus.rejects.add(event, str(error))
+                case Answered(patterns):
+                    self._asked.answered(patterns)
+                case Restarted():
+                    log.warning("streams_made_anew", kept="the engine stays as it is until they are read again")
+                    self._asked.restarted()
+            if self._asked.advance(monotonic()):
+                self._tenants.want(self._asked.rule_sets)
+                self._news.set()
+            self._told.set()
+            self._tell_interests()
+
+    def _tell_interests(self) -> None:
+        drop, add = self._asked.interests()
+        if drop:
+            self._interest.unwant(drop)
+        if add:
+            self._interest.want(add)
+
+    async def _report(self) -> None:
+        """Tell the bus what is in force, whenever that changes."""
+        subject = subjects.status(self._node, "l7")
+        async with await Output.open(self._bus, "STATUS", [subject]) as output:
+            while True:
+                await self._told.wait()
+                self._told.clear()
+                output.put(subject, self._status())
+                await output.settled()
+
+    def _status(self) -> NodeStatus:
+        return NodeStatus(
+            node=self._node,
+            backend="l7",
+            applied=self._asked.upto,
+            healthy=self._running,
+            detail=self._detail,
+            problems=tuple(sorted(self._problems())),
+        )
+
+    def _problems(self) -> list[Problem]:
+        failed = {subject.unit: (subject, why) for subject, why in sorted(self._tenants.problems.items())}
+        found = [
+            Problem(unit=unit, state="failed", reason=f"{unit} {subject.direction} rule {subject.rule}: {why}")
+            for unit, (subject, why) in failed.items()
+        ]
+        waiting: set[Unit] = {subject.unit for subject in self._tenants.waiting} - failed.keys()
+        found += [
+            Problem(unit=unit, state="waiting", reason=f"{unit}: the engine has not shown its rules yet; check node-l7")
+            for unit in waiting
+        ]
+        return found
+
+    # ------------------------------------------------------------------------------------------------------ engine
+
+    async def _drive(self) -> None:
+        """Keep an engine running, for ever; while there is none the hand-over file is empty."""
+        pause_s = RETRY_S
+        while True:
+            since = monotonic()
+            try:
+                await self._live()
+            except (
+                *(EngineFailed, EngineGone, EngineRefused, OSError, RpcGone, SwitchGone),
+                *(TransactionRefused, PortFailed, NotApplied),
+            ) as error:
+                self._detail = str(error)
+            finally:  # when we end, too: nobody looks after the engine then
+                self._running = False
+                self._tenants.engine_ended()
+                self._publish()
+            pause_s = RETRY_S if monotonic() - since > SETTLED_S else min(2 * pause_s, LONGEST_RETRY_S)
+            log.error("engine_ended", reason=self._detail, next_start_in_s=pause_s, meanwhile="its traffic is dropped")
+            await asyncio.sleep(pause_s)
+
+    async def _live(self) -> None:
+        """One life of the engine. Raises when it no longer works."""
+        settings = self._settings
+        run_dir = Path(settings.run_dir)
+        netns = Path(settings.netns) if settings.netns else None
+        taps = await Taps.ensure(run_dir / "db.sock", settings.bridge, settings.tap_in, settings.tap_out, netns)
+        await self._prepare()
+        process = await EngineProcess.start(self._engine, settings.program, netns)
+        _starts.add(1)
+        try:
+            switch = await Switch.connect(run_dir / f"{settings.bridge}.mgmt")
+            prober = Prober(taps.tap_out, netns)
+            try:
+                self._running, self._detail = True, ""
+                log.info("engine_started", pid=process.pid, tenants=len(self._tenants.unverified()))
+                ended = asyncio.ensure_future(process.ended())
+                try:
+                    while True:
+                        await self._bring_up_to_date(process.commands, switch, prober, taps.port_in)
+                        news = asyncio.ensure_future(self._news.wait())
+                        await asyncio.wait((news, ended, switch.closed), return_when=asyncio.FIRST_COMPLETED)
+                        news.cancel()
+                        self._news.clear()
+                        if ended.done():
+                            raise EngineFailed(ended.result())
+                        if switch.closed.done():
+                            raise SwitchGone(switch.closed.result())
+                finally:
+                    ended.cancel()
+            finally:
+                prober.close()
+                switch.close()
+        finally:
+            await process.stop()
+
+    async def _prepare(self) -> None:
+        """Write all that the engine starts with."""
+        for step in self._tenants.steps():
+            if await self._checked(step):
+                self._tenants.prepared(step)
+        kept = self._tenants.kept()
+        for vlan, rules in (*kept.vlans, (CLOSED_TENANT, CLOSED)):
+            self._write(vlan, rules)
+        Path(self._engine.log_folder).mkdir(parents=True, exist_ok=True)
+        files.replace(Path(self._engine.configuration), configuration_text(self._engine, dict(kept.vlans)))
+        files.replace(self._state, codec.encode(kept))
+
+    async def _bring_up_to_date(self, commands: Commands, switch: Switch, prober: Prober, port_in: int) -> None:
+        self._publish()  # first what is no longer to be used
+        while steps := self._tenants.steps():
+            for step in steps:
+                if not await self._checked(step):
+                    continue
+                started = monotonic()
+                self._write(step.vlan, step.rules)
+                await self._tell(commands, step)
+                self._tenants.done(step)
+                log.info("tenant_changed", step=described(step), elapsed_ms=round(1000 * (monotonic() - started)))
+            files.replace(self._state, codec.encode(self._tenants.kept()))
+        holds = dict(self._tenants.kept().vlans)
+        for vlan in self._tenants.unverified():
+            if holds[vlan] != CLOSED:
+                await self._show(switch, prober, port_in, vlan, holds[vlan])
+            self._tenants.shown(vlan)
+        self._publish()
+
+    async def _checked(self, step: Step) -> bool:
+        try:
+            await check_rules(step.rules.text, program=self._settings.program)
+        except RulesRefused as error:
+            self._tenants.refused(step, f"the engine refuses its rules: {error}")
+            log.error("rules_refused", step=described(step), error=str(error), kept="what was there before")
+            return False
+        return True
+
+    async def _tell(self, commands: Commands, step: Step) -> None:
+        match step:
+            case Load(vlan, _):
+                await commands.call("register-tenant", id=vlan, filename=self._engine.tenant(vlan))
+                await commands.call("unregister-tenant-handler", id=CLOSED_TENANT, htype="vlan", hargs=vlan)
+                await commands.call("register-tenant-handler", id=vlan, htype="vlan", hargs=vlan)
+            case Replace(vlan, _):
+                await commands.call("reload-tenant", id=vlan, filename=self._engine.tenant(vlan))
+
+    async def _show(self, switch: Switch, prober: Prober, port_in: int, vlan: int, rules: RuleSet) -> None:
+        for _ in range(PROBES):
+            if await prober.shows(switch, port_in, vlan, rules.digest):
+                return
+        raise EngineFailed(f"VLAN {vlan}: the engine does not hold the rules {rules.digest} that it was given")
+
+    def _write(self, vlan: int, rules: RuleSet) -> None:
+        files.replace(Path(self._engine.rules(vlan)), rules.text)
+        files.replace(Path(self._engine.tenant(vlan)), tenant_text(self._engine, vlan))
+
+    def _publish(self) -> None:
+        """The hand-over file says what is in force, and nothing else."""
+        verified = self._tenants.verified if self._running else {}
+        value = handover.HandOver(tap_in=self._settings.tap_in, tap_out=self._settings.tap_out, vlans=verified)
+        body = handover.write(value)
+        if body != self._said:
+            files.replace(Path(self._settings.hand_over), body)
+            self._said = body
+        self._told.set()
+
+    # -------------------------------------------------------------------------------------------------------- logs
+
+    async def _keep_logs(self) -> None:
+        folder = Path(self._engine.log_folder)
+        while True:
+            for log_file in files.old_logs(folder, self._settings.log_days, self._settings.log_bytes):
+                log_file.unlink(missing_ok=True)
+                log.info("event_log_removed", file=log_file.name)
+            await asyncio.sleep(LOGS_INTERVAL_S)

@@ -51,6 +51,18 @@ async def test_in_sync_means_listed_and_caught_up(bus):
     await told.aclose()
 
 
+async def test_a_heartbeat_behind_the_last_fact_does_not_hold_it_back(bus):
+    told = facts(bus, SPACES)
+    await bus.js.publish(*LISTED)
+    await until(told, lambda batch: batch.in_sync)
+    await bus.js.publish(*namespace("a"))
+    await asyncio.sleep(1.2)  # nobody reads; two heartbeats come
+    (one,) = await until(told, lambda batch: batch.events)
+
+    assert names([one]) == ["a"]
+    await told.aclose()
+
+
 async def test_a_large_beginning_comes_in_batches_and_is_in_sync_at_its_end_alone(bus, stored):
     count = 3 * BATCH + 7
     for number in range(count):

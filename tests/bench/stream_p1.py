@@ -38,7 +38,7 @@ MARKS = [("GROUPS", subjects.group_mark(0)), *(("PROGRAMS", subjects.program_mar
 async def store(bus: Bus) -> Revision:
     """The objects, in the stream, and the word that they are all there are."""
     async with await Output.open(bus, "LEDGER", ["objects.>"]) as ledger:
-        for subject, body in workloads.small_namespaces(int(os.environ.get("N","25000"))):
+        for subject, body in workloads.small_namespaces(int(os.environ.get("N", "25000"))):
             ledger.put(object_(*subject), body)
             await ledger.room()
         for kind in Kind:

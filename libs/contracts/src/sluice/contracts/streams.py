@@ -82,8 +82,13 @@ def cause_text(cause: Revision) -> str:
     return f"{cause.epoch}.{cause.sequence}"
 
 
+_NO_CAUSE = cause_text(NEVER)
+
+
 def parse_cause(text: str) -> Revision:
     """The cause that a header says; NEVER for one that says none."""
+    if text == _NO_CAUSE:
+        return NEVER
     epoch, _, sequence = text.partition(".")
     if not (epoch.isascii() and epoch.isdigit() and sequence.isascii() and sequence.isdigit()):
         return NEVER

@@ -58,7 +58,8 @@ class Newest:
         """Say that everything up to this revision was told: what comes later and is not newer is no news.
 
         Frees what is remembered of older revisions, those of deleted objects above all. Costs what was told since the
-        last time.
+        last time it went on.
         """
-        self._floor = max(self._floor, upto)
-        self._at = {key: at for key, at in self._at.items() if at > self._floor}
+        if upto > self._floor:
+            self._floor = upto
+            self._at = {key: at for key, at in self._at.items() if at > upto}

@@ -1,18 +1,17 @@
 """One queue, in order of arrival, for many subscriptions.
 
 nats-py gives each subscription a queue and a task of its own; under a flood, marks are then handled before the pages
-that were stored before them. There is no public way to make subscriptions share a queue, so this replaces one private
-attribute, `Subscription._pending_queue`, of which nats-py 2.16 calls `put_nowait` alone; a test holds it to that.
+that were stored before them. Here they share one.
 """
 
 import asyncio
 from collections import deque
-from typing import Any
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from sluice.runtime.bus import Bus
+from sluice.runtime.client import subscribe
 
 
 class Arrivals:
@@ -66,13 +65,7 @@ class Arrivals:
 
     async def subscribe(self, bus: Bus, subject: str, *, asked_for: bool = False) -> Subscription:
         """A subscription whose messages come here; there is always room for those that were asked for."""
-        subscription = await bus.nc.subscribe(subject, pending_bytes_limit=0)  # our room is the limit
-        early = subscription._pending_queue  # noqa: SLF001  # see the module's docstring
-        queue: Any = _Door(self) if asked_for else self  # Any: it is no asyncio.Queue, and need not be
-        subscription._pending_queue = queue  # noqa: SLF001
-        while not early.empty():
-            self.put(early.get_nowait())
-        return subscription
+        return await subscribe(bus.nc, subject, _Door(self) if asked_for else self)
 
 
 class _Door:

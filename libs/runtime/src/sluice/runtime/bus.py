@@ -9,11 +9,11 @@ from typing import Self
 import msgspec
 import structlog
 from msgspec import Struct
-from nats.aio.client import Client
 from nats.errors import SlowConsumerError
 from nats.js import JetStreamContext
 
 from sluice.contracts.streams import LEDGER, MAX_BYTES, STREAMS, StreamSpec
+from sluice.runtime.client import Client
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.rejects import Rejects
 
@@ -95,6 +95,7 @@ class Bus:
             ping_interval=_PING_INTERVAL_S,
             max_outstanding_pings=2,
             pending_size=_PENDING_BYTES,
+            skip_subject_validation=True,  # `contracts.subjects` makes them all
         )
         bus.connected.set()
         return bus

@@ -22,6 +22,7 @@ from nats.js.errors import NotFoundError
 from sluice.contracts.ids import NEVER, Revision
 from sluice.contracts.streams import CAUSE_HEADER, parse_cause
 from sluice.runtime.bus import Bus
+from sluice.runtime.client import subscribe
 from sluice.runtime.message import Message
 from sluice.runtime.patience import patiently
 from sluice.runtime.streams import Missing, Origin, origin
@@ -109,7 +110,7 @@ class _Inbox:
 
         self.arrived = asyncio.Event()
 
-    def put(self, message: Msg) -> None:
+    def put_nowait(self, message: Msg) -> None:
         self.items.append(message)
         self.messages += _is_stored(message)
         self.arrived.set()
@@ -163,13 +164,8 @@ class _Consumer:
         inbox = self.bus.nc.new_inbox()
         self._inbox.clear()
         self._delivered = 0
-        put = self._inbox.put
-
-        async def take(message: Msg) -> None:
-            put(message)
-
-        # No limits here: flow control bounds what the server sends before we ask for more.
-        self._subscription = await self.bus.nc.subscribe(inbox, cb=take, pending_msgs_limit=0, pending_bytes_limit=0)
+        # There is room for all of it: flow control bounds what the server sends before we ask for more.
+        self._subscription = await subscribe(self.bus.nc, inbox, self._inbox)
         info = await self.bus.js.add_consumer(
             self.stream,
             api.ConsumerConfig(
@@ -245,14 +241,14 @@ class _Consumer:
         # before the stream and <random> after all of it since ADR-15
         fields = raw.reply.split(".")
         first = 5 if len(fields) == 9 else 7
-        sequence, delivered, time_ns, pending = (int(field) for field in fields[first : first + 4])
+        sequence, delivered, time_ns, pending = map(int, fields[first : first + 4])
         if delivered != self._delivered + 1:
             raise _Broken(f"{self.stream}: message {delivered} of the consumer came after {self._delivered}")
         self._gap = bool(pending) and (self._gap or sequence != self.sequence + 1)
         self._delivered, self.sequence = delivered, sequence
         if not self._gap:
             self.complete = Revision(epoch, sequence)
-        cause = parse_cause((raw.headers or {}).get(CAUSE_HEADER, ""))
+        cause = parse_cause(raw.headers.get(CAUSE_HEADER, "")) if raw.headers else NEVER
         return Message(raw.subject, raw.data, Revision(epoch, sequence), time_ns, cause), pending
 
     async def _idle(self, raw: Msg) -> bool:
@@ -286,7 +282,7 @@ def _consumer_name(name: str) -> str:
 
 
 async def _events(consumer: _Consumer) -> AsyncGenerator[Event]:
-    forget = consumer.bus.on_reconnect(lambda: consumer._inbox.put(_RECONNECTED))  # noqa: SLF001  # one module
+    forget = consumer.bus.on_reconnect(lambda: consumer._inbox.put_nowait(_RECONNECTED))  # noqa: SLF001  # one module
     try:
         known: Origin | None = None
         caught_up = False

@@ -7,6 +7,8 @@ from itertools import product
 
 def covers(pattern: str, subject: str) -> bool:
     """True if the subject is one of the pattern's."""
+    if "*" not in pattern:
+        return subject.startswith(pattern[:-1]) if pattern.endswith(".>") else pattern in (subject, ">")
     wanted, tokens = pattern.split("."), subject.split(".")
     if wanted[-1] == ">":
         wanted = wanted[:-1]

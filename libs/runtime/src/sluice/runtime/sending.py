@@ -22,6 +22,7 @@ from sluice.contracts.ids import NEVER, Revision
 from sluice.contracts.streams import HOUR_S, WRITER_HEADER
 from sluice.runtime import acks, streams
 from sluice.runtime.bus import Bus
+from sluice.runtime.client import subscribe
 from sluice.runtime.flights import Flights
 from sluice.runtime.marks import Marks
 from sluice.runtime.metrics import METRICS
@@ -49,6 +50,13 @@ _unfinished = METRICS.gauge("sluice_output_unfinished", "Writes that are not sto
 
 class Fenced(RuntimeError):
     """Another writer is active on our subjects: stop, and start again from what is stored."""
+
+
+class _Answers:
+    """Takes answers as they are read."""
+
+    def __init__(self, take: Callable[[Msg], None]) -> None:
+        self.put_nowait = take
 
 
 class Sender:
@@ -87,9 +95,7 @@ class Sender:
     async def start(self, here: streams.Origin) -> None:
         """Send into this stream from now on."""
         self._here, self._highest = here, here.last_sequence
-        self._subscription = await self._bus.nc.subscribe(
-            f"{self._prefix}.*", cb=self._answered, pending_msgs_limit=0, pending_bytes_limit=0
-        )
+        self._subscription = await subscribe(self._bus.nc, f"{self._prefix}.*", _Answers(self._answered))
         self._undo.append(self._bus.on_reconnect(self._reconnected))
         for work in (self._send_all, self._settle_conflicts, self._watch):
             name = f"output-{self._stream}-{work.__name__.strip('_')}"
@@ -177,10 +183,13 @@ class Sender:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # told to everybody who waits or asks
-            if not self.over.done():
-                self.over.set_exception(error)
-                self.over.exception()  # looked at, should nobody guard
-            self._progress()
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if not self.over.done():
+            self.over.set_exception(error)
+            self.over.exception()  # looked at, should nobody guard
+        self._progress()
 
     def _marking(self) -> bool:
         return any(self._writes.last(subject) for subject in self._marks.subjects)
@@ -264,7 +273,13 @@ class Sender:
 
     # ------------------------------------------------------------------------------------------------ answers
 
-    async def _answered(self, answer: Msg) -> None:
+    def _answered(self, answer: Msg) -> None:
+        try:
+            self._take(answer)
+        except Exception as error:  # nobody else would be told: nats-py calls this
+            self._fail(error)
+
+    def _take(self, answer: Msg) -> None:
         write = self._flights.land(int(answer.subject.rpartition(".")[2]))
         if write is None or write.done:
             return

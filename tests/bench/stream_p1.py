@@ -26,7 +26,7 @@ from sluice.runtime.follow import CaughtUp, follow
 from sluice.runtime.message import Message
 from sluice.runtime.natsserver import NatsServer
 from sluice.runtime.output import Output
-from sluice.services.rule_compiler.backends import BACKENDS
+from sluice.policy.backends import BACKENDS
 
 TARGET_S = 10.0
 TO_BEAT_S = 6.10

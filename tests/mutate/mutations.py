@@ -40,6 +40,12 @@ PIPELINE = "libs/dataplane/tests/test_ovs_pipeline.py"
 TEXT = "libs/dataplane/tests/test_ovs_text.py"
 PLAN = "libs/dataplane/tests/test_ovs_plan.py"
 REFUSAL = "libs/dataplane/tests/test_refusal.py"
+TC_MEANING = "libs/dataplane/tests/test_tc_meaning.py"
+TC_PLAN = "libs/dataplane/tests/test_tc_plan.py"
+TC_LAWS = "libs/dataplane/tests/test_tc_laws.py"
+TC_GOLDEN = "libs/dataplane/tests/test_tc_golden.py"
+INTERFACES = "libs/grouping/tests/test_interfaces.py"
+TRANSLATE_MULTI = "libs/policy/tests/test_translate_multi.py"
 CODEC = "libs/drivers/tests/test_openflow_codec.py"
 SWITCH = "libs/drivers/tests/test_openflow_switch.py"
 MARKS = "libs/runtime/tests/test_bus_marks.py"
@@ -718,5 +724,206 @@ MUTATIONS = (
         "for program_key in self._programs - step.programs.keys() if step.whole else ():",
         "for program_key in ():",
         (f"{PROGRAMMER}::test_a_program_that_the_new_streams_do_not_say_is_gone_though_its_group_is_there",),
+    ),
+    # --------------------------------------------------------------------- tc: the defects of the peers, and its own
+    Mutation(
+        "tc-1-policy-types-are-not-read",
+        f"{POLICY}/translate/k8s.py",
+        'types = policy.spec.policy_types or (("Ingress", "Egress") if policy.spec.egress else ("Ingress",))',
+        'types = ("Ingress", "Egress")',
+        (f"{TC_MEANING}::test_policies",),
+    ),
+    Mutation(
+        "tc-2-ingress-is-not-enforced",
+        f"{DATAPLANE}/tc/engine.py",
+        "    if direction in isolated:",
+        "    if direction in isolated - {Direction.INGRESS}:",
+        (f"{TC_MEANING}::test_policies",),
+    ),
+    Mutation(
+        "tc-3-ports-that-are-none-are-all-ports",
+        f"{DATAPLANE}/tc/openings.py",
+        "    return _normal({opening for each in traffic for opening in _each(each, known)})",
+        "    return _normal({opening for each in traffic for opening in _each(each, known)}) or EVERYTHING",
+        (f"{TC_MEANING}::test_policies",),
+    ),
+    Mutation(
+        "tc-4-a-selector-of-nobody-with-ports-opens-them-to-everybody",
+        f"{DATAPLANE}/tc/engine.py",
+        "            if rule.peers is None:\n                for block in EVERYWHERE",
+        "            if not any(isinstance(peer, BlockPeer) for peer in rule.peers or ()):\n"
+        "                for block in EVERYWHERE",
+        (f"{TC_MEANING}::test_policies",),
+    ),
+    Mutation(
+        "tc-5-expressions-are-not-read",
+        f"{GROUPING}/selectors.py",
+        "    if not selector.match_expressions:",
+        "    if selector:",
+        (f"{TC_MEANING}::test_policies",),
+    ),
+    Mutation(
+        "tc-6-the-end-of-a-range-is-not-read",
+        f"{POLICY}/translate/k8s.py",
+        "    last = first if last is None else last",
+        "    last = first",
+        (f"{TC_MEANING}::test_policies",),
+    ),
+    Mutation(
+        "tc-7-an-except-cuts-the-blocks-of-others",
+        f"{DATAPLANE}/tc/board.py",
+        "if not any(hole.covers(block) for hole in one.excepts)",
+        "if not any(hole.covers(block) for other in self._about(block) for hole in other.excepts)",
+        (f"{TC_MEANING}::test_policies",),
+    ),
+    Mutation(
+        "tc-8-an-except-beside-ports-is-not-read",
+        f"{DATAPLANE}/tc/engine.py",
+        "tuple(map(network, peer.excepts)), opened)",
+        "tuple(map(network, peer.excepts if rule.traffic is None else ())), opened)",
+        (f"{TC_MEANING}::test_policies",),
+    ),
+    Mutation(
+        "tc-9-replies-need-rules-of-their-own",
+        f"{DATAPLANE}/tc/lower.py",
+        "        yield known(2, CtState.EST, Bits(now, _MARK), Accept())",
+        "        yield known(2, CtState.EST, Bits(now, _MARK), Drop())",
+        (f"{TC_MEANING}::test_9_a_reply_needs_no_rule_of_its_own",),
+    ),
+    Mutation(
+        "tc-10-neighbour-discovery-is-dropped",
+        f"{DATAPLANE}/tc/lower.py",
+        "NEIGHBOUR_DISCOVERY = (133, 134, 135, 136, 137)",
+        "NEIGHBOUR_DISCOVERY = (133, 134)",
+        (f"{TC_MEANING}::test_10_neighbour_discovery_is_alive_and_so_is_arp",),
+    ),
+    Mutation(
+        "tc-11-peers-on-other-plugins-are-nobody",
+        f"{GROUPING}/interfaces.py",
+        "            if interface.network == networks[0]:",
+        '            if interface.network == networks[0] and "bridge" in interface.member.attachment.plugin:',
+        (f"{TC_MEANING}::test_11_a_peer_counts_whatever_plugin_its_network_has",),
+    ),
+    Mutation(
+        "tc-12-a-late-definition-is-not-looked-at",
+        f"{GROUPING}/interfaces.py",
+        "        self._award(on)\n",
+        "        self._award(())\n",
+        (f"{INTERFACES}::test_a_late_network_makes_its_interfaces_known_and_tells_so",),
+    ),
+    Mutation(
+        "tc-13-a-deleted-pod-is-not-told",
+        f"{DATAPLANE}/tc/engine.py",
+        "            if made is not None or old is not None:",
+        "            if made is not None:",
+        (f"{TC_PLAN}::test_nothing_of_ours_is_left_of_a_pod_that_is_gone",),
+    ),
+    Mutation(
+        "tc-14-an-update-removes-before-it-adds",
+        f"{DATAPLANE}/tc/plan.py",
+        "    return built + swapped + settle + ended",
+        "    return settle + ended + built + swapped",
+        (f"{TC_PLAN}::test_a_change_of_policy_is_a_new_generation_behind_one_root",),
+    ),
+    Mutation(
+        "tc-16-every-change-is-of-everything",
+        f"{DATAPLANE}/tc/engine.py",
+        "        self._patched[key] = None",
+        "        self._patched.update(dict.fromkeys(self._policed)); self._whole.update(self._patched)",
+        (f"{TC_PLAN}::test_16_one_interface_changes_and_no_other_is_looked_at",),
+    ),
+    Mutation(
+        "tc-17-a-counter-is-nobodys",
+        f"{DATAPLANE}/tc/lower.py",
+        "pack(CookieKind.PORT, opening.reference)",
+        "pack(CookieKind.PORT)",
+        (f"{TC_PLAN}::test_17_a_counter_can_name_its_rules",),
+    ),
+    Mutation(
+        "tc-19-a-network-without-namespace-is-nobodys",
+        f"{CONTRACTS}/networks.py",
+        '    return network if "/" in network else f"{namespace}/{network}"',
+        "    return network",
+        (f"{TC_MEANING}::test_19_a_status_without_namespace_is_of_the_pods_own",),
+    ),
+    Mutation(
+        "tc-tracks-only-what-nobody-has-tracked",
+        f"{DATAPLANE}/tc/lower.py",
+        "yield FilterKey(where, pref, variant.protocol, variant.flower()), tracks",
+        "yield FilterKey(where, pref, variant.protocol, variant.flower(ct_state=Bits(0, CtState.TRK))), tracks",
+        (f"{TC_MEANING}::test_two_policed_pods_of_one_node_each_decide",),
+    ),
+    Mutation(
+        "tc-a-chain-of-ports-lets-the-rest-through",
+        f"{DATAPLANE}/tc/lower.py",
+        "FilterBody((Drop(),), pack(CookieKind.REST))\n    for opening",
+        "FilterBody((Accept(),), pack(CookieKind.REST))\n    for opening",
+        (f"{TC_MEANING}::test_policies",),
+    ),
+    Mutation(
+        "tc-the-shorter-prefix-goes-first",
+        f"{DATAPLANE}/tc/lower.py",
+        "    return band + WIDTH[block.version] - block.prefix",
+        "    return band + block.prefix",
+        (f"{TC_MEANING}::test_policies",),
+    ),
+    Mutation(
+        "tc-a-reply-is-asked-like-a-question",
+        f"{DATAPLANE}/tc/lower.py",
+        "    yield known(_REPLY, CtState.RPL, None, Drop() if policed else Accept())",
+        "    if not policed: yield known(_REPLY, CtState.RPL, None, Accept())",
+        (f"{TC_LAWS}::test_what_is_not_allowed_any_more_ends_at_once_or_when_the_grace_is_over",),
+    ),
+    Mutation(
+        "tc-the-epoch-never-moves",
+        f"{DATAPLANE}/tc/lower.py",
+        "    return epoch % EPOCHS + 1",
+        "    return epoch or 1",
+        (f"{TC_PLAN}::test_connections_that_are_revoked_are_asked_again_and_replies_wait_for_that",),
+    ),
+    Mutation(
+        "tc-a-revocation-has-a-grace",
+        f"{DATAPLANE}/tc/plan.py",
+        "        if not grace:",
+        "        if grace and not grace:",
+        (f"{TC_PLAN}::test_connections_that_are_revoked_are_asked_again_and_replies_wait_for_that",),
+    ),
+    Mutation(
+        "tc-policed-hooks-come-one-after-the-other",
+        f"{DATAPLANE}/tc/plan.py",
+        "and not (polices and was_open):",
+        "and not (polices and was_open and False):",
+        (f"{TC_LAWS}::test_nothing_opens_and_nothing_blinks_whatever_was_made_of_a_plan",),
+    ),
+    Mutation(
+        "tc-drift-is-not-seen",
+        f"{DATAPLANE}/tc/plan.py",
+        "    return made if held == kept else None",
+        "    return made",
+        (f"{TC_PLAN}::test_what_somebody_put_into_our_chains_goes",),
+    ),
+    Mutation(
+        "tc-the-other-hook-remembers-nothing",
+        f"{DATAPLANE}/tc/engine.py",
+        "    return Mode.TRACKED if isolated else Mode.OPEN",
+        "    return Mode.OPEN",
+        (f"{TC_MEANING}::test_policies",),
+    ),
+    Mutation(
+        "tc-an-address-counts-on-a-network-where-another-has-it",
+        f"{GROUPING}/interfaces.py",
+        "if claims.holder(one) is None)",
+        "if claims.holder(one) is not interface)",
+        (
+            f"{INTERFACES}::test_members",
+            f"{TC_MEANING}::test_overlapping_addresses_mean_the_interfaces_own_network_first",
+        ),
+    ),
+    Mutation(
+        "tc-peers-count-on-the-first-network-alone",
+        f"{POLICY}/translate/multi.py",
+        "    seen = (network, *sorted(other for other in networks if other != network))",
+        "    seen = (network,)",
+        (f"{TRANSLATE_MULTI}::test_a_program_for_each_network_and_its_peers_on_all_of_them_its_own_first",),
     ),
 )

@@ -131,6 +131,11 @@ CASES = [
         [*goes(B, 80), *stays(C, 80)],
     ),
     Case(
+        "5 expressions of peers that are others",
+        egress(to({"podSelector": {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["b"]}]}})),
+        stays(B, 80),
+    ),
+    Case(
         "5 expressions of the policy",
         {"podSelector": {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["b"]}]}},
         [*kept_out(B, 80)],

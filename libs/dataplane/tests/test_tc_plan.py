@@ -244,10 +244,12 @@ def test_what_somebody_took_away_comes_back(kind: CookieKind):
     assert plan(of.contents(KEY), mirrors, ZONE) == []
 
 
-def test_what_somebody_put_into_our_chains_goes():
+@pytest.mark.parametrize("place", [Place.ENTRY, Place.CLASSES, Place.ACCEPT, Place.PORTS])
+@pytest.mark.parametrize("generation", [0, 1])
+def test_what_somebody_put_into_our_chains_goes(place: Place, generation: int):
     of = engine(program(rule(80)), members=peers(3))
     mirrors = made(of)
-    hole = FilterKey(chain(mirrors[Hook.INGRESS].generation or 0, Place.CLASSES), 9, EthType.ALL)
+    hole = FilterKey(chain(generation, place), 9, EthType.ALL)
     mirrors[Hook.INGRESS].apply((AddFilter(hole, 1, FilterBody((Accept(),), b"")),))
 
     made(of, mirrors)

@@ -140,9 +140,9 @@ def _at_interface(segment: Segment, holder: Holder, direction: Direction, packet
     if matching:
         program, rule = matching[0]
         return Decision(action=rule.action, reason=ref(program, rule))
-    isolating = sorted({one.origin for one in segment.programs(holder) if direction in one.isolates})
-    if isolating:
-        return Decision(action=Action.DROP, reason=Isolation(policies=tuple(isolating)))
+    closing = sorted({one.origin for one in segment.programs(holder) if direction in one.isolates})
+    if closing:
+        return Decision(action=Action.DROP, reason=Isolation(policies=tuple(closing)))
     return Decision(action=Action.ALLOW, reason=NoPolicy())
 
 

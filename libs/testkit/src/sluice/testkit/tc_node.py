@@ -74,7 +74,8 @@ class TcNode:
 
     def sends(self, frame: Frame, source: InterfaceKey | None, destination: InterfaceKey | None) -> bool:
         """The frame goes from one to the other; None is somebody whom the node does not police."""
-        return self.device(source).sends(frame) and self.device(destination).receives(frame)
+        out = self.device(source).out(frame)
+        return out.passed and self.device(destination).into(frame, out.seen).passed
 
 
 def frame(

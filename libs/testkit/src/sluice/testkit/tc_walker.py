@@ -130,12 +130,17 @@ class Tracker:
 
 
 _INVALID = Seen(None, CtState.TRK | CtState.INV)
+UNSEEN = Seen(None, 0)
+"""Of a packet that no hook has tracked yet."""
 
 
 class Walk(NamedTuple):
     passed: bool
     path: tuple[FilterKey, ...]
     """The filters that matched, in order."""
+
+    seen: Seen
+    """What the packet carries on to the next hook of the node."""
 
 
 class Walker:
@@ -151,24 +156,27 @@ class Walker:
             filters_.sort(key=lambda one: one[0].pref)
             _check_protocols(key for key, _ in filters_)
 
-    def walk(self, frame: Frame) -> Walk:
-        """Raises AssertionError where the kernel's choice would depend on the order in which filters were added."""
+    def walk(self, frame: Frame, seen: Seen = UNSEEN) -> Walk:
+        """What becomes of the packet, given what an earlier hook has found out about it.
+
+        Raises AssertionError where the kernel's choice would depend on the order in which filters were added.
+        """
         path: list[FilterKey] = []
-        number, seen = 0, Seen(None, 0)
+        number = 0
         for _ in range(MAX_CHAINS):
             if number and number not in self._chains:
-                return Walk(False, tuple(path))
+                return Walk(False, tuple(path), seen)
             found = self._first(number, frame, seen)
             if found is None:
-                return Walk(True, tuple(path))
+                return Walk(True, tuple(path), seen)
             path.append(found[0])
             target: int | None = None
             for action in found[1].actions:
                 match action:
                     case Accept():
-                        return Walk(True, tuple(path))
+                        return Walk(True, tuple(path), seen)
                     case Drop():
-                        return Walk(False, tuple(path))
+                        return Walk(False, tuple(path), seen)
                     case Goto(chain):
                         target = chain
                     case Ct():
@@ -176,14 +184,14 @@ class Walker:
                     case _:
                         assert_never(action)
             if target is None:
-                return Walk(True, tuple(path))
+                return Walk(True, tuple(path), seen)
             number = target
-        return Walk(False, tuple(path))
+        return Walk(False, tuple(path), seen)
 
     def _track(self, action: Ct, frame: Frame, seen: Seen) -> Seen:
         assert frame.version is not None, "act_ct drops what is not IP"
         if action.clear:
-            return Seen(None, 0)
+            return UNSEEN
         zone = action.zone or 0
         if not action.commit:
             return self._tracker.look(zone, frame)
@@ -256,8 +264,16 @@ class Device:
 
     def sends(self, frame: Frame) -> bool:
         """What the workload sends gets through."""
-        return self._walkers[Hook.INGRESS].walk(frame).passed
+        return self.out(frame).passed
 
     def receives(self, frame: Frame) -> bool:
         """What is sent to the workload gets through."""
-        return self._walkers[Hook.EGRESS].walk(frame).passed
+        return self.into(frame).passed
+
+    def out(self, frame: Frame) -> Walk:
+        """What becomes of a packet that the workload sends."""
+        return self._walkers[Hook.INGRESS].walk(frame)
+
+    def into(self, frame: Frame, seen: Seen = UNSEEN) -> Walk:
+        """What becomes of a packet that is sent to the workload, perhaps by another one of the node."""
+        return self._walkers[Hook.EGRESS].walk(frame, seen)

@@ -507,7 +507,7 @@ MUTATIONS = (
     Mutation(
         "what-is-rejected-is-dropped",
         f"{DATAPLANE}/ovs/layers.py",
-        "            return (_REJECT,)",
+        "            return (REJECT,)",
         "            return ()",
         (OVS_VERDICT,),
     ),

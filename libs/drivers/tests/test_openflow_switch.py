@@ -17,7 +17,9 @@ from sluice.dataplane.ovs.flow import (
     FlowBody,
     FlowKey,
     Goto,
+    Learn,
     MoveField,
+    Nat,
     Output,
     OutputField,
     Resubmit,
@@ -25,6 +27,7 @@ from sluice.dataplane.ovs.flow import (
     Term,
     match,
 )
+from sluice.dataplane.ovs.flow import Group as GroupAction
 from sluice.drivers.openflow import connection
 from sluice.drivers.openflow.errors import BundleRefused, RequestRefused, SwitchGone, VersionRefused
 from sluice.drivers.openflow.groups import Group, GroupType
@@ -96,6 +99,9 @@ ACTIONS: dict[str, Actions] = {
             ),
         ),
     ),
+    "track and translate": (Ct(5, table=70, nat=Nat()),),
+    "translate the destination": (Ct(5, commit=True, table=70, nat=Nat("dst", 4, 0x0A000001, 80)),),
+    "translate the source": (Ct(5, commit=True, exec=(SetField(Field.CT_MARK, 2, 2),), nat=Nat("src", 4, 0x0A000001)),),
     "resubmit": (Resubmit(30), Resubmit(40)),
     "goto": (Goto(70),),
     "set and goto": (SetField(Field.REG5, 0xFFFFFFFF), Goto(70)),
@@ -391,6 +397,57 @@ async def test_a_group_is_set_again_and_deleted(switch, ofctl):
 
     await switch.delete_group(group)
     assert not any("bucket" in line for line in ofctl("dump-groups"))
+
+
+IPV6_NAT = (
+    Ct(5, commit=True, table=70, nat=Nat("dst", 6, 0xFD000000000000000000000000000001, 80)),
+    Ct(5, commit=True, table=70, nat=Nat("src", 6, 0xFD000000000000000000000000000001)),
+)
+
+
+async def test_addresses_of_both_versions_are_translated(switch):
+    tcp, tcp6 = ((Term(Field.ETH_TYPE, ip), Term(Field.IP_PROTO, IpProto.TCP)) for ip in (EthType.IPV4, EthType.IPV6))
+    learn = Learn(
+        *(70, 100, 300, COOKIE | 1),
+        (Term(Field.ETH_TYPE, EthType.IPV6), Term(Field.IP_PROTO, IpProto.UDP)),
+        (Field.IPV6_SRC, Field.IPV6_DST, Field.UDP_DST),
+        (Field.REG3,),
+    )
+    sctp = Learn(
+        *(70, 100, 65535, COOKIE | 1),
+        (Term(Field.ETH_TYPE, EthType.IPV6), Term(Field.IP_PROTO, IpProto.SCTP)),
+        (Field.SCTP_DST,),
+        (Field.REG3,),
+    )
+    udp6 = (Term(Field.ETH_TYPE, EthType.IPV6), Term(Field.IP_PROTO, IpProto.UDP))
+    sctp6 = (Term(Field.ETH_TYPE, EthType.IPV6), Term(Field.IP_PROTO, IpProto.SCTP))
+    learn4 = Learn(70, 100, 300, COOKIE | 1, tcp, (Field.IPV4_SRC, Field.IPV4_DST, Field.TCP_DST), (Field.REG3,))
+    flows = {FlowKey(60, number, match(*tcp6)): FlowBody((does,), COOKIE) for number, does in enumerate(IPV6_NAT)}
+    flows |= {
+        FlowKey(60, 9, match(*tcp)): FlowBody((learn4,), COOKIE),
+        FlowKey(60, 10, match(*udp6)): FlowBody((learn,), COOKIE),
+        FlowKey(60, 11, match(*sctp6)): FlowBody((sctp,), COOKIE),
+    }
+
+    await switch.apply(flows)
+
+    assert await switch.dump() == flows
+
+
+async def test_groups_change_in_one_step_with_the_flows_that_name_them(switch):
+    here, one, two = FlowKey(60, 1, ()), ((SetField(Field.REG3, 1), Resubmit(70)),), ((SetField(Field.REG3, 2),),)
+    flows = {here: FlowBody((GroupAction(8),), COOKIE)}
+    await switch.apply(flows, groups={8: one, 9: two})
+    assert (await switch.dump(), await switch.dump_groups()) == (flows, {8: one, 9: two})
+
+    with pytest.raises(BundleRefused, match="group 10"):
+        await switch.apply({here: FlowBody((GroupAction(9),), COOKIE)}, groups={8: two, 10: ((Output(0xFFFFFFFF),),)})
+    assert (await switch.dump(), await switch.dump_groups()) == (flows, {8: one, 9: two})
+
+    await switch.apply({here: FlowBody((GroupAction(9),), COOKIE)}, groups={9: (*one, *two)}, delete_groups=[8])
+    assert await switch.dump_groups() == {9: (*one, *two)}
+    await switch.apply({}, [here], delete_groups=[9])
+    assert (await switch.dump(), await switch.dump_groups()) == ({}, {})
 
 
 # -------------------------------------------------------------------------------------------------------------- packets

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sluice.contracts import groups, programs, status
+from sluice.contracts import groups, programs, serving, status
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.objects import TYPES, Listed
 from sluice.contracts.streams import CAUSE_HEADER, WRITER_HEADER
@@ -70,6 +70,22 @@ CHANNELS: tuple[Channel, ...] = (
         "PROGRAMS",
         "rule-compiler",
         "what a backend holds for one unit, on the nodes that host a member of the group",
+    ),
+    Channel(
+        "service-program",
+        "programs.{backend}._all.services:{service}",
+        serving.ServiceProgram,
+        "PROGRAMS",
+        "rule-compiler",
+        "what every node must know of a Service",
+    ),
+    Channel(
+        "endpoints-program",
+        "programs.{backend}._all.endpointslices:{slice}",
+        serving.EndpointsProgram,
+        "PROGRAMS",
+        "rule-compiler",
+        "the endpoints of an EndpointSlice that serve",
     ),
     Channel(
         "programs-mark",

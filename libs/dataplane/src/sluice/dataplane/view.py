@@ -27,10 +27,15 @@ from msgspec import Struct
 from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Local, Mark, NodeRoute, Own, Page
 from sluice.contracts.ids import ALL_NODES, NEVER, Backend, GroupId, NodeName, Revision, Unit
+from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import GroupPeer, Program
+from sluice.contracts.serving import EndpointsProgram, ServiceProgram
 
+ServingProgram = ServiceProgram | EndpointsProgram
 PageKey = tuple[GroupId, NodeName]
 ProgramKey = tuple[GroupId, Unit]
+
+_SERVED = frozenset((Kind.SERVICE, Kind.ENDPOINT_SLICE))
 
 GRACE_S = 1.0
 """Seconds that an incomplete program may hold back the ones behind it: a hundred times what reading a group takes
@@ -52,6 +57,9 @@ class Step(Struct, frozen=True, kw_only=True):
     routes: dict[NodeName, NodeRoute | None] = {}
     """The ways to nodes, this one included."""
 
+    serving: dict[Unit, ServingProgram | None] = {}
+    """Programs of Services."""
+
     incomplete: tuple[Unit, ...] = ()
     """Units let through although pages of their peers are unknown; sorted."""
 
@@ -68,8 +76,18 @@ class _Late(NamedTuple):
     since_s: float
 
 
-def _peer_groups(program: Program) -> Iterator[GroupId]:
-    for rule in program.rules:
+def _program(unit: Unit, body: bytes) -> Program | ServingProgram:
+    match subjects.unit_parts(unit)[0]:
+        case Kind.SERVICE:
+            return codec.decode(body, ServiceProgram)
+        case Kind.ENDPOINT_SLICE:
+            return codec.decode(body, EndpointsProgram)
+        case _:
+            return codec.decode(body, Program)
+
+
+def _peer_groups(program: Program | ServingProgram) -> Iterator[GroupId]:
+    for rule in program.rules if isinstance(program, Program) else ():
         for peer in rule.peers or ():
             if isinstance(peer, GroupPeer):
                 yield peer.group
@@ -102,9 +120,9 @@ class View:
         self._program_marks: dict[int, Mark] = {}
         # Per key the newest value and its cause, and the value that is applied.
         self._pages: dict[PageKey, Page] = {}
-        self._programs: dict[ProgramKey, Program] = {}
+        self._programs: dict[ProgramKey, Program | ServingProgram] = {}
         self._own: dict[int, Own] = {}
-        self._applied_programs: dict[ProgramKey, Program] = {}
+        self._applied_programs: dict[ProgramKey, Program | ServingProgram] = {}
         self._applied_own: dict[int, Own] = {}
         self._nodes_of: dict[GroupId, set[NodeName]] = {}
         self._units_of: dict[GroupId, set[Unit]] = {}
@@ -146,7 +164,7 @@ class View:
             case subjects.PageSubject(group, node):
                 self._take_page((group, node), codec.decode(body, Page) if body else None, cause)
             case subjects.ProgramSubject(backend, group, unit) if backend == self._backend:
-                self._take_program((group, unit), codec.decode(body, Program) if body else None, cause, now_s)
+                self._take_program((group, unit), _program(unit, body) if body else None, cause, now_s)
             case subjects.OwnSubject(node, shard) if node == self._node:
                 empty = Own(node=node, shard=shard, cause=cause, groups=())
                 self._take_own(codec.decode(body, Own) if body else empty)
@@ -179,9 +197,16 @@ class View:
             self._use(self._own_patterns(self._own[shard]), self._own_patterns(self._applied_own.get(shard)))
             self._applied_own[shard] = self._own[shard]
         programs: dict[ProgramKey, Program | None] = {}
+        serving: dict[Unit, ServingProgram | None] = {}
         for program_key in [key for key, late in self._late_programs.items() if late.cause <= upto and key not in held]:
             del self._late_programs[program_key]
-            programs[program_key] = self._apply_program(program_key)
+            match self._apply_program(program_key), subjects.unit_parts(program_key[1])[0] in _SERVED:
+                case Program() as program, _:
+                    programs[program_key] = program
+                case None, False:
+                    programs[program_key] = None
+                case served, _:
+                    serving[program_key[1]] = served
         pages: dict[PageKey, Page | None] = {}
         for page_key in [key for key, cause in self._late_pages.items() if cause <= upto]:
             del self._late_pages[page_key]
@@ -194,12 +219,19 @@ class View:
         self._incomplete |= {key for key, program in programs.items() if program and not self._peers_known(program)}
         self._incomplete = {key for key in self._incomplete if not self._complete(key)}
         whole, self._started = not self._started, True
-        if not (whole or pages or programs or local or routes) and upto <= self._upto:
+        if not (whole or pages or programs or serving or local or routes) and upto <= self._upto:
             return None
         self._upto = max(upto, self._upto)
         waiting = tuple(sorted({unit for _, unit in held | self._incomplete}))
         return Step(
-            upto=upto, whole=whole, pages=pages, programs=programs, local=local, routes=routes, incomplete=waiting
+            upto=upto,
+            whole=whole,
+            pages=pages,
+            programs=programs,
+            serving=serving,
+            local=local,
+            routes=routes,
+            incomplete=waiting,
         )
 
     def next_deadline_s(self, now_s: float) -> float | None:
@@ -227,7 +259,7 @@ class View:
     def _overdue(self, late: _Late, now_s: float) -> bool:
         return self._started and now_s - late.since_s >= GRACE_S
 
-    def _peers_known(self, program: Program) -> bool:
+    def _peers_known(self, program: Program | ServingProgram) -> bool:
         return all(subjects.pages(group) in self._answered for group in _peer_groups(program))
 
     def _complete(self, key: ProgramKey) -> bool:
@@ -255,7 +287,9 @@ class View:
             self._nodes_of.setdefault(group, set()).add(node)
         self._late_pages[key] = cause
 
-    def _take_program(self, key: ProgramKey, program: Program | None, cause: Revision, now_s: float) -> None:
+    def _take_program(
+        self, key: ProgramKey, program: Program | ServingProgram | None, cause: Revision, now_s: float
+    ) -> None:
         group, unit = key
         if subjects.programs(self._backend, group) not in self._uses:
             return
@@ -274,7 +308,7 @@ class View:
         self._late_own[own.shard] = own.cause
         self._use(self._own_patterns(own), self._own_patterns(old))
 
-    def _apply_program(self, key: ProgramKey) -> Program | None:
+    def _apply_program(self, key: ProgramKey) -> Program | ServingProgram | None:
         new, old = self._programs.get(key), self._applied_programs.pop(key, None)
         if new is not None:
             self._applied_programs[key] = new
@@ -316,7 +350,7 @@ class View:
                 pass
 
 
-def _page_patterns(program: Program | None) -> tuple[str, ...]:
+def _page_patterns(program: Program | ServingProgram | None) -> tuple[str, ...]:
     return () if program is None else tuple(subjects.pages(group) for group in _peer_groups(program))
 
 

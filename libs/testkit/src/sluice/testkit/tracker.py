@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from sluice.dataplane.ovs.fields import CtState, EthType, Field, IpProto
+from sluice.dataplane.ovs.flow import Nat
 
 Packet = Mapping[Field, int]
 """Fields of a packet and of its pipeline metadata; one that is not there is 0."""
@@ -43,10 +44,10 @@ class Tuple(NamedTuple):
 
 
 class Connection:
-    """A committed connection."""
+    """A committed connection: what its packets look like before translation, and what its answers look like."""
 
-    def __init__(self, original: Tuple) -> None:
-        self.original = original
+    def __init__(self, original: Tuple, translated: Tuple) -> None:
+        self.original, self.translated = original, translated
         self.replied = False
         self.mark = 0
         self.label = 0
@@ -57,6 +58,7 @@ class Found(NamedTuple):
     """Bits of ct_state."""
 
     connection: Connection | None
+    forward: bool = True
 
 
 class Tracker:
@@ -69,6 +71,7 @@ class Tracker:
     def __init__(self, *, sctp_ports: bool = True) -> None:
         self._sctp_ports = sctp_ports
         self._connections: dict[tuple[int, Tuple], Connection] = {}
+        self._answers: dict[tuple[int, Tuple], Connection] = {}
 
     def look_up(self, zone: int, packet: Packet, about: Packet | None = None) -> Found:
         """What the packet is to the connections of the zone.
@@ -78,7 +81,7 @@ class Tracker:
         """
         quoted = about is not None
         key = self._tuple(packet if about is None else about)
-        found = self._connections.get((zone, key)), self._connections.get((zone, key.reverse))
+        found = self._connections.get((zone, key)), self._answers.get((zone, key))
         match found:
             case (Connection() as connection, _):
                 forward = True
@@ -88,17 +91,18 @@ class Tracker:
                 invalid = quoted or not _may_begin(packet)
                 return Found(CtState.TRK | (CtState.INV if invalid else CtState.NEW), None)
         if quoted:  # it goes back to whom it quotes
-            return Found(CtState.TRK | CtState.REL | (CtState.RPL if forward else 0), connection)
+            return Found(CtState.TRK | CtState.REL | (CtState.RPL if forward else 0), connection, forward)
         connection.replied |= not forward
         established = CtState.EST if connection.replied else CtState.NEW
-        return Found(CtState.TRK | established | (0 if forward else CtState.RPL), connection)
+        return Found(CtState.TRK | established | (0 if forward else CtState.RPL), connection, forward)
 
-    def commit(self, zone: int, packet: Packet) -> Connection:
-        """The packet's connection, which is remembered from now on."""
+    def commit(self, zone: int, packet: Packet, nat: Nat | None = None) -> Connection:
+        """The packet's connection, which is remembered from now on; a new one is translated like this."""
         found = self.look_up(zone, packet).connection
         if found is None:
-            original = self._tuple(packet)
-            found = self._connections[zone, original] = Connection(original)
+            key = self._tuple(packet)
+            found = Connection(key, _translated(key, nat) if nat and nat.end else key)
+            self._connections[zone, key] = self._answers[zone, found.translated.reverse] = found
         return found
 
     def _tuple(self, packet: Packet) -> Tuple:
@@ -109,13 +113,34 @@ class Tracker:
 
     def flush(self, address: int | None = None) -> None:
         """Forget the connections of an address, or all."""
-        for key in list(self._connections):
-            if address is None or address in (key[1].source, key[1].target):
-                del self._connections[key]
+        for known in (self._connections, self._answers):
+            for key in list(known):
+                ends = {end for one in (known[key].original, known[key].translated) for end in (one.source, one.target)}
+                if address is None or address in ends:
+                    del known[key]
 
     @property
     def connections(self) -> tuple[Connection, ...]:
         return tuple(self._connections.values())
+
+
+def _translated(key: Tuple, nat: Nat) -> Tuple:
+    if nat.end == "dst":
+        return key._replace(target=nat.address, target_port=key.target_port if nat.port is None else nat.port)
+    return key._replace(source=nat.address, source_port=key.source_port if nat.port is None else nat.port)
+
+
+def translate(packet: dict[Field, int], found: Found) -> None:
+    """Write into the packet what its connection has translated."""
+    if found.connection is None or found.connection.original == found.connection.translated:
+        return
+    ends = found.connection.translated if found.forward else found.connection.original.reverse
+    ipv4 = packet.get(Field.ETH_TYPE, 0) == EthType.IPV4
+    packet[Field.IPV4_SRC if ipv4 else Field.IPV6_SRC] = ends.source
+    packet[Field.IPV4_DST if ipv4 else Field.IPV6_DST] = ends.target
+    source_port, target_port = _PORTS.get(packet.get(Field.IP_PROTO, 0), (None, None))
+    if source_port is not None and target_port is not None:
+        packet[source_port], packet[target_port] = ends.source_port, ends.target_port
 
 
 def _tuple(packet: Packet) -> Tuple:

@@ -22,13 +22,17 @@ from sluice.dataplane.ovs.flow import (
     FlowBody,
     FlowKey,
     Goto,
+    Group,
+    Groups,
+    Learn,
     MoveField,
     Output,
     OutputField,
     Resubmit,
     SetField,
 )
-from sluice.testkit.tracker import Packet, Tracker
+from sluice.dataplane.ovs.flow import match as match_of
+from sluice.testkit.tracker import Packet, Tracker, translate
 
 IN_PORT = 0xFFFFFFF8
 _CT_FIELDS = (Field.CT_STATE, Field.CT_ZONE, Field.CT_MARK, Field.CT_LABEL, Field.CT_NW_PROTO, Field.CT_TP_DST)
@@ -90,10 +94,18 @@ class Walker:
 
     Args:
         tracker: its connections; pass the one of another walker to change flows under established connections.
+        groups: of which one bucket goes on, `chosen` (round and round).
     """
 
-    def __init__(self, flows: Mapping[FlowKey, FlowBody], tracker: Tracker | None = None) -> None:
+    def __init__(
+        self, flows: Mapping[FlowKey, FlowBody], tracker: Tracker | None = None, groups: Groups | None = None
+    ) -> None:
         self.tracker = tracker or Tracker()
+        self.groups = groups or {}
+        self.chosen = 0
+        self.learnt: dict[FlowKey, Actions] = {}
+        """What packets taught, by what it matches; it stays for ever."""
+
         self._tables: dict[int, _Table] = {}
         for key, body in flows.items():
             soft = tuple(action for action in body.actions if isinstance(action, Conjunction))
@@ -173,6 +185,9 @@ class _Run:
 
     def enter(self, table: int, packet: dict[Field, int]) -> None:
         assert len(self.hits) < _MAX_STEPS, f"the packet goes round: {self.hits[-3:]}"
+        for learnt, gives in self._walker.learnt.items():
+            if learnt.table == table and all(packet.get(field, 0) == value for field, value, _ in learnt.match):
+                self._do(gives, packet)
         flow = self._walker._search(table, packet)  # noqa: SLF001  # one module, two classes
         if flow is not None:
             self.hits.append(flow.key)
@@ -196,6 +211,14 @@ class _Run:
                 case Goto(table):
                     self.enter(table, packet)
                     return
+                case Group(number):
+                    buckets = self._walker.groups[number]
+                    if buckets:
+                        self._do(buckets[self._walker.chosen % len(buckets)], dict(packet))
+                case Learn():
+                    same = ((field, packet.get(field, 0)) for field in action.same)
+                    key = FlowKey(action.table, action.priority, match_of(*action.exact, *same))
+                    self._walker.learnt[key] = tuple(SetField(field, packet.get(field, 0)) for field in action.gives)
                 case Controller(userdata):
                     self.punted.append(userdata)
                 case _:
@@ -211,7 +234,7 @@ class _Run:
     def _track(self, action: Ct, packet: dict[Field, int]) -> None:
         tracker = self._walker.tracker
         if action.commit:
-            connection = tracker.commit(action.zone, packet)
+            connection = tracker.commit(action.zone, packet, action.nat)
             inner = {**packet, Field.CT_MARK: connection.mark, Field.CT_LABEL: connection.label}
             for step in action.exec:
                 _change(step, inner)
@@ -222,6 +245,8 @@ class _Run:
             if found.connection:
                 original = found.connection.original
                 known = (found.connection.mark, found.connection.label, original.proto, original.target_port)
+            if action.nat is not None:
+                translate(packet, found)
             tracked = zip(_CT_FIELDS, (found.state, action.zone, *known), strict=True)
             self.enter(action.table, packet | dict(tracked))
         for field in _CT_FIELDS:

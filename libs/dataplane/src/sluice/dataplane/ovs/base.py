@@ -12,6 +12,7 @@ from sluice.dataplane.ovs.flow import (
     Goto,
     Match,
     MoveField,
+    Nat,
     Output,
     OutputField,
     SetField,
@@ -20,23 +21,38 @@ from sluice.dataplane.ovs.flow import (
 )
 from sluice.dataplane.ovs.pipeline import (
     ACCEPTED,
+    ANSWER,
     CT_ZONE,
     EGRESS_RULE,
     FLAGS,
+    FROM_TUNNEL,
+    HAIRPIN,
     IN_PORT,
     INGRESS_RULE,
     LABEL_EGRESS,
     LABEL_INGRESS,
+    LABEL_SERVICE_PORT,
+    MARK_LET_IN,
+    MARK_SERVED,
+    MASK_ZONE,
+    MASKS,
     OUT_PORT,
     PRIORITY,
     PRIORITY_FIRST,
     PRIORITY_MISS,
     PRIORITY_TOP,
     SCRATCH,
+    SERVED,
+    SERVICE_PORT,
     TABLES,
     VIRTUAL_MAC,
     Table,
 )
+
+
+def _bit(flag: int) -> int:
+    return flag.bit_length() - 1
+
 
 _TRACKED = CtState.TRK
 _IP = (EthType.IPV4, EthType.IPV6)
@@ -45,7 +61,20 @@ _MISSES: dict[Table, Actions] = {
     table: (Goto(spec.miss),) if spec.miss is not None else () for table, spec in TABLES.items()
 } | {Table.OUTPUT: (OutputField(OUT_PORT),)}
 
-_KNOWN: Actions = (SetField(FLAGS, ACCEPTED, ACCEPTED), Goto(Table.FORWARD))
+_KNOWN: Actions = (
+    SetField(FLAGS, ACCEPTED, ACCEPTED),
+    MoveField(Field.CT_MARK, FLAGS, 1, _bit(MARK_SERVED), _bit(SERVED)),
+    Goto(Table.FORWARD),
+)
+
+_BACK: Actions = (SetField(FLAGS, ACCEPTED | ANSWER, ACCEPTED | ANSWER | FROM_TUNNEL), Goto(Table.FORWARD))
+"""An answer goes to whoever asked, and another node may have asked on behalf of the world."""
+
+_AGAIN: Actions = (
+    SetField(FLAGS, SERVED, SERVED),
+    MoveField(Field.CT_LABEL, SERVICE_PORT, 32, LABEL_SERVICE_PORT),
+    Goto(Table.NODE_PORT),
+)
 
 _ARP_REPLY: Actions = (
     MoveField(Field.ETH_SRC, Field.ETH_DST, 48),
@@ -64,10 +93,24 @@ _REMEMBER = Ct(
     zone=CT_ZONE,
     commit=True,
     exec=(
+        SetField(Field.CT_MARK, MARK_LET_IN, MARK_LET_IN),
         MoveField(INGRESS_RULE, Field.CT_LABEL, 32, target_offset=LABEL_INGRESS),
         MoveField(EGRESS_RULE, Field.CT_LABEL, 32, target_offset=LABEL_EGRESS),
     ),
 )
+
+
+_ASK = Ct(zone=CT_ZONE, table=Table.CONNTRACK_STATE, nat=Nat())
+_LET_IN = Term(Field.CT_MARK, MARK_LET_IN, MARK_LET_IN)
+_MASKS = (
+    (EthType.IPV4, Field.IPV4_DST, MASKS[4]),
+    (EthType.IPV6, Field.IPV6_DST, MASKS[6]),
+)
+
+
+def mask(version: int, address: int) -> Ct:
+    """The packet goes on to OUTPUT with this source, and its connection keeps it."""
+    return Ct(MASK_ZONE, commit=True, table=Table.OUTPUT, nat=Nat("src", version, address))
 
 
 def _state(on: int, off: int = 0) -> Term:
@@ -90,18 +133,52 @@ association, so that what was let in tells nothing: each packet meets policy, an
 _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
     *((table, PRIORITY_MISS, (), actions) for table, actions in _MISSES.items()),
     (Table.ARP, PRIORITY, match((Field.ETH_TYPE, EthType.ARP), (Field.ARP_OP, 1)), _ARP_REPLY),
-    *((Table.CONNTRACK, PRIORITY, match(_ip(v)), (Ct(zone=CT_ZONE, table=Table.CONNTRACK_STATE),)) for v in _IP),
+    *((table, PRIORITY, match(_ip(v)), (_ASK,)) for v in _IP for table in (Table.CONNTRACK, Table.UNMASKED)),
+    *(
+        (
+            Table.CONNTRACK,
+            PRIORITY_FIRST,
+            match(_ip(v), (field, mask)),
+            (Ct(MASK_ZONE, False, Table.UNMASKED, (), Nat()),),
+        )
+        for v, field, mask in _MASKS
+    ),
     (Table.CONNTRACK_STATE, PRIORITY_FIRST, match(_state(_TRACKED | CtState.INV)), ()),
     (Table.CONNTRACK_STATE, PRIORITY_FIRST, _WITHOUT_PORTS, (Goto(Table.EGRESS_TIER),)),
-    (Table.CONNTRACK_STATE, PRIORITY, match(_state(_TRACKED | CtState.NEW)), (Goto(Table.EGRESS_TIER),)),
-    (Table.CONNTRACK_STATE, PRIORITY, match(_state(_TRACKED | CtState.EST, CtState.NEW)), _KNOWN),
-    (Table.CONNTRACK_STATE, PRIORITY, match(_state(_TRACKED | CtState.REL, CtState.NEW | CtState.EST)), _KNOWN),
-    (Table.INGRESS_TIER, PRIORITY_TOP, match((FLAGS, ACCEPTED, ACCEPTED)), (Goto(Table.OUTPUT),)),
+    (Table.CONNTRACK_STATE, PRIORITY, match(_state(_TRACKED | CtState.NEW)), (Goto(Table.NODE_ADDRESS),)),
+    (
+        Table.CONNTRACK_STATE,
+        PRIORITY + 1,
+        match(_state(_TRACKED | CtState.NEW), (Field.CT_MARK, MARK_SERVED, MARK_SERVED)),
+        _AGAIN,
+    ),
     *(
-        (Table.COMMIT, PRIORITY, match(_ip(v), _state(_TRACKED | CtState.NEW)), (_REMEMBER, Goto(Table.OUTPUT)))
+        (Table.CONNTRACK_STATE, PRIORITY, match(_state(_TRACKED | on, off), _LET_IN), does)
+        for on, off, does in (
+            (CtState.EST, CtState.NEW | CtState.RPL, _KNOWN),
+            (CtState.EST | CtState.RPL, CtState.NEW, _BACK),
+            (CtState.REL, CtState.NEW | CtState.EST | CtState.RPL, _KNOWN),
+            (CtState.REL | CtState.RPL, CtState.NEW | CtState.EST, _BACK),
+        )
+    ),
+    *((Table.FORWARD, PRIORITY, match(_ip(v), (field, mask)), ()) for v, field, mask in _MASKS),
+    (Table.INGRESS_TIER, PRIORITY_TOP, match((FLAGS, ACCEPTED, ACCEPTED)), (Goto(Table.MASK),)),
+    (Table.INGRESS_TIER, PRIORITY_TOP, match((FLAGS, HAIRPIN, HAIRPIN | ACCEPTED)), (Goto(Table.COMMIT),)),
+    *(
+        (Table.COMMIT, PRIORITY, match(_ip(v), _state(_TRACKED | CtState.NEW)), (_REMEMBER, Goto(Table.MASK)))
         for v in _IP
     ),
-    (Table.COMMIT, PRIORITY, match(_state(_TRACKED | CtState.EST, CtState.NEW)), (Goto(Table.OUTPUT),)),
+    (Table.COMMIT, PRIORITY, match(_state(_TRACKED | CtState.EST, CtState.NEW)), (Goto(Table.MASK),)),
+    *(
+        (
+            Table.MASK,
+            PRIORITY,
+            match(_ip(v), (FLAGS, HAIRPIN, HAIRPIN | ANSWER)),
+            (mask(4 if v == EthType.IPV4 else 6, number),),
+        )
+        for v, _, number in _MASKS
+    ),
+    (Table.OUTPUT, PRIORITY, match((FLAGS, HAIRPIN, HAIRPIN)), (Output(IN_PORT),)),
 )
 
 BASE: Flows = {

@@ -3,7 +3,8 @@
     bits 63..48  owner mark, the same in all our flows: a stranger can sweep by it
     bits 47..40  kind of flow
     bits 39..32  0
-    bits 31..0   number: of the rule for RULE and ISOLATION, of the OpenFlow port for PORT and UPLINK, else 0
+    bits 31..0   number: of the rule for RULE and ISOLATION, of the OpenFlow port for PORT and UPLINK, of the endpoint
+                 for AFFINITY, else 0
 
 A CLAUSE flow belongs to every rule that its conjunction actions name, so its cookie names none.
 """
@@ -40,6 +41,12 @@ class CookieKind(IntEnum):
 
     UPLINK = 7
     """Of the tunnel's port or the gateway's."""
+
+    SERVICE = 8
+    """Of a Service: its ports, its endpoints."""
+
+    AFFINITY = 9
+    """What the switch has learnt: which endpoint a client has."""
 
 
 class Cookie(NamedTuple):

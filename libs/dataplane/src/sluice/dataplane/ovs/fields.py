@@ -70,6 +70,8 @@ class Field(Enum):
     CT_MARK = FieldSpec("ct_mark", NXM_1, 107, 32)
     CT_LABEL = FieldSpec("ct_label", NXM_1, 108, 128)
     CT_NW_PROTO = FieldSpec("ct_nw_proto", NXM_1, 119, 8)
+    CT_NW_DST = FieldSpec("ct_nw_dst", NXM_1, 121, 32)
+    CT_IPV6_DST = FieldSpec("ct_ipv6_dst", NXM_1, 123, 128)
     CT_TP_DST = FieldSpec("ct_tp_dst", NXM_1, 125, 16)
 
     def __init__(self, name: str, oxm_class: int, number: int, bits: int) -> None:

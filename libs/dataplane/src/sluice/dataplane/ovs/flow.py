@@ -5,7 +5,7 @@ as well. Matches carry their prerequisites (dl_type, nw_proto) explicitly and ar
 read back from the switch equals the flow that was sent.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -84,6 +84,18 @@ class Conjunction(Action, frozen=True, tag=True):
     clauses: int
 
 
+class Nat(Struct, frozen=True, omit_defaults=True):
+    """What the tracker writes into packets: what it remembers of their connection, or to begin one, an address."""
+
+    end: Literal["", "src", "dst"] = ""
+    """Which end a new connection has written over; empty: none."""
+
+    version: int = 4
+    address: int = 0
+    port: int | None = None
+    """Unset: it stays what it is."""
+
+
 class Ct(Action, frozen=True, tag=True):
     """Send through the connection tracker."""
 
@@ -93,6 +105,7 @@ class Ct(Action, frozen=True, tag=True):
     """Recirculate to this table, with ct_state set."""
 
     exec: tuple[SetField | MoveField, ...] = ()
+    nat: Nat | None = None
 
 
 class Resubmit(Action, frozen=True, tag=True):
@@ -107,6 +120,32 @@ class Goto(Action, frozen=True, tag=True):
     table: int
 
 
+class Group(Action, frozen=True, tag=True):
+    """One of the group's buckets goes on with the packet."""
+
+    id: int
+
+
+class Learn(Action, frozen=True, tag=True):
+    """Put a flow that gives packets like this one what this one has, for as long as such come.
+
+    It goes with the flow that learnt it (delete_learned).
+    """
+
+    table: int
+    priority: int
+    idle_timeout_s: int
+    cookie: int
+    exact: tuple[Term, ...]
+    """What it matches, whatever this packet is."""
+
+    same: tuple[Field, ...]
+    """What it matches as this packet has it."""
+
+    gives: tuple[Field, ...]
+    """What it sets to what this packet has."""
+
+
 class Controller(Action, frozen=True, tag=True):
     """Send to the controller (NXAST_CONTROLLER2), with opaque userdata and, optionally, held until resumed."""
 
@@ -116,7 +155,20 @@ class Controller(Action, frozen=True, tag=True):
     max_len: int = 0xFFFF
 
 
-AnyAction = Output | OutputField | SetField | MoveField | DecTtl | Conjunction | Ct | Resubmit | Goto | Controller
+AnyAction = (
+    Output
+    | OutputField
+    | SetField
+    | MoveField
+    | DecTtl
+    | Conjunction
+    | Ct
+    | Resubmit
+    | Goto
+    | Group
+    | Learn
+    | Controller
+)
 
 Actions = tuple[AnyAction, ...]
 
@@ -139,3 +191,9 @@ class FlowBody(NamedTuple):
 
 Flows = dict[FlowKey, FlowBody]
 """The content of a switch, or of a part of it."""
+
+Buckets = tuple[Actions, ...]
+"""Of a group that chooses one of them for each connection, each as often as the others."""
+
+Groups = dict[int, Buckets]
+"""By number."""

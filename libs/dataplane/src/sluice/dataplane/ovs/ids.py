@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from sluice.contracts.ids import GroupId, Unit
 from sluice.contracts.programs import Direction
+from sluice.dataplane.ovs.numbers import Numbers
 from sluice.dataplane.ovs.priorities import Placed, Priorities
 
 SLOT_BITS = 22
@@ -71,6 +72,10 @@ class RuleIdsState(Struct, frozen=True, kw_only=True):
     placed: tuple[Placed, ...] = ()
     """Priorities of the rules that have an order."""
 
+    service_ports: dict[str, int] = {}
+    endpoints: dict[str, int] = {}
+    """Numbers of ports of Services, and of their endpoints."""
+
 
 class RuleIds:
     """The numbers that rules have on this node: ids, and priorities where there is an order.
@@ -80,6 +85,7 @@ class RuleIds:
 
     def __init__(self, rules_per_lane: int = RULES_PER_LANE) -> None:
         self.priorities: Priorities[RuleKey] = Priorities()
+        self.service_ports, self.endpoints = Numbers(), Numbers()
         self._changes = 0
         self._rules_per_lane = rules_per_lane
         self._ids: dict[RuleKey, int] = {}
@@ -108,13 +114,14 @@ class RuleIds:
         if any(number > state.last for number in ids._keys):
             raise NotRestorable(f"rule ids: a slot in use is above {state.last}; delete the file that holds it")
         ids.priorities.restore(state.placed)
+        ids.service_ports, ids.endpoints = Numbers(state.service_ports), Numbers(state.endpoints)
         ids._free = [number for number in range(1, state.last + 1) if number not in ids._keys]
         return ids
 
     @property
     def changes(self) -> int:
         """Grows whenever `state` may have become another, which is dear to make: ask here first."""
-        return self._changes + self.priorities.changes
+        return self._changes + self.priorities.changes + self.service_ports.changes + self.endpoints.changes
 
     def state(self) -> RuleIdsState:
         slots = sorted(self._generations.items())
@@ -122,6 +129,8 @@ class RuleIds:
             last=self._last,
             slots=tuple(Slot(number, age, self._keys.get(number)) for number, age in slots),
             placed=self.priorities.state(),
+            service_ports=self.service_ports.state(),
+            endpoints=self.endpoints.state(),
         )
 
     def __len__(self) -> int:

@@ -55,7 +55,7 @@ _DIRECTIONS: dict[int, Direction] = {
     table.value: direction for direction, tables in _TABLES.items() for table in tables.values()
 }
 _RECORD = {_OUT: EGRESS_RULE, _IN: INGRESS_RULE}
-_REJECT = Controller(userdata=bytes((Errand.REJECT,)), meter_id=Meter.REJECT.value)
+REJECT = Controller(userdata=bytes((Errand.REJECT,)), meter_id=Meter.REJECT.value)
 _ONWARD = {_OUT: Table.FORWARD, _IN: Table.COMMIT}
 
 
@@ -112,7 +112,7 @@ def _fate(form: Form, id: int) -> Actions:
         case Action.DROP:
             return ()
         case Action.REJECT:
-            return (_REJECT,)
+            return (REJECT,)
         case _:
             assert_never(form.action)
 

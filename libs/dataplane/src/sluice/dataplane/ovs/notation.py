@@ -54,6 +54,13 @@ NXM = {
     _F.ARP_TPA: "NXM_OF_ARP_TPA",
     _F.ARP_SHA: "NXM_NX_ARP_SHA",
     _F.ARP_THA: "NXM_NX_ARP_THA",
+    _F.IPV4_SRC: "NXM_OF_IP_SRC",
+    _F.IPV4_DST: "NXM_OF_IP_DST",
+    _F.IPV6_SRC: "NXM_NX_IPV6_SRC",
+    _F.IPV6_DST: "NXM_NX_IPV6_DST",
+    _F.TCP_DST: "NXM_OF_TCP_DST",
+    _F.UDP_DST: "NXM_OF_UDP_DST",
+    _F.SCTP_DST: "OXM_OF_SCTP_DST",
     _F.CT_MARK: "NXM_NX_CT_MARK",
     _F.CT_LABEL: "NXM_NX_CT_LABEL",
     _F.IN_PORT: "NXM_OF_IN_PORT",
@@ -61,6 +68,9 @@ NXM = {
 """Names that move and output show. Source: Open vSwitch `include/openvswitch/meta-flow.h`, "NXM:" of each field."""
 
 NAMED = FIELDS | {name: field for names in (IN_ACTIONS, NXM) for field, name in names.items()}
+LEARNT = {_F.ETH_TYPE: "eth_type"}
+"""Names that learn shows otherwise than matches do."""
+
 RESERVED_PORTS = {0xFFFFFFF8: "IN_PORT", 0xFFFFFFFE: "LOCAL", 0xFFFFFFFD: "CONTROLLER"}
 """Source: OpenFlow 1.5.1 section 7.2.1, enum ofp_port_no."""
 

@@ -15,7 +15,10 @@ from sluice.dataplane.ovs.flow import (
     FlowKey,
     Flows,
     Goto,
+    Group,
+    Learn,
     MoveField,
+    Nat,
     Output,
     OutputField,
     Resubmit,
@@ -148,10 +151,41 @@ def _read_ct(groups: tuple[str, ...], line: str) -> AnyAction:
     inner = next((word[5:-1] for word in _split(groups[0]) if word.startswith("exec(")), "")
     steps = tuple(_read_action(word, line) for word in _split(inner)) if inner else ()
     exec_ = tuple(step for step in steps if isinstance(step, SetField | MoveField))
-    if unknown := set(words) - {"commit", "table", "zone"}:
+    nat = next((_read_nat(name, value, line) for name, value in words.items() if name.startswith("nat")), None)
+    if unknown := {name for name in words if not name.startswith("nat")} - {"commit", "table", "zone"}:
         raise NotAFlow(f"{line!r}: ct with {', '.join(sorted(unknown))} is not of ours")
     table = _number(words["table"], line) if "table" in words else None
-    return Ct(_number(words.get("zone", "0"), line), "commit" in words, table, exec_)
+    return Ct(_number(words.get("zone", "0"), line), "commit" in words, table, exec_, nat)
+
+
+def _read_nat(name: str, value: str, line: str) -> Nat:
+    if name == "nat":
+        return Nat()
+    end = name.removeprefix("nat(")
+    found = re.fullmatch(r"(?:\[(?P<six>[^\]]+)\]|(?P<any>[^\[]+?))(?::(?P<port>\d+))?\)", value)
+    if end not in ("src", "dst") or found is None:
+        raise NotAFlow(f"{line!r}: {name}={value} is none of ours")
+    text, port = found["six"] or found["any"], found["port"]
+    if not found["six"] and "." not in text and port is not None:  # an IPv6 address without a port ends like one
+        text, port = f"{text}:{port}", None
+    version = 4 if "." in text else 6
+    return Nat("src" if end == "src" else "dst", version, _number(text, line), None if port is None else int(port))
+
+
+def _read_learn(groups: tuple[str, ...], line: str) -> AnyAction:
+    words = list(_split(groups[0]))
+    said = dict(word.partition("=")[::2] for word in words if "=" in word)
+    exact = []
+    for name, value in said.items():
+        if name in ("eth_type", "nw_proto"):
+            exact.append(Term(Field.ETH_TYPE if name == "eth_type" else Field.IP_PROTO, _number(value, line)))
+    same = tuple(_field(word[:-2], line) for word in words if re.fullmatch(r"\w+\[\]", word))
+    gives = tuple(_field(found[1], line) for word in words if (found := re.fullmatch(r"load:(\w+)\[\]->\1\[\]", word)))
+    if len(words) != 4 + ("delete_learned" in words) + len(exact) + len(same) + len(gives):
+        raise NotAFlow(f"{line!r}: learn({groups[0]}) is none of ours")
+    numbers = (said["table"], said["priority"], said["idle_timeout"], said["cookie"])
+    table, priority, idle_s, cookie = (_number(number, line) for number in numbers)
+    return Learn(table, priority, idle_s, cookie, tuple(exact), same, gives)
 
 
 def _read_controller(groups: tuple[str, ...], line: str) -> AnyAction:
@@ -176,6 +210,8 @@ _ACTIONS: tuple[tuple[str, _Reader], ...] = (
     (r"ct\((.*)\)", _read_ct),
     (r"resubmit\(,(\d+)\)", lambda groups, _: Resubmit(int(groups[0]))),
     (r"goto_table:(\d+)", lambda groups, _: Goto(int(groups[0]))),
+    (r"group:(\d+)", lambda groups, _: Group(int(groups[0]))),
+    (r"learn\((.*)\)", _read_learn),
     (r"controller\((.*)\)", _read_controller),
 )
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.fields import EthType, Field, IpProto
-from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Goto, Resubmit, Term
+from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Goto, Learn, Resubmit, Term
 
 FLAGS = Field.REG0
 ACCEPTED = 0x1
@@ -24,11 +24,35 @@ FROM_HOST = 0x2
 FROM_TUNNEL = 0x4
 """Bit of FLAGS: another node sent it, so it is for a Pod here, or for this node, and goes nowhere else."""
 
+FROM_WORLD = 0x8
+"""Bit of FLAGS: it came by the gateway, and not from the node itself."""
+
+SERVED = 0x10
+"""Bit of FLAGS: it is of a connection to a Service, whose endpoint stands in place of the Service by now."""
+
+ANSWER = 0x20
+"""Bit of FLAGS: it goes the way back of a connection that was let in before."""
+
+HAIRPIN = 0x40
+"""Bit of FLAGS: it goes back to the Pod that sent it, which is an endpoint of the Service that it asked."""
+
+TO_NODE = 0x80
+"""Bit of FLAGS: it was sent to an address of a node, where NodePorts are."""
+
 OUT_PORT = Field.REG1
 """OpenFlow port of the destination, 0 while it is not known."""
 
 SCRATCH = Field.REG2
 """For swapping two fields; means nothing from one table to the next."""
+
+ENDPOINT_NUMBER = Field.REG3
+"""Of the endpoint that was chosen for a new connection to a Service."""
+
+SERVICE_PORT = Field.REG7
+"""Number of the port of a Service that a new connection was sent to, with BY_NODE_PORT; 0: none."""
+
+BY_NODE_PORT = 1 << 31
+"""Bit of SERVICE_PORT: by a NodePort, and not by a ClusterIP."""
 
 EGRESS_RULE = Field.REG5
 INGRESS_RULE = Field.REG6
@@ -37,9 +61,24 @@ INGRESS_RULE = Field.REG6
 CT_ZONE = 0x51CE
 """Ours. One zone a node: addresses of Pods are unique, and so both ends see one connection as one."""
 
+MASK_ZONE = 0x51CF
+"""For the second translation of a connection: that of its source."""
+
+MARK_LET_IN = 0x1
+"""Bit of ct_mark: policy let the connection in. One that is known for its translation alone has it not."""
+
+MARK_SERVED = 0x2
+"""Bit of ct_mark: its destination is translated."""
+
 LABEL_INGRESS = 0
 LABEL_EGRESS = 32
 """First bit of the rule ids in ct_label, 32 bits each."""
+
+LABEL_SERVICE_PORT = 64
+"""First bit of SERVICE_PORT in ct_label: the first packet may come again, when its destination is translated."""
+
+MASKS = {4: 0xA9FE0102, 6: 0xFD51CE51CE510000000000000000_0002}
+"""169.254.1.2 and fd51:ce51:ce51::2: whom a Pod sees that asks a Service and is its endpoint itself."""
 
 
 class Errand(IntEnum):
@@ -88,7 +127,16 @@ class Table(IntEnum):
     SPOOF_GUARD = 10
     ARP = 20
     CONNTRACK = 30
+    UNMASKED = 35
     CONNTRACK_STATE = 40
+    NODE_ADDRESS = 41
+    SERVICE = 42
+    AFFINITY = 43
+    CHOICE = 44
+    LEARN = 45
+    ENDPOINT = 46
+    NODE_PORT = 47
+    NODE_PORT_DEFAULT = 48
     EGRESS_TIER = 50
     EGRESS_K8S = 60
     EGRESS_DEFAULT = 70
@@ -97,6 +145,7 @@ class Table(IntEnum):
     INGRESS_K8S = 100
     INGRESS_DEFAULT = 110
     COMMIT = 120
+    MASK = 125
     OUTPUT = 130
 
 
@@ -121,7 +170,7 @@ _TRAFFIC = _PORTS | {_F.ETH_TYPE, _F.IP_PROTO}
 _SOURCE = frozenset((_F.ETH_TYPE, _F.IPV4_SRC, _F.IPV6_SRC))
 _DESTINATION = frozenset((_F.ETH_TYPE, _F.IPV4_DST, _F.IPV6_DST))
 _ARP = frozenset((_F.ETH_TYPE, _F.ARP_OP, _F.ARP_SPA, _F.ARP_TPA, _F.ARP_SHA))
-_EGRESS = _TRAFFIC | _DESTINATION | {_F.IN_PORT, _F.CONJ_ID}
+_EGRESS = _TRAFFIC | _DESTINATION | {_F.IN_PORT, _F.CONJ_ID, SERVICE_PORT}
 _INGRESS = _TRAFFIC | _SOURCE | {OUT_PORT, _F.CONJ_ID}
 
 TABLES: dict[Table, TableSpec] = {
@@ -136,13 +185,55 @@ TABLES: dict[Table, TableSpec] = {
     ),
     Table.ARP: TableSpec("answers for every address with the virtual MAC", _ARP | {_F.IN_PORT}, (), None),
     Table.CONNTRACK: TableSpec(
-        "asks the connection tracker", frozenset((_F.ETH_TYPE,)), (Table.CONNTRACK_STATE,), None
+        "asks the connection tracker, where it must for the second translation first",
+        _DESTINATION | {_F.IN_PORT},
+        (Table.UNMASKED, Table.CONNTRACK_STATE),
+        None,
     ),
+    Table.UNMASKED: TableSpec("asks the connection tracker", frozenset((_F.ETH_TYPE,)), (Table.CONNTRACK_STATE,), None),
     Table.CONNTRACK_STATE: TableSpec(
         "tells new connections from those that were let in before",
-        frozenset((_F.CT_STATE, _F.CT_NW_PROTO, _F.CT_TP_DST)),
-        (Table.EGRESS_TIER, Table.FORWARD),
+        frozenset((_F.CT_STATE, _F.CT_MARK, _F.CT_NW_PROTO, _F.CT_TP_DST)),
+        (Table.NODE_ADDRESS, Table.NODE_PORT, Table.EGRESS_TIER, Table.FORWARD),
         None,
+    ),
+    Table.NODE_ADDRESS: TableSpec("knows the addresses of nodes", _DESTINATION, (Table.SERVICE,), Table.SERVICE),
+    Table.SERVICE: TableSpec(
+        "knows the ports of Services, and chooses an endpoint",
+        _TRAFFIC | _DESTINATION | {FLAGS},
+        (Table.AFFINITY, Table.CHOICE, Table.ENDPOINT, Table.EGRESS_TIER),
+        Table.EGRESS_TIER,
+    ),
+    Table.AFFINITY: TableSpec("remembers which client has which endpoint", frozenset(), (), None),
+    Table.CHOICE: TableSpec(
+        "chooses an endpoint for a client that has none yet",
+        frozenset((ENDPOINT_NUMBER, SERVICE_PORT, _F.ETH_TYPE)),
+        (Table.LEARN, Table.ENDPOINT),
+        Table.ENDPOINT,
+    ),
+    Table.LEARN: TableSpec(
+        "has the choice remembered",
+        frozenset((ENDPOINT_NUMBER, _F.ETH_TYPE, _F.IP_PROTO)),
+        (Table.AFFINITY, Table.ENDPOINT),
+        None,
+    ),
+    Table.ENDPOINT: TableSpec(
+        "puts the endpoint in place of the Service",
+        frozenset((ENDPOINT_NUMBER, _F.ETH_TYPE, _F.IP_PROTO)),
+        (Table.NODE_PORT,),
+        None,
+    ),
+    Table.NODE_PORT: TableSpec(
+        "rules of tiers about NodePorts, from the client",
+        _INGRESS | {SERVICE_PORT, FLAGS},
+        (Table.NODE_PORT_DEFAULT, Table.EGRESS_TIER),
+        Table.NODE_PORT_DEFAULT,
+    ),
+    Table.NODE_PORT_DEFAULT: TableSpec(
+        "the baseline about NodePorts, from the client",
+        _INGRESS | {SERVICE_PORT, FLAGS},
+        (Table.EGRESS_TIER,),
+        Table.EGRESS_TIER,
     ),
     Table.EGRESS_TIER: TableSpec(
         "rules of tiers, towards the destination", _EGRESS, (Table.EGRESS_K8S, Table.FORWARD), Table.EGRESS_K8S
@@ -159,11 +250,13 @@ TABLES: dict[Table, TableSpec] = {
         (Table.FORWARD,),
         Table.FORWARD,
     ),
-    Table.FORWARD: TableSpec("finds the destination's port", _DESTINATION | {FLAGS}, (Table.INGRESS_TIER,), None),
+    Table.FORWARD: TableSpec(
+        "finds the destination's port", _DESTINATION | {FLAGS, _F.IN_PORT}, (Table.INGRESS_TIER,), None
+    ),
     Table.INGRESS_TIER: TableSpec(
         "lets known connections pass; rules of tiers, from the source",
         _INGRESS | {FLAGS},
-        (Table.INGRESS_K8S, Table.COMMIT, Table.OUTPUT),
+        (Table.INGRESS_K8S, Table.COMMIT, Table.MASK),
         Table.INGRESS_K8S,
     ),
     Table.INGRESS_K8S: TableSpec(
@@ -181,10 +274,16 @@ TABLES: dict[Table, TableSpec] = {
     Table.COMMIT: TableSpec(
         "has the connection tracker remember a new connection, and the rules that allowed it",
         frozenset((_F.ETH_TYPE, _F.CT_STATE)),
-        (Table.OUTPUT,),
+        (Table.MASK,),
         None,
     ),
-    Table.OUTPUT: TableSpec("sends the packet out", frozenset(), (), None),
+    Table.MASK: TableSpec(
+        "puts another source in place of one that would get the answers by another way",
+        frozenset((_F.ETH_TYPE, FLAGS, OUT_PORT)),
+        (Table.OUTPUT,),
+        Table.OUTPUT,
+    ),
+    Table.OUTPUT: TableSpec("sends the packet out", frozenset((FLAGS,)), (), None),
 }
 
 _L4 = {
@@ -278,11 +377,11 @@ def _action_faults(table: int, spec: TableSpec, actions: Actions) -> Iterator[st
             case Goto(table=target):
                 if place < len(actions) - 1:
                     yield "actions after goto_table"
-            case Resubmit(table=target) | Ct(table=int(target)):
+            case Resubmit(table=target) | Ct(table=int(target)) | Learn(table=target):
                 pass
             case _:
                 continue
-        if target <= table:
+        if target <= table and not isinstance(action, Learn):
             yield f"sends a packet back to table {target}"
         if target not in spec.leads_to:
             yield f"table {target} is not declared to follow {Table(table).name}"

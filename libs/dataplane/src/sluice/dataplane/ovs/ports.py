@@ -15,7 +15,16 @@ from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import EthType, Field
 from sluice.dataplane.ovs.flow import Actions, DecTtl, FlowBody, FlowKey, Flows, Goto, Match, SetField, Term, match
-from sluice.dataplane.ovs.pipeline import MAX_PORT, OUT_PORT, PRIORITY, PRIORITY_FIRST, VIRTUAL_MAC, Table
+from sluice.dataplane.ovs.pipeline import (
+    FLAGS,
+    HAIRPIN,
+    MAX_PORT,
+    OUT_PORT,
+    PRIORITY,
+    PRIORITY_FIRST,
+    VIRTUAL_MAC,
+    Table,
+)
 
 GATEWAYS = frozenset(("169.254.1.1", "fe80::1"))
 """What Pods send to first: the switch's own, nobody else may have them."""
@@ -110,10 +119,12 @@ def _flows(port: LocalPort, addresses: Iterable[Address]) -> Iterator[tuple[Tabl
         SetField(OUT_PORT, port.ofport),
         Goto(Table.INGRESS_TIER),
     )
+    back = (*deliver[:-1], SetField(FLAGS, HAIRPIN, HAIRPIN), deliver[-1])
     for block in map(address, addresses):
         own = (here, Term(Field.ETH_SRC, number), *source(block))
         yield Table.SPOOF_GUARD, PRIORITY, match(*own), (Goto(Table.CONNTRACK),)
         yield Table.FORWARD, PRIORITY, destination(block), deliver
+        yield Table.FORWARD, PRIORITY + 1, match(here, *destination(block)), back
         if block.version == 4:
             arp = Term(Field.ETH_TYPE, EthType.ARP)
             asks = (Term(Field.ARP_SHA, number), Term(Field.ARP_SPA, block.value))

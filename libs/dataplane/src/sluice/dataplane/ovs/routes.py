@@ -23,18 +23,37 @@ from sluice.contracts.kinds import Kind
 from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import WIDTH, Block, NotAnAddress, address, network
 from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.base import mask
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import EthType, Field
-from sluice.dataplane.ovs.flow import Actions, DecTtl, FlowBody, FlowKey, Flows, Goto, Match, SetField, Term, match
+from sluice.dataplane.ovs.flow import (
+    Actions,
+    Ct,
+    DecTtl,
+    FlowBody,
+    FlowKey,
+    Flows,
+    Goto,
+    Match,
+    Nat,
+    SetField,
+    Term,
+    match,
+)
 from sluice.dataplane.ovs.pipeline import (
     ACCEPTED,
+    ANSWER,
     FLAGS,
     FROM_HOST,
     FROM_TUNNEL,
+    FROM_WORLD,
+    MASK_ZONE,
     OUT_PORT,
     PRIORITY,
     PRIORITY_FIRST,
     PRIORITY_TOP,
+    SERVED,
+    TO_NODE,
     VIRTUAL_MAC,
     Table,
 )
@@ -252,7 +271,20 @@ def uplink_flows(uplinks: Uplinks) -> Flows:
         )
     if uplinks.gateway is not None:
         flows |= _flows(_gateway_lines(uplinks.gateway), CookieKind.UPLINK, uplinks.gateway.ofport)
+        if uplinks.tunnel is not None:
+            lines = _masked_lines(uplinks.gateway, uplinks.tunnel)
+            flows |= _flows(lines, CookieKind.UPLINK, uplinks.gateway.ofport)
     return flows
+
+
+def _masked_lines(gateway: Gateway, tunnel: int) -> Iterator[_Line]:
+    """What the world asks of an endpoint on another node is masked: its answer, to be translated here, comes back here."""
+    for block in _read(gateway.addresses, address):
+        asks = Term(FLAGS, FROM_WORLD | SERVED, FROM_WORLD | SERVED | ANSWER)
+        family = Term(Field.ETH_TYPE, EthType.IPV4 if block.version == 4 else EthType.IPV6)
+        yield Table.MASK, PRIORITY, match(family, asks, (OUT_PORT, tunnel)), (mask(block.version, block.value),)
+        answers = match((Field.IN_PORT, tunnel), *destination(block))
+        yield Table.CONNTRACK, PRIORITY_FIRST, answers, (Ct(MASK_ZONE, False, Table.UNMASKED, (), Nat()),)
 
 
 def _gateway_lines(gateway: Gateway) -> Iterator[_Line]:
@@ -261,7 +293,7 @@ def _gateway_lines(gateway: Gateway) -> Iterator[_Line]:
     for version in (EthType.IPV4, EthType.IPV6):
         family = Term(Field.ETH_TYPE, version)
         sender = match(here, Term(Field.ETH_SRC, mac(gateway.mac)), family)
-        yield Table.SPOOF_GUARD, PRIORITY, sender, (Goto(Table.CONNTRACK),)
+        yield Table.SPOOF_GUARD, PRIORITY, sender, (SetField(FLAGS, FROM_WORLD, FROM_WORLD), Goto(Table.CONNTRACK))
         beyond = match(family, Term(FLAGS, 0, FROM_TUNNEL))
         yield Table.FORWARD, PRIORITY_BEYOND, beyond, _to_host(gateway)
     for block in NOWHERE:
@@ -270,9 +302,15 @@ def _gateway_lines(gateway: Gateway) -> Iterator[_Line]:
 
 
 def _node_flows(ways: _Ways, has: Iterable[Block], uplinks: Uplinks, *, local: bool) -> Flows:
+    nodes = (
+        (Table.NODE_ADDRESS, PRIORITY, destination(block), (SetField(FLAGS, TO_NODE, TO_NODE), Goto(Table.SERVICE)))
+        for block in has
+        if block in ways.addresses
+    )
+    flows = _flows(nodes, CookieKind.ROUTE, 0)
     if not local:
-        return _flows(_peer_lines(ways, has, uplinks), CookieKind.ROUTE, 0)
-    flows = _flows(_own_range_lines(ways, has, uplinks.gateway), CookieKind.ROUTE, 0)
+        return flows | _flows(_peer_lines(ways, has, uplinks), CookieKind.ROUTE, 0)
+    flows |= _flows(_own_range_lines(ways, has, uplinks.gateway), CookieKind.ROUTE, 0)
     if uplinks.gateway is not None:
         own = (block for block in has if block in ways.addresses)
         flows |= _flows(_own_address_lines(own, uplinks.gateway), CookieKind.UPLINK, uplinks.gateway.ofport)

@@ -19,8 +19,11 @@ from sluice.dataplane.ovs.flow import (
     FlowKey,
     Flows,
     Goto,
+    Group,
+    Learn,
     Match,
     MoveField,
+    Nat,
     Output,
     OutputField,
     Resubmit,
@@ -32,6 +35,7 @@ from sluice.dataplane.ovs.notation import (
     IN_ACTIONS,
     IPV4,
     IPV6,
+    LEARNT,
     MACS,
     NXM,
     ORDER,
@@ -121,16 +125,21 @@ def _action(action: AnyAction) -> str:
             return "dec_ttl"
         case Conjunction(id, place, count):
             return f"conjunction({id},{place}/{count})"
-        case Ct(zone, commit, table, exec_):
+        case Ct(zone, commit, table, exec_, nat):
             words = ["commit"] if commit else []
             words += [f"table={table:d}"] if table is not None else []
             words += [f"zone={zone}"]
+            words += [_nat(nat)] if nat is not None else []
             words += [f"exec({','.join(map(_action, exec_))})"] if exec_ else []
             return f"ct({','.join(words)})"
         case Resubmit(table):
             return f"resubmit(,{table:d})"
         case Goto(table):
             return f"goto_table:{table:d}"
+        case Group(number):
+            return f"group:{number}"
+        case Learn():
+            return f"learn({','.join(_learnt(action))})"
         case Controller(userdata, pause, meter_id, max_len):
             words = [f"userdata={userdata.hex('.')}"] if userdata else []
             words += [f"max_len={max_len}"] if max_len != 0xFFFF else []
@@ -139,6 +148,31 @@ def _action(action: AnyAction) -> str:
             return f"controller({','.join(words)})"
         case _:
             assert_never(action)
+
+
+def _nat(nat: Nat) -> str:
+    if not nat.end:
+        return "nat"
+    to = str(IPv4Address(nat.address)) if nat.version == 4 else str(IPv6Address(nat.address))
+    if nat.port is not None:
+        to = f"{to if nat.version == 4 else f'[{to}]'}:{nat.port}"
+    return f"nat({nat.end}={to})"
+
+
+def _learnt(learn: Learn) -> Iterator[str]:
+    yield f"table={learn.table:d}"
+    yield f"idle_timeout={learn.idle_timeout_s}"
+    yield f"priority={learn.priority}"
+    yield "delete_learned"
+    yield f"cookie={learn.cookie:#x}"
+    for field, value, _ in learn.exact:
+        yield (
+            f"{LEARNT.get(field, field.spec.name)}={value:#x}"
+            if field is Field.ETH_TYPE
+            else (f"{LEARNT.get(field, field.spec.name)}={_value(field, value, None)}")
+        )
+    yield from (f"{_nxm(field)}[]" for field in learn.same)
+    yield from (f"load:{_nxm(field)}[]->{_nxm(field)}[]" for field in learn.gives)
 
 
 def _nxm(field: Field) -> str:

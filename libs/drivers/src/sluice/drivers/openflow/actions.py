@@ -19,7 +19,10 @@ from sluice.dataplane.ovs.flow import (
     Ct,
     DecTtl,
     Goto,
+    Group,
+    Learn,
     MoveField,
+    Nat,
     Output,
     OutputField,
     Resubmit,
@@ -39,13 +42,35 @@ SET_FIELD = 25
 COPY_FIELD = 28
 EXPERIMENTER = 0xFFFF
 
+GROUP = 22
+
 # Actions of the experimenter NICIRA: enum ofp_raw_action_type, NX1.0+
 NX_RESUBMIT_TABLE = 14
 NX_OUTPUT_REG = 15
 NX_CONTROLLER = 20
+NX_LEARN = 16
 NX_CONJUNCTION = 34
 NX_CT = 35
+NX_NAT = 36
 NX_CONTROLLER2 = 37
+
+NAT_ENDS = {"": 0, "src": 1, "dst": 2}
+"""NX_NAT_F_*"""
+
+IPV4_MIN, IPV6_MIN, PROTO_MIN = 1, 4, 16
+"""NX_NAT_RANGE_*: which parts of a range of addresses and ports follow; ours are ranges of one."""
+
+DELETE_LEARNED = 2
+"""NX_LEARN_F_DELETE_LEARNED"""
+
+LEARN_LOAD, LEARN_VALUE = 1 << 11, 1 << 13
+"""Of the header of what learn is to match or load: NX_LEARN_DST_LOAD (else it matches), NX_LEARN_SRC_IMMEDIATE (else a
+field). The last ten bits are how many bits. Source: nicira-ext.h, NXAST_LEARN."""
+
+LEARN = Struct("!HHHQHBxHH")
+"""Idle and hard timeout, priority, cookie, flags, table, timeouts after FIN."""
+
+NAT = Struct("!2xHH")
 
 CT_COMMIT = 1
 """NX_CT_F_COMMIT"""
@@ -135,7 +160,12 @@ def encode_action(action: AnyAction) -> bytes:
         case Ct():
             table = CT_NO_TABLE if action.table is None else action.table
             fixed = _CT.pack(CT_COMMIT if action.commit else 0, 0, action.zone, table, 0)
-            return _nx(NX_CT, fixed + b"".join([encode_action(inner) for inner in action.exec]))
+            nat = _nat(action.nat) if action.nat is not None else b""
+            return _nx(NX_CT, fixed + nat + b"".join([encode_action(inner) for inner in action.exec]))
+        case Group(id=number):
+            return PREFIX.pack(GROUP, 8) + number.to_bytes(4, "big")
+        case Learn():
+            return _nx(NX_LEARN, _learn(action))
         case Resubmit(table=table):
             return _nx(NX_RESUBMIT_TABLE, _RESUBMIT.pack(RESUBMIT_IN_PORT, table))
         case Controller():
@@ -144,6 +174,33 @@ def encode_action(action: AnyAction) -> bytes:
             raise NotEncodable(f"goto_table:{action.table} stands before other actions: it must be the last")
         case _:
             assert_never(action)
+
+
+def _nat(nat: Nat) -> bytes:
+    present, ranges = 0, b""
+    if nat.end:
+        present |= IPV4_MIN if nat.version == 4 else IPV6_MIN
+        ranges += nat.address.to_bytes(4 if nat.version == 4 else 16, "big")
+    if nat.port is not None:
+        present |= PROTO_MIN
+        ranges += nat.port.to_bytes(2, "big")
+    return _nx(NX_NAT, NAT.pack(NAT_ENDS[nat.end], present) + ranges)
+
+
+def _learn(learn: Learn) -> bytes:
+    fixed = LEARN.pack(
+        *(learn.idle_timeout_s, 0, learn.priority, learn.cookie, DELETE_LEARNED, learn.table, 0, 0),
+    )
+    parts = [fixed]
+    for field, value, _ in learn.exact:
+        wire = WIRE[field]
+        octets = value.to_bytes((field.spec.bits + 15) // 16 * 2, "big")
+        parts.append((LEARN_VALUE | field.spec.bits).to_bytes(2, "big") + octets + wire.exact + bytes(2))
+    for fields, does in ((learn.same, 0), (learn.gives, LEARN_LOAD)):
+        for field in fields:
+            place = WIRE[field].exact + bytes(2)
+            parts.append((does | field.spec.bits).to_bytes(2, "big") + place + place)
+    return b"".join(parts)
 
 
 def _standard(type: int, body: bytes) -> bytes:

@@ -13,11 +13,15 @@ from sluice.dataplane.ovs.flow import (
     Ct,
     DecTtl,
     Goto,
+    Group,
+    Learn,
     MoveField,
+    Nat,
     Output,
     OutputField,
     Resubmit,
     SetField,
+    Term,
 )
 from sluice.drivers.openflow import actions as numbers
 from sluice.drivers.openflow.headers import NICIRA
@@ -30,6 +34,24 @@ _RESUBMIT = Struct("!HB3x")
 _CONTROLLER = Struct("!HHB")
 _CONJUNCTION = Struct("!BBI")
 _CT = Struct("!HIHB3xH")
+
+_NAT_BEGINS = Struct("!HHIH").pack(numbers.EXPERIMENTER, 0, NICIRA, numbers.NX_NAT)
+
+_LEARNT = {
+    (number << 9 | size).to_bytes(4, "big"): field
+    for number, size, field in (
+        (3, 2, Field.ETH_TYPE),
+        (6, 1, Field.IP_PROTO),
+        (7, 4, Field.IPV4_SRC),
+        (8, 4, Field.IPV4_DST),
+        (10, 2, Field.TCP_DST),
+        (12, 2, Field.UDP_DST),
+    )
+} | {
+    (0x0001 << 16 | number << 9 | 16).to_bytes(4, "big"): field
+    for number, field in ((19, Field.IPV6_SRC), (20, Field.IPV6_DST))
+}
+"""The older names by which Open vSwitch says what learn matches. Source: meta-flow.h, "NXM:" of each field."""
 
 _BARE = {wire.exact: field for field, wire in WIRE.items()}
 
@@ -125,11 +147,61 @@ def _ct(body: bytes) -> Ct:
     flags, zone_source, zone, table, helper = _CT.unpack_from(body)
     if flags & ~numbers.CT_COMMIT or zone_source or helper:
         raise Undecodable(f"ct with {body.hex()} is none of ours")
-    inner = decode_actions(body[_CT.size :])
+    rest = body[_CT.size :]
+    nat = None
+    if rest[:10] == _NAT_BEGINS[:2] + rest[2:4] + _NAT_BEGINS[4:]:
+        length = int.from_bytes(rest[2:4], "big")
+        nat, rest = _nat(rest[10:length]), rest[length:]
+    inner = decode_actions(rest)
     done = tuple([action for action in inner if isinstance(action, SetField | MoveField)])
     if len(done) < len(inner):
         raise Undecodable(f"ct(exec({inner})) is none of ours")
-    return Ct(zone, bool(flags & numbers.CT_COMMIT), None if table == numbers.CT_NO_TABLE else table, done)
+    return Ct(zone, bool(flags & numbers.CT_COMMIT), None if table == numbers.CT_NO_TABLE else table, done, nat)
+
+
+def _nat(body: bytes) -> Nat:
+    flags, present = numbers.NAT.unpack_from(body)
+    ends = {number: end for end, number in numbers.NAT_ENDS.items()}
+    if flags not in ends or present & ~(numbers.IPV4_MIN | numbers.IPV6_MIN | numbers.PROTO_MIN):
+        raise Undecodable(f"nat with flags {flags} and ranges {present} is none of ours")
+    at, version, address, port = numbers.NAT.size, 4, 0, None
+    for bit, its_version, size in ((numbers.IPV4_MIN, 4, 4), (numbers.IPV6_MIN, 6, 16)):
+        if present & bit:
+            version, address, at = its_version, int.from_bytes(body[at : at + size], "big"), at + size
+    if present & numbers.PROTO_MIN:
+        port = int.from_bytes(body[at : at + 2], "big")
+    return Nat("src" if ends[flags] == "src" else "dst" if ends[flags] == "dst" else "", version, address, port)
+
+
+def _learn(body: bytes) -> Learn:
+    idle_s, hard_s, priority, cookie, flags, table, fin_idle_s, fin_hard_s = numbers.LEARN.unpack_from(body)
+    if hard_s or fin_idle_s or fin_hard_s or flags != numbers.DELETE_LEARNED:
+        raise Undecodable(f"learn with {body[:22].hex()} is none of ours")
+    exact: list[Term] = []
+    same: list[Field] = []
+    gives: list[Field] = []
+    at = numbers.LEARN.size
+    while at + 2 <= len(body) and (head := int.from_bytes(body[at : at + 2], "big")):
+        at += 2
+        bits = head & 0x3FF
+        value: int | None = None
+        source = b""
+        if head & numbers.LEARN_VALUE:
+            size = (bits + 15) // 16 * 2
+            value, at = int.from_bytes(body[at : at + size], "big"), at + size
+        else:
+            source, at = body[at : at + 6], at + 6
+        target, at = body[at : at + 6], at + 6
+        field = _LEARNT.get(target[:4]) or _BARE[target[:4]]
+        if target[4:] != bytes(2) or bits != field.spec.bits or (value is None and source != target):
+            raise Undecodable(f"learn with {body.hex()} is none of ours")
+        if value is not None and not head & numbers.LEARN_LOAD:
+            exact.append(Term(field, value))
+        elif value is None:
+            (gives if head & numbers.LEARN_LOAD else same).append(field)
+        else:
+            raise Undecodable(f"learn with {body.hex()} is none of ours")
+    return Learn(table, priority, idle_s, cookie, tuple(exact), tuple(same), tuple(gives))
 
 
 def _controller(body: bytes) -> Controller:
@@ -158,6 +230,7 @@ _Readers = dict[int, Callable[[bytes], AnyAction]]
 _READERS: _Readers = {
     numbers.OUTPUT: _output,
     numbers.DEC_NW_TTL: lambda _: DecTtl(),
+    numbers.GROUP: lambda body: Group(int.from_bytes(body[:4], "big")),
     numbers.SET_FIELD: _set_field,
     numbers.COPY_FIELD: _copy_field,
 }
@@ -168,5 +241,6 @@ _NX_READERS: _Readers = {
     numbers.NX_CONTROLLER: _controller,
     numbers.NX_CONJUNCTION: _conjunction,
     numbers.NX_CT: _ct,
+    numbers.NX_LEARN: _learn,
     numbers.NX_CONTROLLER2: _controller2,
 }

@@ -10,11 +10,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import IntEnum
 from struct import Struct
 from struct import error as StructError  # noqa: N812
+from types import MappingProxyType
 
-from sluice.dataplane.ovs.flow import Actions, FlowBody, FlowKey
+from sluice.dataplane.ovs.flow import Actions, Buckets, FlowBody, FlowKey
 from sluice.drivers.openflow.actions import encode_instructions
 from sluice.drivers.openflow.flow_mod import Command, Stranger, encode_removal, not_encodable
-from sluice.drivers.openflow.headers import LONGEST_MESSAGE, VERSION, NotEncodable, Type
+from sluice.drivers.openflow.groups import Group, GroupCommand, GroupType, encode_group_mod
+from sluice.drivers.openflow.headers import LONGEST_MESSAGE, VERSION, NotEncodable, Type, message
 from sluice.drivers.openflow.oxm import OXM, encode_fields
 
 
@@ -64,8 +66,11 @@ def encode_changes(
     put: Mapping[FlowKey, FlowBody],
     delete: Collection[FlowKey] = (),
     strangers: Collection[Stranger] = (),
+    *,
+    groups: Mapping[int, Buckets] = MappingProxyType({}),
+    delete_groups: Collection[int] = (),
 ) -> Iterator[bytes]:
-    """The changes as messages of the bundle, in chunks: strangers, then what to delete, then what to put.
+    """The changes as messages of the bundle, in chunks: in the order that `Changes` numbers them in.
 
     The xids count up from `first_xid`, one for each change.
 
@@ -75,9 +80,22 @@ def encode_changes(
     for xid, stranger in enumerate(strangers, first_xid):
         yield wrap(bundle, xid, encode_removal(stranger, xid))
     first_xid += len(strangers)
+    for xid, (number, buckets) in enumerate(groups.items(), first_xid):
+        yield _group_mod(bundle, xid, GroupCommand.ADD_OR_MODIFY, Group(number, GroupType.SELECT, buckets))
+    first_xid += len(groups)
     yield from _flow_mods(bundle, first_xid, Command.DELETE_STRICT, ((key, _NOTHING) for key in delete))
     first_xid += len(delete)
     yield from _flow_mods(bundle, first_xid, Command.ADD, put.items())
+    first_xid += len(put)
+    for xid, number in enumerate(delete_groups, first_xid):
+        yield _group_mod(bundle, xid, GroupCommand.DELETE, Group(number, GroupType.SELECT, ()))
+
+
+def _group_mod(bundle: int, xid: int, command: GroupCommand, group: Group) -> bytes:
+    try:
+        return wrap(bundle, xid, message(Type.GROUP_MOD, xid, encode_group_mod(command, group)))
+    except (StructError, OverflowError, NotEncodable) as error:
+        raise NotEncodable(f"group {group.id} of {len(group.buckets)} buckets: {error}") from error
 
 
 _NOTHING = FlowBody((), 0)

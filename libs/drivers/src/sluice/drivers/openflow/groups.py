@@ -1,15 +1,20 @@
 """Groups: several ways for a packet to go, of which one is chosen (select) or all are gone (all).
 
-Source: OpenFlow 1.5.1 section 7.3.4.4, struct ofp_group_mod and ofp_bucket.
+Source: OpenFlow 1.5.1 section 7.3.4.4, struct ofp_group_mod and ofp_bucket; section 7.3.5.8 for their description.
 """
 
+from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
+from struct import error as StructError  # noqa: N812
 
 import msgspec
 
-from sluice.dataplane.ovs.flow import Actions
+from sluice.dataplane.ovs.flow import Actions, Groups
 from sluice.drivers.openflow.actions import encode_actions
+from sluice.drivers.openflow.actions_read import decode_actions
+from sluice.drivers.openflow.oxm import Undecodable
+from sluice.drivers.openflow.stats import MULTIPART
 
 
 class GroupCommand(IntEnum):
@@ -18,6 +23,8 @@ class GroupCommand(IntEnum):
     ADD = 0
     MODIFY = 1
     DELETE = 2
+    ADD_OR_MODIFY = 0x8000
+    """Of Open vSwitch: OFPGC15_ADD_OR_MOD."""
 
 
 class GroupType(IntEnum):
@@ -59,3 +66,55 @@ def _bucket(number: int, group: Group, actions: Actions) -> bytes:
     octets = encode_actions(actions)
     properties = _WEIGHT if group.type is GroupType.SELECT else b""
     return _BUCKET.pack(_BUCKET.size + len(octets) + len(properties), len(octets), number) + octets + properties
+
+
+GROUP_DESC = 7
+"""OFPMP_GROUP_DESC"""
+
+_ALL_GROUPS = 0xFFFFFFFC
+"""OFPG_ALL"""
+
+_DESC = Struct("!HBxIH6x")
+"""struct ofp_group_desc: length, type, group, length of the buckets"""
+
+
+def encode_desc_request() -> bytes:
+    """The body of a MULTIPART_REQUEST for all groups."""
+    return MULTIPART.pack(GROUP_DESC, 0) + Struct("!I4x").pack(_ALL_GROUPS)
+
+
+def decode_desc(part: bytes) -> Groups:
+    """The groups of one part of the answer. One of another type, or that does what ours never do, has no buckets here.
+
+    Raises:
+        Undecodable: the part is broken.
+    """
+    found: Groups = {}
+    position = 0
+    try:
+        while position < len(part):
+            length, kind, number, size = _DESC.unpack_from(part, position)
+            if length < _DESC.size + size or position + length > len(part):
+                raise Undecodable(f"a group description at {position} has {length} octets")
+            buckets = part[position + _DESC.size : position + _DESC.size + size]
+            try:
+                found[number] = tuple(_read_buckets(buckets)) if kind == GroupType.SELECT else ()
+            except Undecodable:
+                found[number] = ()
+            position += length
+    except StructError as error:
+        raise Undecodable(f"a group description at {position} is cut short") from error
+    return found
+
+
+def _read_buckets(octets: bytes) -> Iterator[Actions]:
+    position = 0
+    while position < len(octets):
+        length, actions, _ = _BUCKET.unpack_from(octets, position)
+        if length < _BUCKET.size + actions:
+            raise Undecodable(f"a bucket at {position} has {length} octets")
+        begin = position + _BUCKET.size
+        if octets[begin + actions : position + length] != _WEIGHT:
+            raise Undecodable(f"a bucket at {position} has another weight than ours")
+        yield decode_actions(octets[begin : begin + actions])
+        position += length

@@ -6,7 +6,10 @@ Source: OpenFlow 1.5.1 section 7.3.5.2 (multipart OFPMP_FLOW_DESC), section 7.2.
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 
+from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.flow import FlowBody, FlowKey, Flows
+from sluice.dataplane.ovs.pipeline import Table
 from sluice.drivers.openflow.actions_read import decode_instructions
 from sluice.drivers.openflow.flow_mod import Stranger
 from sluice.drivers.openflow.oxm import Terms, Undecodable, encode_match
@@ -29,6 +32,12 @@ _DESC = Struct("!4xBxHHH4xQ2xH")
 
 _MATCH_AT = 24
 """Where in struct ofp_flow_desc its match begins."""
+
+
+def is_learnt(cookie: int) -> bool:
+    """The switch made the flow itself, as one of ours told it to, and removes it again."""
+    said = cookies.unpack(cookie)
+    return said is not None and said.kind is CookieKind.AFFINITY
 
 
 def encode_request(cookie: int = 0, cookie_mask: int = 0, table: int = ALL_TABLES) -> bytes:
@@ -70,6 +79,8 @@ class FlowReader:
         statistics_length = octets[statistics_at + 2] << 8 | octets[statistics_at + 3]
         instructions = octets[statistics_at + (statistics_length + 7) // 8 * 8 :]
         try:
+            if table == Table.AFFINITY and is_learnt(cookie):
+                return
             if idle_s or hard_s:
                 raise Undecodable("it has a timeout")
             match = self._terms.read(fields)

@@ -7,15 +7,16 @@ from itertools import count
 from pathlib import Path
 from struct import Struct
 from struct import error as StructError  # noqa: N812
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
-from sluice.dataplane.ovs.flow import Actions, FlowBody, FlowKey, Flows
+from sluice.dataplane.ovs.flow import Actions, Buckets, FlowBody, FlowKey, Flows, Groups
 from sluice.drivers.openflow.bundle import Control, encode_changes, encode_control
 from sluice.drivers.openflow.changes import Changes, Refused
 from sluice.drivers.openflow.connection import Connection, takes_none
 from sluice.drivers.openflow.errors import BundleRefused, Refusal, RequestRefused, SwitchError, SwitchGone
 from sluice.drivers.openflow.flow_mod import Stranger
-from sluice.drivers.openflow.groups import Group, GroupCommand, encode_group_mod
+from sluice.drivers.openflow.groups import Group, GroupCommand, decode_desc, encode_desc_request, encode_group_mod
 from sluice.drivers.openflow.headers import Extension, Message, Port, Type, extension, message
 from sluice.drivers.openflow.meters import (
     Meter,
@@ -127,9 +128,11 @@ class Switch:
         delete: Collection[FlowKey] = (),
         strangers: Collection[Stranger] = (),
         *,
+        groups: Mapping[int, Buckets] = MappingProxyType({}),
+        delete_groups: Collection[int] = (),
         timeout_s: float = APPLY_TIMEOUT_S,
     ) -> None:
-        """The switch has the flows of `put`, and those of `delete` no more, in one atomic step.
+        """The switch has the flows of `put` and these groups, and those to delete no more, in one atomic step.
 
         A flow of the same key is replaced and keeps its counters; one that both put and delete name is put. Calls at
         the same time wait for each other. `put` is read while it is sent: leave it as it is until then.
@@ -139,7 +142,7 @@ class Switch:
             NotEncodable: nothing was changed; which flow cannot be said in OpenFlow, and why.
             SwitchGone: the connection ended, or the switch took longer than `timeout_s`; all was changed, or nothing.
         """
-        changes = Changes(put, tuple(delete), tuple(strangers))
+        changes = Changes(put, tuple(delete), tuple(strangers), groups, tuple(delete_groups))
         if not changes:
             return
         connection = self._connection
@@ -166,7 +169,11 @@ class Switch:
 
         await control(Control.OPEN_REQUEST)
         try:
-            for chunk in encode_changes(bundle, first_xid, changes.put, changes.delete, changes.strangers):
+            for chunk in encode_changes(
+                *(bundle, first_xid, changes.put, changes.delete, changes.strangers),
+                groups=changes.groups,
+                delete_groups=changes.delete_groups,
+            ):
                 connection.send(chunk)
                 await connection.drain()
                 await asyncio.sleep(0)  # let answers in, and others work
@@ -199,6 +206,18 @@ class Switch:
         if reader.strangers:
             raise UnreadableFlows(self._connection.path, reader.flows, reader.strangers)
         return reader.flows
+
+    async def dump_groups(self) -> Groups:
+        """All groups; those that are none of ours have no buckets.
+
+        Raises:
+            SwitchGone, Undecodable
+        """
+        groups: Groups = {}
+        async with aclosing(self._connection.multipart(encode_desc_request())) as parts:
+            async for part in parts:
+                groups |= decode_desc(part)
+        return groups
 
     async def hear_changes(self) -> None:
         """From now on, `changed_by_others` is set by every change of flows that is not of this connection.

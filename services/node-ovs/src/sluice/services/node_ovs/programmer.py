@@ -4,7 +4,7 @@ A Pod's port is opened in the same bundle that brings the programs of its groups
 open without them. Until the first step nothing is said at all: a switch that already enforces stays as it is.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -12,11 +12,12 @@ from sluice.contracts.groups import Member
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision, Uid, Unit
 from sluice.contracts.status import Problem
 from sluice.dataplane.ovs.engine import Engine
-from sluice.dataplane.ovs.flow import FlowBody, FlowKey, Flows
+from sluice.dataplane.ovs.flow import Buckets, FlowBody, FlowKey, Flows, Groups
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort
 from sluice.dataplane.ovs.routes import Routing, Uplinks
+from sluice.dataplane.ovs.serving import Serving
 from sluice.dataplane.view import Interests, PageKey, ProgramKey, Step, View
 from sluice.services.node_ovs.opening import openable
 
@@ -26,6 +27,8 @@ class Change(Struct, frozen=True, kw_only=True):
 
     put: Flows
     delete: frozenset[FlowKey]
+    groups: Mapping[int, Buckets]
+    delete_groups: frozenset[int]
     opened: tuple[LocalPort, ...]
     """Before the flows: flush what the tracker knows of these addresses, for somebody else had them."""
 
@@ -41,8 +44,11 @@ class Programmer:
         self._view = View(node, "ovs")
         self._engine = Engine(node, ids)
         self._routing = Routing(node)
+        self._serving = Serving(node, ids)
+        self._groups: Groups = {}
+        self._groups_before: dict[int, Buckets | None] = {}
         self._ways: Flows = {}
-        """What the routing says. No flow of it is the engine's as well."""
+        """What routing and serving say. No flow of them is the engine's as well, nor of both."""
 
         self._ways_before: dict[FlowKey, FlowBody | None] = {}
         self._routes: set[NodeName] = set()
@@ -60,6 +66,11 @@ class Programmer:
     def flows(self) -> Flows:
         """All that the switch must hold."""
         return self._engine.flows | self._ways
+
+    @property
+    def groups(self) -> Groups:
+        """All groups that the switch must hold."""
+        return dict(self._groups)
 
     @property
     def in_sync(self) -> bool:
@@ -80,7 +91,8 @@ class Programmer:
             Problem(unit=unit, state="waiting", reason=f"{unit}: pages of its peers are not read yet; check NATS")
             for unit in self._incomplete
         )
-        return tuple(sorted((*self._engine.problems(), *self._routing.problems(), *waiting)))
+        parts = self._engine.problems(), self._routing.problems(), self._serving.problems(), waiting
+        return tuple(sorted(problem for part in parts for problem in part))
 
     def take(self, subject: str, body: bytes, cause: Revision, now_s: float) -> None:
         """Take a stored value in.
@@ -118,10 +130,13 @@ class Programmer:
         if step is not None:
             self._apply(step)
         opened, closed = self._resolve() if self._resolve_ports and self.in_sync else ((), ())
-        put, delete = self._drain() if self.in_sync else ({}, frozenset())
-        if not (put or delete or opened or closed):
+        if not self.in_sync:
             return None
-        return Change(put=put, delete=delete, opened=opened, closed=closed)
+        put, delete = self._drain()
+        groups, delete_groups = self._drain_groups()
+        if not (put or delete or groups or delete_groups or opened or closed):
+            return None
+        return Change(put=put, delete=delete, groups=groups, delete_groups=delete_groups, opened=opened, closed=closed)
 
     def _apply(self, step: Step) -> None:
         for program_key in self._programs - step.programs.keys() if step.whole else ():
@@ -146,15 +161,34 @@ class Programmer:
         for node, route in step.routes.items():
             (self._routes.add if route else self._routes.discard)(node)
             self._reroute(self._routing.put(route) if route else self._routing.drop(node))
+        for unit in self._serving.units - step.serving.keys() if step.whole else ():
+            self._serving.drop(unit)
+        for unit, served in step.serving.items():
+            if served is None:
+                self._serving.drop(unit)
+            else:
+                self._serving.put(served)
+        self._serve()
         if step.whole:
             self._engine.release_unused_ids()
+            self._serving.forget_unused()
         if step.local is not None or step.whole:
             self._pods = step.local.pods if step.local else ()
             self._resolve_ports = True
         self._incomplete = step.incomplete
         self.upto = step.upto
 
-    def _reroute(self, changes: Iterator[tuple[FlowKey, FlowBody | None]]) -> None:
+    def _serve(self) -> None:
+        changes = self._serving.drain()
+        self._reroute(changes.flows.items())
+        for number, buckets in changes.groups.items():
+            self._groups_before.setdefault(number, self._groups.get(number))
+            if buckets is None:
+                self._groups.pop(number, None)
+            else:
+                self._groups[number] = buckets
+
+    def _reroute(self, changes: Iterable[tuple[FlowKey, FlowBody | None]]) -> None:
         for key, body in changes:
             self._ways_before.setdefault(key, self._ways.get(key))
             if body is None:
@@ -169,6 +203,14 @@ class Programmer:
         changed = {key: self._ways.get(key) for key, old in before.items() if self._ways.get(key) != old}
         put |= {key: body for key, body in changed.items() if body is not None}
         return put, delete | {key for key, body in changed.items() if body is None}
+
+    def _drain_groups(self) -> tuple[Groups, frozenset[int]]:
+        before, self._groups_before = self._groups_before, {}
+        changed = {
+            number: self._groups.get(number) for number, old in before.items() if self._groups.get(number) != old
+        }
+        put = {number: buckets for number, buckets in changed.items() if buckets is not None}
+        return put, frozenset(changed.keys() - put.keys())
 
     def _drop_program(self, key: tuple[GroupId, Unit]) -> None:
         if key in self._programs:

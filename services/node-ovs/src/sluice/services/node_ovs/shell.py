@@ -244,13 +244,18 @@ class Shell:
         except UnreadableFlows as error:
             actual, strangers = error.flows, error.strangers
         difference = plan(flows, actual, alone=True)
-        if strangers or not difference.empty:
+        groups, held_groups = self._programmer.groups, await switch.dump_groups()
+        put_groups = {number: made for number, made in groups.items() if held_groups.get(number) != made}
+        delete_groups = held_groups.keys() - groups.keys()
+        if strangers or put_groups or delete_groups or not difference.empty:
             ports = self._programmer.open_ports
             guarded = [port for port in ports if not difference.put.keys().isdisjoint(guards(port))]
             await self._flush(guarded, opening=True)
             self._cache_is_old = True
             await self._errands.ensure_meters(switch)
-            await switch.apply(difference.put, difference.delete, strangers)
+            await switch.apply(
+                *(difference.put, difference.delete, strangers), groups=put_groups, delete_groups=delete_groups
+            )
             await self._forget_cached()
             elapsed_ms = round(1000 * (monotonic() - started))
             counts = {"put": len(difference.put), "deleted": len(difference.delete), "flows": len(flows)}
@@ -272,7 +277,7 @@ class Shell:
         self._behind, self._detail = True, "a change is on its way to the switch"
         await self._flush(change.opened, opening=True)
         self._cache_is_old = True
-        await switch.apply(change.put, change.delete)
+        await switch.apply(change.put, change.delete, groups=change.groups, delete_groups=change.delete_groups)
         await self._forget_cached()
         await self._flush(change.closed, opening=False)
         self._caught_up(switch)

@@ -321,8 +321,8 @@ MUTATIONS = (
     Mutation(
         "drop-goes-before-put",
         f"{COMPILER}/shell.py",
-        "        changes = self._compiler.drain()\n",
-        "        changes = self._compiler.drain()\n"
+        "        changes, (served, gone) = self._compiler.drain(), self._services.drain()\n",
+        "        changes, (served, gone) = self._compiler.drain(), self._services.drain()\n"
         "        [self._output.remove(_subject(*one), cause) for one in changes.drop]\n",
         (f"{COMPILER_BUS}::test_a_policy_that_moves_to_another_group_is_in_one_of_them_at_any_time",),
     ),

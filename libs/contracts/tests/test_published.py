@@ -141,7 +141,14 @@ def test_every_schema_is_one_and_fits_what_is_sent():
 
 
 def test_every_channel_is_a_subject_that_we_parse():
-    values = {"shard": "0", "kind": "pods", "unit": "k8snetworkpolicies:shop:web", "backend": "ovs"}
+    values = {
+        "shard": "0",
+        "service": "shop:web",
+        "slice": "shop:web-1",
+        "kind": "pods",
+        "unit": "k8snetworkpolicies:shop:web",
+        "backend": "ovs",
+    }
     for channel in CHANNELS:
         subject = re.sub(r"{(\w+)}", lambda found: values.get(found[1], "x"), channel.subject)
         subjects.parse(subject)
@@ -163,7 +170,14 @@ def test_writing_checks_and_refuses_a_break(tmp_path, capsys):
 
 
 def test_every_subject_that_we_parse_has_a_channel():
-    values = {"shard": "0", "kind": "pods", "unit": "k8snetworkpolicies:shop:web", "backend": "ovs"}
+    values = {
+        "shard": "0",
+        "service": "shop:web",
+        "slice": "shop:web-1",
+        "kind": "pods",
+        "unit": "k8snetworkpolicies:shop:web",
+        "backend": "ovs",
+    }
     filled = [re.sub(r"{(\w+)}", lambda found: values.get(found[1], "x"), channel.subject) for channel in CHANNELS]
 
     assert {type(subjects.parse(subject)) for subject in filled} == set(typing.get_args(subjects.Subject))

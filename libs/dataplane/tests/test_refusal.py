@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sluice.dataplane.frame import checksum, read
 from sluice.dataplane.ovs.fields import IpProto
-from sluice.dataplane.refusal import refuse
+from sluice.dataplane.refusal import SentTo, refuse
 
 MAC = bytes.fromhex("0a58a9fe0101")
 CLIENT, SERVER = {4: "10.0.0.1", 6: "fd00::1"}, {4: "10.0.0.2", 6: "fd00::2"}
@@ -45,6 +45,25 @@ def tcp(flags: int, sequence: int = 100, acknowledged: int = 0, payload: bytes =
 
 def udp(payload: bytes = b"hello") -> bytes:
     return pack("!HHHH", 40000, 53, 8 + len(payload), 0) + payload
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(("proto", "carried"), [(TCP, tcp(SYN)), (UDP, udp())])
+def test_who_asked_a_service_hears_from_it(version: int, proto: int, carried: bytes):
+    service = ip_address("10.96.0.10" if version == 4 else "fd00:96::a").packed
+    answer = refuse(ip(version, proto, carried), MAC, SentTo(service, 8000))
+
+    assert answer is not None
+    said = read(answer)
+    assert said is not None
+    assert said.source == service
+    if proto == TCP:
+        assert said.ports == (8000, 40000)
+    else:
+        quoted = read(answer[:14] + said.payload[8:])
+        assert quoted is not None
+        assert (quoted.target, quoted.ports) == (service, (40000, 8000))
+        assert version == 6 or checksum(quoted.packet[: quoted.header]) == 0
 
 
 def answered(frame: bytes) -> tuple[int, bytes]:

@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Local, Mark, Member, Own, Page
-from sluice.contracts.ids import Address, GroupId, NodeName, Revision, Uid
+from sluice.contracts.ids import ALL_NODES, Address, GroupId, NodeName, Revision, Uid
 from sluice.contracts.kinds import Kind
-from sluice.contracts.programs import Action, Direction, GroupPeer, Origin, Program, Rule
+from sluice.contracts.programs import Action, Direction, GroupPeer, Origin, Program, Rule, ServiceRef
+from sluice.contracts.serving import EndpointsProgram, ServiceProgram
 from sluice.dataplane.view import GRACE_S, Step, View
 
 NODE, OTHER = NodeName("node-1"), NodeName("node-2")
@@ -411,3 +412,33 @@ def test_how_changes_are_cut_into_steps_does_not_matter(seed, steps):
         batches.append(values + [event for event in batch if "_mark" in event[0]])
 
     assert applied(batches, [*steps, True]) == applied(HISTORY, [True] * len(HISTORY))
+
+
+def test_programs_of_services_come_in_steps_as_others_do():
+    view = View(NODE, "ovs")
+    for pattern in view.interests().add:
+        view.answered([pattern])
+    ref = ServiceRef(namespace="y", name="web")
+    unit, held = subjects.unit(Kind.SERVICE, "y", "web"), subjects.unit(Kind.ENDPOINT_SLICE, "y", "web-1")
+    served = ServiceProgram(
+        unit=unit, applied_to=ALL_NODES, cause=Revision(1, 5), service=ref, addresses=(Address("10.96.0.1"),), ports=()
+    )
+    one = EndpointsProgram(unit=held, applied_to=ALL_NODES, cause=Revision(1, 6), service=ref, ports=(), endpoints=())
+    for subject, value, at in (
+        (subjects.program("ovs", ALL_NODES, unit), served, 5),
+        (subjects.program("ovs", ALL_NODES, held), one, 6),
+        (subjects.group_mark(0), Mark(shard=0, shards=1, upto=Revision(1, 5)), 5),
+        (subjects.program_mark("ovs", 0), Mark(shard=0, shards=1, upto=Revision(1, 6)), 6),
+    ):
+        view.take(subject, codec.encode(value), Revision(1, at), 0.0)
+
+    step = view.step(0.0)
+    assert step is not None
+    assert (step.programs, step.serving) == ({}, {unit: served})
+
+    view.take(subjects.program("ovs", ALL_NODES, unit), b"", Revision(1, 7), 0.0)
+    for subject in (subjects.group_mark(0), subjects.program_mark("ovs", 0)):
+        view.take(subject, codec.encode(Mark(shard=0, shards=1, upto=Revision(1, 7))), Revision(1, 7), 0.0)
+    step = view.step(0.0)
+    assert step is not None
+    assert step.serving == {held: one, unit: None}

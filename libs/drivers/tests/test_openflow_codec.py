@@ -78,7 +78,13 @@ def fields_of(framed):
     return sorted(found)
 
 
+NOT_OF_OS_KEN = {Field.CT_NW_DST, Field.CT_IPV6_DST, Field.CT_TP_DST}
+"""It does not know them; test_openflow_switch.py asks the switch."""
+
+
 def test_a_field_is_written_as_os_ken_writes_it(sample):
+    if NOT_OF_OS_KEN & {term.field for term in sample}:
+        sample = tuple(term for term in sample if term.field not in NOT_OF_OS_KEN)
     theirs = bytearray()
     os_ken_match(sample).serialize(theirs, 0)
 

@@ -90,5 +90,8 @@ POLICIES = frozenset(
 SELF_CONTAINED = frozenset((Kind.K8S_NETWORK_POLICY, Kind.MULTI_NETWORK_POLICY))
 """Policies whose translation looks nothing up."""
 
+SERVED = frozenset((Kind.SERVICE, Kind.ENDPOINT_SLICE))
+"""The kinds that are programs by themselves, for every node."""
+
 INPUTS = POLICIES | {Kind.NAMESPACE, Kind.TIER, Kind.CLUSTER_GROUP, Kind.GROUP, Kind.SERVICE}
 """The kinds that programs are made of: policies, and what their translation looks up."""

@@ -6,6 +6,7 @@ Source: RFC 9293 section 3.5.2 (resets), RFC 1122 section 3.2.2 and RFC 4443 sec
 """
 
 from struct import Struct
+from typing import NamedTuple
 
 from sluice.dataplane.frame import ETHERNET, Frame, checksum, read
 from sluice.dataplane.ovs.fields import EthType, IpProto
@@ -36,20 +37,45 @@ _PSEUDO_V6 = Struct("!16s16sI3xB")
 _PSEUDO_V4 = Struct("!4s4sxBH")
 
 
-def refuse(octets: bytes, mac: bytes) -> bytes | None:
+class SentTo(NamedTuple):
+    """Whom the sender means, where another stands in the packet by now: a Service, whose endpoint does."""
+
+    address: bytes
+    port: int
+
+
+def refuse(octets: bytes, mac: bytes, sent_to: SentTo | None = None) -> bytes | None:
     """The answer to a packet, as a frame from `mac` to `mac`; None where the packet may not be answered.
 
     Args:
         octets: the packet from its Ethernet header on.
+        sent_to: unset: to whom the packet says.
         mac: whoever forwards the answer puts the right ones there.
     """
     frame = read(octets)
     if frame is None or not frame.first or not _has_one_sender(frame) or _is_for_many(frame):
         return None
+    if sent_to is not None:
+        frame = _as_sent(frame, sent_to)
     answer = _reset(frame) if frame.proto == IpProto.TCP else _prohibited(frame)
     if answer is None:
         return None
     return ETHERNET.pack(mac, mac, EthType.IPV4 if frame.version == 4 else EthType.IPV6) + answer
+
+
+def _as_sent(frame: Frame, to: SentTo) -> Frame:
+    """The packet as its sender knows it, but for the checksum of what it carries: nobody looks at a quoted one."""
+    if len(to.address) != len(frame.target):
+        return frame
+    packet = bytearray(frame.packet)
+    at = 16 if frame.version == 4 else 24
+    packet[at : at + len(to.address)] = to.address
+    if frame.ports is not None:
+        packet[frame.header + 2 : frame.header + 4] = to.port.to_bytes(2, "big")
+    if frame.version == 4:
+        packet[10:12] = bytes(2)
+        packet[10:12] = checksum(bytes(packet[: frame.header])).to_bytes(2, "big")
+    return frame._replace(target=to.address, packet=bytes(packet))
 
 
 def _reset(frame: Frame) -> bytes | None:

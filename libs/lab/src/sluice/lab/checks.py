@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from sluice.contracts.ids import Address
 from sluice.lab.ends import Ends, end_of
 from sluice.lab.scenario import Connection, Expect, Family, IcmpMessage, Matrix, Probe, ProbeProtocol, Step
-from sluice.lab.world import Placed
+from sluice.lab.world import NODE_PORT_END, Placed
 
 Got = Literal["Allowed", "Dropped", "Rejected", "Error"]
 """Error where no answer of the network says what became of the packet: nothing listens, the prober died."""
@@ -145,7 +145,7 @@ def _question(
         protocol=probe.protocol,
         source=_address(source, chosen),
         address=_address(target, chosen),
-        port=probe.port or 0,
+        port=probe.port or (target.ports[0] if target.pod.startswith(NODE_PORT_END) else 0),
         source_port=probe.source_port or 0,
         icmp=probe.icmp,
     )

@@ -2,7 +2,8 @@
 
     x/a                a Pod                              node:node-1        a node, from its gateway
     external:outside   a host beyond the cluster          svc:y/web          a Service, by its ClusterIP
-    nodeport:y/web     a Service, by a port of a node     fqdn:www.a.com     whom the lab's DNS names
+    nodeport:y/web     a Service, by a port of the first node (nodeport:y/web@node-2: of another)
+    fqdn:www.a.com     whom the lab's DNS names
 
 As the beginning of a probe a host beyond the cluster may be called by its bare name. To teach the lab a kind of end:
 take its prefix into `BEGINS` or `ENDS`, give `World.ends` the addresses it has, and `reasons` the packet it means.
@@ -10,7 +11,7 @@ take its prefix into `BEGINS` or `ENDS`, give `World.ends` the addresses it has,
 
 from collections.abc import Mapping
 
-from sluice.lab.world import EXTERNAL_END, NODE_END, Placed
+from sluice.lab.world import EXTERNAL_END, NODE_END, NODE_PORT_END, SERVICE_END, Placed
 
 Ends = Mapping[str, Placed]
 """As `World.ends` has them: by namespace/name, or by name with prefix."""
@@ -21,7 +22,7 @@ POD = ""
 BEGINS = frozenset({POD, NODE_END, EXTERNAL_END})
 """What packets can be sent from."""
 
-ENDS = frozenset({POD, EXTERNAL_END})
+ENDS = frozenset({POD, EXTERNAL_END, SERVICE_END, NODE_PORT_END})
 """What packets can be sent to."""
 
 

@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from typing import assert_never
 
-from sluice.contracts.ids import Address
+from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.kinds import RESOURCES
-from sluice.contracts.programs import Action, Origin
+from sluice.contracts.programs import Action, Origin, ServiceRef
 from sluice.kube.manifest import Document
 from sluice.lab.checks import Question
 from sluice.lab.ends import prefix
 from sluice.lab.scenario import IcmpMessage
-from sluice.lab.world import NODE_END, Key
+from sluice.lab.world import NODE_END, NODE_PORT_END, SERVICE_END, Key
+from sluice.policy.ends import NoSuchEnd
 from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
+from sluice.policy.services import Asked
 from sluice.policy.state import ClusterState
 from sluice.policy.verdict import Decision, Isolation, Itself, NoPolicy, Outcome, RuleRef, Verdict, verdict
 
@@ -31,6 +33,8 @@ def judged(state: ClusterState, question: Question) -> Verdict:
     Raises:
         NoSuchEnd: an end of it is no Pod of the state.
     """
+    if prefix(question.to) in (SERVICE_END, NODE_PORT_END):
+        return _judged_service(state, question)
     source, target = _end(question.from_, question.source), _end(question.to, question.address)
     if _is_its_node(state, question):
         return Verdict(outcome=Outcome.ALLOWED, egress=None, ingress=None)
@@ -49,6 +53,58 @@ def judged(state: ClusterState, question: Question) -> Verdict:
             family=6 if ":" in question.address else 4,
         ),
     )
+
+
+def _judged_service(state: ClusterState, question: Question) -> Verdict:
+    """What policy says of every endpoint that may get the packet.
+
+    Raises:
+        NoSuchEnd: it does not say the same of all of them.
+    """
+    name, _, node = question.to.removeprefix(prefix(question.to)).partition("@")
+    namespace, _, service = name.partition("/")
+    ref = ServiceRef(namespace=namespace, name=service)
+    by_node = prefix(question.to) == NODE_PORT_END
+    client = (
+        None if prefix(question.from_) else state.pods.get((question.from_.split("/")[0], question.from_.split("/")[1]))
+    )
+    if question.protocol == "ICMP":
+        return _NOBODY
+    asked = Asked(
+        ref,
+        question.protocol,
+        question.port,
+        6 if ":" in question.address else 4,
+        NodeName(node) if by_node else None,
+        client.node if client else NodeName(""),
+    )
+    found = state.services.endpoints(asked)
+    if not found:
+        return _NOBODY if found is None else Verdict(outcome=Outcome.REJECTED, egress=None, ingress=None)
+    said = [
+        verdict(
+            state,
+            Packet(
+                source=_end(question.from_, question.source),
+                destination=AddressEnd(address),
+                protocol=question.protocol,
+                port=port,
+                source_port=question.source_port or None,
+                service=ref,
+                node_port=by_node and client is None,
+                family=6 if ":" in address else 4,
+            ),
+        )
+        for address, port in found
+    ]
+    if len({one.outcome for one in said}) > 1:
+        outcomes = ", ".join(f"{address} {one.outcome}" for (address, _), one in zip(found, said, strict=True))
+        raise NoSuchEnd(f"{question.to}: its endpoints fare differently ({outcomes}); ask a Service with one of them")
+    return said[0]
+
+
+_NOBODY = Verdict(outcome=Outcome.DROPPED, egress=None, ingress=None)
+"""Of a Service that does not have the port."""
 
 
 def _end(name: str, address: Address) -> End:

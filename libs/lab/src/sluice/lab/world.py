@@ -26,7 +26,9 @@ from sluice.contracts.objects import (
     PodIP,
     PodStatus,
 )
+from sluice.contracts.services import EndpointSlice, Service
 from sluice.kube.manifest import Document, parse
+from sluice.lab import services
 
 POD_RANGE = IPv4Network("10.64.0.0/10")
 """Pods' addresses: a /20 of it for each node, 4,093 Pods, unless its Node says otherwise."""
@@ -36,6 +38,8 @@ NODE_RANGE = IPv4Network("192.168.77.0/24")
 
 NODE_END = "node:"
 EXTERNAL_END = "external:"
+SERVICE_END = "svc:"
+NODE_PORT_END = "nodeport:"
 """What names of nodes and of hosts beyond the cluster begin with where Pods are named as well."""
 
 RESERVED = 2
@@ -91,6 +95,9 @@ class World:
         self._objects: dict[Key, Document] = {}
         self._bodies: dict[Key, bytes] = {}
         self._implied: set[Key] = set()
+        self._derived: set[Key] = set()
+        """EndpointSlices that the lab made."""
+
         self._next_node = 0
         self._next_address: dict[str, int] = {}
         for node in self.nodes:
@@ -117,10 +124,31 @@ class World:
         """Where packets begin or end: Pods, nodes (the first address of each range), hosts beyond the cluster."""
         nodes = {f"{NODE_END}{name}": (name, self.gateways(name)) for name in self.nodes}
         others = {f"{EXTERNAL_END}{name}": (NodeName(""), (address,)) for name, address in self.externals.items()}
-        return self.pods() | {
-            end: Placed(end, Uid(""), node, addresses, (), host_network=True)
-            for end, (node, addresses) in (nodes | others).items()
-        }
+        return (
+            self.pods()
+            | {
+                end: Placed(end, Uid(""), node, addresses, (), host_network=True)
+                for end, (node, addresses) in (nodes | others).items()
+            }
+            | dict(self._service_ends())
+        )
+
+    def _service_ends(self) -> Iterator[tuple[str, Placed]]:
+        """Services, by their ClusterIPs and by the NodePorts of the first node or, with `@` and its name, of any."""
+        for document in self._objects.values():
+            service = document.object
+            if not isinstance(service, Service) or services.is_headless(service):
+                continue
+            name = "/".join(service.key)
+            end = f"{SERVICE_END}{name}"
+            addresses = tuple(map(Address, service.spec.cluster_ips))
+            ports = tuple(port.port for port in service.spec.ports)
+            yield end, Placed(end, Uid(""), NodeName(""), addresses, ports, host_network=True)
+            by_node = tuple(port.node_port for port in service.spec.ports if port.node_port)
+            for at, node in ((f"@{node}", node) for node in self.nodes) if by_node else ():
+                for suffix in (at, "") if node == self.nodes[0] else (at,):
+                    end = f"{NODE_PORT_END}{name}{suffix}"
+                    yield end, Placed(end, Uid(""), node, self.node_addresses(node), by_node, host_network=True)
 
     def gateways(self, name: NodeName) -> tuple[Address, ...]:
         """The node's own addresses among its Pods: the first of each range."""
@@ -137,6 +165,8 @@ class World:
             self._imply(Key(Kind.NAMESPACE, "", key.namespace))
         self._store(key, document)
         self._implied.discard(key)
+        self._derived.discard(key)
+        self._derive()
         return key
 
     def remove(self, key: Key) -> None:
@@ -155,6 +185,29 @@ class World:
             self._implied.discard(each)
         if key.kind is Kind.NODE:
             self._imply(key)
+        self._derive()
+
+    def _derive(self) -> None:
+        """Services have the EndpointSlices of their Pods, where nobody gave them others."""
+        held = [document.object for document in self._objects.values()]
+        given = {
+            (one.metadata.namespace, one.service)
+            for key, document in self._objects.items()
+            if isinstance(one := document.object, EndpointSlice) and key not in self._derived
+        }
+        pods = [pod for pod in held if isinstance(pod, Pod) and _runs(pod)]
+        wanted = {}
+        for service in held:
+            if isinstance(service, Service) and (service.metadata.namespace, service.metadata.name) not in given:
+                for one in services.slices(service, pods):
+                    wanted[Key(Kind.ENDPOINT_SLICE, one.metadata.namespace, one.metadata.name)] = one
+        for gone in self._derived - wanted.keys():
+            del self._objects[gone], self._bodies[gone]
+        for key, one in wanted.items():
+            (document,) = parse(codec.encode(one), "lab.json")
+            assert isinstance(document, Document), document
+            self._store(key, document)
+        self._derived = set(wanted)
 
     def find(self, kind: str, namespace: str, name: str, api_version: str = "") -> Key:
         """The key of an object that people name.
@@ -180,6 +233,16 @@ class World:
             case Node():
                 node = self._addressed_node(key, document.object, uid)
                 document = replace(document, object=node, body=codec.encode(node))
+            case Service():
+                others = (document.object for at, document in self._objects.items() if at != key)
+                versions = {ip_network(cidr).version for node in self.nodes for cidr in self.node(node).spec.pod_cidrs}
+                service = services.addressed(
+                    document.object, (other for other in others if isinstance(other, Service)), versions
+                )
+                if isinstance(known.object if known else None, Service) and not document.object.spec.cluster_ips:
+                    service = _readdressed(service, known.object if known else None)
+                service = replace(service, metadata=replace(service.metadata, uid=uid))
+                document = replace(document, object=service, body=codec.encode(service))
             case _:
                 document = document.identified(uid)
         self._objects[key] = document
@@ -290,6 +353,14 @@ def _ports(pod: Pod) -> tuple[int, ...]:
 
 def _placed(pod: Pod) -> Placed:
     return Placed("/".join(pod.key), pod.uid, pod.node, pod.addresses, _ports(pod), pod.spec.host_network)
+
+
+def _readdressed(service: Service, known: object) -> Service:
+    """The Service with the ClusterIPs that it had."""
+    if not isinstance(known, Service) or services.is_headless(service) or services.is_headless(known):
+        return service
+    had = known.spec.cluster_ips
+    return replace(service, spec=replace(service.spec, cluster_ip=had[0], cluster_ips=had))
 
 
 def _same_sandbox(before: Pod, after: Pod) -> bool:

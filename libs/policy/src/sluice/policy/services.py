@@ -2,17 +2,35 @@
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from sluice.contracts import subjects
 from sluice.contracts.ids import ALL_NODES, Address, NodeName, Revision, Unit
-from sluice.contracts.kinds import Kind
+from sluice.contracts.pieces import Protocol
 from sluice.contracts.programs import ServiceRef
 from sluice.contracts.services import HEADLESS, Endpoint, EndpointSlice, Service
 from sluice.contracts.serving import EndpointPort, EndpointsProgram, ServedEndpoint, ServedPort, ServiceProgram
 from sluice.grouping.events import Newest, ObjectEvent
 from sluice.policy.compiler import ProgramKey
+
+
+class Asked(NamedTuple):
+    """What a client asks for."""
+
+    service: ServiceRef
+    protocol: Protocol
+    port: int
+    """Of the Service; its NodePort if `node` is set."""
+
+    version: int
+    node: NodeName | None = None
+    """By a NodePort of this node."""
+
+    client_node: NodeName = NodeName("")
+    """Where the client runs."""
+
 
 ServingProgram = ServiceProgram | EndpointsProgram
 
@@ -49,6 +67,33 @@ class Services:
         self._programs[key] = self._put[key] = program
         self._drop.discard(key)
         return True
+
+    def endpoints(self, asked: Asked) -> tuple[tuple[Address, int], ...] | None:
+        """Addresses and ports that a new connection may get to, sorted; None if the Service has no such port."""
+        service = next((one for one in self._services() if one.service == asked.service), None)
+        found = [
+            port
+            for port in (service.ports if service else ())
+            if (port.port if asked.node is None else port.node_port, port.protocol) == (asked.port, asked.protocol)
+        ]
+        if service is None or not found:
+            return None
+        here_only = service.node_port_here_only if asked.node is not None else service.here_only
+        near = asked.node if asked.node is not None else asked.client_node
+        serving = [
+            (endpoint.state, endpoint.address, target.port)
+            for one in self._programs.values()
+            if isinstance(one, EndpointsProgram) and one.service == asked.service
+            for target in one.ports
+            if (target.name, target.protocol) == (found[0].name, found[0].protocol)
+            for endpoint in one.endpoints
+            if ip_address(endpoint.address).version == asked.version and (not here_only or endpoint.node == near)
+        ]
+        ready = [each for each in serving if each[0] == "ready"] or serving
+        return tuple(sorted({(address, port) for _, address, port in ready}))
+
+    def _services(self) -> Iterator[ServiceProgram]:
+        return (one for one in self._programs.values() if isinstance(one, ServiceProgram))
 
     def settle(self, upto: Revision) -> None:
         """Say that everything up to this revision was told; see `events.Newest.settle`."""
@@ -132,7 +177,3 @@ def _addresses(texts: tuple[str, ...]) -> Iterator[Address]:
             yield Address(str(ip_address(text)))
         except ValueError:
             continue  # admission tells
-
-
-SERVED = frozenset((Kind.SERVICE, Kind.ENDPOINT_SLICE))
-"""The kinds whose objects are units of these programs."""

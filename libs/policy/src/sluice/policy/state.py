@@ -16,6 +16,7 @@ from sluice.grouping.members import labels_of, node_addresses
 from sluice.grouping.selectors import GroupSelector, selects, selects_node
 from sluice.policy.compiler import Compiler, Groups
 from sluice.policy.facing import Facing
+from sluice.policy.services import Services
 
 _Likeness = tuple[str, tuple[tuple[str, str], ...]]
 """Namespace and labels: what selectors see of a Pod."""
@@ -34,6 +35,7 @@ class ClusterState:
             lambda pod: Claim(pod.metadata.creation_timestamp, pod.uid, "/".join(pod.key))
         )
         self._compiler = Compiler()
+        self.services = Services()
         self._groups = Groups()
         self._groups_of: dict[_Likeness, frozenset[GroupId]] = {}
         self._facing: dict[tuple[frozenset[GroupId], Direction], Facing] = {}
@@ -59,7 +61,11 @@ class ClusterState:
                 self._forget()
             case Kind.NODE:
                 self._stand(NodeName(name), event.object if isinstance(event.object, Node) else None)
+            case Kind.ENDPOINT_SLICE:
+                self.services.evolve(event)
             case _:
+                if kind is Kind.SERVICE:
+                    self.services.evolve(event)
                 groups, programs = self._groups.evolve(event), self._compiler.evolve(event)
                 if groups or programs:
                     self._forget()

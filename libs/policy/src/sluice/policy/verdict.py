@@ -9,8 +9,8 @@ each direction, of the rules that match the packet:
 3. tiers after it, the baseline: in order, the first decides;
 4. else the packet is allowed.
 
-What a Pod sends to itself never leaves it and is always allowed. On secondary networks the same holds for interfaces,
-and the policies of those networks alone decide (`secondary`).
+What a Pod sends to itself never leaves it and is always allowed; what comes back to it from a Service always enters. On
+secondary networks the same holds for interfaces, and the policies of those networks alone decide (`secondary`).
 """
 
 from collections.abc import Iterable
@@ -107,14 +107,17 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
     if is_secondary(packet):
         return _between_interfaces(state, packet)
     source, destination = sides(state, packet)
-    if source.pod is not None and source.pod is destination.pod:
-        itself = Decision(action=Action.ALLOW, reason=Itself())
+    itself = Decision(action=Action.ALLOW, reason=Itself())
+    hairpin = source.pod is not None and source.pod is destination.pod
+    if hairpin and packet.service is None:
         return Verdict(outcome=Outcome.ALLOWED, egress=itself, ingress=itself)
     matches = _Matcher(packet, destination)
     egress = ingress = None
     if source.pod is not None:
         egress = _decide(state, source.pod, Direction.EGRESS, destination, matches)
-    if destination.pod is not None or packet.node_port:
+    if hairpin:
+        ingress = itself
+    elif destination.pod is not None or packet.node_port:
         ingress = _decide(state, destination.pod, Direction.INGRESS, source, matches)
     return Verdict(outcome=_outcome(egress, ingress), egress=egress, ingress=ingress)
 

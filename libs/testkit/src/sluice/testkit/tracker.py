@@ -98,9 +98,12 @@ class Tracker:
 
     def commit(self, zone: int, packet: Packet, nat: Nat | None = None) -> Connection:
         """The packet's connection, which is remembered from now on; a new one is translated like this."""
-        found = self.look_up(zone, packet).connection
+        key = self._tuple(packet)
+        translated = self._answers.get(
+            (zone, key.reverse)
+        )  # it was translated just now, and is still of its connection
+        found = translated or self.look_up(zone, packet).connection
         if found is None:
-            key = self._tuple(packet)
             found = Connection(key, _translated(key, nat) if nat and nat.end else key)
             self._connections[zone, key] = self._answers[zone, found.translated.reverse] = found
         return found

@@ -67,7 +67,7 @@ _KNOWN: Actions = (
     Goto(Table.FORWARD),
 )
 
-_BACK: Actions = (SetField(FLAGS, ACCEPTED | ANSWER, ACCEPTED | ANSWER | FROM_TUNNEL), Goto(Table.FORWARD))
+_BACK: Actions = (SetField(FLAGS, ACCEPTED | ANSWER, ACCEPTED | ANSWER | FROM_TUNNEL), *_KNOWN[1:])
 """An answer goes to whoever asked, and another node may have asked on behalf of the world."""
 
 _AGAIN: Actions = (

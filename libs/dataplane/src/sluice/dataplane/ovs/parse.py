@@ -130,7 +130,7 @@ def _split(actions: str) -> Iterator[str]:
 
 
 _PORT_NUMBERS = {name: number for number, name in RESERVED_PORTS.items()}
-_SUBFIELD = r"(\w+)\[(?:(\d+)\.\.(\d+))?\]"
+_SUBFIELD = r"(\w+)\[(?:(\d+)(?:\.\.(\d+))?)?\]"
 _Reader = Callable[[tuple[str, ...], str], AnyAction]
 
 
@@ -142,7 +142,7 @@ def _read_set(groups: tuple[str, ...], line: str) -> AnyAction:
 def _read_move(groups: tuple[str, ...], line: str) -> AnyAction:
     source, first, last, target, to_first, _ = groups
     field = _field(source, line)
-    bits = int(last) - int(first) + 1 if last else field.spec.bits
+    bits = int(last or first) - int(first) + 1 if first else field.spec.bits
     return MoveField(field, _field(target, line), bits, int(first or 0), int(to_first or 0))
 
 

@@ -214,7 +214,7 @@ TABLES: dict[Table, TableSpec] = {
     Table.LEARN: TableSpec(
         "has the choice remembered",
         frozenset((ENDPOINT_NUMBER, _F.ETH_TYPE, _F.IP_PROTO)),
-        (Table.AFFINITY, Table.ENDPOINT),
+        (Table.ENDPOINT,),
         None,
     ),
     Table.ENDPOINT: TableSpec(
@@ -377,11 +377,15 @@ def _action_faults(table: int, spec: TableSpec, actions: Actions) -> Iterator[st
             case Goto(table=target):
                 if place < len(actions) - 1:
                     yield "actions after goto_table"
-            case Resubmit(table=target) | Ct(table=int(target)) | Learn(table=target):
+            case Resubmit(table=target) | Ct(table=int(target)):
                 pass
+            case Learn(table=learnt):
+                if learnt != Table.AFFINITY:
+                    yield f"learns into table {learnt}, where nobody expects it"
+                continue
             case _:
                 continue
-        if target <= table and not isinstance(action, Learn):
+        if target <= table:
             yield f"sends a packet back to table {target}"
         if target not in spec.leads_to:
             yield f"table {target} is not declared to follow {Table(table).name}"

@@ -22,6 +22,7 @@ from sluice.dataplane.ovs.pipeline import (
     OUT_PORT,
     PRIORITY,
     PRIORITY_FIRST,
+    SERVED,
     VIRTUAL_MAC,
     Table,
 )
@@ -124,7 +125,8 @@ def _flows(port: LocalPort, addresses: Iterable[Address]) -> Iterator[tuple[Tabl
         own = (here, Term(Field.ETH_SRC, number), *source(block))
         yield Table.SPOOF_GUARD, PRIORITY, match(*own), (Goto(Table.CONNTRACK),)
         yield Table.FORWARD, PRIORITY, destination(block), deliver
-        yield Table.FORWARD, PRIORITY + 1, match(here, *destination(block)), back
+        served = Term(FLAGS, SERVED, SERVED)
+        yield Table.FORWARD, PRIORITY + 1, match(here, served, *destination(block)), back
         if block.version == 4:
             arp = Term(Field.ETH_TYPE, EthType.ARP)
             asks = (Term(Field.ARP_SHA, number), Term(Field.ARP_SPA, block.value))

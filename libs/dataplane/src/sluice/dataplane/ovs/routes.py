@@ -278,7 +278,7 @@ def uplink_flows(uplinks: Uplinks) -> Flows:
 
 
 def _masked_lines(gateway: Gateway, tunnel: int) -> Iterator[_Line]:
-    """What the world asks of an endpoint on another node is masked: its answer, to be translated here, comes back here."""
+    """What the world asks of an endpoint on another node is masked, so that its answer comes back to be translated."""
     for block in _read(gateway.addresses, address):
         asks = Term(FLAGS, FROM_WORLD | SERVED, FROM_WORLD | SERVED | ANSWER)
         family = Term(Field.ETH_TYPE, EthType.IPV4 if block.version == 4 else EthType.IPV6)
@@ -302,15 +302,9 @@ def _gateway_lines(gateway: Gateway) -> Iterator[_Line]:
 
 
 def _node_flows(ways: _Ways, has: Iterable[Block], uplinks: Uplinks, *, local: bool) -> Flows:
-    nodes = (
-        (Table.NODE_ADDRESS, PRIORITY, destination(block), (SetField(FLAGS, TO_NODE, TO_NODE), Goto(Table.SERVICE)))
-        for block in has
-        if block in ways.addresses
-    )
-    flows = _flows(nodes, CookieKind.ROUTE, 0)
     if not local:
-        return flows | _flows(_peer_lines(ways, has, uplinks), CookieKind.ROUTE, 0)
-    flows |= _flows(_own_range_lines(ways, has, uplinks.gateway), CookieKind.ROUTE, 0)
+        return _flows(_peer_lines(ways, has, uplinks), CookieKind.ROUTE, 0)
+    flows = _flows(_own_range_lines(ways, has, uplinks.gateway), CookieKind.ROUTE, 0)
     if uplinks.gateway is not None:
         own = (block for block in has if block in ways.addresses)
         flows |= _flows(_own_address_lines(own, uplinks.gateway), CookieKind.UPLINK, uplinks.gateway.ofport)
@@ -331,6 +325,7 @@ def _own_address_lines(own: Iterable[Block], gateway: Gateway) -> Iterator[_Line
     sender = (Term(Field.IN_PORT, gateway.ofport), Term(Field.ETH_SRC, mac(gateway.mac)))
     by_host = (SetField(FLAGS, FROM_HOST, FROM_HOST), Goto(Table.CONNTRACK))
     for block in own:
+        yield _node_address(block)
         yield Table.FORWARD, PRIORITY_HOST, destination(block), _to_host(gateway)
         yield Table.SPOOF_GUARD, PRIORITY_HOST, match(*sender, *source(block)), by_host
 
@@ -338,6 +333,8 @@ def _own_address_lines(own: Iterable[Block], gateway: Gateway) -> Iterator[_Line
 def _peer_lines(ways: _Ways, has: Iterable[Block], uplinks: Uplinks) -> Iterator[_Line]:
     ends = sorted(ways.addresses)  # IPv4 first
     for block in has:
+        if block in ways.addresses:
+            yield _node_address(block)
         yield from _not_by_gateway(block, uplinks.gateway)
         if uplinks.tunnel is None or not ends:
             yield Table.FORWARD, _priority(block), destination(block), ()
@@ -355,6 +352,11 @@ def _peer_lines(ways: _Ways, has: Iterable[Block], uplinks: Uplinks) -> Iterator
             sender = (Term(Field.IN_PORT, uplinks.tunnel), Term(near, end.value))
             by_tunnel = SetField(FLAGS, FROM_TUNNEL, FROM_TUNNEL)
             yield Table.SPOOF_GUARD, PRIORITY, match(*sender, *source(block)), (by_tunnel, Goto(Table.CONNTRACK))
+
+
+def _node_address(block: Block) -> _Line:
+    """What is sent there may be for a NodePort."""
+    return Table.NODE_ADDRESS, PRIORITY, destination(block), (SetField(FLAGS, TO_NODE, TO_NODE), Goto(Table.SERVICE))
 
 
 def _not_by_gateway(block: Block, gateway: Gateway | None) -> Iterator[_Line]:

@@ -11,7 +11,7 @@ Who asks for a Service without endpoints hears that nobody is there, as from Kub
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from sluice.contracts.ids import NodeName, Unit
+from sluice.contracts.ids import Address, NodeName, Unit
 from sluice.contracts.programs import ServiceRef
 from sluice.contracts.serving import EndpointsProgram, ServedEndpoint, ServedPort, ServiceProgram
 from sluice.contracts.status import Problem
@@ -80,10 +80,11 @@ class _Served(NamedTuple):
     groups: Groups
     ports: frozenset[str]
     endpoints: frozenset[str]
+    udp: frozenset[tuple[Address, int]]
     problems: tuple[Problem, ...]
 
 
-_NOTHING = _Served({}, {}, frozenset(), frozenset(), ())
+_NOTHING = _Served({}, {}, frozenset(), frozenset(), frozenset(), ())
 
 
 class Changes(NamedTuple):
@@ -91,6 +92,9 @@ class Changes(NamedTuple):
 
     flows: dict[FlowKey, FlowBody | None]
     groups: dict[int, Buckets | None]
+    gone: frozenset[tuple[Address, int]]
+    """Endpoints over UDP that are no more: clients must be made to ask anew."""
+
     services: frozenset[ServiceRef]
     """Whose ports have other numbers than before, or which came or went."""
 
@@ -153,7 +157,8 @@ class Serving:
         """What changes in the switch since the last call."""
         flows: dict[FlowKey, FlowBody | None] = {}
         groups: dict[int, Buckets | None] = {}
-        changed = set()
+        changed: set[ServiceRef] = set()
+        gone: set[tuple[Address, int]] = set()
         for ref in sorted(self._stale):
             old, new = self._served.get(ref, _NOTHING), self._lower(ref)
             flows |= dict.fromkeys(old.flows.keys() - new.flows.keys())
@@ -162,6 +167,7 @@ class Serving:
             groups |= {number: made for number, made in new.groups.items() if old.groups.get(number) != made}
             self._ids.service_ports.release(old.ports - new.ports)
             self._ids.endpoints.release(old.endpoints - new.endpoints)
+            gone |= old.udp - new.udp
             if new is _NOTHING:
                 self._served.pop(ref, None)
             else:
@@ -169,7 +175,7 @@ class Serving:
             if old.ports != new.ports:
                 changed.add(ref)
         self._stale.clear()
-        return Changes(flows, groups, frozenset(changed))
+        return Changes(flows, groups, frozenset(gone), frozenset(changed))
 
     def _lower(self, ref: ServiceRef) -> _Served:
         service = self._services.get(ref)
@@ -183,8 +189,9 @@ def lower_service(
 ) -> _Served:
     """What a node holds for a Service with these endpoints."""
     made = _Making(service, node, ids)
+    versions = {block.version for block in _blocks(service.addresses)}
     for port in service.ports:
-        for version in _VERSIONS:
+        for version in _VERSIONS if port.node_port else sorted(versions):
             found = {
                 (at.address, at.port): at for at in sorted(_endpoints(slices.values(), port, version), reverse=True)
             }
@@ -192,7 +199,12 @@ def lower_service(
     for asked in _blocks(service.addresses):
         made.add(Table.SERVICE, PRIORITY - 1, destination(asked), ())  # what it does not serve goes nowhere
     return _Served(
-        made.flows, made.groups, frozenset(made.ports), frozenset(made.endpoints), tuple(dict.fromkeys(made.problems))
+        made.flows,
+        made.groups,
+        frozenset(made.ports),
+        frozenset(made.endpoints),
+        frozenset(made.udp),
+        tuple(dict.fromkeys(made.problems)),
     )
 
 
@@ -236,6 +248,7 @@ class _Making:
         self.groups: Groups = {}
         self.ports: set[str] = set()
         self.endpoints: set[str] = set()
+        self.udp: set[tuple[Address, int]] = set()
         self.problems: list[Problem] = []
 
     def add(self, table: Table, priority: int, a_match: Match, actions: Actions) -> None:
@@ -256,17 +269,19 @@ class _Making:
             if asked.version == version:
                 to = match(*packets, *destination(asked)[1:], (port_field, port.port))
                 self.add(Table.SERVICE, PRIORITY, to, self._ask(number, inside))
+        outside = inside if port.node_port else None
         if port.node_port:
-            outside = inside
             if service.node_port_here_only != service.here_only:
                 other = number << 2 | 2 | (version == 6)
                 outside = self._group(other, name, endpoints, here_only=service.node_port_here_only)
             to = match(*packets, (FLAGS, TO_NODE, TO_NODE), (port_field, port.node_port))
             self.add(Table.SERVICE, PRIORITY_FIRST, to, self._ask(number | BY_NODE_PORT, outside))
         if service.affinity_s:
-            for asking, group in ((number, inside), (number | BY_NODE_PORT, outside if port.node_port else None)):
+            for asking, group in ((number, inside), (number | BY_NODE_PORT, outside)):
                 if group is not None:
                     self._remember(asking, group, version)
+        if port.protocol == "UDP":
+            self.udp.update((at.endpoint.address, at.port) for at in endpoints)
         for at in endpoints:
             self._translate(name, at, packets, version, port_field)
 

@@ -180,5 +180,6 @@ def _nxm(field: Field) -> str:
 
 
 def _part(field: Field, offset: int, bits: int) -> str:
-    whole = bits == field.spec.bits
-    return f"{_nxm(field)}[]" if whole else f"{_nxm(field)}[{offset}..{offset + bits - 1}]"
+    if bits == field.spec.bits:
+        return f"{_nxm(field)}[]"
+    return f"{_nxm(field)}[{offset}]" if bits == 1 else f"{_nxm(field)}[{offset}..{offset + bits - 1}]"

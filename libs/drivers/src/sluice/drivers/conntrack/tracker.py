@@ -68,6 +68,28 @@ class Tracker:
             for end in ("src", "dst"):
                 await command(self._control, "dpctl/flush-conntrack", f"zone={zone}", *before, fields.format(end=end))
 
+    async def forget_udp(self, zone: int, endpoints: Iterable[tuple[Address, int]]) -> None:
+        """No UDP packet of a client is sent to these endpoints for a connection that was there before.
+
+        Clients that ask on and on from one port would never get to another. TCP notices by itself.
+
+        Raises:
+            CommandRefused, OSError, RpcGone: see unixctl.
+            NotForgotten: some are still there after FLUSHES rounds.
+        """
+        left = frozenset(endpoints)
+        for _ in range(FLUSHES):
+            if not left:
+                return
+            for address, port in sorted(left):
+                family = "ct_nw" if ip_address(address).version == 4 else "ct_ipv6"
+                answers = f"{family}_src={address},ct_nw_proto=17,ct_tp_src={port}"
+                await command(self._control, "dpctl/flush-conntrack", f"zone={zone}", "", answers)
+            held = [entry.reply for entry in await self.entries(zone) if entry.protocol == "udp"]
+            left &= {(one.source, one.source_port) for one in held if one.source_port is not None}
+        if left:
+            raise NotForgotten(f"{self._control}: {sorted(left)}: UDP connections remain: is the tracker flooded?")
+
     async def flush_zone(self, zone: int) -> None:
         """The zone remembers no connection that was there before."""
         await command(self._control, "dpctl/flush-conntrack", f"zone={zone}")

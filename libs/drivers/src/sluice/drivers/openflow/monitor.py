@@ -1,9 +1,9 @@
 """Being told when somebody else changes the flows of a bridge.
 
 Source: OpenFlow 1.5.1 section 7.3.5.19 (flow monitoring). What this connection changes itself is told abbreviated, so
-all that is not abbreviated is somebody else's doing, but for what flows of ours have the switch learn; a monitor that the switch paused has lost count, which is as good
-as a change. It costs nothing while nothing happens. Counting 10,000 flows takes 1 ms each time and does not see one
-that was modified; reading them back takes 0.26 s.
+all that is not abbreviated is somebody else's doing, but for what the switch learns as flows of ours tell it to. A
+monitor that the switch paused has lost count, which is as good as a change. It costs nothing while nothing happens.
+Counting 10,000 flows takes 1 ms each time and does not see one that was modified; reading them back takes 0.26 s.
 """
 
 from enum import IntEnum

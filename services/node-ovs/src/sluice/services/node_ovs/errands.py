@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 import structlog
 
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, Resubmit, SetField
-from sluice.dataplane.ovs.pipeline import ACCEPTED, FLAGS, VIRTUAL_MAC, Errand, Table
+from sluice.dataplane.ovs.pipeline import ACCEPTED, FLAGS, SERVED, VIRTUAL_MAC, Errand, Table
 from sluice.dataplane.ovs.pipeline import Meter as MeterId
-from sluice.dataplane.refusal import refuse
+from sluice.dataplane.refusal import SentTo, refuse
 from sluice.drivers.openflow.errors import RequestRefused, SwitchGone
 from sluice.drivers.openflow.meters import Meter, Metered
 from sluice.drivers.openflow.oxm import Undecodable
@@ -130,12 +131,23 @@ class Lost:
 
 
 def _answer(switch: Switch, packet: PacketIn) -> None:
-    answer = refuse(packet.packet, _MAC)
+    answer = refuse(packet.packet, _MAC, _sent_to(packet))
     if answer is None:
         _packets.add(1, "unanswerable")
     else:
         switch.send_packet(answer, AS_AN_ANSWER)
         _packets.add(1, "answered")
+
+
+def _sent_to(packet: PacketIn) -> SentTo | None:
+    """The Service that its sender asked, if the packet has its endpoint's address by now."""
+    said = {term.field: term.value for term in packet.metadata}
+    if not said.get(FLAGS, 0) & SERVED or Field.CT_TP_DST not in said:
+        return None
+    for field, size in ((Field.CT_NW_DST, 4), (Field.CT_IPV6_DST, 16)):
+        if field in said:
+            return SentTo(said[field].to_bytes(size, "big"), said[Field.CT_TP_DST])
+    return None
 
 
 async def _metered(switch: Switch, meter: Meter) -> Metered:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from sluice.contracts.groups import Member
-from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision, Uid, Unit
+from sluice.contracts.ids import NEVER, Address, GroupId, NodeName, Revision, Uid, Unit
 from sluice.contracts.status import Problem
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.flow import Buckets, FlowBody, FlowKey, Flows, Groups
@@ -35,6 +35,9 @@ class Change(Struct, frozen=True, kw_only=True):
     closed: tuple[LocalPort, ...]
     """After the flows: flush, so that nothing established outlives the Pod."""
 
+    endpoints_gone: frozenset[tuple[Address, int]] = frozenset()
+    """After the flows: forget which clients were sent there over UDP."""
+
 
 class Programmer:
     """The fold. Feed it what arrives, then ask `advance` what to send."""
@@ -46,6 +49,7 @@ class Programmer:
         self._routing = Routing(node)
         self._serving = Serving(node, ids)
         self._groups: Groups = {}
+        self._endpoints_gone: frozenset[tuple[Address, int]] = frozenset()
         self._groups_before: dict[int, Buckets | None] = {}
         self._ways: Flows = {}
         """What routing and serving say. No flow of them is the engine's as well, nor of both."""
@@ -134,9 +138,18 @@ class Programmer:
             return None
         put, delete = self._drain()
         groups, delete_groups = self._drain_groups()
-        if not (put or delete or groups or delete_groups or opened or closed):
+        gone, self._endpoints_gone = self._endpoints_gone, frozenset()
+        if not (put or delete or groups or delete_groups or opened or closed or gone):
             return None
-        return Change(put=put, delete=delete, groups=groups, delete_groups=delete_groups, opened=opened, closed=closed)
+        return Change(
+            put=put,
+            delete=delete,
+            groups=groups,
+            delete_groups=delete_groups,
+            opened=opened,
+            closed=closed,
+            endpoints_gone=gone,
+        )
 
     def _apply(self, step: Step) -> None:
         for program_key in self._programs - step.programs.keys() if step.whole else ():
@@ -181,6 +194,7 @@ class Programmer:
     def _serve(self) -> None:
         changes = self._serving.drain()
         self._reroute(changes.flows.items())
+        self._endpoints_gone |= changes.gone
         for number, buckets in changes.groups.items():
             self._groups_before.setdefault(number, self._groups.get(number))
             if buckets is None:

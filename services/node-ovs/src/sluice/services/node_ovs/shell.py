@@ -280,6 +280,8 @@ class Shell:
         await switch.apply(change.put, change.delete, groups=change.groups, delete_groups=change.delete_groups)
         await self._forget_cached()
         await self._flush(change.closed, opening=False)
+        if change.endpoints_gone:
+            await Tracker(control_socket(self._run_dir)).forget_udp(CT_ZONE, change.endpoints_gone)
         self._caught_up(switch)
         elapsed_ms = round(1000 * (monotonic() - started))
         counts = {"put": len(change.put), "deleted": len(change.delete)}

@@ -1,20 +1,25 @@
 """From OBJECTS to PROGRAMS: what the compiler says is stored. Decides nothing."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from sluice.contracts import subjects
 from sluice.contracts.ids import Backend, GroupId, Revision, Unit
-from sluice.contracts.kinds import POLICIES, SELF_CONTAINED
+from sluice.contracts.kinds import POLICIES, SELF_CONTAINED, SERVED
 from sluice.contracts.shards import shard_of
 from sluice.contracts.status import CompilerStatus, Problem
 from sluice.policy.backends import backends_of, parts
 from sluice.policy.compiler import Compiler
+from sluice.policy.services import Services
 from sluice.runtime.facts import Facts
 from sluice.runtime.output import Output
 from sluice.runtime.writes import Write
 
 STREAM = "PROGRAMS"
 PATTERN = "programs.>"
+
+_SERVING: Final[Backend] = "ovs"
+"""The backend that leads to endpoints of Services."""
 
 
 class Programs:
@@ -23,17 +28,20 @@ class Programs:
     def __init__(self, output: Output, status: Output, shard: int, shards: int) -> None:
         self._output, self._status = output, status
         self._shard, self._shards = shard, shards
-        self._compiler = Compiler()
+        self._compiler, self._services = Compiler(), Services()
         self._unreadable: frozenset[Unit] = frozenset()
 
     def forget(self) -> None:
-        self._compiler = Compiler()
+        self._compiler, self._services = Compiler(), Services()
 
     def evolve(self, told: Facts) -> None:
         for event in told.events:
             if event.key.kind not in POLICIES or self._mine(subjects.unit(*event.key)):
                 self._compiler.evolve(event)
+            if event.key.kind in SERVED and self._mine(subjects.unit(*event.key)):
+                self._services.evolve(event)
         self._compiler.settle(told.upto)
+        self._services.settle(told.upto)
 
     async def store(self, told: Facts, *, first: bool) -> None:
         unreadable = {
@@ -58,7 +66,13 @@ class Programs:
 
     async def _store(self, cause: Revision) -> dict[Unit, list[Write]]:
         """New programs, then the end of old ones: a unit that moves to another group is in one of them at any time."""
-        changes = self._compiler.drain()
+        changes, (served, gone) = self._compiler.drain(), self._services.drain()
+        for group, unit in sorted(served):
+            self._output.put(subjects.program(_SERVING, group, unit), served[group, unit])
+            await self._output.room()
+        for group, unit in sorted(gone):
+            self._output.remove(subjects.program(_SERVING, group, unit), cause)
+            await self._output.room()
         new: dict[Unit, list[Write]] = {}
         for group, unit in sorted(changes.put):
             held = set()
@@ -95,7 +109,9 @@ class Programs:
             match subjects.parse(subject):
                 case subjects.ProgramSubject(backend, group, unit) if self._mine(unit):
                     program = self._compiler.programs.get((group, unit))
-                    if whose(unit) and (program is None or backend not in dict(parts(program))):
+                    held = backend == _SERVING and (group, unit) in self._services.programs
+                    held = held or (program is not None and backend in dict(parts(program)))
+                    if whose(unit) and not held:
                         self._output.remove(subject, cause, after=new.get(unit, ()))
                         await self._output.room()
                 case _:
@@ -109,5 +125,5 @@ def _in_doubt(unit: Unit, unreadable: frozenset[Unit]) -> bool:
     """The unit cannot be read, or it may look up something that cannot: a tier or a Namespace."""
     if unit in unreadable:
         return True
-    looks_up = subjects.unit_parts(unit)[0] not in SELF_CONTAINED
+    looks_up = subjects.unit_parts(unit)[0] not in SELF_CONTAINED | SERVED
     return looks_up and any(subjects.unit_parts(one)[0] not in POLICIES for one in unreadable)

@@ -1,0 +1,110 @@
+"""What the lab does for Services as a cluster would: addresses, NodePorts, EndpointSlices of the Pods they select."""
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from msgspec.structs import replace
+
+from sluice.contracts.ids import Address
+from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.contracts.objects import ObjectMeta, Pod
+from sluice.contracts.services import (
+    HEADLESS,
+    SERVICE_LABEL,
+    Endpoint,
+    EndpointConditions,
+    EndpointPort,
+    EndpointSlice,
+    Service,
+    TargetRef,
+)
+
+SERVICE_RANGES: dict[int, IPv4Network | IPv6Network] = {4: IPv4Network("10.96.0.0/16"), 6: IPv6Network("fd00:96::/112")}
+"""ClusterIPs, where a Service does not say its own."""
+
+FIRST_NODE_PORT, LAST_NODE_PORT = 30_000, 32_767
+"""Source: Kubernetes, kube-apiserver --service-node-port-range."""
+
+DERIVED = "lab.sluice.dev"
+"""The value of endpointslice.kubernetes.io/managed-by on those that the lab makes."""
+
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+
+
+def is_headless(service: Service) -> bool:
+    return HEADLESS in (service.spec.cluster_ip, *service.spec.cluster_ips) or service.spec.type == "ExternalName"
+
+
+def addressed(service: Service, taken: Iterable[Service], versions: Iterable[int]) -> Service:
+    """The Service with ClusterIPs of these IP versions, and with NodePorts; those it says itself stay."""
+    others = list(taken)
+    spec = service.spec
+    used = {address for other in others for address in other.spec.cluster_ips}
+    if not is_headless(service):
+        known = spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
+        addresses = known or tuple(_free(version, used) for version in sorted(versions))
+        spec = replace(spec, cluster_ip=addresses[0], cluster_ips=addresses)
+    if spec.type in ("NodePort", "LoadBalancer"):
+        ports = iter(range(FIRST_NODE_PORT, LAST_NODE_PORT + 1))
+        given = {port.node_port for other in (*others, service) for port in other.spec.ports}
+        free = (port for port in ports if port not in given)
+        spec = replace(
+            spec, ports=tuple(port if port.node_port else replace(port, node_port=next(free)) for port in spec.ports)
+        )
+    return replace(service, spec=spec)
+
+
+def _free(version: int, used: set[str]) -> Address:
+    network = SERVICE_RANGES[version]
+    numbers = range(10, network.num_addresses - 1)  # what comes first, people take for the API server and for DNS
+    return Address(next(str(network[number]) for number in numbers if str(network[number]) not in used))
+
+
+def slices(service: Service, pods: Iterable[Pod]) -> Iterator[EndpointSlice]:
+    """EndpointSlices of the Service's Pods: one for each IP version and each set of ports that Pods have for its."""
+    if not service.spec.selector:
+        return
+    found: dict[tuple[int, tuple[EndpointPort, ...]], list[Endpoint]] = {}
+    for pod in pods:
+        labels = pod.metadata.labels
+        mine = pod.metadata.namespace == service.metadata.namespace
+        if mine and all(labels.get(key) == value for key, value in service.spec.selector.items()):
+            ports = tuple(_ports(service, pod))
+            for address in pod.addresses:
+                version = ip_address(address).version
+                found.setdefault((version, ports), []).append(_endpoint(pod, address))
+    resource = RESOURCES[Kind.ENDPOINT_SLICE]
+    for number, ((family, ports), endpoints) in enumerate(sorted(found.items(), key=lambda entry: entry[0][0])):
+        yield EndpointSlice(
+            api_version=resource.api_version,
+            kind=resource.kind,
+            metadata=ObjectMeta(
+                name=f"{service.metadata.name}-{number}",
+                namespace=service.metadata.namespace,
+                labels={SERVICE_LABEL: service.metadata.name, MANAGED_BY: DERIVED},
+            ),
+            address_type="IPv4" if family == 4 else "IPv6",
+            endpoints=tuple(endpoints),
+            ports=ports,
+        )
+
+
+def _endpoint(pod: Pod, address: Address) -> Endpoint:
+    return Endpoint(
+        addresses=(address,),
+        conditions=EndpointConditions(ready=True),
+        node_name=pod.node,
+        target_ref=TargetRef(
+            kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid
+        ),
+    )
+
+
+def _ports(service: Service, pod: Pod) -> Iterator[EndpointPort]:
+    """The numbers that the Service's ports have at the Pod; a name that it does not have is left out."""
+    named = {(port.name, port.protocol): port.container_port for each in pod.spec.containers for port in each.ports}
+    for port in service.spec.ports:
+        target = port.port if port.target_port is None else port.target_port
+        number = named.get((target, port.protocol)) if isinstance(target, str) else target
+        if number is not None:
+            yield EndpointPort(name=port.name, protocol=port.protocol, port=number)

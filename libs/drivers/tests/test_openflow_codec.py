@@ -78,7 +78,7 @@ def fields_of(framed):
     return sorted(found)
 
 
-NOT_OF_OS_KEN = {Field.CT_NW_DST, Field.CT_IPV6_DST, Field.CT_TP_DST}
+NOT_OF_OS_KEN = {Field.CT_NW_PROTO, Field.CT_NW_DST, Field.CT_IPV6_DST, Field.CT_TP_DST}
 """It does not know them; test_openflow_switch.py asks the switch."""
 
 

@@ -268,7 +268,7 @@ def test_all_of_the_format_is_understood(tmp_path: Path) -> None:
         read(tmp_path, FULL)
 
     assert [line for line in raised.value.lines if "not supported yet" not in line] == []
-    assert len(raised.value.lines) == 2 + 5
+    assert len(raised.value.lines) == 2 + 3
 
 
 STORY = """\

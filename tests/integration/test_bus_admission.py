@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import json
+import os
 import ssl
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -223,3 +226,35 @@ def test_a_certificate_without_its_key_is_refused(tmp_path):
 
     with pytest.raises(BadCertificate, match=r"tls\.crt"):
         Webhook(FastAPI(), "127.0.0.1", 0, certificate, key)
+
+
+async def test_the_service_as_a_process(server, source, tmp_path):
+    authority = trustme.CA()
+    certificate, key = issue(authority, tmp_path)
+    await source.put(made(tiers.tier("mine", 10)))
+    await source.listed()
+    given = {"NATS_URL": server.url, "CERTIFICATE": str(certificate), "KEY": str(key), "HEALTH_PORT": "0"}
+    environ = os.environ | {f"SLUICE_ADMISSION_{name}": value for name, value in given.items()}
+    service = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sluice.services.admission", env=environ, stderr=asyncio.subprocess.PIPE
+    )
+    assert service.stderr is not None
+    told: dict[str, dict[str, Any]] = {}  # Any: JSON
+    async with asyncio.timeout(60):
+        while not told.keys() >= {"webhook_served", "objects_in_sync", "health_served"}:
+            line = json.loads(await service.stderr.readline())
+            told[line["event"]] = line
+
+    client = Client(authority, told["webhook_served"]["port"])
+    assert await client.admits(policies.cluster(tier="mine"))
+    assert await client.refuses(policies.cluster(tier="other"))
+    host, port = told["health_served"]["address"]
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+    metrics = (await asyncio.wait_for(reader.read(), 10)).decode()
+    writer.close()
+    assert 'sluice_admission_reviews_total{answer="admitted"} 1' in metrics
+    assert 'sluice_admission_reviews_total{answer="refused"} 1' in metrics
+
+    service.terminate()
+    assert await asyncio.wait_for(service.wait(), 20) == 0

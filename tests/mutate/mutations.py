@@ -16,12 +16,16 @@ DATAPLANE = "libs/dataplane/src/sluice/dataplane"
 DRIVERS = "libs/drivers/src/sluice/drivers"
 RUNTIME = "libs/runtime/src/sluice/runtime"
 INGEST = "services/ingest/src/sluice/services/ingest"
+WEBHOOK = "services/admission/src/sluice/services/admission"
 COMPILER = "services/rule-compiler/src/sluice/services/rule_compiler"
 NODE_OVS = "services/node-ovs/src/sluice/services/node_ovs"
 
 KUBE_MANIFEST = "libs/kube/tests/test_kube_manifest.py"
 ADMISSION_TESTS = "libs/admission/tests/test_admission.py"
 ADMISSION_ANTREA = "libs/admission/tests/test_admission_antrea.py"
+ADMISSION_TABLES = "libs/admission/tests/test_admission_tables.py"
+ADMISSION_JUDGING = "services/admission/tests/test_admission_judging.py"
+ADMISSION_BUS = "tests/integration/test_bus_admission.py"
 SELECTORS = "libs/grouping/tests/test_selectors.py"
 GROUPING_TESTS = "libs/grouping/tests/test_grouping.py"
 TRANSLATE = "libs/policy/tests/test_translate_k8s.py"
@@ -143,6 +147,118 @@ MUTATIONS = (
         'if rule.action == "Pass" and tier_name(spec.tier) == BASELINE_TIER:',
         'if rule.action == "Pass" and not tier_name(spec.tier):',
         (f"{ADMISSION_ANTREA}::test_policies",),
+    ),
+    Mutation(
+        "an-erspan-comes-back",
+        f"{ADMISSION}/traffic_control.py",
+        "        yield from _of_port(spec.return_port, _RETURN, _KINDS[:-1])",
+        "        yield from ()",
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "a-mirror-has-a-return-port",
+        f"{ADMISSION}/traffic_control.py",
+        '        case "Mirror", TrafficPort():',
+        '        case "Pass", TrafficPort():',
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "an-index-of-either-version",
+        f"{ADMISSION}/traffic_control.py",
+        "if number is not None and tunnel.version in VERSIONS and tunnel.version != version:",
+        "if number is not None and tunnel.version not in VERSIONS:",
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "a-device-of-sixteen-letters",
+        f"{ADMISSION}/traffic_control.py",
+        "MAX_DEVICE_NAME = 15",
+        "MAX_DEVICE_NAME = 16",
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "two-ways-in-one-entry",
+        f"{ADMISSION}/antrea_ends.py",
+        "    elif len(ways) > 1:",
+        "    elif len(ways) > 2:",
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "a-rule-applies-to-nodes",
+        f"{ADMISSION}/antrea_ends.py",
+        "    elif of_rule and entry.node_selector is not None:",
+        "    elif not of_rule and entry.node_selector is None:",
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "pods-reach-a-node-port",
+        f"{ADMISSION}/antrea_policy.py",
+        "            if peer.ip_block is None:",
+        "            if peer.ip_block is None and not rule.from_:",
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "multicast-is-rejected",
+        f"{ADMISSION}/antrea_rule.py",
+        '    elif rule.action in ("Pass", "Reject"):',
+        '    elif rule.action in ("Pass",):',
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "reports-come-in",
+        f"{ADMISSION}/antrea_rule.py",
+        '{"ingress": (0x11,), "egress": (0x12, 0x16, 0x22)}',
+        '{"ingress": (0x11, 0x16), "egress": (0x12, 0x16, 0x22)}',
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "requests-are-dropped",
+        f"{ADMISSION}/l7.py",
+        '    if rule.action != "Allow":',
+        '    if rule.action == "Pass":',
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "a-child-has-children",
+        f"{ADMISSION}/among.py",
+        "    if children and parents:",
+        "    if not children and parents:",
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "a-tier-moves",
+        f"{ADMISSION}/among.py",
+        "    if before is not None and before != priority:",
+        "    if before is not None and before > priority:",
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "one-tier-more",
+        f"{ADMISSION}/tier.py",
+        "MAX_TIERS = 20",
+        "MAX_TIERS = 21",
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "a-headless-service-is-one",
+        f"{ADMISSION}/among.py",
+        "known.spec.cluster_ip == HEADLESS",
+        "known.spec.cluster_ip == 'none'",
+        (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "a-tier-goes-while-it-is-named",
+        f"{ADMISSION}/among.py",
+        "case Kind.TIER if users := others.users_of(key.name):",
+        "case Kind.TIER if not (users := others.users_of(key.name)):",
+        (f"{ADMISSION_JUDGING}::test_removals",),
+    ),
+    Mutation(
+        "a-review-before-all-is-known",
+        f"{WEBHOOK}/shell.py",
+        "        if told.in_sync and not self.in_sync.is_set():",
+        "        if not self.in_sync.is_set():",
+        (f"{ADMISSION_BUS}::test_nothing_is_admitted_before_all_is_known",),
     ),
     # -------------------------------------------------------------------------------------------------------- grouping
     Mutation(

@@ -225,11 +225,31 @@ def test_an_object_that_is_not_of_its_kind(made):
 
 ASKED = b'{"uid": "u", "kind": {"kind": "Pod", "version": "v1"}, "operation": "CREATE"}'
 
+STRANGE = [
+    ("1e400", "not a finite number"),
+    ("1e3", "where an integer belongs"),
+    ("1" * 5000, "out of range for an integer"),
+    ("[" * 63 + "]" * 63, "nested deeper than 64"),
+    ('"\\u0000"', "is text where"),
+    ('{"a": {"b": {}}}', "a map where"),
+]
+
+
+@pytest.mark.parametrize(("priority", "part"), STRANGE, ids=range(len(STRANGE)))
+def test_strange_values(priority, part):
+    made = codec.encode(tiers.tier("a", 77)).replace(b"77", priority.encode())
+    asked = msgspec.structs.replace(request(tiers.tier("a", 77)), object=msgspec.Raw(made))
+
+    assert part in validated(asked).status.message
+
+
 MALFORMED = [
     (b"", "not an AdmissionReview"),
     (b"{", "not an AdmissionReview"),
     (b"\xff", "not an AdmissionReview"),
     (b"[" * 100_000, "not an AdmissionReview"),
+    (b'{"apiVersion": NaN}', "not an AdmissionReview"),
+    (b'{"apiVersion": "\\ud800"}', "not an AdmissionReview"),
     (b'{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}', "request"),
     (b'{"apiVersion": "admission.k8s.io/v1", "kind": "Review", "request": {}}', "kind"),
     (

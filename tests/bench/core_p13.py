@@ -26,7 +26,7 @@ from sluice.policy.verdict import verdict
 
 POLICIES, RULES, GROUPS = 294, 68, 3_708
 VERDICTS = 1_000
-TO_BEAT_MS = 3.7
+TO_BEAT_MS, TARGET_MS = 3.7, 0.2
 
 
 def objects(chance: random.Random) -> list[AnyObject]:
@@ -76,7 +76,7 @@ def main() -> None:
         spent.append(time.perf_counter() - started)
     what = f"one verdict against {POLICIES} policies x {RULES} rules, {GROUPS:,} groups"
     show(
-        Figure("P13", what, statistics.median(spent) * 1_000, "ms", TO_BEAT_MS),
+        Figure("P13", what, statistics.median(spent) * 1_000, "ms", TO_BEAT_MS, TARGET_MS),
         f"median of {VERDICTS}, mean {statistics.mean(spent) * 1_000:.3f} ms; the first about a Pod since a change of "
         f"policy {max(spent) * 1_000:.0f} ms",
     )

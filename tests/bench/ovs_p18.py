@@ -8,13 +8,12 @@ import asyncio
 import gc
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from random import Random
 
-from tests.bench.figures import Figure, show
+from tests.bench.figures import Figure, Took, Watch, show
 
 from sluice.dataplane.ovs.fields import EthType, Field
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows, match
@@ -42,12 +41,12 @@ def flows() -> Flows:
     return made
 
 
-async def ours(node: OvsNode, wanted: Flows) -> float:
+async def ours(node: OvsNode, wanted: Flows) -> Took:
     """Seconds for our bundle; the flows are there afterwards, and then deleted."""
     switch = await Switch.connect(node.mgmt_socket())
-    started = time.perf_counter()
+    watch = Watch()
     await switch.apply(wanted)
-    took = time.perf_counter() - started
+    took = watch.read()
     assert await switch.dump() == wanted, "the switch has other flows than we sent"
     await switch.apply({}, wanted.keys())
     switch.close()
@@ -65,7 +64,7 @@ def theirs(node: OvsNode, file: Path) -> float:
     return took
 
 
-async def measure(netns: str, folder: Path) -> tuple[list[float], list[float]]:
+async def measure(netns: str, folder: Path) -> tuple[list[Took], list[float]]:
     wanted = flows()
     file = folder / "flows.txt"
     file.write_text(write_all(wanted))
@@ -88,14 +87,16 @@ def main() -> list[Figure]:
             our_times, their_times = asyncio.run(measure(netns, Path(folder)))
     finally:
         subprocess.run(["ip", "netns", "del", netns], check=True, timeout=10)
-    figure = Figure("P18", f"{FLOWS:,} flows into the switch in one bundle", min(our_times), "s", min(their_times))
+    best = min(our_times)
+    what = f"{FLOWS:,} flows into the switch in one bundle"
+    figure = Figure("P18", what, best.seconds, "s", min(their_times), TARGET_S, best.cpu_s)
     show(
         figure,
-        f"ours {', '.join(f'{one:.2f}' for one in our_times)} s (target {TARGET_S:g} s), "
+        f"ours {', '.join(f'{one.seconds:.2f}' for one in our_times)} s, "
         f"ovs-ofctl --bundle {', '.join(f'{one:.2f}' for one in their_times)} s, in turn; best of {REPEATS} each",
     )
     return [figure]
 
 
 if __name__ == "__main__":
-    sys.exit(0 if main()[0].value <= TARGET_S else 1)
+    main()

@@ -1,47 +1,93 @@
 """Measure: `run.py` everything, `run.py P1 P12` these. Each benchmark runs in a process of its own.
 
 Figures are for comparing on one machine, in one run: benchmarks are not tests, and nothing fails when they are slow.
+In the end all of them are one table. `--json FILE` writes it down for programs, `--page` into docs/performance.md.
 """
 
+import argparse
+import os
+import platform
+import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from tests.bench.figures import OUT, Figure, as_json, read, table
+
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 BENCHMARKS = {
-    "P1": "core_p1",
-    "P2": "core_p1",
-    "P3": "core_p1",
-    "P4": "core_p1",
-    "P5": "core_p1",
-    "P8": "ovs_p8",
-    "P9": "ovs_p9",
-    "P10": "latency_p10",
-    "P12": "core_p12",
-    "P13": "core_p13",
-    "P16": "ovs_p9",
-    "P18": "ovs_p18",
-    "P19-churn": "tc_churn",
-    "P20": "admission_p20",
-    "P21": "ingest_p21",
+    "P1": ("core_p1", "stream_p1"),
+    "P2": ("core_p1",),
+    "P3": ("core_p1",),
+    "P4": ("core_p1",),
+    "P5": ("core_p1",),
+    "P6": ("core_p1",),
+    "P8": ("ovs_p8",),
+    "P9": ("ovs_p9",),
+    "P10": ("latency_p10",),
+    "P11": ("latency_p10",),
+    "P12": ("core_p12",),
+    "P13": ("core_p13",),
+    "P16": ("ovs_p9",),
+    "P18": ("ovs_p18",),
 }
-"""The module of tests/bench that measures it, run with the figure's name.
+"""The modules of tests/bench that measure it, each run with the figure's name.
 
-P9, P10, P16 and P18 need root and Open vSwitch.
+P9, P10, P11, P16 and P18 need root and Open vSwitch.
 """
 
 
-def main(names: list[str]) -> int:
-    wanted = names or list(BENCHMARKS)
-    unknown = [name for name in wanted if name not in BENCHMARKS]
-    if unknown:
-        print(f"{', '.join(unknown)}: no such figure; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
-        return 2
+def machine() -> str:
+    """What they were measured on."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())
+    load = os.getloadavg()[2]
+    return (
+        f"{os.cpu_count()} cores ({cpu[1] if cpu else platform.machine()}), "
+        f"{int(memory[1]) >> 20 if memory else '?'} GiB, Linux {platform.release()}, "
+        f"CPython {platform.python_version()}; load over the last 15 minutes: {load:.1f}"
+    )
+
+
+def measure(names: list[str]) -> tuple[list[Figure], int]:
+    """The figures, and not 0 if a benchmark failed."""
     failed = 0
-    for name in wanted:
-        module = f"tests.bench.{BENCHMARKS[name]}"
-        failed |= subprocess.run([sys.executable, "-m", module, name], cwd=ROOT, check=False).returncode
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "figures"
+        out.touch()
+        for name in names:
+            for module in BENCHMARKS[name]:
+                command = [sys.executable, "-m", f"tests.bench.{module}", name]
+                environment = {**os.environ, OUT: str(out)}
+                failed |= subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+        return read(out), failed
+
+
+def write_page(figures: list[Figure]) -> None:
+    """Put the table into the page; its other words stay."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{table(figures)}\n\nMeasured on {machine()}.\n{END}{after}")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="./task bench --", description=__doc__)
+    parser.add_argument("names", nargs="*", help=", ".join(BENCHMARKS))
+    parser.add_argument("--json", type=Path, help="a file for the table as JSON")
+    parser.add_argument("--page", action="store_true", help="write the table into docs/performance.md")
+    given = parser.parse_args(arguments)
+    if unknown := [name for name in given.names if name not in BENCHMARKS]:
+        parser.error(f"{', '.join(unknown)}: no such figure; there are {', '.join(BENCHMARKS)}")
+    figures, failed = measure(given.names or list(BENCHMARKS))
+    print(f"\n{table(figures)}\n\n{machine()}")
+    if given.json:
+        given.json.write_bytes(as_json(figures))
+    if given.page:
+        write_page(figures)
     return failed
 
 

@@ -9,6 +9,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sluice.contracts import codec
+from sluice.contracts.antrea import (
+    AntreaNetworkPolicy,
+    AntreaPeer,
+    AntreaPolicySpec,
+    AntreaPort,
+    AntreaRule,
+    AppliedTo,
+)
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import (
     AnyObject,
@@ -138,6 +146,29 @@ def pairs(count: int = 10_000) -> Iterator[Stored]:
         yield policy("one", f"np-{number}", labels[number], peer(labels[number ^ 1]))
     for number in range(count):
         yield pod("one", f"pod-{number}", labels[number], chance)
+
+
+def antrea_pairs(count: int = 10_000) -> Iterator[Stored]:
+    """P6: as P4, by Antrea NetworkPolicies: each lets the other Pod of the pair in on one port."""
+    chance = random.Random(SEED)
+    yield namespace("one", app="one")
+    selectors = [LabelSelector(match_labels={"app": f"{chance.getrandbits(64):016x}"}) for _ in range(count)]
+    resource = RESOURCES[Kind.ANTREA_NETWORK_POLICY]
+    for number in range(count):
+        rule = AntreaRule(
+            action="Allow",
+            from_=(AntreaPeer(pod_selector=selectors[number ^ 1]),),
+            ports=(AntreaPort(protocol="TCP", port=8080),),
+        )
+        made = AntreaNetworkPolicy(
+            api_version=resource.api_version,
+            kind=resource.kind,
+            metadata=ObjectMeta(name=f"np-{number}", namespace="one", uid=f"np-one-{number}"),
+            spec=AntreaPolicySpec(priority=5, applied_to=(AppliedTo(pod_selector=selectors[number]),), ingress=(rule,)),
+        )
+        yield stored(made)
+    for number in range(count):
+        yield pod("one", f"pod-{number}", selectors[number].match_labels, chance)
 
 
 def across_namespaces(count: int = 1_000) -> Iterator[Stored]:

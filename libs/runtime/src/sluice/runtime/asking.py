@@ -28,7 +28,6 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-_FLUSH_S = 2
 _ANSWER_S = 5.0  # then the question is asked again
 _AGAIN_S = 0.05  # before a question that got half an answer, or met a missing stream, is asked again
 
@@ -274,8 +273,7 @@ class Asker:
                 want.subscription = await self._arrivals.subscribe(self._bus, subjects.live(want.pattern))
                 self.by_sid[want.subscription._id] = want  # noqa: SLF001  # see _leave
         since = self._reader.loss
-        await patiently(self._bus, lambda: self._bus.nc.flush(_FLUSH_S))
-        here = await origin(self._bus, stream)
+        here = await origin(self._bus, stream)  # asked after the subscriptions, so it answers when it knows of them
         if self._moved(stream, here):
             self._reader.begin_again(stream)
             self._ask_everything()

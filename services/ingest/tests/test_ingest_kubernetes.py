@@ -74,7 +74,7 @@ class World:
                 await self.changed.wait()
 
     def settings(self, **fields):
-        quick = {"retry_s": 0.3, "absent_s": 0.1, "silence_s": 5.0, "lease_duration_s": 1.5, "lease_namespace": "x"}
+        quick = {"retry_s": 0.3, "absent_s": 0.1, "silence_s": 5.0, "lease_duration_s": 15, "lease_namespace": "x"}
         return IngestSettings(source="kubernetes", master=self.api.url, **{**quick, **fields})
 
     @contextlib.asynccontextmanager
@@ -398,6 +398,31 @@ async def test_a_replica_that_stops_breathing_writes_nothing_when_it_wakes(world
     again = [(body, writer) for subject, body, writer in stored if subject == subjects.object_(Kind.NAMESPACE, "", "a")]
     assert len(again) == 2
     assert again[0][1] != again[1][1]
+
+
+async def test_a_replica_that_ended_without_a_word_is_succeeded(world):
+    put(world, Kind.NAMESPACE, namespace("a"))
+    async with (
+        await Bus.connect(world.nats.url, name="gone") as bus,
+        Client(Access(master=world.api.url), "test") as client,
+    ):
+        settings = world.settings(holder="gone", lease_duration_s=1)
+        lease = app.lease_of(client, settings)
+        await lease.claim()
+        async with app.mirrored(bus, client, lease, settings) as (shell, source):
+            running = asyncio.create_task(source.run())
+            while not shell.in_sync.is_set():
+                await shell.turn()
+                await asyncio.sleep(0.01)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    put(world, Kind.NAMESPACE, namespace("b"))
+
+    async with world.ingest("heir", lease_duration_s=1):
+        await world.in_step()
+
+    held = msgspec.json.decode(world.api.store.shelf("leases").objects["x", "sluice-ingest"].body)["spec"]
+    assert held["leaseTransitions"] == 1
 
 
 async def test_another_source_is_refused(world, tmp_path):

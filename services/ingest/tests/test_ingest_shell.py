@@ -7,9 +7,10 @@ import json
 import pytest
 
 from sluice.contracts import codec, subjects
+from sluice.contracts.antrea import STATIC_TIERS
 from sluice.contracts.ids import NEVER
 from sluice.contracts.kinds import Kind
-from sluice.contracts.objects import TYPES, Listed
+from sluice.contracts.objects import TYPES, Listed, Tier
 from sluice.contracts.status import SourceStatus
 from sluice.kube.digest import folder_digest
 from sluice.runtime.bus import Bus
@@ -121,10 +122,11 @@ class Cluster:
         return self.status
 
     def names(self):
+        """Of what is stored, by kind; the system tiers, which always are, aside."""
         found: dict[Kind, set[str]] = {}
         for subject in self.stored:
             match subjects.parse(subject):
-                case subjects.ObjectSubject(kind=kind, name=name):
+                case subjects.ObjectSubject(kind=kind, name=name) if name not in STATIC_TIERS:
                     found.setdefault(kind, set()).add(name)
         return found
 
@@ -189,9 +191,9 @@ async def test_marks_come_after_the_listing_and_policies_before_pods(cluster):
     cluster.writes("a.yaml", pod("a") + policy("web") + namespace("x"))
     async with cluster.ingest():
         await cluster.in_force()
-        await cluster.until(lambda: len(cluster.history) >= 3 + len(Kind))
+        await cluster.until(lambda: len(cluster.history) >= len(STATIC_TIERS) + 3 + len(Kind))
 
-    order = [subject for subject, _ in cluster.history]
+    order = [subject for subject, _ in cluster.history if not subject.startswith("objects.tiers.")]
     assert order[2] == "objects.pods.x.a"
     assert set(order[:2]) == {"objects.namespaces._.x", "objects.k8snetworkpolicies.x.web"}
     assert all(subject.startswith("objects._listed.") for subject in order[3:])
@@ -363,3 +365,31 @@ async def test_many_objects(cluster):
         await cluster.in_force()
 
         assert len(cluster.names()[Kind.NAMESPACE]) == count
+
+
+async def test_the_system_tiers_are_there_whatever_the_folder_says(cluster):
+    def priorities():
+        subjects_of = {name: subjects.object_(Kind.TIER, "", name) for name in STATIC_TIERS}
+        return {
+            name: codec.decode(cluster.stored[subject].body, Tier).spec.priority
+            for name, subject in subjects_of.items()
+            if subject in cluster.stored
+        }
+
+    async with cluster.ingest():
+        await cluster.in_force()
+        await cluster.until(lambda: priorities() == STATIC_TIERS)
+        uid = cluster.uid(Kind.TIER, "", "platform")
+        explicit = (
+            "---\n{apiVersion: crd.antrea.io/v1beta1, kind: Tier, metadata: {name: platform, uid: my-own}, "
+            "spec: {priority: 200, description: ours}}\n"
+        )
+        cluster.writes("tier.yaml", explicit)
+        status = await cluster.in_force()
+        assert cluster.uid(Kind.TIER, "", "platform") == "my-own"
+        assert status.problems == ()
+        (cluster.root / "tier.yaml").unlink()
+        await cluster.in_force()
+        await cluster.until(lambda: cluster.uid(Kind.TIER, "", "platform") == uid)
+
+    assert priorities() == STATIC_TIERS

@@ -122,8 +122,8 @@ class _Mirror(Generic[T]):
 
     async def _streamed(self) -> AsyncGenerator[Told[T]]:
         """A listing by a watch, and what follows on it."""
-        there: dict[tuple[str, str], bytes] = {}
-        nameless: list[bytes] = []
+        there: dict[tuple[str, str], T] = {}  # read as they come, so that nothing is held up at the end
+        nameless: list[T] = []
         told = False
         async with aclosing(self._watched("", initial=True)) as batches:
             async for events in batches:
@@ -134,19 +134,18 @@ class _Mirror(Generic[T]):
                         if event.ends_listing:
                             self._went_well()
                             told, self.version = True, event.version
-                            objects = [self._read(body) for body in (*there.values(), *nameless)]
+                            yield Listed([*there.values(), *nameless])
                             there.clear()
-                            yield Listed(objects)
                             rest = events[index + 1 :]
                             break
                         if event.type == "BOOKMARK":
                             continue
                         if not event.name[1]:
-                            nameless.append(event.object)
+                            nameless.append(self._read(event.object))
                         elif event.type == "DELETED":
                             there.pop(event.name, None)
                         else:
-                            there[event.name] = event.object
+                            there[event.name] = self._read(event.object)
                 if rest:
                     yield self._changed(rest)
 

@@ -18,6 +18,7 @@ from sluice.runtime.output import Output
 from sluice.runtime.service import Service
 from sluice.services.ingest import stored
 from sluice.services.ingest.catalog import Catalog
+from sluice.services.ingest.implied import system_tiers
 from sluice.services.ingest.kubernetes.source import KubernetesSource
 from sluice.services.ingest.settings import IngestSettings
 from sluice.services.ingest.shell import Shell
@@ -80,6 +81,7 @@ async def opened(bus: Bus, settings: IngestSettings) -> AsyncIterator[Shell]:
     name = source_name(settings.folder)
     async with _held(bus, name, FOLDER) as held:
         catalog = Catalog(stored.uids(held.bodies), lambda: str(uuid.uuid4()))
+        catalog.imply(system_tiers())
         source = FolderSource(
             Path(settings.folder),
             catalog,

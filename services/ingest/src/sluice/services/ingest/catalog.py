@@ -7,7 +7,7 @@ comes from. What the other objects forbid (a policy whose tier does not exist, g
 many) is not taken in: what it was before stays. Who forbids whom does not depend on which file came first.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -25,6 +25,10 @@ from sluice.contracts.subjects import ObjectSubject
 from sluice.kube.manifest import Document
 
 _GROUPS = frozenset((Kind.CLUSTER_GROUP, Kind.GROUP))
+
+
+_NOWHERE = chr(0x10FFFF)
+"""In place of a file: no path comes after it."""
 
 
 class Key(NamedTuple):
@@ -117,12 +121,18 @@ class Catalog:
 
     @property
     def files(self) -> frozenset[str]:
-        return frozenset(self._files)
+        return frozenset(self._files.keys() - {_NOWHERE})
 
     def loses(self, file: str, contents: Contents) -> bool:
         """Taking this in would leave an object without the file that holds it."""
         said = {key_of(document) for document in contents.documents}
         return contents.whole and any(key not in said for key in self._files.get(file, {}))
+
+    def imply(self, documents: Iterable[Document]) -> None:
+        """These objects exist, as they are here where no file says otherwise."""
+        self._replace(
+            _NOWHERE, {key_of(document): _stale(self._held(document, key_of(document))) for document in documents}
+        )
 
     def take(self, file: str, contents: Contents) -> None:
         """The file says this now."""

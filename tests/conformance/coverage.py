@@ -89,12 +89,12 @@ def reachable(kind: Kind, direction: Direction, action: str, peer: str, port: st
 
 def covered(stories: list[reading.Story]) -> set[Cell]:
     """The cells that packets of the scenarios fall into."""
-    return {cell for story in stories for cell in _of_story(story)}
+    return {cell for story in stories if not story.scenario.offline for cell in _of_story(story)}
 
 
 def _of_story(story: reading.Story) -> Iterator[Cell]:
     spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside)
+    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.named)
     for document in story.objects:
         world.put(document)
     for told in story.steps:
@@ -128,6 +128,7 @@ def _of_rule(world: World, ref: RuleRef, place: str) -> Iterator[Cell]:
     inward = ref.direction is Direction.INGRESS
     rule = (made.spec.ingress if inward else made.spec.egress)[ref.index]
     peers = {_peer(peer) for peer in _peers(rule, inward=inward)} or {"everybody"}
+    peers.discard("")
     ports = {_port(port) for port in rule.ports}
     if isinstance(rule, AntreaRule) and rule.protocols:
         ports.add("ICMP")
@@ -150,6 +151,9 @@ def _peers(
 
 
 def _peer(peer: NetworkPolicyPeer | AntreaPeer) -> str:
+    """Its kind; empty for one that has no row."""
+    if isinstance(peer, AntreaPeer) and (peer.group or peer.service_account or peer.node_selector or peer.fqdn):
+        return ""
     if peer.ip_block is not None:
         return "ipBlock with except" if peer.ip_block.except_ else "ipBlock"
     relative = peer.namespaces if isinstance(peer, AntreaPeer) else None

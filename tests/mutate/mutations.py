@@ -474,8 +474,8 @@ MUTATIONS = (
     Mutation(
         "isolation-is-ignored",
         f"{POLICY}/verdict.py",
-        "if isolating:\n",
-        "if isolating and passed:\n",
+        "isolating = state.facing(pod, direction).isolating if pod is not None else ()",
+        "isolating = state.facing(pod, direction).isolating[:0] if pod is not None else ()",
         (f"{VERDICT}::test_verdict",),
     ),
     Mutation(

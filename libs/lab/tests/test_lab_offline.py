@@ -87,7 +87,7 @@ async def test_a_datapath_may_be_required(tmp_path: Path) -> None:
     assert (outcome.ok, outcome.error) == (False, NO_PACKET)
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: f"{Path(story.file).parent.name}/{story.name}")
 def test_verdict_agrees_with_the_conformance_scenarios(story: reading.Story) -> None:
     wrong = [
         check

@@ -123,7 +123,7 @@ def test_namespaces_come_into_being_and_take_all_with_them() -> None:
     world.put(pod("a"))
     implied = world.objects[Key(Kind.NAMESPACE, "", "x")].object
     assert isinstance(implied, Namespace)
-    assert implied.metadata.labels == {"kubernetes.io/metadata.name": "x"}
+    assert implied.metadata.labels == {"kubernetes.io/metadata.name": "x", "antrea.io/metadata.name": "x"}
 
     world.put(documents("{apiVersion: v1, kind: Namespace, metadata: {name: x, labels: {a: b}}}")[0])
     assert world.objects[Key(Kind.NAMESPACE, "", "x")].object.metadata.labels["a"] == "b"

@@ -7,6 +7,7 @@ import pytest
 from sluice.contracts.ids import Address
 from sluice.contracts.objects import AnyObject
 from sluice.contracts.programs import ServiceRef
+from sluice.policy.l7 import HttpRequest, TlsHello
 from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
 from sluice.policy.state import ClusterState
 from sluice.policy.translate.targets import UNSUPPORTED_GROUP
@@ -341,6 +342,34 @@ def test_what_comes_to_a_node_port_meets_the_rules_of_the_service_and_of_the_pod
     assert outcome([at_service], "1.1.1.1 192.0.2.9", **by_port) == "Dropped"
     assert outcome([at_service, at_pod], "1.1.1.7 x/a", **by_port) == "Allowed"
     assert outcome([at_service, at_pod], "1.1.1.8 x/a", **by_port) == "Dropped"
+
+
+class Asking(NamedTuple):
+    name: str
+    packet: dict[str, Any]
+    outcome: str
+
+
+API = HttpRequest(method="GET", host="foo.bar.com", path="/api/v2/x")
+ASKING = [
+    Asking("the request", {"asks": API}, "Allowed"),
+    Asking("another path", {"asks": HttpRequest(host="foo.bar.com", path="/api/v1/x")}, "Rejected"),
+    Asking("no request", {}, "Rejected"),
+    Asking("a handshake", {"asks": TlsHello(sni="foo.bar.com")}, "Rejected"),
+    Asking("what is no TCP", {"protocol": "UDP"}, "Dropped"),
+    Asking("what the rule is not about", {"port": 81, "protocol": "TCP"}, "Allowed"),
+]
+
+
+@pytest.mark.parametrize("case", ASKING, ids=lambda case: case.name)
+def test_a_rule_about_http_decides_about_all_that_matches_it(case: Asking) -> None:
+    """No later rule is asked; here it would allow everything."""
+    looks = {"path": "/api/v2/*", "host": "foo.bar.com", "method": "GET"}
+    ports = [{"port": 80}, {"protocol": "UDP", "port": 80}]
+    rules = [{"action": "Allow", "ports": ports, "l7Protocols": [{"http": looks}]}, {"action": "Allow"}]
+    policies: list[AnyObject] = [acnp("p", {**ALL, "ingress": rules})]
+
+    assert outcome(policies, "x/b y/a", **case.packet) == case.outcome
 
 
 @pytest.mark.parametrize("action", ["Allow", "Drop"])

@@ -9,7 +9,18 @@ from msgspec.structs import replace
 
 from sluice.contracts.ids import Address
 from sluice.lab.ends import Ends, end_of
-from sluice.lab.scenario import Connection, Expect, Family, IcmpMessage, Matrix, Probe, ProbeProtocol, Step
+from sluice.lab.scenario import (
+    Connection,
+    Expect,
+    Family,
+    HttpRequest,
+    IcmpMessage,
+    Matrix,
+    Probe,
+    ProbeProtocol,
+    Step,
+    TlsHello,
+)
 from sluice.lab.world import NODE_PORT_END, Placed
 
 Got = Literal["Allowed", "Dropped", "Rejected", "Error"]
@@ -17,6 +28,9 @@ Got = Literal["Allowed", "Dropped", "Rejected", "Error"]
 
 Pods = Mapping[str, Placed]
 """By namespace/name."""
+
+HTTP_PORT, TLS_PORT = 80, 443
+"""Of probes that say no port. Source: RFC 9110, section 4.2."""
 
 
 class BadCheck(ValueError):
@@ -46,6 +60,9 @@ class Question(Struct, frozen=True, kw_only=True):
 
     icmp: IcmpMessage | None = None
     """None: an echo request."""
+
+    asks: HttpRequest | TlsHello | None = None
+    """What is sent on the connection."""
 
 
 def family(address: Address) -> Family:
@@ -135,7 +152,8 @@ def _question(
     probe: Probe, source: Placed, target: Placed, chosen: Family, kind: Literal["probe", "matrix"] = "probe"
 ) -> Question:
     icmp = f"type {probe.icmp.type} code {probe.icmp.code}" if probe.icmp else ""
-    words = [probe.protocol, str(probe.port or ""), icmp, probe.family or ""]
+    port = probe.port or (HTTP_PORT if probe.http else TLS_PORT if probe.tls else 0)
+    words = [probe.protocol, str(port or ""), icmp, _asking(probe), probe.family or ""]
     return Question(
         kind=kind,
         from_=source.pod,
@@ -145,10 +163,17 @@ def _question(
         protocol=probe.protocol,
         source=_address(source, chosen),
         address=_address(target, chosen),
-        port=probe.port or (target.ports[0] if target.pod.startswith(NODE_PORT_END) else 0),
+        port=port or (target.ports[0] if target.pod.startswith(NODE_PORT_END) else 0),
         source_port=probe.source_port or 0,
         icmp=probe.icmp,
+        asks=probe.http or probe.tls,
     )
+
+
+def _asking(probe: Probe) -> str:
+    if probe.http:
+        return f"{probe.http.method} {probe.http.host}{probe.http.path}"
+    return f"hello {probe.tls.sni}" if probe.tls else ""
 
 
 def _family_of(icmp: IcmpMessage | None) -> Family | None:

@@ -11,7 +11,7 @@ take its prefix into `BEGINS` or `ENDS`, give `World.ends` the addresses it has,
 
 from collections.abc import Mapping
 
-from sluice.lab.world import EXTERNAL_END, NODE_END, NODE_PORT_END, SERVICE_END, Placed
+from sluice.lab.world import EXTERNAL_END, NAME_END, NODE_END, NODE_PORT_END, SERVICE_END, Placed
 
 Ends = Mapping[str, Placed]
 """As `World.ends` has them: by namespace/name, or by name with prefix."""
@@ -24,6 +24,9 @@ BEGINS = frozenset({POD, NODE_END, EXTERNAL_END})
 
 ENDS = frozenset({POD, EXTERNAL_END, SERVICE_END, NODE_PORT_END})
 """What packets can be sent to."""
+
+DECIDED = ENDS | {NAME_END}
+"""What policy can be asked about."""
 
 
 def prefix(name: str) -> str:

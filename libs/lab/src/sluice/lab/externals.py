@@ -15,7 +15,7 @@ from sluice.drivers import namespaces
 from sluice.lab import netns
 from sluice.lab.probers import Prober
 from sluice.lab.underlay import SCOPE_LINK, UPLINK, Underlay, behind
-from sluice.lab.world import World
+from sluice.lab.world import World, mac_of
 
 PORT = 9
 """The one that serves all. Source: the Service Name Registry of IANA, discard."""
@@ -81,6 +81,7 @@ def _configure(address: Address) -> None:
     with IPRoute() as netlink:
         (link,) = netlink.link_lookup(ifname=UPLINK)
         netns.no_transmit_checksum_offload(UPLINK)  # the nodes' switches are in user space
+        netlink.link("set", index=link, address=mac_of(address))  # nodes remember who had the address before
         netlink.addr("add", index=link, address=address, prefixlen=128 if six else 32, flags=netns.IFA_F_NODAD)
         netlink.link("set", index=link, state="up")
         everybody = "::/0" if six else "0.0.0.0/0"

@@ -209,7 +209,7 @@ class _Reader:
         """Play the story without a lab: every object has its place and every question its ends."""
         numbers = count(1)
         spec = story.scenario.spec
-        world = World(spec.nodes, lambda: f"uid-{next(numbers)}", lambda: "", spec.outside)
+        world = World(spec.nodes, lambda: f"uid-{next(numbers)}", lambda: "", spec.outside, spec.named)
         self._put(world, story.objects, "$.spec.objects")
         connections: set[str] = set()
         for index, told in enumerate(story.steps):
@@ -330,29 +330,30 @@ def unsupported(scenario: Scenario) -> Iterator[tuple[str, str]]:
     """JSON path and name of everything that the format has and this lab cannot do yet."""
     spec = scenario.spec
     for field, what in (("forwarders", "inline devices"), ("dns", "DNS")):
-        if getattr(spec, field):
+        if getattr(spec, field) and not (scenario.offline and field == "dns"):
             yield f"$.spec.{field}", what
     for index, step in enumerate(spec.steps):
-        yield from ((f"$.spec.steps[{index}]{path}", what) for path, what in _unsupported_in(step))
+        for path, what in _unsupported_in(step, datapath=not scenario.offline):
+            yield f"$.spec.steps[{index}]{path}", what
 
 
-def _unsupported_in(step: Step) -> Iterator[tuple[str, str]]:
+def _unsupported_in(step: Step, *, datapath: bool) -> Iterator[tuple[str, str]]:
     if step.dns:
         yield ".dns", "DNS"
     for index, probe in enumerate(step.probes):
         path = f".probes[{index}]"
         for field in ("http", "tls"):
-            if getattr(probe, field) is not None:
+            if datapath and getattr(probe, field) is not None:
                 yield f"{path}.{field}", f"a probe with `{field}`"
-        yield from _ends(path, probe.from_, probe.to)
+        yield from _ends(path, probe.from_, probe.to, datapath=datapath)
         if probe.icmp and (probe.icmp.type, probe.icmp.code) not in ANSWERED:
             yield f"{path}.icmp", "ICMP that nobody answers (an echo or a timestamp is: types 8, 13, 128, code 0)"
     for index, connection in enumerate(step.connections):
         if connection.open:
-            yield from _ends(f".connections[{index}]", connection.from_, connection.to)
+            yield from _ends(f".connections[{index}]", connection.from_, connection.to, datapath=datapath)
 
 
-def _ends(path: str, from_: str, to: str) -> Iterator[tuple[str, str]]:
-    for field, name, known in (("from", from_, ends.BEGINS), ("to", to, ends.ENDS)):
+def _ends(path: str, from_: str, to: str, *, datapath: bool) -> Iterator[tuple[str, str]]:
+    for field, name, known in (("from", from_, ends.BEGINS), ("to", to, ends.ENDS if datapath else ends.DECIDED)):
         if (kind := ends.prefix(name)) not in known:
             yield f"{path}.{field}", f"{name}: an end that is `{kind}`"

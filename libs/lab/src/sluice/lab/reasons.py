@@ -9,8 +9,9 @@ from sluice.contracts.programs import Action, Origin, ServiceRef
 from sluice.kube.manifest import Document
 from sluice.lab.checks import Question
 from sluice.lab.ends import prefix
-from sluice.lab.scenario import IcmpMessage
-from sluice.lab.world import NODE_END, NODE_PORT_END, SERVICE_END, Key
+from sluice.lab.scenario import HttpRequest, IcmpMessage, TlsHello
+from sluice.lab.world import NAME_END, NODE_END, NODE_PORT_END, SERVICE_END, Key
+from sluice.policy import l7
 from sluice.policy.ends import NoSuchEnd
 from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
 from sluice.policy.services import Asked
@@ -51,8 +52,22 @@ def judged(state: ClusterState, question: Question) -> Verdict:
             icmp_type=icmp.type if icmp else None,
             icmp_code=icmp.code if icmp else None,
             family=6 if ":" in question.address else 4,
+            asks=_asked(question),
+            fqdn=question.to.removeprefix(NAME_END) if prefix(question.to) == NAME_END else "",
         ),
     )
+
+
+def _asked(question: Question) -> l7.Asked | None:
+    match question.asks:
+        case HttpRequest(method=method, path=path, host=host):
+            return l7.HttpRequest(method=method, host=host, path=path)
+        case TlsHello(sni=sni):
+            return l7.TlsHello(sni=sni)
+        case None:
+            return None
+        case _:
+            assert_never(question.asks)
 
 
 def _judged_service(state: ClusterState, question: Question) -> Verdict:

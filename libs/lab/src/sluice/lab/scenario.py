@@ -232,6 +232,11 @@ class Spec(Part, frozen=True, kw_only=True):
         """The addresses of the hosts beyond the cluster, by name."""
         return {each.name: each.address for each in self.externals}
 
+    @property
+    def named(self) -> Mapping[str, tuple[Address, ...]]:
+        """The addresses that DNS tells, by name, as long as no step says otherwise."""
+        return {name: tuple(map(Address, record.ips)) for name, record in self.dns.items()}
+
 
 class Metadata(Part, frozen=True, kw_only=True):
     name: str

@@ -40,6 +40,7 @@ NODE_END = "node:"
 EXTERNAL_END = "external:"
 SERVICE_END = "svc:"
 NODE_PORT_END = "nodeport:"
+NAME_END = "fqdn:"
 """What names of nodes and of hosts beyond the cluster begin with where Pods are named as well."""
 
 RESERVED = 2
@@ -85,11 +86,15 @@ class World:
         new_uid: Callable[[], str],
         now: Callable[[], str],
         externals: Mapping[str, Address] = MappingProxyType({}),
+        names: Mapping[str, tuple[Address, ...]] = MappingProxyType({}),
     ) -> None:
         """`now` gives the time as RFC 3339: of two Pods with one address the later created has it."""
         self.nodes = tuple(NodeName(node) for node in nodes)
         self.externals = externals
         """The addresses of hosts beyond the cluster, by name."""
+
+        self.names = names
+        """What DNS says."""
 
         self._new_uid, self._now = new_uid, now
         self._objects: dict[Key, Document] = {}
@@ -121,14 +126,15 @@ class World:
         }
 
     def ends(self) -> dict[str, Placed]:
-        """Where packets begin or end: Pods, nodes (the first address of each range), hosts beyond the cluster."""
+        """Where packets begin or end: Pods, nodes (the first address of each range), hosts beyond it, names."""
         nodes = {f"{NODE_END}{name}": (name, self.gateways(name)) for name in self.nodes}
         others = {f"{EXTERNAL_END}{name}": (NodeName(""), (address,)) for name, address in self.externals.items()}
+        named = {f"{NAME_END}{name}": (NodeName(""), addresses) for name, addresses in self.names.items()}
         return (
             self.pods()
             | {
                 end: Placed(end, Uid(""), node, addresses, (), host_network=True)
-                for end, (node, addresses) in (nodes | others).items()
+                for end, (node, addresses) in (nodes | others | named).items()
             }
             | dict(self._service_ends())
         )

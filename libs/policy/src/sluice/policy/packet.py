@@ -7,6 +7,7 @@ from msgspec import Struct
 from sluice.contracts.ids import Address
 from sluice.contracts.objects import Protocol
 from sluice.contracts.programs import ServiceRef
+from sluice.policy.l7 import Asked
 
 Family = Literal[4, 6]
 
@@ -29,19 +30,6 @@ class AddressEnd(Struct, frozen=True, tag="address"):
 
 
 End = PodEnd | AddressEnd
-
-
-class HttpRequest(Struct, frozen=True, kw_only=True, tag="http", omit_defaults=True):
-    method: str
-    host: str = ""
-    path: str = "/"
-
-
-class TlsHello(Struct, frozen=True, kw_only=True, tag="tls", omit_defaults=True):
-    sni: str = ""
-
-
-Application = HttpRequest | TlsHello
 
 
 class Packet(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,8 +59,8 @@ class Packet(Struct, frozen=True, kw_only=True, omit_defaults=True):
     node_port: bool = False
     """To the NodePort of the service, from beyond the cluster."""
 
-    application: Application | None = None
-    """What the connection carries; unset: nothing that a rule about HTTP or TLS allows."""
+    asks: Asked | None = None
+    """What the connection asks for; unset: nothing that a rule about HTTP or TLS allows."""
 
     family: Family | None = None
     """Between Pods with addresses of both; unset: the first family that the two share."""

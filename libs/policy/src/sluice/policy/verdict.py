@@ -9,6 +9,9 @@ each direction, of the rules that match the packet:
 3. tiers after it, the baseline: in order, the first decides;
 4. else the packet is allowed.
 
+A rule that looks into what it allows decides about all that matches it otherwise: what it does not allow there is
+rejected if it is TCP, and else dropped (docs "Antrea Layer 7 NetworkPolicy", "Usage").
+
 What a Pod sends to itself never leaves it and is always allowed; what comes back to it from a Service always enters. On
 secondary networks the same holds for interfaces, and the policies of those networks alone decide (`secondary`).
 """
@@ -35,6 +38,7 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.grouping.members import named_ports
+from sluice.policy import l7
 from sluice.policy.ends import Side, sides
 from sluice.policy.facing import Faced
 from sluice.policy.order import order
@@ -163,7 +167,7 @@ def _decide(state: ClusterState, pod: Pod | None, direction: Direction, other: S
     passed: list[RuleRef] = []
 
     def decided(by: Faced) -> Decision:
-        return Decision(action=by.rule.action, reason=ref(by.program, by.rule), passed=tuple(passed))
+        return Decision(action=matches.answer(by.rule), reason=ref(by.program, by.rule), passed=tuple(passed))
 
     for faced in matching:
         if faced.order.tier < K8S_TIER:
@@ -231,6 +235,13 @@ class _Matcher:
     def name(self, direction: Direction) -> str:
         """The name by which the sender knows its peer."""
         return self._packet.fqdn if direction is Direction.EGRESS else ""
+
+    def answer(self, rule: Rule) -> Action:
+        """What a rule that matches does with the packet."""
+        packet = self._packet
+        if rule.l7 is None or (packet.asks is not None and l7.allows(rule.l7, packet.asks)):
+            return rule.action
+        return Action.REJECT if packet.protocol == "TCP" else Action.DROP
 
     def __call__(self, traffic: Iterable[Traffic] | None) -> bool:
         return traffic is None or any(self._is(kind) for kind in traffic)

@@ -10,7 +10,7 @@ from sluice.lab import offline, reading
 HERE = Path(__file__).parent
 STORIES = reading.read([HERE])
 
-ENOUGH = {"kubernetes": 45, "antrea": 100, "seeds": 48}
+ENOUGH = {"kubernetes": 45, "antrea": 100, "seeds": 48, "networks": 10}
 """Scenarios of each folder, at least: none is lost by a mistake in how they are found."""
 
 
@@ -53,7 +53,7 @@ def test_a_scenario_asks_what_can_be_answered(story):
         for probe in told.step.probes:
             if probe.protocol != "ICMP" and "/" in probe.to and ":" not in probe.to:  # others answer on every port
                 port = probe.port or (80 if probe.http else 443)
-                assert port in serves[probe.to], (told.name, probe)
+                assert port in serves[probe.to.partition("@")[0]], (told.name, probe)
         if told.step.matrix:
             assert all(told.step.matrix.port in ports for ports in serves.values()), told.name
     assert "Allowed" in expected

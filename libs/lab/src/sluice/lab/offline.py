@@ -27,7 +27,7 @@ def run(story: Story) -> Outcome:
     """What policy says of every check of the story."""
     started = time.monotonic()
     spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.named)
+    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.named, networks=spec.networks)
     for document in story.objects:
         world.put(document)
     opened: dict[str, tuple[checks.Question, str]] = {}

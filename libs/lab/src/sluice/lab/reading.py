@@ -18,7 +18,7 @@ from sluice.kube import digest, json_text, yaml_text
 from sluice.kube.manifest import Document, Ignored, Parsed, parse
 from sluice.kube.nodes import Malformed, Node, line_at, plain
 from sluice.lab import checks, ends
-from sluice.lab.scenario import Denial, ObjectName, Scenario, Step
+from sluice.lab.scenario import OFFLINE, Denial, ObjectName, Scenario, Step
 from sluice.lab.world import Key, NotPlaceable, World
 
 _SELF_KIND = "Scenario"
@@ -209,7 +209,9 @@ class _Reader:
         """Play the story without a lab: every object has its place and every question its ends."""
         numbers = count(1)
         spec = story.scenario.spec
-        world = World(spec.nodes, lambda: f"uid-{next(numbers)}", lambda: "", spec.outside, spec.named)
+        world = World(
+            spec.nodes, lambda: f"uid-{next(numbers)}", lambda: "", spec.outside, spec.named, networks=spec.networks
+        )
         self._put(world, story.objects, "$.spec.objects")
         connections: set[str] = set()
         for index, told in enumerate(story.steps):
@@ -332,6 +334,8 @@ def unsupported(scenario: Scenario) -> Iterator[tuple[str, str]]:
     for field, what in (("forwarders", "inline devices"), ("dns", "DNS")):
         if getattr(spec, field) and not (scenario.offline and field == "dns"):
             yield f"$.spec.{field}", what
+    if spec.networks and not scenario.offline:
+        yield "$.spec.networks", f"packets on secondary networks (the annotation {OFFLINE} asks for verdict() alone)"
     for index, step in enumerate(spec.steps):
         for path, what in _unsupported_in(step, datapath=not scenario.offline):
             yield f"$.spec.steps[{index}]{path}", what

@@ -10,7 +10,7 @@ from sluice.kube.manifest import Document
 from sluice.lab.checks import Question
 from sluice.lab.ends import prefix
 from sluice.lab.scenario import HttpRequest, IcmpMessage, TlsHello
-from sluice.lab.world import NAME_END, NODE_END, NODE_PORT_END, SERVICE_END, Key
+from sluice.lab.world import AT, NAME_END, NODE_END, NODE_PORT_END, SERVICE_END, Key
 from sluice.policy import l7
 from sluice.policy.ends import NoSuchEnd
 from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
@@ -124,7 +124,11 @@ _NOBODY = Verdict(outcome=Outcome.DROPPED, egress=None, ingress=None)
 
 def _end(name: str, address: Address) -> End:
     """All but Pods are known by their addresses."""
-    return AddressEnd(address) if prefix(name) else PodEnd(*name.split("/"))
+    if prefix(name):
+        return AddressEnd(address)
+    pod, _, network = name.partition(AT)
+    namespace, _, pod_name = pod.partition("/")
+    return PodEnd(namespace, pod_name, network)
 
 
 def _is_its_node(state: ClusterState, question: Question) -> bool:

@@ -5,7 +5,7 @@ All of the format is described here, what the lab cannot do yet included; `unsup
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Literal, NewType
 
 from msgspec import Meta, Struct, field
@@ -70,6 +70,23 @@ class External(Part, frozen=True, kw_only=True):
     def address(self) -> Address:
         """In canonical text."""
         return Address(str(ip_address(self.ip)))
+
+
+class Network(Part, frozen=True, kw_only=True):
+    """A secondary network. Pods ask for an interface on it by the annotation k8s.v1.cni.cncf.io/networks."""
+
+    name: Annotated[str, Meta(pattern="^[a-z0-9][-a-z0-9]*/[a-z0-9][-.a-z0-9]*$")]
+    """namespace/name of its NetworkAttachmentDefinition."""
+
+    cidrs: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """An interface has an address of each."""
+
+    trunk: bool = False
+    """Frames may have VLAN tags."""
+
+    def __post_init__(self) -> None:
+        for cidr in self.cidrs:
+            ip_network(cidr)  # a ValueError that says what it is not
 
 
 class Forwarder(Part, frozen=True, kw_only=True):
@@ -218,6 +235,7 @@ class Spec(Part, frozen=True, kw_only=True):
     objects: tuple[dict[str, Any], ...] = ()  # Any: as above
     manifests: tuple[str, ...] = ()
     externals: tuple[External, ...] = ()
+    networks: tuple[Network, ...] = ()
     forwarders: tuple[Forwarder, ...] = ()
     dns: dict[str, DnsRecord] = {}
     steps: tuple[Step, ...] = ()

@@ -27,8 +27,11 @@ from sluice.contracts.objects import (
     PodStatus,
 )
 from sluice.contracts.services import EndpointSlice, Service
+from sluice.grouping.attachments import interfaces_of
 from sluice.kube.manifest import Document, parse
 from sluice.lab import services
+from sluice.lab.attaching import Attaching, NoSuchNetwork
+from sluice.lab.scenario import Network
 
 POD_RANGE = IPv4Network("10.64.0.0/10")
 """Pods' addresses: a /20 of it for each node, 4,093 Pods, unless its Node says otherwise."""
@@ -42,6 +45,9 @@ SERVICE_END = "svc:"
 NODE_PORT_END = "nodeport:"
 NAME_END = "fqdn:"
 """What names of nodes and of hosts beyond the cluster begin with where Pods are named as well."""
+
+AT = "@"
+"""Between a Pod and the network that its interface is on."""
 
 RESERVED = 2
 """The network's own address, and the one that people take for a gateway."""
@@ -87,6 +93,8 @@ class World:
         now: Callable[[], str],
         externals: Mapping[str, Address] = MappingProxyType({}),
         names: Mapping[str, tuple[Address, ...]] = MappingProxyType({}),
+        *,
+        networks: tuple[Network, ...] = (),
     ) -> None:
         """`now` gives the time as RFC 3339: of two Pods with one address the later created has it."""
         self.nodes = tuple(NodeName(node) for node in nodes)
@@ -105,8 +113,11 @@ class World:
 
         self._next_node = 0
         self._next_address: dict[str, int] = {}
+        self._attaching = Attaching(networks)
         for node in self.nodes:
             self._imply(Key(Kind.NODE, "", node))
+        for definition in self._attaching.definitions():
+            self.put(definition)
 
     @property
     def bodies(self) -> Mapping[Key, bytes]:
@@ -126,12 +137,16 @@ class World:
         }
 
     def ends(self) -> dict[str, Placed]:
-        """Where packets begin or end: Pods, nodes (the first address of each range), hosts beyond it, names."""
+        """Where packets begin or end: Pods, nodes (the first address of each range), hosts beyond the cluster, names.
+
+        And interfaces on secondary networks, as `x/a@x/net`: the first that the Pod has there.
+        """
         nodes = {f"{NODE_END}{name}": (name, self.gateways(name)) for name in self.nodes}
         others = {f"{EXTERNAL_END}{name}": (NodeName(""), (address,)) for name, address in self.externals.items()}
         named = {f"{NAME_END}{name}": (NodeName(""), addresses) for name, addresses in self.names.items()}
         return (
             self.pods()
+            | self._interfaces()
             | {
                 end: Placed(end, Uid(""), node, addresses, (), host_network=True)
                 for end, (node, addresses) in (nodes | others | named).items()
@@ -155,6 +170,18 @@ class World:
                 for suffix in (at, "") if node == self.nodes[0] else (at,):
                     end = f"{NODE_PORT_END}{name}{suffix}"
                     yield end, Placed(end, Uid(""), node, self.node_addresses(node), by_node, host_network=True)
+
+    def _interfaces(self) -> dict[str, Placed]:
+        found: dict[str, Placed] = {}
+        for document in self._objects.values():
+            pod = document.object
+            if not isinstance(pod, Pod) or not _runs(pod):
+                continue
+            for one in interfaces_of(pod):
+                end = f"{one.pod}{AT}{one.attachment.network}"
+                if one.addresses and end not in found:
+                    found[end] = Placed(end, pod.uid, pod.node, one.addresses, _ports(pod), host_network=False)
+        return found
 
     def gateways(self, name: NodeName) -> tuple[Address, ...]:
         """The node's own addresses among its Pods: the first of each range."""
@@ -288,7 +315,11 @@ class World:
             pod_ip=addresses[0],
             pod_ips=tuple(PodIP(ip=address) for address in addresses),
         )
-        return replace(pod, metadata=metadata, spec=replace(pod.spec, node_name=node), status=status)
+        made = replace(pod, metadata=metadata, spec=replace(pod.spec, node_name=node), status=status)
+        try:
+            return self._attaching.attached(made, before)
+        except NoSuchNetwork as error:
+            raise NotPlaceable(f"{describe(key)}: {error}") from error
 
     def _schedule(self) -> NodeName:
         node = self.nodes[self._next_node % len(self.nodes)]

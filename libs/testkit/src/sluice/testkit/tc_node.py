@@ -24,9 +24,11 @@ PROTOCOLS = {"TCP": IpProto.TCP, "UDP": IpProto.UDP, "SCTP": IpProto.SCTP}
 class TcNode:
     """All interfaces of the node are on one segment, whatever their networks."""
 
-    def __init__(self, events: Iterable[ObjectEvent], options: Options = NO_OPTIONS, *, zones: bool = True) -> None:
+    def __init__(
+        self, events: Iterable[ObjectEvent], options: Options = NO_OPTIONS, *, zones: bool = True, name: NodeName = HERE
+    ) -> None:
         self.state, self.grouping = ClusterState(), Grouping()
-        self.engine = Engine(HERE, options)
+        self.engine = Engine(name, options)
         self.tracker = Tracker()
         self.mirrors: dict[InterfaceKey, dict[Hook, Mirror]] = {}
         self._zones = zones

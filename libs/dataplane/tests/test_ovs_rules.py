@@ -4,18 +4,24 @@ from typing import NamedTuple
 
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from sluice.contracts.ids import GroupId
+from sluice.contracts.l7 import HttpMatch
 from sluice.contracts.programs import (
     Action,
     BlockPeer,
     Direction,
+    FqdnPeer,
     GroupPeer,
     IcmpTraffic,
+    IgmpTraffic,
     Peer,
     PortRange,
     Program,
     Rule,
+    ServicePeer,
+    ServiceRef,
     Traffic,
     TransportTraffic,
 )
@@ -24,6 +30,7 @@ from sluice.testkit import worlds
 from sluice.testkit.worlds import UNITS, program
 
 IN, OUT = Direction.INGRESS, Direction.EGRESS
+NAME, SERVICE = FqdnPeer(pattern="*.a.com"), ServicePeer(service=ServiceRef(namespace="x", name="s"))
 MINE, PEERS = GroupId("mine"), GroupPeer(group=GroupId("peers"))
 BAD_BLOCK, MIXED_BLOCK = BlockPeer(cidr="10.0.0.0/99"), BlockPeer(cidr="10.0.0.0/8", excepts=("fd00::/64",))
 TCP_80 = TransportTraffic(protocol="TCP", ports=PortRange(80, 80))
@@ -87,6 +94,15 @@ CASES = [
     Case("reject of a bad CIDR", rule(Action.REJECT, peers=(BAD_BLOCK,)), rule(Action.DROP), "not a CIDR", 250),
     Case("drop among Kubernetes policies", rule(Action.DROP), rule(Action.DROP), "Kubernetes policies allow"),
     Case("pass among Kubernetes policies", rule(Action.PASS), None, "and do not pass"),
+    Case("a name of DNS", rule(direction=OUT, peers=(PEERS, NAME)), rule(direction=OUT, peers=(PEERS,)), "*.a", 250),
+    Case("drop of a name", rule(Action.DROP, OUT, peers=(PEERS, NAME)), rule(Action.DROP, OUT), "*.a.com: this", 250),
+    Case("a Service", rule(direction=OUT, peers=(SERVICE,)), rule(direction=OUT, peers=()), "x/s: this version", 250),
+    Case("drop of a Service", rule(Action.DROP, OUT, peers=(SERVICE,)), rule(Action.DROP, OUT), "x/s: this", 250),
+    Case("IGMP", rule(traffic=(TCP_80, IgmpTraffic())), rule(traffic=(TCP_80,)), "port 1: IGMP", 250),
+    Case("drop of IGMP", rule(Action.DROP, traffic=(IgmpTraffic(),)), rule(Action.DROP), "port 0: IGMP", 250),
+    Case(
+        "what comes to a NodePort", replace(rule(), services=(SERVICE.service,)), None, "it applies to NodePorts", 250
+    ),
 ]
 
 
@@ -109,6 +125,24 @@ def test_a_rule_that_can_no_longer_be_lowered_keeps_its_form(case: Case):
     before = program(UNITS[0], MINE, rule(direction=case.given.direction, peers=(PEERS,)), tier=case.tier)
 
     assert closed_form(program(UNITS[0], MINE, case.given, tier=case.tier), before).rules == before.rules
+
+
+def test_an_allow_that_looks_into_packets_drops_what_it_is_about_whatever_it_was():
+    looks = replace(rule(peers=(PEERS, NAME), traffic=(TCP_80,)), l7=(HttpMatch(),))
+    given_ = program(UNITS[0], MINE, looks, tier=250)
+    before = program(UNITS[0], MINE, rule(peers=(PEERS,)), tier=250)
+    dropping = rule(Action.DROP, peers=(PEERS,), traffic=(TCP_80,))
+
+    assert closed_form(given_).rules == closed_form(given_, before).rules == (dropping,)
+    assert "does not look into HTTP" in problems(given_)[0].reason
+
+
+def test_a_policy_on_nodes_is_told_and_closes_no_pod():
+    given_ = replace(program(UNITS[0], MINE, rule(Action.DROP), tier=250), about_nodes=True)
+
+    assert closed_form(given_).rules == ()
+    assert list(forms(closed_form(given_))) == []
+    assert "it applies to Nodes" in problems(given_)[0].reason
 
 
 def test_a_form_of_another_tier_is_not_kept():

@@ -1,16 +1,26 @@
 """Objects into programs and groups: what comes, what goes, and what is told of it."""
 
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
 from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import Kind
+from sluice.contracts.objects import AnyObject
 from sluice.contracts.status import Problem
+from sluice.grouping.events import key_of
 from sluice.policy.compiler import Compiler, GroupChanges, Groups, ProgramChanges
-from sluice.testkit.builders import namespace, netpol, pod
+from sluice.testkit.builders import acnp, cluster_group, namespace, netpol, pod, service, tier
 
 NP = "k8snetworkpolicies:x:np"
 WEB = {"podSelector": {"matchLabels": {"app": "web"}}}
 DB = {"podSelector": {"matchLabels": {"app": "db"}}}
 BAD = {"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}
 HALF_BAD = {**WEB, "ingress": [{"from": [{}]}, {"ports": [{"port": 0}]}]}
+
+FROM_SERVICE = {"ingress": [{"action": "Drop", "from": [{"group": "parent"}]}]}
+"""Of whom a child of the group speaks: the Pods of the Service x/s."""
 
 
 def at(sequence: int) -> Revision:
@@ -45,6 +55,56 @@ def test_a_policy_that_applies_to_others_now_is_another_program() -> None:
     ((new, program),) = compiler.programs.items()
     assert new != old
     assert compiler.drain() == ProgramChanges({new: program}, {old})
+
+
+def test_a_namespace_that_comes_costs_its_own_part_of_a_relative_policy() -> None:
+    compiler, groups = Compiler(), Groups()
+    rules = [{"action": "Allow", "from": [{"namespaces": {"match": "Self"}}]}, {"action": "Drop"}]
+    policy = acnp("p", {"appliedTo": [{"namespaceSelector": {}}], "ingress": rules})
+    told: list[AnyObject] = [policy, *(namespace(f"n-{number}") for number in range(50))]
+    for sequence, made in enumerate(told, start=1):
+        compiler.put(made, Revision(1, sequence))
+        groups.put(made, Revision(1, sequence))
+    assert (len(compiler.drain().put), len(groups.drain().select)) == (51, 51)
+
+    for made in (namespace("new"), namespace("n-1", a="b")):
+        compiler.put(made, Revision(1, 100))
+        groups.put(made, Revision(1, 100))
+    (program,) = compiler.drain().put.values()
+    assert groups.drain().select.keys() == {program.applied_to}
+    assert program.cause == Revision(1, 100)
+
+    compiler.delete(Kind.NAMESPACE, "", "new", Revision(1, 101))
+    groups.delete(Kind.NAMESPACE, "", "new", Revision(1, 101))
+    assert compiler.drain() == ({}, {(program.applied_to, program.unit)})
+    assert groups.drain() == ({}, {program.applied_to})
+
+
+@pytest.mark.parametrize(
+    ("made", "spec"),
+    [
+        (cluster_group("g", {"podSelector": {}}), {"appliedTo": [{"group": "g"}]}),
+        (service("x/s", app="web"), {"appliedTo": [{"podSelector": {}}], **FROM_SERVICE}),
+        (tier("mine"), {"tier": "mine", "appliedTo": [{"podSelector": {}}]}),
+    ],
+)
+def test_what_a_policy_looks_up_makes_it_again_and_nothing_else_does(made: AnyObject, spec: dict[str, Any]) -> None:
+    compiler = Compiler()
+    compiler.put(cluster_group("parent", {"childGroups": ["of-service"]}), Revision(1, 1))
+    by_service = {"serviceReference": {"name": "s", "namespace": "x"}}
+    compiler.put(cluster_group("of-service", by_service), Revision(1, 2))
+    compiler.put(acnp("p", {"ingress": [{"action": "Drop"}], **spec}), Revision(1, 3))
+    compiler.put(acnp("other", {"appliedTo": [{"podSelector": {}}], "ingress": [{"action": "Drop"}]}), Revision(1, 4))
+    before = dict(compiler.programs)
+    compiler.drain()
+
+    assert compiler.put(made, Revision(1, 5))
+    assert {unit for _, unit in compiler.drain().put} == {"acnps:_:p"}
+    assert not compiler.put(made, Revision(1, 6))
+
+    compiler.delete(key_of(made).kind, *made.key, Revision(1, 7))
+    after = {key: replace(program, cause=before[key].cause) for key, program in compiler.programs.items()}
+    assert after == before
 
 
 def test_what_changes_nothing_keeps_its_cause() -> None:

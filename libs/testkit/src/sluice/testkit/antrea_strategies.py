@@ -86,6 +86,7 @@ _wide = st.one_of(
     _by_group,
     _accounts.map(lambda account: AppliedTo(service_account=account)),
     label_selectors.map(lambda nodes: AppliedTo(node_selector=nodes)),
+    _names.map(lambda service: AppliedTo(service=service)),
     label_selectors.map(lambda pods: AppliedTo(pod_selector=pods)),
     st.builds(AppliedTo, pod_selector=st.one_of(st.none(), label_selectors), namespace_selector=label_selectors),
 )

@@ -128,7 +128,8 @@ def closed_form(program: Program, previous: Program | None = None) -> Program:
     rules: dict[_Place, Rule] = {}
     for rule, fault in _examined(program):
         place = _place(rule)
-        form = rule if fault is None else before.get(place) or _closed(program, rule)
+        kept = before.get(place) if rule.l7 is None else None  # what it was allowed more than it says now
+        form = rule if fault is None else kept or _closed(program, rule)
         if form is not None and (place not in rules or form.action is Action.DROP):
             rules[place] = form
     return msgspec.structs.replace(program, rules=tuple(rules.values()))
@@ -308,6 +309,6 @@ def _check_traffic(where: str, traffic: Traffic) -> None:
                 if number is not None and not 0 <= number <= 0xFF:
                     raise NotLowerable(f"{where}: ICMP has types and codes of 0..255, not {number}; correct the policy")
         case IgmpTraffic():
-            raise NotLowerable(f"{where}: IGMP: this version carries no multicast, which is dropped in any case")
+            raise NotLowerable(f"{where}: IGMP: this version drops multicast in any case; leave it out")
         case _:
             assert_never(traffic)

@@ -39,6 +39,45 @@ def test_the_policies_that_isolate_and_their_lines(sluice, folder) -> None:
     assert result.exit_code == 0
 
 
+MULTI = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: m
+  namespace: x
+  annotations: {k8s.v1.cni.cncf.io/network-status: '[{"name": "net", "ips": ["10.1.0.1"]}]'}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: n
+  namespace: x
+  annotations: {k8s.v1.cni.cncf.io/network-status: '[{"name": "net", "ips": ["10.1.0.2"]}]'}
+---
+apiVersion: k8s.cni.cncf.io/v1beta1
+kind: MultiNetworkPolicy
+metadata: {name: web, namespace: x, annotations: {k8s.v1.cni.cncf.io/policy-for: net}}
+spec: {podSelector: {}, ingress: [{ports: [{port: 80}]}]}
+"""
+
+
+def test_interfaces_on_secondary_networks(sluice, folder) -> None:
+    (folder / "multi.yaml").write_text(MULTI)
+
+    result = ask(sluice, folder, "x/m@net x/n@x/net --port 80")
+    refused = ask(sluice, folder, "x/m@net x/n@net --port 81")
+    nowhere = ask(sluice, folder, "x/m@other x/n@net --port 80")
+
+    assert [" ".join(line.split()) for line in result.output.splitlines()] == [
+        "x/m@net to x/n@x/net, TCP 80: Allowed",
+        "egress allow no policy applies",
+        f"ingress allow MultiNetworkPolicy x/web, rule 0 {folder}/multi.yaml:18",
+    ]
+    assert refused.output.splitlines()[0] == "x/m@net to x/n@net, TCP 81: Dropped"
+    assert nowhere.exit_code == 2
+    assert "no such interface on x/other" in nowhere.output
+
+
 ANSWERS = [
     ("x/a y/b --port 80", "Allowed"),
     ("y/b x/a --port 81", "Dropped"),

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import pytest
 
+from sluice.contracts.kinds import Kind
 from sluice.lab import reading, scenario
 from sluice.lab.checks import expected, matrix, probes
 from sluice.lab.reading import BadScenario, Story
-from sluice.lab.world import World
+from sluice.lab.world import Key, World
 
 PODS = """\
 apiVersion: v1
@@ -210,6 +211,47 @@ UNSUPPORTED = [
         ".probes[0].icmp",
     ),
 ]
+
+
+SECONDARY = """\
+spec:
+  networks: [{name: x/n, cidrs: [10.1.0.0/24]}]
+  objects:
+  - apiVersion: v1
+    kind: Pod
+    metadata: {name: a, namespace: x, annotations: {k8s.v1.cni.cncf.io/networks: "ASKED"}}
+  steps: [{probes: [{from: x/a@n, to: "external:out", port: 80, expect: Allowed}]}]
+  externals: [{name: out, ip: 192.0.2.1}]
+"""
+
+
+def offline(tmp_path: Path, spec: str) -> reading.Story:
+    path = tmp_path / "scenario.yaml"
+    asks = "{name: s, annotations: {lab.sluice.dev/offline: 'true'}}"
+    path.write_text(f"apiVersion: lab.sluice.dev/v1\nkind: Scenario\nmetadata: {asks}\n{spec}")
+    (story,) = reading.read([path])
+    return story
+
+
+def test_interfaces_get_addresses_of_their_networks(tmp_path: Path) -> None:
+    spec = offline(tmp_path, SECONDARY.replace("ASKED", "n")).scenario.spec
+    world = World(spec.nodes, lambda: "u", lambda: "", spec.outside, networks=spec.networks)
+    for made in offline(tmp_path, SECONDARY.replace("ASKED", "n")).objects:
+        world.put(made)
+        world.put(made)  # the same Pod keeps what it has
+
+    assert world.ends()["x/a@x/n"].addresses == ("10.1.0.2",)
+    assert Key(Kind.NETWORK_ATTACHMENT, "x", "n") in world.objects
+
+
+def test_a_network_that_the_scenario_has_not_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadScenario, match=r"it asks for x/m, which is none of the scenario's"):
+        offline(tmp_path, SECONDARY.replace("ASKED", "n,m"))
+
+
+def test_no_datapath_has_secondary_networks_yet(tmp_path: Path) -> None:
+    with pytest.raises(BadScenario, match=r"\$\.spec\.networks: packets on secondary networks .*not supported yet"):
+        read(tmp_path, SECONDARY.replace("ASKED", "n"))
 
 
 @pytest.mark.parametrize(("spec", "path"), UNSUPPORTED, ids=[spec for spec, _ in UNSUPPORTED])

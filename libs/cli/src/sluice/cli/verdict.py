@@ -8,12 +8,13 @@ import click
 from sluice.cli import options
 
 PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP")
+END = "NAMESPACE/POD, or an address; NAMESPACE/POD@NETWORK for its interface on a secondary network."
 
 
 @click.command()
 @options.files
-@click.option("--from", "source", required=True, metavar="END", help="NAMESPACE/POD or an address.")
-@click.option("--to", "destination", required=True, metavar="END", help="NAMESPACE/POD or an address.")
+@click.option("--from", "source", required=True, metavar="END", help=END)
+@click.option("--to", "destination", required=True, metavar="END", help=END)
 @click.option("--protocol", type=click.Choice(PROTOCOLS, case_sensitive=False), default="TCP", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65_535), help="Destination port; not for ICMP.")
 @click.option("--source-port", type=click.IntRange(1, 65_535))
@@ -65,17 +66,20 @@ def _end(text: str, option: str) -> Any:
     from sluice.contracts.ids import Address
     from sluice.policy.packet import AddressEnd, PodEnd
 
-    match text.split("/"):
-        case [namespace, name] if namespace and name:
-            return PodEnd(namespace, name)
-        case [address]:
+    pod, at, network = text.partition("@")
+    match pod.split("/"):
+        case [namespace, name] if namespace and name and (network or not at):
+            return PodEnd(namespace, name, network if not network or "/" in network else f"{namespace}/{network}")
+        case [address] if not at:
             try:
                 return AddressEnd(Address(str(ip_address(address))))
             except ValueError:
                 pass
         case _:
             pass
-    raise click.BadParameter(f"{text!r} is no end of a packet; write NAMESPACE/POD or an address", param_hint=option)
+    raise click.BadParameter(
+        f"{text!r} is no end of a packet; write NAMESPACE/POD[@NETWORK] or an address", param_hint=option
+    )
 
 
 def _told(decision: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:

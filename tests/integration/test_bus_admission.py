@@ -120,6 +120,11 @@ async def running(bus: Bus, folder: Path, lookup=None):
 async def test_nothing_is_admitted_before_all_is_known(bus, source, tmp_path):
     await source.put(made(tiers.tier("mine", 10)))
     async with running(bus, tmp_path) as (shell, client, _):
+
+        async def told() -> bool:
+            return bool(shell._known.priority_of("mine") == 10)
+
+        await until(told)
         refused = await client.review(policies.cluster())
         assert not refused["allowed"]
         assert (refused["status"]["code"], refused["status"]["reason"]) == (503, "ServiceUnavailable")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sluice.contracts import groups, programs, serving, status
+from sluice.contracts import audit, groups, programs, serving, status
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.objects import TYPES, Listed
 from sluice.contracts.streams import CAUSE_HEADER, WRITER_HEADER
@@ -113,6 +113,14 @@ CHANNELS: tuple[Channel, ...] = (
         "STATUS",
         "rule-compiler",
         "objects that could not be translated",
+    ),
+    Channel(
+        "audit",
+        "audit.{node}.{log}",
+        audit.AuditBatch,
+        "AUDIT",
+        "log-collector",
+        "consecutive lines of one log of one node, parsed, and what was lost of it",
     ),
 )
 

@@ -55,7 +55,16 @@ GROUPS = StreamSpec(name="GROUPS", subjects=("groups.>",), republish=True)
 PROGRAMS = StreamSpec(name="PROGRAMS", subjects=("programs.>",), republish=True)
 STATUS = StreamSpec(name="STATUS", subjects=("status.>",))
 
-STREAMS: tuple[StreamSpec, ...] = (LEDGER, OBJECTS, GROUPS, PROGRAMS, STATUS)
+AUDIT = StreamSpec(
+    name="AUDIT",
+    subjects=("audit.>",),
+    last_per_subject=False,
+    discard="old",
+    max_age_s=7 * DAY_S,
+    tombstone_ttl_s=7 * DAY_S,
+)
+
+STREAMS: tuple[StreamSpec, ...] = (LEDGER, OBJECTS, GROUPS, PROGRAMS, STATUS, AUDIT)
 """In the order in which they are made: a mirror after its source."""
 
 BY_NAME: dict[str, StreamSpec] = {spec.name: spec for spec in STREAMS}

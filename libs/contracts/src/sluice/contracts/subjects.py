@@ -65,6 +65,11 @@ class StatusSubject(NamedTuple):
     backend: str
 
 
+class AuditSubject(NamedTuple):
+    node: NodeName
+    log: str
+
+
 Subject = (
     ObjectSubject
     | ListedSubject
@@ -76,6 +81,7 @@ Subject = (
     | ProgramSubject
     | ProgramMarkSubject
     | StatusSubject
+    | AuditSubject
 )
 
 
@@ -182,6 +188,10 @@ def compiler_status(shard: int) -> str:
     return f"status._compiler.{shard}"
 
 
+def audit(node: NodeName, log: str) -> str:
+    return f"audit.{token(node)}.{log}"
+
+
 def live(subject: str) -> str:
     """Where stored messages of the subject (or pattern) are republished."""
     return LIVE + subject
@@ -220,6 +230,8 @@ def parse(subject: str) -> Subject:
                 return ProgramSubject(backend, GroupId(group), _token_unit(a_unit))
             case ["status", node, backend]:
                 return StatusSubject(node if node.startswith("_") else name(node), backend)
+            case ["audit", node, log]:
+                return AuditSubject(NodeName(name(node)), log)
             case _:
                 pass
     except ValueError as error:

@@ -1,0 +1,120 @@
+"""A line of np.log, in both directions.
+
+    2023/07/04 12:45:21.804416 IngressDefaultRule AntreaNetworkPolicy:default/p Name Ingress Reject 16 ns/pod ...
+
+Fields are separated by one space, and what is unset is `<nil>`. A name that holds a space, a control character or a
+percent sign is percent-encoded, so that nobody forges a line by what he calls a rule.
+Source: docs "Antrea Network Policy CRDs", "enableLogging and logLabel"; the duration is Go's.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from sluice.contracts import subjects
+from sluice.contracts.audit import FlowDecision
+from sluice.contracts.ids import Unit
+from sluice.contracts.kinds import Kind
+from sluice.policy.listing import SOURCES
+
+NIL = "<nil>"
+
+FIELDS = (
+    *("table", "policy", "rule", "direction", "action", "priority", "applied_to"),
+    *("source", "source_port", "destination", "destination_port", "protocol", "length", "label"),
+)
+"""After date and time, in their order."""
+
+_NUMBERS = frozenset(("priority", "source_port", "destination_port", "length"))
+_TIME = "%Y/%m/%d %H:%M:%S.%f"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_REPEATED = re.compile(r" \[(\d+) packets in ([^\]\s]+)\]$")
+_UNIT_US = {"ns": 0.001, "us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_UNSAFE = re.compile(r"[^\x21-\x24\x26-\x7e]")
+"""All but printable ASCII, and the percent sign."""
+
+_KINDS = {said: kind for kind, said in SOURCES.items()}
+
+
+class NotALine(ValueError):
+    """It is no line of np.log; the message says why."""
+
+
+def write(decision: FlowDecision) -> str:
+    """The line, without its end."""
+    when = (_EPOCH + timedelta(microseconds=decision.at_us)).strftime(_TIME)
+    values = (_written(getattr(decision, name)) for name in FIELDS)
+    repeated = f" [{decision.packets} packets in {_go(decision.within_us)}]" if decision.packets > 1 else ""
+    return f"{when} {' '.join(values)}{repeated}"
+
+
+def read(line: str) -> FlowDecision:
+    """What the line says.
+
+    Raises:
+        NotALine: nothing can be said of it.
+    """
+    packets, within_us = 1, 0
+    if found := _REPEATED.search(line):
+        packets, within_us, line = int(found[1]), _micros(found[2]), line[: found.start()]
+    date, _, rest = line.partition(" ")
+    time, _, rest = rest.partition(" ")
+    words = rest.split(" ")
+    if len(words) != len(FIELDS):
+        raise NotALine(f"{len(words)} fields after date and time, and a line has {len(FIELDS)}")
+    said: dict[str, Any] = {}  # as msgspec takes it
+    for name, word in zip(FIELDS, words, strict=True):
+        if word == NIL:
+            continue
+        try:
+            said[name] = int(word) if name in _NUMBERS else unquote(word, errors="strict")
+        except ValueError as error:
+            raise NotALine(f"{name}: {word!r}: {error}") from error
+    try:
+        when = datetime.strptime(f"{date} {time}", _TIME).replace(tzinfo=UTC)
+        at_us = (when - _EPOCH) // timedelta(microseconds=1)
+        value = {**said, "type": "np", "at_us": at_us, "packets": packets, "within_us": within_us}
+        return msgspec.convert({**value, "unit": unit_of(said.get("policy", ""))}, FlowDecision)
+    except ValueError as error:  # msgspec.ValidationError is one
+        raise NotALine(str(error)) from error
+
+
+def unit_of(policy: str) -> Unit | None:
+    """The unit of a policy as logs name it, `AntreaNetworkPolicy:ns/name`; None where they name none."""
+    source, _, name = policy.partition(":")
+    kind = _KINDS.get(source)
+    if kind is None or not name or ":" in name:
+        return None
+    namespace, slash, bare = name.partition("/")
+    if (kind is Kind.CLUSTER_NETWORK_POLICY) == bool(slash):
+        return None
+    return subjects.unit(kind, namespace if slash else "", bare if slash else name)
+
+
+def _written(value: str | int | None) -> str:
+    if value is None or value == "":
+        return NIL
+    return str(value) if isinstance(value, int) else _UNSAFE.sub(_encoded, value)
+
+
+def _encoded(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode())
+
+
+def _go(micros: int) -> str:
+    """A duration as Go writes it, below a minute: the unit that leaves a whole part."""
+    for unit, size in (("s", 1_000_000), ("ms", 1_000)):
+        if micros >= size:
+            return f"{micros / size:.9f}".rstrip("0").rstrip(".") + unit
+    return f"{micros}µs" if micros else "0s"
+
+
+def _micros(text: str) -> int:
+    parts = _PART.findall(text)
+    if "".join(number + unit for number, unit in parts) != text:
+        raise NotALine(f"{text!r} is no duration, as 1.5s or 20ms")
+    return round(sum(float(number) * _UNIT_US[unit] for number, unit in parts))

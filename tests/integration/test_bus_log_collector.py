@@ -1,0 +1,145 @@
+"""log-collector on the real bus: everything that is logged is published, once by its id, and losses are told."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from sluice.contracts import codec
+from sluice.contracts.audit import AuditBatch, AuditEvent, FlowDecision, Inspection, Loss
+from sluice.contracts.ids import Address
+from sluice.dataplane.audit import np_line
+from sluice.runtime import streams
+from sluice.runtime.bus import Bus
+from sluice.services.log_collector.settings import LogCollectorSettings
+from sluice.services.log_collector.shell import Shell
+
+EVE = (
+    b'{"timestamp":"2024-09-05T22:49:24.788756+0000","event_type":"alert","src_ip":"10.10.1.4","dest_ip":"10.10.1.3",'
+    b'"proto":"TCP","alert":{"action":"blocked","signature":"Reject by AntreaNetworkPolicy:x/p"}}\n'
+)
+
+
+def line(number: int) -> str:
+    decision = FlowDecision(
+        at_us=number,
+        table="IngressDefaultRule",
+        policy="AntreaNetworkPolicy:x/p",
+        direction="Ingress",
+        action="Drop",
+        source=Address("10.0.0.1"),
+        destination=Address("10.0.0.2"),
+        protocol="TCP",
+        length=60,
+    )
+    return np_line.write(decision) + "\n"
+
+
+class World:
+    def __init__(self, bus: Bus, folder: Path) -> None:
+        self._bus = bus
+        self.np, self.l7 = folder / "np", folder / "l7"
+        for one in (self.np, self.l7):
+            one.mkdir()
+        self.settings = LogCollectorSettings(
+            node_name="node-1",
+            np_dir=str(self.np),
+            l7_dir=str(self.l7),
+            state_dir=str(folder / "state"),
+            poll_ms=20,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Shell]:
+        shell = Shell(self.settings, self._bus)
+        task = asyncio.create_task(shell.run())
+        try:
+            yield shell
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def stored(self, log: str, count: int) -> list[AuditEvent]:
+        """The log's events, each batch once by its id, as soon as there are so many."""
+        async with asyncio.timeout(20):
+            while len(found := await self._stored(log)) < count:  # noqa: ASYNC110  # streams have no such event
+                await asyncio.sleep(0.05)
+        return found
+
+    async def _stored(self, log: str) -> list[AuditEvent]:
+        upto = (await streams.origin(self._bus, "AUDIT")).last_sequence
+        batches: dict[str, AuditBatch] = {}
+        for sequence in range(1, upto + 1):
+            raw = await self._bus.js.get_msg("AUDIT", seq=sequence)
+            batch = codec.decode(raw.data or b"", AuditBatch)
+            if batch.log == log:
+                batches[batch.id] = batch
+        return [event for batch in batches.values() for event in batch.events]
+
+
+@pytest.fixture
+async def world(bus: Bus, tmp_path: Path) -> World:
+    await streams.ensure(bus)
+    return World(bus, tmp_path)
+
+
+async def test_both_logs_are_published(world: World) -> None:
+    async with world.running():
+        (world.np / "np.log").write_text("".join(map(line, range(1200))) + "this is no line\n")
+        (world.l7 / "eve-2026-11-27.json").write_bytes(EVE)
+        decisions = await world.stored("np", 1201)
+        (inspection,) = await world.stored("l7", 1)
+
+    assert [one.at_us for one in decisions if isinstance(one, FlowDecision)] == list(range(1200))
+    assert isinstance(inspection, Inspection)
+    assert inspection.unit == "annps:x:p"
+    (bad,) = (one for one in decisions if isinstance(one, Loss))
+    assert (bad.lines, bad.example) == (1, "this is no line")
+
+
+async def test_a_restart_publishes_what_came_meanwhile(world: World) -> None:
+    log = world.np / "np.log"
+    log.write_text(line(1))
+    async with world.running():
+        await world.stored("np", 1)
+    with log.open("a") as file:
+        file.write(line(2))
+    log.rename(world.np / "np-old.log")
+    log.write_text(line(3))
+    async with world.running():
+        found = await world.stored("np", 3)
+
+    assert [one.at_us for one in found] == [1, 2, 3]
+
+
+async def test_a_bus_that_goes_loses_nothing(world: World, server) -> None:
+    log = world.np / "np.log"
+    async with world.running():
+        for number in range(60):
+            with log.open("a") as file:
+                file.write(line(number))
+            if number == 20:
+                await server.kill()
+            if number == 40:
+                await server.restart()
+            await asyncio.sleep(0.01)
+        found = await world.stored("np", 60)
+
+    assert [one.at_us for one in found] == list(range(60))
+
+
+async def test_what_is_lost_is_told(world: World) -> None:
+    log = world.np / "np.log"
+    log.write_text(line(1) + line(2))
+    async with world.running():
+        await world.stored("np", 2)
+        log.write_text(line(3))
+        found = await world.stored("np", 4)
+
+    losses = [one for one in found if isinstance(one, Loss)]
+    assert len(losses) == 1
+    assert "truncated" in losses[0].reason

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from sluice.cli import options
+from sluice.cli.realised import status
 
 SHOWN = 1
 """So many groups of a policy stand in a table; the rest are counted."""
@@ -67,6 +68,7 @@ def netpol(files: tuple[str, ...], namespace: str | None, kind: str | None, sort
 
 
 get.add_command(netpol, "networkpolicy")
+get.add_command(status)
 
 
 def _cells(row: Any) -> tuple[str, ...]:  # Any: a Row, which is imported late

@@ -7,6 +7,7 @@ from sluice.cli.connectivity import connectivity
 from sluice.cli.get import get
 from sluice.cli.lab import lab
 from sluice.cli.lint import lint
+from sluice.cli.realised import wait
 from sluice.cli.validate import validate
 from sluice.cli.verdict import verdict
 
@@ -17,5 +18,5 @@ def main() -> None:
     """Kubernetes network policy, and what it does to packets."""
 
 
-for command in (compile_, connectivity, get, lab, lint, validate, verdict):
+for command in (compile_, connectivity, get, lab, lint, validate, verdict, wait):
     main.add_command(command)

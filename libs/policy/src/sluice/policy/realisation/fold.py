@@ -155,6 +155,11 @@ class Realisation:
         """All there are, sorted."""
         return sorted(self._policies.keys() | self._refused.keys())
 
+    @property
+    def groups(self) -> Iterable[tuple[str, str]]:
+        """All there are, by namespace and name, sorted."""
+        return sorted(self._group_uids)
+
     def uid(self, key: ObjectKey) -> str:
         """Of a policy or a group; empty if there is none."""
         known = (

@@ -1,0 +1,192 @@
+"""How far policies are in force, asked of a running bus: `sluice get status` and `sluice wait`."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from sluice.cli import options
+from sluice.cli.naming import Target
+
+T = TypeVar("T")
+
+NOT_REALISED = 1
+CONNECT_S = 5.0
+"""For a bus that should be there."""
+
+_bus = [
+    click.option("--nats-url", metavar="URL", help="Of the bus. Unset: that of a running lab."),
+    click.option("--name", metavar="LAB", help="Of the lab. Unset: the only one that runs."),
+]
+
+
+def on_a_bus(command: Any) -> Any:  # Any: as click's own decorators
+    for option in reversed(_bus):
+        command = option(command)
+    return command
+
+
+@click.command(name="status")
+@click.argument("targets", nargs=-1, type=Target())
+@click.option("-n", "--namespace", metavar="NAME", help="Only what is in this Namespace; of targets, their own.")
+@on_a_bus
+@options.output("table")
+def status(
+    targets: tuple[Any, ...], namespace: str | None, nats_url: str | None, name: str | None, output: str
+) -> None:
+    """Tell how far policies are in force, on which nodes they fail and why; and of groups, whether they are known.
+
+    The same as the status of their objects in a Kubernetes. Exits with 0, or with 2 on bad input.
+    """
+    found = _run(_asked(_url(nats_url, name)))
+    wanted = set(_keys(targets, namespace))
+    keys = [
+        key for key in sorted(found) if (key in wanted if targets else namespace is None or key.namespace == namespace)
+    ]
+    if missing := sorted(wanted - found.keys()):
+        options.refuse([f"{_title(key)}: no such object on the bus" for key in missing])
+    if output == "json":
+        options.echo_json(
+            [
+                {"kind": key.kind, "namespace": key.namespace, "name": key.name, "status": found[key].as_object()}
+                for key in keys
+            ]
+        )
+        return
+    header = ("KIND", "NAMESPACE", "NAME", "PHASE", "NODES", "WHY")
+    click.echo(options.table([header, *(_cells(key, found[key]) for key in keys)]))
+
+
+@click.command(name="wait")
+@click.argument("targets", nargs=-1, required=True, type=Target())
+@click.option("--for", type=click.Choice(["realized"]), required=True, expose_value=False, help="What must be true.")
+@click.option("-n", "--namespace", metavar="NAME", help="Of the targets; default for kinds that have one.")
+@click.option("--timeout", "timeout_s", default=30.0, show_default=True, type=click.FloatRange(min=0), help="Seconds.")
+@on_a_bus
+def wait(
+    targets: tuple[Any, ...], namespace: str | None, timeout_s: float, nats_url: str | None, name: str | None
+) -> None:
+    """Wait until policies are in force as they are written: each node that should have them does.
+
+    Of each policy the version counts that the bus knows. Exits with 0 when all are, with 1 after the timeout, and tells
+    what is missing; with 2 on bad input.
+    """
+    keys = _keys(targets, namespace)
+    missing = _run(_waited(_url(nats_url, name), keys, timeout_s))
+    for key in keys:
+        click.echo(f"{_title(key)} {missing[key]}" if key in missing else f"{_title(key)} is realized")
+    sys.exit(NOT_REALISED if missing else 0)
+
+
+# ------------------------------------------------------------------------------------------------------------- the bus
+
+
+def _url(nats_url: str | None, name: str | None) -> str:
+    if nats_url:
+        return nats_url
+    from sluice.lab import state
+
+    try:
+        return state.read(name).nats_url
+    except state.NoLab as error:
+        options.refuse([f"{error}, or name a bus by --nats-url"])
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Its result; quiet, and without a bus the command ends."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        return asyncio.run(work)
+    except NoBus as error:
+        options.refuse([str(error)])
+
+
+class NoBus(OSError):
+    """There is no bus at the address, or it holds nothing of ours."""
+
+
+async def _asked(url: str) -> Any:  # Any: a Mapping of Answers, which are imported late
+    from sluice.runtime.realising import realisations
+
+    async with await _connected(url) as bus:
+        tellings = realisations(bus)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                return answers(await anext(tellings))
+        except TimeoutError:
+            raise NoBus(f"{url}: the streams of Sluice are not there; is this its bus?") from None
+        finally:
+            await tellings.aclose()
+
+
+async def _waited(url: str, keys: Iterable[Any], timeout_s: float) -> dict[Any, str]:
+    """What is still missing after that time, in words."""
+    from contextlib import aclosing
+
+    from sluice.runtime.realising import realisations
+
+    missing = dict.fromkeys(keys, "is not known: the bus has told nothing yet")
+    async with await _connected(url) as bus, aclosing(realisations(bus)) as tellings:
+        try:
+            async with asyncio.timeout(timeout_s):
+                async for fold in tellings:
+                    found = answers(fold)
+                    missing = {
+                        key: found[key].words() if key in found else "does not exist"
+                        for key in keys
+                        if key not in found or not found[key].complete
+                    }
+                    if not missing:
+                        break
+        except TimeoutError:
+            pass
+    return missing
+
+
+async def _connected(url: str) -> Any:
+    from sluice.runtime.bus import Bus
+
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            return await Bus.connect(url, name="sluice")
+    except TimeoutError:
+        raise NoBus(f"{url}: no bus answers; is it running?") from None
+
+
+# --------------------------------------------------------------------------------------------------------------- words
+
+
+def answers(fold: Any) -> Any:
+    from sluice.policy.realisation.answer import answers as of_fold
+
+    return of_fold(fold)
+
+
+def _keys(targets: Iterable[Any], namespace: str | None) -> list[Any]:
+    from sluice.contracts.kinds import RESOURCES
+    from sluice.grouping.events import ObjectKey
+
+    return [
+        ObjectKey(kind, (namespace or "default") if RESOURCES[kind].namespaced else "", name) for kind, name in targets
+    ]
+
+
+def _title(key: Any) -> str:
+    from sluice.contracts.kinds import RESOURCES
+
+    return f"{RESOURCES[key.kind].kind} {'/'.join(filter(None, (key.namespace, key.name)))}"
+
+
+def _cells(key: Any, answer: Any) -> tuple[str, ...]:
+    from sluice.contracts.kinds import RESOURCES
+
+    return (RESOURCES[key.kind].kind, key.namespace, key.name, answer.phase, answer.nodes, answer.why)

@@ -1,0 +1,80 @@
+"""What is said of one object, a policy or a group, to people."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from sluice.contracts import subjects
+from sluice.contracts.kinds import Kind
+from sluice.grouping.events import ObjectKey
+from sluice.policy.computed import Condition as Membership
+from sluice.policy.realisation.fold import Realisation
+from sluice.policy.realisation.membership import group_status
+from sluice.policy.realisation.report import AnyStatus, Realised, failures, policy_status
+
+
+class Answer(Struct, frozen=True):
+    """How far an object is in force."""
+
+    said: Realised | Membership
+
+    @property
+    def complete(self) -> bool:
+        """As it is written, wherever it applies."""
+        match self.said:
+            case Realised():
+                return self.said.complete
+            case Membership():
+                return self.said.computed
+
+    @property
+    def phase(self) -> str:
+        match self.said:
+            case Realised(phase=phase):
+                return str(phase)
+            case Membership(computed=computed):
+                return "Computed" if computed else "NotComputed"
+
+    @property
+    def nodes(self) -> str:
+        """Those that have it, of those that should; empty for groups."""
+        match self.said:
+            case Realised(current=current, desired=desired):
+                return f"{current}/{desired}"
+            case Membership():
+                return ""
+
+    @property
+    def why(self) -> str:
+        """What keeps it from being complete, where somebody said."""
+        match self.said:
+            case Realised(obstacle=obstacle, failing=failing):
+                return "; ".join([*([obstacle.message] if obstacle else []), *([failures(failing)] if failing else [])])
+            case Membership(message=message):
+                return message
+
+    def words(self) -> str:
+        """In one line, after its name."""
+        nodes = f" on {self.nodes} nodes" if self.nodes else ""
+        return f"is {self.phase}{nodes}" + (f": {self.why}" if self.why else "")
+
+    def as_object(self) -> AnyStatus:
+        """As the status of its Kubernetes object."""
+        match self.said:
+            case Realised():
+                return policy_status(self.said)
+            case Membership():
+                return group_status(self.said)
+
+
+def answers(fold: Realisation) -> Mapping[ObjectKey, Answer]:
+    """Of every policy and group."""
+    found: dict[ObjectKey, Answer] = {}
+    for unit in fold.policies:
+        if (realised := fold.realised(unit)) is not None:
+            found[ObjectKey(*subjects.unit_parts(unit))] = Answer(realised)
+    for namespace, name in fold.groups:
+        if (membership := fold.membership((namespace, name))) is not None:
+            kind = Kind.GROUP if namespace else Kind.CLUSTER_GROUP
+            found[ObjectKey(kind, namespace, name)] = Answer(membership)
+    return found

@@ -1,0 +1,155 @@
+"""`sluice get status` and `sluice wait` on a bus: what they say and how they end, without a Kubernetes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from tests.integration.conftest import Source
+
+from sluice.cli.main import main
+from sluice.contracts import subjects
+from sluice.contracts.ids import NodeName, Revision
+from sluice.contracts.kinds import Kind
+from sluice.contracts.status import NodeStatus, Problem
+from sluice.runtime.bus import Bus
+from sluice.runtime.natsserver import NatsServer
+from sluice.runtime.output import Output
+from sluice.services.group_resolver import app as group_resolver
+from sluice.services.group_resolver.settings import GroupResolverSettings
+from sluice.services.rule_compiler import app as rule_compiler
+from sluice.services.rule_compiler.settings import RuleCompilerSettings
+from sluice.testkit.builders import acnp, group, namespace, node, pod
+
+SPEC = {"priority": 5, "appliedTo": [{"podSelector": {}}], "ingress": [{"action": "Drop"}]}
+UNIT = subjects.unit(Kind.CLUSTER_NETWORK_POLICY, "", "p")
+
+Report = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+async def report(server: NatsServer, source: Source) -> AsyncIterator[Report]:
+    """A cluster of a policy, a group and two nodes; tells what a node says."""
+    async with AsyncExitStack() as stack:
+
+        async def bus(name: str) -> Bus:
+            return await stack.enter_async_context(await Bus.connect(server.url, name=name))
+
+        resolver, _ = await stack.enter_async_context(
+            group_resolver.opened(await bus("resolver"), GroupResolverSettings())
+        )
+        compiler, _ = await stack.enter_async_context(
+            rule_compiler.opened(await bus("compiler"), RuleCompilerSettings())
+        )
+        reports = await stack.enter_async_context(
+            await Output.open(await bus("nodes"), "STATUS", [subjects.status(NodeName("*"), "ovs")])
+        )
+        running = [asyncio.create_task(loop.run()) for loop in (resolver, compiler)]
+        await source.put(
+            namespace("x"), node("a"), node("b"), pod("x/one", node="a", ip="10.0.0.1"), pod("x/two", node="b")
+        )
+        await source.put(acnp("p", SPEC), group("x/g", {"childGroups": ["missing"]}))
+        await source.listed()
+
+        async def tell(name: str, *problems: Problem) -> None:
+            status = NodeStatus(
+                node=NodeName(name), backend="ovs", applied=Revision(1 << 60, 1), healthy=True, problems=problems
+            )
+            reports.put(subjects.status(NodeName(name), "ovs"), status)
+            await reports.settled()
+
+        yield tell
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+@pytest.fixture
+def sluice(server: NatsServer) -> "Sluice":
+    """Runs the command against the bus, beside the loops of the test."""
+
+    async def run(*words: str) -> Result:
+        arguments = [*words, "--nats-url", server.url]
+        return await asyncio.to_thread(CliRunner().invoke, main, arguments, catch_exceptions=False)
+
+    return run
+
+
+Sluice = Callable[..., Coroutine[None, None, Result]]
+
+
+async def test_waiting_ends_when_the_last_node_has_it(report: Report, sluice: Sluice) -> None:
+    waiting = asyncio.create_task(sluice("wait", "--for=realized", "acnp/p"))
+    await report("a")
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+
+    await report("b")
+    result = await waiting
+
+    assert result.exit_code == 0, result.output
+    assert result.output == "ClusterNetworkPolicy p is realized\n"
+
+
+async def test_waiting_in_vain_says_what_is_missing(report: Report, sluice: Sluice) -> None:
+    await report("a")
+    await report("b", Problem(unit=UNIT, state="failed", reason="no room; merge rules"))
+
+    result = await sluice("wait", "--for=realized", "--timeout=2", "acnp/p", "netpol/none", "-n", "x")
+
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        'ClusterNetworkPolicy p is Failed on 1/2 nodes: 1 node fails: "b": "no room; merge rules"',
+        "NetworkPolicy x/none does not exist",
+    ]
+
+
+async def test_the_table_has_what_kubernetes_would_say(report: Report, sluice: Sluice) -> None:
+    await report("a")
+    await report("b")
+    await sluice("wait", "--for=realized", "acnp/p")
+
+    table = await sluice("get", "status")
+    rows = [line.split() for line in table.output.splitlines()]
+    assert table.exit_code == 0
+    assert rows[0] == ["KIND", "NAMESPACE", "NAME", "PHASE", "NODES", "WHY"]
+    assert ["ClusterNetworkPolicy", "p", "Realized", "2/2"] in rows
+    assert next(row for row in rows if row[0] == "Group")[:4] == ["Group", "x", "g", "NotComputed"]
+
+    result = await sluice("get", "status", "acnp/p", "-o", "json")
+    found: list[dict[str, Any]] = json.loads(result.output)
+    assert [(one["name"], one["status"]["phase"], one["status"]["desiredNodesRealized"]) for one in found] == [
+        ("p", "Realized", 2)
+    ]
+    missing = await sluice("get", "status", "acnp/none")
+    assert missing.exit_code == 2
+    assert "no such object on the bus" in missing.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("wait", "--for=realized", "acnp"), "name one object"),
+        (("wait", "--for=realized", "wombats/p"), "no such kind"),
+        (("wait", "--for=ready", "acnp/p"), "realized"),
+        (("wait", "acnp/p"), "Missing option"),
+    ],
+    ids=["no name", "no kind", "another condition", "no condition"],
+)
+async def test_bad_words_are_told(sluice: Sluice, words: tuple[str, ...], said: str) -> None:
+    result = await sluice(*words)
+
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_without_a_bus_it_ends() -> None:
+    words = ["get", "status", "--nats-url", "nats://127.0.0.1:1"]
+
+    result = CliRunner().invoke(main, words, catch_exceptions=False)
+
+    assert result.exit_code == 2
+    assert "no bus answers" in result.output

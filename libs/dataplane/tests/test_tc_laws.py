@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sluice.contracts.groups import Page
 from sluice.contracts.ids import NEVER
-from sluice.dataplane.tc.content import Content, Mode, Numbers
+from sluice.dataplane.tc.content import EVERYTHING_OPEN, Content, Mode, Numbers
 from sluice.dataplane.tc.engine import Engine, InterfaceKey
 from sluice.dataplane.tc.filter import EthType, FilterBody, FilterKey, Hook
 from sluice.dataplane.tc.lower import GRACE_PREFS, lower
@@ -173,6 +173,23 @@ def test_nothing_opens_and_nothing_blinks_whatever_was_made_of_a_plan(events: li
                 for packet, now, was, will_be in zip(FRAMES, fates(mirrors), before, after, strict=True):
                     for one, other, third in zip(now, was, will_be, strict=True):
                         assert one in (other, third), (packet, operation)
+
+
+@share(10)
+@given(secondary.busy_stories())
+def test_nothing_blinks_when_an_interface_is_let_go(events: list[ObjectEvent]):
+    told = Told()
+    for event in events:
+        told.hear(event)
+    for key, contents, steps in told.plans():
+        told.make(key, steps)
+        mirrors = told.mirrors[key]
+        before = fates(mirrors)
+        for hook, operation in plan(EVERYTHING_OPEN, mirrors, None):
+            mirrors[hook].apply((operation,))
+            for packet, now, was in zip(FRAMES, fates(mirrors), before, strict=True):
+                assert all(is_ or not had for is_, had in zip(now, was, strict=True)), (packet, operation, contents)
+        assert all(not mirror.filters for mirror in mirrors.values())
 
 
 class Open:

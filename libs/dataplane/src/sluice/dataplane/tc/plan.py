@@ -53,7 +53,8 @@ def plan(desired: Contents, actual: Mirrors, zone: int | None, *, revoke: bool =
     by the new policy. Replies of the epoch before still pass, until `retire`.
 
     Args:
-        zone: of the interface's connections; None on kernels without zones, where connections outlive their policy.
+        zone: of the interface's connections; None on kernels without zones, where connections outlive their policy, and
+            of an interface that is to be open.
         revoke: make a new epoch in any case, for which no reply of the one before passes.
     """
     epoch = _epoch(actual)
@@ -142,6 +143,8 @@ def _in_stages(desired: Contents, actual: Mirrors, zone: int | None, *, grace: b
     was_open = all(mirror.root is None for mirror in actual.values())
     if not (opens and all(mirror.polices for mirror in actual.values())) and not (polices and was_open):
         return _anew(desired, actual, zone, grace=grace)
+    if opens:
+        zone = next((mirror.zone for mirror in actual.values() if mirror.zone is not None), None)
     between = {hook: Content(Mode.TRACKED, tagged=desired[hook].tagged or actual[hook].tagged) for hook in Hook}
     first = _anew(between, actual, zone, grace=grace)
     after = {hook: Mirror(mirror.filters) for hook, mirror in actual.items()}

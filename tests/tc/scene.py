@@ -6,20 +6,24 @@ keeper of node-tc and its driver.
 
 import contextlib
 import os
-import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Literal
 
 from tests.tc.network import Network, Probe
 
+from sluice.contracts.groups import Member
 from sluice.contracts.objects import AnyObject, Protocol
-from sluice.dataplane.tc.content import EVERYTHING_OPEN, NO_OPTIONS, Options
-from sluice.dataplane.tc.engine import InterfaceKey
+from sluice.dataplane.tc.content import NO_OPTIONS, Content, Options
+from sluice.dataplane.tc.engine import Change, InterfaceKey
+from sluice.dataplane.tc.filter import Hook, Standings
+from sluice.drivers.tc import messages
+from sluice.drivers.tc.capabilities import Capabilities
 from sluice.drivers.tc.hooks import Hooks
 from sluice.policy.packet import Packet, PodEnd
 from sluice.policy.verdict import verdict
-from sluice.services.node_tc.keeper import Device, Keeper, Made
+from sluice.services.node_tc.settings import NodeTcSettings
+from sluice.services.node_tc.upkeep import Upkeep
 from sluice.testkit import builders
 from sluice.testkit.tc_node import TcNode
 
@@ -54,7 +58,9 @@ def cluster(*policies: AnyObject) -> tuple[AnyObject, ...]:
     """The Pods of the scene, and these policies."""
     namespaces = [builders.namespace(name, name=name) for name in ("x", "y")]
     pods = [
-        builders.pod(key, ports=[("web", WEB[key])], app=name(key), nets=[f"x/net={','.join(addresses)}"])
+        builders.pod(
+            key, ports=[("web", WEB[key])], app=name(key), nets=[f"x/net={','.join(addresses)}/via/rep-{name(key)}"]
+        )
         for key, addresses in PODS.items()
     ]
     return (*namespaces, builders.network("x/net"), *pods, *policies)
@@ -89,41 +95,50 @@ class Scene:
         self.network = Network(
             {name(pod): [one + prefixes[6 if ":" in one else 4] for one in PODS[pod]] for pod in PODS}
         )
-        self.hooks = Hooks()
-        self.keeper = Keeper(self.hooks)
-        self._zones = zones
+        self._capabilities = Capabilities(os.uname().release, zones)
+        self._settings = NodeTcSettings(direct=True, state_dir="/run/node-tc", pod_rules_path="/run/pod-rules")
+        self.node = TcNode.of(*cluster())
+        self.now_s = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """A programmer begins: it knows nothing but what the kernel and its folder hold."""
+        self.upkeep = Upkeep(self._settings, self._capabilities, self)
+
+    # what the upkeep asks: the programmer without a bus
+
+    @property
+    def interfaces(self) -> Mapping[InterfaceKey, Member]:
+        return self.node.engine.interfaces
+
+    def contents(self, key: InterfaceKey) -> Mapping[Hook, Content]:
+        return self.node.engine.contents(key)
 
     def close(self) -> None:
-        self.hooks.close()
+        self.upkeep.close()
         self.network.close()
 
-    def program(self, *policies: AnyObject, options: Options = NO_OPTIONS, revoke: bool = False) -> dict[str, Made]:
-        """The policies, and no others, are in force; what each Pod's interface took."""
-        node = TcNode.of(*cluster(*policies), options=options)
-        done = {}
-        for key, member in node.engine.interfaces.items():
-            device = self.device(member.pod)
-            done[member.pod] = self.keeper.make(
-                key, device, node.engine.contents(key), self.zone(device.name), revoke=revoke
-            )
-        for key in self.keeper.devices.keys() - node.engine.interfaces.keys():
-            self.keeper.make(key, self.keeper.devices[key], EVERYTHING_OPEN, None)
-        return done
+    def program(self, *policies: AnyObject, options: Options = NO_OPTIONS) -> None:
+        """The policies, and no others, are in force."""
+        before = set(self.interfaces)
+        self.node = TcNode.of(*cluster(*policies), options=options)
+        self.advance(dict.fromkeys({*before, *self.interfaces}, Change(True, {})))
 
-    def device(self, pod: str) -> Device:
-        representor = self.network.pods[name(pod)].representor
-        return Device(representor, socket.if_nametoindex(representor))
+    def advance(self, changes: Mapping[InterfaceKey, Change]) -> None:
+        self.upkeep.heard(self.upkeep.events.pending())
+        self.upkeep.advance(changes, self.now_s)
+        assert not self.upkeep.failures, self.upkeep.failures
+        assert not self.upkeep.errors, self.upkeep.errors
+        assert self.upkeep.done
 
-    def zone(self, device: str) -> int | None:
-        return (
-            100 + sorted(pod.representor for pod in self.network.pods.values()).index(device) if self._zones else None
-        )
-
-    def restart(self) -> None:
-        """The programmer ends and begins anew: it knows nothing."""
-        self.hooks.close()
-        self.hooks = Hooks()
-        self.keeper = Keeper(self.hooks)
+    def standings(self, pod: str) -> dict[Hook, Standings]:
+        """What is of ours at the Pod's interface, by the kernel's own word."""
+        driver = Hooks()
+        try:
+            index = self.network.pods[name(pod)].ifindex
+            return {hook: driver.read(messages.hook(index, hook)).standings for hook in Hook}
+        finally:
+            driver.close()
 
     def matrix(self, cells: Iterable[Cell] = MATRIX) -> dict[Cell, bool]:
         asked = list(cells)
@@ -143,6 +158,7 @@ def scene(*, zones: bool) -> Iterator[Scene]:
         _SCENES.append(Scene(zones=zones))
     (found,) = _SCENES
     found.program()
+    assert not any(any(found.standings(pod).values()) for pod in PODS), "something is left of an earlier play"
     yield found
 
 
@@ -151,11 +167,3 @@ def play(policies: tuple[AnyObject, ...], zones: bool, options: Options) -> dict
     with scene(zones=zones) as found:
         found.program(*policies, options=options)
         return found.matrix()
-
-
-def keys(found: Scene) -> dict[str, InterfaceKey]:
-    return {device.name: key for key, device in found.keeper.devices.items()}
-
-
-def release() -> str:
-    return os.uname().release

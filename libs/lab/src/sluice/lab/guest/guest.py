@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -80,7 +81,9 @@ class Guest:
         """
         if named:
             raise TypeError(f"{function.__qualname__}: a guest takes positional arguments only")
-        call = wire.Call(function.__module__, function.__code__.co_filename, function.__qualname__, arguments)
+        call = wire.Call(
+            function.__module__, function.__code__.co_filename, function.__qualname__, pickle.dumps(arguments)
+        )
         self._channel.settimeout(CALL_S)
         try:
             self._wire.send(call)

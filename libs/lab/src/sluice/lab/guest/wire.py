@@ -23,8 +23,8 @@ class Call(NamedTuple):
     """The source file of the module, which need not be one that could be imported by its name."""
 
     function: str
-    arguments: tuple[Any, ...]
-    """Whatever the function takes; anything that pickles."""
+    arguments: bytes
+    """What the function takes, as a pickle of its own: it may need the module to be there."""
 
 
 class Returned(NamedTuple):

@@ -15,7 +15,7 @@ from sluice.dataplane.tc.openings import Openings
 from sluice.dataplane.tc.plan import Step, patch, plan, retire
 from sluice.drivers.tc import messages
 from sluice.drivers.tc.actions import Count
-from sluice.drivers.tc.hooks import Hooks, Placed, Placement
+from sluice.drivers.tc.hooks import Done, Hooks, Placed, Placement
 
 Addresses = Mapping[Hook, Mapping[Block, Openings | None]]
 
@@ -32,6 +32,9 @@ class Made(NamedTuple):
 
     steps: int
     messages: int
+    whole: bool
+    """It was a new generation of filters and not a patch: connections of before have `retire` to come."""
+
     placement: Placement
     not_in_hardware: str
     """Why not, though it was to be; otherwise empty."""
@@ -78,13 +81,15 @@ class Keeper:
         kept = self._kept.get(key)
         if kept is None or kept.device != device:
             kept = _Kept(device, self._read(device))
+        generations = [mirror.generation for mirror in kept.mirrors.values()]
         steps = None if addresses is None or revoke else _patches(contents, addresses, kept.mirrors)
         if steps is None:
             steps = plan(contents, kept.mirrors, zone, revoke=revoke)
         self._kept.pop(key, None)
-        made = self._apply(kept, steps)
+        done = self._apply(kept, steps)
         self._kept[key] = kept
-        return made
+        whole = generations != [mirror.generation for mirror in kept.mirrors.values()]
+        return Made(len(steps), done.messages, whole, done.placement, done.not_in_hardware)
 
     def retire(self, key: InterfaceKey) -> int:
         """Replies of connections from before the last change pass no more; how many filters that took."""
@@ -102,11 +107,11 @@ class Keeper:
         if kept is not None:
             self._apply(kept, plan(EVERYTHING_OPEN, kept.mirrors, None))
 
-    def doubt(self, ifindex: int | None = None) -> None:
+    def doubt(self, key: InterfaceKey | None = None) -> None:
         """What stands at this interface, or at any, has to be read again."""
-        for key, kept in list(self._kept.items()):
-            if ifindex in (None, kept.device.ifindex):
-                del self._kept[key]
+        for one in [*self._kept]:
+            if key in (None, one):
+                del self._kept[one]
 
     def sweep(self, keep: Iterable[int]) -> tuple[int, ...]:
         """Nothing of ours is left at other interfaces than these; those where something was."""
@@ -133,7 +138,7 @@ class Keeper:
             mirrors[hook] = Mirror(reading.standings)
         return mirrors
 
-    def _apply(self, kept: _Kept, steps: Sequence[Step]) -> Made:
+    def _apply(self, kept: _Kept, steps: Sequence[Step]) -> Done:
         ifindex = kept.device.ifindex
         placed = [Placed(messages.hook(ifindex, step.hook), step.operation) for step in steps]
         if placed:
@@ -141,7 +146,7 @@ class Keeper:
         done = self._hooks.apply(placed, hardware=self._hardware)
         for hook, operation in steps:
             kept.mirrors[hook].apply((operation,))
-        return Made(len(placed), done.messages, done.placement, done.not_in_hardware)
+        return done
 
 
 def _patches(

@@ -1,0 +1,108 @@
+"""From what the bus says to what each interface must hold: a fold without a clock, a socket or a kernel.
+
+What `advance` returns counts as said: if it cannot be made, `contents` has all of it.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from sluice.contracts.groups import Member
+from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision, Unit
+from sluice.contracts.status import Problem
+from sluice.dataplane.tc.content import Content, Options
+from sluice.dataplane.tc.engine import Change, Engine, InterfaceKey
+from sluice.dataplane.tc.filter import Hook
+from sluice.dataplane.view import Interests, PageKey, ProgramKey, Step, View
+
+
+class Programmer:
+    """Feed it what arrives, then ask `advance` what differs."""
+
+    def __init__(self, node: NodeName, options: Options) -> None:
+        self._node = node
+        self._view = View(node, "tc")
+        self._engine = Engine(node, options)
+        self._programs: set[ProgramKey] = set()
+        self._pages: set[PageKey] = set()
+        self._incomplete: tuple[Unit, ...] = ()
+        self.upto: Revision = NEVER
+        """Everything up to here is in `contents`."""
+
+    @property
+    def in_sync(self) -> bool:
+        """`contents` is what the bus says; before, it says nothing about any interface."""
+        return self.upto != NEVER
+
+    @property
+    def interfaces(self) -> Mapping[InterfaceKey, Member]:
+        """Those that policies are about."""
+        return self._engine.interfaces
+
+    def contents(self, key: InterfaceKey) -> Mapping[Hook, Content]:
+        """What the hooks of the interface must hold."""
+        return self._engine.contents(key)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        waiting = (
+            Problem(unit=unit, state="waiting", reason=f"{unit}: pages of its peers are not read yet; check NATS")
+            for unit in self._incomplete
+        )
+        return tuple(sorted((*self._engine.problems(), *waiting)))
+
+    def take(self, subject: str, body: bytes, cause: Revision, now_s: float) -> None:
+        """Take a stored value in.
+
+        Raises:
+            codec.Undecodable, subjects.BadSubject: nothing was changed.
+        """
+        self._view.take(subject, body, cause, now_s)
+
+    def answered(self, patterns: Iterable[str]) -> None:
+        self._view.answered(patterns)
+
+    def restarted(self) -> None:
+        """A stream was made anew: read everything again. What the kernel holds stays until that is in sync."""
+        self._view = View(self._node, "tc")
+
+    def interests(self) -> Interests:
+        return self._view.interests()
+
+    def next_deadline_s(self, now_s: float) -> float | None:
+        return self._view.next_deadline_s(now_s)
+
+    def advance(self, now_s: float) -> dict[InterfaceKey, Change]:
+        """What differs since the last time; nothing before it is in sync."""
+        step = self._view.step(now_s)
+        if step is not None:
+            self._apply(step)
+        return self._engine.drain() if self.in_sync else {}
+
+    def _apply(self, step: Step) -> None:
+        for gone in self._programs - step.programs.keys() if step.whole else ():
+            self._drop_program(gone)
+        for page_key in self._pages - step.pages.keys() if step.whole else ():
+            self._drop_page(page_key)
+        for page_key, page in step.pages.items():
+            if page is None:
+                self._drop_page(page_key)
+            else:
+                self._pages.add(page_key)
+                self._engine.put_page(page)
+        for program_key, program in step.programs.items():
+            if program is None:
+                self._drop_program(program_key)
+            else:
+                self._programs.add(program_key)
+                self._engine.put_program(program)
+        self._incomplete = step.incomplete
+        self.upto = step.upto
+
+    def _drop_program(self, key: tuple[GroupId, Unit]) -> None:
+        if key in self._programs:
+            self._programs.discard(key)
+            self._engine.drop_program(*key)
+
+    def _drop_page(self, key: PageKey) -> None:
+        if key in self._pages:
+            self._pages.discard(key)
+            self._engine.drop_page(*key)

@@ -1,0 +1,144 @@
+"""The shell: reads the bus, hears the kernel, has the upkeep work in a thread, and tells the bus what is applied.
+
+Whatever is lost, the kernel keeps what it holds.
+"""
+
+import asyncio
+import socket
+from time import monotonic
+
+import structlog
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.ids import NEVER, NodeName, Revision
+from sluice.contracts.status import NodeStatus
+from sluice.dataplane.tc.content import Options
+from sluice.drivers.tc.capabilities import Capabilities
+from sluice.drivers.tc.events import Event
+from sluice.runtime.bus import Bus
+from sluice.runtime.interest import Answered, Interest, Restarted
+from sluice.runtime.message import Message
+from sluice.runtime.output import Output
+from sluice.services.node_tc.programmer import Programmer
+from sluice.services.node_tc.settings import NodeTcSettings
+from sluice.services.node_tc.upkeep import Upkeep
+
+log = structlog.get_logger()
+
+RETRY_S = 1.0
+"""After the kernel refused something: it will most likely do so again until something else changes."""
+
+DRIFT_PAUSE_S = 0.5
+"""Between two looks at interfaces that somebody else changes all the time."""
+
+
+class Shell:
+    def __init__(self, settings: NodeTcSettings, bus: Bus, capabilities: Capabilities) -> None:
+        self._bus, self._resync_s = bus, settings.resync_interval_s
+        self._node = NodeName(settings.node_name or socket.gethostname().strip().lower())
+        options = Options(accept_icmp=settings.accept_icmp, accept_icmpv6=settings.accept_icmpv6)
+        self._programmer = Programmer(self._node, options)
+        self._upkeep = Upkeep(settings, capabilities, self._programmer)
+        self._interest = Interest(bus, resync_s=settings.resync_interval_s)
+        self._heard: set[Event] = set()
+        self._news, self._told = asyncio.Event(), asyncio.Event()
+        self._applied: Revision = NEVER
+        self._said: NodeStatus | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self._programmer.in_sync and self._upkeep.done
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for task in (self._read_bus, self._hear_kernel, self._apply, self._report):
+                    tasks.create_task(task(), name=task.__name__.strip("_"))
+        finally:
+            self._upkeep.close()
+
+    async def _read_bus(self) -> None:
+        self._tell_interests()
+        async for event in self._interest:
+            match event:
+                case Message():
+                    try:
+                        self._programmer.take(event.subject, event.body, event.cause, monotonic())
+                    except (codec.Undecodable, subjects.BadSubject) as error:
+                        self._bus.rejects.add(event, str(error))
+                case Answered(patterns):
+                    self._programmer.answered(patterns)
+                case Restarted():
+                    log.warning("streams_made_anew", kept="the hooks stay as they are until they are read again")
+                    self._programmer.restarted()
+            self._tell_interests()
+            self._news.set()
+
+    def _tell_interests(self) -> None:
+        drop, add = self._programmer.interests()
+        if drop:
+            self._interest.unwant(drop)
+        if add:
+            self._interest.want(add)
+
+    async def _hear_kernel(self) -> None:
+        while True:
+            self._heard |= await self._upkeep.events.next()
+            self._news.set()
+            if self._upkeep.is_drifting:
+                await asyncio.sleep(DRIFT_PAUSE_S)
+
+    async def _apply(self) -> None:
+        resync_at_s = monotonic() + self._resync_s
+        while True:
+            deadlines = resync_at_s, self._programmer.next_deadline_s(monotonic()), self._upkeep.next_deadline_s
+            try:
+                async with asyncio.timeout(max(0.0, min(one for one in deadlines if one is not None) - monotonic())):
+                    await self._news.wait()
+            except TimeoutError:
+                if monotonic() >= resync_at_s:
+                    resync_at_s = monotonic() + self._resync_s
+                    self._upkeep.look_again()
+            self._news.clear()
+            changes = self._programmer.advance(monotonic())
+            self._tell_interests()
+            heard, self._heard = self._heard, set()
+            self._upkeep.heard(heard)
+            if self._programmer.in_sync:
+                upto = self._programmer.upto
+                await asyncio.to_thread(self._upkeep.advance, changes, monotonic())
+                if self._upkeep.done:
+                    self._applied = upto
+                elif self._upkeep.failures:
+                    asyncio.get_running_loop().call_later(RETRY_S, self._news.set)
+            self._said = self._status()
+            self._told.set()
+
+    async def _report(self) -> None:
+        """Tell the bus what is applied, whenever that changes."""
+        subject = subjects.status(self._node, "tc")
+        async with await Output.open(self._bus, "STATUS", [subject]) as output:
+            while True:
+                await self._told.wait()
+                self._told.clear()
+                if self._said is not None:
+                    output.put(subject, self._said)
+                await output.settled()
+
+    def _status(self) -> NodeStatus:
+        programmer, upkeep = self._programmer, self._upkeep
+        members, applied = programmer.interfaces, upkeep.keeper.devices
+        healthy = programmer.in_sync and not upkeep.failures
+        return NodeStatus(
+            node=self._node,
+            backend="tc",
+            applied=self._applied,
+            healthy=healthy,
+            detail="; ".join(upkeep.failures) if programmer.in_sync else "not in sync with the bus yet",
+            ports=tuple(sorted({member.pod for key, member in members.items() if key in applied})),
+            waiting_ports=tuple(sorted({member.pod for key, member in members.items() if key not in applied})),
+            port_errors=upkeep.errors,
+            problems=programmer.problems,
+            repairs=upkeep.repairs,
+        )

@@ -1,0 +1,234 @@
+"""Keeps every policed interface of the node at what is wanted of it, whatever happens to it meanwhile.
+
+`advance` does the work, and waits for the kernel as long as that takes: call it where nothing else has to go on. What
+the kernel refuses is tried again the next time; everything else goes on.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from sluice.contracts.groups import Member
+from sluice.dataplane.tc.content import EVERYTHING_CLOSED, Content
+from sluice.dataplane.tc.engine import Change, InterfaceKey
+from sluice.dataplane.tc.filter import Hook
+from sluice.drivers.tc.capabilities import Capabilities
+from sluice.drivers.tc.errors import NetlinkLost, Refused
+from sluice.drivers.tc.events import Event, Events, FiltersChanged, LinksChanged, Missed
+from sluice.drivers.tc.hooks import Hooks, Placement
+from sluice.runtime.metrics import METRICS
+from sluice.services.node_tc.devices import Found, find
+from sluice.services.node_tc.keeper import Device, Keeper, Made
+from sluice.services.node_tc.podrules import PodRules, Rules
+from sluice.services.node_tc.settings import NodeTcSettings
+from sluice.services.node_tc.zones import NoZoneLeft, ZonesFile
+
+log = structlog.get_logger()
+
+_repairs = METRICS.counter("sluice_node_tc_repairs_total", "How often somebody else's changes were put right")
+
+
+class Wanted(Protocol):
+    """What interfaces must hold."""
+
+    @property
+    def interfaces(self) -> Mapping[InterfaceKey, Member]: ...
+
+    def contents(self, key: InterfaceKey) -> Mapping[Hook, Content]: ...
+
+
+class Upkeep:
+    def __init__(self, settings: NodeTcSettings, capabilities: Capabilities, wanted: Wanted) -> None:
+        self._settings, self._zoned, self._wanted = settings, capabilities.zones, wanted
+        self._plugins = frozenset(filter(None, (one.strip() for one in settings.network_plugins.split(","))))
+        self._hooks = Hooks()
+        self.events = Events(self._hooks.port)
+        """What others do to the kernel; to be handed to `heard`."""
+
+        self.keeper = Keeper(self._hooks, hardware=settings.hardware)
+        self._zones_file = ZonesFile(Path(settings.state_dir) / "zones.json")
+        self._zones = self._zones_file.load()
+        self._pod_rules = PodRules(Path(settings.pod_rules_path)) if settings.pod_rules_path else None
+        self._found = Found({}, {}, {}, frozenset())
+        self._look_for_devices = self._read_again = self._sweep = True
+        self._behind: dict[InterfaceKey, None] = {}
+        """To be planned as a whole."""
+
+        self._drifted: set[InterfaceKey] = set()
+        self._retire_at_s: dict[InterfaceKey, float] = {}
+        self._failures: dict[InterfaceKey, str] = {}
+        self._software: dict[InterfaceKey, str] = {}
+        self.repairs = 0
+        """How often the kernel held something else than it was given, and was put right."""
+
+    def close(self) -> None:
+        """Let go of the kernel, which keeps what it holds."""
+        self.events.close()
+        self._hooks.close()
+
+    @property
+    def done(self) -> bool:
+        """The kernel holds what is wanted, but for interfaces that nobody can find."""
+        return not (self._behind or self._sweep or self._look_for_devices or self._read_again)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What the kernel refused, and where; sorted."""
+        return tuple(sorted(self._failures.values()))
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Interfaces that cannot be policed, or not in hardware as they were to be, each with the reason; sorted."""
+        return tuple(sorted((*self._found.errors.values(), *self._software.values())))
+
+    @property
+    def next_deadline_s(self) -> float | None:
+        """When there will be something to do although nothing happened."""
+        return min(self._retire_at_s.values(), default=None)
+
+    @property
+    def is_drifting(self) -> bool:
+        """Somebody else changed what is ours, and it was not put right yet."""
+        return bool(self._drifted)
+
+    def heard(self, events: Iterable[Event]) -> None:
+        """These things happened to the kernel."""
+        for event in events:
+            match event:
+                case LinksChanged():
+                    self._look_for_devices = True
+                case FiltersChanged(ifindex):
+                    self._doubt(ifindex)
+                case Missed():
+                    self.look_again()
+
+    def look_again(self) -> None:
+        """Read everything anew the next time."""
+        self._look_for_devices = self._read_again = self._sweep = True
+
+    def _doubt(self, ifindex: int) -> None:
+        for key, device in self.keeper.devices.items():
+            if device.ifindex == ifindex:
+                self._drifted.add(key)
+                self._behind[key] = None
+
+    def advance(self, changes: Mapping[InterfaceKey, Change], now_s: float) -> None:
+        """Bring every interface to what is wanted.
+
+        Args:
+            changes: what differs in what is wanted since the last time.
+            now_s: seconds on any clock that does not go back.
+        """
+        wanted = self._wanted.interfaces
+        if self._look_for_devices or any(change.whole for change in changes.values()):
+            self._look_for_devices = False
+            self._place(find(wanted, self._plugins, Path(self._settings.sysfs), direct=self._settings.direct))
+        if self._read_again:
+            self._read_again = False
+            self._behind.update(dict.fromkeys(self.keeper.devices))
+            self.keeper.doubt()
+        targets = {**self._found.devices, **self._found.closed}
+        for key, change in changes.items():
+            if change.whole or key not in self.keeper.devices or key not in targets:
+                self._behind[key] = None
+            elif key not in self._behind:
+                self._make(key, targets[key], change, now_s)
+        for key in sorted(self._behind, key=targets.__contains__):  # who leaves a device goes first
+            if key in self._drifted:
+                self.keeper.doubt(key)
+            if key in targets and (key in wanted or key in self._found.closed):
+                self._make(key, targets[key], None, now_s)
+            else:
+                self._leave(key)
+        self._retire(now_s)
+        if self._sweep and not self._behind:
+            self._clean()
+        self._zones_file.save(self._zones)
+        if self._pod_rules is not None:
+            devices = self.keeper.devices
+            self._pod_rules.write(Rules(key, one.name, self.keeper.standings(key)) for key, one in devices.items())
+
+    def _place(self, found: Found) -> None:
+        """The interfaces are at these devices now."""
+        targets = {**found.devices, **found.closed}
+        for key, device in targets.items():
+            if self.keeper.devices.get(key) != device:
+                self._behind[key] = None
+        for key in self.keeper.devices.keys() - targets.keys():
+            self._behind[key] = None
+        if found.errors != self._found.errors and found.errors:
+            log.warning("interfaces_not_policed", errors=sorted(found.errors.values()))
+        self._found = found
+
+    def _make(self, key: InterfaceKey, device: Device, change: Change | None, now_s: float) -> None:
+        try:
+            if key in self._found.closed:
+                made = self.keeper.make(key, device, EVERYTHING_CLOSED, None)
+            else:
+                zone, new = self._zones.give(device.name, key) if self._zoned else (None, False)
+                patched = change.addresses if change is not None else None
+                made = self.keeper.make(key, device, self._wanted.contents(key), zone, revoke=new, addresses=patched)
+        except (Refused, NetlinkLost, NoZoneLeft) as error:
+            self._failures[key] = f"{device.name}: {error}"
+            self._behind[key] = None
+            log.error("interface_refused", device=device.name, error=str(error))
+            return
+        self._behind.pop(key, None)
+        self._failures.pop(key, None)
+        if made.whole:
+            self._retire_at_s[key] = now_s + self._settings.retire_after_s
+        self._tell(key, device, made)
+
+    def _tell(self, key: InterfaceKey, device: Device, made: Made) -> None:
+        if made.not_in_hardware:
+            self._software[key] = f"{device.name}: in software: {made.not_in_hardware}"
+        elif made.placement is Placement.HARDWARE:
+            self._software.pop(key, None)
+        drifted = key in self._drifted and made.steps
+        self._drifted.discard(key)
+        if drifted:
+            self.repairs += 1
+            _repairs.add(1)
+        if made.steps:
+            what = "drift_repaired" if drifted else "interface_programmed"
+            log.info(what, device=device.name, network=key.network, steps=made.steps, messages=made.messages)
+
+    def _leave(self, key: InterfaceKey) -> None:
+        """Nobody's policies are about the interface any more, or nobody knows where it is."""
+        device = self.keeper.devices.get(key)
+        try:
+            self.keeper.release(key)
+        except (Refused, NetlinkLost) as error:
+            log.info("interface_left", network=key.network, error=str(error))
+        if device is None or key in self._failures:
+            self._sweep = True  # it may hold something that was not read
+        if device is not None:
+            self._zones.take_back(device.name)
+        for kept in (self._behind, self._retire_at_s, self._failures, self._software):
+            kept.pop(key, None)
+        self._drifted.discard(key)
+
+    def _retire(self, now_s: float) -> None:
+        for key in [key for key, at_s in self._retire_at_s.items() if at_s <= now_s]:
+            del self._retire_at_s[key]
+            try:
+                self.keeper.retire(key)
+            except (Refused, NetlinkLost) as error:
+                self._behind[key] = None
+                log.warning("retirement_refused", network=key.network, error=str(error))
+
+    def _clean(self) -> None:
+        """What is ours at interfaces that are nobody's goes; other people's filters stay."""
+        try:
+            swept = self.keeper.sweep(device.ifindex for device in self.keeper.devices.values())
+        except (Refused, NetlinkLost) as error:
+            log.warning("sweep_refused", error=str(error))
+            return
+        self._sweep = False
+        names = {device.name for device in self.keeper.devices.values()}
+        for name in [name for name in self._zones.leases if name not in names]:
+            self._zones.take_back(name)
+        if swept:
+            log.info("leftovers_swept", interfaces=swept)

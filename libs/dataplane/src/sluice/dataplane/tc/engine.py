@@ -62,23 +62,26 @@ class _Policed:
         self.modes = {hook: _mode(DIRECTIONS[hook], isolated) for hook in Hook}
         self.rules = {hook: tuple(self._rules(DIRECTIONS[hook])) for hook in Hook}
         self.boards = {hook: Board(self._standing(hook)) for hook in Hook}
+        self.about: dict[GroupId, list[tuple[Hook, Rule]]] = {}
+        """The rules that have a group as a peer, as often as they have it."""
+
+        for hook in Hook:
+            for _, rule in self.rules[hook]:
+                for peer in rule.peers or ():
+                    if isinstance(peer, GroupPeer):
+                        self.about.setdefault(peer.group, []).append((hook, rule))
+        self._digests = {hook: self._digest(hook) for hook in Hook}
 
     def content(self, hook: Hook) -> Content:
-        mode, said = self.modes[hook], [(unit, rule) for unit, rule in self.rules[hook]]
-        tagged = self.member.attachment.tagged
-        about = codec.encode([mode, said, self.member.ports, tagged, self._options])
+        mode = self.modes[hook]
         table = self.boards[hook].table if mode is Mode.POLICED else {}
-        return Content(mode, int(codec.digest(about)[:16], 16), tagged, self._options, table)
+        return Content(mode, self._digests[hook], self.member.attachment.tagged, self._options, table)
 
-    def groups(self) -> set[GroupId]:
-        """Whose members are peers of the rules."""
-        return {group for hook in Hook for _, group in self.peers(hook)}
-
-    def peers(self, hook: Hook) -> Iterator[tuple[Rule, GroupId]]:
-        for _, rule in self.rules[hook]:
-            for peer in rule.peers or ():
-                if isinstance(peer, GroupPeer):
-                    yield rule, peer.group
+    def _digest(self, hook: Hook) -> int:
+        """Of all that does not change while the interface is policed by these programs."""
+        member = self.member
+        about = [self.modes[hook], self.rules[hook], member.ports, member.attachment.tagged, self._options]
+        return int(codec.digest(codec.encode(about))[:16], 16)
 
     def openings(self, rule: Rule, peer: Member) -> Openings:
         """What the rule opens to the peer, or at it."""
@@ -201,7 +204,7 @@ class Engine:
 
     def _peers(self, policed: _Policed, hook: Hook) -> list[Member]:
         """Whose ports have the names of egress rules; and somebody without ports."""
-        groups = {group for _, group in policed.peers(hook)}
+        groups = [group for group, about in policed.about.items() if any(at is hook for at, _ in about)]
         pages = [members for group in groups for members in self._pages.get(group, {}).values()]
         return [Member(pod="", uid=Uid("")), *(member for members in pages for member in members)]
 
@@ -246,11 +249,10 @@ class Engine:
     def _recount(self, key: InterfaceKey, group: GroupId, left: Iterable[Member], joined: Iterable[Member]) -> None:
         policed = self._policed[key]
         self._patched[key] = None
-        for hook in Hook:
-            for rule in [rule for rule, named in policed.peers(hook) if named == group]:
-                for members, by in ((left, -1), (joined, 1)):
-                    for member in members:
-                        policed.count(hook, rule, member, by)
+        for hook, rule in policed.about.get(group, ()):
+            for members, by in ((left, -1), (joined, 1)):
+                for member in members:
+                    policed.count(hook, rule, member, by)
 
     def _regroup(self, group: GroupId, left: Iterable[Member], joined: Iterable[Member]) -> None:
         """Members of this node left and joined a group, or are other members now."""
@@ -274,14 +276,14 @@ class Engine:
     def _settle(self) -> None:
         for key in self._stale:
             old = self._policed.pop(key, None)
-            for group in old.groups() if old else ():
+            for group in old.about if old else ():
                 self._users[group].discard(key)
                 if not self._users[group]:
                     del self._users[group]
             made = self._make(key)
             if made is not None:
                 self._policed[key] = made
-                for group in made.groups():
+                for group in made.about:
                     self._users.setdefault(group, set()).add(key)
             if made is not None or old is not None:
                 self._whole[key] = None
@@ -294,10 +296,10 @@ class Engine:
             return None
         member = next(groups[group] for group in sorted(groups) if group in self._units)
         policed = _Policed(member, programs, self._options)
-        for hook in Hook:
-            for rule, group in policed.peers(hook):
-                for members in self._pages.get(group, {}).values():
-                    for peer in frozenset(members):
+        for group, about in policed.about.items():
+            for members in self._pages.get(group, {}).values():
+                for peer in frozenset(members):
+                    for hook, rule in about:
                         policed.count(hook, rule, peer, 1)
         return policed
 

@@ -26,8 +26,7 @@ from sluice.drivers.suricata.commands import Commands, EngineGone, EngineRefused
 from sluice.drivers.suricata.probing import Prober
 from sluice.drivers.suricata.taps import Taps
 from sluice.runtime.bus import Bus
-from sluice.runtime.interest import Answered, Interest, Restarted
-from sluice.runtime.message import Message
+from sluice.runtime.feed import Feed
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
 from sluice.services.node_l7 import files
@@ -63,7 +62,7 @@ class Shell:
             log.error("tenants_refused", file=str(self._state), error=trouble, instead="VLANs start anew")
         self._tenants = Tenants(kept)
         self._asked = Asked(self._node)
-        self._interest = Interest(bus, resync_s=settings.resync_interval_s)
+        self._feed = Feed(bus, self._asked, resync_s=settings.resync_interval_s, told=self._told_something)
         self._news, self._told = asyncio.Event(), asyncio.Event()
         self._said: bytes | None = None
         self._running = False
@@ -78,37 +77,17 @@ class Shell:
         self._publish()
         sweep(self._engine)
         async with asyncio.TaskGroup() as tasks:
-            for task in (self._read_bus, self._drive, self._report, self._keep_logs):
+            for task in (self._feed.run, self._drive, self._report, self._keep_logs):
                 tasks.create_task(task(), name=task.__name__.strip("_"))
 
     # --------------------------------------------------------------------------------------------------------- bus
 
-    async def _read_bus(self) -> None:
-        self._tell_interests()
-        async for event in self._interest:
-            match event:
-                case Message():
-                    try:
-                        self._asked.take(event.subject, event.body, event.cause, monotonic())
-                    except (codec.Undecodable, subjects.BadSubject) as error:
-                        self._bus.rejects.add(event, str(error))
-                case Answered(patterns):
-                    self._asked.answered(patterns)
-                case Restarted():
-                    log.warning("streams_made_anew", kept="the engine stays as it is until they are read again")
-                    self._asked.restarted()
-            if self._asked.advance(monotonic()):
-                self._tenants.want(self._asked.rule_sets)
-                self._news.set()
-            self._told.set()
-            self._tell_interests()
-
-    def _tell_interests(self) -> None:
-        drop, add = self._asked.interests()
-        if drop:
-            self._interest.unwant(drop)
-        if add:
-            self._interest.want(add)
+    def _told_something(self) -> None:
+        if self._asked.advance(monotonic()):
+            self._tenants.want(self._asked.rule_sets)
+            self._news.set()
+            self._feed.tell_interests()
+        self._told.set()
 
     async def _report(self) -> None:
         """Tell the bus what is in force, whenever that changes."""

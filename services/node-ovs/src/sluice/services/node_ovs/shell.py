@@ -11,7 +11,7 @@ from time import monotonic
 
 import structlog
 
-from sluice.contracts import codec, subjects
+from sluice.contracts import subjects
 from sluice.contracts.ids import NEVER, NodeName, Revision
 from sluice.contracts.status import NodeStatus
 from sluice.dataplane.ovs.flow import FlowKey
@@ -28,8 +28,7 @@ from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.rows import Interface
 from sluice.drivers.unixctl import CommandRefused, command
 from sluice.runtime.bus import Bus
-from sluice.runtime.interest import Answered, Interest, Restarted
-from sluice.runtime.message import Message
+from sluice.runtime.feed import Feed
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
 from sluice.services.node_ovs.errands import Errands
@@ -66,9 +65,9 @@ class Shell:
         self._ids_file = IdsFile(Path(settings.state_dir) / "rule-ids.json")
         self._ids = self._ids_file.load()
         self._programmer = Programmer(self._node, self._ids)
-        self._interest = Interest(bus, resync_s=settings.resync_interval_s)
         self._errands = Errands(settings.reject_rate)
         self._news = asyncio.Event()
+        self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
         self._told = asyncio.Event()
         self._switch: Switch | None = None
         self._behind = True
@@ -92,7 +91,7 @@ class Shell:
         """Run until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for task in (
-                self._read_bus,
+                self._feed.run,
                 self._watch_ports,
                 self._hold_switch,
                 self._apply,
@@ -100,30 +99,6 @@ class Shell:
                 self._keep_ids,
             ):
                 tasks.create_task(task(), name=task.__name__.strip("_"))
-
-    async def _read_bus(self) -> None:
-        self._tell_interests()
-        async for event in self._interest:
-            match event:
-                case Message():
-                    try:
-                        self._programmer.take(event.subject, event.body, event.cause, monotonic())
-                    except (codec.Undecodable, subjects.BadSubject) as error:
-                        self._bus.rejects.add(event, str(error))
-                case Answered(patterns):
-                    self._programmer.answered(patterns)
-                case Restarted():
-                    log.warning("streams_made_anew", kept="the switch stays as it is until they are read again")
-                    self._programmer.restarted()
-            self._tell_interests()
-            self._news.set()
-
-    def _tell_interests(self) -> None:
-        drop, add = self._programmer.interests()
-        if drop:
-            self._interest.unwant(drop)
-        if add:
-            self._interest.want(add)
 
     async def _watch_ports(self) -> None:
         while True:
@@ -222,7 +197,7 @@ class Shell:
 
     async def _advance(self) -> None:
         change = self._programmer.advance(monotonic())
-        self._tell_interests()
+        self._feed.tell_interests()
         switch = self._switch
         if switch is None or not self._programmer.in_sync:
             self._behind = self._behind or change is not None

@@ -63,7 +63,8 @@ Made by `tests/conformance/coverage.py` of the scenarios in `tests/conformance/`
 A mark stands where a scenario probes a packet that a rule of this kind decides or passes, as `verdict()` says; `sluice
 lab run tests/conformance` asks the same of real packets. `4` and `6` are the IP versions, `=` means that both ends are
 on one node, `\N{NOT EQUAL TO}` that they are not, or that one is beyond the cluster. `-`: no such rule can be written,
-or it means nothing there (a named port has a number only where the peers are Pods). An empty cell is not covered.
+or it means nothing there (a named port has a number only at Pods, so not towards an ipBlock). An empty cell is not
+covered.
 """
 
 
@@ -80,8 +81,8 @@ def reachable(kind: Kind, direction: Direction, action: str, peer: str, port: st
     """Such a rule can be written, and means something."""
     if action == ISOLATES:
         return peer == "everybody" and port == "all"
-    if port == "named" and direction is Direction.EGRESS and peer in ("everybody", "ipBlock", "ipBlock with except"):
-        return False  # the name has a number only where the peers are Pods
+    if port == "named" and direction is Direction.EGRESS and peer in ("ipBlock", "ipBlock with except"):
+        return False  # the name has a number only at Pods
     if kind is not CLUSTER and peer in RELATIVE:
         return False
     return kind is not K8S or port not in ANTREA_PORTS
@@ -189,13 +190,14 @@ def table(cells: set[Cell]) -> str:
                     f"| {direction} | {action} | {peer} | " + " | ".join(_mark(cells, one) for one in row) + " |"
                 )
         lines.append("")
-    every = [one for one in _all() if reachable(*one)]
-    held = (f"`{place}` {sum(Cell(*one, place) in cells for one in every)}" for place in PLACES)
-    lines += [f"Of {len(every)} cells {len(every) - len(holes(cells))} are covered: {', '.join(held)}.", ""]
+    wanted = [one for one in every() if reachable(*one)]
+    held = (f"`{place}` {sum(Cell(*one, place) in cells for one in wanted)}" for place in PLACES)
+    lines += [f"Of {len(wanted)} cells {len(wanted) - len(holes(cells))} are covered: {', '.join(held)}.", ""]
     return "\n".join(lines)
 
 
-def _all() -> Iterator[tuple[Kind, Direction, str, str, str]]:
+def every() -> Iterator[tuple[Kind, Direction, str, str, str]]:
+    """Every kind of rule, written or not."""
     for kind in (K8S, CLUSTER, NAMESPACED):
         yield from product((kind,), Direction, ACTIONS[kind], PEERS, PORTS)
 
@@ -209,7 +211,7 @@ def _mark(cells: set[Cell], one: tuple[Kind, Direction, str, str, str]) -> str:
 def holes(cells: set[Cell]) -> list[tuple[Kind, Direction, str, str, str]]:
     """Cells that can be reached and are not, wherever the Pods are."""
     written = {cell[:5] for cell in cells}
-    return [one for one in _all() if reachable(*one) and one not in written]
+    return [one for one in every() if reachable(*one) and one not in written]
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ ADDRESSES = "libs/dataplane/tests/test_addresses.py"
 ENGINE = "libs/dataplane/tests/test_ovs_engine.py"
 WALK = "libs/dataplane/tests/test_ovs_walk.py"
 OVS_VERDICT = "libs/dataplane/tests/test_ovs_verdict.py"
+OVS_RULES = "libs/dataplane/tests/test_ovs_rules.py"
 PIPELINE = "libs/dataplane/tests/test_ovs_pipeline.py"
 TEXT = "libs/dataplane/tests/test_ovs_text.py"
 PLAN = "libs/dataplane/tests/test_ovs_plan.py"
@@ -804,6 +805,27 @@ MUTATIONS = (
         "if self._source.listed and not self.in_sync.is_set():",
         "if not self.in_sync.is_set():",
         (INGEST_SHELL,),
+    ),
+    Mutation(
+        "a-name-without-peers-means-nobody",
+        f"{DATAPLANE}/ovs/rules.py",
+        "yield _distinct(Source(everywhere if is_named(entry) else None, entry) for entry in traffic)",
+        "yield _distinct(Source(None, entry) for entry in traffic if not is_named(entry))",
+        (f"{OVS_RULES}::test_a_name_without_peers_is_looked_up_at_every_pod",),
+    ),
+    Mutation(
+        "nobody-asks-for-every-pod",
+        f"{DATAPLANE}/view.py",
+        "        if asks_every_pod(rule):",
+        "        if False:",
+        (f"{VIEW}::test_a_name_of_a_port_without_peers_makes_every_pod_wanted",),
+    ),
+    Mutation(
+        "icmpv6-is-flushed-with-the-rest",
+        f"{DRIVERS}/conntrack/tracker.py",
+        "for address, protocol in held if protocol != ICMPV6)",
+        "for address, protocol in held)",
+        ("libs/drivers/tests/test_conntrack.py::test_a_ping_over_ipv6_stays_and_is_told_and_the_switch_lives",),
     ),
     Mutation(
         "one-sctp-association-opens-the-others",

@@ -26,12 +26,15 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.dataplane.ovs.rules import Stage, closed_form, forms, problems
+from sluice.dataplane.ovs.sources import Source
+from sluice.policy.everypod import EVERY_POD_ID
 from sluice.testkit import worlds
 from sluice.testkit.worlds import UNITS, program
 
 IN, OUT = Direction.INGRESS, Direction.EGRESS
 NAME, SERVICE = FqdnPeer(pattern="*.a.com"), ServicePeer(service=ServiceRef(namespace="x", name="s"))
 MINE, PEERS = GroupId("mine"), GroupPeer(group=GroupId("peers"))
+BLOCK = BlockPeer(cidr="10.0.0.0/8")
 BAD_BLOCK, MIXED_BLOCK = BlockPeer(cidr="10.0.0.0/99"), BlockPeer(cidr="10.0.0.0/8", excepts=("fd00::/64",))
 TCP_80 = TransportTraffic(protocol="TCP", ports=PortRange(80, 80))
 BAD_RANGE, BAD_SOURCE = (
@@ -67,9 +70,9 @@ CASES = [
     Case("a bad source port", rule(traffic=(BAD_SOURCE,)), rule(traffic=()), "port 0: 0-65536 is no range within"),
     Case("a bad ICMP type", rule(traffic=(BAD_ICMP,)), rule(traffic=()), "types and codes of 0..255, not 256"),
     Case(
-        "a name for everybody",
-        rule(direction=OUT, traffic=(NAMED, TCP_80)),
-        rule(direction=OUT, traffic=(TCP_80,)),
+        "a name towards a CIDR",
+        rule(direction=OUT, peers=(PEERS, BLOCK), traffic=(NAMED, TCP_80)),
+        rule(direction=OUT, peers=(PEERS, BLOCK), traffic=(NAMED, TCP_80)),
         "name the peers",
     ),
     Case("a bad CIDR in a tier", rule(peers=(PEERS, BAD_BLOCK)), rule(peers=(PEERS,)), "peer 1: '10.0.0.0/99'", 250),
@@ -84,8 +87,8 @@ CASES = [
     ),
     Case("drop of a bad range", rule(Action.DROP, traffic=(TCP_80, BAD_RANGE)), rule(Action.DROP), "90-80 is no", 250),
     Case(
-        "drop of a name for everybody",
-        rule(Action.DROP, OUT, traffic=(NAMED,)),
+        "drop of a name towards a CIDR",
+        rule(Action.DROP, OUT, peers=(BLOCK,), traffic=(NAMED,)),
         rule(Action.DROP, OUT),
         "name the peers",
         250,
@@ -161,10 +164,17 @@ def test_two_rules_of_one_number_are_told_and_the_one_that_drops_stays():
 
 
 def test_what_can_be_lowered_is_left_as_it_is():
-    given_ = program(UNITS[0], MINE, rule(peers=(PEERS,), traffic=(TCP_80, NAMED)), rule(direction=OUT), isolates=(IN,))
+    names = rule(peers=(PEERS,), traffic=(TCP_80, NAMED)), rule(direction=OUT, traffic=(NAMED, TCP_80))
+    given_ = program(UNITS[0], MINE, *names, isolates=(IN,))
 
     assert problems(given_) == ()
     assert closed_form(given_) == given_
+
+
+def test_a_name_without_peers_is_looked_up_at_every_pod():
+    (form,) = forms(program(UNITS[0], MINE, rule(direction=OUT, traffic=(NAMED, TCP_80))))
+
+    assert form.clauses[1] == (Source(GroupPeer(group=EVERY_POD_ID), NAMED), Source(None, TCP_80))
 
 
 @given(worlds.odd_programs())

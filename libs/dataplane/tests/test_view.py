@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Local, Mark, Member, Own, Page
 from sluice.contracts.ids import ALL_NODES, Address, GroupId, NodeName, Revision, Uid
 from sluice.contracts.kinds import Kind
-from sluice.contracts.programs import Action, Direction, GroupPeer, Origin, Program, Rule, ServiceRef
+from sluice.contracts.programs import Action, Direction, GroupPeer, Origin, Program, Rule, ServiceRef, TransportTraffic
 from sluice.contracts.serving import EndpointsProgram, ServiceProgram
 from sluice.dataplane.view import GRACE_S, Step, View
+from sluice.policy.everypod import EVERY_POD_ID
 
 NODE, OTHER = NodeName("node-1"), NodeName("node-2")
 WEB, PEERS, MORE = GroupId("web"), GroupId("peers"), GroupId("more")
@@ -144,6 +146,19 @@ def test_a_program_found_at_start_makes_its_peers_wanted_before_the_first_step()
 
     assert subjects.pages(PEERS) in view.wanted
     assert view.step(0.0) is None
+
+
+def test_a_name_of_a_port_without_peers_makes_every_pod_wanted():
+    _, body, _ = program(1)
+    value = codec.decode(body, Program)
+    (one,) = value.rules
+    named = TransportTraffic(protocol="TCP", ports="web")
+    asking = replace(one, direction=Direction.EGRESS, peers=None, traffic=(named,))
+    about = told(subjects.program("ovs", WEB, UNIT), replace(value, rules=(asking,)), 1)
+
+    view = view_of(own(1, WEB), local(1, "web"), page(WEB, NODE, 1, "web"), about, *marks(1))
+
+    assert subjects.pages(EVERY_POD_ID) in view.wanted
 
 
 def test_no_mark_no_step():

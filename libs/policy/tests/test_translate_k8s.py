@@ -18,8 +18,10 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.grouping.selectors import EVERYTHING, SelectorTerm, normalise, union
+from sluice.policy.everypod import EVERY_POD_ID
 from sluice.policy.groupid import group_id
 from sluice.policy.translate import Untranslatable, translate
+from sluice.policy.translate.k8s import groups_of
 from sluice.testkit.builders import netpol, selector
 
 IN, OUT = Direction.INGRESS, Direction.EGRESS
@@ -196,6 +198,24 @@ def test_ports(case: Ports, direction: Direction) -> None:
 
     assert [rule.traffic for rule in made.programs[0].rules] == [case.traffic]
     assert made.problems == ()
+
+
+NAMED_PORTS = [
+    ("a name towards everybody", {"ports": [{"port": 80}, {"port": "web"}]}, True),
+    ("a number towards everybody", {"ports": [{"port": 80}]}, False),
+    ("all towards everybody", {}, False),
+    ("a name towards some", {"to": [{"podSelector": APP}], "ports": [{"port": "web"}]}, False),
+]
+
+
+@pytest.mark.parametrize(("rule", "asked"), [row[1:] for row in NAMED_PORTS], ids=[row[0] for row in NAMED_PORTS])
+def test_a_name_without_peers_is_about_every_pod(rule: dict[str, Any], asked: bool) -> None:
+    policy = netpol("x/np", {"egress": [rule]})
+    inward = {("from" if key == "to" else key): value for key, value in rule.items()}
+
+    assert (EVERY_POD_ID in translate(policy, CAUSE).groups) == asked
+    assert groups_of(policy) == translate(policy, CAUSE).groups
+    assert EVERY_POD_ID not in translate(netpol("x/np", {"ingress": [inward]}), CAUSE).groups
 
 
 class Refused(NamedTuple):

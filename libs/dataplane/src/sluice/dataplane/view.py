@@ -30,6 +30,7 @@ from sluice.contracts.ids import ALL_NODES, NEVER, Backend, GroupId, NodeName, R
 from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import GroupPeer, Program
 from sluice.contracts.serving import EndpointsProgram, ServiceProgram
+from sluice.policy.everypod import EVERY_POD_ID, asks_every_pod
 
 ServingProgram = ServiceProgram | EndpointsProgram
 PageKey = tuple[GroupId, NodeName]
@@ -88,6 +89,8 @@ def _program(unit: Unit, body: bytes) -> Program | ServingProgram:
 
 def _peer_groups(program: Program | ServingProgram) -> Iterator[GroupId]:
     for rule in program.rules if isinstance(program, Program) else ():
+        if asks_every_pod(rule):
+            yield EVERY_POD_ID
         for peer in rule.peers or ():
             if isinstance(peer, GroupPeer):
                 yield peer.group

@@ -25,6 +25,7 @@ from sluice.dataplane.ovs.fields import EthType, Field, IpProto
 from sluice.dataplane.ovs.lower import Inputs
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac, rightful
+from sluice.policy.everypod import EVERY_POD_ID
 from sluice.policy.order import Order, order
 from sluice.testkit.tracker import Packet
 from sluice.testkit.worlds import PODS, addresses, port, uid
@@ -145,7 +146,8 @@ def _decided(said: list[tuple[Order, Action]], *, isolated: bool) -> bool:
 
 def _matches(world: Inputs, rule: Rule, self_: Member, probe: Probe, other: Address) -> bool:
     if rule.peers is None:
-        target = [self_] if rule.direction is Direction.INGRESS else []
+        pods = _group(world, EVERY_POD_ID)
+        target = [self_] if rule.direction is Direction.INGRESS else [one for one in pods if other in one.addresses]
         return _is_traffic(rule, target, probe)
     for peer in rule.peers:
         if not isinstance(peer, BlockPeer | GroupPeer):

@@ -26,6 +26,7 @@ from sluice.contracts.programs import (
 )
 from sluice.dataplane.ovs.lower import Inputs
 from sluice.dataplane.ovs.ports import LocalPort
+from sluice.policy.everypod import EVERY_POD_ID
 
 HERE = NodeName("n1")
 NODES = (HERE, NodeName("n2"))
@@ -118,7 +119,7 @@ def rule(
 members = st.builds(member, st.sampled_from(PODS), st.sampled_from((80, 82)))
 pages = st.builds(
     lambda group, node, found: page(group, node, *{one.uid: one for one in found}.values()),
-    st.sampled_from(GROUPS),
+    st.sampled_from((*GROUPS, EVERY_POD_ID)),
     st.sampled_from(NODES),
     st.lists(members, min_size=1, max_size=4),
 )
@@ -155,8 +156,8 @@ def tier_programs(draw: st.DrawFn) -> Program:
     for direction in Direction:
         for index in range(draw(st.integers(0, 2))):
             some_peers = draw(st.none() | st.lists(peers, max_size=2).map(tuple))
-            # A name towards who may be no Pod cannot be lowered: see odd_programs.
-            others = some_peers is None or any(isinstance(one, BlockPeer) for one in some_peers)
+            # A name towards a CIDR cannot be lowered: see odd_programs.
+            others = any(isinstance(one, BlockPeer) for one in some_peers or ())
             unnamed = others and direction is Direction.EGRESS
             kinds = traffics.filter(lambda one: "web" not in repr(one)) if unnamed else traffics
             some_traffic = draw(st.none() | st.lists(kinds, max_size=2).map(tuple))

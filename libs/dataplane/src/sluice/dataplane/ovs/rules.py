@@ -34,6 +34,7 @@ from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import PORTS, NotAnAddress, network
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
 from sluice.dataplane.ovs.sources import Own, Source
+from sluice.policy.everypod import EVERY_POD_ID, is_named
 from sluice.policy.order import Order, order
 
 T = TypeVar("T")
@@ -103,8 +104,8 @@ def check(program: Program, rule: Rule) -> None:
         _check_peer(f"{where}, peer {place}", peer)
     for place, traffic in enumerate(rule.traffic or ()):
         _check_traffic(f"{where}, port {place}", traffic)
-    everybody = rule.peers is None or not all(isinstance(peer, GroupPeer) for peer in rule.peers)
-    if rule.direction is Direction.EGRESS and everybody and _has_names(rule):
+    others = not all(isinstance(peer, GroupPeer) for peer in rule.peers or ())
+    if rule.direction is Direction.EGRESS and others and _has_names(rule):
         raise NotLowerable(
             f"{where}: a named port has a number only where the peers are Pods; name the peers, by labels"
         )
@@ -192,7 +193,11 @@ def _clauses(applied_to: GroupId, rule: Rule) -> Iterator[tuple[Source, ...]]:
             yield _distinct(Source(peer, None) for peer in peers)
     else:
         yield (Source(own, None),)
-        yield _distinct(Source(peer, entry) for peer in peers for entry in traffic)
+        if rule.peers is None:
+            everywhere = GroupPeer(group=EVERY_POD_ID)
+            yield _distinct(Source(everywhere if is_named(entry) else None, entry) for entry in traffic)
+        else:
+            yield _distinct(Source(peer, entry) for peer in peers for entry in traffic)
 
 
 def _place_of(peer: Peer) -> GroupPeer | BlockPeer:
@@ -205,7 +210,7 @@ def _distinct(sources: Iterator[Source]) -> tuple[Source, ...]:
 
 
 def _has_names(rule: Rule) -> bool:
-    return any(map(_is_named, rule.traffic or ()))
+    return any(map(is_named, rule.traffic or ()))
 
 
 def _place(rule: Rule) -> _Place:
@@ -242,12 +247,11 @@ def _closed(program: Program, rule: Rule) -> Rule | None:
             return None
         case Action.ALLOW | Action.PASS:
             peers = None if rule.peers is None else tuple(peer for peer in rule.peers if not _fault(_check_peer, peer))
-            unnamed = peers is None and rule.direction is Direction.EGRESS
             return msgspec.structs.replace(
                 rule,
                 action=rule.action if rule.l7 is None else Action.DROP,
                 peers=peers,
-                traffic=None if rule.traffic is None else tuple(_lowerable(rule.traffic, named=not unnamed)),
+                traffic=None if rule.traffic is None else tuple(_lowerable(rule.traffic, named=True)),
                 l7=None,
             )
         case Action.DROP | Action.REJECT:
@@ -260,11 +264,7 @@ def _closed(program: Program, rule: Rule) -> Rule | None:
 
 
 def _lowerable(traffic: tuple[Traffic, ...], *, named: bool) -> Iterator[Traffic]:
-    return (entry for entry in traffic if (named or not _is_named(entry)) and not _fault(_check_traffic, entry))
-
-
-def _is_named(traffic: Traffic) -> bool:
-    return isinstance(traffic, TransportTraffic) and isinstance(traffic.ports, str)
+    return (entry for entry in traffic if (named or not is_named(entry)) and not _fault(_check_traffic, entry))
 
 
 def _fault(examine: Callable[[str, T], None], part: T) -> bool:

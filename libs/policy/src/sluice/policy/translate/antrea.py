@@ -26,6 +26,7 @@ from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AntreaPolicy, ClusterNetworkPolicy, LabelRequirement
 from sluice.contracts.programs import Direction, GroupPeer, Origin, Program, Rule
 from sluice.grouping.selectors import GroupSelector
+from sluice.policy.everypod import EVERY_POD, EVERY_POD_ID, asks_every_pod
 from sluice.policy.translate.cluster import Cluster, Labels, LookedUp, Recorder
 from sluice.policy.translate.pieces import Piece, Pieces
 from sluice.policy.translate.selecting import Group, Selection, nodes_of_any, pods_of_any
@@ -310,6 +311,8 @@ class Draft:
             return _Stand(applied[0], rule, {applied[0]: applied[1], **relative})
         known = self._pieces.groups
         peers = {peer.group: known[peer.group] for peer in rule.peers or () if isinstance(peer, GroupPeer)}
+        if asks_every_pod(rule):
+            peers[EVERY_POD_ID] = EVERY_POD
         return _Stand(applied[0], rule, {applied[0]: applied[1], **peers})
 
 

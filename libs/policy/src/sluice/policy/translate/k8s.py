@@ -33,6 +33,7 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.grouping.selectors import GroupSelector
+from sluice.policy.everypod import EVERY_POD, EVERY_POD_ID, asks_every_pod
 from sluice.policy.translate.blocks import block
 from sluice.policy.translate.selecting import BadSelector, Group, pods_in, pods_of_namespaces
 from sluice.policy.translate.translation import Refused, Translation, Untranslatable
@@ -70,6 +71,8 @@ def groups_of(policy: Policy) -> dict[GroupId, GroupSelector]:
     lists = [rule.from_ for rule in spec.ingress] if _INGRESS in about else []
     if _EGRESS in about:
         lists += [rule.to for rule in spec.egress]
+        if any(not rule.to and any(isinstance(port.port, str) for port in rule.ports) for rule in spec.egress):
+            found[EVERY_POD_ID] = EVERY_POD
     for peers in lists:
         for peer in peers:
             try:
@@ -134,13 +137,16 @@ class _Translator:
         peers_field: str,
         peers: tuple[NetworkPolicyPeer, ...],
     ) -> Rule:
-        return Rule(
+        made = Rule(
             index=index,
             direction=direction,
             action=_ALLOW,
             peers=self._each(peers, self._peer, direction, index, peers_field) if peers else None,
             traffic=self._each(rule.ports, _traffic, direction, index, "ports") if rule.ports else None,
         )
+        if asks_every_pod(made):
+            self._note((EVERY_POD_ID, EVERY_POD))
+        return made
 
     def _each(
         self, pieces: tuple[P, ...], make: Callable[[P], R], direction: Direction, index: int, field: str

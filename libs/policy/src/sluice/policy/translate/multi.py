@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from sluice.contracts.ids import GroupId, Revision
 from sluice.contracts.networks import POLICY_FOR, policy_for
 from sluice.contracts.objects import MultiNetworkPolicy
-from sluice.contracts.programs import Direction, GroupPeer, Peer, Program, Rule, Traffic, TransportTraffic
+from sluice.contracts.programs import Direction, GroupPeer, Peer, Program, Rule
 from sluice.grouping.selectors import GroupSelector, SelectorTerm
+from sluice.policy.everypod import is_named
 from sluice.policy.groupid import group_id
 from sluice.policy.translate import k8s
 from sluice.policy.translate.translation import Translation
@@ -60,7 +61,7 @@ def _on(flat: Translation, network: str, networks: tuple[str, ...], groups: dict
         if rule.peers is not None:
             yield replace(rule, peers=tuple(peer(one) for one in rule.peers))
             return
-        named = tuple(each for each in rule.traffic or () if _is_named(each))
+        named = tuple(each for each in rule.traffic or () if is_named(each))
         if rule.direction is Direction.INGRESS or not named:
             yield rule
             return
@@ -73,7 +74,3 @@ def _on(flat: Translation, network: str, networks: tuple[str, ...], groups: dict
 
     rules = tuple(made for rule in program.rules for made in lifted(rule))
     return replace(program, applied_to=interfaces(program.applied_to, (network,)), rules=rules)
-
-
-def _is_named(traffic: Traffic) -> bool:
-    return isinstance(traffic, TransportTraffic) and isinstance(traffic.ports, str)

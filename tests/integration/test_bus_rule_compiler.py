@@ -15,7 +15,7 @@ from sluice.contracts.kinds import Kind
 from sluice.contracts.status import CompilerStatus
 from sluice.contracts.streams import STREAMS
 from sluice.grouping.events import ObjectKey
-from sluice.policy.backends import BACKENDS
+from sluice.policy.backends import BACKENDS, backend_of
 from sluice.policy.compiler import Compiler
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus
@@ -23,7 +23,7 @@ from sluice.runtime.output import Fenced
 from sluice.runtime.sharding import Resharded
 from sluice.services.rule_compiler.app import opened
 from sluice.services.rule_compiler.settings import RuleCompilerSettings
-from sluice.testkit.builders import acnp, namespace, netpol, pod, tier
+from sluice.testkit.builders import acnp, multi, namespace, netpol, pod, tier
 
 MARK = subjects.program_mark("ovs", 0)
 STATUS = subjects.compiler_status(0)
@@ -58,7 +58,7 @@ def recomputed(source) -> dict[str, object]:
         fold.put(obj, Revision(1, sequence))
     wanted: dict[str, object] = {}
     for (group, unit), program in fold.programs.items():
-        value = wanted[subjects.program("ovs", group, unit)] = codec.decode(codec.encode(program), dict)
+        value = wanted[subjects.program(backend_of(unit), group, unit)] = codec.decode(codec.encode(program), dict)
         value.pop("cause")
     return wanted
 
@@ -88,6 +88,21 @@ async def test_a_restart_with_nothing_new_stores_nothing(bus, source, watch):
         await programs.until(MARK, upto)
 
     assert (await streams.origin(bus, "PROGRAMS")).last_sequence == before + len(BACKENDS)
+
+
+async def test_policies_of_secondary_networks_go_to_tc(bus, source, watch):
+    await source.put(policy("x/a"), multi("x/m", about="n,y/n"))
+    upto = await source.listed()
+    programs = watch("PROGRAMS")
+    async with compiler(bus):
+        held = await programs.until(subjects.program_mark("tc", 0), upto)
+
+        assert held == recomputed(source)
+        assert sorted(subject.split(".")[1] for subject in held) == ["ovs", "tc", "tc"]
+
+        upto = await source.delete(ObjectKey(Kind.MULTI_NETWORK_POLICY, "x", "m"))
+        held = await programs.until(subjects.program_mark("tc", 0), upto)
+        assert [subject.split(".")[1] for subject in held] == ["ovs"]
 
 
 async def test_what_went_while_it_was_away_goes(bus, source, watch):

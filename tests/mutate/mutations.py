@@ -1064,4 +1064,18 @@ MUTATIONS = (
         "    seen = (network,)",
         (f"{TRANSLATE_MULTI}::test_a_program_for_each_network_and_its_peers_on_all_of_them_its_own_first",),
     ),
+    Mutation(
+        "definitions-of-networks-are-not-read",
+        "services/group-resolver/src/sluice/services/group_resolver/derived.py",
+        "{Kind.POD, Kind.NODE, Kind.NETWORK_ATTACHMENT}",
+        "{Kind.POD, Kind.NODE}",
+        ("services/group-resolver/tests/test_resolver_fold.py",),
+    ),
+    Mutation(
+        "policies-of-secondary-networks-go-to-the-switch",
+        f"{POLICY}/backends.py",
+        'return "tc" if',
+        'return "ovs" if',
+        ("libs/cli/tests/test_cli_compile_tc.py",),
+    ),
 )

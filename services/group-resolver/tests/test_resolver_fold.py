@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.contracts import codec, subjects
-from sluice.contracts.groups import Own
+from sluice.contracts.groups import Own, Page
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision
 from sluice.contracts.shards import shard_of
 from sluice.grouping.events import ObjectEvent
-from sluice.services.group_resolver.derived import ShardGroups
-from sluice.testkit.builders import namespace, netpol, pod
+from sluice.services.group_resolver.derived import KINDS, ShardGroups
+from sluice.testkit.builders import multi, namespace, netpol, network, pod
 from sluice.testkit.expanders import story
 from sluice.testkit.strategies import stories
 
@@ -50,6 +50,25 @@ def test_incremental_equals_recomputed(events, shards, batch):
         at_once.take(events)
 
         assert stepwise.held == at_once.held
+
+
+def test_interfaces_on_secondary_networks_are_members_and_know_their_network_when_it_is_told():
+    """12: a definition that comes late, or changes, is told like any other change."""
+    held = Applied(ShardGroups(0, 1))
+    policy, a = multi("x/mnp", about="net"), pod("x/a", node="node-1", nets=["net=10.1.0.1/via/eth3"])
+    trunk = network("x/net", trunk=[{"id": 7}])
+    events = story(namespace("x"), policy, a, network("x/net"), trunk)
+
+    seen = []
+    for event in events:
+        held.take([event])
+        pages = [
+            codec.decode(body, Page) for body in held.held.values() if b'"group":' in body and b'"members"' in body
+        ]
+        seen.append([(one.attachment.plugin, one.attachment.tagged) for page in pages for one in page.members])
+
+    assert seen == [[], [], [("", False)], [("accelerated-bridge", False)], [("accelerated-bridge", True)]]
+    assert {event.key.kind for event in events} <= KINDS
 
 
 @given(stories())

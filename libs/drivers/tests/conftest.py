@@ -93,7 +93,13 @@ def samples() -> dict[str, Sample]:
     ipv4 = Term(Field.ETH_TYPE, EthType.IPV4)
     ipv6 = Term(Field.ETH_TYPE, EthType.IPV6)
     arp = Term(Field.ETH_TYPE, EthType.ARP)
+    known = Term(Field.CT_STATE, 0x22, 0x22)  # +est+trk: only then is there an original direction
+    original = Term(Field.CT_NW_PROTO, IpProto.TCP)
     needs: dict[Field, tuple[Term, ...]] = {
+        Field.CT_NW_PROTO: (ipv4, known),
+        Field.CT_NW_DST: (ipv4, known),
+        Field.CT_IPV6_DST: (ipv6, known),
+        Field.CT_TP_DST: (ipv4, known, original),
         Field.IP_PROTO: (ipv4,),
         **dict.fromkeys((Field.IPV4_SRC, Field.IPV4_DST), (ipv4,)),
         **dict.fromkeys((Field.IPV6_SRC, Field.IPV6_DST), (ipv6,)),
@@ -114,6 +120,7 @@ def samples() -> dict[str, Sample]:
     }
     whole = {
         *(Field.IN_PORT, Field.ETH_TYPE, Field.IP_PROTO, Field.ARP_OP, Field.CONJ_ID, Field.CT_ZONE),
+        Field.CT_NW_PROTO,
         *(Field.ICMP_TYPE, Field.ICMP_CODE, Field.ICMPV6_TYPE, Field.ICMPV6_CODE),
     }
     found: dict[str, Sample] = {}

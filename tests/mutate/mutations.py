@@ -1074,8 +1074,8 @@ MUTATIONS = (
     Mutation(
         "policies-of-secondary-networks-go-to-the-switch",
         f"{POLICY}/backends.py",
-        'return "tc" if',
-        'return "ovs" if',
+        'return ("tc",)',
+        'return ("ovs",)',
         ("libs/cli/tests/test_cli_compile_tc.py",),
     ),
 )

@@ -1,4 +1,4 @@
-"""P8: 100 rules x 500 addresses, 250 of them shared by all, to flows. The pure part: no switch.
+"""P8: 100 rules x 500 addresses, 250 of them shared by all, to flows. The pure part: no switch. CPU time.
 
 As the peer's BenchmarkBatchInstallPolicyRuleFlows: each rule has 250 source addresses of its own and 250 that all have,
 and is about two ports of OpenFlow, 1 and one of its own.
@@ -78,12 +78,17 @@ def measure() -> tuple[Took, int]:
 
 def main() -> None:
     spent = [measure() for _ in range(REPEATS)]
-    times = [1_000 * took.seconds for took, _ in spent]
-    cpu = min(1_000 * took.cpu_s for took, _ in spent)
+    times = [1_000 * took.cpu_s for took, _ in spent]
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     show(
         Figure(
-            "P8", f"{RULES} rules x {OWN + COMMON} addresses to flows", min(times), "ms", TO_BEAT_MS, TARGET_MS, cpu
+            "P8",
+            f"{RULES} rules x {OWN + COMMON} addresses to flows",
+            min(times),
+            "ms",
+            TO_BEAT_MS,
+            TARGET_MS,
+            min(times),
         ),
         f"best of {REPEATS}, median {statistics.median(times):.0f} ms; {spent[0][1]:,} flows; "
         f"peak of the process {peak_mb:.0f} MB",

@@ -125,7 +125,8 @@ class Lease:
             self.check()
             try:
                 async with asyncio.timeout(max(0.0, self._left_s())):
-                    if not await self._take():
+                    # A conflict alone may be anybody who touched the object; whose it is the next look tells.
+                    if not await self._take() and self._seen[0] != self._holder:
                         raise LeaseLost(f"{self._path}: {self._seen[0]} holds it; {self._holder} must not write")
             except (Refused, Unreachable, TimeoutError) as error:
                 log.warning("lease_not_renewed", lease=self._path, reason=str(error), left_s=self._left_s())

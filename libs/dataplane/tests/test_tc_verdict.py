@@ -87,7 +87,7 @@ def _ends(segment: Segment, packet: Packet) -> list[Place]:
         return []
 
 
-@share(30)
+@share(15)
 @given(clusters())
 def test_packets_meet_the_fate_that_the_verdict_has_for_them(events: list[ObjectEvent]):
     node = TcNode(events).apply()

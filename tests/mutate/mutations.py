@@ -35,6 +35,8 @@ COMPILER_BUS = "tests/integration/test_bus_rule_compiler.py"
 VERDICT = "libs/policy/tests/test_verdict_k8s.py"
 VERDICT_TIERS = "libs/policy/tests/test_verdict_tiers.py"
 VERDICT_ANTREA = "libs/policy/tests/test_verdict_antrea.py"
+VERDICT_NAMED = "libs/policy/tests/test_verdict_named.py"
+LINT = "libs/policy/tests/test_lint.py"
 VIEW = "libs/dataplane/tests/test_view.py"
 ADDRESSES = "libs/dataplane/tests/test_addresses.py"
 ENGINE = "libs/dataplane/tests/test_ovs_engine.py"
@@ -412,6 +414,93 @@ MUTATIONS = (
         '"Pass": Action.PASS,',
         '"Pass": Action.ALLOW,',
         (f"{VERDICT_ANTREA}::test_order",),
+    ),
+    # ------------------------------------------------------------------------------------------- whom names mean
+    Mutation(
+        "children-of-children-count",
+        f"{POLICY}/translate/named.py",
+        "        if inner.child_groups:",
+        "        if False:",
+        (f"{VERDICT_NAMED}::test_peers",),
+    ),
+    Mutation(
+        "a-group-is-that-of-any-namespace",
+        f"{POLICY}/translate/named.py",
+        "        inner = cluster.group((namespace, child))",
+        '        inner = cluster.group((namespace, child)) or cluster.group(("", child))',
+        (f"{VERDICT_NAMED}::test_groups_of_a_namespace",),
+    ),
+    Mutation(
+        "a-group-may-reach-elsewhere",
+        f"{POLICY}/translate/targets.py",
+        "        if one.namespace or elsewhere:",
+        "        if one.namespace:",
+        (f"{VERDICT_NAMED}::test_groups_of_a_namespace",),
+    ),
+    Mutation(
+        "a-reach-is-judged-once",
+        f"{POLICY}/translate/cluster.py",
+        "        self._selectors.update(dict.fromkeys(selectors))",
+        "        self._selectors.update(dict.fromkeys(selectors) if keys else {})",
+        (f"{VERDICT_NAMED}::test_a_group_that_begins_to_reach_elsewhere_takes_its_policies_out_of_force",),
+    ),
+    Mutation(
+        "the-default-account-is-every-account",
+        f"{GROUPING}/members.py",
+        'return LabelRequirement(key=_ACCOUNT, operator="DoesNotExist")',
+        'return LabelRequirement(key=_ACCOUNT, operator="NotIn", values=("",))',
+        (f"{VERDICT_NAMED}::test_peers",),
+    ),
+    Mutation(
+        "a-node-has-no-gateway",
+        f"{GROUPING}/members.py",
+        "        if network.num_addresses > 1:",
+        "        if network.num_addresses < 1:",
+        (f"{VERDICT_NAMED}::test_peers",),
+    ),
+    Mutation(
+        "a-changed-group-is-news-to-nobody",
+        f"{POLICY}/policies.py",
+        "return self._dependents.on_group(name) if _put(self._groups, name, spec) else ()",
+        "return self._dependents.on_group(name) if not _put(self._groups, name, spec) else ()",
+        (f"{VERDICT_NAMED}::test_peers",),
+    ),
+    Mutation(
+        "a-changed-service-is-news-to-nobody",
+        f"{POLICY}/policies.py",
+        "return self._dependents.on_service(name) if _put(self._selectors, name, labels) else ()",
+        "return self._dependents.on_service(name) if not _put(self._selectors, name, labels) else ()",
+        (f"{VERDICT_NAMED}::test_peers",),
+    ),
+    Mutation(
+        "a-service-is-told-by-nobody",
+        f"{POLICY}/verdict.py",
+        "found += [faced for faced in at_services if matches.node_port in (faced.rule.services or ())]",
+        "found += at_services",
+        (
+            f"{VERDICT_NAMED}::test_what_comes_to_a_node_port_meets_the_rules_of_the_service_and_of_the_pod_in_one_order",
+        ),
+    ),
+    Mutation(
+        "a-star-is-a-label",
+        f"{POLICY}/fqdn.py",
+        'return re.compile(".*".join(',
+        'return re.compile("[^.]*".join(',
+        (f"{VERDICT_NAMED}::test_destinations",),
+    ),
+    Mutation(
+        "what-http-does-not-allow-is-asked-on",
+        f"{POLICY}/verdict.py",
+        'return Action.REJECT if packet.protocol == "TCP" else Action.DROP',
+        "return Action.ALLOW",
+        (f"{VERDICT_NAMED}::test_a_rule_about_http_decides_about_all_that_matches_it",),
+    ),
+    Mutation(
+        "dns-over-tcp-is-enough",
+        f"{POLICY}/starving.py",
+        'case TransportTraffic(protocol="UDP", ports=PortRange(first=first, last=last)):',
+        "case TransportTraffic(ports=PortRange(first=first, last=last)):",
+        (f"{LINT}::test_findings",),
     ),
     # ------------------------------------------------------------------------------------------------ policy.compiler
     Mutation(

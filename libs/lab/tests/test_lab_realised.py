@@ -23,6 +23,9 @@ def node(applied: Revision = UPTO, **fields: object) -> NodeStatus:
     return NodeStatus(node=NODE, backend="ovs", applied=applied, **given)  # type: ignore[arg-type]  # rows of a table
 
 
+UNSUPPORTED = Problem(unit=UNIT, state="failed", reason="odd", code="NetworkPolicyAppliedToUnsupportedGroup")
+
+
 class Case(NamedTuple):
     name: str
     statuses: tuple[AnyStatus, ...]
@@ -54,6 +57,11 @@ CASES = [
         "a policy that nobody can compile",
         (source(), node(), CompilerStatus(shard=0, problems=(Problem(unit=UNIT, state="failed", reason="odd"),))),
         ["rule-compiler: k8snetworkpolicies:y:closed failed: odd"],
+    ),
+    Case(
+        "a policy that has no effect, by a reason with a name",
+        (source(), node(), CompilerStatus(shard=0, problems=(UNSUPPORTED,))),
+        [],
     ),
 ]
 

@@ -56,7 +56,8 @@ class Statuses:
             if problem.file not in wanted.ignored
         ]
         for status in self.compilers.values():
-            found += [_words("rule-compiler", problem) for problem in status.problems]
+            # A policy that is not realizable, by a reason that its kind has a word for, has its effect: none.
+            found += [_words("rule-compiler", problem) for problem in status.problems if not problem.code]
         for node in wanted.ports:
             found += self._missing_on(node, source.upto, wanted.ports[node])
         return found

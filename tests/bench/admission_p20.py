@@ -1,7 +1,7 @@
 """P20: one AdmissionReview over TLS, with ten thousand policies and their tiers known. The service is a process.
 
 Reviews go one after the other over one connection, as the API server sends them; every tenth is refused. The time is
-the client's, from the first byte written to the last one read.
+the client's, from the first byte written to the last one read; of the processor it is the service's.
 """
 
 import asyncio
@@ -25,8 +25,7 @@ from sluice.runtime.natsserver import NatsServer
 from sluice.runtime.output import Output
 
 POLICIES, REVIEWS = 10_000, 1_000
-PEER_P99_MS = 10.0
-"""What it must stay below."""
+TARGET_P99_MS = 10.0
 
 
 def policy(number: int, port: int = 8080) -> dict[str, object]:
@@ -164,11 +163,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         took_ms, used_s = asyncio.run(measure(Path(folder)))
     ranks = quantiles(took_ms, n=100)
-    detail = (
-        f"p50 {ranks[49]:.2f} ms, greatest {max(took_ms):.2f} ms; processor {used_s * 1000 / REVIEWS:.2f} ms a review"
-    )
-    what = f"one AdmissionReview over TLS, p99 of {REVIEWS:,}, {POLICIES:,} policies known"
-    show(Figure("P20", what, ranks[98], "ms", PEER_P99_MS), detail)
+    cpu_ms = used_s * 1000 / REVIEWS
+    detail = f"p50 {ranks[49]:.2f} ms, greatest {max(took_ms):.2f} ms, of {REVIEWS:,}"
+    what = f"one AdmissionReview over TLS, {POLICIES:,} policies known, p99"
+    show(Figure("P20", what, ranks[98], "ms", target=TARGET_P99_MS, cpu=cpu_ms), detail)
 
 
 if __name__ == "__main__":

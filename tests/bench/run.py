@@ -34,6 +34,7 @@ BENCHMARKS = {
     "P13": ("core_p13",),
     "P16": ("ovs_p9",),
     "P18": ("ovs_p18",),
+    "P20": ("admission_p20",),
 }
 """The modules of tests/bench that measure it, each run with the figure's name.
 

@@ -10,12 +10,13 @@ from sluice.cli import options
 @click.command(name="compile")
 @options.files
 @click.option("--node", metavar="NAME", help="Whose program; unset: the only node's.")
-@click.option("--backend", type=click.Choice(["ovs", "tc"]), required=True)
+@click.option("--backend", type=click.Choice(["ovs", "tc", "l7"]), required=True)
 @options.output("text")
 def compile_(files: tuple[str, ...], node: str | None, backend: str, output: str) -> None:
     """Print what a node's backend would hold, in the notation of its own tools.
 
-    ovs: what ovs-ofctl add-flows takes. tc: a script of tc commands, for the interfaces on secondary networks.
+    ovs: what ovs-ofctl add-flows takes. tc: a script of tc commands, for the interfaces on secondary networks. l7: the
+    rule files of the inspection engine's tenants.
 
     Pods without a node or an address get one, as in a lab; ports are numbered by the Pods' names. Exits with 0, or with
     2 on bad input.
@@ -33,6 +34,9 @@ def compile_(files: tuple[str, ...], node: str | None, backend: str, output: str
         options.refuse([f"--node {chosen}: there is no such node; name one of {nodes}"])
     if backend == "tc":
         _print_tc(world, chosen, output)
+        return
+    if backend == "l7":
+        _print_l7(world, chosen, output)
         return
     flows, problems = _compiled(world, chosen)
     if output == "json":
@@ -57,6 +61,20 @@ def _print_tc(world: Any, node: Any, output: str) -> None:
     for problem in problems:
         click.echo(f"{problem.unit}: {problem.reason}", err=True)
     click.echo(compile_tc.script(interfaces), nl=False)
+
+
+def _print_l7(world: Any, node: Any, output: str) -> None:
+    from sluice.cli import compile_l7
+
+    tenants, problems = compile_l7.compiled(world.objects, node)
+    if output == "json":
+        said = [{"unit": one.unit, "state": one.state, "reason": one.reason} for one in problems]
+        listed = [one._asdict() for one in tenants]
+        options.echo_json({"node": node, "backend": "l7", "tenants": listed, "problems": said})
+        return
+    for problem in problems:
+        click.echo(f"{problem.unit}: {problem.reason}", err=True)
+    click.echo(compile_l7.text(tenants), nl=False)
 
 
 def _compiled(world: Any, node: Any) -> tuple[Any, list[Any]]:

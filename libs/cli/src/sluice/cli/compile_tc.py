@@ -22,25 +22,15 @@ class Interface(NamedTuple):
 
 def compiled(documents: Mapping[Any, Any], node: Any) -> tuple[list[Interface], list[Any]]:
     """The policed interfaces of the node, and what could not be compiled as it is written."""
-    from itertools import count
-
+    from sluice.cli.derived import derive
     from sluice.contracts.groups import Page
     from sluice.contracts.ids import Revision
     from sluice.dataplane.tc.engine import Engine
-    from sluice.grouping.events import ObjectEvent, key_of
-    from sluice.grouping.index import Grouping
     from sluice.policy.backends import backend_of
-    from sluice.policy.compiler import Compiler, Groups
 
-    compiler, groups, grouping = Compiler(), Groups(), Grouping()
-    sequence = count(1)
-    for document in documents.values():
-        event = ObjectEvent(key_of(document.object), document.object, Revision(1, next(sequence)))
-        for fold in (compiler, groups, grouping):
-            fold.evolve(event)
+    compiler, groups, grouping = derive(documents)
     engine = Engine(node)
-    for group, selector in sorted(groups.selectors.items()):
-        grouping.select(group, selector)
+    for group in sorted(groups.selectors):
         for place in grouping.nodes(group):
             members = grouping.members(group, place)
             engine.put_page(Page(group=group, node=place, cause=Revision(1, 0), members=members))

@@ -21,11 +21,14 @@ END = "NAMESPACE/POD, or an address; NAMESPACE/POD@NETWORK for its interface on 
 @click.option("--icmp-type", type=click.IntRange(0, 255))
 @click.option("--icmp-code", type=click.IntRange(0, 255))
 @click.option("--family", type=click.Choice(["4", "6"]), help="Between Pods that have addresses of both.")
+@click.option("--http", metavar="'METHOD HOST/PATH'", help="What the connection asks first, as 'GET foo.bar.com/api'.")
+@click.option("--sni", metavar="NAME", help="Whom the connection's TLS handshake names; '' for one that names nobody.")
 @options.output("table")
 def verdict(files: tuple[str, ...], source: str, destination: str, output: str, **fields: Any) -> None:
     """Say what happens to a packet, and which rule decides that in each direction.
 
-    Pods without a node or an address get one, as in a lab. Exits with 0 whatever the answer, with 2 on bad input.
+    Without --http or --sni a connection asks nothing, and rules with l7Protocols allow none. Pods without a node or an
+    address get one, as in a lab. Exits with 0 whatever the answer, with 2 on bad input.
     """
     from sluice.cli.loading import load_all
     from sluice.cli.placing import placed
@@ -42,13 +45,16 @@ def verdict(files: tuple[str, ...], source: str, destination: str, output: str, 
     if transport and (fields["icmp_type"] is not None or fields["icmp_code"] is not None):
         raise click.UsageError(f"--icmp-type and --icmp-code: a {fields['protocol']} packet has none; leave them out")
     family: Any = int(fields.pop("family")) if fields["family"] else fields.pop("family")
-    packet = Packet(source=_end(source, "--from"), destination=_end(destination, "--to"), family=family, **fields)
+    http, sni = fields.pop("http"), fields.pop("sni")
+    asks = _asked(http, sni, fields["protocol"])
+    ends = {"source": _end(source, "--from"), "destination": _end(destination, "--to")}
+    packet = Packet(**ends, asks=asks, family=family, **fields)
     world = placed(load_all(files))
     try:
         given = judge(ClusterState(document.object for document in world.objects.values()), packet)
     except NoSuchEnd as error:
         options.refuse([str(error)])
-    asked = {key: value for key, value in fields.items() if value is not None}
+    asked = {key: value for key, value in {**fields, "http": http, "sni": sni}.items() if value is not None}
     answer: dict[str, Any] = {"from": source, "to": destination, **asked, "outcome": given.outcome}
     for direction, decision in (("egress", given.egress), ("ingress", given.ingress)):
         answer[direction] = _told(decision, world.objects) if decision else None
@@ -58,6 +64,27 @@ def verdict(files: tuple[str, ...], source: str, destination: str, output: str, 
         port = f" {fields['port']}" if fields["port"] else ""
         click.echo(f"{source} to {destination}, {fields['protocol']}{port}: {given.outcome}")
         click.echo(options.table([*_rows("egress", answer["egress"]), *_rows("ingress", answer["ingress"])]))
+
+
+def _asked(http: str | None, sni: str | None, protocol: str) -> Any:
+    """The request or the handshake, or None for a connection that asks nothing."""
+    from sluice.policy.l7 import HttpRequest, TlsHello
+
+    if http is None and sni is None:
+        return None
+    if http is not None and sni is not None:
+        raise click.UsageError("--http and --sni: what is inside TLS nobody sees; leave one out")
+    if protocol != "TCP":
+        raise click.UsageError(f"--http and --sni: a {protocol} packet has neither; leave them out")
+    if sni is not None:
+        return TlsHello(sni=sni)
+    method, _, rest = (http or "").partition(" ")
+    host, slash, path = rest.partition("/")
+    if not method or not slash or " " in rest:
+        raise click.BadParameter(
+            f"{http!r} is no request; write METHOD HOST/PATH, as in 'GET foo.bar.com/api/v2/x'", param_hint="--http"
+        )
+    return HttpRequest(method=method, host=host.partition(":")[0], path=f"/{path.partition('?')[0].partition('#')[0]}")
 
 
 def _end(text: str, option: str) -> Any:

@@ -1,0 +1,30 @@
+"""What group-resolver and rule-compiler make of manifests, without a bus."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Derived(NamedTuple):
+    compiler: Any
+    groups: Any
+    grouping: Any
+
+
+def derive(documents: Mapping[Any, Any]) -> Derived:
+    """The two folds over all documents, each as a revision of its own, with the groups that programs name."""
+    from itertools import count
+
+    from sluice.contracts.ids import Revision
+    from sluice.grouping.events import ObjectEvent, key_of
+    from sluice.grouping.index import Grouping
+    from sluice.policy.compiler import Compiler, Groups
+
+    found = Derived(Compiler(), Groups(), Grouping())
+    sequence = count(1)
+    for document in documents.values():
+        event = ObjectEvent(key_of(document.object), document.object, Revision(1, next(sequence)))
+        for fold in found:
+            fold.evolve(event)
+    for group, selector in sorted(found.groups.selectors.items()):
+        found.grouping.select(group, selector)
+    return found

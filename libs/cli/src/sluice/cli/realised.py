@@ -1,6 +1,5 @@
 """How far policies are in force, asked of a running bus: `sluice get status` and `sluice wait`."""
 
-import asyncio
 import sys
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
@@ -96,6 +95,7 @@ def _url(nats_url: str | None, name: str | None) -> str:
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """Its result; quiet, and without a bus the command ends."""
+    import asyncio
     import logging
 
     import structlog
@@ -115,6 +115,8 @@ class NoBus(OSError):
 
 
 async def _asked(url: str) -> Any:  # Any: a Mapping of Answers, which are imported late
+    import asyncio
+
     from sluice.runtime.realising import realisations
 
     async with await _connected(url) as bus:
@@ -130,6 +132,7 @@ async def _asked(url: str) -> Any:  # Any: a Mapping of Answers, which are impor
 
 async def _waited(url: str, keys: Iterable[Any], timeout_s: float) -> dict[Any, str]:
     """What is still missing after that time, in words."""
+    import asyncio
     from contextlib import aclosing
 
     from sluice.runtime.realising import realisations
@@ -153,6 +156,8 @@ async def _waited(url: str, keys: Iterable[Any], timeout_s: float) -> dict[Any, 
 
 
 async def _connected(url: str) -> Any:
+    import asyncio
+
     from sluice.runtime.bus import Bus
 
     try:

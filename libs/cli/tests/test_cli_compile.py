@@ -85,7 +85,8 @@ def test_of_several_nodes_one_is_named(sluice, folder) -> None:
     assert "name one of node-1, node-2" in unnamed.output
     assert "--node node-3: there is no such node; name one of node-1, node-2" in unknown.output
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert ("10.0.0.1" in first.output, "10.0.0.1" in second.output) == (True, False)
+    assert "table=80, priority=100,ip,nw_dst=10.0.0.1 " in first.output
+    assert "table=80, priority=99,ip,nw_dst=10.0.0.1 actions=set_field:192.168.77.10->tun_dst" in second.output
 
 
 def test_bad_objects_are_not_compiled(sluice, folder) -> None:

@@ -120,7 +120,7 @@ def test_the_demo_tells_before_and_after_with_reasons() -> None:
     said = "\n".join(lines)
 
     assert code == 0
-    assert said.startswith("=== namespace-isolation ===\nBefore any policy\n")
+    assert said.startswith("=== namespace-isolation, on node-1 and node-2 ===\nBefore any policy\n")
     assert "  x/a    -      yes     yes     yes" in said
     assert "1. own-namespace.yaml" in said
     assert "  Dropped now: 18, egress: isolated by NetworkPolicy x/own-namespace, no rule allows it" in said

@@ -18,8 +18,8 @@ def compile_(files: tuple[str, ...], node: str | None, backend: str, output: str
     ovs: what ovs-ofctl add-flows takes. tc: a script of tc commands, for the interfaces on secondary networks. l7: the
     rule files of the inspection engine's tenants.
 
-    Pods without a node or an address get one, as in a lab; ports are numbered by the Pods' names. Exits with 0, or with
-    2 on bad input.
+    Pods without a node or an address get one, as in a lab; nodes get addresses. Ports are numbered by the Pods' names,
+    and after these come the tunnel and the gateway. Exits with 0, or with 2 on bad input.
     """
     from sluice.cli.loading import load_all
     from sluice.cli.placing import placed
@@ -88,6 +88,7 @@ def _compiled(world: Any, node: Any) -> tuple[Any, list[Any]]:
     from sluice.dataplane.ovs.ids import RuleIds
     from sluice.dataplane.ovs.ports import LocalPort
     from sluice.grouping.index import Grouping
+    from sluice.lab.ways import uplinks, way_flows
     from sluice.lab.world import mac_of
     from sluice.policy.backends import backend_of
     from sluice.policy.compiler import Compiler, Groups
@@ -114,4 +115,5 @@ def _compiled(world: Any, node: Any) -> tuple[Any, list[Any]]:
     pods = sorted(pod for pod in world.pods().values() if pod.node == node and not pod.host_network)
     for number, pod in enumerate(pods, start=1):
         engine.open_port(LocalPort(pod.pod, pod.uid, number, mac_of(pod.addresses[0]), pod.addresses))
-    return engine.flows, sorted({*compiler.problems, *engine.problems()})
+    ways = way_flows(world, node, uplinks(world, node, len(pods)))
+    return {**engine.flows, **ways}, sorted({*compiler.problems, *engine.problems()})

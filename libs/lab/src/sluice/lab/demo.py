@@ -48,14 +48,18 @@ def tales(folders: Sequence[Path]) -> list[Tale]:
 async def show(told: Sequence[Tale], say: Say, *, kept: bool) -> int:
     """Tell the tales in a lab; 1 if a packet did not do what policy says, else 0."""
     started = time.monotonic()
-    say("Starting a lab: NATS, ingest, group-resolver, rule-compiler, and a node with Open vSwitch and node-ovs ...")
-    async with await Lab.start() as lab:
+    nodes = list(dict.fromkeys(node for tale in told for node in tale.nodes))
+    say(
+        "Starting a lab: NATS, ingest, group-resolver and rule-compiler; and with Open vSwitch and node-ovs each, "
+        f"{', '.join(nodes)} ..."
+    )
+    async with await Lab.start(nodes=nodes) as lab:
         await lab.realised()
         say(f"The lab runs after {time.monotonic() - started:.1f} s.\n")
         teller = _Teller(say)
         for number, tale in enumerate(told, start=1):
-            teller.begin(tale)
             await lab.use(tale.nodes)
+            teller.begin(tale)
             for number_of_change, change in enumerate((Change(title="", apply=tale.objects), *tale.changes)):
                 gone = [found(lab.world, name) for name in change.delete]
                 await lab.change(apply=change.apply, delete=gone)
@@ -106,7 +110,7 @@ class _Teller:
         self._last: tuple[Sequence[Question], Sequence[Result], dict[_Reason, list[str]]] = (), (), {}
 
     def begin(self, tale: Tale) -> None:
-        self._say(f"=== {tale.name} ===")
+        self._say(f"=== {tale.name}, on {' and '.join(tale.nodes)} ===")
         self._before = {}
 
     def tell(
@@ -118,6 +122,10 @@ class _Teller:
         self._say(title + (f" (in force after {took})" if took else ""))
         if not self._before:
             self._say(_matrix(asked, results))
+            self._say("  From the rows to the columns: yes answered, . dropped, rst rejected, - not asked.")
+            for node in world.nodes:
+                here = [pod.pod for pod in world.pods().values() if pod.node == node]
+                self._say(textwrap.fill(f"  On {node}: {', '.join(here)}", WIDTH, subsequent_indent="    "))
         else:
             changed = {pair for pair, result in now.items() if self._before.get(pair) != result}
             for (outcome, words), pairs in sorted(reasons.items()):

@@ -14,7 +14,7 @@ from sluice.contracts.ids import Address
 from sluice.drivers import namespaces
 from sluice.lab import netns
 from sluice.lab.probers import Prober
-from sluice.lab.underlay import SCOPE_LINK, UPLINK, Underlay, behind
+from sluice.lab.underlay import SCOPE_LINK, UPLINK, Underlay
 from sluice.lab.world import World, mac_of
 
 PORT = 9
@@ -56,7 +56,7 @@ def routes(world: World) -> dict[int, Routes]:
         for version in found:
             way = next((each for each in world.node_addresses(name) if netns.family(each) == version), None)
             if way is not None:
-                found[version] |= {(each, way) for each in behind(world, name) if netns.family(each) == version}
+                found[version] |= {(each, way) for each in world.behind(name) if netns.family(each) == version}
     return {version: frozenset(ways) for version, ways in found.items()}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from sluice.contracts.ids import NodeName
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import Pod
 from sluice.kube.manifest import Document
@@ -17,6 +18,10 @@ from sluice.lab.world import Key, World
 
 POLICIES = frozenset({Kind.K8S_NETWORK_POLICY, Kind.CLUSTER_NETWORK_POLICY, Kind.ANTREA_NETWORK_POLICY})
 """Kinds of objects that say who may talk to whom."""
+
+
+NODES = (NodeName("node-1"), NodeName("node-2"))
+"""Where manifests that are no scenario are shown: the Pods that say no node are spread over these, in order."""
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -84,7 +89,7 @@ def _plain(folder: Path) -> Iterator[Tale]:
     if changes:
         yield Tale(
             name=folder.name,
-            nodes=("node-1",),
+            nodes=NODES,
             objects=tuple(each for each in documents if each.kind not in POLICIES),
             changes=tuple(changes),
         )
@@ -123,9 +128,6 @@ def _ports(world: World, name: str) -> list[tuple[ProbeProtocol, int]]:
     pod = world.objects[Key(Kind.POD, *name.split("/"))].object
     assert isinstance(pod, Pod)
     declared: set[tuple[ProbeProtocol, int]] = {
-        (port.protocol, port.container_port)
-        for container in pod.spec.containers
-        for port in container.ports
-        if port.protocol != "SCTP"
+        (port.protocol, port.container_port) for container in pod.spec.containers for port in container.ports
     }
     return sorted(declared) or [("ICMP", 0)]

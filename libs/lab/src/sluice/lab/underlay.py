@@ -21,6 +21,7 @@ from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
 from sluice.drivers.ovsdb.roles import TUNNEL_OPTIONS, GatewayIds, gateway_ids, tunnel_ids
 from sluice.lab import netns
+from sluice.lab.ways import GATEWAY_MAC
 from sluice.lab.world import World
 
 BRIDGE = "br-phy"
@@ -31,9 +32,6 @@ TUNNEL = "gnv0"
 GATEWAY = "gw0"
 GATEWAY_PORT = "gw0-port"
 """The gateway's end in the switch."""
-
-GATEWAY_MAC = "0a:58:00:00:00:01"
-"""Locally administered; each node has its own network behind its own gateway, so it may be the same everywhere."""
 
 WIDTH = {4: 32, 6: 128}
 SCOPE_LINK = 253
@@ -55,20 +53,8 @@ class Wiring(NamedTuple):
 
 def wirings(world: World) -> dict[NodeName, Wiring]:
     """What each node's network stack has in this world."""
-    pods = frozenset[str]().union(*(behind(world, name) for name in world.nodes))
+    pods = frozenset[str]().union(*(world.behind(name) for name in world.nodes))
     return {name: Wiring(world.node_addresses(name), world.gateways(name), pods) for name in world.nodes}
-
-
-def behind(world: World, name: NodeName) -> frozenset[str]:
-    """Ranges of the node, and single addresses of its Pods that are in none of them."""
-    networks = [ip_network(cidr, strict=False) for cidr in world.node(name).spec.pod_cidrs]
-    strays = {
-        address
-        for pod in world.pods().values()
-        for address in pod.addresses
-        if pod.node == name and not pod.host_network and not any(ip_address(address) in each for each in networks)
-    }
-    return frozenset((*map(str, networks), *(f"{address}/{WIDTH[netns.family(address)]}" for address in strays)))
 
 
 class Underlay:

@@ -1,8 +1,9 @@
 """Packets walked through the flows that a node would get: the datapath for machines that cannot run one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from itertools import count
+from typing import NamedTuple
 
 from sluice.contracts.groups import Page
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Uid
@@ -12,30 +13,85 @@ from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac
+from sluice.dataplane.ovs.routes import Uplinks
 from sluice.grouping.members import member_of, member_of_node
-from sluice.lab.checks import Question
+from sluice.lab.checks import Got, Question
 from sluice.lab.probers import Result
 from sluice.lab.reasons import state_of
-from sluice.lab.world import World, mac_of
+from sluice.lab.ways import uplinks, way_flows
+from sluice.lab.world import Placed, World, mac_of
+from sluice.testkit.tracker import Packet
 from sluice.testkit.walker import Walker
 
-_PROTOCOLS = {"TCP": IpProto.TCP, "UDP": IpProto.UDP}
-_PORTS = {"TCP": (Field.TCP_SRC, Field.TCP_DST), "UDP": (Field.UDP_SRC, Field.UDP_DST)}
+_PROTOCOLS = {"TCP": IpProto.TCP, "UDP": IpProto.UDP, "SCTP": IpProto.SCTP}
+_PORTS = {
+    "TCP": (Field.TCP_SRC, Field.TCP_DST),
+    "UDP": (Field.UDP_SRC, Field.UDP_DST),
+    "SCTP": (Field.SCTP_SRC, Field.SCTP_DST),
+}
 _ECHO = {4: (IpProto.ICMP, Field.ICMP_TYPE, 8), 6: (IpProto.ICMPV6, Field.ICMPV6_TYPE, 128)}
 _SOURCE_PORT = 40_000
+_ON_THE_WIRE = frozenset(
+    (
+        *(Field.ETH_SRC, Field.ETH_DST, Field.ETH_TYPE, Field.IP_PROTO),
+        *(Field.IPV4_SRC, Field.IPV4_DST, Field.IPV6_SRC, Field.IPV6_DST),
+        *(Field.TCP_SRC, Field.TCP_DST, Field.UDP_SRC, Field.UDP_DST, Field.SCTP_SRC, Field.SCTP_DST),
+        *(Field.ICMP_TYPE, Field.ICMP_CODE, Field.ICMPV6_TYPE, Field.ICMPV6_CODE),
+    )
+)
+
+
+class _Node(NamedTuple):
+    """A switch with its flows, and what is plugged in."""
+
+    walker: Walker
+    ports: Mapping[Uid, LocalPort]
+    uplinks: Uplinks
 
 
 def walked(world: World, asked: Sequence[Question]) -> list[Result]:
-    """What becomes of these packets, in order. All Pods are on one node, as long as the lab has only one."""
-    flows = {node: _flows(world, node) for node in world.nodes}
-    ports = {port.pod: port for node in world.nodes for port in _ports(world, node).values()}
-    walkers = {node: Walker(held) for node, held in flows.items()}
-    results = []
-    for question in asked:
-        source, target = ports[question.from_], ports[question.to]
-        walk = walkers[world.pods()[question.from_].node].walk(_packet(question, source))
-        results.append(Result("Allowed" if target.ofport in walk.ports else "Dropped"))
-    return results
+    """What becomes of these packets between Pods, in order; each walks through the flows of one node or of two."""
+    nodes = {node: _node(world, node) for node in world.nodes}
+    pods = world.pods()
+    return [Result(_walked(world, nodes, question, pods)) for question in asked]
+
+
+def _walked(world: World, nodes: Mapping[NodeName, _Node], question: Question, pods: Mapping[str, Placed]) -> Got:
+    source, target = pods[question.from_], pods[question.to]
+    here = nodes[source.node]
+    walk = here.walker.walk(_packet(question, here.ports[source.uid]))
+    where = source.node
+    for sent in walk.sent:
+        if sent.port == here.uplinks.tunnel:
+            where = _holder(world, sent.packet)
+            walk = nodes[where].walker.walk(_through_the_tunnel(world, source.node, nodes[where], sent.packet))
+            break
+    if walk.punted:
+        return "Rejected"
+    there = nodes[where].ports.get(target.uid)
+    return "Allowed" if there is not None and there.ofport in walk.ports else "Dropped"
+
+
+def _holder(world: World, packet: Packet) -> NodeName:
+    """The node where the tunnel ends that the packet is to go by."""
+    end = packet.get(Field.TUN_DST) or packet[Field.TUN_IPV6_DST]
+    return next(name for name in world.nodes if end in [int(ip_address(one)) for one in world.node_addresses(name)])
+
+
+def _through_the_tunnel(world: World, sender: NodeName, to: _Node, packet: Packet) -> Packet:
+    """The packet as it comes out at the other end: nothing that the first switch noted is with it."""
+    assert to.uplinks.tunnel is not None, "every node has one"
+    outer = world.node_addresses(sender)
+    v4 = Field.TUN_DST in packet
+    own = next(int(ip_address(one)) for one in outer if (ip_address(one).version == 4) == v4)
+    seen = {field: value for field, value in packet.items() if field in _ON_THE_WIRE}
+    return {**seen, Field.IN_PORT: to.uplinks.tunnel, (Field.TUN_SRC if v4 else Field.TUN_IPV6_SRC): own}
+
+
+def _node(world: World, node: NodeName) -> _Node:
+    ports = _ports(world, node)
+    ends = uplinks(world, node, len(ports))
+    return _Node(Walker({**_flows(world, node), **way_flows(world, node, ends)}), ports, ends)
 
 
 def _flows(world: World, node: NodeName) -> Flows:

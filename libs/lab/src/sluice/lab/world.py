@@ -187,6 +187,17 @@ class World:
         """The node's own addresses among its Pods: the first of each range."""
         return tuple(Address(str(ip_network(cidr, strict=False)[1])) for cidr in self.node(name).spec.pod_cidrs)
 
+    def behind(self, name: NodeName) -> frozenset[str]:
+        """Whom the node has: its ranges, and single addresses of its Pods that are in none of them, as CIDRs."""
+        networks = [ip_network(cidr, strict=False) for cidr in self.node(name).spec.pod_cidrs]
+        strays = {
+            address
+            for pod in self.pods().values()
+            for address in map(ip_address, pod.addresses)
+            if pod.node == name and not pod.host_network and not any(address in each for each in networks)
+        }
+        return frozenset((*map(str, networks), *(str(ip_network(address)) for address in strays)))
+
     def put(self, document: Document) -> Key:
         """Take the object in, as its kind needs; the key it has now.
 

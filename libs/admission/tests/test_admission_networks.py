@@ -2,7 +2,7 @@
 
 import pytest
 
-from sluice.admission.admit import admit
+from sluice.admission.admit import admit, cautions
 from sluice.contracts import networks
 from sluice.testkit.builders import multi, network, pod
 
@@ -42,7 +42,10 @@ def test_a_definition_has_a_configuration_that_can_be_read():
 
 
 @pytest.mark.parametrize("annotation", [networks.NETWORKS, networks.STATUS, networks.STATUS_BEFORE])
-def test_annotations_of_pods_can_be_read(annotation):
-    assert admit(pod("x/a", annotations={annotation: "[]"})) == ()
-    (refused,) = admit(pod("x/a", annotations={annotation: "["}))
-    assert annotation in refused.path
+def test_annotations_of_pods_that_cannot_be_read_are_told_and_keep_no_pod_out(annotation):
+    good, bad = (pod("x/a", annotations={annotation: text}) for text in ("[]", "["))
+
+    assert not [*cautions(good), *admit(good), *admit(bad)]
+    (said,) = cautions(bad)
+    assert annotation in said.path
+    assert ";" in said.reason, "a reason says what to do"

@@ -42,6 +42,8 @@ def cautions(made: AnyObject) -> tuple[Caution, ...]:
             return tuple(traffic_control.cautions(made))
         case MultiNetworkPolicy():
             return tuple(networks.cautions(made))
+        case Pod():
+            return tuple(networks.of_pod(made))
         case _:
             return ()
 

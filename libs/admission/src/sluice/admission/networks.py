@@ -33,14 +33,18 @@ def of_definition(made: NetworkAttachmentDefinition) -> Iterator[Refusal]:
         yield Refusal("$.spec.config", str(bad))
 
 
-def of_pod(pod: Pod) -> Iterator[Refusal]:
+def of_pod(pod: Pod) -> Iterator[Caution]:
+    """What cannot be read of a Pod's annotations: plugins write them, and policy goes on without.
+
+    No refusal: the rest of the Pod must not stay what it was because of them.
+    """
     yield from _readable(pod, networks.NETWORKS, networks.requests)
     yield from _readable(pod, networks.STATUS, networks.reports)
     yield from _readable(pod, networks.STATUS_BEFORE, networks.reports)
 
 
-def _readable(pod: Pod, annotation: str, read: Callable[[str, str], object]) -> Iterator[Refusal]:
+def _readable(pod: Pod, annotation: str, read: Callable[[str, str], object]) -> Iterator[Caution]:
     try:
         read(pod.metadata.annotations.get(annotation, ""), pod.metadata.namespace)
     except networks.BadAnnotation as bad:
-        yield Refusal(jsonpath.field(_ANNOTATIONS, annotation), str(bad))
+        yield Caution(jsonpath.field(_ANNOTATIONS, annotation), str(bad))

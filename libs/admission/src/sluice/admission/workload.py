@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from sluice.admission import addresses, names, networks
+from sluice.admission import addresses, names
 from sluice.admission.network_policy import PORTS
 from sluice.admission.refusal import Refusal
 from sluice.contracts import jsonpath
@@ -16,7 +16,6 @@ def of_pod(pod: Pod) -> Iterator[Refusal]:
     for index, container in enumerate(pod.spec.containers):
         yield from _of_container(container, jsonpath.item("$.spec.containers", index))
     yield from _of_addresses(pod.status)
-    yield from networks.of_pod(pod)
 
 
 def of_node(node: Node) -> Iterator[Refusal]:

@@ -16,6 +16,7 @@ DATAPLANE = "libs/dataplane/src/sluice/dataplane"
 DRIVERS = "libs/drivers/src/sluice/drivers"
 RUNTIME = "libs/runtime/src/sluice/runtime"
 INGEST = "services/ingest/src/sluice/services/ingest"
+STATUS = "services/status-writer/src/sluice/services/status_writer"
 WEBHOOK = "services/admission/src/sluice/services/admission"
 COMPILER = "services/rule-compiler/src/sluice/services/rule_compiler"
 NODE_OVS = "services/node-ovs/src/sluice/services/node_ovs"
@@ -60,6 +61,12 @@ WRITES = "libs/runtime/tests/test_bus_writes.py"
 OUTPUT = "libs/runtime/tests/test_bus_output.py"
 CATALOG = "services/ingest/tests/test_ingest_catalog.py"
 SOURCE = "services/ingest/tests/test_ingest_source.py"
+INGEST_OBJECTS = "services/ingest/tests/test_ingest_objects.py"
+INGEST_KUBERNETES = "services/ingest/tests/test_ingest_kubernetes.py"
+MIRROR = "libs/drivers/tests/test_kubernetes_mirror.py"
+LEASE = "libs/drivers/tests/test_kubernetes_lease.py"
+REALISATION = "libs/policy/tests/test_realisation.py"
+STATUS_WRITER = "services/status-writer/tests/test_status_writer.py"
 INGEST_SHELL = "services/ingest/tests/test_ingest_shell.py"
 PROGRAMMER = "services/node-ovs/tests/test_programmer.py"
 
@@ -894,6 +901,99 @@ MUTATIONS = (
         "if self._source.listed and not self.in_sync.is_set():",
         "if not self.in_sync.is_set():",
         (INGEST_SHELL,),
+    ),
+    Mutation(
+        "objects-change-before-every-kind-is-listed",
+        f"{INGEST}/kubernetes/objects.py",
+        "        if not self.listed:",
+        "        if False:",
+        (f"{INGEST_OBJECTS}::test_nothing_is_told_before_every_kind_is_listed",),
+    ),
+    Mutation(
+        "what-does-not-say-its-name-is-not-there",
+        f"{INGEST}/kubernetes/objects.py",
+        "        if kind not in self._nameless:",
+        "        if kind in Kind:",
+        (f"{INGEST_OBJECTS}::test_a_listing",),
+    ),
+    Mutation(
+        "a-bad-version-of-an-object-takes-it-away",
+        f"{INGEST}/kubernetes/objects.py",
+        "            self._problems[reading.key] = reading.problems\n",
+        "            self._remove(reading.key)\n            self._problems[reading.key] = reading.problems\n",
+        (f"{INGEST_OBJECTS}::test_an_object_that_turned_bad_stays_until_it_goes",),
+    ),
+    Mutation(
+        "a-replica-writes-when-its-lease-is-over",
+        f"{INGEST}/shell.py",
+        "        self._may_write()\n        subject = subject_of(step.key)",
+        "        subject = subject_of(step.key)",
+        (f"{INGEST_KUBERNETES}::test_a_replica_that_stops_breathing_writes_nothing_when_it_wakes",),
+    ),
+    # ---------------------------------------------------------------------------------------------------- kubernetes
+    Mutation(
+        "whoever-says-404-is-believed",
+        f"{DRIVERS}/kubernetes/mirror.py",
+        'if error.reason != "NotFound" or "." not in group:',
+        "if False:",
+        (f"{MIRROR}::test_what_is_no_api_server_is_not_believed",),
+    ),
+    Mutation(
+        "a-kind-that-is-not-served-yet-has-no-objects",
+        f"{DRIVERS}/kubernetes/mirror.py",
+        'return Waiting(f"{self._resource.plural}: {name} is defined and not served yet")',
+        'return Absent(f"{self._resource.plural}: {name} is defined and not served yet")',
+        (f"{MIRROR}::test_a_kind_that_is_defined_and_not_served_yet_is_waited_for",),
+    ),
+    Mutation(
+        "bookmarks-mean-nothing",
+        f"{DRIVERS}/kubernetes/mirror.py",
+        "(event.version for event in reversed(events) if event.version)",
+        '(event.version for event in reversed(events) if event.version and event.type != "BOOKMARK")',
+        (f"{MIRROR}::test_bookmarks_move_a_quiet_watch_over_the_end_of_the_history",),
+    ),
+    Mutation(
+        "a-holder-believes-as-long-as-others-wait",
+        f"{DRIVERS}/kubernetes/lease.py",
+        "return self._clock() < self._renewed_s + self._timing.deadline_s",
+        "return self._clock() < self._renewed_s + self._timing.duration_s * 2",
+        (f"{LEASE}::test_the_holder_is_out_before_another_is_in",),
+    ),
+    # -------------------------------------------------------------------------------------------------- in force, told
+    Mutation(
+        "a-node-has-what-was-there-before-it-came",
+        f"{POLICY}/realisation/fold.py",
+        "status.applied < max(cause, since)",
+        "status.applied < cause",
+        (f"{REALISATION}::test_how_far",),
+    ),
+    Mutation(
+        "what-is-closed-in-part-is-realised",
+        f"{POLICY}/realisation/fold.py",
+        "if partial is None and not missing:",
+        "if not missing:",
+        (f"{REALISATION}::test_how_far",),
+    ),
+    Mutation(
+        "one-shard-speaks-for-all",
+        f"{POLICY}/realisation/fold.py",
+        "return min((marks[shard].upto if shard in marks else NEVER) for shard in range(shards))",
+        "return min(mark.upto for mark in marks.values())",
+        (f"{REALISATION}::test_how_far",),
+    ),
+    Mutation(
+        "another-object-of-the-name-gets-the-status",
+        f"{STATUS}/writer.py",
+        "if uid and live.uid != uid:",
+        "if False:",
+        (f"{STATUS_WRITER}::test_another_object_of_the_name_is_left_alone",),
+    ),
+    Mutation(
+        "what-an-object-says-already-is-written-again",
+        f"{STATUS}/live.py",
+        "    if {field: held.get(field) for field in said} == said:",
+        "    if held is said:",
+        (f"{STATUS_WRITER}::test_what_it_says_already_is_not_written",),
     ),
     Mutation(
         "a-name-without-peers-means-nobody",

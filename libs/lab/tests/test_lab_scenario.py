@@ -247,6 +247,8 @@ def test_interfaces_get_addresses_of_their_networks(tmp_path: Path) -> None:
 def test_a_network_that_the_scenario_has_not_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadScenario, match=r"it asks for x/m, which is none of the scenario's"):
         offline(tmp_path, SECONDARY.replace("ASKED", "n,m"))
+    with pytest.raises(BadScenario, match=r"is not a network; write NAME"):
+        offline(tmp_path, SECONDARY.replace("ASKED", "n,,"))
 
 
 def test_no_datapath_has_secondary_networks_yet(tmp_path: Path) -> None:

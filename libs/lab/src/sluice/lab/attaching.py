@@ -68,7 +68,11 @@ class Attaching:
         return replace(pod, metadata=replace(pod.metadata, annotations={**notes, networks.STATUS: status}))
 
     def _reports(self, pod: Pod, asked: str) -> Iterator[Mapping[str, Any]]:
-        for place, request in enumerate(networks.requests(asked, pod.metadata.namespace), start=1):
+        try:
+            requests = networks.requests(asked, pod.metadata.namespace)
+        except networks.BadAnnotation as error:
+            raise NoSuchNetwork(f"{networks.NETWORKS}: {error}") from error
+        for place, request in enumerate(requests, start=1):
             known = self._known.get(request.network)
             if known is None:
                 raise NoSuchNetwork(

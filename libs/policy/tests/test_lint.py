@@ -12,12 +12,12 @@ from sluice.contracts.programs import Origin
 from sluice.contracts.traffic_control import TrafficControlSpec
 from sluice.grouping.events import ObjectEvent
 from sluice.policy.ends import NoSuchEnd
-from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, Starves, lint
+from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, NotInForce, Starves, lint
 from sluice.policy.packet import Packet
 from sluice.policy.state import ClusterState
 from sluice.policy.verdict import RuleRef, verdict
 from sluice.testkit.antrea_strategies import antrea_stories
-from sluice.testkit.builders import acnp, namespace, netpol, node, pod
+from sluice.testkit.builders import acnp, annp, group, namespace, netpol, node, pod
 from sluice.testkit.expanders import outcome
 from sluice.testkit.strategies import packets
 
@@ -44,6 +44,8 @@ def told(finding: Finding) -> str:
             return f"{name(finding.first)} x {name(finding.second)}"
         case Starves():
             return f"{name(finding.rule)} starves by {name(finding.by)}"
+        case NotInForce():
+            return f"{finding.policy.name}: {finding.reason}"
         case AboutNobody():
             return f"{finding.policy.name} nobody"
 
@@ -257,6 +259,14 @@ def test_what_never_matches_decides_about_no_packet(events: list[ObjectEvent], a
             if decision is not None:
                 assert decision.reason not in hidden
                 assert not hidden & set(decision.passed)
+
+
+def test_a_policy_that_is_not_in_force_is_told_with_the_reason_and_once() -> None:
+    policy = annp("x/p", {"appliedTo": [{"group": "g"}], "ingress": [{"action": "Drop"}]})
+    state = ClusterState([*PODS, policy, group("x/g", {"namespaceSelector": {}})])
+
+    (found,) = lint(state, [policy])
+    assert told(found).startswith("p: NetworkPolicy x/p $.spec.appliedTo[0]: the Group x/g reaches beyond its own")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def lint(files: tuple[str, ...], output: str) -> None:
     """Find what is probably not meant.
 
     Rules that never match, conflicts of equal priority, names that nobody may ask DNS for, policies and TrafficControls
-    that apply to no Pod, and what a document alone says otherwise than its author may think.
+    that apply to no Pod, policies that are not in force as they are written, and what admission warns of.
 
     Exits with 0 if there is nothing, with 1 if there is something, with 2 on bad input.
     """
@@ -45,7 +45,7 @@ def lint(files: tuple[str, ...], output: str) -> None:
 
 def _told(finding: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
     """The finding in words and in parts: what it is about, and what is the cause."""
-    from sluice.policy.lint import Conflict, NeverMatches, Starves
+    from sluice.policy.lint import Conflict, NeverMatches, NotInForce, Starves
 
     if isinstance(finding, NeverMatches):
         rule, by = _part(finding.rule, objects), _part(finding.by, objects)
@@ -61,6 +61,9 @@ def _told(finding: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
         words = f"{_name(rule)} allows by name, and {_name(by)} drops the DNS of its Pods first: allow UDP 53 before it"
         return {"kind": "starves", "words": words, "rule": rule, "by": by}
     policy = _part(finding.policy, objects)
+    if isinstance(finding, NotInForce):
+        words = f"{_name(policy)} is not in force as it is written: {finding.reason}"
+        return {"kind": "not-in-force", "words": words, "rule": policy, "by": None}
     return {"kind": "about-nobody", "words": f"{_name(policy)} applies to no Pod", "rule": policy, "by": None}
 
 

@@ -1,6 +1,7 @@
 """What is probably not meant.
 
-Rules that never match, conflicts that only a name decides, names that nobody may ask for, policies about nobody.
+Rules that never match, conflicts that only a name decides, names that nobody may ask for, policies about nobody, and
+those that are not in force as they are written.
 That a rule never matches follows from the policies alone, but for the labels of Namespaces; it is said only if one
 single rule before it holds all of it. Conflicts and policies about nobody are told of the Pods that there are.
 """
@@ -57,7 +58,14 @@ class Starves(Struct, frozen=True, kw_only=True, tag="starves"):
     """What drops their DNS: a rule, or the Kubernetes policy that closes them."""
 
 
-Finding = NeverMatches | Conflict | Starves | AboutNobody
+class NotInForce(Struct, frozen=True, kw_only=True, tag="not-in-force"):
+    """The policy, or a piece of it, has no program of its own."""
+
+    policy: Origin
+    reason: str
+
+
+Finding = NeverMatches | Conflict | Starves | AboutNobody | NotInForce
 
 
 class _Standing(NamedTuple):
@@ -80,6 +88,7 @@ def lint(state: ClusterState, policies: Iterable[AnyPolicy | TrafficControl]) ->
         *_conflicts(state, programs),
         *_starving(state),
         *_about_nobody(state, policies),
+        *_not_in_force(state, policies),
     ]
 
 
@@ -202,7 +211,7 @@ def _about_nobody(state: ClusterState, policies: Iterable[AnyPolicy | TrafficCon
     for group, program_unit in state.compiler.programs:
         applied.setdefault(program_unit, []).append(group)
     by_unit = {unit(*key_of(policy)): policy for policy in policies}
-    for one in sorted(by_unit):
+    for one in sorted(by_unit.keys() - {problem.unit for problem in state.compiler.problems}):
         policy = by_unit[one]
         if isinstance(policy, TrafficControl):
             somebody = _is_followed(state, policy)
@@ -210,9 +219,19 @@ def _about_nobody(state: ClusterState, policies: Iterable[AnyPolicy | TrafficCon
             has_rules = isinstance(policy, SelfContained) or bool(policy.spec.ingress or policy.spec.egress)
             somebody = not has_rules or any(_is_somebody(state, people, group) for group in applied.get(one, ()))
         if not somebody:
-            kind, namespace, name = unit_parts(one)
-            origin = Origin(kind=kind, namespace=namespace, name=name, uid=Uid(policy.metadata.uid))
-            yield AboutNobody(policy=origin)
+            yield AboutNobody(policy=_origin(one, policy))
+
+
+def _not_in_force(state: ClusterState, policies: Iterable[AnyPolicy | TrafficControl]) -> Iterator[Finding]:
+    by_unit = {unit(*key_of(policy)): policy for policy in policies}
+    for problem in state.compiler.problems:
+        if problem.unit in by_unit:
+            yield NotInForce(policy=_origin(problem.unit, by_unit[problem.unit]), reason=problem.reason)
+
+
+def _origin(one: Unit, policy: AnyPolicy | TrafficControl) -> Origin:
+    kind, namespace, name = unit_parts(one)
+    return Origin(kind=kind, namespace=namespace, name=name, uid=Uid(policy.metadata.uid))
 
 
 def _is_somebody(state: ClusterState, people: Population, group: GroupId) -> bool:

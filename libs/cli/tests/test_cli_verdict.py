@@ -166,3 +166,36 @@ def test_a_pod_on_a_node_that_has_no_room_is_bad_input(sluice, folder) -> None:
 
     assert result.exit_code == 2
     assert f"{folder}/pods.yaml:12: $: node node-1: no address is left in 10.9.0.0/31" in result.output
+
+
+BY_NAME = """\
+apiVersion: crd.antrea.io/v1beta1
+kind: ClusterNetworkPolicy
+metadata: {name: out}
+spec:
+  priority: 5
+  appliedTo: [{podSelector: {matchLabels: {app: b}}}]
+  egress:
+    - {action: Allow, to: [{fqdn: "*.foo.com"}], l7Protocols: [{http: {path: /public/*}}, {tls: {sni: www.foo.com}}]}
+    - {action: Drop}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "outcome"),
+    [
+        ((), "Dropped"),
+        (("--fqdn", "www.foo.com"), "Rejected"),
+        (("--fqdn", "www.foo.com", "--http", "GET /public/x"), "Allowed"),
+        (("--fqdn", "www.foo.com", "--http", "POST www.foo.com/public/x"), "Allowed"),
+        (("--fqdn", "www.foo.com", "--http", "GET www.foo.com/x"), "Rejected"),
+        (("--fqdn", "www.foo.com", "--sni", "www.foo.com"), "Allowed"),
+        (("--fqdn", "foo.com", "--sni", "www.foo.com"), "Dropped"),
+    ],
+)
+def test_names_and_what_is_asked(sluice, folder, more, outcome) -> None:
+    (folder / "out.yaml").write_text(BY_NAME)
+
+    result = ask(sluice, folder, "y/b 192.0.2.7 --port 80", *more)
+
+    assert result.output.splitlines()[0] == f"y/b to 192.0.2.7, TCP 80: {outcome}"

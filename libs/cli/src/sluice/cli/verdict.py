@@ -21,6 +21,7 @@ END = "NAMESPACE/POD, or an address; NAMESPACE/POD@NETWORK for its interface on 
 @click.option("--icmp-type", type=click.IntRange(0, 255))
 @click.option("--icmp-code", type=click.IntRange(0, 255))
 @click.option("--family", type=click.Choice(["4", "6"]), help="Between Pods that have addresses of both.")
+@click.option("--fqdn", metavar="NAME", help="The name for which DNS told the sender this destination.")
 @click.option("--http", metavar="'METHOD HOST/PATH'", help="What the connection asks first, as 'GET foo.bar.com/api'.")
 @click.option("--sni", metavar="NAME", help="Whom the connection's TLS handshake names; '' for one that names nobody.")
 @options.output("table")
@@ -48,7 +49,7 @@ def verdict(files: tuple[str, ...], source: str, destination: str, output: str, 
     http, sni = fields.pop("http"), fields.pop("sni")
     asks = _asked(http, sni, fields["protocol"])
     ends = {"source": _end(source, "--from"), "destination": _end(destination, "--to")}
-    packet = Packet(**ends, asks=asks, family=family, **fields)
+    packet = Packet(**ends, asks=asks, family=family, **{**fields, "fqdn": fields["fqdn"] or ""})
     world = placed(load_all(files))
     try:
         given = judge(ClusterState(document.object for document in world.objects.values()), packet)

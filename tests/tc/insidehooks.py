@@ -365,3 +365,37 @@ def heard() -> list[set[str]]:
         hear()
         events.close()
     return found
+
+
+def empty_chains() -> list[bool]:
+    """Whether a frame passes: without filters, to a chain that never was, to one that drops, to that when flushed."""
+    never, flushed = chain(0, 5), chain(0, 6)
+    tag = b"\x88\xb5"
+    found = []
+    with device() as dev, hooks() as driver, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+        run("ip", "link", "set", f"{dev}p", "up")
+        where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
+        sender.bind((dev, 0))
+        heard = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5))
+        heard.bind((f"{dev}p", 0x88B5))
+        heard.settimeout(0.3)
+
+        def passes() -> bool:
+            try:
+                sender.send(b"\xff" * 12 + tag + bytes(46))
+                return bool(heard.recv(100))
+            except OSError:  # dropped where it was sent (ENOBUFS), or nothing came
+                return False
+
+        drop = AddFilter(FilterKey(flushed, 1, EthType.ALL), 1, FilterBody((Drop(),), pack(CookieKind.REST)))
+        found.append(passes())
+        plans: tuple[list[Operation], ...] = (
+            [AddFilter(ROOT, 1, _root(never))],
+            [drop, ReplaceFilter(ROOT, 1, _root(flushed))],
+            [DeleteChain(flushed)],
+        )
+        for operations in plans:
+            driver.apply(at(where, operations))
+            found.append(passes())
+        heard.close()
+    return found

@@ -74,3 +74,8 @@ def test_what_others_change_is_heard_and_what_we_change_is_not(quick: Guest) -> 
     links, filters = {"LinksChanged"}, {"FiltersChanged"}
 
     assert quick.call(insidehooks.heard) == [set(), filters, filters, links, filters]
+
+
+def test_a_chain_without_filters_passes(guest: Guest) -> None:
+    """What plans rely on: nothing may lead to a chain before it is whole, nor while it is taken down."""
+    assert guest.call(insidehooks.empty_chains) == [True, True, False, True]

@@ -3,7 +3,7 @@
 What it knows of the kernel (net/sched/cls_api.c, cls_flower.c, act_ct.c; nf_conntrack), measured on Linux 6.1:
 
 - the filters of a chain are asked by preference; `protocol` is that of the frame, VLAN while it has a tag;
-- `goto` begins another chain and never comes back; an empty chain drops; the end of a chain that has filters *passes*;
+- `goto` begins another chain and never comes back; the end of a chain *passes*, also of one without filters;
 - act_ct looks the packet up in its zone, whatever another zone said before, and tells what it found to later filters;
   without commit nothing is remembered; with it, the bits of the mark that its mask names are set;
 - a connection is `est` once a reply was seen, and `new` until then; a reply is a reply from the first on;
@@ -164,8 +164,6 @@ class Walker:
         path: list[FilterKey] = []
         number = 0
         for _ in range(MAX_CHAINS):
-            if number and number not in self._chains:
-                return Walk(False, tuple(path), seen)
             found = self._first(number, frame, seen)
             if found is None:
                 return Walk(True, tuple(path), seen)

@@ -133,7 +133,7 @@ class Drop(Struct, frozen=True, tag="drop"):
 
 
 class Goto(Struct, frozen=True, tag="goto"):
-    """Go on at the first filter of the chain (gact goto chain). Ends the filter; an empty chain drops."""
+    """Go on at the first filter of the chain (gact goto chain). Ends the filter; an empty chain passes."""
 
     chain: int
 

@@ -221,6 +221,20 @@ def test_what_changes_is_dirty(case: Case) -> None:
         assert known == now
 
 
+def test_a_report_costs_what_it_changes() -> None:
+    """A node that is behind makes nobody look again at what others report."""
+    fold = told([*IN_FORCE, says(B, 9)])
+    fold.drain()
+    assert fold.realised(UNIT)
+
+    says(A, 30)(fold)
+    marks(30)(fold)
+    assert fold.drain() == frozenset()
+
+    says(B, 30)(fold)
+    assert fold.drain() == {UNIT}
+
+
 @given(st.permutations(IN_FORCE))
 def test_the_order_in_which_streams_are_told_does_not_matter(facts: list[Fact]) -> None:
     assert told(facts).realised(UNIT) == told(IN_FORCE).realised(UNIT)

@@ -60,8 +60,12 @@ class Realisation:
         self._obstacles: dict[Unit, Problem] = {}
         self._refused: dict[Unit, str] = {}
         self._dirty: set[Unit] = set()
-        self._unsettled: set[Unit] = set()
-        """Those that are not in force everywhere, as far as was asked: any report may change that."""
+        self._underived: set[Unit] = set()
+        """Those whose programs may still be to come, as far as was asked: marks may change that."""
+
+        self._missing_on: dict[Unit, frozenset[NodeName]] = {}
+        self._waiting_for: dict[NodeName, set[Unit]] = {}
+        """Those that the node has not got, as far as was asked: its reports may change that, and nobody else's."""
 
     # --------------------------------------------------------------------------------------------------------- facts
 
@@ -105,7 +109,7 @@ class Realisation:
         """All that one shard of the writer derives is stored up to there."""
         before = self.derived()
         self._marks.setdefault(writer, {})[mark.shard] = mark
-        self._dirty |= self._unsettled
+        self._touch(self._underived)
         if self.derived() < before:  # another writer came, or there are more shards now
             self._touch(self._policies)
 
@@ -115,7 +119,7 @@ class Realisation:
         _keep(self._statuses, (node, backend), status)
         told = [one for one in (before, status) if one is not None]
         self._touch(problem.unit for one in told for problem in one.problems)
-        self._dirty |= self._unsettled
+        self._touch(self._waiting_for.get(node, ()))
         if _lost(before, status):
             self._touch(unit for group, nodes in self._pages.items() if node in nodes for unit in self._units(group))
             self._touch(self._units(ALL_NODES))
@@ -182,27 +186,28 @@ class Realisation:
     def realised(self, unit: Unit) -> Realised | None:
         """How far the policy is in force; None if there is no such policy."""
         known = self._policies.get(unit)
-        if known is None and unit in self._refused:  # of which no version was ever taken in
-            return Realised(phase=Phase.PENDING, generation=0, obstacle=self._partial(unit, None))
+        self._underived.discard(unit)
         if known is None:
-            self._unsettled.discard(unit)
-            return None
-        found = self._judge(unit, known)
-        if found.complete:
-            self._unsettled.discard(unit)
-        else:
-            self._unsettled.add(unit)
-        return found
+            self._wait(unit, frozenset())
+            if unit not in self._refused:
+                return None
+            # No version of it was ever taken in.
+            return Realised(phase=Phase.PENDING, generation=0, obstacle=self._partial(unit, None))
+        return self._judge(unit, known)
 
     def _judge(self, unit: Unit, known: _Known) -> Realised:
         holders = self._programs.get(unit)
         problem = self._obstacles.get(unit)
         if problem is not None and not holders:
             obstacle = Obstacle(reason=problem.code or NOT_REALIZABLE, message=problem.reason)
+            self._wait(unit, frozenset())
             return Realised(phase=Phase.PENDING, generation=known.generation, obstacle=obstacle)
         if self.derived() < known.revision:
+            self._underived.add(unit)
+            self._wait(unit, frozenset())
             return Realised(phase=Phase.PENDING, generation=known.generation)
         missing, failing, span = self._missing(unit, holders or {})
+        self._wait(unit, frozenset(missing))
         current, failed = len(span) - len(missing), len(failing)
         partial = self._partial(unit, problem)
         if partial is None and not missing:
@@ -245,6 +250,16 @@ class Realisation:
                     if error:
                         failing[node] = error
         return missing, failing, span
+
+    def _wait(self, unit: Unit, nodes: frozenset[NodeName]) -> None:
+        """These nodes have not got the unit."""
+        before = self._missing_on.pop(unit, frozenset())
+        if nodes:
+            self._missing_on[unit] = nodes
+        for node in before - nodes:
+            self._waiting_for[node].discard(unit)
+        for node in nodes - before:
+            self._waiting_for.setdefault(node, set()).add(unit)
 
     def _upto(self, marks: Mapping[int, Mark]) -> Revision:
         shards = next(iter(marks.values())).shards

@@ -68,6 +68,7 @@ LEASE = "libs/drivers/tests/test_kubernetes_lease.py"
 REALISATION = "libs/policy/tests/test_realisation.py"
 STATUS_WRITER = "services/status-writer/tests/test_status_writer.py"
 INGEST_SHELL = "services/ingest/tests/test_ingest_shell.py"
+SHELL = "services/node-ovs/tests/test_shell.py"
 PROGRAMMER = "services/node-ovs/tests/test_programmer.py"
 
 
@@ -1266,5 +1267,26 @@ MUTATIONS = (
         'return ("tc",)',
         'return ("ovs",)',
         ("libs/cli/tests/test_cli_compile_tc.py",),
+    ),
+    Mutation(
+        "drift-during-a-change-is-forgotten",
+        f"{NODE_OVS}/shell.py",
+        "if self._switch is switch and not self._drifted:",
+        "if self._switch is switch:",
+        (f"{SHELL}::test_drift_that_comes_while_a_change_is_on_its_way_is_put_right",),
+    ),
+    Mutation(
+        "a-failed-command-waits-for-the-next-event",
+        f"{NODE_OVS}/shell.py",
+        'log.warning("apply_interrupted", error=str(error))\n                asyncio.get_running_loop().call_later(',
+        'log.warning("apply_interrupted", error=str(error))\n                (lambda *_: None)(',
+        (f"{SHELL}::test_a_cache_that_was_not_purged_is_purged_without_another_event",),
+    ),
+    Mutation(
+        "an-old-cache-stays-where-the-flows-are-right",
+        f"{NODE_OVS}/shell.py",
+        "elif self._cache_is_old:",
+        "elif False:",
+        (f"{SHELL}::test_a_cache_that_was_not_purged_is_purged_without_another_event",),
     ),
 )

@@ -5,10 +5,11 @@ from contextlib import aclosing, asynccontextmanager
 
 import msgspec
 import pytest
+from kubernetes_asyncio.config import incluster_config
 
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.drivers.kubernetes.access import Access, BadAccess
-from sluice.drivers.kubernetes.client import Client, Refused
+from sluice.drivers.kubernetes.client import Client, Refused, Unreachable
 from sluice.drivers.kubernetes.mirror import Absent, Changed, Listed, Pace, Waiting, mirror
 from sluice.testkit.apiserver.server import ApiServer
 from sluice.testkit.apiserver.tls import certificate
@@ -325,6 +326,32 @@ async def test_tls_and_a_token_from_a_kubeconfig(tmp_path):
                 await client.ask("GET", "/api/v1/namespaces/first")
             server.kubeconfig(tmp_path / "config")  # the token was renewed: it is read again
             assert b'"first"' in await client.ask("GET", "/api/v1/namespaces/first")
+
+
+async def test_what_a_pod_is_given(tmp_path, monkeypatch):
+    tls = certificate()
+    async with ApiServer.run(tls=tls, token="secret") as server:
+        server.store.create(server.store.shelf("namespaces"), namespace("first"))
+        for name, content in (("token", b"secret"), ("ca.crt", tls.authority)):
+            (tmp_path / name).write_bytes(content)
+        monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+        monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+        async with Client(Access(), "test") as client:
+            assert b'"first"' in await client.ask("GET", "/api/v1/namespaces/first")
+            server.token = "renewed"  # the kubelet writes a new one before the old one ends
+            (tmp_path / "token").write_text("renewed")
+            assert b'"first"' in await client.ask("GET", "/api/v1/namespaces/first")
+
+
+async def test_a_certificate_of_nobody_known_is_refused(tmp_path):
+    async with ApiServer.run(tls=certificate()) as server:
+        config = server.kubeconfig(tmp_path / "config")
+        (tmp_path / "config.ca.pem").write_bytes(certificate().authority)
+        async with Client(Access(kubeconfig=str(config)), "test") as client:
+            with pytest.raises(Unreachable, match="certificate verify failed"):
+                await client.ask("GET", "/version")
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,11 @@ from sluice.dataplane.tc.mirror import Mirror
 from sluice.dataplane.tc.openings import Opening
 from sluice.dataplane.tc.operations import AddFilter, DeleteChain, DeleteFilter, Operation, ReplaceFilter, Settle
 from sluice.dataplane.tc.owner import CookieKind, Place, chain, is_root, pack, place_of, unpack
-from sluice.dataplane.tc.plan import patch, plan, retire, sweep
+from sluice.dataplane.tc.plan import narrowed, patch, plan, retire, sweep
 from sluice.testkit.tc_node import HERE, frame
 from sluice.testkit.tc_walker import Device, Frame, Tracker
 
-OWN, PEERS, MORE = GroupId("own"), GroupId("peers"), GroupId("more")
+OWN, PEERS, MORE, EVERY = (GroupId(name) for name in ("own", "peers", "more", "every"))
 KEY = InterfaceKey(Uid("a"), "x/net", "net1")
 ELSEWHERE = NodeName("node-2")
 ZONE = 7
@@ -153,6 +153,32 @@ def test_an_address_that_has_other_ports_is_one_filter_replaced():
     assert kinds == {AddFilter: 5, ReplaceFilter: 1}  # a chain for both ports, IPv4 and IPv6, and what ends it
     assert isinstance(operations[-1], ReplaceFilter)
     assert plan(of.contents(KEY), mirrors, ZONE) == []
+
+
+NARROWED = [
+    ("goes", [], ["10.8.0.1"]),
+    ("has other ports", [(MORE, "10.8.0.1")], ["10.8.0.1"]),
+    ("has more ports", [(PEERS, "10.8.0.1"), (MORE, "10.8.0.1")], []),
+    ("has all ports", [(EVERY, "10.8.0.1")], []),
+    ("is joined by another", [(PEERS, "10.8.0.1"), (MORE, "10.8.0.2")], []),
+]
+
+
+@pytest.mark.parametrize(("name", "after", "expected"), NARROWED, ids=[row[0] for row in NARROWED])
+def test_connections_of_an_address_end_where_less_is_open(name, after, expected):
+    every = Rule(index=2, direction=Direction.EGRESS, action=Action.ALLOW, peers=(GroupPeer(group=EVERY),))
+    of = engine(program(rule(80), rule((90, 95), index=1, peers=MORE), every), members=[])
+    put = {PEERS: [member("q", "10.8.0.1")], MORE: [], EVERY: []}
+    for group, members in put.items():
+        of.put_page(Page(group=group, node=ELSEWHERE, cause=NEVER, members=tuple(members)))
+    mirrors = made(of)
+    before = Mirror(mirrors[Hook.INGRESS].filters)
+
+    for group in put:
+        now = tuple(member(f"q{number}", one) for number, (at, one) in enumerate(after) if at == group)
+        of.put_page(Page(group=group, node=ELSEWHERE, cause=NEVER, members=now))
+
+    assert narrowed(patched(of, mirrors), before) == {address(one) for one in expected}
 
 
 def test_a_chain_of_ports_goes_with_the_last_address_that_leads_to_it():

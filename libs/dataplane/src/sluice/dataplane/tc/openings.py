@@ -71,6 +71,17 @@ def openings(traffic: tuple[Traffic, ...] | None, named: Iterable[NamedPort]) ->
     return _normal({opening for each in traffic for opening in _each(each, known)})
 
 
+def covers(one: Openings, other: Openings) -> bool:
+    """Every packet of the other is in the one."""
+    return all(
+        any(
+            left.protocol in (ALL_PROTOCOLS, right.protocol) and left.first <= right.first and right.last <= left.last
+            for left in one
+        )
+        for right in other
+    )
+
+
 def meet(one: Openings, other: Openings) -> bool:
     """Some packet is in both."""
     return any(

@@ -8,7 +8,7 @@ What is found and is not as it should be is never repaired in place: a new gener
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sluice.dataplane.addresses import Block
@@ -25,7 +25,7 @@ from sluice.dataplane.tc.lower import (
     target_of,
 )
 from sluice.dataplane.tc.mirror import Mirror
-from sluice.dataplane.tc.openings import Openings
+from sluice.dataplane.tc.openings import EVERYTHING, NOTHING, Opening, Openings, covers, union
 from sluice.dataplane.tc.operations import (
     AddFilter,
     DeleteChain,
@@ -34,7 +34,7 @@ from sluice.dataplane.tc.operations import (
     ReplaceFilter,
     Settle,
 )
-from sluice.dataplane.tc.owner import Place, chain, generation_of, place_of
+from sluice.dataplane.tc.owner import CookieKind, Place, chain, generation_of, place_of, unpack
 
 
 class Step(NamedTuple):
@@ -116,6 +116,35 @@ def patch(
     ended = [number for number in ended if place_of(number) >= Place.PORTS]
     settle: list[Operation] = [Settle()] if ended else []
     return [*operations, *put, *removed, *settle, *(DeleteChain(number) for number in ended)]
+
+
+def narrowed(operations: Sequence[Operation], before: Mirror) -> frozenset[Block]:
+    """Addresses where less is open after a patch: their connections are to be forgotten, when it was made.
+
+    Somebody else may have the address soon, and what its former holder had begun is none of its business. A new
+    generation needs no such thing: epochs see to it.
+    """
+    added = {one.key: one.body for one in operations if isinstance(one, AddFilter)}
+
+    def opened(body: FilterBody) -> Openings:
+        match body.actions:
+            case (Goto(number),) if place_of(number) == Place.ACCEPT:
+                return EVERYTHING
+            case (Goto(number),):
+                held = {key: before.filters[key].body for key in before.in_chain(number)}
+                told = [unpack(one.cookie) for key, one in (held | added).items() if key.chain == number]
+                return union((Opening.of(said.reference),) for said in told if said and said.kind is CookieKind.PORT)
+            case _:
+                return NOTHING
+
+    found = set()
+    for one in operations:
+        if isinstance(one, DeleteFilter | ReplaceFilter):
+            block, standing = one.key.match.destination or one.key.match.source, before.filters.get(one.key)
+            now = opened(one.body) if isinstance(one, ReplaceFilter) else NOTHING
+            if block is not None and standing is not None and not covers(now, opened(standing.body)):
+                found.add(block)
+    return frozenset(found)
 
 
 def retire(actual: Mirror) -> list[Operation]:

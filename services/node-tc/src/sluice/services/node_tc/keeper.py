@@ -12,7 +12,8 @@ from sluice.dataplane.tc.engine import InterfaceKey
 from sluice.dataplane.tc.filter import Hook, Standings
 from sluice.dataplane.tc.mirror import Mirror
 from sluice.dataplane.tc.openings import Openings
-from sluice.dataplane.tc.plan import Step, patch, plan, retire
+from sluice.dataplane.tc.plan import Step, narrowed, patch, plan, retire
+from sluice.drivers.conntrack.kernel import KernelTracker
 from sluice.drivers.tc import messages
 from sluice.drivers.tc.actions import Count
 from sluice.drivers.tc.hooks import Done, Hooks, Placed, Placement
@@ -47,7 +48,7 @@ class _Kept:
 
 class Keeper:
     def __init__(self, hooks: Hooks, *, hardware: bool = False) -> None:
-        self._hooks, self._hardware = hooks, hardware
+        self._hooks, self._tracker, self._hardware = hooks, KernelTracker(), hardware
         self._kept: dict[InterfaceKey, _Kept] = {}
 
     @property
@@ -83,10 +84,18 @@ class Keeper:
             kept = _Kept(device, self._read(device))
         generations = [mirror.generation for mirror in kept.mirrors.values()]
         steps = None if addresses is None or revoke else _patches(contents, addresses, kept.mirrors)
+        gone: frozenset[Block] = frozenset()
         if steps is None:
             steps = plan(contents, kept.mirrors, zone, revoke=revoke)
+        else:
+            for hook, mirror in kept.mirrors.items():
+                gone |= narrowed([step.operation for step in steps if step.hook is hook], mirror)
         self._kept.pop(key, None)
+        if zone is not None and steps and generations == [None, None]:
+            self._tracker.forget(zone)  # whoever had the zone before
         done = self._apply(kept, steps)
+        if zone is not None and gone:
+            self._tracker.forget(zone, gone)
         self._kept[key] = kept
         whole = generations != [mirror.generation for mirror in kept.mirrors.values()]
         return Made(len(steps), done.messages, whole, done.placement, done.not_in_hardware)

@@ -2,6 +2,8 @@
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import Pod
@@ -283,3 +285,60 @@ def test_what_waits_says_so_until_it_is_heard():
 
     objects.list(Kind.TIER, ())
     assert objects.waiting == ()
+
+
+NAMES = ("a", "b", "c")
+LABELS = ("1", "2")
+
+
+def versions(name):
+    """Of one object: two that are good, and one that is not."""
+    return [
+        *(read(Kind.NAMESPACE, made(Kind.NAMESPACE, name, metadata={"labels": {"l": one}})) for one in LABELS),
+        bad(name),
+    ]
+
+
+READINGS = st.sampled_from([reading for name in NAMES for reading in versions(name)])
+LISTING = st.lists(st.one_of(READINGS, st.just(NAMELESS)), max_size=4, unique_by=lambda reading: reading.key)
+STEPS = st.one_of(
+    st.tuples(st.just("list"), LISTING),
+    st.tuples(st.just("put"), READINGS),
+    st.tuples(st.just("remove"), READINGS),
+    st.tuples(st.just("drain"), st.none()),
+)
+
+
+@given(st.lists(STEPS, max_size=30), st.sets(st.sampled_from(NAMES)))
+def test_the_stream_holds_the_last_good_version_of_what_is_not_known_to_be_gone(steps, before):
+    """Whatever is told in whatever order, and whenever the changes are fetched."""
+    stream = {key(name): b"before" for name in before}
+    wanted = dict(stream)
+    objects = listed(stream, NAMESPACE=[NAMELESS])  # nothing is known yet to be gone
+
+    def fetch():
+        changes = objects.drain()
+        for one in changes.remove:
+            stream.pop(one, None)  # one that came and went between two looks was never stored
+        stream.update(changes.put)
+
+    for what, told_ in steps:
+        match what:
+            case "list":
+                objects.list(Kind.NAMESPACE, told_)
+                named = {reading.key for reading in told_}
+                if NAMELESS not in told_:
+                    wanted = {one: body for one, body in wanted.items() if one in named}
+                wanted |= {reading.key: reading.body for reading in told_ if reading.body}
+            case "put":
+                objects.put(Kind.NAMESPACE, told_)
+                if told_.body:
+                    wanted[told_.key] = told_.body
+            case "remove":
+                objects.remove(Kind.NAMESPACE, told_)
+                wanted.pop(told_.key, None)
+            case _:
+                fetch()
+    fetch()
+
+    assert stream == wanted

@@ -61,9 +61,10 @@ class Policies:
     def evolve(self, event: ObjectEvent) -> Iterable[Affected]:
         """What is to be translated again."""
         key, obj, at = event.key, event.object, event.revision
-        match key.kind:
-            case Kind.K8S_NETWORK_POLICY | Kind.MULTI_NETWORK_POLICY:
-                return (Affected(subjects.unit(*key), obj if isinstance(obj, SelfContained) else None, at),)
+        kind = key.kind  # compared by identity, for most events are about these: an Enum is compared as a text
+        if kind is Kind.K8S_NETWORK_POLICY or kind is Kind.MULTI_NETWORK_POLICY:
+            return (Affected(subjects.unit(*key), obj if isinstance(obj, SelfContained) else None, at),)
+        match kind:
             case Kind.CLUSTER_NETWORK_POLICY | Kind.ANTREA_NETWORK_POLICY:
                 return (self._drafted(subjects.unit(*key), obj if isinstance(obj, AntreaPolicy) else None, at),)
             case Kind.NAMESPACE:
@@ -110,7 +111,7 @@ class Policies:
     def _on_namespace(self, name: str, after: Labels | None, at: Revision) -> list[Affected]:
         before = self._namespaces.get(name)
         _put(self._namespaces, name, after)
-        found = []
+        found: list[Affected] = []
         for unit in list(self._dependents.on_namespace(before, after)):
             draft = self._kept[unit].draft
             found += [Affected(unit, draft, at, draft.on_namespace(name))] if draft else self._again((unit,), at)

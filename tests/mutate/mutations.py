@@ -47,6 +47,7 @@ OVS_RULES = "libs/dataplane/tests/test_ovs_rules.py"
 PIPELINE = "libs/dataplane/tests/test_ovs_pipeline.py"
 TEXT = "libs/dataplane/tests/test_ovs_text.py"
 PLAN = "libs/dataplane/tests/test_ovs_plan.py"
+SERVING = "libs/dataplane/tests/test_ovs_serving.py"
 REFUSAL = "libs/dataplane/tests/test_refusal.py"
 TC_MEANING = "libs/dataplane/tests/test_tc_meaning.py"
 TC_PLAN = "libs/dataplane/tests/test_tc_plan.py"
@@ -717,6 +718,62 @@ MUTATIONS = (
         "PRIORITY_CLOSED = 65_001",
         "PRIORITY_CLOSED = 2",
         (f"{PIPELINE}::test_what_is_closed_goes_before_all_that_a_rule_allows",),
+    ),
+    Mutation(
+        "who-answers-before-policy-is-let-in",
+        f"{DATAPLANE}/ovs/base.py",
+        "match(_state(_TRACKED | on, off), _LET_IN), does)",
+        "match(_state(_TRACKED | on, off)), does)",
+        (SERVING,),
+    ),
+    Mutation(
+        "a-first-packet-that-comes-again-is-for-no-service",
+        f"{DATAPLANE}/ovs/base.py",
+        "    MoveField(Field.CT_LABEL, SERVICE_PORT, 32, LABEL_SERVICE_PORT),\n",
+        "",
+        (SERVING,),
+    ),
+    Mutation(
+        "endpoints-that-end-get-as-much-as-others",
+        f"{DATAPLANE}/ovs/serving.py",
+        'if at.endpoint.state == "ready"] or near',
+        "if at.endpoint] or near",
+        (SERVING,),
+    ),
+    Mutation(
+        "affinity-outlives-its-endpoint",
+        f"{DATAPLANE}/ovs/serving.py",
+        "cookie=cookies.pack(CookieKind.AFFINITY, number),",
+        "cookie=cookies.pack(CookieKind.AFFINITY, 0),",
+        (SERVING,),
+    ),
+    Mutation(
+        "nodes-of-other-endpoints-count-as-here",
+        f"{DATAPLANE}/ovs/serving.py",
+        "if not here_only or at.endpoint.node == node]",
+        "if at.endpoint]",
+        (SERVING,),
+    ),
+    Mutation(
+        "to-services-is-about-node-ports-too",
+        f"{DATAPLANE}/ovs/serving.py",
+        "self._ask(number | BY_NODE_PORT, outside)",
+        "self._ask(number, outside)",
+        (SERVING,),
+    ),
+    Mutation(
+        "rules-of-node-ports-are-about-pods-too",
+        f"{DATAPLANE}/ovs/sources.py",
+        "Term(SERVICE_PORT, number | BY_NODE_PORT)",
+        "Term(SERVICE_PORT, number)",
+        (TEXT,),
+    ),
+    Mutation(
+        "a-hairpin-is-not-masked",
+        f"{DATAPLANE}/ovs/base.py",
+        "match(_ip(v), (FLAGS, HAIRPIN, HAIRPIN | ANSWER))",
+        "match(_ip(v), (FLAGS, HAIRPIN | ANSWER, HAIRPIN | ANSWER))",
+        (SERVING,),
     ),
     Mutation(
         "what-is-rejected-is-dropped",

@@ -16,10 +16,10 @@ from sluice.contracts.programs import ServiceRef
 from sluice.contracts.serving import EndpointPort, EndpointsProgram, ServedEndpoint, ServedPort, ServiceProgram
 from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.fields import EthType, Field, IpProto
-from sluice.dataplane.ovs.flow import FlowBody, FlowKey, Flows, Group, Groups
+from sluice.dataplane.ovs.flow import FlowBody, FlowKey, Flows, Group, Groups, match
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.parse import read_all
-from sluice.dataplane.ovs.pipeline import MASKS, VIRTUAL_MAC, Errand, Table, check
+from sluice.dataplane.ovs.pipeline import MASKS, SERVICE_PORT, VIRTUAL_MAC, Errand, Table, check
 from sluice.dataplane.ovs.ports import LocalPort, mac, port_flows
 from sluice.dataplane.ovs.serving import MOST_ENDPOINTS, Serving
 from sluice.dataplane.ovs.text import write_all
@@ -181,15 +181,17 @@ def test_nobody_may_answer_before_policy_let_the_question_in():
     assert closed.walk(packet("a", VIP)).sent == ()
 
 
-def test_what_was_chosen_for_a_refused_packet_is_remembered_when_it_comes_again():
+def test_a_first_packet_that_comes_again_is_still_for_the_service():
     switch = Switch(service(), endpoints("b", "c"))
-    drops = {FlowKey(Table.EGRESS_TIER, 5, ()): FlowBody((), 0x51CE << 48 | 4 << 40)}
-    closed = Walker(switch.walker_flows() | drops, switch.tracker, switch.groups)
-    walk = closed.walk(packet("a", VIP))
-    assert walk.sent == ()
-    again = closed.walk(packet("a", VIP))
+    (number,) = switch.serving.numbers(WEB)
+    to_service = FlowKey(Table.EGRESS_TIER, 5, match((SERVICE_PORT, number)))
+    closed = Walker(
+        switch.walker_flows() | {to_service: FlowBody((), 0x51CE << 48 | 4 << 40)}, switch.tracker, switch.groups
+    )
 
-    assert [key.table for key in again.hits][-2:] == [Table.NODE_PORT_DEFAULT, Table.EGRESS_TIER]
+    assert closed.walk(packet("a", VIP)).sent == ()
+    assert closed.walk(packet("a", VIP)).sent == ()
+    assert closed.walk(packet("a", "10.0.0.2", 8080, 40001)).ports == (2,)
     assert seen(switch.walker.walk(packet("a", VIP)))[0] == 2
 
 
@@ -242,7 +244,10 @@ def test_a_client_has_the_endpoint_that_it_had():
     assert seen(walker.walk(packet("a", VIP, source_port=40001)))[0] == first
     assert seen(walker.walk(packet("b", VIP, source_port=40001)))[0] == 3
     assert seen(walker.walk(packet("b", VIP, source_port=40002)))[0] == 3
-    (learnt, *_) = [body for key, body in switch.flows.items() if key.table == Table.LEARN]
+    learning = [body for key, body in switch.flows.items() if key.table == Table.LEARN]
+    learnt = learning[0]
+    cookies = {body.actions[0].cookie for body in learning}  # type: ignore[union-attr]  # they learn
+    assert len(cookies) == len(learning)  # what is learnt goes with its endpoint, and with no other
     assert learnt.actions[0].idle_timeout_s == 100  # type: ignore[union-attr]  # it learns
 
 

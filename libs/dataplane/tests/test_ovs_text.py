@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 
@@ -14,6 +15,9 @@ from sluice.contracts.programs import (
     IcmpTraffic,
     PortRange,
     Program,
+    Rule,
+    ServicePeer,
+    ServiceRef,
     TransportTraffic,
 )
 from sluice.dataplane.ovs.fields import EthType, Field
@@ -45,6 +49,7 @@ GOLDEN = Path(__file__).parent / "golden"
 IN, OUT = Direction.INGRESS, Direction.EGRESS
 WEB, CLIENTS = GroupId("web"), GroupId("clients")
 POLICY = worlds.UNITS[0]
+SERVED = ServiceRef(namespace="y", name="web")
 
 
 def tcp(first: int, last: int | None = None) -> TransportTraffic:
@@ -61,10 +66,16 @@ def story(*programs: Program) -> Inputs:
     pages = [page(WEB, HERE, v4["x/a"]), page(CLIENTS, HERE, v4["x/b"]), page(CLIENTS, worlds.NODES[1], v4["y/b"])]
     return Inputs(
         node=HERE,
+        services={SERVED: frozenset((1,))},
         programs={(one.applied_to, one.unit): one for one in programs},
         pages={(one.group, one.node): one for one in pages},
         ports={one.uid: one for one in ports},
     )
+
+
+def at_doors(one: Rule) -> Rule:
+    """The rule, applied to NodePorts."""
+    return msgspec.structs.replace(one, services=(SERVED,))
 
 
 STORIES: dict[str, tuple[Program, ...]] = {
@@ -125,6 +136,18 @@ STORIES: dict[str, tuple[Program, ...]] = {
             tier=250,
             priority=5,
         ),
+    ),
+    "service-rules": (
+        program(
+            worlds.TIER_UNITS[1],
+            WEB,
+            rule(0, OUT, Action.DROP, (ServicePeer(service=SERVED),)),
+            at_doors(rule(0, IN, Action.DROP, (BlockPeer(cidr="198.51.100.0/24"),))),
+            at_doors(rule(1, IN, Action.PASS)),
+            tier=250,
+            priority=5,
+        ),
+        program(worlds.TIER_UNITS[2], WEB, at_doors(rule(0, IN, Action.REJECT)), tier=253, priority=5),
     ),
     "two-policies-meet": (
         program(POLICY, WEB, allow(0, IN, (GroupPeer(group=CLIENTS),), (tcp(80),)), isolates=(IN,)),

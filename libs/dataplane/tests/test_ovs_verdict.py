@@ -1,95 +1,22 @@
 """Law 3, from objects: what `verdict` says of a packet is what becomes of it in the flows that the objects come to."""
 
-from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
+from collections.abc import Iterator
 from itertools import product
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.contracts import subjects
-from sluice.contracts.groups import Page
-from sluice.contracts.ids import NEVER, NodeName
 from sluice.contracts.objects import AnyObject
 from sluice.contracts.programs import K8S_TIER, Action
-from sluice.dataplane.ovs.engine import Engine
-from sluice.dataplane.ovs.fields import EthType, Field, IpProto
-from sluice.dataplane.ovs.ids import RuleIds
-from sluice.dataplane.ovs.pipeline import EGRESS_RULE, INGRESS_RULE, VIRTUAL_MAC, Errand
-from sluice.dataplane.ovs.ports import LocalPort, mac
+from sluice.dataplane.ovs.pipeline import EGRESS_RULE, INGRESS_RULE
 from sluice.grouping.events import ObjectEvent
-from sluice.grouping.index import Grouping
-from sluice.policy.packet import Packet, PodEnd
-from sluice.policy.state import ClusterState
-from sluice.policy.verdict import Outcome, RuleRef, Verdict, verdict
+from sluice.policy.verdict import RuleRef, Verdict, verdict
 from sluice.testkit import builders, strategies, tiered
+from sluice.testkit.cluster_node import Node, outcome
 from sluice.testkit.examples import share
 from sluice.testkit.expanders import story
-from sluice.testkit.tracker import Packet as Fields
 from sluice.testkit.walker import Walk, Walker
-
-HERE = NodeName("node-1")
-TRANSPORTS = {
-    "TCP": (IpProto.TCP, Field.TCP_SRC, Field.TCP_DST),
-    "UDP": (IpProto.UDP, Field.UDP_SRC, Field.UDP_DST),
-    "SCTP": (IpProto.SCTP, Field.SCTP_SRC, Field.SCTP_DST),
-}
-
-
-class Node:
-    """The node of a cluster whose objects are told one after the other."""
-
-    def __init__(self, events: Sequence[ObjectEvent]) -> None:
-        self.state, self.grouping, self.ids = ClusterState(), Grouping(), RuleIds()
-        self.engine = Engine(HERE, self.ids)
-        for event in events:
-            self.state.evolve(event)
-            self.grouping.evolve(event)
-        for group, selector in self.state.selectors.items():
-            self.grouping.select(group, selector)
-            for node in self.grouping.nodes(group):
-                members = self.grouping.members(group, node)
-                self.engine.put_page(Page(group=group, node=node, cause=NEVER, members=members))
-        for program in self.state.compiler.programs.values():
-            self.engine.put_program(program)
-        self.ports = {
-            member.pod: LocalPort(member.pod, member.uid, number, f"02:00:00:00:00:{number:02x}", member.addresses)
-            for number, member in enumerate(self.grouping.pods_on(HERE), start=1)
-            if member.addresses
-        }
-        for port in self.ports.values():
-            self.engine.open_port(port)
-
-    def packets(self) -> Iterator[tuple[Packet, Fields, LocalPort]]:
-        """First packets of connections between Pods of the node, as a verdict has them and as the switch does."""
-        for source in self.ports.values():
-            for target in self.ports.values():
-                for from_ in map(ip_address, source.addresses):
-                    for to in map(ip_address, target.addresses):
-                        if source != target and from_.version == to.version:
-                            v4 = to.version == 4
-                            ends = {
-                                Field.IN_PORT: source.ofport,
-                                Field.ETH_SRC: mac(source.mac),
-                                Field.ETH_DST: VIRTUAL_MAC,
-                                Field.ETH_TYPE: EthType.IPV4 if v4 else EthType.IPV6,
-                                Field.IPV4_SRC if v4 else Field.IPV6_SRC: int(from_),
-                                Field.IPV4_DST if v4 else Field.IPV6_DST: int(to),
-                            }
-                            for packet, fields in _kinds(source, target, 4 if v4 else 6):
-                                yield packet, ends | fields, target
-
-
-def _kinds(source: LocalPort, target: LocalPort, family: int) -> Iterator[tuple[Packet, dict[Field, int]]]:
-    ends = {"source": PodEnd(*source.pod.split("/")), "destination": PodEnd(*target.pod.split("/")), "family": family}
-    for protocol, (number, source_field, target_field) in TRANSPORTS.items():
-        for port in (53, 80, 81, 8080):
-            said = {Field.IP_PROTO: number, source_field: 40000, target_field: port}
-            yield Packet(**ends, protocol=protocol, port=port, source_port=40000), said  # type: ignore[arg-type]
-    echo = {Field.IP_PROTO: IpProto.ICMP, Field.ICMP_TYPE: 8}
-    echo6 = {Field.IP_PROTO: IpProto.ICMPV6, Field.ICMPV6_TYPE: 128}
-    kind = 8 if family == 4 else 128
-    yield Packet(**ends, protocol="ICMP", icmp_type=kind, icmp_code=0), echo if family == 4 else echo6  # type: ignore[arg-type]
 
 
 @st.composite
@@ -125,12 +52,6 @@ def test_packets_meet_the_fate_that_the_verdict_has_for_them(events: list[Object
         if exact:
             assert outcome(walk) is said.outcome, packet
             check_names(node, walk, said)
-
-
-def outcome(walk: Walk) -> Outcome:
-    if walk.ports:
-        return Outcome.ALLOWED
-    return Outcome.REJECTED if walk.punted == (bytes((Errand.REJECT,)),) else Outcome.DROPPED
 
 
 def check_names(node: Node, walk: Walk, said: Verdict) -> None:

@@ -320,7 +320,7 @@ def test_destinations(case: To) -> None:
     assert outcome([policy], "x/a y/a", **case.packet) == ("Dropped" if case.matches else "Allowed")
 
 
-def test_what_comes_to_a_node_port_meets_the_rules_of_the_service_and_of_the_pod_in_one_order() -> None:
+def test_what_comes_to_a_node_port_is_let_in_by_the_rules_of_the_service_and_then_of_the_pod() -> None:
     at_service = acnp(
         "svc",
         {
@@ -340,8 +340,17 @@ def test_what_comes_to_a_node_port_meets_the_rules_of_the_service_and_of_the_pod
     assert outcome([at_service], "1.1.1.1 x/a", service=SVC) == "Allowed"
     assert outcome([at_service], "1.1.1.1 x/a") == "Allowed"
     assert outcome([at_service], "1.1.1.1 192.0.2.9", **by_port) == "Dropped"
-    assert outcome([at_service, at_pod], "1.1.1.7 x/a", **by_port) == "Allowed"
-    assert outcome([at_service, at_pod], "1.1.1.8 x/a", **by_port) == "Dropped"
+    assert outcome([at_service, at_pod], "1.1.1.7 x/a", **by_port) == "Dropped"
+    open_door = acnp(
+        "svc",
+        {"priority": 1, "appliedTo": [{"service": {"name": "s", "namespace": "x"}}], "ingress": [{"action": "Allow"}]},
+    )
+    closed = acnp(
+        "pod", {"priority": 5, **ALL, "ingress": [{"action": "Drop", "from": [{"ipBlock": {"cidr": "1.1.1.0/24"}}]}]}
+    )
+    assert outcome([open_door, closed], "1.1.1.7 x/a", **by_port) == "Dropped"
+    assert outcome([open_door, closed], "1.1.2.7 x/a", **by_port) == "Allowed"
+    assert outcome([open_door, closed], "1.1.1.7 x/a", masked=Address("10.0.0.1"), **by_port) == "Allowed"
 
 
 class Asking(NamedTuple):

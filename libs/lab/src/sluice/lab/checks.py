@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from sluice.contracts.ids import Address
+from sluice.contracts.ids import Address, NodeName
 from sluice.lab.ends import Ends, end_of
 from sluice.lab.scenario import (
     Connection,
@@ -21,7 +21,7 @@ from sluice.lab.scenario import (
     Step,
     TlsHello,
 )
-from sluice.lab.world import NODE_PORT_END, Placed
+from sluice.lab.world import NODE_END, NODE_PORT_END, Placed
 
 Got = Literal["Allowed", "Dropped", "Rejected", "Error"]
 """Error where no answer of the network says what became of the packet: nothing listens, the prober died."""
@@ -61,6 +61,12 @@ class Question(Struct, frozen=True, kw_only=True):
     icmp: IcmpMessage | None = None
     """None: an echo request."""
 
+    node: NodeName = NodeName("")
+    """Whose NodePort it is sent to."""
+
+    masked: Address | None = None
+    """How it is seen by an endpoint on another node."""
+
     asks: HttpRequest | TlsHello | None = None
     """What is sent on the connection."""
 
@@ -79,7 +85,10 @@ def probes(step: Step, ends: Ends) -> Iterator[Question]:
         path = f".probes[{index}]"
         source = _end(ends, probe.from_, f"{path}.from")
         target = _end(ends, probe.to, f"{path}.to")
-        yield from _questions(probe, source, target, path)
+        for question in _questions(probe, source, target, path):
+            gateways = ends[f"{NODE_END}{target.node}"].addresses if target.pod.startswith(NODE_PORT_END) else ()
+            masks = [address for address in gateways if family(address) == family(question.address)]
+            yield replace(question, node=target.node, masked=masks[0]) if masks else question
 
 
 def matrix(step: Step, pods: Pods) -> Iterator[Question]:

@@ -76,8 +76,7 @@ def _judged_service(state: ClusterState, question: Question) -> Verdict:
     Raises:
         NoSuchEnd: it does not say the same of all of them.
     """
-    name, _, node = question.to.removeprefix(prefix(question.to)).partition("@")
-    namespace, _, service = name.partition("/")
+    namespace, _, service = question.to.removeprefix(prefix(question.to)).partition("@")[0].partition("/")
     ref = ServiceRef(namespace=namespace, name=service)
     by_node = prefix(question.to) == NODE_PORT_END
     client = (
@@ -90,7 +89,7 @@ def _judged_service(state: ClusterState, question: Question) -> Verdict:
         question.protocol,
         question.port,
         6 if ":" in question.address else 4,
-        NodeName(node) if by_node else None,
+        question.node if by_node else None,
         client.node if client else NodeName(""),
     )
     found = state.services.endpoints(asked)
@@ -105,8 +104,9 @@ def _judged_service(state: ClusterState, question: Question) -> Verdict:
                 protocol=question.protocol,
                 port=port,
                 source_port=question.source_port or None,
-                service=ref,
+                service=None if by_node and client else ref,
                 node_port=by_node and client is None,
+                masked=question.masked if _node_of(state, address) != question.node else None,
                 family=6 if ":" in address else 4,
             ),
         )
@@ -116,6 +116,11 @@ def _judged_service(state: ClusterState, question: Question) -> Verdict:
         outcomes = ", ".join(f"{address} {one.outcome}" for (address, _), one in zip(found, said, strict=True))
         raise NoSuchEnd(f"{question.to}: its endpoints fare differently ({outcomes}); ask a Service with one of them")
     return said[0]
+
+
+def _node_of(state: ClusterState, address: Address) -> NodeName:
+    holder = state.holder(address)
+    return holder.node if holder else NodeName("")
 
 
 _NOBODY = Verdict(outcome=Outcome.DROPPED, egress=None, ingress=None)

@@ -59,6 +59,9 @@ class Packet(Struct, frozen=True, kw_only=True, omit_defaults=True):
     node_port: bool = False
     """To the NodePort of the service, from beyond the cluster."""
 
+    masked: Address | None = None
+    """What stands in the source's place when it gets to the Pod behind the NodePort, which is on another node."""
+
     asks: Asked | None = None
     """What the connection asks for; unset: nothing that a rule about HTTP or TLS allows."""
 

@@ -1,8 +1,8 @@
 """What policy says of a packet: the reference that compiled programs and real datapaths are held against.
 
 Egress is decided at the source if it is a Pod, ingress at the destination if it is a Pod; the packet passes if neither
-refuses it. What comes to a NodePort meets the rules that apply to the Service, too, in one order with the others. In
-each direction, of the rules that match the packet:
+refuses it. What comes to a NodePort is decided where it comes in, by the rules that apply to the Service, and again at
+the Pod, which may be on another node. In each direction, of the rules that match the packet:
 
 1. tiers before the Kubernetes one, in order: allow, drop and reject decide; pass skips the rest of these tiers;
 2. Kubernetes policies: any rule that matches allows; else the Pod is closed if one of them isolates it;
@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sluice.contracts.objects import Pod
 from sluice.contracts.programs import (
@@ -42,7 +43,7 @@ from sluice.policy import l7
 from sluice.policy.ends import Side, sides
 from sluice.policy.facing import Faced
 from sluice.policy.order import order
-from sluice.policy.packet import Packet
+from sluice.policy.packet import AddressEnd, Packet
 from sluice.policy.secondary import Holder, Place, Segment, is_secondary
 from sluice.policy.state import ClusterState
 
@@ -121,9 +122,23 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
         egress = _decide(state, source.pod, Direction.EGRESS, destination, matches)
     if hairpin:
         ingress = itself
-    elif destination.pod is not None or packet.node_port:
+    elif packet.node_port:
+        ingress = _behind_node_port(state, packet, source, destination, matches)
+    elif destination.pod is not None:
         ingress = _decide(state, destination.pod, Direction.INGRESS, source, matches)
     return Verdict(outcome=_outcome(egress, ingress), egress=egress, ingress=ingress)
+
+
+def _behind_node_port(
+    state: ClusterState, packet: Packet, source: Side, destination: Side, matches: "_Matcher"
+) -> Decision:
+    """What decides at the node that has the NodePort, or else at the Pod behind it: both must let it in."""
+    door = _decide(state, None, Direction.INGRESS, source, matches)
+    if door.action is not Action.ALLOW or destination.pod is None:
+        return door
+    seen = source if packet.masked is None else sides(state, replace(packet, source=AddressEnd(packet.masked)))[0]
+    inside = _decide(state, destination.pod, Direction.INGRESS, seen, matches)
+    return door if isinstance(inside.reason, NoPolicy) else inside
 
 
 def _between_interfaces(state: ClusterState, packet: Packet) -> Verdict:
@@ -192,12 +207,12 @@ def _decide(state: ClusterState, pod: Pod | None, direction: Direction, other: S
 def _concerning(
     state: ClusterState, pod: Pod | None, direction: Direction, other: Side, matches: "_Matcher"
 ) -> list[Faced]:
-    """The rules about this peer, in order: those that apply to the Pod, and to the Service that it is reached by."""
+    """The rules about this peer, in order: those that apply to the Pod, or without one to the Service it is for."""
     found: list[Faced] = []
     if pod is not None:
         service, name = matches.service(direction), matches.name(direction)
         found += state.facing(pod, direction).concerning(other.groups, other.address, service, name)
-    if direction is Direction.INGRESS and matches.node_port is not None:
+    elif matches.node_port is not None:
         at_services = state.facing_services().concerning(other.groups, other.address)
         found += [faced for faced in at_services if matches.node_port in (faced.rule.services or ())]
     return sorted(found, key=lambda faced: faced.order)

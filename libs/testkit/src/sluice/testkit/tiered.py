@@ -65,6 +65,41 @@ def _spec(draw: st.DrawFn, *, cluster: bool) -> dict[str, Any]:
     return spec if each else spec | {"appliedTo": draw(applied)}
 
 
+SERVICES = ("x/web", "x/dns", "y/web")
+
+_served = st.sampled_from(SERVICES).map(lambda key: {"namespace": key.split("/")[0], "name": key.split("/")[1]})
+
+
+@st.composite
+def _about_services(draw: st.DrawFn) -> dict[str, Any]:
+    """Egress rules about Services, or ingress rules that apply to their NodePorts."""
+    tier = draw(st.sampled_from(TIERS))
+    actions = ("Allow", "Drop", "Reject") if tier == "baseline" else ("Allow", "Drop", "Reject", "Pass")
+    spec: dict[str, Any] = {"priority": draw(st.sampled_from((1, 1.5, 5)))} | ({"tier": tier} if tier else {})
+    if draw(st.booleans()):
+        to = st.lists(_served, min_size=1, max_size=2)
+        rules = st.builds(
+            lambda action, services: {"action": action, "toServices": services}, st.sampled_from(actions), to
+        )
+        return spec | {"appliedTo": [draw(_pods_of)], "egress": draw(st.lists(rules, min_size=1, max_size=2))}
+    blocks = st.lists(st.sampled_from(CLIENT_BLOCKS).map(lambda cidr: {"ipBlock": {"cidr": cidr}}), max_size=2)
+    some_ports = st.lists(st.sampled_from(({"protocol": "TCP", "port": 80}, {"protocol": "UDP"})), max_size=1)
+    doors = st.builds(
+        lambda action, blocks, ports: {"action": action, "from": blocks, "ports": ports},
+        st.sampled_from(actions),
+        blocks,
+        some_ports,
+    )
+    return spec | {"appliedTo": [{"service": draw(_served)}], "ingress": draw(st.lists(doors, min_size=1, max_size=2))}
+
+
+CLIENT_BLOCKS = ("192.0.2.0/25", "192.0.2.128/25", "0.0.0.0/0", "2001:db8::/64", "::/0")
+
+about_services: st.SearchStrategy[AnyObject] = st.builds(
+    builders.acnp, st.sampled_from(("s", "s-1", "s-2")), _about_services()
+)
+"""ClusterNetworkPolicies about Services."""
+
 policies: st.SearchStrategy[AnyObject] = st.one_of(
     st.builds(builders.acnp, st.sampled_from(("p", "p-1")), _spec(cluster=True)),
     st.builds(

@@ -9,7 +9,7 @@ from sluice.contracts import subjects
 from sluice.contracts.groups import Member, Page
 from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
 from sluice.contracts.kinds import Kind
-from sluice.contracts.programs import Program
+from sluice.contracts.programs import Program, ServiceRef
 from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import NotAnAddress, address
 from sluice.dataplane.ovs.base import BASE
@@ -22,7 +22,7 @@ from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort, port_flows, rightful
 from sluice.dataplane.ovs.priorities import Spot
 from sluice.dataplane.ovs.rules import Form, closed_form, forms, placeless, problems
-from sluice.dataplane.ovs.sources import Own, Source, Value, member_values, standing_values
+from sluice.dataplane.ovs.sources import Own, Source, Value, member_values, service_values, standing_values
 
 ProgramKey = tuple[GroupId, Unit]
 PageKey = tuple[GroupId, NodeName]
@@ -51,6 +51,7 @@ class Engine:
         self._memberships: dict[Uid, set[tuple[GroupId, Member]]] = {}
         """What the pages of this node say of its Pods."""
 
+        self._services: dict[ServiceRef, frozenset[int]] = {}
         self._ports: dict[Uid, LocalPort] = {}
         self._plugged: dict[int, Uid] = {}
         self._claims: dict[Address, set[Uid]] = {}
@@ -118,6 +119,17 @@ class Engine:
         pages.pop(node, None)
         if not pages:
             self._pages.pop(group, None)
+
+    def serve(self, service: ServiceRef, numbers: frozenset[int]) -> None:
+        """The ports of the Service have these numbers; a Service without is none."""
+        known = self._services.get(service, frozenset())
+        for change, by in ((known - numbers, -1), (numbers - known, 1)):
+            for source in self._index.of_group(service):
+                values = (value for number in sorted(change) for value in service_values(source, number))
+                self._index.count(source, values, by)
+        self._services.pop(service, None)
+        if numbers:
+            self._services[service] = numbers
 
     def open_port(self, port: LocalPort) -> None:
         """The Pod may send and receive, as far as programs let it. Whoever had its ofport is closed."""
@@ -287,7 +299,10 @@ class Engine:
     def _values(self, source: Source) -> Iterator[Value]:
         """All values of a source, as often as they are brought."""
         yield from standing_values(source)
-        if source.group is not None:
+        if isinstance(source.group, ServiceRef):
+            for number in self._services.get(source.group, ()):
+                yield from service_values(source, number)
+        elif source.group is not None:
             for node, page in self._pages.get(source.group, {}).items():
                 for member in set(page.members):
                     yield from self._member_values(source, node, member)

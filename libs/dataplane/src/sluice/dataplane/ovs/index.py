@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
-from sluice.contracts.ids import GroupId
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey
 from sluice.dataplane.ovs.ids import RuleKey
 from sluice.dataplane.ovs.layers import Layer, clause
-from sluice.dataplane.ovs.sources import Source, Value
+from sluice.dataplane.ovs.sources import Bringer, Source, Value
 
 
 class Ref(NamedTuple):
@@ -48,12 +47,12 @@ class Index:
     def __init__(self, bring: Callable[[Source], Iterable[Value]]) -> None:
         self._bring = bring
         self._kept: dict[Source, _Kept] = {}
-        self._of_group: dict[GroupId, dict[Source, _Kept]] = {}
+        self._of_group: dict[Bringer, dict[Source, _Kept]] = {}
         self._holders: dict[Value, tuple[_Kept, ...]] = {}
         self._stale: set[tuple[Layer, Value]] = set()
         self._stale_sources: set[tuple[Layer, _Kept]] = set()
 
-    def of_group(self, group: GroupId) -> tuple[Source, ...]:
+    def of_group(self, group: Bringer) -> tuple[Source, ...]:
         """The kept sources whose values the group's members bring."""
         return tuple(self._of_group.get(group, ()))
 

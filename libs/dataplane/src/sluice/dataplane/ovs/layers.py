@@ -49,8 +49,11 @@ _TABLES = {
         Stage.K8S: Table.INGRESS_K8S,
         Stage.ISOLATION: Table.INGRESS_DEFAULT,
         Stage.BASELINE: Table.INGRESS_DEFAULT,
+        Stage.NODE_PORT: Table.NODE_PORT,
+        Stage.NODE_PORT_BASELINE: Table.NODE_PORT_DEFAULT,
     },
 }
+_AT_NODE_PORTS = (Stage.NODE_PORT, Stage.NODE_PORT_BASELINE)
 _DIRECTIONS: dict[int, Direction] = {
     table.value: direction for direction, tables in _TABLES.items() for table in tables.values()
 }
@@ -103,6 +106,9 @@ def fate(form: Form, id: int) -> FlowBody:
 def _fate(form: Form, id: int) -> Actions:
     direction = form.key.direction
     match form.action:
+        case Action.ALLOW | Action.PASS if form.stage in _AT_NODE_PORTS:
+            passed = form.action is Action.PASS and form.stage is Stage.NODE_PORT
+            return (Goto(Table.NODE_PORT_DEFAULT if passed else Table.EGRESS_TIER),)
         case Action.ALLOW:
             return SetField(_RECORD[direction], id), Goto(_ONWARD[direction])
         case Action.PASS if form.stage is Stage.TIER:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from sluice.contracts.groups import Member, Page
 from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
-from sluice.contracts.programs import Program
+from sluice.contracts.programs import Program, ServiceRef
 from sluice.dataplane.addresses import NotAnAddress
 from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
@@ -21,7 +21,7 @@ from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort, port_flows, rightful
 from sluice.dataplane.ovs.priorities import Spot
 from sluice.dataplane.ovs.rules import Form, closed_form, forms, placeless
-from sluice.dataplane.ovs.sources import Own, Source, Value, member_values, standing_values
+from sluice.dataplane.ovs.sources import Own, Source, Value, member_values, service_values, standing_values
 
 
 class Inputs(Struct, frozen=True, kw_only=True):
@@ -34,6 +34,9 @@ class Inputs(Struct, frozen=True, kw_only=True):
 
     ports: Mapping[Uid, LocalPort]
     """The open ones; no two have one ofport."""
+
+    services: Mapping[ServiceRef, frozenset[int]] = {}
+    """Numbers of their ports."""
 
 
 def lower(inputs: Inputs, ids: RuleIds) -> Flows:
@@ -98,6 +101,9 @@ def _keys(inputs: Inputs, where: Layer, sources: Iterable[Source]) -> set[FlowKe
 
 def _values(inputs: Inputs, source: Source) -> Iterator[Value]:
     yield from standing_values(source)
+    if isinstance(source.group, ServiceRef):
+        for number in inputs.services.get(source.group, ()):
+            yield from service_values(source, number)
     for (group, node), page in inputs.pages.items():
         local = node == inputs.node
         if group == source.group and (local or not isinstance(source.place, Own)):

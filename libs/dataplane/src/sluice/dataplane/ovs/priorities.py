@@ -25,6 +25,8 @@ BASELINE_BAND = (1, 30_000)
 """All below isolation (PRIORITY_PLAIN): what a Kubernetes policy closes, no baseline opens."""
 
 BANDS = {
+    Table.NODE_PORT: TIER_BAND,
+    Table.NODE_PORT_DEFAULT: BASELINE_BAND,
     Table.EGRESS_TIER: TIER_BAND,
     Table.EGRESS_DEFAULT: BASELINE_BAND,
     Table.INGRESS_TIER: TIER_BAND,

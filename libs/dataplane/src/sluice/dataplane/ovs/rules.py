@@ -33,7 +33,7 @@ from sluice.contracts.programs import (
 from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import PORTS, NotAnAddress, network
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
-from sluice.dataplane.ovs.sources import Own, Source
+from sluice.dataplane.ovs.sources import Door, Own, Source
 from sluice.policy.everypod import EVERY_POD_ID, is_named
 from sluice.policy.order import Order, order
 
@@ -59,6 +59,12 @@ class Stage(Enum):
 
     BASELINE = "baseline"
     """In order, about those that nothing isolates."""
+
+    NODE_PORT = "node port"
+    """As TIER, about what the world sends to NodePorts, whatever becomes of it at the endpoint."""
+
+    NODE_PORT_BASELINE = "node port baseline"
+    """As BASELINE, about the same."""
 
     __hash__ = object.__hash__  # Enum hashes its name in Python, and every layer has a stage
 
@@ -91,10 +97,14 @@ def check(program: Program, rule: Rule) -> None:
         raise NotLowerable(
             f"{where}: it applies to Nodes, and this version protects Pods alone; protect Nodes elsewhere"
         )
-    if rule.services is not None:
-        raise NotLowerable(
-            f"{where}: it applies to NodePorts, which this version does not serve; apply it to the Pods behind them"
-        )
+    if rule.services is not None and (
+        rule.direction is Direction.EGRESS or not all(isinstance(peer, BlockPeer) for peer in rule.peers or ())
+    ):
+        raise NotLowerable(f"{where}: clients of NodePorts come in, and are known by address; write ipBlocks")
+    if rule.services is not None and _has_names(rule):
+        raise NotLowerable(f"{where}: a named port has a number only where the rule applies to Pods; write the number")
+    if rule.direction is Direction.INGRESS and any(isinstance(peer, ServicePeer) for peer in rule.peers or ()):
+        raise NotLowerable(f"{where}: a Service sends nothing; select its Pods")
     if rule.l7 is not None:
         raise NotLowerable(
             f"{where}: this version does not look into HTTP or TLS, so all that the rule is about is dropped; "
@@ -147,9 +157,11 @@ def forms(program: Program) -> Iterator[Form]:
         if program.tier == K8S_TIER and rule.action is Action.DROP:
             yield _dropping_form(program, rule)
             continue
+        if rule.services == ():
+            continue  # no NodePort
         place = None if program.tier == K8S_TIER else order(program, rule)
         clauses = tuple(_clauses(program.applied_to, rule))
-        yield Form(_key(program, rule), _stage(program), rule.action, clauses, place)
+        yield Form(_key(program, rule), _stage(program, rule), rule.action, clauses, place)
 
 
 def placeless(program: Program, key: RuleKey) -> Form | None:
@@ -160,39 +172,46 @@ def placeless(program: Program, key: RuleKey) -> Form | None:
 
 def _dropping_form(program: Program, rule: Rule) -> Form:
     """Drops what the rule is about, for every peer, before all that its table allows."""
-    own = Own(program.applied_to)
+    own = _own(program.applied_to, rule)
     named = rule.direction is Direction.EGRESS and _has_names(rule)
     traffic: tuple[Traffic | None, ...] = (None,) if rule.traffic is None or named else rule.traffic
-    clause = _distinct(Source(own, entry) for entry in traffic)
-    return Form(_key(program, rule), _stage(program), Action.DROP, (clause,))
+    clause = _distinct(Source(place, entry) for place in own for entry in traffic)
+    return Form(_key(program, rule), _stage(program, rule), Action.DROP, (clause,))
+
+
+def _own(applied_to: GroupId, rule: Rule) -> tuple[Own | Door, ...]:
+    """Whom the rule applies to."""
+    return (Own(applied_to),) if rule.services is None else tuple(map(Door, rule.services))
 
 
 def _key(program: Program, rule: Rule) -> RuleKey:
     return RuleKey(program.unit, program.applied_to, rule.direction, rule.index)
 
 
-def _stage(program: Program) -> Stage:
+def _stage(program: Program, rule: Rule) -> Stage:
     if program.tier == K8S_TIER:
         return Stage.K8S
+    if rule.services is not None:
+        return Stage.NODE_PORT if program.tier < K8S_TIER else Stage.NODE_PORT_BASELINE
     return Stage.TIER if program.tier < K8S_TIER else Stage.BASELINE
 
 
 def _clauses(applied_to: GroupId, rule: Rule) -> Iterator[tuple[Source, ...]]:
-    own = Own(applied_to)
+    own = _own(applied_to, rule)
     peers = tuple(map(_place_of, rule.peers or ()))
     traffic: tuple[Traffic, ...] = rule.traffic or ()
     if not _has_names(rule):
-        yield (Source(own, None),)
+        yield _distinct(Source(place, None) for place in own)
         if peers:
             yield _distinct(Source(peer, None) for peer in peers)
         if traffic:
             yield _distinct(Source(None, entry) for entry in traffic)
     elif rule.direction is Direction.INGRESS:
-        yield _distinct(Source(own, entry) for entry in traffic)
+        yield _distinct(Source(place, entry) for place in own for entry in traffic)
         if peers:
             yield _distinct(Source(peer, None) for peer in peers)
     else:
-        yield (Source(own, None),)
+        yield _distinct(Source(place, None) for place in own)
         if rule.peers is None:
             everywhere = GroupPeer(group=EVERY_POD_ID)
             yield _distinct(Source(everywhere if is_named(entry) else None, entry) for entry in traffic)
@@ -200,8 +219,8 @@ def _clauses(applied_to: GroupId, rule: Rule) -> Iterator[tuple[Source, ...]]:
             yield _distinct(Source(peer, entry) for peer in peers for entry in traffic)
 
 
-def _place_of(peer: Peer) -> GroupPeer | BlockPeer:
-    assert isinstance(peer, GroupPeer | BlockPeer), f"{peer} has no flows: no closed form has it"
+def _place_of(peer: Peer) -> GroupPeer | BlockPeer | ServicePeer:
+    assert isinstance(peer, GroupPeer | BlockPeer | ServicePeer), f"{peer} has no flows: no closed form has it"
     return peer
 
 
@@ -237,10 +256,10 @@ def _examined(program: Program) -> Iterator[tuple[Rule, NotLowerable | None]]:
 def _closed(program: Program, rule: Rule) -> Rule | None:
     """What stands in for a rule that never was in force; None for nothing.
 
-    Where it is not about Pods of the program, nothing of theirs is closed. An Allow that looks into what it allows
-    keeps later rules from allowing more.
+    Where it is about nodes, nothing of them is closed. An Allow that looks into what it allows keeps later rules from
+    allowing more.
     """
-    if program.about_nodes or rule.services is not None:
+    if program.about_nodes or (rule.services is not None and rule.direction is Direction.EGRESS):
         return None
     match rule.action:
         case Action.PASS if program.tier == K8S_TIER:
@@ -288,10 +307,8 @@ def _check_peer(where: str, peer: Peer) -> None:
                 raise NotLowerable(f"{where}: {cidr} and its excepts are of two IP versions; correct the policy")
         case FqdnPeer(pattern=pattern):
             raise NotLowerable(f"{where}: {pattern}: this version does not follow DNS; use an ipBlock")
-        case ServicePeer(service=service):
-            raise NotLowerable(
-                f"{where}: {service.namespace}/{service.name}: this version does not serve ClusterIPs; select its Pods"
-            )
+        case ServicePeer():
+            pass
         case _:
             assert_never(peer)
 

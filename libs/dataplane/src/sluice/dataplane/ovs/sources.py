@@ -23,13 +23,15 @@ from sluice.contracts.programs import (
     IcmpTraffic,
     IgmpTraffic,
     PortRange,
+    ServicePeer,
+    ServiceRef,
     Traffic,
     TransportTraffic,
 )
 from sluice.dataplane.addresses import Block, address, cover, network, port_masks
 from sluice.dataplane.ovs.fields import EthType, Field, IpProto
 from sluice.dataplane.ovs.flow import Match, Term, match
-from sluice.dataplane.ovs.pipeline import OUT_PORT
+from sluice.dataplane.ovs.pipeline import BY_NODE_PORT, FLAGS, FROM_WORLD, OUT_PORT, SERVICE_PORT
 from sluice.dataplane.ovs.ports import destination, source
 
 
@@ -39,7 +41,15 @@ class Own(Struct, frozen=True):
     group: GroupId
 
 
-Place = Own | GroupPeer | BlockPeer
+class Door(Struct, frozen=True):
+    """The NodePorts of a Service, for those who come from beyond the cluster."""
+
+    service: ServiceRef
+
+
+Place = Own | Door | GroupPeer | BlockPeer | ServicePeer
+Bringer = GroupId | ServiceRef
+"""Whose members, or whose ports, bring a source its values."""
 
 
 class Source(NamedTuple):
@@ -49,11 +59,13 @@ class Source(NamedTuple):
     traffic: Traffic | None
 
     @property
-    def group(self) -> GroupId | None:
+    def group(self) -> Bringer | None:
         """Whose members bring the source its values; None where the values stand by themselves."""
         match self.place:
             case Own(group) | GroupPeer(group=group):
                 return group
+            case Door(service) | ServicePeer(service=service):
+                return service
             case BlockPeer() | None:
                 return None
             case _:
@@ -88,7 +100,7 @@ def standing_values(of: Source) -> Iterator[Value]:
         case BlockPeer(cidr=cidr, excepts=excepts):
             for block in cover(network(cidr), map(network, excepts)):
                 yield from _at(block, of.traffic, ())
-        case Own() | GroupPeer():
+        case Own() | GroupPeer() | Door() | ServicePeer():
             return
         case _:
             assert_never(of.place)
@@ -109,6 +121,15 @@ def member_values(of: Source, member: Member, ofport: int | None) -> Iterator[Va
     elif isinstance(of.place, GroupPeer):
         for text in member.addresses:
             yield from _at(address(text), of.traffic, member.ports)
+
+
+def service_values(of: Source, number: int) -> Iterator[Value]:
+    """The values that a port of the source's Service brings it, by the port's number."""
+    by: Match = (Term(SERVICE_PORT, number),)
+    if isinstance(of.place, Door):
+        by = (Term(SERVICE_PORT, number | BY_NODE_PORT), Term(FLAGS, FROM_WORLD, FROM_WORLD))
+    for _, packets in _packets(of.traffic, ()):
+        yield Value(packets=match(*by, *packets))
 
 
 def _at(block: Block, traffic: Traffic | None, named: Iterable[NamedPort]) -> Iterator[Value]:

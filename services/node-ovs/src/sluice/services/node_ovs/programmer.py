@@ -195,6 +195,8 @@ class Programmer:
         changes = self._serving.drain()
         self._reroute(changes.flows.items())
         self._endpoints_gone |= changes.gone
+        for service in changes.services:
+            self._engine.serve(service, self._serving.numbers(service))
         for number, buckets in changes.groups.items():
             self._groups_before.setdefault(number, self._groups.get(number))
             if buckets is None:

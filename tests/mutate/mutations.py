@@ -486,9 +486,7 @@ MUTATIONS = (
         f"{POLICY}/verdict.py",
         "found += [faced for faced in at_services if matches.node_port in (faced.rule.services or ())]",
         "found += at_services",
-        (
-            f"{VERDICT_NAMED}::test_what_comes_to_a_node_port_meets_the_rules_of_the_service_and_of_the_pod_in_one_order",
-        ),
+        (f"{VERDICT_NAMED}::test_what_comes_to_a_node_port_is_let_in_by_the_rules_of_the_service_and_then_of_the_pod",),
     ),
     Mutation(
         "a-star-is-a-label",

@@ -53,6 +53,11 @@ def rule(
     return Rule(index=0, direction=direction, action=action, peers=peers, traffic=traffic)
 
 
+def at_door(one: Rule) -> Rule:
+    """The rule, applied to NodePorts of a Service."""
+    return replace(one, services=(SERVICE.service,))
+
+
 class Case(NamedTuple):
     name: str
     given: Rule
@@ -99,12 +104,21 @@ CASES = [
     Case("pass among Kubernetes policies", rule(Action.PASS), None, "and do not pass"),
     Case("a name of DNS", rule(direction=OUT, peers=(PEERS, NAME)), rule(direction=OUT, peers=(PEERS,)), "*.a", 250),
     Case("drop of a name", rule(Action.DROP, OUT, peers=(PEERS, NAME)), rule(Action.DROP, OUT), "*.a.com: this", 250),
-    Case("a Service", rule(direction=OUT, peers=(SERVICE,)), rule(direction=OUT, peers=()), "x/s: this version", 250),
-    Case("drop of a Service", rule(Action.DROP, OUT, peers=(SERVICE,)), rule(Action.DROP, OUT), "x/s: this", 250),
+    Case("from a Service", rule(peers=(SERVICE, PEERS)), rule(peers=(PEERS,)), "a Service sends nothing", 250),
+    Case("drop from a Service", rule(Action.DROP, peers=(SERVICE,)), rule(Action.DROP), "a Service sends", 250),
     Case("IGMP", rule(traffic=(TCP_80, IgmpTraffic())), rule(traffic=(TCP_80,)), "port 1: IGMP", 250),
     Case("drop of IGMP", rule(Action.DROP, traffic=(IgmpTraffic(),)), rule(Action.DROP), "port 0: IGMP", 250),
+    Case("Pods to a NodePort", at_door(rule(peers=(PEERS,))), at_door(rule(peers=())), "write ipBlocks", 250),
     Case(
-        "what comes to a NodePort", replace(rule(), services=(SERVICE.service,)), None, "it applies to NodePorts", 250
+        "drop of Pods to a NodePort",
+        at_door(rule(Action.DROP, peers=(PEERS,))),
+        at_door(rule(Action.DROP)),
+        "known",
+        250,
+    ),
+    Case("out of a NodePort", at_door(rule(direction=OUT)), None, "clients of NodePorts come in", 250),
+    Case(
+        "a name at a NodePort", at_door(rule(traffic=(NAMED, TCP_80))), at_door(rule(traffic=(TCP_80,))), "number", 250
     ),
 ]
 

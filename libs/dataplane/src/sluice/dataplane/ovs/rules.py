@@ -8,6 +8,7 @@ Isolation always stands.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from enum import Enum
+from functools import partial
 from typing import NamedTuple, TypeVar, assert_never
 
 import msgspec
@@ -265,12 +266,12 @@ def _closed(program: Program, rule: Rule) -> Rule | None:
         case Action.PASS if program.tier == K8S_TIER:
             return None
         case Action.ALLOW | Action.PASS:
-            peers = None if rule.peers is None else tuple(peer for peer in rule.peers if not _fault(_check_peer, peer))
+            peers = None if rule.peers is None else tuple(filter(partial(_is_peer, rule), rule.peers))
             return msgspec.structs.replace(
                 rule,
                 action=rule.action if rule.l7 is None else Action.DROP,
                 peers=peers,
-                traffic=None if rule.traffic is None else tuple(_lowerable(rule.traffic, named=True)),
+                traffic=None if rule.traffic is None else tuple(_lowerable(rule.traffic, named=rule.services is None)),
                 l7=None,
             )
         case Action.DROP | Action.REJECT:
@@ -280,6 +281,13 @@ def _closed(program: Program, rule: Rule) -> Rule | None:
             )
         case _:
             assert_never(rule.action)
+
+
+def _is_peer(rule: Rule, peer: Peer) -> bool:
+    """The peer can be one of this rule."""
+    if isinstance(peer, ServicePeer) and rule.direction is Direction.INGRESS:
+        return False
+    return (rule.services is None or isinstance(peer, BlockPeer)) and not _fault(_check_peer, peer)
 
 
 def _lowerable(traffic: tuple[Traffic, ...], *, named: bool) -> Iterator[Traffic]:

@@ -10,7 +10,16 @@ from sluice.contracts import subjects
 from sluice.contracts.groups import Member, Page
 from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
 from sluice.contracts.kinds import Kind
-from sluice.contracts.programs import BlockPeer, Direction, GroupPeer, PortRange, TransportTraffic
+from sluice.contracts.programs import (
+    Action,
+    BlockPeer,
+    Direction,
+    GroupPeer,
+    PortRange,
+    ServicePeer,
+    ServiceRef,
+    TransportTraffic,
+)
 from sluice.dataplane.addresses import address
 from sluice.dataplane.ovs.cookies import CookieKind, unpack
 from sluice.dataplane.ovs.engine import Engine
@@ -22,7 +31,7 @@ from sluice.dataplane.ovs.plan import Plan, applied
 from sluice.dataplane.ovs.ports import LocalPort, destination
 from sluice.testkit import worlds
 from sluice.testkit.examples import share
-from sluice.testkit.worlds import HERE, PODS, UNITS, addresses, allow, member, page, port, program, uid
+from sluice.testkit.worlds import HERE, PODS, UNITS, addresses, allow, member, page, port, program, rule, uid
 
 TCP_80 = TransportTraffic(protocol="TCP", ports=PortRange(80, 80))
 
@@ -118,6 +127,45 @@ def test_the_engine_agrees_with_lowering_from_scratch(
     twin.drain()
     assert twin.switch == twin.engine.flows
     assert twin.drain() == Plan({}, ())
+
+
+SERVED = ServiceRef(namespace="y", name="web")
+_numbers = st.frozensets(st.integers(1, 4), max_size=3)
+
+
+@share(40)
+@given(st.lists(st.tuples(st.sampled_from(["serve", "put", "drop"]), _numbers), max_size=8))
+def test_rules_about_services_follow_the_numbers_of_their_ports(steps: list[tuple[str, frozenset[int]]]):
+    twin = Twin()
+    twin.put_page(page(MINE, HERE, member("x/a")))
+    twin.open_port(port("x/a"))
+    about = program(
+        worlds.TIER_UNITS[0],
+        MINE,
+        rule(0, Direction.EGRESS, Action.DROP, (ServicePeer(service=SERVED), BlockPeer(cidr="10.9.0.0/16"))),
+        msgspec.structs.replace(rule(0, Direction.INGRESS, Action.REJECT), services=(SERVED,)),
+        tier=250,
+        priority=1,
+    )
+    numbers: frozenset[int] = frozenset()
+    for what, some in steps:
+        if what == "serve":
+            numbers = some
+            twin.engine.serve(SERVED, numbers)
+        elif what == "put":
+            twin.engine.put_program(about)
+        else:
+            twin.engine.drop_program(MINE, about.unit)
+        inputs = Inputs(
+            node=HERE,
+            programs=dict(twin.engine.programs),
+            pages=twin.pages,
+            ports=twin.ports,
+            services={SERVED: numbers},
+        )
+        assert twin.engine.flows == lower(inputs, twin.ids)
+        twin.drain()
+    assert twin.engine.problems() == ()
 
 
 MINE, PEERS = GroupId("mine"), GroupId("peers")

@@ -262,6 +262,23 @@ def test_an_endpoint_more_changes_its_own_flows_and_the_groups():
     assert (switch.flows, switch.groups, switch.serving.units) == ({}, {}, frozenset())
 
 
+def test_endpoints_over_udp_that_are_gone_are_told():
+    dns = service(ports=(ServedPort(port=53, name="dns", protocol="UDP"),))
+    serving = Serving(HERE, RuleIds())
+    for program in (
+        dns,
+        endpoints("b", "c"),
+        service(unit=Unit("services:y:tcp"), service=ServiceRef(namespace="y", name="tcp")),
+    ):
+        serving.put(program)
+    assert serving.drain().gone == frozenset()
+
+    serving.put(endpoints("c", state="ending"))
+    assert serving.drain().gone == {(address, 8080) for address in PODS["b"].addresses}
+    serving.drop(dns.unit)
+    assert serving.drain().gone == {(address, 8080) for address in PODS["c"].addresses}
+
+
 def test_more_endpoints_than_a_group_takes_are_told():
     many = tuple(ServedEndpoint(address=Address(f"10.1.{number >> 8}.{number & 255}")) for number in range(1400))
     one = endpoints("b")

@@ -8,7 +8,7 @@ import pytest
 
 from sluice.contracts.ids import Address
 from sluice.dataplane.ovs.fields import Field, IpProto
-from sluice.dataplane.ovs.flow import Ct, SetField
+from sluice.dataplane.ovs.flow import Ct, Nat, SetField
 from sluice.drivers.conntrack.entries import Entry, NotAnEntry, Tuple, parse
 from sluice.drivers.conntrack.tracker import Tracker
 from sluice.drivers.unixctl import CommandRefused, command
@@ -130,6 +130,26 @@ async def test_a_ping_over_ipv6_stays_and_is_told_and_the_switch_lives(node, swi
     left = {(one.protocol, one.original.source, one.original.destination) for one in await tracker.entries(1)}
     assert left == {("icmpv6", A6, B6), ("udp", B, C)}
     assert await tracker.flush(1, [A]) == set()
+    assert node.vswitchd_pid == pid
+
+
+@pytest.mark.datapath
+async def test_who_was_sent_to_an_endpoint_over_udp_is_forgotten(node, switch, tracker):
+    pid = node.vswitchd_pid
+    switch.send_packet(echo(A6, B6), (Ct(1, commit=True),))
+    for client, endpoint in ((A, D), (B, D)):
+        switch.send_packet(
+            datagram(client, C, 2000), (Ct(1, commit=True, nat=Nat("dst", 4, int(ip_address(endpoint)), 99)),)
+        )
+    await switch.barrier()
+    assert {(A, C), (B, C)} <= await ends(tracker, 1)
+
+    await tracker.forget_udp(1, [(D, 99), (A6, 53)])
+
+    assert await ends(tracker, 1) == {(A, B), (B, C), (C, A), (A6, B6)}
+    assert {one.reply.source for one in await tracker.entries(1)} == {A, B, C, B6}
+    await tracker.forget_udp(1, [(B, 1)])
+    assert len(await ends(tracker, 1)) == 4
     assert node.vswitchd_pid == pid
 
 

@@ -34,11 +34,12 @@ BENCHMARKS = {
     "P13": ("core_p13",),
     "P16": ("ovs_p9",),
     "P18": ("ovs_p18",),
+    "P19": ("tc_p19",),
     "P20": ("admission_p20",),
 }
 """The modules of tests/bench that measure it, each run with the figure's name.
 
-P9, P10, P11, P16 and P18 need root and Open vSwitch.
+P9, P10, P11, P16 and P18 need root and Open vSwitch; P19 needs what `./task kernels` fetches.
 """
 
 

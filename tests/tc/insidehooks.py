@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -141,7 +140,7 @@ def what_tc_shows(names: Iterable[str]) -> list[dict[str, Any]]:
     return [one for one in shown if "options" in one and "handle" in one["options"]]
 
 
-def _generation(count: int) -> list[Operation]:
+def generation(count: int) -> list[Operation]:
     """A generation with so many addresses, and the root that leads to it."""
     classes = chain(0, Place.CLASSES)
     body = FilterBody((Goto(chain(0, Place.PORTS)),), pack(CookieKind.ADDRESS))
@@ -152,25 +151,6 @@ def _generation(count: int) -> list[Operation]:
     ]
     root = FilterBody((Goto(classes),), pack(CookieKind.ROOT))
     return [*filters, AddFilter(ROOT, 1, root)]
-
-
-def race(count: int) -> dict[str, float]:
-    """Seconds of wall clock to add so many filters: `tc -b` with a file of our commands, and we."""
-    plan = _generation(count)
-    with device() as dev:
-        lines = "".join(command(dev, Hook.EGRESS, operation).removeprefix("tc ") + "\n" for operation in plan)
-        before = time.perf_counter()
-        run("tc", "-b", "-", given=lines)
-        theirs = time.perf_counter() - before
-    with device() as dev, hooks() as driver:
-        before = time.perf_counter()
-        done = driver.apply(at(messages.hook(socket.if_nametoindex(dev), Hook.EGRESS), plan))
-        ours = time.perf_counter() - before
-        before = time.perf_counter()
-        reading = driver.read(messages.hook(socket.if_nametoindex(dev), Hook.EGRESS))
-        read = time.perf_counter() - before
-    assert len(reading.standings) == len(plan) == done.messages
-    return {"tc -b": theirs, "ours": ours, "read back": read}
 
 
 def capabilities() -> Capabilities:
@@ -190,7 +170,7 @@ def open_twice() -> tuple[bool, bool, bool]:
 
 def make_twice() -> tuple[Standings, Standings]:
     """What stands after a plan, and after it was made once more; then all of it is deleted, twice."""
-    plan = _generation(600)
+    plan = generation(600)
     with device() as dev, hooks() as driver:
         where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
         found = []
@@ -320,7 +300,7 @@ def without_hardware() -> tuple[Placement, str, dict[str, set[str]]]:
     """A hook is to be in hardware, and has none: where it is, why, and which flags tc(8) shows."""
     with device() as dev, hooks() as driver:
         where = messages.hook(socket.if_nametoindex(dev), Hook.INGRESS)
-        done = driver.apply(at(where, _generation(3)), hardware=True)
+        done = driver.apply(at(where, generation(3)), hardware=True)
         assert driver.read(where).placement is done.placement
         shown = json.loads(run("tc", "-json", "filter", "show", "dev", dev, "ingress"))
     flags: dict[str, set[str]] = {"root": set(), "others": set()}
@@ -353,7 +333,7 @@ def heard() -> list[set[str]]:
             assert Missed() not in told
             found.append({type(event).__name__ for event in told if index in event})  # not of its peer
 
-        driver.apply(at(messages.hook(index, Hook.EGRESS), _generation(3)))
+        driver.apply(at(messages.hook(index, Hook.EGRESS), generation(3)))
         hear()
         run("tc", "filter", "add", "dev", dev, "egress", "pref", "7", "protocol", "ip", "flower", "action", "pass")
         hear()

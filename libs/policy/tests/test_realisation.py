@@ -12,6 +12,7 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Mark
 from sluice.contracts.ids import ALL_NODES, GroupId, NodeName, Revision
 from sluice.contracts.kinds import Kind
+from sluice.contracts.objects import TYPES
 from sluice.contracts.status import CompilerStatus, DocumentProblem, NodeStatus, Problem, SourceStatus
 from sluice.grouping.events import ObjectEvent, ObjectKey
 from sluice.policy.realisation.fold import Realisation
@@ -219,6 +220,27 @@ def test_what_changes_is_dirty(case: Case) -> None:
         if UNIT in dirty:
             known = now
         assert known == now
+
+
+def test_a_traffic_control_is_told_of_when_there_are_programs_for_it() -> None:
+    key = ObjectKey(Kind.TRAFFIC_CONTROL, "", "tap")
+    unit = subjects.unit(*key)
+    written = {
+        "apiVersion": "crd.antrea.io/v1alpha2",
+        "kind": "TrafficControl",
+        "metadata": {"name": "tap"},
+        "spec": {"appliedTo": {}, "direction": "Both", "action": "Mirror", "targetPort": {"device": {"name": "tap0"}}},
+    }
+    made = msgspec.convert(written, TYPES[Kind.TRAFFIC_CONTROL])
+    fold = told([page(A), marks(), says(A)])
+    fold.object(ObjectEvent(key, made, rev(10)))
+    assert fold.realised(unit) is None
+
+    fold.program("ovs", WEB, unit, rev(10))
+    assert unit in fold.drain()
+    found = fold.realised(unit)
+    assert found is not None
+    assert (found.phase, found.current, found.desired) == (Phase.REALIZED, 1, 1)
 
 
 def test_a_report_costs_what_it_changes() -> None:

@@ -25,7 +25,10 @@ from sluice.policy.realisation.report import (
     Realised,
 )
 
-KINDS = POLICIES | {Kind.CLUSTER_GROUP, Kind.GROUP, Kind.SERVICE, Kind.NODE}
+UNITS = POLICIES | {Kind.TRAFFIC_CONTROL}
+"""The kinds that are said to be in force, or not; of those that no programs are made of nothing is said."""
+
+KINDS = UNITS | {Kind.CLUSTER_GROUP, Kind.GROUP, Kind.SERVICE, Kind.NODE}
 """The objects that it is told of."""
 
 K = TypeVar("K")
@@ -75,7 +78,7 @@ class Realisation:
         if key.kind not in KINDS or not self._newest.is_news(key, event.revision):
             return
         known = _Known(event.revision, made.metadata.generation, made.metadata.uid) if made else None
-        if key.kind in POLICIES:
+        if key.kind in UNITS:
             unit = subjects.unit(*key)
             _keep(self._policies, unit, known)
             self._touch((unit,))
@@ -168,7 +171,7 @@ class Realisation:
         """Of a policy or a group; empty if there is none."""
         known = (
             self._policies.get(subjects.unit(*key))
-            if key.kind in POLICIES
+            if key.kind in UNITS
             else self._group_uids.get((key.namespace, key.name))
         )
         return known.uid if known else ""
@@ -193,6 +196,9 @@ class Realisation:
                 return None
             # No version of it was ever taken in.
             return Realised(phase=Phase.PENDING, generation=0, obstacle=self._partial(unit, None))
+        is_told = self._programs.get(unit) or unit in self._obstacles or unit in self._refused
+        if not is_told and subjects.unit_parts(unit)[0] not in POLICIES:
+            return None
         return self._judge(unit, known)
 
     def _judge(self, unit: Unit, known: _Known) -> Realised:
@@ -299,7 +305,7 @@ def _keep(table: dict[K, V], key: K, value: V | None) -> None:
 def _unit_at(place: str) -> Unit | None:
     """The policy that a source names as <kind>/<namespace>/<name>, or <kind>/<name>; None for files and others."""
     kind, _, name = place.partition("/")
-    if kind not in POLICIES:
+    if kind not in UNITS:
         return None
     namespace, _, object_name = name.rpartition("/")
     return subjects.unit(Kind(kind), namespace, object_name)

@@ -4,6 +4,7 @@ Source: Antrea, docs "Antrea Layer 7 NetworkPolicy"; RFC 9110, section 9 (method
 section 3 (names in TLS are ASCII).
 """
 
+import re
 from collections.abc import Iterator
 
 from sluice.admission.refusal import Caution, Refusal
@@ -17,6 +18,9 @@ MAX_NAME = 253
 
 MAX_PATH = 2048
 """Characters in a path; longer ones are not matched as a whole by anything that reads requests."""
+
+
+_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
 def refusals(rule: AntreaRule, path: str) -> Iterator[Refusal]:
@@ -39,8 +43,11 @@ def refusals(rule: AntreaRule, path: str) -> Iterator[Refusal]:
 
 
 def cautions(rule: AntreaRule, path: str) -> Iterator[Caution]:
-    """TLS without HTTP: Antrea takes any transport, and there is none but TCP."""
     given = rule.l7_protocols
+    for index, protocol in enumerate(given):
+        if protocol.http is not None:
+            yield from _doubts_of_path(protocol.http.path, f"{jsonpath.item(f'{path}.l7Protocols', index)}.http.path")
+    # TLS without HTTP: Antrea takes any transport, and there is none but TCP.
     if not given or any(protocol.http is not None for protocol in given):
         return
     for index, port in enumerate(rule.ports):
@@ -65,17 +72,37 @@ def _of_protocol(protocol: L7Protocol, path: str) -> Iterator[Refusal]:
             mend = same[0] if same else f"one of {', '.join(METHODS)}"
             reason = f'"{http.method}" is no method; write {mend}'
             yield Refusal(f"{path}.http.method", reason)
-        yield from _of_text(http.host, MAX_NAME, f"{path}.http.host")
-        yield from _of_text(http.path, MAX_PATH, f"{path}.http.path")
+        yield from _of_name(http.host, f"{path}.http.host")
+        yield from _of_path(http.path, f"{path}.http.path")
         if ":" in http.host.removeprefix("*") and not http.host.startswith("["):
             yield Refusal(f"{path}.http.host", f'"{http.host}" has a port, which is not compared; give ports instead')
     if (tls := protocol.tls) is not None:
-        yield from _of_text(tls.sni, MAX_NAME, f"{path}.tls.sni")
+        yield from _of_name(tls.sni, f"{path}.tls.sni")
 
 
-def _of_text(text: str, longest: int, path: str) -> Iterator[Refusal]:
-    if len(text) > longest:
-        yield Refusal(path, f"{len(text)} characters, and no more than {longest} are compared; shorten it with a *")
+def _of_name(text: str, path: str) -> Iterator[Refusal]:
+    if len(text) > MAX_NAME:
+        yield _too_long(text, MAX_NAME, path)
     elif not text.isascii() or not text.isprintable() or " " in text:
-        reason = f'"{text}" cannot stand in a request; encode other characters (%20 in a path, xn-- in a name)'
+        yield Refusal(path, f'"{text}" cannot be a host\'s name; write other letters as xn--, and no spaces')
+
+
+def _of_path(text: str, path: str) -> Iterator[Refusal]:
+    """Paths are compared decoded, and those that are not ASCII then are allowed by no entry that names a path."""
+    if len(text) > MAX_PATH:
+        yield _too_long(text, MAX_PATH, path)
+    elif not text.isascii() or not text.isprintable():
+        reason = f'"{text}" has characters that no path is compared with; use ASCII, or leave the path out'
         yield Refusal(path, reason)
+
+
+def _too_long(text: str, longest: int, path: str) -> Refusal:
+    return Refusal(path, f"{len(text)} characters, and no more than {longest} are compared; shorten it with a *")
+
+
+def _doubts_of_path(text: str, path: str) -> Iterator[Caution]:
+    if found := [one for one in "?#\\" if one in text]:
+        reason = f'"{text}" matches nothing, as no path that is compared has {found[0]} in it; write what comes before'
+        yield Caution(path, reason)
+    if _ENCODED.search(text):
+        yield Caution(path, f'"{text}" is compared with the decoded path; write the character itself')

@@ -187,6 +187,13 @@ ACCEPTED = (
     Case("a request", http(path="/api/v2/*", host="foo.bar.com", method="GET")),
     Case("any request", http()),
     Case("requests by wildcards", l7({"http": {"host": "*.foo.*"}}, {"http": {"path": "*/v2/*"}})),
+    Case("a path with a space", http(path="/a b")),
+    Case("a path with a query", http(path="/a?b"), cautions=(f"{IN}.l7Protocols[0].http.path: matches nothing",)),
+    Case(
+        "a path that is encoded",
+        http(path="/a%20b"),
+        cautions=(f"{IN}.l7Protocols[0].http.path: with the decoded path",),
+    ),
     Case("requests on a port", l7({"http": {}}, ports=[{"port": 80}, {"protocol": "TCP", "port": "web"}])),
     Case("a handshake", l7({"tls": {"sni": "*.bar.com"}})),
     Case("handshakes and requests", l7({"tls": {}}, {"http": {}})),
@@ -566,13 +573,18 @@ REFUSED = (
     Case("another method", http(method="LIST"), (f"{_HTTP}.method: write one of GET, POST",)),
     Case("a method in small letters", http(method="get"), (f"{_HTTP}.method: write GET",)),
     Case("a host with a port", http(host="a.example:80"), (f"{_HTTP}.host: has a port",)),
-    Case("a host of other letters", http(host="bücher.example"), (f"{_HTTP}.host: cannot stand in a request",)),
-    Case("a path with a space", http(path="/a b"), (f"{_HTTP}.path: cannot stand in a request",)),
+    Case("a host of other letters", http(host="bücher.example"), (f"{_HTTP}.host: cannot be a host's name",)),
+    Case(
+        "a path of other letters",
+        http(path="/b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher"),
+        (f"{_HTTP}.path: no path is compared with",),
+    ),
+    Case("a path with a newline", http(path="/a\nb"), (f"{_HTTP}.path: no path is compared with",)),
     Case("a path that is too long", http(path="/" + "a" * 2048), (f"{_HTTP}.path: 2049 characters",)),
     Case(
         "a handshake for a line",
         l7({"tls": {"sni": "a\nb"}}),
-        (f"{IN}.l7Protocols[0].tls.sni: cannot stand in a request",),
+        (f"{IN}.l7Protocols[0].tls.sni: cannot be a host's name",),
     ),
     # -- of a Namespace
     Case(

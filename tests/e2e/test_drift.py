@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from sluice.dataplane.ovs.flow import Flows
+from sluice.dataplane.ovs.flow import Flows, Groups
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows
 from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
@@ -25,6 +25,16 @@ apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: closed, namespace: x}
 spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 192.0.2.0/24}}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: x, labels: {app: web}}
+spec: {nodeName: node-1, containers: [{name: main, image: any, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: x}
+spec: {selector: {app: web}, ports: [{port: 80}], sessionAffinity: ClientIP}
 """
 
 MEDDLING = [
@@ -35,14 +45,15 @@ MEDDLING = [
     ("all flows removed", ["del-flows"]),
     ("what a flow of ours does", ["mod-flows", "table=110,actions=goto_table:120"]),
     ("one of ours away and another there", ["--bundle", "add-flows"]),
+    ("a group of ours deleted, and its flows with it", ["del-groups"]),
 ]
 
 
-async def held(lab: Lab) -> Flows | None:
-    """All flows; None if one of them is none that we could have sent."""
+async def held(lab: Lab) -> tuple[Flows, Groups] | None:
+    """All flows and groups; None if one of the flows is none that we could have sent."""
     switch = await Switch.connect(lab.nodes[next(iter(lab.nodes))].ovs.mgmt_socket())
     try:
-        return await switch.dump()
+        return await switch.dump(), await switch.dump_groups()
     except UnreadableFlows:
         return None
     finally:
@@ -77,3 +88,4 @@ async def test_it_is_put_right_and_told() -> None:
                     await asyncio.sleep(0.01)
 
     assert before
+    assert before[1]

@@ -133,15 +133,15 @@ def foreign(policies: Policies, zones: bool) -> Foreign:
 @contextlib.contextmanager
 def _foreign_filters(found: Scene) -> Iterator["Look"]:
     dev = found.network.pods["a"].representor
-    _tc("qdisc", "replace", "dev", dev, "clsact")
+    tc("qdisc", "replace", "dev", dev, "clsact")
     add = ("filter", "add", "dev", dev, "egress")
-    _tc(*add, "protocol", "ip", "pref", "5", "flower", "ip_proto", "tcp", "dst_port", "443", "action", "drop")
-    _tc(*add, "protocol", "ipv6", "pref", "6", "chain", "7", "flower", "action", "pass")
+    tc(*add, "protocol", "ip", "pref", "5", "flower", "ip_proto", "tcp", "dst_port", "443", "action", "drop")
+    tc(*add, "protocol", "ipv6", "pref", "6", "chain", "7", "flower", "action", "pass")
     try:
         yield Look(dev)
     finally:
         for pref, chain, protocol in (("5", "0", "ip"), ("6", "7", "ipv6")):
-            _tc("filter", "del", "dev", dev, "egress", "pref", pref, "chain", chain, "protocol", protocol)
+            tc("filter", "del", "dev", dev, "egress", "pref", pref, "chain", chain, "protocol", protocol)
 
 
 class Look:
@@ -150,12 +150,12 @@ class Look:
 
     def __call__(self) -> list[str]:
         """The filters in chains that are nobody's of ours, without their counters."""
-        shown = json.loads(_tc("-json", "filter", "show", "dev", self._dev, "egress"))
+        shown = json.loads(tc("-json", "filter", "show", "dev", self._dev, "egress"))
         theirs = [one for one in shown if "options" in one and (one["pref"], one.get("chain", 0)) in ((5, 0), (6, 7))]
         return [f"{one['pref']} {one.get('chain', 0)} {sorted(one['options']['keys'].items())}" for one in theirs]
 
 
-def _tc(*words: str) -> str:
+def tc(*words: str) -> str:
     return subprocess.run(["tc", *words], check=True, timeout=60, capture_output=True, text=True).stdout
 
 
@@ -172,13 +172,13 @@ def drift(policies: Policies, denied: Cell, zones: bool) -> Drift:
         found.program(*policies)
         pod = found.network.pods["a"]
         repairs = found.upkeep.repairs
-        _tc("filter", "del", "dev", pod.representor, "egress", "pref", str(ROOT_PREF), "protocol", "all")
+        tc("filter", "del", "dev", pod.representor, "egress", "pref", str(ROOT_PREF), "protocol", "all")
         meanwhile = found.matrix([denied])[denied]
         found.advance({})
         again = found.matrix([denied])[denied]
         chain = next(key.chain for key in found.standings("x/a")[Hook.EGRESS] if key.chain)
         where = ("dev", pod.representor, "egress", "chain", str(chain), "pref", "60000", "protocol", "ip")
-        _tc("filter", "add", *where, "matchall", "action", "pass")
+        tc("filter", "add", *where, "matchall", "action", "pass")
         found.advance({})
         driver = Hooks()
         left = len(driver.read(messages.hook(pod.ifindex, Hook.EGRESS)).strangers)
@@ -190,7 +190,7 @@ def closed_hooks(policies: Policies, zones: bool) -> tuple[int, int]:
     """How many filters stand after somebody took the hooks away: at once, and when that was heard."""
     with scene(zones=zones) as found:
         found.program(*policies)
-        _tc("qdisc", "del", "dev", found.network.pods["a"].representor, "clsact")
+        tc("qdisc", "del", "dev", found.network.pods["a"].representor, "clsact")
         counts = [sum(len(one) for one in found.standings("x/a").values())]
         found.advance({})
         counts.append(sum(len(one) for one in found.standings("x/a").values()))
@@ -210,7 +210,7 @@ def rules(policies: Policies, zones: bool) -> tuple[dict[str, str], bool]:
         files = {file.name: file.read_text() for file in sorted(Path("/run/pod-rules").glob("*/*.rules"))}
         subprocess.run(["ip", "link", "add", "d0", "type", "dummy"], check=True, timeout=60)
         try:
-            _tc("qdisc", "add", "dev", "d0", "clsact")
+            tc("qdisc", "add", "dev", "d0", "clsact")
             for text in files.values():
                 lines = [line for line in text.splitlines() if line.startswith(("ingress ", "egress "))]
                 batch = "".join(f"filter add dev d0 {line}\n" for line in lines)
@@ -220,8 +220,8 @@ def rules(policies: Policies, zones: bool) -> tuple[dict[str, str], bool]:
                 assert done.returncode == 0, done.stderr
                 assert lines
                 for hook in Hook:
-                    _tc("filter", "del", "dev", "d0", str(hook))
-                _tc("qdisc", "replace", "dev", "d0", "clsact")
+                    tc("filter", "del", "dev", "d0", str(hook))
+                tc("qdisc", "replace", "dev", "d0", "clsact")
         finally:
             subprocess.run(["ip", "link", "del", "d0"], check=True, timeout=60)
         found.program()

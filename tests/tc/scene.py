@@ -152,11 +152,14 @@ _SCENES: list[Scene] = []
 
 
 @contextlib.contextmanager
-def scene(*, zones: bool) -> Iterator[Scene]:
-    """The scene of this guest, which no policy is about any more: it is made once."""
+def scene(*, zones: bool, clean: bool = True) -> Iterator[Scene]:
+    """The scene of this guest, made once; no policy is about it any more, unless it is to be left as it is."""
     if not _SCENES:
         _SCENES.append(Scene(zones=zones))
     (found,) = _SCENES
+    if not clean:
+        yield found
+        return
     found.program()
     assert not any(any(found.standings(pod).values()) for pod in PODS), "something is left of an earlier play"
     yield found

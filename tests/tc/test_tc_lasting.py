@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import pytest
-from tests.tc import plays
+from tests.tc import plays, road
 from tests.tc.network import Probe
 from tests.tc.plays import Drift, Policies, Restarted
+from tests.tc.road import Travelled
 from tests.tc.scene import PODS, Cell
 
 from sluice.dataplane.tc.content import Options
@@ -117,3 +118,18 @@ def test_people_can_read_and_run_a_pods_rules(whole: Guest) -> None:
     assert list(files) == ["x-net-rep-a.rules"]
     assert files["x-net-rep-a.rules"].startswith("qdisc: clsact\nfilters:\ningress protocol all pref 19968 flower")
     assert gone
+
+
+def test_the_whole_road(quick: Guest) -> None:
+    """Objects on the bus become packets dropped; drift is put right; node-tc goes and comes back; the policy goes."""
+    assert quick.call(road.travel, ingress(B)[0], FROM_C, TO_A) == Travelled(
+        denied=False,
+        allowed=True,
+        policed=("x/a",),
+        repairs=1,
+        denied_again=False,
+        kept=True,
+        denied_after_restart=False,
+        open_at_last=True,
+        left=0,
+    )

@@ -1344,4 +1344,11 @@ MUTATIONS = (
         "elif False:",
         (f"{SHELL}::test_a_cache_that_was_not_purged_is_purged_without_another_event",),
     ),
+    Mutation(
+        "tc-who-leaves-keeps-its-connections",
+        f"{DATAPLANE}/tc/plan.py",
+        "standing is not None and not covers(now, opened(standing.body)):",
+        "standing is not None and covers(now, opened(standing.body)):",
+        (f"{TC_PLAN}::test_connections_of_an_address_end_where_less_is_open",),
+    ),
 )

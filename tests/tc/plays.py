@@ -11,12 +11,15 @@ from typing import NamedTuple
 from tests.tc.network import Probe
 from tests.tc.scene import PODS, Cell, Scene, name, scene
 
+from sluice.contracts.groups import Page
+from sluice.contracts.ids import NEVER
 from sluice.contracts.objects import AnyObject
 from sluice.dataplane.tc.content import Options
 from sluice.dataplane.tc.filter import Hook
 from sluice.dataplane.tc.owner import ROOT_PREF
 from sluice.drivers.tc import messages
 from sluice.drivers.tc.hooks import Hooks
+from sluice.testkit.tc_node import HERE
 
 Policies = tuple[AnyObject, ...]
 
@@ -35,6 +38,26 @@ def across(before: Policies, after: Policies, cell: Cell, zones: bool) -> tuple[
             found.now_s += 60.0
             found.advance({})
             return lives, found.network.lives(connection), found.matrix([cell])[cell]
+
+
+def leaves(policies: Policies, pod: str, cell: Cell, zones: bool) -> tuple[bool, bool, bool]:
+    """Whether a connection carries data, before and after the Pod left every group, a change of addresses alone; and
+    whether a new one comes about.
+    """
+    with scene(zones=zones) as found:
+        found.program(*policies)
+        source, to, _, port, family = cell
+        engine, grouping = found.node.engine, found.node.grouping
+        engine.drain()
+        with contextlib.closing(found.network.open(name(source), PODS[to][family == 6], port)) as connection:
+            before = found.network.lives(connection)
+            for group in found.node.state.selectors:
+                stay = tuple(one for one in grouping.members(group, HERE) if one.pod != pod)
+                engine.put_page(Page(group=group, node=HERE, cause=NEVER, members=stay))
+            changes = engine.drain()
+            assert not any(change.whole for change in changes.values())
+            found.advance(changes)
+            return before, found.network.lives(connection), found.matrix([cell])[cell]
 
 
 class Blinks(NamedTuple):

@@ -56,6 +56,28 @@ def test_an_open_connection_is_asked_again(update: Update, whole: Guest) -> None
     assert whole.call(plays.across, update.before, update.after, update.cell, True) == update.expected
 
 
+class Leaving(NamedTuple):
+    name: str
+    policies: Policies
+    pod: str
+    cell: Cell
+    lives: bool
+
+
+LEAVES = [
+    Leaving("who leaves has no connections any more", ingress(B), "x/b", TO_A, False),
+    Leaving("nor have those that led to it", egress(B), "x/b", FROM_A, False),
+    Leaving("others keep theirs", ingress(B, C), "x/c", TO_A, True),
+]
+
+
+@pytest.mark.parametrize("case", LEAVES, ids=lambda case: case.name)
+def test_connections_of_an_address_that_is_closed_end(case: Leaving, whole: Guest) -> None:
+    found = whole.call(plays.leaves, case.policies, case.pod, case.cell, True)
+
+    assert found == (True, case.lives, case.lives)
+
+
 @pytest.mark.parametrize("policies", [(ingress(B), ingress(B, C, name="other")), (egress(B), (*egress(B), *ingress()))])
 def test_nothing_opens_and_nothing_blinks(policies: tuple[Policies, Policies], quick: Guest) -> None:
     one, other = policies

@@ -335,6 +335,23 @@ def test_connections_that_are_revoked_are_asked_again_and_replies_wait_for_that(
     assert answer(mirrors, stays, tracker)
 
 
+def test_who_left_has_no_connections_once_their_marks_are_off():
+    of = engine(program(rule(80), isolates=BOTH), members=peers(3))
+    mirrors, tracker = made(of), Tracker()
+    goes, stays = (frame("10.9.9.9", f"10.0.0.{last}", "TCP", 80) for last in (2, 1))
+    assert all(fate(mirrors, one, tracker) and answer(mirrors, one, tracker) for one in (stays, goes))
+    before = Mirror(mirrors[Hook.INGRESS].filters)
+
+    of.put_page(Page(group=PEERS, node=ELSEWHERE, cause=NEVER, members=tuple(peers(2))))
+    (gone,) = narrowed(patched(of, mirrors), before)
+    tracker.unmark(ZONE, gone)
+
+    assert not answer(mirrors, goes, tracker)
+    assert not fate(mirrors, goes, tracker)
+    assert answer(mirrors, stays, tracker)
+    assert fate(mirrors, stays, tracker)
+
+
 def test_epochs_go_round_and_none_is_nobodys():
     assert next_epoch(0) == 1
     assert next_epoch(1) == 2

@@ -1,4 +1,4 @@
-"""The kernel's connection tracker: connections are forgotten by zone and address, and others stay."""
+"""The kernel's connection tracker: connections of a zone are forgotten, those of an address unmarked, others stay."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,14 +6,13 @@ from typing import TypeVar
 import pytest
 
 from sluice.dataplane.addresses import address, network
-from sluice.drivers.conntrack.kernel import HEAD, TUPLE_IP, TUPLE_ORIG, TUPLE_REPLY, ZONE, KernelTracker
+from sluice.drivers.conntrack.kernel import HEAD, MARK, NEW, TUPLE_IP, TUPLE_ORIG, TUPLE_REPLY, ZONE, KernelTracker
 from sluice.drivers.namespaces import apart
 from sluice.drivers.tc.attributes import BE16, BE32, attribute, nested
 from sluice.drivers.tc.netlink import CREATE, EXCL, Message, Netlink
 
 pytestmark = pytest.mark.datapath
 
-NEW = 0x100
 TUPLE_PROTO, TIMEOUT, UDP = 2, 7, 17
 T = TypeVar("T")
 
@@ -33,7 +32,7 @@ def remember(zone: int, source: str, destination: str, port: int) -> None:
     body = HEAD.pack(family, 0, 0)
     body += tuple_(TUPLE_ORIG, source, destination, (40_000, port))
     body += tuple_(TUPLE_REPLY, destination, source, (port, 40_000))
-    body += attribute(TIMEOUT, BE32.pack(300)) + attribute(ZONE, BE16.pack(zone))
+    body += attribute(TIMEOUT, BE32.pack(300)) + attribute(MARK, BE32.pack(5)) + attribute(ZONE, BE16.pack(zone))
     netlink = Netlink(12)
     refused = netlink.send([Message(NEW, CREATE | EXCL, body)])
     netlink.close()
@@ -58,21 +57,27 @@ def remembering(then: Callable[[KernelTracker], T]) -> T:
     return apart(run)
 
 
-def test_connections_of_an_address_are_forgotten_in_its_zone_alone():
-    def run(tracker: KernelTracker) -> list[int]:
-        first = tracker.forget(7, [address("10.1.0.2")])
-        again = tracker.forget(7, [address("10.1.0.2")])
-        return [first, again, tracker.forget(7), tracker.forget(8)]
+def test_connections_of_an_address_lose_their_mark_in_its_zone_alone():
+    def run(tracker: KernelTracker) -> list[object]:
+        found = [tracker.unmark(7, [address("10.1.0.2")]), tracker.unmark(7, [address("10.1.0.2")])]
+        return [*found, tracker.marks(7), tracker.marks(8)]
 
-    assert remembering(run) == [2, 0, 2, 4]
+    assert remembering(run) == [2, 2, [0, 0, 5, 5], [5, 5, 5, 5]]
 
 
 def test_addresses_are_of_either_family_or_a_prefix():
     def run(tracker: KernelTracker) -> list[int]:
-        return [tracker.forget(7, [address("fd00::2")]), tracker.forget(8, [network("10.1.0.2/31")])]
+        return [tracker.unmark(7, [address("fd00::2")]), tracker.unmark(8, [network("10.1.0.2/31")])]
 
     assert remembering(run) == [1, 3]
 
 
+def test_a_zone_is_forgotten_alone():
+    def run(tracker: KernelTracker) -> list[object]:
+        return [tracker.forget(7), tracker.forget(7), tracker.forget(9), tracker.marks(7), tracker.marks(8)]
+
+    assert remembering(run) == [4, 0, 0, [], [5, 5, 5, 5]]
+
+
 def test_nobody_is_nothing():
-    assert remembering(lambda tracker: [tracker.forget(7, []), tracker.forget(9)]) == [0, 0]
+    assert remembering(lambda tracker: tracker.unmark(7, [])) == 0

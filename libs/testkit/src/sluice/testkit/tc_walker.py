@@ -104,6 +104,12 @@ class Tracker:
         """All connections have ended."""
         self._known.clear()
 
+    def unmark(self, zone: int, block: Block) -> None:
+        """As `conntrack.kernel.KernelTracker.unmark` does to connections with an address of the block."""
+        for (at, ends), connection in self._known.items():
+            if at == zone and any(end & block.mask == block.value for end in (ends[2], ends[4])):
+                connection.mark = 0
+
     def look(self, zone: int, frame: Frame) -> Seen:
         if frame.about is not None:
             inner = self._known.get((zone, _ends(frame.about)))

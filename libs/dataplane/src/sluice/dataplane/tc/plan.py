@@ -119,10 +119,10 @@ def patch(
 
 
 def narrowed(operations: Sequence[Operation], before: Mirror) -> frozenset[Block]:
-    """Addresses where less is open after a patch: their connections are to be forgotten, when it was made.
+    """Addresses where less is open after a patch: when it was made, their connections are to lose their marks.
 
-    Somebody else may have the address soon, and what its former holder had begun is none of its business. A new
-    generation needs no such thing: epochs see to it.
+    Then whoever began them is asked again, and is not let through. Forgotten they must not be: the first packet of the
+    other end would begin a connection of its own. A new generation needs no such thing: epochs see to it.
     """
     added = {one.key: one.body for one in operations if isinstance(one, AddFilter)}
 

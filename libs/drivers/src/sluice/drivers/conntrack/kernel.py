@@ -6,22 +6,22 @@ Source: Linux include/uapi/linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h
 import errno
 import socket
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from sluice.dataplane.addresses import Block
-from sluice.drivers.tc.attributes import BE16, attribute, by_kind, nested
+from sluice.drivers.tc.attributes import BE16, BE32, attribute, by_kind, nested
 from sluice.drivers.tc.errors import NetlinkLost
 from sluice.drivers.tc.netlink import Message, Netlink
 
 NETLINK_NETFILTER = 12
-GET, DELETE = 0x101, 0x102
-"""NFNL_SUBSYS_CTNETLINK << 8, and IPCTNL_MSG_CT_GET or IPCTNL_MSG_CT_DELETE."""
+NEW, GET, DELETE = 0x100, 0x101, 0x102
+"""NFNL_SUBSYS_CTNETLINK << 8, and IPCTNL_MSG_CT_NEW (which changes what there is), _GET or _DELETE."""
 
 HEAD = struct.Struct("!BBH")
 """struct nfgenmsg: family, version, resource."""
 
-TUPLE_ORIG, TUPLE_REPLY, ID, ZONE = 1, 2, 12, 18
+TUPLE_ORIG, TUPLE_REPLY, MARK, ID, ZONE = 1, 2, 8, 12, 18
 """CTA_*"""
 
 TUPLE_IP = 1
@@ -38,6 +38,8 @@ class Entry(NamedTuple):
     addresses: frozenset[Block]
     """Of both directions."""
 
+    mark: int
+
 
 class KernelTracker:
     """Opens its socket when it is first asked: where nobody tracks by zones, the kernel need not have it."""
@@ -45,30 +47,56 @@ class KernelTracker:
     def __init__(self) -> None:
         self._opened: Netlink | None = None
 
+    def marks(self, zone: int) -> list[int]:
+        """Of the zone's connections; sorted.
+
+        Raises:
+            NetlinkLost: see `forget`.
+        """
+        return sorted(entry.mark for entry in self._known(zone))
+
     def close(self) -> None:
         if self._opened is not None:
             self._opened.close()
             self._opened = None
 
-    def forget(self, zone: int, addresses: Collection[Block] | None = None) -> int:
-        """No packet belongs to a connection that was in the zone before, and had one of these addresses; None: any.
-
-        Returns how many there were. Costs a look at all that the kernel tracks.
+    def forget(self, zone: int) -> int:
+        """No packet belongs to a connection that was in the zone before; how many there were.
 
         Raises:
             NetlinkLost: also if the kernel does not let itself be asked.
         """
+        gone = self._known(zone)
+        self._change([Message(DELETE, 0, _naming(entry, zone) + attribute(ID, entry.id)) for entry in gone])
+        return len(gone)
+
+    def unmark(self, zone: int, addresses: Collection[Block]) -> int:
+        """Connections of the zone that have one of these addresses have no mark; how many there were.
+
+        They stay known: a packet of somebody who was answered is still an answer, and cannot begin anything. Costs a
+        look at all that the kernel tracks.
+
+        Raises:
+            NetlinkLost: see `forget`.
+        """
+        found = [entry for entry in self._known(zone) if _has(entry, addresses)]
+        nothing = attribute(MARK, BE32.pack(0))
+        self._change([Message(NEW, 0, _naming(entry, zone) + nothing) for entry in found])
+        return len(found)
+
+    def _known(self, zone: int) -> list[Entry]:
         try:
-            netlink = self._opened = self._opened or Netlink(NETLINK_NETFILTER)
-            known = list(_entries(netlink, zone))
+            self._opened = self._opened or Netlink(NETLINK_NETFILTER)
+            return list(_entries(self._opened, zone))
         except OSError as error:
             reason = f"conntrack: {error.strerror or error}; load nf_conntrack_netlink, or give CAP_NET_ADMIN"
             raise NetlinkLost(reason) from error
-        gone = [entry for entry in known if addresses is None or _has(entry, addresses)]
-        for place, answer in netlink.send([_deletion(entry, zone) for entry in gone]).items():
+
+    def _change(self, messages: Sequence[Message]) -> None:
+        assert self._opened is not None
+        for answer in self._opened.send(messages).values():
             if answer.code != errno.ENOENT:  # it ended by itself meanwhile
-                raise NetlinkLost(f"conntrack: {gone[place].addresses} in zone {zone}: {answer.says or answer.code}")
-        return len(gone)
+                raise NetlinkLost(f"conntrack: {answer.says or errno.errorcode.get(answer.code, '')}")
 
 
 def _entries(netlink: Netlink, zone: int) -> Iterator[Entry]:
@@ -79,7 +107,8 @@ def _entries(netlink: Netlink, zone: int) -> Iterator[Entry]:
             continue
         family = HEAD.unpack_from(message.body)[0]
         both = _addresses(told[TUPLE_ORIG]) | _addresses(told[TUPLE_REPLY])
-        yield Entry(family, told[TUPLE_ORIG], told[ID], both)
+        mark = BE32.unpack(told.get(MARK, bytes(4)))[0]
+        yield Entry(family, told[TUPLE_ORIG], told[ID], both, mark)
 
 
 def _addresses(tuple_: bytes) -> frozenset[Block]:
@@ -95,6 +124,6 @@ def _has(entry: Entry, addresses: Collection[Block]) -> bool:
     return any(wanted.covers(one) for wanted in addresses for one in entry.addresses)
 
 
-def _deletion(entry: Entry, zone: int) -> Message:
-    body = HEAD.pack(entry.family, 0, 0) + nested(TUPLE_ORIG, entry.original)
-    return Message(DELETE, 0, body + attribute(ZONE, BE16.pack(zone)) + attribute(ID, entry.id))
+def _naming(entry: Entry, zone: int) -> bytes:
+    """What tells the kernel which one is meant."""
+    return HEAD.pack(entry.family, 0, 0) + nested(TUPLE_ORIG, entry.original) + attribute(ZONE, BE16.pack(zone))

@@ -95,7 +95,7 @@ class Keeper:
             self._tracker.forget(zone)  # whoever had the zone before
         done = self._apply(kept, steps)
         if zone is not None and gone:
-            self._tracker.forget(zone, gone)
+            self._tracker.unmark(zone, gone)
         self._kept[key] = kept
         whole = generations != [mirror.generation for mirror in kept.mirrors.values()]
         return Made(len(steps), done.messages, whole, done.placement, done.not_in_hardware)
@@ -115,6 +115,10 @@ class Keeper:
         kept = self._kept.pop(key, None)
         if kept is not None:
             self._apply(kept, plan(EVERYTHING_OPEN, kept.mirrors, None))
+
+    def close(self) -> None:
+        """Ask the kernel no more about connections."""
+        self._tracker.close()
 
     def doubt(self, key: InterfaceKey | None = None) -> None:
         """What stands at this interface, or at any, has to be read again."""

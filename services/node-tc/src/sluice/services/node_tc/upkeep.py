@@ -66,6 +66,7 @@ class Upkeep:
     def close(self) -> None:
         """Let go of the kernel, which keeps what it holds."""
         self.events.close()
+        self.keeper.close()
         self._hooks.close()
 
     @property

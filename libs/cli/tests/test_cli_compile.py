@@ -7,6 +7,7 @@ import pytest
 
 from sluice.dataplane.ovs import parse
 from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.flow import Groups
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.testkit.walker import Walker
 
@@ -68,7 +69,7 @@ def test_json_has_the_same_lines(sluice, folder) -> None:
     text = sluice("compile", "-f", folder, "--backend", "ovs").output
     said = json.loads(sluice("compile", "-f", folder, "--backend", "ovs", "-o", "json").output)
 
-    assert said == {"node": "node-1", "backend": "ovs", "flows": text.splitlines(), "problems": []}
+    assert said == {"node": "node-1", "backend": "ovs", "flows": text.splitlines(), "groups": [], "problems": []}
 
 
 def test_of_several_nodes_one_is_named(sluice, folder) -> None:
@@ -96,3 +97,34 @@ def test_bad_objects_are_not_compiled(sluice, folder) -> None:
 
     assert result.exit_code == 2
     assert result.output.startswith(f"{folder}/bad.yaml:3: $.metadata.name: ")
+
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: x}
+spec: {clusterIP: 10.96.0.9, selector: {}, ports: [{port: 8000, targetPort: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: x, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{port: 80}]
+endpoints: [{addresses: [10.0.0.1]}]
+"""
+
+
+def test_services_are_compiled_with_their_groups(sluice, folder, tmp_path) -> None:
+    file = tmp_path / "service.yaml"
+    file.write_text(SERVICE)
+    result = sluice("compile", "-f", folder, "-f", str(file), "--backend", "ovs")
+    assert result.exit_code == 0, result.output
+    said = json.loads(sluice("compile", "-f", folder, "-f", str(file), "--backend", "ovs", "-o", "json").output)
+
+    (group,) = (line for line in result.output.splitlines() if line.startswith("# group_id="))
+    assert said["groups"] == [group.removeprefix("# ")]
+    actions = group.partition("actions=")[2]
+    _, made = parse.read(f"actions={actions}")
+    asked = {**packet("y/b", "x/a", "TCP", 8000), Field.IPV4_DST: int(ip_address("10.96.0.9"))}
+    groups: Groups = {int(group.split("=")[1].split(",")[0]): (made.actions,)}
+    assert Walker(parse.read_all(result.output), groups=groups).walk(asked).ports == (1,)

@@ -20,6 +20,14 @@ def test_every_flow_of_the_page_is_in_a_golden_file():
     assert [line for line in shown if line not in GOLDEN] == []
 
 
+def test_every_group_of_the_page_is_in_a_golden_file():
+    golden = (Path(__file__).parent / "golden/service.groups").read_text().splitlines()
+    shown = [line for line in PAGE.splitlines() if line.startswith("group_id=")]
+
+    assert shown
+    assert [line for line in shown if line not in golden] == []
+
+
 def test_every_table_has_a_section_with_flows_of_that_table():
     sections = re.findall(r"^### (\w+) \((\d+)\)\n(.*?)(?=^##)", PAGE, re.MULTILINE | re.DOTALL)
 

@@ -22,7 +22,7 @@ from sluice.dataplane.ovs.parse import read_all
 from sluice.dataplane.ovs.pipeline import MASKS, SERVICE_PORT, VIRTUAL_MAC, Errand, Table, check
 from sluice.dataplane.ovs.ports import LocalPort, mac, port_flows
 from sluice.dataplane.ovs.serving import MOST_ENDPOINTS, Serving
-from sluice.dataplane.ovs.text import write_all
+from sluice.dataplane.ovs.text import write_all, write_groups
 from sluice.testkit import golden
 from sluice.testkit.examples import share
 from sluice.testkit.tracker import Tracker
@@ -346,11 +346,12 @@ def test_steps_come_to_what_the_end_says(steps: list[ServiceProgram | EndpointsP
 
 
 def test_golden():
-    flows = dict(Switch(service(ports=(ServedPort(port=80, name="http", node_port=30080),)), endpoints("b", "c")).flows)
+    web = Switch(service(ports=(ServedPort(port=80, name="http", node_port=30080),)), endpoints("b", "c"))
     sticky = Switch(
         service(affinity_s=10_800, addresses=(Address("10.96.0.11"),), ports=(ServedPort(port=80, name="http"),)),
         endpoints("b"),
     )
 
-    golden.check(Path(__file__).parent / "golden/service.flows", write_all(flows))
+    golden.check(Path(__file__).parent / "golden/service.flows", write_all(web.flows))
+    golden.check(Path(__file__).parent / "golden/service.groups", write_groups(web.groups))
     golden.check(Path(__file__).parent / "golden/service-affinity.flows", write_all(sticky.flows))

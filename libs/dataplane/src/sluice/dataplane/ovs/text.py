@@ -11,6 +11,7 @@ from typing import assert_never
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import (
     AnyAction,
+    Buckets,
     Conjunction,
     Controller,
     Ct,
@@ -20,6 +21,7 @@ from sluice.dataplane.ovs.flow import (
     Flows,
     Goto,
     Group,
+    Groups,
     Learn,
     Match,
     MoveField,
@@ -63,6 +65,19 @@ def write_all(flows: Flows) -> str:
     """All flows, one a line: by table, the higher priority first, then as their text sorts."""
     lines = sorted((key.table, -key.priority, write(key, body)) for key, body in flows.items())
     return "".join(f"{line}\n" for _, _, line in lines)
+
+
+def write_groups(groups: Groups) -> str:
+    """All groups, one a line, as `ovs-ofctl add-groups` takes them."""
+    return "".join(f"{_group(number, groups[number])}\n" for number in sorted(groups))
+
+
+def _group(number: int, buckets: Buckets) -> str:
+    ways = (
+        f"bucket=bucket_id:{place},weight:1,actions={','.join(map(_action, actions))}"
+        for place, actions in enumerate(buckets)
+    )
+    return ",".join((f"group_id={number}", "type=select", *ways))
 
 
 def _words(a_match: Match) -> Iterator[str]:

@@ -11,6 +11,7 @@ from sluice.grouping.events import ObjectEvent
 from sluice.grouping.selectors import GroupSelector
 from sluice.policy.compiler import Compiler, Groups, ProgramKey
 from sluice.policy.ends import NoSuchEnd
+from sluice.policy.everypod import EVERY_POD_ID, asks_every_pod
 from sluice.policy.packet import Packet
 from sluice.policy.policies import Policies
 from sluice.policy.state import ClusterState
@@ -91,6 +92,7 @@ def test_every_program_names_only_groups_that_are_selected(events: Story) -> Non
         for group in (
             program.applied_to,
             *(peer.group for rule in program.rules for peer in rule.peers or () if hasattr(peer, "group")),
+            *(EVERY_POD_ID for rule in program.rules if asks_every_pod(rule)),
         )
     }
     assert named - {ALL_NODES} == groups.selectors.keys()

@@ -36,6 +36,7 @@ BENCHMARKS = {
     "P18": ("ovs_p18",),
     "P19": ("tc_p19",),
     "P20": ("admission_p20",),
+    "P21": ("ingest_p21",),
 }
 """The modules of tests/bench that measure it, each run with the figure's name.
 

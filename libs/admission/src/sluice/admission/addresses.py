@@ -5,11 +5,13 @@ since programs disagree about what they mean.
 """
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 _CIDR = re.compile(r"[0-9a-fA-F.:]+/(0|[1-9][0-9]{0,2})")
 
 
+@lru_cache(maxsize=256)  # a Pod says each of its addresses twice
 def address(text: str) -> str | None:
     try:
         parsed = ip_address(text)

@@ -1,6 +1,7 @@
 """Nodes to objects, and objects to what travels."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -89,6 +90,7 @@ def _canonical(status: PodStatus) -> PodStatus:
     return replace(status, pod_ip=_address(status.pod_ip), pod_ips=listed)
 
 
+@lru_cache(maxsize=256)  # a Pod says each of its addresses twice
 def _address(written: str) -> str:
     """Canonical text; what is no address stays as it is, for admission to refuse."""
     try:

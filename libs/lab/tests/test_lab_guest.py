@@ -3,10 +3,11 @@
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from sluice.lab.guest import initramfs, wire
+from sluice.lab.guest import initramfs, uml, wire
 from sluice.lab.guest.kernels import NoKernel, debian, in_order
 
 
@@ -82,3 +83,11 @@ def test_a_frame_arrives_whole_however_little_is_read_at_a_time(size: int) -> No
 def test_an_end_is_told() -> None:
     with pytest.raises(wire.Gone):
         wire.Channel(read=lambda count: b"", write=len).receive()
+
+
+def test_a_guest_does_not_run_out_of_memory_where_little_is_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=64 << 20))
+
+    assert uml.memory(Path("/dev/shm"), tmp_path) == tmp_path

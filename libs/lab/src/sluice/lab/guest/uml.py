@@ -27,6 +27,20 @@ $b poweroff -f
 """
 
 
+MEMORY_MIB = 1024
+
+SHARED = Path("/dev/shm")  # noqa: S108  # where User-mode Linux itself would look
+"""A file in memory that holds the guest's. Containers often give it 64 MiB, and to run out of it is to be killed."""
+
+
+def memory(shared: Path, folder: Path) -> Path:
+    """Where the guest's memory shall be: in this machine's, or in the folder if there is too little for it."""
+    try:
+        return shared if shutil.disk_usage(shared).free > MEMORY_MIB << 20 else folder
+    except OSError:
+        return folder
+
+
 def boot(folder: Path) -> Guest:
     """A running guest; what it needs and says lies in the folder.
 
@@ -44,7 +58,17 @@ def boot(folder: Path) -> Guest:
     init.chmod(0o755)
     ours, theirs = socket.socketpair()
     command = (
-        *(str(kernel.image), "mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", f"init={init}"),
+        *(
+            "env",
+            f"TMPDIR={memory(SHARED, folder)}",
+            str(kernel.image),
+            f"mem={MEMORY_MIB}M",
+            "root=/dev/root",
+            "rootfstype=hostfs",
+            "rootflags=/",
+            "ro",
+            f"init={init}",
+        ),
         *("con=null", "con0=null,fd:1", "quiet", f"umid=sluice-{folder.name}", f"uml_dir={folder}/"),
         f"ssl0=fd:{theirs.fileno()},fd:{theirs.fileno()}",
     )

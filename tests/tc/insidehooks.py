@@ -71,10 +71,10 @@ def hooks() -> Iterator[Hooks]:
 def there_and_back(names: Iterable[str]) -> dict[str, str]:
     """Add each sample and read it: what the kernel says of those it refuses, and what is not read as it was added."""
     found: dict[str, str] = {}
-    for name in names:
-        key, body = SAMPLES[name]
-        with device() as dev, hooks() as driver:
-            where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
+    with device() as dev, hooks() as driver:
+        where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
+        for name in names:
+            key, body = SAMPLES[name]
             try:
                 driver.apply(at(where, [AddFilter(key, 7, body)]))
             except Refused as error:
@@ -83,6 +83,7 @@ def there_and_back(names: Iterable[str]) -> dict[str, str]:
             reading = driver.read(where)
             if list(reading.standings.items()) != [(key, (body, 7))] or reading.strangers or reading.foreign:
                 found[name] = f"read as {reading}"
+            driver.apply(at(where, [DeleteFilter(key, 7)]))
     return found
 
 

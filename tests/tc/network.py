@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
 
-BRIDGE = "br0"
+BRIDGES = itertools.count()
 ANSWER_S = 0.5
 """How long a probe waits. All is in one kernel: what passes takes a millisecond, or twenty without acceleration."""
 
@@ -69,12 +69,13 @@ class Network:
             name: Pod(name, f"02:00:00:00:00:{number:02x}", tuple(addresses))
             for number, (name, addresses) in enumerate(pods.items(), start=1)
         }
-        lines = [f"link add {BRIDGE} type bridge mcast_snooping 0", f"link set {BRIDGE} up"]
+        self._bridge = f"br{next(BRIDGES)}"
+        lines = [f"link add {self._bridge} type bridge mcast_snooping 0", f"link set {self._bridge} up"]
         for pod in self.pods.values():
             lines += [
                 f"netns add {pod.name}",
                 f"link add {pod.representor} type veth peer name net1 address {pod.mac} netns {pod.name}",
-                f"link set {pod.representor} master {BRIDGE} up",
+                f"link set {pod.representor} master {self._bridge} up",
             ]
         _ip(lines)
         for pod in self.pods.values():
@@ -89,7 +90,7 @@ class Network:
     def close(self) -> None:
         self._served.stop()
         _ip([f"netns del {name}" for name in self.pods])
-        _ip([f"link del {BRIDGE}"])
+        _ip([f"link del {self._bridge}"])
         os.close(self._home)
 
     def _listen(self, pod: str) -> None:

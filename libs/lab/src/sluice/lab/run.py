@@ -93,12 +93,13 @@ class _Player:
     async def _ask(self, questions: Sequence[checks.Question]) -> list[Result]:
         """What becomes of the packets, all sent at once.
 
-        One that should pass and was not answered is sent once more when the others are through: a network under a
-        burst loses packets, a policy denies the second as it did the first. What should not pass is never sent again.
+        One that should be answered and was not is sent once more when the others are through: a network under a burst
+        loses packets, and more rejects at once than a switch hands over are drops; a policy that drops the first drops
+        the second as well. What should not be answered is never sent again.
         """
         results = await self._lab.ask(questions)
         pairs = enumerate(zip(questions, results, strict=True))
-        lost = [at for at, (asked, got) in pairs if asked.expect == "Allowed" and got.result == "Dropped"]
+        lost = [at for at, (asked, got) in pairs if asked.expect != "Dropped" and got.result == "Dropped"]
         for at, result in zip(lost, await self._lab.ask([questions[at] for at in lost]), strict=True):
             results[at] = result
         return results

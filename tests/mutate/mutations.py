@@ -509,6 +509,13 @@ MUTATIONS = (
         "case TransportTraffic(ports=PortRange(first=first, last=last)):",
         (f"{LINT}::test_findings",),
     ),
+    Mutation(
+        "a-pass-leads-by-nothing",
+        f"{POLICY}/lint.py",
+        "return wide.order.tier < K8S_TIER <= narrow.order.tier and any(",
+        "return False and any(",
+        (f"{LINT}::test_findings",),
+    ),
     # ------------------------------------------------------------------------------------------------ policy.compiler
     Mutation(
         "a-policy-that-moves-leaves-its-program",

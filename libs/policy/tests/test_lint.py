@@ -17,7 +17,7 @@ from sluice.policy.packet import Packet
 from sluice.policy.state import ClusterState
 from sluice.policy.verdict import RuleRef, verdict
 from sluice.testkit.antrea_strategies import antrea_stories
-from sluice.testkit.builders import acnp, annp, group, namespace, netpol, node, pod
+from sluice.testkit.builders import acnp, annp, group, multi, namespace, netpol, node, pod
 from sluice.testkit.expanders import outcome
 from sluice.testkit.strategies import packets
 
@@ -65,6 +65,9 @@ LOW: Any = {"ports": [{"port": 1, "endPort": 1023}]}
 ALLOW: Any = {"action": "Allow"}
 PASS: Any = {"action": "Pass"}
 OPEN = netpol("x/np", {"ingress": [{}]})
+UDP_OPEN = netpol("x/np", {"ingress": [{"ports": [{"protocol": "UDP"}]}]})
+HIGH_OPEN = netpol("x/np", {"ingress": [{"ports": [{"port": 8080}]}]})
+INTO_ALL: Any = {"priority": 1, "appliedTo": [{"podSelector": {}}]}
 
 
 def block(cidr: str, *excepts: str) -> dict[str, Any]:
@@ -136,12 +139,23 @@ CASES = [
     Case("a block is not everybody", [p("p", block("0.0.0.0/0"), {})], []),
     Case("Pass hides the tiers below", [p("p", PASS, tier="platform"), p("q", WEB)], ["q[0] < p[0]"]),
     Case("and no Kubernetes policy", [p("p", PASS), OPEN], []),
+    Case("nor does what a Pass leads by", [p("p", {**PASS, **pods(A)}, {}), OPEN], []),
+    Case("a Pass of other traffic leads by nothing", [p("p", {**PASS, **LOW}, {}), UDP_OPEN], ["np[0] < p[1]"]),
+    Case("nor one of other ports", [p("p", {**PASS, **LOW}, {}), HIGH_OPEN], ["np[0] < p[1]"]),
+    Case(
+        "nor one in another Namespace",
+        [annp("y/q", {**INTO_ALL, "ingress": [PASS]}), p("p", {}), OPEN],
+        ["np[0] < p[0]"],
+    ),
+    Case("a Pass that comes too late", [p("p", {}), p("q", PASS, priority=6), OPEN], ["q[0] < p[0]", "np[0] < p[0]"]),
+    Case("the baseline is led to as well", [p("p", {**PASS, **WEB}, {}), p("b", WEB, tier="baseline")], []),
     Case("drop hides what Kubernetes allows", [p("p", {}), OPEN], ["np[0] < p[0]"]),
     Case(
         "Kubernetes policies hide nothing from each other",
         [OPEN, netpol("x/n2", {"ingress": [{"ports": [{"port": 80}]}]})],
         [],
     ),
+    Case("on another network", [p("p", {}), multi("x/mnp", {"ingress": [{}]})], []),
     # -- conflicts
     Case("equal priorities", [p("p", WEB, to=A), p("q", ALLOW, to=A_OR_B)], ["p[0] x q[0]"]),
     Case("of one mind", [p("p", WEB, to=A), p("q", LOW, to=A_OR_B, priority=5)], []),

@@ -39,7 +39,7 @@ class OvsNode:
 
     def __init__(self, netns: str, folder: Path, variables: Mapping[str, str] | None = None) -> None:
         self.netns = netns
-        self.folder = folder
+        self.folder = folder.absolute()
         self.variables = dict(variables or {})
         """Of the environment, for the daemons; theirs is else the starter's."""
 
@@ -150,6 +150,7 @@ class OvsNode:
             process = await asyncio.create_subprocess_exec(
                 *words,
                 env=environ,
+                cwd=self.folder,  # where a daemon leaves its core if it dies
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,

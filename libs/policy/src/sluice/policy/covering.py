@@ -1,6 +1,7 @@
-"""Does one description hold all that another does? Sound, not complete: a yes is certain, a no may be ignorance.
+"""Does one description hold all that another does, or nothing of it?
 
-Of a description that holds nothing the answer is no: whatever covers it is not to blame.
+Sound, not complete: a yes is certain, a no may be ignorance. Of a description that holds nothing the first answer is
+no: whatever covers it is not to blame.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,9 +29,17 @@ GroupCovers = Callable[[GroupId, GroupId], bool]
 
 
 def group_covers(wide: GroupSelector, narrow: GroupSelector, namespaces: Mapping[str, Labels]) -> bool:
-    """Every Pod of the narrow one is in the wide one."""
+    """Every Pod of the narrow one is in the wide one, by its addresses on the same networks."""
+    if wide.networks != narrow.networks:
+        return False
     inside = [any(_term_covers(outer, inner, namespaces) for outer in wide.terms) for inner in narrow.terms]
     return bool(inside) and all(inside)
+
+
+def groups_apart(one: GroupSelector, other: GroupSelector) -> bool:
+    """No Pod can be in both: each is about Namespaces that it names, and none is named by both."""
+    mine, theirs = {term.namespace for term in one.terms}, {term.namespace for term in other.terms}
+    return "" not in mine | theirs and not mine & theirs and not one.nodes and not other.nodes
 
 
 def peers_cover(wide: tuple[Peer, ...] | None, narrow: tuple[Peer, ...] | None, groups: GroupCovers) -> bool:
@@ -43,6 +52,13 @@ def traffic_covers(wide: tuple[Traffic, ...] | None, narrow: tuple[Traffic, ...]
     if wide is None or not narrow:
         return wide is None and narrow != ()
     return all(any(_kind_covers(outer, inner) for outer in wide) for inner in narrow)
+
+
+def traffic_apart(one: tuple[Traffic, ...] | None, other: tuple[Traffic, ...] | None) -> bool:
+    """No packet can be both."""
+    if one is None or other is None:
+        return () in (one, other)
+    return all(_kinds_apart(mine, theirs) for mine in one for theirs in other)
 
 
 def block_within(inner: str, outer: str) -> bool:
@@ -119,6 +135,20 @@ def _kind_covers(wide: Traffic, narrow: Traffic) -> bool:
             return wide.igmp_type in (None, narrow.igmp_type) and wide.group in (None, narrow.group)
         case _:
             return False
+
+
+def _kinds_apart(one: Traffic, other: Traffic) -> bool:
+    match one, other:
+        case TransportTraffic(), TransportTraffic():
+            if one.protocol != other.protocol:
+                return True
+            match one.ports, other.ports:
+                case PortRange() as mine, PortRange() as theirs:
+                    return mine.last < theirs.first or theirs.last < mine.first
+                case _:
+                    return False
+        case _:
+            return type(one) is not type(other)
 
 
 def _ports_cover(wide: PortRange | str | None, narrow: PortRange | str | None) -> bool:

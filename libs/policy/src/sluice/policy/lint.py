@@ -20,7 +20,7 @@ from sluice.contracts.subjects import unit, unit_parts
 from sluice.grouping.events import key_of
 from sluice.grouping.members import labels_of
 from sluice.grouping.selectors import EVERYTHING, SelectorTerm, normalise, selects
-from sluice.policy.covering import group_covers, peers_cover, traffic_covers
+from sluice.policy.covering import group_covers, groups_apart, peers_cover, traffic_apart, traffic_covers
 from sluice.policy.order import Order, order
 from sluice.policy.overlapping import Population
 from sluice.policy.starving import starving
@@ -124,8 +124,22 @@ def _never(state: ClusterState, programs: list[Program]) -> Iterator[Finding]:
             and peers_cover(wide.rule.peers, narrow.rule.peers, covers)
         )
 
+    @cache
+    def apart(one: GroupId, other: GroupId) -> bool:
+        return ALL_NODES not in (one, other) and groups_apart(selectors[one], selectors[other])
+
+    def passed_by(passing: list[_Standing], wide: _Standing, narrow: _Standing) -> bool:
+        """Some of what the narrow rule matches may never meet the wide one, because a Pass before it leads there."""
+        return wide.order.tier < K8S_TIER <= narrow.order.tier and any(
+            one.order < wide.order
+            and not traffic_apart(one.rule.traffic, narrow.rule.traffic)
+            and not apart(one.program.applied_to, narrow.program.applied_to)
+            for one in passing
+        )
+
     for direction in Direction:
         standing = _standing(programs, direction)
+        passing = [one for one in standing if one.rule.action is Action.PASS]
         isolating = [program for program in programs if direction in program.isolates]
         by_rule: dict[Order, list[_Standing]] = {}
         for one in standing:
@@ -133,7 +147,7 @@ def _never(state: ClusterState, programs: list[Program]) -> Iterator[Finding]:
         for places in by_rule.values():
             causes: list[RuleRef | Origin | None] = []
             for one in places:
-                rules = (other.ref for other in standing if holds(other, one))
+                rules = (other.ref for other in standing if holds(other, one) and not passed_by(passing, other, one))
                 closing = (
                     program.origin
                     for program in isolating

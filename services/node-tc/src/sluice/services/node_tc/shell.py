@@ -7,23 +7,18 @@ import asyncio
 import socket
 from time import monotonic
 
-import structlog
-
-from sluice.contracts import codec, subjects
+from sluice.contracts import subjects
 from sluice.contracts.ids import NEVER, NodeName, Revision
 from sluice.contracts.status import NodeStatus
 from sluice.dataplane.tc.content import Options
 from sluice.drivers.tc.capabilities import Capabilities
 from sluice.drivers.tc.events import Event
 from sluice.runtime.bus import Bus
-from sluice.runtime.interest import Answered, Interest, Restarted
-from sluice.runtime.message import Message
+from sluice.runtime.feed import Feed
 from sluice.runtime.output import Output
 from sluice.services.node_tc.programmer import Programmer
 from sluice.services.node_tc.settings import NodeTcSettings
 from sluice.services.node_tc.upkeep import Upkeep
-
-log = structlog.get_logger()
 
 RETRY_S = 1.0
 """After the kernel refused something: it will most likely do so again until something else changes."""
@@ -39,9 +34,9 @@ class Shell:
         options = Options(accept_icmp=settings.accept_icmp, accept_icmpv6=settings.accept_icmpv6)
         self._programmer = Programmer(self._node, options)
         self._upkeep = Upkeep(settings, capabilities, self._programmer)
-        self._interest = Interest(bus, resync_s=settings.resync_interval_s)
         self._heard: set[Event] = set()
         self._news, self._told = asyncio.Event(), asyncio.Event()
+        self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
         self._applied: Revision = NEVER
         self._said: NodeStatus | None = None
 
@@ -53,34 +48,10 @@ class Shell:
         """Run until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for task in (self._read_bus, self._hear_kernel, self._apply, self._report):
+                for task in (self._feed.run, self._hear_kernel, self._apply, self._report):
                     tasks.create_task(task(), name=task.__name__.strip("_"))
         finally:
             self._upkeep.close()
-
-    async def _read_bus(self) -> None:
-        self._tell_interests()
-        async for event in self._interest:
-            match event:
-                case Message():
-                    try:
-                        self._programmer.take(event.subject, event.body, event.cause, monotonic())
-                    except (codec.Undecodable, subjects.BadSubject) as error:
-                        self._bus.rejects.add(event, str(error))
-                case Answered(patterns):
-                    self._programmer.answered(patterns)
-                case Restarted():
-                    log.warning("streams_made_anew", kept="the hooks stay as they are until they are read again")
-                    self._programmer.restarted()
-            self._tell_interests()
-            self._news.set()
-
-    def _tell_interests(self) -> None:
-        drop, add = self._programmer.interests()
-        if drop:
-            self._interest.unwant(drop)
-        if add:
-            self._interest.want(add)
 
     async def _hear_kernel(self) -> None:
         while True:
@@ -102,7 +73,7 @@ class Shell:
                     self._upkeep.look_again()
             self._news.clear()
             changes = self._programmer.advance(monotonic())
-            self._tell_interests()
+            self._feed.tell_interests()
             heard, self._heard = self._heard, set()
             self._upkeep.heard(heard)
             if self._programmer.in_sync:

@@ -59,7 +59,7 @@ async def until_stored(bus: Bus, name: str) -> None:
 
 @asynccontextmanager
 async def ingests(nats: NatsServer, config: Path, *holders: str) -> AsyncIterator[dict[str, Process]]:
-    settings = {"SOURCE": "kubernetes", "LEASE_DURATION_S": "2", "LEASE_NAMESPACE": "sluice", "RETRY_S": "1"}
+    settings = {"SOURCE": "kubernetes", "LEASE_DURATION_S": "6", "LEASE_NAMESPACE": "sluice", "RETRY_S": "1"}
     running = {holder: await started("ingest", nats, config, holder, **settings) for holder in holders}
     try:
         yield running

@@ -218,6 +218,7 @@ async def test_trouble_is_waited_out(fault):
 async def test_of_quick_changes_the_last_is_written():
     async with running(per_s=20, burst=1) as world:
         world.put(policy())
+        began = time.monotonic()
         for number in range(1000):
             world.want(realised(current=number, desired=1000))
             if number % 100 == 0:
@@ -226,7 +227,7 @@ async def test_of_quick_changes_the_last_is_written():
         await world.settled()
 
         await until(lambda: world.held().get("status", {}).get("phase") == "Realized")
-        assert len(world.writes()) <= 10
+        assert len(world.writes()) <= 2 + 20 * (time.monotonic() - began)
 
 
 def test_writes_are_bounded_over_time():

@@ -399,8 +399,31 @@ def test_an_address_that_is_none_is_told_and_allows_nothing():
     assert problem.reason.startswith("pods:x:odd in group peers: '10.0.0.300' is not an IP address")
     assert twin.engine.flows == twin.lowered()
 
+    twin.engine.drop_program(MINE, UNITS[0])  # and when the page is there before the rule
+    twin.engine.put_program(program(UNITS[0], MINE, allow(0, Direction.INGRESS, (GroupPeer(group=PEERS),))))
+    assert twin.engine.flows == twin.lowered()
+
     twin.drop_page(PEERS, HERE)
     assert twin.engine.problems() == ()
+
+
+def test_flows_that_go_and_come_back_or_come_and_go_before_anybody_looks_are_not_sent():
+    twin = with_port()
+    rule = allow(0, Direction.INGRESS, (GroupPeer(group=PEERS),))
+    twin.put_page(page(PEERS, HERE, *crowd(1)))
+    twin.engine.put_program(program(UNITS[0], MINE, rule))
+    twin.drain()
+
+    for here in ((), crowd(1)):
+        twin.put_page(page(PEERS, HERE, *here))
+        assert twin.engine.flows == twin.lowered()
+    assert twin.drain() == Plan({}, ())
+
+    other = NodeName("n2")
+    for there in (crowd(2), ()):
+        twin.put_page(page(PEERS, other, *there))
+        assert twin.engine.flows == twin.lowered()
+    assert twin.drain() == Plan({}, ())
 
 
 def test_more_rules_than_there_are_numbers_is_told_and_the_rule_is_left_out():

@@ -21,6 +21,7 @@ from sluice.dataplane.ovs.pipeline import (
     TABLES,
     Table,
     check,
+    check_all,
 )
 from sluice.dataplane.ovs.ports import BadPort, LocalPort
 from sluice.dataplane.ovs.priorities import BANDS
@@ -107,6 +108,28 @@ def test_what_is_not_declared_is_refused(key: FlowKey, actions: Actions, why: st
 def test_a_flow_without_our_mark_is_refused():
     with pytest.raises(AssertionError, match="is not ours"):
         check(FlowKey(Table.OUTPUT, 1, ()), FlowBody((), 0))
+
+
+def test_among_many_flows_of_one_kind_and_one_body_each_that_differs_is_looked_at():
+    good = FlowBody((Goto(Table.COMMIT),), OURS)
+
+    def flow(number: int, table: Table = Table.INGRESS_K8S, field: Field = Field.IPV4_SRC, kind: int = EthType.IPV4):
+        return FlowKey(table, 1, match((Field.ETH_TYPE, kind), (field, number)))
+
+    alike = {flow(number): good for number in range(1, 50)}
+    check_all(alike)
+    for key, body in (
+        (flow(99, field=Field.IPV4_DST), good),
+        (flow(99, kind=EthType.IPV6), good),
+        (flow(99, table=Table.FORWARD), good),
+        (flow(99), FlowBody((Goto(Table.CLASSIFIER),), OURS)),
+        (FlowKey(Table.INGRESS_K8S, 1, match((Field.IP_PROTO, 6), (Field.IPV4_SRC, 99))), good),
+        (FlowKey(Table.INGRESS_K8S, 1, match((Field.IPV4_SRC, 99))), good),
+    ):
+        with pytest.raises(AssertionError):
+            check_all(alike | {key: body})
+        with pytest.raises(AssertionError):
+            check_all({key: body} | alike)
 
 
 # ------------------------------------------------------------------------------------------------------- match, cookies

@@ -4,12 +4,13 @@ The law: after any steps, `flows` is what `lower` makes of the same inputs from 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from sluice.contracts import subjects
 from sluice.contracts.groups import Member, Page
 from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
 from sluice.contracts.kinds import Kind
-from sluice.contracts.programs import Program, ServiceRef
+from sluice.contracts.programs import GroupPeer, Program, ServiceRef
 from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import NotAnAddress, address
 from sluice.dataplane.ovs.base import BASE
@@ -18,11 +19,19 @@ from sluice.dataplane.ovs.ids import CapacityExceeded, RuleIds, RuleKey
 from sluice.dataplane.ovs.index import Index, Ref
 from sluice.dataplane.ovs.layers import Layer, fate, layer, spot
 from sluice.dataplane.ovs.order import BandFull
-from sluice.dataplane.ovs.pipeline import check
+from sluice.dataplane.ovs.pipeline import check, check_all
 from sluice.dataplane.ovs.ports import LocalPort, port_flows, rightful
 from sluice.dataplane.ovs.priorities import Spot
 from sluice.dataplane.ovs.rules import Form, closed_form, forms, placeless, problems
-from sluice.dataplane.ovs.sources import Own, Source, Value, member_values, service_values, standing_values
+from sluice.dataplane.ovs.sources import (
+    Own,
+    Source,
+    Value,
+    member_addresses,
+    member_values,
+    service_values,
+    standing_values,
+)
 
 ProgramKey = tuple[GroupId, Unit]
 PageKey = tuple[GroupId, NodeName]
@@ -46,7 +55,9 @@ class Engine:
         """As they were put; there are no numbers for all of their rules."""
 
         self._program_problems: dict[ProgramKey, tuple[Problem, ...]] = {}
-        self._pages: dict[GroupId, dict[NodeName, Page]] = {}
+        self._pages: dict[GroupId, dict[NodeName, tuple[Member, ...]]] = {}
+        """Who is a member on which node; each once."""
+
         self._page_problems: dict[PageKey, tuple[Problem, ...]] = {}
         self._memberships: dict[Uid, set[tuple[GroupId, Member]]] = {}
         """What the pages of this node say of its Pods."""
@@ -58,8 +69,11 @@ class Engine:
         self._port_flows: dict[Uid, Flows] = {}
         self._index = Index(self._values)
         self._flows: Flows = dict(BASE)
-        self._before: dict[FlowKey, FlowBody | None] = dict.fromkeys(BASE)
-        """What the flows that changed since the last drain were then."""
+        self._new: Flows = dict(BASE)
+        """Those of them that were not there at the last drain."""
+
+        self._before: Flows = {}
+        """What the others that changed since the last drain were then."""
 
     @property
     def programs(self) -> Mapping[ProgramKey, Program]:
@@ -75,15 +89,15 @@ class Engine:
     def drain(self) -> tuple[Flows, frozenset[FlowKey]]:
         """The flows to put and those to delete, since the last call; the first call puts all there are."""
         self._settle()
-        put: Flows = {}
+        put, self._new = self._new, {}
         delete = set()
         for key, before in self._before.items():
             body = self._flows.get(key)
-            if body is None and before is not None:
+            if body is None:
                 delete.add(key)
-            elif body is not None and body != before:
+            elif body != before:
                 put[key] = body
-        self._before.clear()
+        self._before = {}
         return put, frozenset(delete)
 
     def problems(self) -> tuple[Problem, ...]:
@@ -109,8 +123,9 @@ class Engine:
 
     def put_page(self, page: Page) -> None:
         """The group has exactly these members on the page's node."""
-        self._change_members(page.group, page.node, page.members)
-        self._pages.setdefault(page.group, {})[page.node] = page
+        members = tuple(dict.fromkeys(page.members))
+        self._change_members(page.group, page.node, members)
+        self._pages.setdefault(page.group, {})[page.node] = members
 
     def drop_page(self, group: GroupId, node: NodeName) -> None:
         """The group has no members on the node."""
@@ -274,8 +289,7 @@ class Engine:
     # -------------------------------------------------------------------------------------------------------- members
 
     def _change_members(self, group: GroupId, node: NodeName, members: tuple[Member, ...]) -> None:
-        known = self._pages.get(group, {}).get(node)
-        old, new = set(known.members if known else ()), set(members)
+        old, new = set(self._pages.get(group, {}).get(node, ())), set(members)
         for change, by in ((old - new, -1), (new - old, 1)):
             for member in change:
                 if node == self._node:
@@ -303,9 +317,16 @@ class Engine:
             for number in self._services.get(source.group, ()):
                 yield from service_values(source, number)
         elif source.group is not None:
-            for node, page in self._pages.get(source.group, {}).items():
-                for member in set(page.members):
-                    yield from self._member_values(source, node, member)
+            for node, members in self._pages.get(source.group, {}).items():
+                yield from self._members_values(source, node, members)
+
+    def _members_values(self, source: Source, node: NodeName, members: tuple[Member, ...]) -> Iterator[Value]:
+        if isinstance(source.place, GroupPeer) and source.traffic is None:
+            with suppress(NotAnAddress):  # then it is asked of each what it brings
+                yield from member_addresses(members)
+                return
+        for member in members:
+            yield from self._member_values(source, node, member)
 
     def _member_values(self, source: Source, node: NodeName, member: Member) -> Iterable[Value]:
         port = self._ports.get(member.uid) if node == self._node else None
@@ -347,19 +368,34 @@ class Engine:
             form = self._forms.get((rule.applied_to, rule.unit), {}).get(rule)
             if form is not None:
                 self._lay(rule, self._ids.allocate(rule), form)
-        for key, body in self._index.refresh():
-            self._set(key, body)
+        for flows, gone in self._index.refresh():
+            for key in gone:
+                self._set(key, None)
+            # Sets of dicts hash nothing anew, and where nothing was before there is nothing to compare.
+            if len(set(flows).difference(self._flows).difference(self._before)) == len(flows):
+                check_all(flows)
+                self._flows.update(flows)
+                self._new.update(flows)
+            else:
+                for key, body in flows.items():
+                    self._set(key, body)
 
     def _set(self, key: FlowKey, body: FlowBody | None) -> None:
         old = self._flows.get(key)
         if old == body:
             return
-        self._before.setdefault(key, old)
-        if body is None:
-            del self._flows[key]
-        else:
+        if body is not None:
             check(key, body)
             self._flows[key] = body
+        else:
+            del self._flows[key]
+        if key in self._new or (old is None and key not in self._before):
+            if body is not None:
+                self._new[key] = body
+            else:
+                del self._new[key]
+        elif old is not None:
+            self._before.setdefault(key, old)
 
 
 def _refs(form: Form, where: Layer, id: int) -> Iterator[tuple[tuple[Layer, Source], Ref]]:

@@ -4,11 +4,12 @@ A flow's content is the union of what its value's sources are referred to for. A
 kept, however many members its group has.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
-from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey
+from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.ids import RuleKey
 from sluice.dataplane.ovs.layers import Layer, clause
 from sluice.dataplane.ovs.sources import Bringer, Source, Value
@@ -26,12 +27,18 @@ class Ref(NamedTuple):
 class _Kept:
     """A source that rules refer to. Equal only to itself, which makes tuples of them quick keys."""
 
-    __slots__ = ("refs", "source", "values")
+    __slots__ = ("alone", "refs", "source", "values")
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, brought: list[Value]) -> None:
         self.source = source
-        self.values: dict[Value, int] = {}
+        self.alone = (self,)
+        """Who holds a value that no other source has: one object for all of them."""
+
+        self.values = dict.fromkeys(brought, 1)
         """How many members bring each: an address may come twice, from two pages, and go once."""
+
+        if len(self.values) < len(brought):
+            self.values = dict(Counter(brought))
 
         self.refs: dict[Layer, dict[int, Ref]] = {}
         """By rule id."""
@@ -49,8 +56,8 @@ class Index:
         self._kept: dict[Source, _Kept] = {}
         self._of_group: dict[Bringer, dict[Source, _Kept]] = {}
         self._holders: dict[Value, tuple[_Kept, ...]] = {}
-        self._stale: set[tuple[Layer, Value]] = set()
-        self._stale_sources: set[tuple[Layer, _Kept]] = set()
+        self._stale: dict[Layer, dict[Value, int]] = {}
+        """By layer, as dicts, which merge without hashing anew what they hold; the numbers mean nothing."""
 
     def of_group(self, group: Bringer) -> tuple[Source, ...]:
         """The kept sources whose values the group's members bring."""
@@ -65,16 +72,15 @@ class Index:
         """The rule has this source in this layer."""
         kept = self._kept.get(source) or self._keep(source)
         kept.refs.setdefault(layer, {})[ref.id] = ref
-        self._stale_sources.add((layer, kept))
+        self._stale.setdefault(layer, {}).update(kept.values)
 
     def withdraw(self, layer: Layer, source: Source, id: int) -> None:
         """The rule no longer has this source in this layer."""
         kept = self._kept[source]
         del kept.refs[layer][id]
-        self._stale_sources.add((layer, kept))
+        self._stale.setdefault(layer, {}).update(kept.values)
         if not kept.refs[layer]:
             del kept.refs[layer]
-            self._stale.update((layer, value) for value in kept.values)
             if not kept.refs:
                 self._drop(kept)
 
@@ -94,26 +100,40 @@ class Index:
             else:
                 continue
             for layer in kept.refs:
-                self._stale.add((layer, value))
+                self._stale.setdefault(layer, {})[value] = 0
 
-    def refresh(self) -> Iterator[tuple[FlowKey, FlowBody | None]]:
-        """The flows that may have changed since the last call, with what they are now; None for none."""
-        for layer, kept in self._stale_sources:
-            self._stale.update((layer, value) for value in kept.values)
-        self._stale_sources.clear()
-        bodies: dict[tuple[Layer, tuple[_Kept, ...]], FlowBody | None] = {}
-        for layer, value in self._stale:
-            meeting = layer, self._holders.get(value, ())
-            if meeting not in bodies:
-                bodies[meeting] = _body(*meeting)
-            yield layer.key(value), bodies[meeting]
-        self._stale.clear()
+    def refresh(self) -> Iterator[tuple[Flows, list[FlowKey]]]:
+        """The flows that may have changed since the last call, layer by layer: what they are now, and which went."""
+        stale, self._stale = self._stale, {}
+        for layer, values in stale.items():
+            yield self._flows(layer, values)
+
+    def _flows(self, layer: Layer, values: Iterable[Value]) -> tuple[Flows, list[FlowKey]]:
+        held, bodies = self._holders, dict[tuple[_Kept, ...], FlowBody | None]()
+        flows, gone = Flows(), list[FlowKey]()
+        holders: tuple[_Kept, ...] = ()
+        body: FlowBody | None = None
+        for value, key in zip(values, layer.keys(values), strict=True):
+            if (now := held.get(value, ())) is not holders:
+                holders = now
+                if holders not in bodies:
+                    bodies[holders] = _body(layer, holders)
+                body = bodies[holders]
+            if body is None:
+                gone.append(key)
+            else:
+                flows[key] = body
+        return flows, gone
 
     def _keep(self, source: Source) -> _Kept:
-        kept = self._kept[source] = _Kept(source)
+        kept = self._kept[source] = _Kept(source, list(self._bring(source)))
         if source.group is not None:
             self._of_group.setdefault(source.group, {})[source] = kept
-        self.count(source, self._bring(source), 1)
+        if len(set(kept.values).difference(self._holders)) == len(kept.values):
+            self._holders.update(dict.fromkeys(kept.values, kept.alone))
+        else:
+            for value in kept.values:
+                self._hold(kept, value)
         return kept
 
     def _drop(self, kept: _Kept) -> None:
@@ -127,7 +147,8 @@ class Index:
             self._let_go(kept, value)
 
     def _hold(self, kept: _Kept, value: Value) -> None:
-        self._holders[value] = (*self._holders.get(value, ()), kept)
+        others = self._holders.get(value)
+        self._holders[value] = (*others, kept) if others else kept.alone
 
     def _let_go(self, kept: _Kept, value: Value) -> None:
         rest = tuple(other for other in self._holders[value] if other is not kept)

@@ -31,7 +31,7 @@ from sluice.dataplane.ovs.pipeline import (
 )
 from sluice.dataplane.ovs.priorities import PLAIN, Place, Spot
 from sluice.dataplane.ovs.rules import Form, Stage
-from sluice.dataplane.ovs.sources import Value
+from sluice.dataplane.ovs.sources import Value, matches
 
 PRIORITY_CLOSED = 65_001
 """What drops in place of a rule that cannot stand as it is: before all that might allow it."""
@@ -69,6 +69,12 @@ class Layer(NamedTuple):
     def key(self, value: Value) -> FlowKey:
         """The flow of a value."""
         return FlowKey(self.table, self.priority, value.match(_DIRECTIONS[self.table]))
+
+    def keys(self, values: Iterable[Value]) -> list[FlowKey]:
+        """The flow of each value; for many, as calling `FlowKey` would take most of the time."""
+        table, priority = self
+        new = tuple.__new__
+        return [new(FlowKey, (table, priority, a_match)) for a_match in matches(values, _DIRECTIONS[table])]
 
     def conj_key(self, id: int) -> FlowKey:
         """The flow that says what happens to a packet in all clauses of the rule."""

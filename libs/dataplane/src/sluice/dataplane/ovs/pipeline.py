@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.fields import EthType, Field, IpProto
-from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Goto, Learn, Resubmit, Term
+from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Flows, Goto, Learn, Resubmit, Term
 
 FLAGS = Field.REG0
 ACCEPTED = 0x1
@@ -328,6 +328,26 @@ def check(key: FlowKey, body: FlowBody) -> None:
             _checked[table, id(body)] = body
     if faults:
         raise AssertionError(f"table {table}, {a_match}: {faults[0]}")
+
+
+def check_all(flows: Flows) -> None:
+    """Every one of the flows is one that the pipeline declares. Those alike in kind and body are looked at once.
+
+    Raises:
+        AssertionError: see `check`.
+    """
+    seen = set[tuple[int, Term, Field]]()
+    table, body = -1, None
+    for key, a_body in flows.items():
+        a_table, _, a_match = key
+        if len(a_match) != 2 or a_match[1][0] in _DECISIVE:
+            check(key, a_body)
+            continue
+        kind = a_table, a_match[0], a_match[1][0]
+        if a_body is not body or a_table != table or kind not in seen:
+            check(key, a_body)
+            seen.add(kind)
+            table, body = a_table, a_body
 
 
 _DECISIVE = frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.CT_NW_PROTO))

@@ -28,7 +28,7 @@ from sluice.contracts.programs import (
     Traffic,
     TransportTraffic,
 )
-from sluice.dataplane.addresses import Block, address, cover, network, port_masks
+from sluice.dataplane.addresses import WIDTH, Block, address, cover, network, port_masks
 from sluice.dataplane.ovs.fields import EthType, Field, IpProto
 from sluice.dataplane.ovs.flow import Match, Term, match
 from sluice.dataplane.ovs.pipeline import BY_NODE_PORT, FLAGS, FROM_WORLD, OUT_PORT, SERVICE_PORT
@@ -91,6 +91,18 @@ class Value(NamedTuple):
         return parts[0] if len(parts) == 1 else match(*own, *at, *self.packets)
 
 
+def matches(values: Iterable[Value], direction: Direction) -> Iterator[Match]:
+    """The match of each value. Most are one IPv4 address and nothing else."""
+    field = Field.IPV4_DST if direction is Direction.EGRESS else Field.IPV4_SRC
+    new, ipv4 = tuple.__new__, Term(Field.ETH_TYPE, EthType.IPV4)
+    for value in values:
+        ofport, block, packets = value
+        if ofport is None and block is not None and not packets and block[2] == WIDTH[4] and block[0] == 4:
+            yield ipv4, new(Term, (field, block[1], None))
+        else:
+            yield value.match(direction)
+
+
 def standing_values(of: Source) -> Iterator[Value]:
     """The values of a source that no member brings."""
     match of.place:
@@ -130,6 +142,16 @@ def service_values(of: Source, number: int) -> Iterator[Value]:
         by = (Term(SERVICE_PORT, number | BY_NODE_PORT), Term(FLAGS, FROM_WORLD, FROM_WORLD))
     for _, packets in _packets(of.traffic, ()):
         yield Value(packets=match(*by, *packets))
+
+
+def member_addresses(members: Iterable[Member]) -> list[Value]:
+    """The values that members bring a source of all traffic at their addresses: one an address.
+
+    Raises:
+        NotAnAddress: one of the members has an address that is none.
+    """
+    new, at = tuple.__new__, address
+    return [new(Value, (None, at(text), ())) for member in members for text in member.addresses]
 
 
 def _at(block: Block, traffic: Traffic | None, named: Iterable[NamedPort]) -> Iterator[Value]:

@@ -20,6 +20,7 @@ STATUS = "services/status-writer/src/sluice/services/status_writer"
 WEBHOOK = "services/admission/src/sluice/services/admission"
 COMPILER = "services/rule-compiler/src/sluice/services/rule_compiler"
 NODE_OVS = "services/node-ovs/src/sluice/services/node_ovs"
+NODE_TC = "services/node-tc/src/sluice/services/node_tc"
 
 KUBE_MANIFEST = "libs/kube/tests/test_kube_manifest.py"
 ADMISSION_TESTS = "libs/admission/tests/test_admission.py"
@@ -1122,6 +1123,48 @@ MUTATIONS = (
         'types = policy.spec.policy_types or (("Ingress", "Egress") if policy.spec.egress else ("Ingress",))',
         'types = ("Ingress", "Egress")',
         (f"{TC_MEANING}::test_policies",),
+    ),
+    Mutation(
+        "tc-what-packets-meet-goes-in-batches",
+        f"{DRIVERS}/tc/hooks.py",
+        "        unseen = place < unseen_until.get(one.where, 0)",
+        "        unseen = True",
+        ("libs/drivers/tests/test_tc_batches.py",),
+    ),
+    Mutation(
+        "tc-the-annotation-is-believed",
+        f"{DRIVERS}/tc/representors.py",
+        "        if named and self._direct and not self._switch(named):",
+        "        if named:",
+        ("libs/drivers/tests/test_tc_representors.py",),
+    ),
+    Mutation(
+        "tc-the-physical-function-does-not-matter",
+        f"{DRIVERS}/tc/representors.py",
+        '                pf is None or int(found["pf"]) == pf',
+        "                True",
+        ("libs/drivers/tests/test_tc_representors.py",),
+    ),
+    Mutation(
+        "tc-of-two-pods-on-a-device-the-first-has-it",
+        f"{NODE_TC}/devices.py",
+        "        if len(keys) > 1:",
+        "        if len(keys) > 2:",
+        ("services/node-tc/tests/test_node_tc_devices.py",),
+    ),
+    Mutation(
+        "tc-flags-that-nobody-knows-are-passed-over",
+        f"{NODE_TC}/flags.py",
+        "        if not known:",
+        "        if not known and not given:",
+        ("services/node-tc/tests/test_node_tc_flags.py",),
+    ),
+    Mutation(
+        "tc-a-zone-is-given-again-at-once",
+        f"{NODE_TC}/zones.py",
+        "            zone = (self._last + step - 1) % LAST_ZONE + 1",
+        "            zone = step",
+        ("services/node-tc/tests/test_node_tc_zones.py",),
     ),
     Mutation(
         "tc-2-ingress-is-not-enforced",

@@ -108,6 +108,12 @@ def test_a_cards_interface_is_verified_even_so(machine: Machine) -> None:
         Representors(machine.root, direct=True).find(Device(representor="rep0"))
 
 
+def test_a_card_that_shows_all_of_a_switch_is_told_apart_by_its_physical_function(machine: Machine) -> None:
+    machine.interface(PF0, "another", "pf1vf2")
+
+    assert Representors(machine.root).find(Device(pci=VF0_2)) == "rep0"
+
+
 def test_a_card_that_is_no_switch_has_none(machine: Machine) -> None:
     (machine.device(PF0) / "net/rep0/phys_switch_id").write_text("")
 

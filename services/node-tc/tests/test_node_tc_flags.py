@@ -45,6 +45,7 @@ def test_what_somebody_else_needs_now_is_told() -> None:
 
 REFUSED = [
     (["--accept-everything"], "knows no such flag"),
+    (["--accept-everything=true"], "knows no such flag"),
     (["--hostname-override"], "takes a value"),
     (["node-7"], "takes flags alone"),
     (["--"], "takes flags alone"),

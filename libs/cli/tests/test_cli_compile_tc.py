@@ -73,7 +73,8 @@ def test_a_script_for_each_interface(sluice, manifests):
 def test_nothing_of_the_clusters_network_is_in_it(sluice, folder):
     result = sluice("compile", "-f", folder, "--backend", "tc")
 
-    assert (result.exit_code, result.output) == (0, "")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "nothing: no Pod with an interface on a secondary network on node-1\n"
 
 
 def test_nothing_of_it_is_in_the_switch(sluice, manifests):

@@ -84,4 +84,5 @@ def test_the_rule_files_of_a_node(sluice, manifests) -> None:
 def test_a_node_without_such_rules_holds_none(sluice, folder) -> None:
     result = sluice("compile", "-f", folder, "--backend", "l7")
 
-    assert (result.exit_code, result.output) == (0, "")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "nothing: no rule with l7Protocols about a Pod on node-1\n"

@@ -8,18 +8,20 @@ class Derived(NamedTuple):
     compiler: Any
     groups: Any
     grouping: Any
+    services: Any
 
 
 def derive(documents: Mapping[Any, Any]) -> Derived:
-    """The two folds over all documents, each as a revision of its own, with the groups that programs name."""
+    """The folds over all documents, each as a revision of its own, with the groups that programs name."""
     from itertools import count
 
     from sluice.contracts.ids import Revision
     from sluice.grouping.events import ObjectEvent, key_of
     from sluice.grouping.index import Grouping
     from sluice.policy.compiler import Compiler, Groups
+    from sluice.policy.services import Services
 
-    found = Derived(Compiler(), Groups(), Grouping())
+    found = Derived(Compiler(), Groups(), Grouping(), Services())
     sequence = count(1)
     for document in documents.values():
         event = ObjectEvent(key_of(document.object), document.object, Revision(1, next(sequence)))

@@ -1,0 +1,41 @@
+"""What the switch of a node would hold: its flows and groups."""
+
+from typing import Any
+
+
+def compiled(world: Any, node: Any) -> tuple[Any, Any, list[Any]]:
+    """The flows and groups of the node, and what could not be compiled as it is written."""
+    from sluice.cli.derived import derive
+    from sluice.contracts.groups import Page
+    from sluice.contracts.ids import ALL_NODES, Revision
+    from sluice.dataplane.ovs.engine import Engine
+    from sluice.dataplane.ovs.ids import RuleIds
+    from sluice.dataplane.ovs.ports import LocalPort
+    from sluice.dataplane.ovs.serving import Serving
+    from sluice.lab.ways import uplinks, way_flows
+    from sluice.lab.world import mac_of
+    from sluice.policy.backends import backend_of
+
+    compiler, groups, grouping, services = derive(world.objects)
+    ids = RuleIds()
+    engine, serving = Engine(node, ids), Serving(node, ids)
+    for _, served in sorted(services.programs.items()):
+        serving.put(served)
+    changes = serving.drain()
+    for service in sorted(changes.services):
+        engine.serve(service, serving.numbers(service))
+    here = set(grouping.groups_on(node))
+    for (group, unit), program in sorted(compiler.programs.items()):
+        if (group in here or group == ALL_NODES) and backend_of(unit) == "ovs":
+            engine.put_program(program)
+    for group in sorted(groups.selectors):
+        for place in grouping.nodes(group):
+            members = grouping.members(group, place)
+            engine.put_page(Page(group=group, node=place, cause=Revision(1, 0), members=members))
+    pods = sorted(pod for pod in world.pods().values() if pod.node == node and not pod.host_network)
+    for number, pod in enumerate(pods, start=1):
+        engine.open_port(LocalPort(pod.pod, pod.uid, number, mac_of(pod.addresses[0]), pod.addresses))
+    ways = way_flows(world, node, uplinks(world, node, len(pods)))
+    flows = {**engine.flows, **ways, **{key: body for key, body in changes.flows.items() if body is not None}}
+    chosen = {number: buckets for number, buckets in changes.groups.items() if buckets is not None}
+    return flows, chosen, sorted({*compiler.problems, *engine.problems(), *serving.problems()})

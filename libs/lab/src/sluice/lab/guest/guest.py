@@ -59,6 +59,7 @@ class Guest:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=theirs,
+                cwd=folder,  # where its core would be dumped
                 start_new_session=True,
             )
         for descriptor in theirs:

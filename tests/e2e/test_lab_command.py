@@ -248,9 +248,9 @@ def test_the_demo() -> None:
     done = sluice("demo", timeout_s=60)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "=== kubernetes ===" in done.stdout
-    assert "=== namespace-isolation ===" in done.stdout
-    assert "=== antrea-policies ===" in done.stdout
+    assert "=== kubernetes, on node-1 and node-2 ===" in done.stdout
+    assert "=== namespace-isolation, on node-1 and node-2 ===" in done.stdout
+    assert "=== antrea-policies, on node-1 and node-2 ===" in done.stdout
     assert "NOT AS POLICY SAYS" not in done.stdout
     right, everything = done.stdout.splitlines()[-1].split(" packets")[0].split(" of ")
     assert right == everything

@@ -15,9 +15,10 @@ from random import Random
 
 from tests.bench.figures import Figure, Took, Watch, show
 
-from sluice.dataplane.ovs.fields import EthType, Field
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows, match
 from sluice.dataplane.ovs.text import write_all
+from sluice.dataplane.protocols import EthType
 from sluice.drivers.openflow.switch import Switch
 from sluice.lab.ovs import OvsNode
 

@@ -1104,9 +1104,9 @@ MUTATIONS = (
     ),
     Mutation(
         "new-streams-end-the-old-programs-at-once",
-        f"{NODE_OVS}/programmer.py",
-        '        self._view = View(self._node, "ovs")',
-        '        self._view = View(self._node, "ovs"); [self._drop_program(key) for key in tuple(self._programs)]',
+        f"{DATAPLANE}/reading.py",
+        "self._view = View(self._node, self._backend)",
+        "self._view = View(self._node, self._backend); [self._drop_program(key) for key in tuple(self._programs)]",
         (f"{PROGRAMMER}::test_streams_made_anew_change_nothing_until_they_are_read",),
     ),
     Mutation(

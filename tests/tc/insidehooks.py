@@ -10,17 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from sluice.dataplane.addresses import Block
-from sluice.dataplane.tc.filter import (
-    Accept,
-    Drop,
-    EthType,
-    FilterBody,
-    FilterKey,
-    Flower,
-    Goto,
-    Hook,
-    Standings,
-)
+from sluice.dataplane.protocols import EthType
+from sluice.dataplane.tc.filter import Accept, Drop, FilterBody, FilterKey, Flower, Goto, Hook, Standings
 from sluice.dataplane.tc.operations import AddFilter, DeleteChain, DeleteFilter, Operation, ReplaceFilter, Settle
 from sluice.dataplane.tc.owner import ROOT_PREF, CookieKind, Place, chain, pack, place_of
 from sluice.dataplane.tc.text import command

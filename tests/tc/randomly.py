@@ -11,6 +11,7 @@ from tests.tc.network import Network, Pod
 
 from sluice.contracts.programs import PortRange
 from sluice.dataplane.addresses import network
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.dataplane.tc.filter import (
     Accept,
     AnyAction,
@@ -18,14 +19,12 @@ from sluice.dataplane.tc.filter import (
     Ct,
     CtState,
     Drop,
-    EthType,
     FilterBody,
     FilterKey,
     Filters,
     Flower,
     Goto,
     Hook,
-    IpProto,
 )
 from sluice.dataplane.tc.operations import AddFilter
 from sluice.dataplane.tc.owner import ROOT_PREF, CookieKind, chain, pack

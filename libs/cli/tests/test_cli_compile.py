@@ -6,9 +6,10 @@ from ipaddress import ip_address
 import pytest
 
 from sluice.dataplane.ovs import parse
-from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Groups
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.testkit.walker import Walker
 
 TO_PORT = {"TCP": (IpProto.TCP, Field.TCP_SRC, Field.TCP_DST), "UDP": (IpProto.UDP, Field.UDP_SRC, Field.UDP_DST)}

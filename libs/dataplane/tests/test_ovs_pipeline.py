@@ -8,7 +8,7 @@ from sluice.contracts.ids import Uid
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.cookies import Cookie, CookieKind
-from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Goto, Match, Output, match
 from sluice.dataplane.ovs.ids import LANES
 from sluice.dataplane.ovs.layers import PRIORITY_CLOSED
@@ -25,6 +25,7 @@ from sluice.dataplane.ovs.pipeline import (
 )
 from sluice.dataplane.ovs.ports import BadPort, LocalPort
 from sluice.dataplane.ovs.priorities import BANDS
+from sluice.dataplane.protocols import EthType, IpProto
 
 OURS = cookies.pack(CookieKind.BASE)
 IP = match((Field.ETH_TYPE, EthType.IPV4))

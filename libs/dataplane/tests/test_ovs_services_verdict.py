@@ -14,11 +14,12 @@ from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import AnyObject, ObjectMeta
 from sluice.contracts.programs import Action, ServiceRef
 from sluice.contracts.services import SERVICE_LABEL, Endpoint, EndpointPort, EndpointSlice
-from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Table
 from sluice.dataplane.ovs.ports import mac
 from sluice.dataplane.ovs.routes import Gateway, Uplinks, lower_routes
 from sluice.dataplane.ovs.serving import Serving
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.grouping.events import ObjectEvent
 from sluice.policy.packet import AddressEnd, Family, Packet, PodEnd
 from sluice.policy.verdict import Outcome, verdict

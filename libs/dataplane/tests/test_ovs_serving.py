@@ -15,7 +15,7 @@ from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import ServiceRef
 from sluice.contracts.serving import EndpointPort, EndpointsProgram, ServedEndpoint, ServedPort, ServiceProgram
 from sluice.dataplane.ovs.base import BASE
-from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import FlowBody, FlowKey, Flows, Group, Groups, match
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.parse import read_all
@@ -23,6 +23,7 @@ from sluice.dataplane.ovs.pipeline import MASKS, SERVICE_PORT, VIRTUAL_MAC, Erra
 from sluice.dataplane.ovs.ports import LocalPort, mac, port_flows
 from sluice.dataplane.ovs.serving import MOST_ENDPOINTS, Serving
 from sluice.dataplane.ovs.text import write_all, write_groups
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.testkit import golden
 from sluice.testkit.examples import share
 from sluice.testkit.tracker import Tracker

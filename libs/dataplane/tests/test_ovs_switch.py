@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from sluice.contracts.programs import Program
-from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows, OutputField, SetField, match
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.parse import read_all
 from sluice.dataplane.ovs.text import write_all, write_match
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.testkit import worlds
 from sluice.testkit.clashes import CLASHES
 from sluice.testkit.meaning import allowed, packet, probes

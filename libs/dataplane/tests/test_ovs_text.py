@@ -20,7 +20,7 @@ from sluice.contracts.programs import (
     ServiceRef,
     TransportTraffic,
 )
-from sluice.dataplane.ovs.fields import EthType, Field
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import (
     AnyAction,
     Controller,
@@ -41,6 +41,7 @@ from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.parse import NotAFlow, read, read_all
 from sluice.dataplane.ovs.ports import LocalPort
 from sluice.dataplane.ovs.text import write, write_all
+from sluice.dataplane.protocols import EthType
 from sluice.testkit import golden, worlds
 from sluice.testkit.examples import share
 from sluice.testkit.worlds import HERE, allow, member, page, program, rule

@@ -18,13 +18,14 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.dataplane.ovs.engine import Engine
-from sluice.dataplane.ovs.fields import EthType, Field
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Flows
 from sluice.dataplane.ovs.ids import RuleIds, RuleKey
 from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.plan import Plan, applied
 from sluice.dataplane.ovs.ports import LocalPort, mac
+from sluice.dataplane.protocols import EthType
 from sluice.testkit import worlds
 from sluice.testkit.clashes import CLASHES
 from sluice.testkit.examples import share

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.dataplane.frame import checksum, read
-from sluice.dataplane.ovs.fields import IpProto
+from sluice.dataplane.protocols import IpProto
 from sluice.dataplane.refusal import SentTo, refuse
 
 MAC = bytes.fromhex("0a58a9fe0101")

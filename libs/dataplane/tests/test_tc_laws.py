@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from sluice.contracts.groups import Page
 from sluice.contracts.ids import NEVER
+from sluice.dataplane.protocols import EthType
 from sluice.dataplane.tc.content import EVERYTHING_OPEN, Content, Mode, Numbers
 from sluice.dataplane.tc.engine import Engine, InterfaceKey
-from sluice.dataplane.tc.filter import EthType, FilterBody, FilterKey, Hook
+from sluice.dataplane.tc.filter import FilterBody, FilterKey, Hook
 from sluice.dataplane.tc.lower import GRACE_PREFS, lower
 from sluice.dataplane.tc.mirror import Mirror
 from sluice.dataplane.tc.owner import Place, is_our_chain, is_ours, place_of

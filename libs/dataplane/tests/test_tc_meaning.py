@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from sluice.contracts.objects import AnyObject
+from sluice.dataplane.protocols import EthType
 from sluice.dataplane.tc.content import Options
-from sluice.dataplane.tc.filter import EthType
 from sluice.testkit.builders import multi, namespace, network, pod
 from sluice.testkit.tc_node import TcNode, frame
 from sluice.testkit.tc_walker import Frame

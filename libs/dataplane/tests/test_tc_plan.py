@@ -22,9 +22,10 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.dataplane.addresses import address
+from sluice.dataplane.protocols import EthType
 from sluice.dataplane.tc.content import EVERYTHING_CLOSED, EVERYTHING_OPEN, Content, Mode
 from sluice.dataplane.tc.engine import Engine, InterfaceKey
-from sluice.dataplane.tc.filter import Accept, EthType, FilterBody, FilterKey, Goto, Hook, Standing
+from sluice.dataplane.tc.filter import Accept, FilterBody, FilterKey, Goto, Hook, Standing
 from sluice.dataplane.tc.lower import next_epoch
 from sluice.dataplane.tc.mirror import Mirror
 from sluice.dataplane.tc.openings import Opening

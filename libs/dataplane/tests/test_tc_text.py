@@ -4,6 +4,7 @@ import pytest
 
 from sluice.contracts.programs import PortRange
 from sluice.dataplane.addresses import network
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.dataplane.tc.filter import (
     ANY,
     Accept,
@@ -12,13 +13,11 @@ from sluice.dataplane.tc.filter import (
     Ct,
     CtState,
     Drop,
-    EthType,
     FilterBody,
     FilterKey,
     Flower,
     Goto,
     Hook,
-    IpProto,
 )
 from sluice.dataplane.tc.operations import AddFilter, DeleteChain, DeleteFilter, Operation, ReplaceFilter, Settle
 from sluice.dataplane.tc.owner import CookieKind, pack

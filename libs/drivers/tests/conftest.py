@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Term
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.drivers.openflow.switch import Switch
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.lab.ovs import OvsNode

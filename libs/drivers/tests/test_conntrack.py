@@ -7,8 +7,9 @@ from struct import pack, unpack
 import pytest
 
 from sluice.contracts.ids import Address
-from sluice.dataplane.ovs.fields import Field, IpProto
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Ct, Nat, SetField
+from sluice.dataplane.protocols import IpProto
 from sluice.drivers.conntrack.entries import Entry, NotAnEntry, Tuple, parse
 from sluice.drivers.conntrack.tracker import Tracker
 from sluice.drivers.unixctl import CommandRefused, command

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from os_ken.ofproto import ofproto_protocol, ofproto_v1_5
 from os_ken.ofproto import ofproto_v1_5_parser as parser
 
-from sluice.dataplane.ovs.fields import CtState, EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import CtState, Field
 from sluice.dataplane.ovs.flow import (
     Conjunction,
     Controller,
@@ -25,6 +25,7 @@ from sluice.dataplane.ovs.flow import (
     Term,
     match,
 )
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.drivers.openflow import bundle, groups, meters, stats
 from sluice.drivers.openflow.actions import encode_action, encode_instructions
 from sluice.drivers.openflow.actions_read import decode_actions, decode_instructions

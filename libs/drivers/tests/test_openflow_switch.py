@@ -7,7 +7,7 @@ import signal
 import pytest
 import uvloop
 
-from sluice.dataplane.ovs.fields import CtState, EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import CtState, Field
 from sluice.dataplane.ovs.flow import (
     Actions,
     Conjunction,
@@ -28,6 +28,7 @@ from sluice.dataplane.ovs.flow import (
     match,
 )
 from sluice.dataplane.ovs.flow import Group as GroupAction
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.drivers.openflow import connection
 from sluice.drivers.openflow.errors import BundleRefused, RequestRefused, SwitchGone, VersionRefused
 from sluice.drivers.openflow.groups import Group, GroupType

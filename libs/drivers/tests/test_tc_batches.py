@@ -1,6 +1,7 @@
 """What of a plan is sent at once: only what no packet meets yet."""
 
-from sluice.dataplane.tc.filter import Drop, EthType, FilterBody, FilterKey, Goto, Hook
+from sluice.dataplane.protocols import EthType
+from sluice.dataplane.tc.filter import Drop, FilterBody, FilterKey, Goto, Hook
 from sluice.dataplane.tc.operations import AddFilter, DeleteChain, DeleteFilter, Operation, ReplaceFilter, Settle
 from sluice.dataplane.tc.owner import ROOT_PREF, chain
 from sluice.drivers.tc.hooks import BATCH, Placed, batches

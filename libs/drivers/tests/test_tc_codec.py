@@ -7,7 +7,8 @@ import pytest
 
 from sluice.contracts.programs import PortRange
 from sluice.dataplane.addresses import network
-from sluice.dataplane.tc.filter import Accept, EthType, FilterBody, FilterKey, Flower, Hook, Standing
+from sluice.dataplane.protocols import EthType
+from sluice.dataplane.tc.filter import Accept, FilterBody, FilterKey, Flower, Hook, Standing
 from sluice.drivers.tc import messages
 from sluice.drivers.tc.attributes import NotAttributes, attribute, attributes, by_kind, nested
 from sluice.drivers.tc.errors import ACK_TLVS, CAPPED, Answer

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import pytest
 
-from sluice.dataplane.ovs.fields import CtState, EthType, Field
+from sluice.dataplane.ovs.fields import CtState, Field
 from sluice.dataplane.ovs.parse import read_all
+from sluice.dataplane.protocols import EthType
 from sluice.testkit.tracker import Packet, Tracker
 from sluice.testkit.walker import Walker
 

@@ -6,7 +6,7 @@ Source: RFC 791 and RFC 8200 (IP), RFC 9293 section 3.1 (TCP), RFC 768 (UDP); Et
 from struct import Struct
 from typing import NamedTuple
 
-from sluice.dataplane.ovs.fields import EthType, IpProto
+from sluice.dataplane.protocols import EthType, IpProto
 
 ETHERNET = Struct("!6s6sH")
 """Target, source, type."""

@@ -9,7 +9,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from sluice.dataplane.frame import ETHERNET, Frame, checksum, read
-from sluice.dataplane.ovs.fields import EthType, IpProto
+from sluice.dataplane.protocols import EthType, IpProto
 
 TTL = 64
 

@@ -1,10 +1,10 @@
 """A node's view: what its backend should read, and how much of what it has read may be applied now.
 
 A node reads which groups have members on it (`_own`), the programs addressed to those groups, its own page of each, and
-all pages of the peer groups that the programs name; and the way to each node (`_route`). Values arrive in any
-order; marks say how far each stream is
-complete. The view joins them: everything up to one revision, the *join point*, is applied in one atomic step, so that
-the pieces of one change (a new program, its new groups, the tombstones of the old) act together or not at all.
+all pages of the peer groups that the programs name; and the way to each node (`_route`). Values arrive in any order;
+marks say how far each stream is complete. The view joins them: everything up to one revision, the *join point*, is
+applied in one atomic step, so that the pieces of one change (a new program, its new groups, the tombstones of the old)
+act together or not at all.
 
 Three rules decide what is ready:
 
@@ -13,9 +13,8 @@ Three rules decide what is ready:
 - a list of own groups is ready when the programs and the own page of each of its groups were answered.
 
 What is not ready holds back itself and everything younger. After a grace (a list of own groups has none, for ports
-open by it), and only once the first step was made, a new
-program is let through as it stands (an allow rule matches those peers that are known, isolation stands) and a changed
-one keeps its previous form; both are reported.
+open by it), and only once the first step was made, a new program is let through as it stands (an allow rule matches
+those peers that are known, isolation stands) and a changed one keeps its previous form; both are reported.
 """
 
 from collections import Counter

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from sluice.contracts.groups import Page
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Uid
-from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Flows
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac
 from sluice.dataplane.ovs.routes import Uplinks
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.grouping.members import member_of, member_of_node
 from sluice.lab.checks import Got, Question
 from sluice.lab.probers import Result

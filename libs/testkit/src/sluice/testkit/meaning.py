@@ -21,10 +21,11 @@ from sluice.contracts.programs import (
     Rule,
     TransportTraffic,
 )
-from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.lower import Inputs
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac, rightful
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.policy.everypod import EVERY_POD_ID
 from sluice.policy.order import Order, order
 from sluice.testkit.tracker import Packet

@@ -6,9 +6,10 @@ from ipaddress import ip_address
 from sluice.contracts.groups import Member, Page
 from sluice.contracts.ids import NEVER, NodeName
 from sluice.contracts.objects import AnyObject
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.dataplane.tc.content import NO_OPTIONS, Content, Options
 from sluice.dataplane.tc.engine import Engine, InterfaceKey
-from sluice.dataplane.tc.filter import EthType, Hook, IpProto
+from sluice.dataplane.tc.filter import Hook
 from sluice.dataplane.tc.mirror import Mirror
 from sluice.dataplane.tc.plan import Step, plan
 from sluice.grouping.events import ObjectEvent

@@ -15,19 +15,18 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple, assert_never
 
 from sluice.dataplane.addresses import Block
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.dataplane.tc.filter import (
     Accept,
     Bits,
     Ct,
     CtState,
     Drop,
-    EthType,
     FilterBody,
     FilterKey,
     Flower,
     Goto,
     Hook,
-    IpProto,
     Standing,
 )
 

@@ -2,20 +2,8 @@
 
 from sluice.contracts.programs import PortRange
 from sluice.dataplane.addresses import network
-from sluice.dataplane.tc.filter import (
-    ANY,
-    Accept,
-    Bits,
-    Ct,
-    CtState,
-    Drop,
-    EthType,
-    FilterBody,
-    FilterKey,
-    Flower,
-    Goto,
-    IpProto,
-)
+from sluice.dataplane.protocols import EthType, IpProto
+from sluice.dataplane.tc.filter import ANY, Accept, Bits, Ct, CtState, Drop, FilterBody, FilterKey, Flower, Goto
 from sluice.dataplane.tc.owner import ROOT_PREF, CookieKind, chain, pack
 
 CHAIN = chain(1, 40)

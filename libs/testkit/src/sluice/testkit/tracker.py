@@ -8,8 +8,9 @@ was seen, only a request can begin an ICMP connection, and an ICMP error that is
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sluice.dataplane.ovs.fields import CtState, EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import CtState, Field
 from sluice.dataplane.ovs.flow import Nat
+from sluice.dataplane.protocols import EthType, IpProto
 
 Packet = Mapping[Field, int]
 """Fields of a packet and of its pipeline metadata; one that is not there is 0."""

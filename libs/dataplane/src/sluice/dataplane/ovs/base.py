@@ -2,7 +2,7 @@
 
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
-from sluice.dataplane.ovs.fields import CtState, EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import CtState, Field
 from sluice.dataplane.ovs.flow import (
     Actions,
     Ct,
@@ -48,6 +48,7 @@ from sluice.dataplane.ovs.pipeline import (
     VIRTUAL_MAC,
     Table,
 )
+from sluice.dataplane.protocols import EthType, IpProto
 
 
 def _bit(flag: int) -> int:

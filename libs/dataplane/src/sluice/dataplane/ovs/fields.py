@@ -81,24 +81,6 @@ class Field(Enum):
     __hash__ = object.__hash__  # Enum hashes its name in Python; a member is one object, and flow keys are full of them
 
 
-class EthType:
-    """Source: IEEE 802 numbers, as ovs-fields(7) uses them."""
-
-    IPV4 = 0x0800
-    ARP = 0x0806
-    IPV6 = 0x86DD
-
-
-class IpProto:
-    """Source: IANA protocol numbers."""
-
-    ICMP = 1
-    TCP = 6
-    UDP = 17
-    ICMPV6 = 58
-    SCTP = 132
-
-
 class CtState:
     """Bits of ct_state. Source: ovs-fields(7), "Connection Tracking Fields"."""
 

@@ -1,6 +1,7 @@
 """The words of ovs-ofctl(8) for what our flows have; `text` writes them and `parse` reads them."""
 
-from sluice.dataplane.ovs.fields import CtState, EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import CtState, Field
+from sluice.dataplane.protocols import EthType, IpProto
 
 _F = Field
 ORDER = {

@@ -11,8 +11,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sluice.dataplane.ovs import cookies
-from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Flows, Goto, Learn, Resubmit, Term
+from sluice.dataplane.protocols import EthType, IpProto
 
 FLAGS = Field.REG0
 ACCEPTED = 0x1

@@ -13,7 +13,7 @@ from sluice.contracts.ids import Address, Uid
 from sluice.dataplane.addresses import WIDTH, Block, NotAnAddress, address
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
-from sluice.dataplane.ovs.fields import EthType, Field
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, DecTtl, FlowBody, FlowKey, Flows, Goto, Match, SetField, Term, match
 from sluice.dataplane.ovs.pipeline import (
     FLAGS,
@@ -26,6 +26,7 @@ from sluice.dataplane.ovs.pipeline import (
     VIRTUAL_MAC,
     Table,
 )
+from sluice.dataplane.protocols import EthType
 
 GATEWAYS = frozenset(("169.254.1.1", "fe80::1"))
 """What Pods send to first: the switch's own, nobody else may have them."""

@@ -25,7 +25,7 @@ from sluice.dataplane.addresses import WIDTH, Block, NotAnAddress, address, netw
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.base import mask
 from sluice.dataplane.ovs.cookies import CookieKind
-from sluice.dataplane.ovs.fields import EthType, Field
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import (
     Actions,
     Ct,
@@ -58,6 +58,7 @@ from sluice.dataplane.ovs.pipeline import (
     Table,
 )
 from sluice.dataplane.ovs.ports import BadPort, destination, is_mac, mac, source
+from sluice.dataplane.protocols import EthType
 
 PRIORITY_HOST = PRIORITY_FIRST
 """The node's own addresses: before what any Pod or other node says it has."""

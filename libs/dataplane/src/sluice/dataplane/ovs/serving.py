@@ -18,7 +18,7 @@ from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import Block, NotAnAddress, address
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
-from sluice.dataplane.ovs.fields import EthType, Field, IpProto
+from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import (
     Actions,
     Buckets,
@@ -55,6 +55,7 @@ from sluice.dataplane.ovs.pipeline import (
     Table,
 )
 from sluice.dataplane.ovs.ports import destination
+from sluice.dataplane.protocols import EthType, IpProto
 
 MOST_ENDPOINTS = 1_300
 """Of one port of a Service: a group's message has room for 64 KiB, and a bucket takes 48 octets."""

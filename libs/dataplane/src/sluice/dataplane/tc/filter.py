@@ -47,26 +47,6 @@ HOOKS = {Direction.EGRESS: Hook.INGRESS, Direction.INGRESS: Hook.EGRESS}
 DIRECTIONS = {hook: direction for direction, hook in HOOKS.items()}
 
 
-class EthType:
-    """`FilterKey.protocol` and `Flower.vlan_ethtype`. Source: linux/if_ether.h."""
-
-    ALL = 0x0003
-    IPV4 = 0x0800
-    ARP = 0x0806
-    VLAN = 0x8100
-    IPV6 = 0x86DD
-
-
-class IpProto:
-    """Source: IANA protocol numbers."""
-
-    ICMP = 1
-    TCP = 6
-    UDP = 17
-    ICMPV6 = 58
-    SCTP = 132
-
-
 class CtState:
     """Bits of `Flower.ct_state`. Source: linux/pkt_cls.h, TCA_FLOWER_KEY_CT_FLAGS_*; INV and RPL since Linux 5.12."""
 

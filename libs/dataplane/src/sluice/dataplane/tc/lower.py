@@ -22,6 +22,7 @@ from typing import NamedTuple
 from sluice.contracts import codec
 from sluice.contracts.programs import PortRange
 from sluice.dataplane.addresses import WIDTH, Block
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.dataplane.tc.content import Content, Mode, Numbers, Options
 from sluice.dataplane.tc.filter import (
     ANY,
@@ -32,14 +33,12 @@ from sluice.dataplane.tc.filter import (
     Ct,
     CtState,
     Drop,
-    EthType,
     FilterBody,
     FilterKey,
     Filters,
     Flower,
     Goto,
     Hook,
-    IpProto,
 )
 from sluice.dataplane.tc.openings import ALL_PROTOCOLS, EVERYTHING, NOTHING, Opening, Openings
 from sluice.dataplane.tc.owner import PLACE_MASK, ROOT_PREF, CookieKind, Place, chain, pack

@@ -6,7 +6,8 @@ rest, so that one changed address costs the same whatever is held.
 
 from collections.abc import Iterable, Mapping
 
-from sluice.dataplane.tc.filter import LAST, Ct, Drop, EthType, FilterKey, Goto, Standing, Standings
+from sluice.dataplane.protocols import EthType
+from sluice.dataplane.tc.filter import LAST, Ct, Drop, FilterKey, Goto, Standing, Standings
 from sluice.dataplane.tc.operations import AddFilter, DeleteChain, DeleteFilter, Operation, ReplaceFilter, Settle
 from sluice.dataplane.tc.owner import Place, chain, generation_of, is_our_chain, is_root, place_of
 

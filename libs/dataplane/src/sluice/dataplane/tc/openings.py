@@ -5,7 +5,7 @@ from typing import NamedTuple, assert_never
 
 from sluice.contracts.groups import NamedPort
 from sluice.contracts.programs import IcmpTraffic, IgmpTraffic, PortRange, Traffic, TransportTraffic
-from sluice.dataplane.tc.filter import IpProto
+from sluice.dataplane.protocols import IpProto
 from sluice.policy.intervals import joined
 
 _TRANSPORTS = {"TCP": IpProto.TCP, "UDP": IpProto.UDP, "SCTP": IpProto.SCTP}

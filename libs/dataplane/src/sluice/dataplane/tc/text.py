@@ -10,6 +10,7 @@ from typing import assert_never
 
 from sluice.contracts.programs import PortRange
 from sluice.dataplane.addresses import WIDTH, Block
+from sluice.dataplane.protocols import EthType, IpProto
 from sluice.dataplane.tc.filter import (
     Accept,
     AnyAction,
@@ -17,14 +18,12 @@ from sluice.dataplane.tc.filter import (
     Ct,
     CtState,
     Drop,
-    EthType,
     FilterBody,
     FilterKey,
     Filters,
     Flower,
     Goto,
     Hook,
-    IpProto,
 )
 from sluice.dataplane.tc.operations import (
     SETTLE_S,

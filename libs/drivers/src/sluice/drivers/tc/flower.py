@@ -10,7 +10,8 @@ from struct import Struct
 
 from sluice.contracts.programs import PortRange
 from sluice.dataplane.addresses import WIDTH, Block
-from sluice.dataplane.tc.filter import Bits, EthType, Flower, IpProto
+from sluice.dataplane.protocols import EthType, IpProto
+from sluice.dataplane.tc.filter import Bits, Flower
 from sluice.drivers.tc.attributes import BE16, U8, U16, U32, attribute
 
 

@@ -1,54 +1,26 @@
 """Which rule sets the node's programs ask for, folded from what the bus says. No I/O."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from sluice.contracts.ids import NEVER, NodeName, Revision
+from sluice.contracts.ids import NodeName
 from sluice.dataplane.l7.ruleset import RuleSet
 from sluice.dataplane.l7.tenants import Subject
 from sluice.dataplane.l7.wanted import rule_sets
-from sluice.dataplane.view import Interests, ProgramKey, View
+from sluice.dataplane.reading import Reading
+from sluice.dataplane.view import ProgramKey
 
 
-class Asked:
+class Asked(Reading):
     """The fold. Feed it what arrives, then ask `advance`."""
 
     def __init__(self, node: NodeName) -> None:
-        self._node = node
-        self._view = View(node, "l7")
+        super().__init__(node, "l7")
         self._of: dict[ProgramKey, Mapping[Subject, RuleSet]] = {}
-        self.upto: Revision = NEVER
-        """Everything up to here is in `rule_sets`."""
-
-    @property
-    def in_sync(self) -> bool:
-        """`rule_sets` is what the bus says; before, it says nothing about the engine."""
-        return self.upto != NEVER
 
     @property
     def rule_sets(self) -> dict[Subject, RuleSet]:
         """All of them. Programs of one policy for several groups ask for the same."""
         return {subject: rules for key in sorted(self._of) for subject, rules in self._of[key].items()}
-
-    def take(self, subject: str, body: bytes, cause: Revision, now_s: float) -> None:
-        """Take a stored value in.
-
-        Raises:
-            codec.Undecodable, subjects.BadSubject: nothing was changed.
-        """
-        self._view.take(subject, body, cause, now_s)
-
-    def answered(self, patterns: Iterable[str]) -> None:
-        self._view.answered(patterns)
-
-    def restarted(self) -> None:
-        """A stream was made anew: read everything again. What is asked for stays until that is in sync."""
-        self._view = View(self._node, "l7")
-
-    def interests(self) -> Interests:
-        return self._view.interests()
-
-    def next_deadline_s(self, now_s: float) -> float | None:
-        return self._view.next_deadline_s(now_s)
 
     def advance(self, now_s: float) -> bool:
         """Fold what may be applied now; True if other rule sets are asked for than before."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from sluice.contracts.groups import Member
-from sluice.contracts.ids import NEVER, Address, GroupId, NodeName, Revision, Uid, Unit
+from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
 from sluice.contracts.status import Problem
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.flow import Buckets, FlowBody, FlowKey, Flows, Groups
@@ -18,7 +18,8 @@ from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort
 from sluice.dataplane.ovs.routes import Routing, Uplinks
 from sluice.dataplane.ovs.serving import Serving
-from sluice.dataplane.view import Interests, PageKey, ProgramKey, Step, View
+from sluice.dataplane.reading import Reading, waiting
+from sluice.dataplane.view import PageKey, ProgramKey, Step
 from sluice.services.node_ovs.opening import openable
 
 
@@ -39,12 +40,11 @@ class Change(Struct, frozen=True, kw_only=True):
     """After the flows: forget which clients were sent there over UDP."""
 
 
-class Programmer:
+class Programmer(Reading):
     """The fold. Feed it what arrives, then ask `advance` what to send."""
 
     def __init__(self, node: NodeName, ids: RuleIds) -> None:
-        self._node = node
-        self._view = View(node, "ovs")
+        super().__init__(node, "ovs")
         self._engine = Engine(node, ids)
         self._routing = Routing(node)
         self._serving = Serving(node, ids)
@@ -63,8 +63,6 @@ class Programmer:
         self._open: dict[Uid, LocalPort] = {}
         self._incomplete: tuple[Unit, ...] = ()
         self._resolve_ports = False
-        self.upto: Revision = NEVER
-        """Everything up to here is in `flows`."""
 
     @property
     def flows(self) -> Flows:
@@ -77,11 +75,6 @@ class Programmer:
         return dict(self._groups)
 
     @property
-    def in_sync(self) -> bool:
-        """`flows` is what the bus says; before, it says nothing about the switch."""
-        return self.upto != NEVER
-
-    @property
     def open_ports(self) -> tuple[LocalPort, ...]:
         return tuple(sorted(self._open.values()))
 
@@ -91,33 +84,8 @@ class Programmer:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        waiting = (
-            Problem(unit=unit, state="waiting", reason=f"{unit}: pages of its peers are not read yet; check NATS")
-            for unit in self._incomplete
-        )
-        parts = self._engine.problems(), self._routing.problems(), self._serving.problems(), waiting
+        parts = self._engine.problems(), self._routing.problems(), self._serving.problems(), waiting(self._incomplete)
         return tuple(sorted(problem for part in parts for problem in part))
-
-    def take(self, subject: str, body: bytes, cause: Revision, now_s: float) -> None:
-        """Take a stored value in.
-
-        Raises:
-            codec.Undecodable, subjects.BadSubject: nothing was changed.
-        """
-        self._view.take(subject, body, cause, now_s)
-
-    def answered(self, patterns: Iterable[str]) -> None:
-        self._view.answered(patterns)
-
-    def restarted(self) -> None:
-        """A stream was made anew: read everything again. What the switch holds stays until that is in sync."""
-        self._view = View(self._node, "ovs")
-
-    def interests(self) -> Interests:
-        return self._view.interests()
-
-    def next_deadline_s(self, now_s: float) -> float | None:
-        return self._view.next_deadline_s(now_s)
 
     def ports_are(self, ports: Mapping[Uid, LocalPort]) -> None:
         """OVSDB has exactly these ports of Pods."""

@@ -3,34 +3,27 @@
 What `advance` returns counts as said: if it cannot be made, `contents` has all of it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from sluice.contracts.groups import Member
-from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision, Unit
+from sluice.contracts.ids import GroupId, NodeName, Unit
 from sluice.contracts.status import Problem
+from sluice.dataplane.reading import Reading, waiting
 from sluice.dataplane.tc.content import Content, Options
 from sluice.dataplane.tc.engine import Change, Engine, InterfaceKey
 from sluice.dataplane.tc.filter import Hook
-from sluice.dataplane.view import Interests, PageKey, ProgramKey, Step, View
+from sluice.dataplane.view import PageKey, ProgramKey, Step
 
 
-class Programmer:
+class Programmer(Reading):
     """Feed it what arrives, then ask `advance` what differs."""
 
     def __init__(self, node: NodeName, options: Options) -> None:
-        self._node = node
-        self._view = View(node, "tc")
+        super().__init__(node, "tc")
         self._engine = Engine(node, options)
         self._programs: set[ProgramKey] = set()
         self._pages: set[PageKey] = set()
         self._incomplete: tuple[Unit, ...] = ()
-        self.upto: Revision = NEVER
-        """Everything up to here is in `contents`."""
-
-    @property
-    def in_sync(self) -> bool:
-        """`contents` is what the bus says; before, it says nothing about any interface."""
-        return self.upto != NEVER
 
     @property
     def interfaces(self) -> Mapping[InterfaceKey, Member]:
@@ -43,32 +36,7 @@ class Programmer:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        waiting = (
-            Problem(unit=unit, state="waiting", reason=f"{unit}: pages of its peers are not read yet; check NATS")
-            for unit in self._incomplete
-        )
-        return tuple(sorted((*self._engine.problems(), *waiting)))
-
-    def take(self, subject: str, body: bytes, cause: Revision, now_s: float) -> None:
-        """Take a stored value in.
-
-        Raises:
-            codec.Undecodable, subjects.BadSubject: nothing was changed.
-        """
-        self._view.take(subject, body, cause, now_s)
-
-    def answered(self, patterns: Iterable[str]) -> None:
-        self._view.answered(patterns)
-
-    def restarted(self) -> None:
-        """A stream was made anew: read everything again. What the kernel holds stays until that is in sync."""
-        self._view = View(self._node, "tc")
-
-    def interests(self) -> Interests:
-        return self._view.interests()
-
-    def next_deadline_s(self, now_s: float) -> float | None:
-        return self._view.next_deadline_s(now_s)
+        return tuple(sorted((*self._engine.problems(), *waiting(self._incomplete))))
 
     def advance(self, now_s: float) -> dict[InterfaceKey, Change]:
         """What differs since the last time; nothing before it is in sync."""

@@ -1,0 +1,23 @@
+"""What frames and packets say that they carry, as every backend reads it."""
+
+
+class EthType:
+    """Source: IEEE 802 numbers; linux/if_ether.h has the same."""
+
+    ALL = 0x0003
+    """Linux's own, never in a frame: a filter for all of them."""
+
+    IPV4 = 0x0800
+    ARP = 0x0806
+    VLAN = 0x8100
+    IPV6 = 0x86DD
+
+
+class IpProto:
+    """Source: IANA protocol numbers."""
+
+    ICMP = 1
+    TCP = 6
+    UDP = 17
+    ICMPV6 = 58
+    SCTP = 132

@@ -1,0 +1,51 @@
+"""What the folds of a node's programmers have in common: they hold a view, and are fed what arrives for it."""
+
+from collections.abc import Iterable
+
+from sluice.contracts.ids import NEVER, Backend, NodeName, Revision, Unit
+from sluice.contracts.status import Problem
+from sluice.dataplane.view import Interests, View
+
+
+class Reading:
+    """The half of a fold that the bus speaks to; what is made of the view's steps is each backend's own."""
+
+    def __init__(self, node: NodeName, backend: Backend) -> None:
+        self._node, self._backend = node, backend
+        self._view = View(node, backend)
+        self.upto: Revision = NEVER
+        """Everything up to here is in what the fold says."""
+
+    @property
+    def in_sync(self) -> bool:
+        """The fold says what the bus says; before, it says nothing about the kernel or the engine."""
+        return self.upto != NEVER
+
+    def take(self, subject: str, body: bytes, cause: Revision, now_s: float) -> None:
+        """Take a stored value in.
+
+        Raises:
+            codec.Undecodable, subjects.BadSubject: nothing was changed.
+        """
+        self._view.take(subject, body, cause, now_s)
+
+    def answered(self, patterns: Iterable[str]) -> None:
+        self._view.answered(patterns)
+
+    def restarted(self) -> None:
+        """A stream was made anew: read everything again. What the fold says stays until that is in sync."""
+        self._view = View(self._node, self._backend)
+
+    def interests(self) -> Interests:
+        return self._view.interests()
+
+    def next_deadline_s(self, now_s: float) -> float | None:
+        return self._view.next_deadline_s(now_s)
+
+
+def waiting(incomplete: Iterable[Unit]) -> list[Problem]:
+    """What is said of programs whose peers are not all known yet."""
+    return [
+        Problem(unit=unit, state="waiting", reason=f"{unit}: pages of its peers are not read yet; check NATS")
+        for unit in incomplete
+    ]

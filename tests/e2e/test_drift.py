@@ -84,7 +84,7 @@ async def test_it_is_put_right_and_told() -> None:
                     await asyncio.sleep(0.05)
             await lab.realised()
             async with asyncio.timeout(REPAIRED_S):
-                while lab.statuses.nodes[node].repairs == number:  # noqa: ASYNC110
+                while lab.statuses.nodes[node].repairs == number:  # noqa: ASYNC110  # no event says so
                     await asyncio.sleep(0.01)
 
     assert before

@@ -157,7 +157,7 @@ def question(pair: tuple[str, str], protocol: ProbeProtocol, family: int = 0) ->
         expect="Allowed",
         protocol=protocol,
         source=PODS[source][family],  # type: ignore[arg-type]  # an Address is text
-        address=PODS[target][family],  # type: ignore[arg-type]
+        address=PODS[target][family],  # type: ignore[arg-type]  # the same
         port=80,
     )
 

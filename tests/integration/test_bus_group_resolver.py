@@ -36,7 +36,7 @@ def policy(name: str = "x/np", app: str = "web"):
 @asynccontextmanager
 async def resolver(bus: Bus, **settings: object) -> AsyncIterator[asyncio.Task[None]]:
     """The service in this process, until the end of the block."""
-    async with opened(bus, GroupResolverSettings(holder="test", **settings)) as (shell, _):  # type: ignore[arg-type]
+    async with opened(bus, GroupResolverSettings(holder="test", **settings)) as (shell, _):  # type: ignore[arg-type]  # settings of a row
         task = asyncio.create_task(shell.run())
         try:
             yield task
@@ -205,7 +205,7 @@ async def test_two_shards_hold_together_what_one_does(bus, server, source, watch
         running.cancel()
 
     assert groups.values == recomputed(source, shards=2)
-    assert {subjects.parse(subject).shard for subject in groups.values if "_own" in subject} == {0, 1}  # type: ignore[union-attr]
+    assert {subjects.parse(subject).shard for subject in groups.values if "_own" in subject} == {0, 1}  # type: ignore[union-attr]  # an OwnSubject
 
 
 def _settings(holder: str, shards: int) -> GroupResolverSettings:

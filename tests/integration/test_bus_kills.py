@@ -99,7 +99,7 @@ async def test_kill_9_at_any_time_is_harmless(bus, source, server, watch, progra
 
     assert blinked == []
     assert never <= held.values.keys()
-    units = {subjects.parse(subject).unit for subject in compiled.values}  # type: ignore[union-attr]
+    units = {subjects.parse(subject).unit for subject in compiled.values}  # type: ignore[union-attr]  # a ProgramSubject
     assert units == {subjects.unit(*key) for key in source.objects if key.kind == "k8snetworkpolicies"}
     told = [subject for subject, _ in held.history if not subject.startswith("groups._")]
     assert len(told) > len(set(told))  # something did change

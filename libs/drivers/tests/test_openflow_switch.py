@@ -161,7 +161,7 @@ async def test_ovs_ofctl_reads_what_we_wrote(switch, ofctl):
         "cookie=0x1, priority=100,in_port=3 actions=set_field:0x2/0x6->reg0,goto_table:10",
         "cookie=0x2, table=60, priority=200,ct_state=+new+trk,ip,nw_src=10.0.0.0/8 actions=conjunction(9,1/2)",
         "cookie=0x3, table=60, priority=200,conj_id=9 actions=set_field:0x9->reg5,goto_table:70",
-        "cookie=0x4, table=120, priority=1,ip actions=ct(commit,table=130,zone=5,exec(move:NXM_NX_REG5[]->NXM_NX_CT_LABEL[32..63]))",  # noqa: E501
+        "cookie=0x4, table=120, priority=1,ip actions=ct(commit,table=130,zone=5,exec(move:NXM_NX_REG5[]->NXM_NX_CT_LABEL[32..63]))",  # noqa: E501  # as ovs-ofctl has it
         "cookie=0x5, table=100, priority=7,tcp6,tp_dst=0x1f40/0xfff8 actions=output:NXM_NX_REG1[]",
     ]
 

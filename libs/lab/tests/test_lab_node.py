@@ -221,7 +221,7 @@ async def test_a_switch_that_is_killed_is_started_again(alone: Alone, daemon: st
         assert before
         os.kill(before, 9)
         async with asyncio.timeout(20):
-            while not (supervised.restarts and ovs.ovsdb_pid and await speaks_openflow(ovs)):  # noqa: ASYNC110
+            while not (supervised.restarts and ovs.ovsdb_pid and await speaks_openflow(ovs)):  # noqa: ASYNC110  # no event says so
                 await asyncio.sleep(0.01)  # nothing tells that a daemon has started
         alone.forward()
         results = await alone.ask("TCP")

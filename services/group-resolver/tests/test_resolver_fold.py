@@ -96,7 +96,7 @@ def fold() -> ShardGroups:
 
 
 def test_what_is_stored_and_not_derived_is_stale():
-    (group,) = fold().own(NodeName("node-1"), CAUSE).groups  # type: ignore[union-attr]
+    (group,) = fold().own(NodeName("node-1"), CAUSE).groups  # type: ignore[union-attr]  # it is there
     stored = [
         subjects.page(group, NodeName("node-1")),
         subjects.page(group, NodeName("node-2")),
@@ -125,15 +125,15 @@ def test_of_another_shard_nothing_is_stale():
 def test_groups_that_are_kept_stay_in_their_lists_until_they_are_let_go():
     taken, node = fold(), NodeName("node-1")
     lost = GroupId("0" * 32)
-    (group,) = taken.own(node, CAUSE).groups  # type: ignore[union-attr]
+    (group,) = taken.own(node, CAUSE).groups  # type: ignore[union-attr]  # it is there
     subject = subjects.own(node, 0)
     taken.keep({subject: Own(node=node, shard=0, cause=CAUSE, groups=(lost, group))})
 
-    assert taken.own(node, CAUSE).groups == (lost, group)  # type: ignore[union-attr]
+    assert taken.own(node, CAUSE).groups == (lost, group)  # type: ignore[union-attr]  # it is there
     stale = taken.stale([subjects.page(lost, node), subject], ())
     assert (stale.pages, stale.owns) == ({}, set())
     gone = taken.let_go()
     assert gone.pages == {lost: {node}}
     assert gone.owns == {node}
-    assert taken.own(node, CAUSE).groups == (group,)  # type: ignore[union-attr]
+    assert taken.own(node, CAUSE).groups == (group,)  # type: ignore[union-attr]  # it is there
     assert list(taken.pages(lost, [node], CAUSE)) == [(node, None)]

@@ -122,7 +122,7 @@ def exec_(name: str | None, pod: str, command: tuple[str, ...]) -> None:
         netns = state.pod(known, pod).netns
     except state.NoLab as error:
         _refuse(str(error))
-    os.execvpe("ip", ["ip", "netns", "exec", netns, *words], {**os.environ, sweep.MARK: known.name})  # noqa: S606
+    os.execvpe("ip", ["ip", "netns", "exec", netns, *words], {**os.environ, sweep.MARK: known.name})  # noqa: S606  # what is run is what was asked for
 
 
 @lab.command()
@@ -131,7 +131,7 @@ def exec_(name: str | None, pod: str, command: tuple[str, ...]) -> None:
 @click.option("--keep", "kept", is_flag=True, help="Leave the lab running, with the objects of the last scenario.")
 @click.option("--require-datapath", is_flag=True, help="Fail on scenarios that are answered by verdict() alone.")
 @click.option("--name", default=None, help="Of the lab; one is made up if unset.")
-def run(paths: tuple[Path, ...], output: str, kept: bool, require_datapath: bool, name: str | None) -> None:  # noqa: FBT001
+def run(paths: tuple[Path, ...], output: str, kept: bool, require_datapath: bool, name: str | None) -> None:  # noqa: FBT001  # click, as above
     """Run scenarios, all in one lab; folders are searched for them.
 
     Exits with 0 if everything was as expected, with 1 if something was not, with 2 on bad input.
@@ -179,7 +179,7 @@ async def _play(stories: Sequence[Any], output: str, name: str | None, *, kept: 
 @lab.command()
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--keep", "kept", is_flag=True, help="Leave the lab running, with the objects of the last story.")
-def demo(folders: tuple[Path, ...], kept: bool) -> None:  # noqa: FBT001
+def demo(folders: tuple[Path, ...], kept: bool) -> None:  # noqa: FBT001  # click, as above
     """Show who reaches whom before and after policies, on the examples (or on the manifests of FOLDERS)."""
     from sluice.lab import demo as stories
     from sluice.lab import keep, machine

@@ -63,7 +63,7 @@ async def subscribe(nc: NatsClient, subject: str, taker: Taker) -> Subscription:
     subscription = await nc.subscribe(subject, pending_bytes_limit=0)  # the taker's room is the limit
     early = subscription._pending_queue  # noqa: SLF001  # see the module's docstring
     queue: Any = taker  # it is no asyncio.Queue, and need not be: nats-py calls `put_nowait` alone
-    subscription._pending_queue = queue  # noqa: SLF001
+    subscription._pending_queue = queue  # noqa: SLF001  # the same
     while not early.empty():
         taker.put_nowait(early.get_nowait())
     return subscription

@@ -71,8 +71,8 @@ async def ensure(bus: Bus) -> None:
             await patiently(bus, lambda spec=spec: _make(bus, spec))  # type: ignore[misc]  # the default binds `spec` now
             if spec.mirror and await _stale(bus, spec):
                 log.warning("mirror_made_anew", stream=spec.name, source=spec.mirror)
-                await patiently(bus, lambda spec=spec: _drop(bus, spec))  # type: ignore[misc]
-                await patiently(bus, lambda spec=spec: _make(bus, spec))  # type: ignore[misc]
+                await patiently(bus, lambda spec=spec: _drop(bus, spec))  # type: ignore[misc]  # as above
+                await patiently(bus, lambda spec=spec: _make(bus, spec))  # type: ignore[misc]  # as above
 
 
 async def _make(bus: Bus, spec: StreamSpec) -> None:

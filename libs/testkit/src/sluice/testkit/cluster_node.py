@@ -76,11 +76,11 @@ def _kinds(source: LocalPort, target: LocalPort, family: int) -> Iterator[tuple[
     for protocol, (number, source_field, target_field) in TRANSPORTS.items():
         for port in (53, 80, 81, 8080):
             said = {Field.IP_PROTO: number, source_field: 40000, target_field: port}
-            yield Packet(**ends, protocol=protocol, port=port, source_port=40000), said  # type: ignore[arg-type]
+            yield Packet(**ends, protocol=protocol, port=port, source_port=40000), said  # type: ignore[arg-type]  # fields of a packet
     echo = {Field.IP_PROTO: IpProto.ICMP, Field.ICMP_TYPE: 8}
     echo6 = {Field.IP_PROTO: IpProto.ICMPV6, Field.ICMPV6_TYPE: 128}
     kind = 8 if family == 4 else 128
-    yield Packet(**ends, protocol="ICMP", icmp_type=kind, icmp_code=0), echo if family == 4 else echo6  # type: ignore[arg-type]
+    yield Packet(**ends, protocol="ICMP", icmp_type=kind, icmp_code=0), echo if family == 4 else echo6  # type: ignore[arg-type]  # fields of a packet
 
 
 def outcome(walk: Walk) -> Outcome:

@@ -46,7 +46,7 @@ class Connection:
             BadAccess: see there.
         """
         # It takes a second and 60 MB to import, which nobody shall pay who has no Kubernetes.
-        from kubernetes_asyncio.client.rest import RESTClientObject  # noqa: PLC0415
+        from kubernetes_asyncio.client.rest import RESTClientObject  # noqa: PLC0415  # see above
 
         configuration = await _configured(self._access)
         try:
@@ -91,8 +91,8 @@ class Connection:
 
 async def _configured(access: Access) -> Any:
     import yaml  # noqa: PLC0415  # theirs
-    from kubernetes_asyncio import client, config  # noqa: PLC0415
-    from kubernetes_asyncio.config.config_exception import ConfigException  # noqa: PLC0415
+    from kubernetes_asyncio import client, config  # noqa: PLC0415  # as above
+    from kubernetes_asyncio.config.config_exception import ConfigException  # noqa: PLC0415  # as above
 
     configuration = client.Configuration()
     where = "what the Pod is given"

@@ -8,7 +8,7 @@ lib/ofp-actions.c for their layout.
 
 from functools import lru_cache
 from struct import Struct
-from struct import error as StructError  # noqa: N812
+from struct import error as StructError  # noqa: N812  # it is a class
 from typing import assert_never
 
 from sluice.dataplane.ovs.flow import (

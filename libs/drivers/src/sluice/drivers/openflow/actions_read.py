@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from struct import Struct
-from struct import error as StructError  # noqa: N812
+from struct import error as StructError  # noqa: N812  # it is a class
 
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import (

@@ -9,7 +9,7 @@ Source: OpenFlow 1.5.1 sections 7.3.9 (messages) and 6.8 (semantics). Open vSwit
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import IntEnum
 from struct import Struct
-from struct import error as StructError  # noqa: N812
+from struct import error as StructError  # noqa: N812  # it is a class
 from types import MappingProxyType
 
 from sluice.dataplane.ovs.flow import Actions, Buckets, FlowBody, FlowKey

@@ -5,7 +5,7 @@ Source: OpenFlow 1.5.1 section 7.5.4.
 
 from collections.abc import Sequence
 from struct import Struct
-from struct import error as StructError  # noqa: N812
+from struct import error as StructError  # noqa: N812  # it is a class
 from typing import NamedTuple
 
 from sluice.drivers.openflow.error_names import MEANINGS, NAMES, NICIRA_NAMES

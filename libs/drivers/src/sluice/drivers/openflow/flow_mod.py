@@ -5,7 +5,7 @@ Source: OpenFlow 1.5.1 section 7.3.4.3, struct ofp_flow_mod.
 
 from enum import IntEnum
 from struct import Struct
-from struct import error as StructError  # noqa: N812
+from struct import error as StructError  # noqa: N812  # it is a class
 from typing import NamedTuple
 
 from sluice.dataplane.ovs.flow import FlowBody, FlowKey

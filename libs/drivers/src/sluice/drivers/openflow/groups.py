@@ -6,7 +6,7 @@ Source: OpenFlow 1.5.1 section 7.3.4.4, struct ofp_group_mod and ofp_bucket; sec
 from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
-from struct import error as StructError  # noqa: N812
+from struct import error as StructError  # noqa: N812  # it is a class
 
 import msgspec
 

@@ -5,7 +5,7 @@ Source: OpenFlow 1.5.1 sections 7.3.4.5 and 7.3.5.14 (statistics); Open vSwitch 
 
 from enum import IntEnum
 from struct import Struct
-from struct import error as StructError  # noqa: N812
+from struct import error as StructError  # noqa: N812  # it is a class
 from typing import NamedTuple
 
 import msgspec

@@ -4,7 +4,7 @@ Source: OpenFlow 1.5.1 section 7.3.5.2 (multipart OFPMP_FLOW_DESC), section 7.2.
 """
 
 from struct import Struct
-from struct import error as StructError  # noqa: N812
+from struct import error as StructError  # noqa: N812  # it is a class
 
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind

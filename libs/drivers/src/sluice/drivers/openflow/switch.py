@@ -6,7 +6,7 @@ from contextlib import aclosing
 from itertools import count
 from pathlib import Path
 from struct import Struct
-from struct import error as StructError  # noqa: N812
+from struct import error as StructError  # noqa: N812  # it is a class
 from types import MappingProxyType
 from typing import NamedTuple, Self
 

@@ -6,13 +6,15 @@ import os
 import select
 import socket
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from sluice.lab.prober.lasting import LongLived
 from sluice.lab.prober.loop import Loop
-from sluice.lab.prober.pinging import Ping, Pingers
+from sluice.lab.prober.pinging import Pingers
 from sluice.lab.prober.probing import Probe, Settled
-from sluice.lab.prober.sctp import Association, Endpoints
+from sluice.lab.prober.sctp import Endpoints
+from sluice.lab.prober.tries import Tries
 
 Json = Mapping[str, Any]  # Any: JSON
 
@@ -63,9 +65,9 @@ class Desk:
         """A question of another kind is another case."""
         match what["protocol"]:
             case "ICMP":
-                Ping(self._pingers, what, tries, timeout_s, settled)
+                Tries(self._loop, partial(self._pingers.ask, what), tries, timeout_s, settled)
             case "SCTP":
-                Association(self._endpoints, what, tries, timeout_s, settled)
+                Tries(self._loop, partial(self._endpoints.ask, what), tries, timeout_s, settled)
             case _:
                 Probe(self._loop, what, tries, timeout_s, settled)
 

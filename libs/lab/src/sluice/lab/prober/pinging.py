@@ -13,7 +13,7 @@ import struct
 
 from sluice.lab.prober.loop import Callback, Loop
 from sluice.lab.prober.probing import Settled, What
-from sluice.lab.prober.sockets import FROM_ICMP, FROM_ICMP6, PROHIBITED, family_of, judge
+from sluice.lab.prober.sockets import FROM_ICMP, FROM_ICMP6, PROHIBITED, family_of
 
 ECHO = {socket.AF_INET: 8, socket.AF_INET6: 128}
 REPLIES = {socket.AF_INET: {8: 0, 13: 14}, socket.AF_INET6: {128: 129}}
@@ -98,35 +98,8 @@ class Pingers:
             self._made[family] = Pinger(self.loop, family)
         return self._made[family]
 
-
-class Ping:
-    """As `Probe`, with requests of ICMP."""
-
-    def __init__(self, pingers: Pingers, what: What, tries: int, timeout_s: float, settled: Settled) -> None:
-        self._pingers = pingers
-        self._address: str = what["address"]
-        self._kind: int = what.get("icmp_type") or ECHO[family_of(self._address)]
-        self._tries, self._timeout_s, self._settled = tries, timeout_s, settled
-        self._cancel: Callback = lambda: None
-        self._done = False
-        self._next()
-
-    def _next(self) -> None:
-        self._cancel()
-        if self._done:
-            return
-        if not self._tries:
-            self._settle("Dropped", "no answer")
-            return
-        self._tries -= 1
-        self._pingers.loop.later(self._timeout_s, self._next)
-        try:
-            self._cancel = self._pingers.of(family_of(self._address)).ping(self._address, self._kind, self._settle)
-        except OSError as error:
-            if verdict := judge(error.errno or 0, None):
-                self._settle(*verdict)
-
-    def _settle(self, result: str, detail: str) -> None:
-        if not self._done:
-            self._done = True
-            self._settled(result, detail)
+    def ask(self, what: What, settled: Settled) -> Callback:
+        """Send one request; the returned function stops waiting for its answer. Raises OSError, as `of`."""
+        address: str = what["address"]
+        family = family_of(address)
+        return self.of(family).ping(address, what.get("icmp_type") or ECHO[family], settled)

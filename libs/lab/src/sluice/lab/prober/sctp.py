@@ -129,37 +129,9 @@ class Endpoints:
                 if port == EVERY_PORT or not _kernel_serves(family, port):
                     self.of(family).serve(port)
 
-
-class Association:
-    """As `Probe`, with the start of an association; every try is a new one."""
-
-    def __init__(self, endpoints: Endpoints, what: What, tries: int, timeout_s: float, settled: Settled) -> None:
-        self._endpoints, self._what, self._settled = endpoints, what, settled
-        self._tries, self._timeout_s = tries, timeout_s
-        self._cancel: Callback = lambda: None
-        self._done = False
-        self._next()
-
-    def _next(self) -> None:
-        self._cancel()
-        if self._done:
-            return
-        if not self._tries:
-            self._settle("Dropped", "no answer")
-            return
-        self._tries -= 1
-        self._endpoints.loop.later(self._timeout_s, self._next)
-        try:
-            endpoint = self._endpoints.of(family_of(self._what["address"]))
-            self._cancel = endpoint.initiate(self._what, self._settle)
-        except OSError as error:
-            if verdict := judge(error.errno or 0, None):
-                self._settle(*verdict)
-
-    def _settle(self, result: str, detail: str) -> None:
-        if not self._done:
-            self._done = True
-            self._settled(result, detail)
+    def ask(self, what: What, settled: Settled) -> Callback:
+        """Send one INIT; the returned function stops waiting for its answer. Raises OSError, as `of`."""
+        return self.of(family_of(what["address"])).initiate(what, settled)
 
 
 _kernel_listeners: list[socket.socket] = []

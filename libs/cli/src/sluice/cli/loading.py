@@ -44,12 +44,8 @@ def load_all(paths: Sequence[str]) -> list[Document]:
     entries = load(paths)
     problems = [problem for entry in entries for problem in entry.problems]
     if problems:
-        refuse([words(problem) for problem in problems])
+        refuse([problem.words() for problem in problems])
     return [entry.parsed for entry in entries if isinstance(entry.parsed, Document)]
-
-
-def words(problem: DocumentProblem) -> str:
-    return f"{problem.file}:{problem.line}: {problem.path}: {problem.reason}"
 
 
 def _judged(parsed: Parsed, taken: dict[tuple[str, ...], Document]) -> Entry:

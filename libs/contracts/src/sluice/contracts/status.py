@@ -57,6 +57,10 @@ class DocumentProblem(Struct, frozen=True, kw_only=True, order=True):
 
     reason: str
 
+    def words(self) -> str:
+        """As one line."""
+        return f"{self.file}:{self.line}: {self.path}: {self.reason}"
+
 
 class SourceStatus(Struct, frozen=True, kw_only=True):
     """What the source of objects could not take in (`status._source.<name>`)."""

@@ -26,7 +26,7 @@ from msgspec import Struct
 from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Local, Mark, NodeRoute, Own, Page
 from sluice.contracts.ids import ALL_NODES, NEVER, Backend, GroupId, NodeName, Revision, Unit
-from sluice.contracts.kinds import Kind
+from sluice.contracts.kinds import SERVED, Kind
 from sluice.contracts.programs import GroupPeer, Program
 from sluice.contracts.serving import EndpointsProgram, ServiceProgram
 from sluice.policy.everypod import EVERY_POD_ID, asks_every_pod
@@ -34,8 +34,6 @@ from sluice.policy.everypod import EVERY_POD_ID, asks_every_pod
 ServingProgram = ServiceProgram | EndpointsProgram
 PageKey = tuple[GroupId, NodeName]
 ProgramKey = tuple[GroupId, Unit]
-
-_SERVED = frozenset((Kind.SERVICE, Kind.ENDPOINT_SLICE))
 
 GRACE_S = 1.0
 """Seconds that an incomplete program may hold back the ones behind it: a hundred times what reading a group takes
@@ -202,7 +200,7 @@ class View:
         serving: dict[Unit, ServingProgram | None] = {}
         for program_key in [key for key, late in self._late_programs.items() if late.cause <= upto and key not in held]:
             del self._late_programs[program_key]
-            match self._apply_program(program_key), subjects.unit_parts(program_key[1])[0] in _SERVED:
+            match self._apply_program(program_key), subjects.unit_parts(program_key[1])[0] in SERVED:
                 case Program() as program, _:
                     programs[program_key] = program
                 case None, False:

@@ -13,7 +13,7 @@ from sluice.contracts.subjects import ObjectSubject
 from sluice.kube.convert import DEFAULT_NAMESPACE
 from sluice.kube.manifest import Document, Parsed
 from sluice.lab import checks
-from sluice.lab.reading import Story, Told, found, words
+from sluice.lab.reading import Story, Told, found
 from sluice.lab.reasons import judged, state_of
 from sluice.lab.results import Check, Outcome
 from sluice.lab.scenario import Denial, ObjectName
@@ -98,7 +98,7 @@ def refusals(denial: Denial, held: Sequence[Parsed], world: World) -> list[str]:
     wrong += [
         document.problem(*refusal) for document, refused in zip(documents, found, strict=True) for refusal in refused
     ]
-    return [words(problem) for problem in wrong]
+    return [problem.words() for problem in wrong]
 
 
 def _keys(name: ObjectName) -> Iterator[ObjectSubject]:

@@ -124,7 +124,7 @@ def load_manifests(path: Path, name: str) -> list[Parsed]:
         label = f"{name}/{file.relative_to(path)}" if path.is_dir() else name
         found += parse(file.read_bytes(), label)
     if wrong := problems(found):
-        raise BadScenario([words(problem) for problem in wrong])
+        raise BadScenario([problem.words() for problem in wrong])
     return found
 
 
@@ -140,10 +140,6 @@ def problems(found: Sequence[Parsed]) -> list[DocumentProblem]:
             case Ignored():
                 pass  # a Deployment beside a policy does no harm, here as in production
     return wrong
-
-
-def words(problem: DocumentProblem) -> str:
-    return f"{problem.file}:{problem.line}: {problem.path}: {problem.reason}"
 
 
 def _holds_scenario(path: Path) -> bool:

@@ -50,11 +50,7 @@ class Statuses:
         source = self.source
         if source is None or source.digest != wanted.digest:
             return ["ingest: it has not taken in the manifests as they are now"]
-        found = [
-            f"ingest: {problem.file}:{problem.line}: {problem.path}: {problem.reason}"
-            for problem in source.problems
-            if problem.file not in wanted.ignored
-        ]
+        found = [f"ingest: {problem.words()}" for problem in source.problems if problem.file not in wanted.ignored]
         for status in self.compilers.values():
             # A policy that is not realizable, by a reason that its kind has a word for, has its effect: none.
             found += [_words("rule-compiler", problem) for problem in status.problems if not problem.code]

@@ -13,7 +13,7 @@ from sluice.lab.externals import CannotAnswer
 from sluice.lab.lab import Lab, NotRealised
 from sluice.lab.leftovers import forget, ids_left, leftovers
 from sluice.lab.probers import ProberGone, Result
-from sluice.lab.reading import Story, Told, found, words
+from sluice.lab.reading import Story, Told, found
 from sluice.lab.reasons import judged, state_of, why
 from sluice.lab.results import Check, Outcome
 from sluice.lab.scenario import Connection, Denial, seconds
@@ -159,7 +159,7 @@ class _Player:
             if isinstance(denial.object, str):
                 path = Path(self._story.file).parent / denial.object
                 name, content = f"{_LAST}-{number}{path.suffix}", path.read_bytes()
-            said = [words(problem) for problem in await self._lab.refused(name, content)]
+            said = [problem.words() for problem in await self._lab.refused(name, content)]
         said = said or offline.refusals(denial, held, self._lab.world)
         self.done.append(offline.denied(told, offline.title(denial), denial.message, said))
 

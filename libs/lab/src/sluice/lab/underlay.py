@@ -17,6 +17,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from sluice.contracts.ids import Address, NodeName
+from sluice.dataplane.addresses import WIDTH
 from sluice.drivers import namespaces
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
@@ -38,7 +39,6 @@ GATEWAY_PORT = "gw0-port"
 NODE_PORT_TABLE = 5100
 """Of routes; any that nobody else uses."""
 
-WIDTH = {4: 32, 6: 128}
 SCOPE_LINK = 253
 """Source: linux/rtnetlink.h, RT_SCOPE_LINK."""
 

@@ -16,7 +16,7 @@ from sluice.contracts.programs import K8S_TIER, Action, Direction, PortRange, Tr
 from sluice.grouping.members import named_ports
 from sluice.policy.facing import Faced, Facing
 from sluice.policy.intervals import ALL_PORTS, NO_PORTS, Ports, common, joined, without
-from sluice.policy.regions import Network, Regions
+from sluice.policy.regions import Network, Regions, place
 from sluice.policy.state import ClusterState
 
 PROTOCOLS: tuple[Protocol, ...] = ("TCP", "UDP", "SCTP")
@@ -94,7 +94,7 @@ class _Table:
                         ends = (own, nobody, here, block) if outwards else (nobody, own, block, here)
                         same.setdefault(self._allowed(*ends), []).extend(pieces)
             found = [(block, allowed) for allowed, blocks in same.items() for block in _collapsed(blocks)]
-            for block, allowed in sorted(found, key=lambda one: _place(one[0])):
+            for block, allowed in sorted(found, key=lambda one: place(one[0])):
                 yield Pair(name, str(block), allowed) if outwards else Pair(str(block), name, allowed)
 
     def _end(self, pod: Pod) -> _End:
@@ -184,7 +184,3 @@ def _collapsed(blocks: Iterable[Network]) -> list[Network]:
     old = collapse_addresses([block for block in blocks if isinstance(block, IPv4Network)])
     new = collapse_addresses([block for block in blocks if isinstance(block, IPv6Network)])
     return [*old, *new]
-
-
-def _place(block: Network) -> tuple[int, int, int]:
-    return block.version, int(block.network_address), block.prefixlen

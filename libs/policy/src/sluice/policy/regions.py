@@ -22,7 +22,7 @@ class Regions:
                 for peer in rule.peers or ():
                     if isinstance(peer, BlockPeer):
                         named.update(map(ip_network, (peer.cidr, *peer.excepts)))
-        self.blocks: tuple[Network, ...] = tuple(sorted(named, key=_place))
+        self.blocks: tuple[Network, ...] = tuple(sorted(named, key=place))
         """Those that give the regions their names, the outer before the inner."""
 
         self._named = named
@@ -60,5 +60,6 @@ def _without(block: Network, inner: Network) -> Iterable[Network]:
     return (block,)
 
 
-def _place(block: Network) -> tuple[int, int, int]:
+def place(block: Network) -> tuple[int, int, int]:
+    """By which blocks are sorted."""
     return block.version, int(block.network_address), block.prefixlen

@@ -11,10 +11,9 @@ from msgspec import Struct
 from sluice.contracts.audit import Inspection
 from sluice.contracts.ids import Address
 from sluice.dataplane.audit.np_line import NotALine, unit_of
+from sluice.dataplane.l7.ruleset import DENIAL
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DENIAL = "Reject by "
-"""What the signatures that reject begin with; see `dataplane.l7.ruleset`."""
 
 
 class _Alert(Struct, frozen=True):
@@ -64,7 +63,7 @@ def read(line: bytes) -> Inspection:
     except (msgspec.DecodeError, ValueError) as error:
         raise NotALine(str(error)) from error
     said = event.alert.signature if event.alert else ""
-    policy = said.removeprefix(_DENIAL) if said.startswith(_DENIAL) else ""
+    policy = said.removeprefix(DENIAL) if said.startswith(DENIAL) else ""
     return Inspection(
         at_us=(when - _EPOCH) // timedelta(microseconds=1),
         event=event.event_type,

@@ -9,6 +9,9 @@ from sluice.contracts.l7 import HttpMatch, L7Match, TlsMatch
 from sluice.dataplane.l7 import http, opening, tls
 from sluice.dataplane.l7.signature import Does, Signature, content, write
 
+DENIAL = "Reject by "
+"""What the signatures that reject are called, with the policy behind it, as `AntreaNetworkPolicy:ns/name`."""
+
 REJECTED_SID = 1
 """Of what rejects a request, or a handshake where no request can be: what alerts are known by, as Antrea's are."""
 
@@ -67,7 +70,7 @@ def compile_rules(entries: Sequence[L7Match], *, policy: str, logged: bool = Fal
         policy: as alerts name it, `AntreaNetworkPolicy:ns/name`.
         logged: packets of the connections are written to the event log, denied requests among them.
     """
-    return RuleSet(rules=write(signatures(entries, message=f"Reject by {policy}", logged=logged)))
+    return RuleSet(rules=write(signatures(entries, message=DENIAL + policy, logged=logged)))
 
 
 def signatures(entries: Sequence[L7Match], *, message: str, logged: bool = False) -> tuple[Signature, ...]:

@@ -91,6 +91,29 @@ def test_of_several_nodes_one_is_named(sluice, folder) -> None:
     assert "table=80, priority=99,ip,nw_dst=10.0.0.1 actions=set_field:192.168.77.10->tun_dst" in second.output
 
 
+NAMED = """
+apiVersion: crd.antrea.io/v1beta1
+kind: ClusterNetworkPolicy
+metadata: {name: named}
+spec:
+  priority: 5
+  appliedTo: [{podSelector: {}}]
+  ingress: [{action: Allow, from: [{ipBlock: {cidr: 192.0.2.0/24}}]}]
+  egress: [{action: Allow, to: [{ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: web, protocol: TCP}]}]
+"""
+
+
+def test_what_cannot_be_held_is_told_with_its_unit_once(sluice, folder) -> None:
+    (folder / "named.yaml").write_text(NAMED)
+
+    result = sluice("compile", "-f", folder, "--backend", "ovs")
+
+    assert result.exit_code == 0
+    (told,) = result.stderr.splitlines()
+    assert told.startswith("acnps:_:named: egress rule 0")
+    assert told.count("acnps:_:named") == 1
+
+
 def test_bad_objects_are_not_compiled(sluice, folder) -> None:
     (folder / "bad.yaml").write_text("apiVersion: v1\nkind: Pod\nmetadata: {name: B, namespace: x}\n")
 

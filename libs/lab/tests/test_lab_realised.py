@@ -51,12 +51,12 @@ CASES = [
     Case(
         "a policy is not in force",
         (source(), node(problems=(Problem(unit=UNIT, state="failed", reason="too many rules"),))),
-        ["k8snetworkpolicies:y:closed failed: too many rules"],
+        ["failed: k8snetworkpolicies:y:closed: too many rules"],
     ),
     Case(
         "a policy that nobody can compile",
         (source(), node(), CompilerStatus(shard=0, problems=(Problem(unit=UNIT, state="failed", reason="odd"),))),
-        ["rule-compiler: k8snetworkpolicies:y:closed failed: odd"],
+        ["rule-compiler: failed: k8snetworkpolicies:y:closed: odd"],
     ),
     Case(
         "a policy that has no effect, by a reason with a name",

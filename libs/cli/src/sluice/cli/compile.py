@@ -50,7 +50,7 @@ def compile_(files: tuple[str, ...], node: str | None, backend: str, output: str
         options.echo_json({"node": chosen, "backend": backend, **told, "problems": said})
         return
     for problem in problems:
-        click.echo(f"{problem.unit}: {problem.reason}", err=True)
+        click.echo(problem.words(), err=True)
     if not script:
         click.echo(f"nothing: {NOTHING[backend]} on {chosen}", err=True)
     click.echo(script, nl=False)

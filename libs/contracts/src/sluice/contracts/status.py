@@ -16,6 +16,10 @@ class Problem(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True)
     code: str = ""
     """The reason for programs, in the form of a Kubernetes condition's, where it has a name."""
 
+    def words(self) -> str:
+        """As one line, with the unit named once."""
+        return self.reason if self.reason.startswith(self.unit) else f"{self.unit}: {self.reason}"
+
 
 class NodeStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one backend of a node has applied (`status.<node>.<backend>`)."""

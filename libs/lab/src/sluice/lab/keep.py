@@ -81,7 +81,7 @@ def portrait(lab: Lab) -> LabState:
                 ovs=str(node.ovs.folder),
                 healthy=status.healthy if status else False,
                 applied=status.applied.sequence if status else 0,
-                problems=tuple(f"{each.unit}: {each.reason}" for each in status.problems) if status else (),
+                problems=tuple(each.words() for each in status.problems) if status else (),
             )
         )
     pods = []

@@ -95,4 +95,4 @@ def kind_of(subject: str) -> type[AnyStatus] | None:
 
 
 def _words(where: str, problem: Problem) -> str:
-    return f"{where}: {problem.unit} {'waits' if problem.state == 'waiting' else 'failed'}: {problem.reason}"
+    return f"{where}: {problem.state}: {problem.words()}"

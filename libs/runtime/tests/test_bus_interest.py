@@ -100,29 +100,6 @@ async def test_nothing_stored_is_an_answer(interest, bus):
     assert messages(await until_answered(interest, "groups.g.*", "programs.ovs.g.*")) == []
 
 
-async def test_both_streams_are_asked_at_once(interest, bus, monkeypatch):
-    both = asyncio.Barrier(2)
-
-    async def together(of: Bus, stream: str) -> streams.Origin:
-        async with asyncio.timeout(5):
-            await both.wait()
-        return await streams.origin(of, stream)
-
-    monkeypatch.setattr("sluice.runtime.asking.origin", together)
-    interest.want(["groups.g.*", "programs.ovs.g.*"])
-
-    await until_answered(interest, "groups.g.*", "programs.ovs.g.*")
-
-
-async def test_a_stream_that_is_not_there_keeps_no_other_waiting(server, reader, bus):
-    await bus.js.delete_stream("PROGRAMS")
-    async with Interest(reader, jitter_s=0.05) as interest:
-        interest.want(["programs.ovs.g.*", "groups.g.*"])
-        await until_answered(interest, "groups.g.*")
-        await streams.ensure(bus)
-        await until_answered(interest, "programs.ovs.g.*")
-
-
 async def test_what_is_stored_comes_then_the_answer_then_what_is_new(interest, output):
     await store(output, page("g", 1), page("g", 1, node="m.example"), page("h", 1), upto=1)
     interest.want(["groups.g.*", MARKS])

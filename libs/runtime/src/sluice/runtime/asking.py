@@ -194,7 +194,8 @@ class Asker:
                 await self._leave()
                 await self._reread()
                 while self._questions:
-                    await self._put_together()
+                    question = self._questions.popleft()  # else wants may join it while it is being asked
+                    await self._put(question)
             except (Missing, *TROUBLE) as error:
                 log.info("interest_waits", reason=repr(error))
                 await asyncio.sleep(_AGAIN_S)
@@ -236,24 +237,6 @@ class Asker:
         self._questions.clear()
         self._retry.clear()
         self.ask(self._reader.wants)
-
-    async def _put_together(self) -> None:
-        """Put the first question to each stream, all at once: a new group is asked of both streams.
-
-        One stream is asked one thing after the other: it is told by where it ends whether it is the same still.
-
-        Raises:
-            Missing: a stream is not there; its question is asked later, and the others were asked.
-        """
-        first: dict[str, Question] = {}
-        rest: deque[Question] = deque()
-        for question in self._questions:
-            if first.setdefault(question.wants[0].stream, question) is not question:
-                rest.append(question)
-        self._questions = rest  # without those: else wants may join them while they are being asked
-        for outcome in await asyncio.gather(*map(self._put, first.values()), return_exceptions=True):
-            if outcome is not None:
-                raise outcome
 
     async def _put(self, question: Question) -> None:
         """Ask the question; what could not be asked is asked later.

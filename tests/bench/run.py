@@ -8,6 +8,7 @@ import argparse
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,25 +57,51 @@ def machine() -> str:
     )
 
 
-def measure(names: list[str]) -> tuple[list[Figure], int]:
-    """The figures, and not 0 if a benchmark failed."""
-    failed = 0
+LONGEST_S = 240
+"""For one benchmark; it is then ended, and the others go on. The longest, P1 from end to end, takes a third of it."""
+
+_TO_END_S = 30
+
+
+def measure(names: list[str]) -> tuple[list[Figure], list[str]]:
+    """The figures; and for each benchmark that failed, which and why. One that fails keeps no other from running."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "figures"
         out.touch()
-        for name in names:
-            for module in BENCHMARKS[name]:
-                command = [sys.executable, "-m", f"tests.bench.{module}", name]
-                environment = {**os.environ, OUT: str(out)}
-                failed |= subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-        return read(out), failed
+        failures = [
+            f"{name} ({module}: {why})"
+            for name in names
+            for module in BENCHMARKS[name]
+            if (why := _run([sys.executable, "-m", f"tests.bench.{module}", name], out))
+        ]
+        return read(out), failures
 
 
-def write_page(figures: list[Figure]) -> None:
+def _run(command: list[str], out: Path) -> str:
+    """Run one benchmark; why it failed, if it did."""
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, OUT: str(out)}) as process:
+        try:
+            code = process.wait(LONGEST_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # so that it ends what it started
+            try:
+                process.wait(_TO_END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            return f"not done after {LONGEST_S} s"
+    return f"exit code {code}" if code else ""
+
+
+def write_page(figures: list[Figure], failures: list[str]) -> None:
     """Put the table into the page; its other words stay."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{table(figures)}\n\nMeasured on {machine()}.\n{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}\n{table(figures)}\n\nMeasured on {machine()}.\n{missing(failures)}{END}{after}")
+
+
+def missing(failures: list[str]) -> str:
+    """What the table lacks, as a line; nothing if it lacks nothing."""
+    return f"\nNot measured: {', '.join(failures)}.\n" if failures else ""
 
 
 def main(arguments: list[str]) -> int:
@@ -85,13 +112,13 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.names if name not in BENCHMARKS]:
         parser.error(f"{', '.join(unknown)}: no such figure; there are {', '.join(BENCHMARKS)}")
-    figures, failed = measure(given.names or list(BENCHMARKS))
-    print(f"\n{table(figures)}\n\n{machine()}")
+    figures, failures = measure(given.names or list(BENCHMARKS))
+    print(f"\n{table(figures)}\n\n{machine()}\n{missing(failures)}")
     if given.json:
         given.json.write_bytes(as_json(figures))
     if given.page:
-        write_page(figures)
-    return failed
+        write_page(figures, failures)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

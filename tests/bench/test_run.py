@@ -1,9 +1,10 @@
 """The table that benchmarks are read from says what they said."""
 
+import shutil
 from importlib.util import find_spec
 
 import msgspec
-from tests.bench import figures
+from tests.bench import figures, run
 from tests.bench.figures import Figure
 from tests.bench.run import BENCHMARKS
 
@@ -34,6 +35,43 @@ def test_programs_read_ratio_and_verdict():
 
     assert (first["ratio"], first["reached"]) == (12.2, True)
     assert (second["ratio"], second["reached"]) == (None, False)
+
+
+BENCHES = {
+    "fails": "import sys; sys.exit(3)",
+    "hangs": """
+import pathlib, time
+try:
+    time.sleep(60)
+finally:
+    pathlib.Path(__file__).with_suffix(".ended").touch()
+""",
+    "shows": """
+from tests.bench.figures import Figure, show
+show(Figure("P1", "much", 0.5, "s"))
+""",
+}
+
+
+def test_a_benchmark_that_fails_or_hangs_keeps_no_other_from_running(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{run.BEGIN}\nold\n{run.END}\nafter\n")
+    (tmp_path / "tests" / "bench").mkdir(parents=True)
+    for name, code in BENCHES.items():
+        (tmp_path / "tests" / "bench" / f"{name}.py").write_text(code)
+    shutil.copy(figures.__file__, tmp_path / "tests" / "bench")
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "PAGE", page)
+    monkeypatch.setattr(run, "LONGEST_S", 2)
+    monkeypatch.setattr(run, "BENCHMARKS", {"P8": ("fails",), "P9": ("hangs",), "P1": ("shows",)})
+
+    assert run.main(["--page"]) == 1
+
+    before, _, after = page.read_text().partition("Not measured: ")
+    assert before.startswith("before\n")
+    assert "| P1  | much" in before or "| P1 | much" in before
+    assert after == f"P8 (fails: exit code 3), P9 (hangs: not done after 2 s).\n{run.END}\nafter\n"
+    assert (tmp_path / "tests" / "bench" / "hangs.ended").exists()
 
 
 def test_every_benchmark_is_there():

@@ -26,6 +26,7 @@ from sluice.contracts.objects import (
 )
 from sluice.contracts.programs import Direction
 from sluice.lab import checks, reading
+from sluice.lab.ends import ends_of
 from sluice.lab.reasons import judged, state_of
 from sluice.lab.world import Key, World
 from sluice.policy.verdict import Isolation, RuleRef
@@ -103,7 +104,7 @@ def _of_story(story: reading.Story) -> Iterator[Cell]:
             world.remove(reading.found(world, name))
         for document in told.apply:
             world.put(document)
-        state, pods, ends = state_of(world.objects), world.pods(), world.ends()
+        state, pods, ends = state_of(world.objects), world.pods(), ends_of(world)
         for question in (*checks.probes(told.step, ends), *checks.matrix(told.step, pods)):
             near = ends[question.from_].node == ends[question.to].node
             place = PLACES[2 * (checks.family(question.address) == "IPv6") + (not near)]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sluice.lab import checks, reading
-from sluice.lab.world import AT, World
+from sluice.lab.ends import AT, ends_of
+from sluice.lab.world import World
 from sluice.testkit.expanders import story as told_as_story
 from sluice.testkit.tc_node import TcNode, frame
 
@@ -28,7 +29,7 @@ def test_filters_agree(story: reading.Story):
             world.put(document)
         events = told_as_story(*(document.object for document in world.objects.values()))
         nodes = [TcNode(events, name=node).apply() for node in world.nodes]
-        for question in checks.probes(told.step, world.ends()):
+        for question in checks.probes(told.step, ends_of(world)):
             if AT in question.from_ + question.to:
                 asked += 1
                 assert _passes(nodes, question) is (question.expect == "Allowed"), (told.name, question)

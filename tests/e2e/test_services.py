@@ -10,9 +10,9 @@ import pytest
 from sluice.dataplane.ovs.pipeline import Table
 from sluice.kube.manifest import Document, parse
 from sluice.lab.checks import Question
+from sluice.lab.ends import SERVICE_END, ends_of
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
-from sluice.lab.world import SERVICE_END
 
 pytestmark = pytest.mark.datapath
 
@@ -57,7 +57,7 @@ def chosen(node: LabNode) -> list[int]:
 
 
 async def connect(lab: Lab, client: str, times: int) -> None:
-    end, source = lab.world.ends()[f"{SERVICE_END}x/sticky"], lab.sandboxes()[client].pod
+    end, source = ends_of(lab.world)[f"{SERVICE_END}x/sticky"], lab.sandboxes()[client].pod
     one = Question(
         kind="probe",
         from_=client,

@@ -9,6 +9,7 @@ import pytest
 from sluice.contracts.kinds import Kind
 from sluice.lab import reading, scenario
 from sluice.lab.checks import expected, matrix, probes
+from sluice.lab.ends import ends_of
 from sluice.lab.reading import BadScenario, Story
 from sluice.lab.world import Key, World
 
@@ -240,7 +241,7 @@ def test_interfaces_get_addresses_of_their_networks(tmp_path: Path) -> None:
         world.put(made)
         world.put(made)  # the same Pod keeps what it has
 
-    assert world.ends()["x/a@x/n"].addresses == ("10.1.0.2",)
+    assert ends_of(world)["x/a@x/n"].addresses == ("10.1.0.2",)
     assert Key(Kind.NETWORK_ATTACHMENT, "x", "n") in world.objects
 
 
@@ -415,7 +416,7 @@ def test_who_is_beyond_the_cluster_has_a_bare_name_or_a_prefix(tmp_path: Path) -
     for document in story.objects:
         world.put(document)
 
-    asked = [(each.from_, each.source, each.to, each.what) for each in probes(spec.steps[0], world.ends())]
+    asked = [(each.from_, each.source, each.to, each.what) for each in probes(spec.steps[0], ends_of(world))]
 
     assert asked == [
         ("external:outside", "192.0.2.10", "default/a", "SCTP 80"),

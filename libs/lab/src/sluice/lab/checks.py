@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from sluice.contracts.ids import Address, NodeName
-from sluice.lab.ends import Ends, end_of
+from sluice.lab.ends import NODE_END, NODE_PORT_END, Ends, end_of
 from sluice.lab.scenario import (
     Connection,
     Expect,
@@ -21,7 +21,7 @@ from sluice.lab.scenario import (
     Step,
     TlsHello,
 )
-from sluice.lab.world import NODE_END, NODE_PORT_END, Placed
+from sluice.lab.world import Placed
 
 Got = Literal["Allowed", "Dropped", "Rejected", "Error"]
 """Error where no answer of the network says what became of the packet: nothing listens, the prober died."""

@@ -7,15 +7,30 @@
     x/a@x/net          a Pod's interface on a secondary network; `x/a@net` if it is of the Pod's namespace
 
 As the beginning of a probe a host beyond the cluster may be called by its bare name. To teach the lab a kind of end:
-take its prefix into `BEGINS` or `ENDS`, give `World.ends` the addresses it has, and `reasons` the packet it means.
+take its prefix into `BEGINS` or `ENDS`, give `ends_of` the addresses it has, and `reasons` the packet it means.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from sluice.lab.world import AT, EXTERNAL_END, NAME_END, NODE_END, NODE_PORT_END, SERVICE_END, Placed
+from sluice.contracts.ids import Address, NodeName, Uid
+from sluice.contracts.objects import Pod
+from sluice.contracts.services import Service
+from sluice.grouping.attachments import interfaces_of
+from sluice.lab.services import is_headless
+from sluice.lab.world import Placed, World, ports_of, runs
 
 Ends = Mapping[str, Placed]
-"""As `World.ends` has them: by namespace/name, or by name with prefix."""
+"""By namespace/name, or by name with prefix."""
+
+NODE_END = "node:"
+EXTERNAL_END = "external:"
+SERVICE_END = "svc:"
+NODE_PORT_END = "nodeport:"
+NAME_END = "fqdn:"
+"""What names of nodes and of hosts beyond the cluster begin with where Pods are named as well."""
+
+AT = "@"
+"""Between a Pod and the network that its interface is on."""
 
 POD = ""
 """Pods have no prefix."""
@@ -44,3 +59,53 @@ def end_of(ends: Ends, name: str) -> Placed | None:
     if at and "/" not in network and prefix(name) == POD:
         return ends.get(f"{pod}{AT}{pod.partition('/')[0]}/{network}")
     return ends.get(name) or ends.get(prefix(name) + name)
+
+
+def ends_of(world: World) -> dict[str, Placed]:
+    """Where packets begin or end: Pods, nodes (the first address of each range), hosts beyond, names, and Services.
+
+    And interfaces on secondary networks, as `x/a@x/net`: the first that the Pod has there.
+    """
+    nodes = {f"{NODE_END}{name}": (name, world.gateways(name)) for name in world.nodes}
+    others = {f"{EXTERNAL_END}{name}": (NodeName(""), (address,)) for name, address in world.externals.items()}
+    named = {f"{NAME_END}{name}": (NodeName(""), addresses) for name, addresses in world.names.items()}
+    return (
+        world.pods()
+        | _interfaces(world)
+        | {
+            end: Placed(end, Uid(""), node, addresses, (), host_network=True)
+            for end, (node, addresses) in (nodes | others | named).items()
+        }
+        | dict(_services(world))
+    )
+
+
+def _services(world: World) -> Iterator[tuple[str, Placed]]:
+    """By their ClusterIPs, and by the NodePorts of the first node or, with `@` and its name, of any."""
+    for document in world.objects.values():
+        service = document.object
+        if not isinstance(service, Service) or is_headless(service):
+            continue
+        name = "/".join(service.key)
+        end = f"{SERVICE_END}{name}"
+        addresses = tuple(map(Address, service.spec.cluster_ips))
+        ports = tuple(port.port for port in service.spec.ports)
+        yield end, Placed(end, Uid(""), NodeName(""), addresses, ports, host_network=True)
+        by_node = tuple(port.node_port for port in service.spec.ports if port.node_port)
+        for at, node in ((f"@{node}", node) for node in world.nodes) if by_node else ():
+            for suffix in (at, "") if node == world.nodes[0] else (at,):
+                end = f"{NODE_PORT_END}{name}{suffix}"
+                yield end, Placed(end, Uid(""), node, world.node_addresses(node), by_node, host_network=True)
+
+
+def _interfaces(world: World) -> dict[str, Placed]:
+    found: dict[str, Placed] = {}
+    for document in world.objects.values():
+        pod = document.object
+        if not isinstance(pod, Pod) or not runs(pod):
+            continue
+        for one in interfaces_of(pod):
+            end = f"{one.pod}{AT}{one.attachment.network}"
+            if one.addresses and end not in found:
+                found[end] = Placed(end, pod.uid, pod.node, one.addresses, ports_of(pod), host_network=False)
+    return found

@@ -22,6 +22,7 @@ from sluice.contracts.status import DocumentProblem
 from sluice.kube.manifest import Document
 from sluice.lab import claim, netns, sweep
 from sluice.lab.checks import Question
+from sluice.lab.ends import EXTERNAL_END, NODE_END
 from sluice.lab.externals import PORT, ExternalHost, make, reroute, routes
 from sluice.lab.folder import ManifestFolder
 from sluice.lab.node import LabNode, Sandbox
@@ -29,7 +30,7 @@ from sluice.lab.probers import Prober, ProberGone, Probers, Result
 from sluice.lab.processes import Program, Supervised
 from sluice.lab.realised import Statuses, Wanted, kind_of
 from sluice.lab.underlay import Underlay, wirings
-from sluice.lab.world import EXTERNAL_END, NODE_END, Key, World
+from sluice.lab.world import Key, World
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.message import Message

@@ -13,6 +13,7 @@ from sluice.contracts.subjects import ObjectSubject
 from sluice.kube.convert import DEFAULT_NAMESPACE
 from sluice.kube.manifest import Document, Parsed
 from sluice.lab import checks
+from sluice.lab.ends import ends_of
 from sluice.lab.reading import Story, Told, found
 from sluice.lab.reasons import judged, state_of
 from sluice.lab.results import Check, Outcome
@@ -49,7 +50,7 @@ def run(story: Story) -> Outcome:
 
 
 def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str]]) -> Iterator[Check]:
-    state, pods, ends = state_of(world.objects), world.pods(), world.ends()
+    state, pods, ends = state_of(world.objects), world.pods(), ends_of(world)
     for connection in told.step.connections:
         if connection.open:
             question = checks.opening(connection, ends, "")

@@ -18,6 +18,7 @@ from sluice.kube import digest, json_text, yaml_text
 from sluice.kube.manifest import Document, Ignored, Parsed, parse
 from sluice.kube.nodes import Malformed, Node, line_at, plain
 from sluice.lab import checks, ends
+from sluice.lab.ends import ends_of
 from sluice.lab.scenario import OFFLINE, Denial, ObjectName, Scenario, Step
 from sluice.lab.world import Key, NotPlaceable, World
 
@@ -219,7 +220,7 @@ class _Reader:
                 path = f"{base}.apply"
                 self._put(world, told.apply, path)
                 path = base
-                pods, known = world.pods(), world.ends()
+                pods, known = world.pods(), ends_of(world)
                 for number, connection in enumerate(told.step.connections):
                     path = f"{base}.connections[{number}]"
                     if connection.open:

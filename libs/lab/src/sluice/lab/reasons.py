@@ -8,9 +8,9 @@ from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.programs import Action, Origin, ServiceRef
 from sluice.kube.manifest import Document
 from sluice.lab.checks import Question
-from sluice.lab.ends import prefix
+from sluice.lab.ends import AT, NAME_END, NODE_END, NODE_PORT_END, SERVICE_END, prefix
 from sluice.lab.scenario import HttpRequest, IcmpMessage, TlsHello
-from sluice.lab.world import AT, NAME_END, NODE_END, NODE_PORT_END, SERVICE_END, Key
+from sluice.lab.world import Key
 from sluice.policy import l7
 from sluice.policy.ends import NoSuchEnd
 from sluice.policy.packet import AddressEnd, End, Packet, PodEnd

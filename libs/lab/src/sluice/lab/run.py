@@ -9,6 +9,7 @@ from pathlib import Path
 from sluice.contracts import codec
 from sluice.kube.manifest import Parsed
 from sluice.lab import checks, offline
+from sluice.lab.ends import ends_of
 from sluice.lab.externals import CannotAnswer
 from sluice.lab.lab import Lab, NotRealised
 from sluice.lab.leftovers import forget, ids_left, leftovers
@@ -85,7 +86,7 @@ class _Player:
             await asyncio.sleep(wait_s)  # the scenario asks for it
         await self._connections(told)
         pods = lab.world.pods()
-        questions = [*checks.probes(step, lab.world.ends()), *checks.matrix(step, pods)]
+        questions = [*checks.probes(step, ends_of(lab.world)), *checks.matrix(step, pods)]
         self._note(told, questions, await self._ask(questions))
         for number, (denial, held) in enumerate(zip(step.denials, told.denied, strict=True)):
             await self._denial(told, number, denial, held)
@@ -112,7 +113,7 @@ class _Player:
                 continue
             for connection in group:
                 name = connection.open or ""
-                question = checks.opening(connection, self._lab.world.ends(), "")
+                question = checks.opening(connection, ends_of(self._lab.world), "")
                 self._opened[name] = question
                 result = await self._lab.prober(question.from_).open(name, question)
                 if result.result == "Dropped":  # a lost packet, as in `_ask`

@@ -27,7 +27,6 @@ from sluice.contracts.objects import (
     PodStatus,
 )
 from sluice.contracts.services import EndpointSlice, Service
-from sluice.grouping.attachments import interfaces_of
 from sluice.kube.manifest import Document, parse
 from sluice.lab import services
 from sluice.lab.attaching import Attaching, NoSuchNetwork
@@ -38,16 +37,6 @@ POD_RANGE = IPv4Network("10.64.0.0/10")
 
 NODE_RANGE = IPv4Network("192.168.77.0/24")
 """Nodes' addresses, unless their Node says otherwise."""
-
-NODE_END = "node:"
-EXTERNAL_END = "external:"
-SERVICE_END = "svc:"
-NODE_PORT_END = "nodeport:"
-NAME_END = "fqdn:"
-"""What names of nodes and of hosts beyond the cluster begin with where Pods are named as well."""
-
-AT = "@"
-"""Between a Pod and the network that its interface is on."""
 
 RESERVED = 2
 """The network's own address, and the one that people take for a gateway."""
@@ -68,7 +57,7 @@ class Key(NamedTuple):
 class Placed(NamedTuple):
     """A Pod as it stands in the lab. Another `uid` is another Pod: its namespace and port are made anew.
 
-    Where packets begin and end at others as well, it is one of those.
+    Where packets begin and end at others as well (`ends`), it is one of those.
     """
 
     pod: str
@@ -133,55 +122,8 @@ class World:
         return {
             "/".join(document.object.key): _placed(document.object)
             for document in self._objects.values()
-            if isinstance(document.object, Pod) and _runs(document.object)
+            if isinstance(document.object, Pod) and runs(document.object)
         }
-
-    def ends(self) -> dict[str, Placed]:
-        """Where packets begin or end: Pods, nodes (the first address of each range), hosts beyond the cluster, names.
-
-        And interfaces on secondary networks, as `x/a@x/net`: the first that the Pod has there.
-        """
-        nodes = {f"{NODE_END}{name}": (name, self.gateways(name)) for name in self.nodes}
-        others = {f"{EXTERNAL_END}{name}": (NodeName(""), (address,)) for name, address in self.externals.items()}
-        named = {f"{NAME_END}{name}": (NodeName(""), addresses) for name, addresses in self.names.items()}
-        return (
-            self.pods()
-            | self._interfaces()
-            | {
-                end: Placed(end, Uid(""), node, addresses, (), host_network=True)
-                for end, (node, addresses) in (nodes | others | named).items()
-            }
-            | dict(self._service_ends())
-        )
-
-    def _service_ends(self) -> Iterator[tuple[str, Placed]]:
-        """Services, by their ClusterIPs and by the NodePorts of the first node or, with `@` and its name, of any."""
-        for document in self._objects.values():
-            service = document.object
-            if not isinstance(service, Service) or services.is_headless(service):
-                continue
-            name = "/".join(service.key)
-            end = f"{SERVICE_END}{name}"
-            addresses = tuple(map(Address, service.spec.cluster_ips))
-            ports = tuple(port.port for port in service.spec.ports)
-            yield end, Placed(end, Uid(""), NodeName(""), addresses, ports, host_network=True)
-            by_node = tuple(port.node_port for port in service.spec.ports if port.node_port)
-            for at, node in ((f"@{node}", node) for node in self.nodes) if by_node else ():
-                for suffix in (at, "") if node == self.nodes[0] else (at,):
-                    end = f"{NODE_PORT_END}{name}{suffix}"
-                    yield end, Placed(end, Uid(""), node, self.node_addresses(node), by_node, host_network=True)
-
-    def _interfaces(self) -> dict[str, Placed]:
-        found: dict[str, Placed] = {}
-        for document in self._objects.values():
-            pod = document.object
-            if not isinstance(pod, Pod) or not _runs(pod):
-                continue
-            for one in interfaces_of(pod):
-                end = f"{one.pod}{AT}{one.attachment.network}"
-                if one.addresses and end not in found:
-                    found[end] = Placed(end, pod.uid, pod.node, one.addresses, _ports(pod), host_network=False)
-        return found
 
     def gateways(self, name: NodeName) -> tuple[Address, ...]:
         """The node's own addresses among its Pods: the first of each range."""
@@ -239,7 +181,7 @@ class World:
             for key, document in self._objects.items()
             if isinstance(one := document.object, EndpointSlice) and key not in self._derived
         }
-        pods = [pod for pod in held if isinstance(pod, Pod) and _runs(pod)]
+        pods = [pod for pod in held if isinstance(pod, Pod) and runs(pod)]
         wanted = {}
         for service in held:
             if isinstance(service, Service) and (service.metadata.namespace, service.metadata.name) not in given:
@@ -390,17 +332,19 @@ def mac_of(address: Address) -> str:
     return ":".join(f"{octet:02x}" for octet in (0x0A, 0x58, *ip_address(address).packed[-4:]))
 
 
-def _runs(pod: Pod) -> bool:
+def runs(pod: Pod) -> bool:
+    """It has not ended."""
     return pod.status.phase not in ("Succeeded", "Failed")
 
 
-def _ports(pod: Pod) -> tuple[int, ...]:
+def ports_of(pod: Pod) -> tuple[int, ...]:
+    """The numbers of its container ports, sorted."""
     declared: Iterator[int] = (port.container_port for container in pod.spec.containers for port in container.ports)
     return tuple(sorted(set(declared)))
 
 
 def _placed(pod: Pod) -> Placed:
-    return Placed("/".join(pod.key), pod.uid, pod.node, pod.addresses, _ports(pod), pod.spec.host_network)
+    return Placed("/".join(pod.key), pod.uid, pod.node, pod.addresses, ports_of(pod), pod.spec.host_network)
 
 
 def _readdressed(service: Service, known: object) -> Service:
@@ -418,6 +362,6 @@ def _same_sandbox(before: Pod, after: Pod) -> bool:
         and after.node in ("", before.node)
         and (after.addresses or before.addresses) == before.addresses
         and after.spec.host_network == before.spec.host_network
-        and _ports(after) == _ports(before)
-        and _runs(before)
+        and ports_of(after) == ports_of(before)
+        and runs(before)
     )

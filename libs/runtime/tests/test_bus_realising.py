@@ -11,6 +11,7 @@ from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.status import CompilerStatus, NodeStatus
 from sluice.policy.realisation.report import Phase
+from sluice.runtime import streams
 from sluice.runtime.output import Output
 from sluice.runtime.realising import realisations
 from sluice.testkit.builders import acnp
@@ -43,6 +44,9 @@ async def outputs(bus):
         made["STATUS"].put(subjects.status(NODE, "ovs"), NodeStatus(node=NODE, backend="ovs", applied=at, healthy=True))
         for output in made.values():
             await output.settled()
+        async with asyncio.timeout(PATIENCE_S):  # the mirror is a moment behind
+            while (await streams.origin(bus, "OBJECTS")).last_sequence < at.sequence:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         yield made
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import nats.errors
 import structlog
-from nats.js.errors import ServiceUnavailableError
+from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
 
 from sluice.runtime.bus import Bus
 
@@ -16,6 +16,7 @@ log = structlog.get_logger()
 
 TROUBLE = (
     ServiceUnavailableError,  # no responders: JetStream is not up, or the stream has no leader
+    NoStreamResponseError,  # the same of a publish; or the stream was deleted this moment
     nats.errors.TimeoutError,
     nats.errors.NoRespondersError,
     nats.errors.OutboundBufferLimitError,

@@ -9,7 +9,7 @@ from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.cookies import Cookie, CookieKind
 from sluice.dataplane.ovs.fields import Field
-from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Goto, Match, Output, match
+from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Goto, Match, Output, Term, match
 from sluice.dataplane.ovs.ids import LANES
 from sluice.dataplane.ovs.layers import PRIORITY_CLOSED
 from sluice.dataplane.ovs.pipeline import (
@@ -113,9 +113,10 @@ def test_a_flow_without_our_mark_is_refused():
 
 def test_among_many_flows_of_one_kind_and_one_body_each_that_differs_is_looked_at():
     good = FlowBody((Goto(Table.COMMIT),), OURS)
+    types = {kind: Term(Field.ETH_TYPE, kind) for kind in (EthType.IPV4, EthType.IPV6)}  # one object for many flows
 
     def flow(number: int, table: Table = Table.INGRESS_K8S, field: Field = Field.IPV4_SRC, kind: int = EthType.IPV4):
-        return FlowKey(table, 1, match((Field.ETH_TYPE, kind), (field, number)))
+        return FlowKey(table, 1, (types[kind], Term(field, number)))
 
     alike = {flow(number): good for number in range(1, 50)}
     check_all(alike)

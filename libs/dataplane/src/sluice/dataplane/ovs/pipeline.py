@@ -332,23 +332,20 @@ def check(key: FlowKey, body: FlowBody) -> None:
 
 
 def check_all(flows: Flows) -> None:
-    """Every one of the flows is one that the pipeline declares. Those alike in kind and body are looked at once.
+    """Every flow is one that the pipeline declares. Of a row that is alike but for a value one is looked at.
 
     Raises:
         AssertionError: see `check`.
     """
-    seen = set[tuple[int, Term, Field]]()
-    table, body = -1, None
+    table, body, first, field = -1, None, None, None
     for key, a_body in flows.items():
         a_table, _, a_match = key
-        if len(a_match) != 2 or a_match[1][0] in _DECISIVE:
+        if len(a_match) != 2:
             check(key, a_body)
-            continue
-        kind = a_table, a_match[0], a_match[1][0]
-        if a_body is not body or a_table != table or kind not in seen:
+        elif a_body is not body or a_match[0] is not first or a_match[1][0] is not field or a_table != table:
             check(key, a_body)
-            seen.add(kind)
-            table, body = a_table, a_body
+            if a_match[1][0] not in _DECISIVE:
+                table, body, first, field = a_table, a_body, a_match[0], a_match[1][0]
 
 
 _DECISIVE = frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.CT_NW_PROTO))

@@ -92,16 +92,16 @@ class Value(NamedTuple):
         return parts[0] if len(parts) == 1 else match(*own, *at, *self.packets)
 
 
-def matches(values: Iterable[Value], direction: Direction) -> Iterator[Match]:
+def matches(values: Iterable[Value], direction: Direction) -> list[Match]:
     """The match of each value. Most are one IPv4 address and nothing else."""
     field = Field.IPV4_DST if direction is Direction.EGRESS else Field.IPV4_SRC
-    new, ipv4 = tuple.__new__, Term(Field.ETH_TYPE, EthType.IPV4)
-    for value in values:
-        ofport, block, packets = value
-        if ofport is None and block is not None and not packets and block[2] == WIDTH[4] and block[0] == 4:
-            yield ipv4, new(Term, (field, block[1], None))
-        else:
-            yield value.match(direction)
+    new, ipv4, width = tuple.__new__, Term(Field.ETH_TYPE, EthType.IPV4), WIDTH[4]
+    return [
+        (ipv4, new(Term, (field, block[1], None)))
+        if ofport is None and block is not None and not packets and block[2] == width and block[0] == 4
+        else Value(ofport, block, packets).match(direction)
+        for ofport, block, packets in values
+    ]
 
 
 def standing_values(of: Source) -> Iterator[Value]:

@@ -129,6 +129,26 @@ async def test_the_table_has_what_kubernetes_would_say(report: Report, sluice: S
     assert "no such object on the bus" in missing.output
 
 
+async def test_what_is_probably_not_meant_is_told_as_kubernetes_would(
+    report: Report, sluice: Sluice, source: Source
+) -> None:
+    await report("a")
+    await report("b")
+    await source.put(acnp("q", {**SPEC, "priority": 6, "ingress": [{"action": "Drop", "name": "late"}]}))
+    await sluice("wait", "--for=realized", "acnp/p", "acnp/q")
+
+    said = 'ClusterNetworkPolicy q ingress[0] "late" never matches: ClusterNetworkPolicy p ingress[0] "'
+    table = await sluice("get", "status", "acnp/q", "acnp/p")
+    rows = {line.split()[1]: line for line in table.output.splitlines()}
+    assert f"warning: {said}" in rows["q"]
+    assert "warning" not in rows["p"]
+    (status,) = json.loads((await sluice("get", "status", "acnp/q", "-o", "json")).output)
+    condition = status["status"]["conditions"][-1]
+    assert (condition["type"], condition["status"], condition["reason"]) == ("Warnings", "True", "NeverMatches")
+    quick = await sluice("get", "status", "acnp/q", "--no-lint")
+    assert "warning" not in quick.output
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -127,6 +127,7 @@ async def cluster_in(folder: Path, nats: NatsServer) -> AsyncIterator[Cluster]:
                 compiler.run(),
                 writer.run(),
                 statuses.run(),
+                statuses.lint(0.2, 1000),
                 tiers.keep(client, 0.5),
             )
         ]
@@ -229,6 +230,49 @@ async def test_a_policy_that_is_not_taken_in_says_so(cluster: Cluster) -> None:
 
     assert found["conditions"][0]["reason"] == "NetworkPolicyNotTakenIn"
     assert "10.0.0.0/99" in found["conditions"][0]["message"]
+
+
+def warning(status: dict[str, Any]) -> dict[str, Any] | None:
+    """The condition about what is probably not meant, if it is there."""
+    return next((one for one in status.get("conditions", ()) if one["type"] == "Warnings"), None)
+
+
+async def warns(cluster: Cluster, name: str, reason: str | None) -> str:
+    """The message, once the policy warns by this reason; empty once it warns no more."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            status = cluster.status(ACNP, "", name)
+            found = warning(status)
+            if status and (found["reason"] if found else None) == reason:
+                return found["message"] if found else ""
+            await asyncio.sleep(0.02)
+
+
+async def test_what_is_probably_not_meant_is_a_warning_until_one_of_both_goes(cluster: Cluster) -> None:
+    await cluster.report(NODE_A)
+    await cluster.report(NODE_B)
+    drop, allow = {"action": "Drop", "name": "no"}, {"action": "Allow", "name": "yes"}
+    some = {"from": [{"podSelector": {"matchLabels": {"app": "web"}}}]}
+    cluster.put(ACNP, drop_all("first", ingress=[{**allow, **some}]))
+    cluster.put(ACNP, drop_all("second", ingress=[drop]))
+    cluster.put(ACNP, drop_all("covered", priority=9, ingress=[allow]))
+
+    contradicts = 'ClusterNetworkPolicy second ingress[0] "no" contradicts ClusterNetworkPolicy first ingress[0] "yes"'
+    covered = 'ClusterNetworkPolicy covered ingress[0] "yes" never matches: ClusterNetworkPolicy second ingress[0] "no"'
+    assert (await warns(cluster, "first", "Conflict")).startswith(contradicts)
+    assert (await warns(cluster, "second", "Conflict")).startswith(contradicts)
+    assert (await warns(cluster, "covered", "NeverMatches")).startswith(covered)
+    found = await cluster.says(ACNP, "", "first", phase="Realized", currentNodesRealized=2)
+    assert [(one["type"], one["status"]) for one in found["conditions"]] == [
+        ("Realizable", "True"),
+        ("Warnings", "True"),
+    ]
+
+    cluster.delete(ACNP, "", "second")
+
+    for name in ("first", "covered"):
+        assert await warns(cluster, name, None) == ""
+        await cluster.says(ACNP, "", name, phase="Realized")
 
 
 async def kubectl(cluster: Cluster, folder: Path, *words: str) -> str:

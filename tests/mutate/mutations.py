@@ -68,6 +68,7 @@ INGEST_KUBERNETES = "services/ingest/tests/test_ingest_kubernetes.py"
 MIRROR = "libs/drivers/tests/test_kubernetes_mirror.py"
 LEASE = "libs/drivers/tests/test_kubernetes_lease.py"
 REALISATION = "libs/policy/tests/test_realisation.py"
+WARNINGS = "libs/policy/tests/test_warnings.py"
 STATUS_WRITER = "services/status-writer/tests/test_status_writer.py"
 INGEST_SHELL = "services/ingest/tests/test_ingest_shell.py"
 SHELL = "services/node-ovs/tests/test_shell.py"
@@ -1046,9 +1047,30 @@ MUTATIONS = (
         (f"{REALISATION}::test_how_far",),
     ),
     Mutation(
+        "one-of-two-that-contradict-is-warned",
+        f"{POLICY}/realisation/warnings.py",
+        "return frozenset((first.origin, second.origin))",
+        "return frozenset((second.origin,))",
+        (f"{WARNINGS}::test_who_is_warned",),
+    ),
+    Mutation(
+        "a-warning-that-is-gone-stays-in-status",
+        f"{POLICY}/realisation/fold.py",
+        "units = before.keys() | warnings.keys()",
+        "units = warnings.keys()",
+        (f"{WARNINGS}::test_only_whose_warnings_differ_are_asked_about_again",),
+    ),
+    Mutation(
+        "a-restart-takes-warnings-away",
+        f"{STATUS}/live.py",
+        "tuple(one for one in before if one.type in kept)",
+        "()",
+        (f"{STATUS_WRITER}::test_a_warning_stays_with_its_time_until_somebody_has_looked",),
+    ),
+    Mutation(
         "another-object-of-the-name-gets-the-status",
         f"{STATUS}/writer.py",
-        "if uid and live.uid != uid:",
+        "if wanted.uid and live.uid != wanted.uid:",
         "if False:",
         (f"{STATUS_WRITER}::test_another_object_of_the_name_is_left_alone",),
     ),

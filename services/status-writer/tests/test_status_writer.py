@@ -12,7 +12,7 @@ from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.drivers.kubernetes.access import Access
 from sluice.drivers.kubernetes.client import Client
 from sluice.grouping.events import ObjectKey
-from sluice.policy.realisation.report import Obstacle, Phase, Realised, policy_status
+from sluice.policy.realisation.report import WARNINGS, Obstacle, Phase, Realised, Warned, policy_status
 from sluice.services.status_writer import tiers
 from sluice.services.status_writer.pace import Pace
 from sluice.services.status_writer.writer import Writer
@@ -48,8 +48,8 @@ class World:
     def held(self, name="p"):
         return msgspec.json.decode(self.shelf.objects["", name].body)
 
-    def want(self, status, name="p", uid=""):
-        self.writer.want(ObjectKey(KIND, "", name), uid, status)
+    def want(self, status, name="p", uid="", kept=frozenset()):
+        self.writer.want(ObjectKey(KIND, "", name), uid, status, kept)
 
     async def settled(self):
         """The writer has nothing to do."""
@@ -135,6 +135,26 @@ async def test_a_condition_keeps_its_time_while_it_stays():
         (condition,) = world.held()["status"]["conditions"]
         assert (condition["status"], condition["reason"]) == ("False", "Why")
         assert condition["lastTransitionTime"] == "2026-01-02T00:00:00Z"
+
+
+async def test_a_warning_stays_with_its_time_until_somebody_has_looked():
+    def conditions(world):
+        return [(one["type"], one["lastTransitionTime"][:10]) for one in world.held()["status"]["conditions"]]
+
+    warned = realised(warning=Warned(reason="AboutNobody", message="p applies to no Pod"))
+    async with running() as world:
+        world.put(policy())
+        world.want(warned)
+        await world.settled()
+        world.times[0] = "2026-01-02T00:00:00Z"
+        world.want(realised(generation=2), kept=frozenset((WARNINGS,)))  # as after a restart
+        await world.settled()
+        assert world.held()["status"]["observedGeneration"] == 2
+        assert conditions(world) == [("Realizable", "2026-01-01"), ("Warnings", "2026-01-01")]
+        world.want(realised(generation=2))
+        await world.settled()
+
+        assert conditions(world) == [("Realizable", "2026-01-01")]
 
 
 async def test_a_conflict_is_tried_again_on_the_newer_version():

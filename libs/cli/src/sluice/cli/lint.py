@@ -45,26 +45,17 @@ def lint(files: tuple[str, ...], output: str) -> None:
 
 def _told(finding: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
     """The finding in words and in parts: what it is about, and what is the cause."""
-    from sluice.policy.lint import Conflict, NeverMatches, NotInForce, Starves
+    from sluice.policy.lint import Conflict, NeverMatches, Starves
+    from sluice.policy.wording import words
 
-    if isinstance(finding, NeverMatches):
+    if isinstance(finding, NeverMatches | Starves):
         rule, by = _part(finding.rule, objects), _part(finding.by, objects)
-        words = f"{_name(rule)} never matches: {_name(by)} comes first and holds all of it"
-        return {"kind": "never-matches", "words": words, "rule": rule, "by": by}
-    if isinstance(finding, Conflict):
+    elif isinstance(finding, Conflict):
         rule, by = _part(finding.second, objects), _part(finding.first, objects)
-        what = f"{by['action']} and {rule['action']}"
-        words = f"{_name(rule)} contradicts {_name(by)} ({what}) with equal priority, and the latter has its way"
-        return {"kind": "conflict", "words": words, "rule": rule, "by": by}
-    if isinstance(finding, Starves):
-        rule, by = _part(finding.rule, objects), _part(finding.by, objects)
-        words = f"{_name(rule)} allows by name, and {_name(by)} drops the DNS of its Pods first: allow UDP 53 before it"
-        return {"kind": "starves", "words": words, "rule": rule, "by": by}
-    policy = _part(finding.policy, objects)
-    if isinstance(finding, NotInForce):
-        words = f"{_name(policy)} is not in force as it is written: {finding.reason}"
-        return {"kind": "not-in-force", "words": words, "rule": policy, "by": None}
-    return {"kind": "about-nobody", "words": f"{_name(policy)} applies to no Pod", "rule": policy, "by": None}
+    else:
+        rule, by = _part(finding.policy, objects), None
+    said = words(finding, lambda culprit: _name(_part(culprit, objects)))
+    return {"kind": finding.__struct_config__.tag, "words": said, "rule": rule, "by": by}
 
 
 def _doubts(objects: Mapping[Any, Any]) -> list[dict[str, Any]]:

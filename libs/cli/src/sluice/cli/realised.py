@@ -31,15 +31,20 @@ def on_a_bus(command: Any) -> Any:  # Any: as click's own decorators
 @click.argument("targets", nargs=-1, type=Target())
 @click.option("-n", "--namespace", metavar="NAME", help="Only what is in this Namespace; of targets, their own.")
 @on_a_bus
+@click.option(
+    "--lint/--no-lint", default=True, show_default=True, help="Look for what is probably not meant, too; takes longer."
+)
 @options.output("table")
 def status(
-    targets: tuple[Any, ...], namespace: str | None, nats_url: str | None, name: str | None, output: str
+    *, targets: tuple[Any, ...], namespace: str | None, nats_url: str | None, name: str | None, lint: bool, output: str
 ) -> None:
-    """Tell how far policies are in force, on which nodes they fail and why; and of groups, whether they are known.
+    """Tell how far policies are in force, on which nodes they fail and why, and what is probably not meant by them.
+
+    Of groups it tells whether their members are known.
 
     The same as the status of their objects in a Kubernetes. Exits with 0, or with 2 on bad input.
     """
-    found = _run(_asked(_url(nats_url, name)))
+    found = _run(_asked(_url(nats_url, name), lint=lint))
     wanted = set(_keys(targets, namespace))
     keys = [
         key for key in sorted(found) if (key in wanted if targets else namespace is None or key.namespace == namespace)
@@ -114,20 +119,39 @@ class NoBus(OSError):
     """There is no bus at the address, or it holds nothing of ours."""
 
 
-async def _asked(url: str) -> Any:  # Any: a Mapping of Answers, which are imported late
+async def _asked(url: str, *, lint: bool) -> Any:  # Any: a Mapping of Answers, which are imported late
     import asyncio
 
+    from sluice.runtime import linting
     from sluice.runtime.realising import realisations
 
     async with await _connected(url) as bus:
         tellings = realisations(bus)
         try:
             async with asyncio.timeout(CONNECT_S):
-                return answers(await anext(tellings))
+                fold = await anext(tellings)
+            if lint:
+                await _warn(fold, linting.snapshot(bus))
+            return answers(fold)
         except TimeoutError:
             raise NoBus(f"{url}: the streams of Sluice are not there; is this its bus?") from None
         finally:
             await tellings.aclose()
+
+
+async def _warn(fold: Any, reading: Coroutine[Any, Any, Any]) -> None:
+    """The fold knows what there is to warn of, if the bus knows all objects."""
+    import asyncio
+
+    from sluice.policy.realisation.warnings import warnings
+
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            objects = await reading
+    except TimeoutError:
+        click.echo("warnings were not looked for: the bus does not know all objects yet", err=True)
+        return
+    fold.warned(warnings(objects.events))
 
 
 async def _waited(url: str, keys: Iterable[Any], timeout_s: float) -> dict[Any, str]:
@@ -194,4 +218,5 @@ def _title(key: Any) -> str:
 def _cells(key: Any, answer: Any) -> tuple[str, ...]:
     from sluice.contracts.kinds import RESOURCES
 
-    return (RESOURCES[key.kind].kind, key.namespace, key.name, answer.phase, answer.nodes, answer.why)
+    why = [*([answer.why] if answer.why else []), *([f"warning: {answer.warning}"] if answer.warning else [])]
+    return (RESOURCES[key.kind].kind, key.namespace, key.name, answer.phase, answer.nodes, "; ".join(why))

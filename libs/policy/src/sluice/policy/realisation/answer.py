@@ -53,6 +53,15 @@ class Answer(Struct, frozen=True):
             case Membership(message=message):
                 return message
 
+    @property
+    def warning(self) -> str:
+        """What is probably not meant; empty if nothing is known."""
+        match self.said:
+            case Realised(warning=warning) if warning is not None:
+                return warning.message
+            case _:
+                return ""
+
     def words(self) -> str:
         """In one line, after its name."""
         nodes = f" on {self.nodes} nodes" if self.nodes else ""

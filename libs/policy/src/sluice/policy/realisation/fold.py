@@ -8,6 +8,8 @@ came into the span, is healthy and complains of nothing.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
+from msgspec.structs import replace
+
 from sluice.contracts import subjects
 from sluice.contracts.groups import Mark
 from sluice.contracts.ids import ALL_NODES, NEVER, GroupId, NodeName, Revision, Unit
@@ -23,6 +25,7 @@ from sluice.policy.realisation.report import (
     Obstacle,
     Phase,
     Realised,
+    Warned,
 )
 
 UNITS = POLICIES | {Kind.TRAFFIC_CONTROL}
@@ -62,6 +65,9 @@ class Realisation:
         self._sources: dict[str, SourceStatus] = {}
         self._obstacles: dict[Unit, Problem] = {}
         self._refused: dict[Unit, str] = {}
+        self._warnings: Mapping[Unit, Warned] | None = None
+        """None: nobody has looked yet."""
+
         self._dirty: set[Unit] = set()
         self._underived: set[Unit] = set()
         """Those whose programs may still be to come, as far as was asked: marks may change that."""
@@ -146,6 +152,15 @@ class Realisation:
         }
         self._touch(self._refused)
 
+    def warned(self, warnings: Mapping[Unit, Warned]) -> None:
+        """All that there is to warn of, in place of what was said before."""
+        before, self._warnings = self._warnings, warnings
+        if before is None:  # an object may still say what was found by another run
+            self._touch(self._policies)
+        else:
+            units = before.keys() | warnings.keys()
+            self._touch(unit for unit in units if before.get(unit) != warnings.get(unit))
+
     # ----------------------------------------------------------------------------------------------------- questions
 
     def drain(self) -> frozenset[Unit]:
@@ -188,6 +203,16 @@ class Realisation:
 
     def realised(self, unit: Unit) -> Realised | None:
         """How far the policy is in force; None if there is no such policy."""
+        realised = self._realised(unit)
+        warning = self._warnings.get(unit) if self._warnings else None
+        return realised if realised is None or warning is None else replace(realised, warning=warning)
+
+    @property
+    def is_warned(self) -> bool:
+        """Somebody has looked whether there is something to warn of."""
+        return self._warnings is not None
+
+    def _realised(self, unit: Unit) -> Realised | None:
         known = self._policies.get(unit)
         self._underived.discard(unit)
         if known is None:

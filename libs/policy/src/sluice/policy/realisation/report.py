@@ -23,6 +23,9 @@ PARTLY_REALIZABLE = "NetworkPolicyPartlyRealizable"
 NOT_TAKEN_IN = "NetworkPolicyNotTakenIn"
 """Its newest version was refused; what was before stays."""
 
+WARNINGS = "Warnings"
+"""The condition about what is probably not meant; absent while there is nothing to warn of."""
+
 _MOST_NODES = 10
 _MOST_TEXT = 1_000  # characters; an object of many conditions has to stay small
 
@@ -48,6 +51,18 @@ class Obstacle(Struct, frozen=True, kw_only=True):
     message: str
 
 
+class Warned(Struct, frozen=True, kw_only=True):
+    """What is probably not meant by a policy. It is in force all the same."""
+
+    looked: bool = True
+    """False: nobody looked, and the message says why."""
+
+    reason: str
+    """For programs."""
+
+    message: str
+
+
 class Realised(Struct, frozen=True, kw_only=True):
     """How far a policy is in force."""
 
@@ -65,6 +80,8 @@ class Realised(Struct, frozen=True, kw_only=True):
     failing: tuple[tuple[NodeName, str], ...] = ()
     """Nodes that should have it and cannot, each with its error; sorted."""
 
+    warning: Warned | None = None
+
     @property
     def complete(self) -> bool:
         """It is in force as it is written, wherever it applies."""
@@ -73,7 +90,7 @@ class Realised(Struct, frozen=True, kw_only=True):
 
 class Condition(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     type: str
-    status: Literal["True", "False"]
+    status: Literal["True", "False", "Unknown"]
     last_transition_time: str = ""
     """RFC 3339; empty until somebody writes it."""
 
@@ -123,6 +140,11 @@ def _conditions(realised: Realised) -> list[Condition]:
             type="RealizationFailure", status="True", reason=FAILED_ON_NODE, message=failures(realised.failing)
         )
         conditions.append(failed)
+    if (warning := realised.warning) is not None:
+        status: Literal["True", "Unknown"] = "True" if warning.looked else "Unknown"
+        conditions.append(
+            Condition(type=WARNINGS, status=status, reason=warning.reason, message=_short(warning.message))
+        )
     return conditions
 
 

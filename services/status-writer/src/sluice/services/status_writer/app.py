@@ -39,5 +39,6 @@ async def main(service: Service[StatusWriterSettings]) -> None:
                 tasks.create_task(tiers.keep(client, settings.tiers_s), name="tiers")
                 tasks.create_task(writer.run(), name="writer")
                 tasks.create_task(shell.run(), name="shell")
+                tasks.create_task(shell.lint(settings.lint_interval_s, settings.lint_most_rules), name="lint")
         finally:
             await lease.release()

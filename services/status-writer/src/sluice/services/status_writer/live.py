@@ -55,12 +55,16 @@ def read(body: bytes) -> Live:
     )
 
 
-def patch(live: Live, wanted: AnyStatus, now: str) -> bytes | None:
-    """The merge patch that makes the object say it; None if it does. Of this version alone: another is a conflict."""
+def patch(live: Live, wanted: AnyStatus, now: str, kept: frozenset[str] = frozenset()) -> bytes | None:
+    """The merge patch that makes the object say it; None if it does. Of this version alone: another is a conflict.
+
+    Conditions of the types `kept` stay as they are.
+    """
     if isinstance(wanted, PolicyStatus) and not wanted.observed_generation:  # no version of it was ever taken in
         wanted = replace(wanted, observed_generation=live.generation)
     before = _conditions(live.status)
-    status = at(wanted, before, now)
+    stay = tuple(one for one in before if one.type in kept)
+    status = at(replace(wanted, conditions=wanted.conditions + stay), before, now)
     held = live.status if isinstance(live.status, dict) else {}
     said = msgspec.json.decode(msgspec.json.encode(status))  # lists as they come back
     if {field: held.get(field) for field in said} == said:

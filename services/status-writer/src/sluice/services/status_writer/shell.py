@@ -1,6 +1,7 @@
 """From the bus to the statuses of objects: what the fold says is wanted. Decides nothing."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing
 
 import structlog
@@ -11,7 +12,8 @@ from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.grouping.events import ObjectKey
 from sluice.policy.realisation.fold import Realisation
 from sluice.policy.realisation.membership import group_status
-from sluice.policy.realisation.report import policy_status
+from sluice.policy.realisation.report import WARNINGS, Warned, policy_status
+from sluice.runtime import linting
 from sluice.runtime.bus import Bus
 from sluice.runtime.realising import realisations
 from sluice.services.status_writer.writer import Writer
@@ -28,6 +30,8 @@ class Shell:
     def __init__(self, bus: Bus, writer: Writer) -> None:
         self._bus, self._writer = bus, writer
         self.in_sync = asyncio.Event()
+        self._fold: Realisation | None = None
+        self._warnings: Mapping[Unit, Warned] | None = None
 
     async def run(self) -> None:
         """Endless."""
@@ -37,8 +41,28 @@ class Shell:
                 self.take(fold)
                 self.in_sync.set()
 
+    async def lint(self, interval_s: float, most_rules: int) -> None:
+        """Want what there is to warn of, too, looked for at its own pace; with 0, that nothing is. Endless but then."""
+        if interval_s == 0:
+            self.warn({})
+            return
+        async with aclosing(linting.warned(self._bus, interval_s, most_rules)) as tellings:
+            async for warnings in tellings:
+                self.warn(warnings)
+
+    def warn(self, warnings: Mapping[Unit, Warned]) -> None:
+        """All that there is to warn of."""
+        self._warnings = warnings
+        if self._fold is not None:
+            self._fold.warned(warnings)
+            self.take(self._fold)
+
     def take(self, fold: Realisation) -> None:
         """Want what the fold says, of all that may be otherwise than before."""
+        if fold is not self._fold:  # a new one does not know what was found
+            self._fold = fold
+            if self._warnings is not None:
+                fold.warned(self._warnings)
         for unit in fold.drain():
             self._policy(fold, unit)
         for name, condition in fold.drain_groups().items():
@@ -56,4 +80,5 @@ class Shell:
         if realised is None:
             self._writer.forget(key)
         else:
-            self._writer.want(key, fold.uid(key), policy_status(realised))
+            kept = frozenset() if fold.is_warned else frozenset((WARNINGS,))
+            self._writer.want(key, fold.uid(key), policy_status(realised), kept)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -29,21 +30,27 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+class _Wanted(NamedTuple):
+    uid: str
+    status: AnyStatus
+    kept: frozenset[str]
+
+
 class Writer:
     """Holds what objects should say until they do. `want` and `forget` say what, `run` works."""
 
     def __init__(self, client: Client, pace: Pace, now: Callable[[], str] = _now) -> None:
         self._client, self._pace, self._now = client, pace, now
         self._live: dict[ObjectKey, Live] = {}
-        self._wanted: dict[ObjectKey, tuple[str, AnyStatus]] = {}
+        self._wanted: dict[ObjectKey, _Wanted] = {}
         """In the order in which they are looked at."""
 
         self._woken = asyncio.Event()
         _waiting.follow(lambda: len(self._wanted))
 
-    def want(self, key: ObjectKey, uid: str, status: AnyStatus) -> None:
-        """The object of this uid should say so."""
-        self._wanted[key] = uid, status
+    def want(self, key: ObjectKey, uid: str, status: AnyStatus, kept: frozenset[str] = frozenset()) -> None:
+        """The object of this uid should say so. Conditions of the types `kept` stay as they are: nobody knows yet."""
+        self._wanted[key] = _Wanted(uid, status, kept)
         self._woken.set()
 
     def forget(self, key: ObjectKey) -> None:
@@ -72,26 +79,26 @@ class Writer:
                 self._woken.clear()
                 await self._woken.wait()
             key = next(iter(self._wanted))
-            uid, status = self._wanted.pop(key)
+            wanted = self._wanted.pop(key)
             try:
-                await self._write(key, uid, status)
+                await self._write(key, wanted)
                 backoff.reset()
             except (Refused, Unreachable) as error:
-                self._wanted.setdefault(key, (uid, status))  # at the end, and not over what came meanwhile
+                self._wanted.setdefault(key, wanted)  # at the end, and not over what came meanwhile
                 _writes.add(1, "failed")
                 wait_s = backoff.wait_s(error)
                 log.warning("status_not_written", object="/".join(key), reason=str(error), wait_s=wait_s)
                 await asyncio.sleep(wait_s)
 
-    async def _write(self, key: ObjectKey, uid: str, status: AnyStatus) -> None:
+    async def _write(self, key: ObjectKey, wanted: _Wanted) -> None:
         """The object says so; or it is gone, or another one has its name."""
         for _ in range(_TRIES):
             try:
                 live = self._live.get(key) or await self._ask(key)
-                if uid and live.uid != uid:
+                if wanted.uid and live.uid != wanted.uid:
                     self._live.pop(key, None)
                     return  # OBJECTS will tell of the other one
-                body = patch(live, status, self._now())
+                body = patch(live, wanted.status, self._now(), wanted.kept)
                 if body is None:
                     return
                 await asyncio.sleep(self._pace.wait_s(time.monotonic()))
@@ -108,7 +115,7 @@ class Writer:
                 if error.code != 409:
                     raise
                 _writes.add(1, "conflict")
-        self._wanted.setdefault(key, (uid, status))
+        self._wanted.setdefault(key, wanted)
 
     async def _ask(self, key: ObjectKey) -> Live:
         target = path(RESOURCES[key.kind], key.namespace, key.name)

@@ -1,0 +1,41 @@
+"""What lint finds, in words. How a culprit is called is up to who asks: files have lines, objects have names."""
+
+from collections.abc import Callable
+from typing import assert_never
+
+from sluice.contracts.kinds import RESOURCES
+from sluice.contracts.programs import Origin
+from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, NotInForce, Starves
+from sluice.policy.verdict import RuleRef
+
+Culprit = RuleRef | Origin
+
+
+def words(finding: Finding, name: Callable[[Culprit], str]) -> str:
+    """The finding in one line, with all its culprits."""
+    match finding:
+        case NeverMatches(rule=rule, by=by):
+            return f"{name(rule)} never matches: {name(by)} comes first and holds all of it"
+        case Conflict(first=first, second=second):
+            what = f"{first.action} and {second.action}"
+            return f"{name(second)} contradicts {name(first)} ({what}) with equal priority, and the latter has its way"
+        case Starves(rule=rule, by=by):
+            return (
+                f"{name(rule)} allows by name, and {name(by)} drops the DNS of its Pods first: allow UDP 53 before it"
+            )
+        case NotInForce(policy=policy, reason=reason):
+            return f"{name(policy)} is not in force as it is written: {reason}"
+        case AboutNobody(policy=policy):
+            return f"{name(policy)} applies to no Pod"
+        case _:
+            assert_never(finding)
+
+
+def called(culprit: Culprit) -> str:
+    """By kind, Namespace and name; a rule by its place in its direction, and by its name if it has one."""
+    origin = culprit.origin if isinstance(culprit, RuleRef) else culprit
+    whole = f"{RESOURCES[origin.kind].kind} {'/'.join(filter(None, (origin.namespace, origin.name)))}"
+    if isinstance(culprit, Origin):
+        return whole
+    rule = f"{whole} {culprit.direction}[{culprit.index}]"
+    return f'{rule} "{culprit.name}"' if culprit.name else rule

@@ -20,6 +20,7 @@ STATUS = "services/status-writer/src/sluice/services/status_writer"
 WEBHOOK = "services/admission/src/sluice/services/admission"
 COMPILER = "services/rule-compiler/src/sluice/services/rule_compiler"
 NODE_OVS = "services/node-ovs/src/sluice/services/node_ovs"
+NODE_TC_TESTS = "services/node-tc/tests"
 NODE_TC = "services/node-tc/src/sluice/services/node_tc"
 
 KUBE_MANIFEST = "libs/kube/tests/test_kube_manifest.py"
@@ -1422,5 +1423,29 @@ MUTATIONS = (
         "standing is not None and not covers(now, opened(standing.body)):",
         "standing is not None and covers(now, opened(standing.body)):",
         (f"{TC_PLAN}::test_connections_of_an_address_end_where_less_is_open",),
+    ),
+    Mutation(
+        "tc-idle-representors-stay-open",
+        f"{NODE_TC}/devices.py",
+        "    if claims is not None:",
+        "    if claims is None and claims:",
+        (
+            f"{NODE_TC_TESTS}/test_node_tc_devices.py::test_representors_that_nobody_has_are_closed",
+            f"{NODE_TC_TESTS}/test_node_tc_upkeep.py::test_a_function_is_closed_until_its_next_pod_is_known",
+        ),
+    ),
+    Mutation(
+        "tc-not-told-who-has-which-is-nobody",
+        f"{NODE_TC}/programmer.py",
+        "self._claims = () if self._node in step.routes else None",
+        "self._claims = ()",
+        (f"{NODE_TC_TESTS}/test_node_tc_programmer.py::test_a_node_that_is_known_and_not_listed_has_no_pods",),
+    ),
+    Mutation(
+        "tc-a-device-is-open-on-its-way-to-the-next",
+        f"{NODE_TC}/upkeep.py",
+        "if any(one == device for other, one in targets.items() if other != key):",
+        "if False:",
+        (f"{NODE_TC_TESTS}/test_node_tc_upkeep.py::test_it_is_handed_over_without_being_open",),
     ),
 )

@@ -25,7 +25,7 @@ from sluice.policy.verdict import verdict
 from sluice.services.node_tc.settings import NodeTcSettings
 from sluice.services.node_tc.upkeep import Upkeep
 from sluice.testkit import builders
-from sluice.testkit.tc_node import TcNode
+from sluice.testkit.tc_node import HERE, TcNode
 
 PODS: dict[str, tuple[str, ...]] = {
     "x/a": ("10.0.0.1", "fd00::1"),
@@ -110,6 +110,10 @@ class Scene:
     @property
     def interfaces(self) -> Mapping[InterfaceKey, Member]:
         return self.node.engine.interfaces
+
+    @property
+    def claims(self) -> tuple[Member, ...]:
+        return self.node.grouping.interfaces_on(HERE)
 
     def contents(self, key: InterfaceKey) -> Mapping[Hook, Content]:
         return self.node.engine.contents(key)

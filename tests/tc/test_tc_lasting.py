@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 import pytest
-from tests.tc import plays, road
+from tests.tc import lent, plays, road
+from tests.tc.lent import Lent
 from tests.tc.network import Probe
 from tests.tc.plays import Drift, Policies, Restarted
 from tests.tc.road import Travelled
@@ -140,6 +141,20 @@ def test_people_can_read_and_run_a_pods_rules(whole: Guest) -> None:
     assert list(files) == ["x-net-rep-a.rules"]
     assert files["x-net-rep-a.rules"].startswith("qdisc: clsact\nfilters:\ningress protocol all pref 19968 flower")
     assert gone
+
+
+def test_a_virtual_function_that_nobody_has_is_closed_until_its_next_pod_is_known(whole: Guest) -> None:
+    found = whole.call(lent.lend, ingress(B), True)
+
+    assert found == Lent(
+        not_told=(True, True),
+        nobodys=(False, False),
+        asked_for=(False, False),
+        policed=(True, False),
+        freed=(False, False),
+        after_restart=(False, False),
+        unpoliced=(True, True),
+    )
 
 
 def test_the_whole_road(quick: Guest) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import Address
 from sluice.contracts.objects import AnyObject, Protocol
+from sluice.dataplane.tc.engine import key_of
 from sluice.grouping.attachments import interfaces_of
 from sluice.grouping.events import ObjectEvent
 from sluice.policy.ends import NoSuchEnd
@@ -19,7 +20,7 @@ from sluice.policy.verdict import Outcome, verdict
 from sluice.testkit import builders, secondary, strategies
 from sluice.testkit.examples import share
 from sluice.testkit.expanders import story
-from sluice.testkit.tc_node import TcNode, frame, key_of
+from sluice.testkit.tc_node import TcNode, frame
 
 OUTSIDE = Address("192.0.2.200")
 FAMILIES: tuple[Family, Family] = (4, 6)

@@ -133,12 +133,22 @@ def test_devlink_is_asked_first_and_other_hosts_ports_are_not_ours(machine: Mach
     assert Representors(machine.root, ports).find(Device(pci=VF0_2)) == "ours"
 
 
-def test_idle_ones_are_those_that_can_be_lent(machine: Machine) -> None:
-    assert Representors(machine.root).idle() == ("rep0", "rep1", "repsf")
+def test_what_this_host_can_lend(machine: Machine) -> None:
+    assert Representors(machine.root).lent() == ("rep0", "rep1", "repsf")
 
 
-def test_a_machine_without_cards_has_none(tmp_path: Path) -> None:
-    assert Representors(tmp_path).idle() == ()
+def test_what_is_somebody_elses_to_lend_is_not_ours(machine: Machine) -> None:
+    machine.interface(PF0, "theirs", "c1pf0vf2")
+    for name, master in (("rep0", "ovs-system"), ("rep1", "br0")):
+        (machine.root / "class/net" / master).mkdir()
+        (machine.root / "class/net" / name / "master").symlink_to(machine.root / "class/net" / master)
+    (machine.root / "class/net/br0/bridge").mkdir()
+
+    assert Representors(machine.root).lent() == ("rep1", "repsf")
+
+
+def test_a_machine_without_cards_lends_nothing(tmp_path: Path) -> None:
+    assert Representors(tmp_path).lent() == ()
 
 
 def test_a_port_is_read() -> None:

@@ -61,6 +61,7 @@ class Everything(NamedTuple):
     pages: dict[tuple[GroupId, NodeName], tuple[Member, ...]]
     owns: dict[NodeName, tuple[GroupId, ...]]
     locals: dict[NodeName, tuple[Member, ...]]
+    interfaces: dict[NodeName, tuple[Member, ...]]
     nodes: dict[GroupId, tuple[NodeName, ...]]
     conflicts: tuple[Conflict, ...]
 
@@ -71,6 +72,7 @@ def everything(of: Grouping, selectors: Selectors) -> Everything:
         {(group, node): members for group in selectors for node in nodes if (members := of.members(group, node))},
         {node: owned for node in nodes if (owned := of.groups_on(node))},
         {node: pods for node in nodes if (pods := of.pods_on(node))},
+        {node: interfaces for node in nodes if (interfaces := of.interfaces_on(node))},
         {group: of.nodes(group) for group in selectors},
         of.conflicts(),
     )
@@ -118,7 +120,7 @@ def test_a_reader_who_asks_only_for_what_was_touched_misses_nothing(
     events: Story, selectors: Selectors, data: st.DataObject
 ) -> None:
     made = Grouping()
-    held = Everything({}, {}, {}, {}, ())
+    held = Everything({}, {}, {}, {}, {}, ())
     wanted: Selectors = {}
 
     for number, event in enumerate(events, start=1):
@@ -139,9 +141,10 @@ def test_a_reader_who_asks_only_for_what_was_touched_misses_nothing(
             _keep(held.owns, node, made.groups_on(node))
         for node in changes.locals:
             _keep(held.locals, node, made.pods_on(node))
+            _keep(held.interfaces, node, made.interfaces_on(node))
 
         assert everything(made, wanted) == from_scratch(events[:number], wanted)
-        assert held[:3] == everything(made, wanted)[:3]
+        assert held[:4] == everything(made, wanted)[:4]
 
 
 def _keep(held: dict[K, tuple[V, ...]], key: K, value: tuple[V, ...]) -> None:

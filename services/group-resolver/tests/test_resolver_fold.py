@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.contracts import codec, subjects
-from sluice.contracts.groups import Own, Page
+from sluice.contracts.groups import Local, Own, Page
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision
 from sluice.contracts.shards import shard_of
 from sluice.grouping.events import ObjectEvent
@@ -69,6 +69,25 @@ def test_interfaces_on_secondary_networks_are_members_and_know_their_network_whe
 
     assert seen == [[], [], [("", False)], [("accelerated-bridge", False)], [("accelerated-bridge", True)]]
     assert {event.key.kind for event in events} <= KINDS
+
+
+def test_a_nodes_own_list_has_its_pods_interfaces_whether_policed_or_not():
+    held = Applied(ShardGroups(0, 1))
+    a, elsewhere = pod("x/a", nets=["net=10.1.0.1/via/eth3"]), pod("x/b", node="node-2", ip="10.0.0.2")
+    plugged = pod("x/a", nets=["net=10.1.0.1/via/eth3", "net=10.1.0.2/via/eth4"])
+
+    seen, told = [], []
+    for event in story(namespace("x"), elsewhere, network("x/net"), a, plugged, pod("x/a")):
+        before = dict(held.held)
+        held.take([event])
+        told.append({subject for subject, body in held.held.items() if before.get(subject) != body})
+        local = held.held.get(subjects.local(NodeName("node-1")))
+        interfaces = codec.decode(local, Local).interfaces if local else None
+        seen.append(interfaces and [(one.pod, one.attachment.representor, one.attachment.plugin) for one in interfaces])
+
+    eth3, eth4 = (("x/a", name, "accelerated-bridge") for name in ("eth3", "eth4"))
+    assert seen == [None, None, None, [eth3], [eth3, eth4], ()]
+    assert all(subjects_ == {subjects.local(NodeName("node-1"))} for subjects_ in told[3:])
 
 
 @given(stories())

@@ -1,9 +1,10 @@
 """What the bus says becomes what interfaces must hold: nothing before all is read, and only what differs after."""
 
+import pytest
 from msgspec import Struct
 
 from sluice.contracts import codec, subjects
-from sluice.contracts.groups import Attachment, Mark, Member, Own, Page
+from sluice.contracts.groups import Attachment, Local, Mark, Member, NodeRoute, Own, Page
 from sluice.contracts.ids import Address, GroupId, NodeName, Revision, Uid
 from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import Action, Direction, GroupPeer, Origin, Program, Rule
@@ -120,3 +121,41 @@ def test_streams_that_are_made_anew_change_nothing_until_they_are_read() -> None
 
     assert fed.programmer.advance(11.0) == {}
     assert {one.mode for one in fed.programmer.contents(KEY).values()} == {Mode.TRACKED, Mode.POLICED}
+
+
+def local(sequence: int, *interfaces: Member) -> Local:
+    return Local(node=NODE, cause=at(sequence), pods=(), interfaces=interfaces)
+
+
+def test_who_has_which_interface_is_known_with_what_is_policed_and_not_before() -> None:
+    fed = Fed()
+    fed.begin()
+    seen: list[tuple[Member, ...] | None] = []
+    for sequence, said in ((1, local(1, A)), (2, local(2, A, C)), (3, None)):
+        fed.tell(subjects.local(NODE), said, sequence)
+        fed.programmer.advance(10.0)
+        seen.append(fed.programmer.claims)
+        fed.mark(sequence)
+        seen.append(fed.programmer.claims)
+
+    assert seen == [None, (A,), (A,), (A, C), (A, C), ()]
+
+
+def test_a_writer_that_does_not_know_of_interfaces_has_not_told_that_there_are_none() -> None:
+    fed = Fed()
+    fed.begin()
+    fed.tell(subjects.local(NODE), Local(node=NODE, cause=at(1), pods=()), 1)
+    fed.mark(1)
+
+    assert fed.programmer.in_sync
+    assert fed.programmer.claims is None
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_node_that_is_known_and_not_listed_has_no_pods(known: bool) -> None:
+    fed = Fed()
+    fed.begin()
+    fed.tell(subjects.route(NODE if known else OTHER), NodeRoute(node=NODE if known else OTHER, cause=at(1)), 1)
+    fed.mark(1)
+
+    assert fed.programmer.claims == (() if known else None)

@@ -87,6 +87,11 @@ class Local(Struct, frozen=True, kw_only=True, gc=False):
     node: NodeName
     cause: Revision
     pods: tuple[Member, ...]
+    interfaces: tuple[Member, ...] | None = None
+    """Those Pods' interfaces on secondary networks, whether policies are about them or not; sorted.
+
+    None, as writers before this field said: it is not told which there are, and nobody may be taken to have none.
+    """
 
 
 class NodeRoute(Struct, frozen=True, kw_only=True, gc=False):

@@ -166,10 +166,11 @@ class View:
             case subjects.ProgramSubject(backend, group, unit) if backend == self._backend:
                 self._take_program((group, unit), _program(unit, body) if body else None, cause, now_s)
             case subjects.OwnSubject(node, shard) if node == self._node:
-                empty = Own(node=node, shard=shard, cause=cause, groups=())
-                self._take_own(codec.decode(body, Own) if body else empty)
+                none = Own(node=node, shard=shard, cause=cause, groups=())
+                self._take_own(codec.decode(body, Own) if body else none)
             case subjects.LocalSubject(node) if node == self._node:
-                self._late_local = codec.decode(body, Local) if body else Local(node=node, cause=cause, pods=())
+                empty = Local(node=node, cause=cause, pods=(), interfaces=())
+                self._late_local = codec.decode(body, Local) if body else empty
             case subjects.RouteSubject(node):
                 self._late_routes[node] = cause, codec.decode(body, NodeRoute) if body else None
             case subjects.GroupMarkSubject(shard) if body:

@@ -42,7 +42,7 @@ class Changes(NamedTuple):
     """Nodes on which other groups may have members now."""
 
     locals: set[NodeName]
-    """Nodes with other Pods now."""
+    """Nodes with other Pods now, or with others of their interfaces."""
 
 
 class _Placed:
@@ -205,6 +205,11 @@ class Grouping:
     def pods_on(self, node: NodeName) -> tuple[Member, ...]:
         """Every live Pod of the node that has an interface of its own; sorted."""
         return _members([pod for pods in self._on_node.get(node, {}).values() for pod in pods])
+
+    def interfaces_on(self, node: NodeName) -> tuple[Member, ...]:
+        """The interfaces of these Pods on secondary networks; sorted."""
+        pods = (pod for pods in self._on_node.get(node, {}).values() for pod in pods if pod.interfaces)
+        return tuple(sorted(member for pod in pods for member in self._interfaces.of(pod)))
 
     def conflicts(self) -> tuple[Conflict, ...]:
         """The addresses that several live Pods claim, and who has each; sorted."""

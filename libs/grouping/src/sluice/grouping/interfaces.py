@@ -95,6 +95,10 @@ class Interfaces(Generic[P]):
             elif interface.network in networks:
                 yield self._seen_from(interface, networks[0])
 
+    def of(self, pod: P) -> Iterator[Member]:
+        """All of the Pod's interfaces, each as seen from its own network."""
+        return (interface.member for interface in self._of.get(pod, ()))
+
     def is_on(self, pod: P, networks: tuple[str, ...]) -> bool:
         """The Pod has an interface on one of these networks."""
         return any(interface.network in networks for interface in self._of.get(pod, ()))

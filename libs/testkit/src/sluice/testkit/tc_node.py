@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 
-from sluice.contracts.groups import Member, Page
+from sluice.contracts.groups import Page
 from sluice.contracts.ids import NEVER, NodeName
 from sluice.contracts.objects import AnyObject
 from sluice.dataplane.protocols import EthType, IpProto
@@ -97,7 +97,3 @@ def frame(
     if protocol == "ICMP":
         return made._replace(protocol=IpProto.ICMP if v4 else IpProto.ICMPV6, icmp_type=8 if v4 else 128)
     return made._replace(protocol=PROTOCOLS[protocol], source_port=source_port, destination_port=port)
-
-
-def key_of(member: Member) -> InterfaceKey:
-    return InterfaceKey(member.uid, member.attachment.network, member.attachment.interface)

@@ -257,21 +257,21 @@ class Engine:
     def _regroup(self, group: GroupId, left: Iterable[Member], joined: Iterable[Member]) -> None:
         """Members of this node left and joined a group, or are other members now."""
         for member in left:
-            key = _key(member)
+            key = key_of(member)
             groups = self._groups_of.get(key, {})
             if groups.get(group) == member:
                 del groups[group]
                 if not groups:
                     del self._groups_of[key]
         for member in joined:
-            self._groups_of.setdefault(_key(member), {})[group] = member
+            self._groups_of.setdefault(key_of(member), {})[group] = member
         if group in self._units:
-            self._stale.update((_key(member), None) for members in (left, joined) for member in members)
+            self._stale.update((key_of(member), None) for members in (left, joined) for member in members)
 
     def _renew(self, group: GroupId) -> None:
         """Other programs apply to the group."""
         for member in self._pages.get(group, {}).get(self._node, ()):
-            self._stale[_key(member)] = None
+            self._stale[key_of(member)] = None
 
     def _settle(self) -> None:
         for key in self._stale:
@@ -357,7 +357,7 @@ def _mode(direction: Direction, isolated: set[Direction]) -> Mode:
     return Mode.TRACKED if isolated else Mode.OPEN
 
 
-def _key(member: Member) -> InterfaceKey:
+def key_of(member: Member) -> InterfaceKey:
     return InterfaceKey(member.uid, member.attachment.network, member.attachment.interface)
 
 

@@ -84,9 +84,13 @@ class Representors:
             )
         return found
 
-    def idle(self) -> tuple[str, ...]:
-        """All interfaces of functions that can be lent, in order: those that nobody has are to be closed."""
-        return tuple(sorted(name for name in self._interfaces() if self._is_representor(name)))
+    def lent(self) -> tuple[str, ...]:
+        """All interfaces of functions that this host can lend to Pods, in order: those that no Pod has are idle.
+
+        None of functions of another host that the card serves besides, and none that something other than a Linux
+        bridge has taken (Open vSwitch, a bond, a VRF): there the functions are somebody else's to lend.
+        """
+        return tuple(sorted(name for name in self._interfaces() if self._is_lent(name)))
 
     def _why_unknown(self, device: Device) -> str:
         if not device.representor:
@@ -165,9 +169,12 @@ class Representors:
         if folder.is_dir():
             yield from (entry.name for entry in folder.iterdir())
 
-    def _is_representor(self, name: str) -> bool:
+    def _is_lent(self, name: str) -> bool:
         found = PORT_NAME.fullmatch(self._port_name(name))
-        return found is not None and found["kind"] is not None and bool(self._switch(name))
+        if found is None or found["kind"] is None or found["controller"] not in (None, "0") or not self._switch(name):
+            return False
+        master = self._sysfs / "class/net" / name / "master"
+        return not master.exists() or (master / "bridge").exists()
 
     def _exists(self, name: str) -> bool:
         return "/" not in name and (self._sysfs / "class/net" / name).exists()

@@ -122,7 +122,8 @@ class ShardGroups:
 
     def local(self, node: NodeName, cause: Revision) -> Local | None:
         pods = self._grouping.pods_on(node)
-        return Local(node=node, cause=cause, pods=pods) if pods else None
+        interfaces = self._grouping.interfaces_on(node)
+        return Local(node=node, cause=cause, pods=pods, interfaces=interfaces) if pods else None
 
     def route(self, node: NodeName, cause: Revision) -> NodeRoute | None:
         return self._routes.route(node, self._grouping.pods_on(node), cause)

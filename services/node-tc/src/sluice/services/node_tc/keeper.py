@@ -91,7 +91,7 @@ class Keeper:
             for hook, mirror in kept.mirrors.items():
                 gone |= narrowed([step.operation for step in steps if step.hook is hook], mirror)
         self._kept.pop(key, None)
-        if zone is not None and steps and generations == [None, None]:
+        if zone is not None and steps and (revoke or generations == [None, None]):
             self._tracker.forget(zone)  # whoever had the zone before
         done = self._apply(kept, steps)
         if zone is not None and gone:

@@ -24,11 +24,17 @@ class Programmer(Reading):
         self._programs: set[ProgramKey] = set()
         self._pages: set[PageKey] = set()
         self._incomplete: tuple[Unit, ...] = ()
+        self._claims: tuple[Member, ...] | None = None
 
     @property
     def interfaces(self) -> Mapping[InterfaceKey, Member]:
         """Those that policies are about."""
         return self._engine.interfaces
+
+    @property
+    def claims(self) -> tuple[Member, ...] | None:
+        """All interfaces of the node's Pods, policed or not; None: it is not told which there are."""
+        return self._claims
 
     def contents(self, key: InterfaceKey) -> Mapping[Hook, Content]:
         """What the hooks of the interface must hold."""
@@ -62,6 +68,10 @@ class Programmer(Reading):
             else:
                 self._programs.add(program_key)
                 self._engine.put_program(program)
+        if step.local is not None:
+            self._claims = step.local.interfaces
+        elif step.whole:  # a node that is known, and not listed, has no Pods
+            self._claims = () if self._node in step.routes else None
         self._incomplete = step.incomplete
         self.upto = step.upto
 

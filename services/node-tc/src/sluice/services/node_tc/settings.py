@@ -26,6 +26,10 @@ class NodeTcSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
     direct: bool = False
     """Take interfaces of no card (veth) as the annotations name them: for tests, and for plugins that use such."""
 
+    close_idle: bool = True
+    """Close representors of this host's cards that no Pod's interface claims. Off where functions are used without a
+    network-status that names them: by virtual machines or programs of the host, or as Pods' default interfaces."""
+
     sysfs: str = "/sys"
     """Where sysfs of the host is."""
 

@@ -36,6 +36,9 @@ class Wanted(Protocol):
     @property
     def interfaces(self) -> Mapping[InterfaceKey, Member]: ...
 
+    @property
+    def claims(self) -> tuple[Member, ...] | None: ...
+
     def contents(self, key: InterfaceKey) -> Mapping[Hook, Content]: ...
 
 
@@ -52,6 +55,7 @@ class Upkeep:
         self._zones = self._zones_file.load()
         self._pod_rules = PodRules(Path(settings.pod_rules_path)) if settings.pod_rules_path else None
         self._found = Found({}, {}, {}, frozenset())
+        self._claims: tuple[Member, ...] | None = None
         self._look_for_devices = self._read_again = self._sweep = True
         self._behind: dict[InterfaceKey, None] = {}
         """To be planned as a whole."""
@@ -123,9 +127,11 @@ class Upkeep:
             now_s: seconds on any clock that does not go back.
         """
         wanted = self._wanted.interfaces
-        if self._look_for_devices or any(change.whole for change in changes.values()):
-            self._look_for_devices = False
-            self._place(find(wanted, self._plugins, Path(self._settings.sysfs), direct=self._settings.direct))
+        claims = self._wanted.claims if self._settings.close_idle else None
+        if self._look_for_devices or claims != self._claims or any(change.whole for change in changes.values()):
+            self._look_for_devices, self._claims = False, claims
+            sysfs, direct = Path(self._settings.sysfs), self._settings.direct
+            self._place(find(wanted, self._plugins, sysfs, direct=direct, claims=claims))
         if self._read_again:
             self._read_again = False
             self._behind.update(dict.fromkeys(self.keeper.devices))
@@ -142,13 +148,13 @@ class Upkeep:
             if key in targets and (key in wanted or key in self._found.closed):
                 self._make(key, targets[key], None, now_s)
             else:
-                self._leave(key)
+                self._leave(key, targets)
         self._retire(now_s)
         if self._sweep and not self._behind:
             self._clean()
         self._zones_file.save(self._zones)
         if self._pod_rules is not None:
-            devices = self.keeper.devices
+            devices = {key: one for key, one in self.keeper.devices.items() if key not in self._found.closed}
             self._pod_rules.write(Rules(key, one.name, self.keeper.standings(key)) for key, one in devices.items())
 
     def _place(self, found: Found) -> None:
@@ -196,11 +202,17 @@ class Upkeep:
             what = "drift_repaired" if drifted else "interface_programmed"
             log.info(what, device=device.name, network=key.network, steps=made.steps, messages=made.messages)
 
-    def _leave(self, key: InterfaceKey) -> None:
-        """Nobody's policies are about the interface any more, or nobody knows where it is."""
+    def _leave(self, key: InterfaceKey, targets: Mapping[InterfaceKey, Device]) -> None:
+        """Nobody's policies are about the interface any more, or nobody knows where it is.
+
+        A device that another has now is handed over as it stands, for what is let go is open.
+        """
         device = self.keeper.devices.get(key)
         try:
-            self.keeper.release(key)
+            if any(one == device for other, one in targets.items() if other != key):
+                self.keeper.doubt(key)
+            else:
+                self.keeper.release(key)
         except (Refused, NetlinkLost) as error:
             log.info("interface_left", network=key.network, error=str(error))
         if device is None or key in self._failures:

@@ -92,6 +92,9 @@ class Grouping:
         self._on_node: dict[NodeName, dict[LabelSet[_Placed], tuple[_Placed, ...]]] = {}
         """The Pods of each node, by their labels."""
 
+        self._attached_on: dict[NodeName, dict[_Placed, None]] = {}
+        """Those that have interfaces on secondary networks."""
+
         self._pages: dict[GroupId, set[NodeName]] = {}
         self._owns: set[NodeName] = set()
         self._locals: set[NodeName] = set()
@@ -208,8 +211,8 @@ class Grouping:
 
     def interfaces_on(self, node: NodeName) -> tuple[Member, ...]:
         """The interfaces of these Pods on secondary networks; sorted."""
-        pods = (pod for pods in self._on_node.get(node, {}).values() for pod in pods if pod.interfaces)
-        return tuple(sorted(member for pod in pods for member in self._interfaces.of(pod)))
+        pods = self._attached_on.get(node)
+        return tuple(sorted(member for pod in pods for member in self._interfaces.of(pod))) if pods else ()
 
     def conflicts(self) -> tuple[Conflict, ...]:
         """The addresses that several live Pods claim, and who has each; sorted."""
@@ -266,6 +269,7 @@ class Grouping:
             here = self._on_node[node] = {}
         here[label_set] = label_set.add(new, node)
         if new.interfaces:
+            self._attached_on.setdefault(node, {})[new] = None
             self._touch_all(self._interfaces.add(new, new.interfaces))
         contested = self._claims.add(new.claimed.addresses, new)
         if contested:
@@ -291,6 +295,10 @@ class Grouping:
     def _withdraw(self, old: _Placed) -> None:
         self._award(self._claims.remove(old.claimed.addresses, old))
         if old.interfaces:
+            attached = self._attached_on[old.node]
+            del attached[old]
+            if not attached:
+                del self._attached_on[old.node]
             self._touch_all(self._interfaces.remove(old))
 
     def _leave(self, old: _Placed) -> None:

@@ -61,6 +61,10 @@ class Representors:
         self._sysfs = sysfs
         self._ports = tuple(ports)
         self._direct = direct
+        # What was read already: so many interfaces cost as many reads, and not their square.
+        self._read: dict[tuple[str, str], str] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._numbers: dict[str, dict[str, int]] = {}
 
     def find(self, device: Device) -> str:
         """The name of the interface on the host.
@@ -111,10 +115,17 @@ class Representors:
         parent = (own / "physfn").resolve()
         if not (own / "physfn").exists():
             raise NoRepresentor(f"{pci}: no virtual function of this host (no {own}/physfn)")
-        for link in parent.glob("virtfn*"):
-            if link.resolve().name == pci:
-                return Function(parent.name, "vf", int(link.name.removeprefix("virtfn")))
+        number = self._numbers_of(parent).get(pci)
+        if number is not None:
+            return Function(parent.name, "vf", number)
         raise NoRepresentor(f"{pci}: {parent.name} does not list it among its virtual functions; look again")
+
+    def _numbers_of(self, parent: Path) -> dict[str, int]:
+        """Which number each virtual function has, by its PCI address."""
+        if parent.name not in self._numbers:
+            links = parent.glob("virtfn*")
+            self._numbers[parent.name] = {one.resolve().name: int(one.name.removeprefix("virtfn")) for one in links}
+        return self._numbers[parent.name]
 
     def _subfunction(self, name: str) -> Function:
         own = self._sysfs / "bus/auxiliary/devices" / name
@@ -159,10 +170,11 @@ class Representors:
                 return int(found["pf"])
         return None
 
-    def _names_at(self, pci: str) -> Iterator[str]:
+    def _names_at(self, pci: str) -> tuple[str, ...]:
         folder = self._sysfs / "bus/pci/devices" / pci / "net"
-        if folder.is_dir():
-            yield from sorted(entry.name for entry in folder.iterdir())
+        if pci not in self._names:
+            self._names[pci] = tuple(sorted(one.name for one in folder.iterdir())) if folder.is_dir() else ()
+        return self._names[pci]
 
     def _interfaces(self) -> Iterator[str]:
         folder = self._sysfs / "class/net"
@@ -180,13 +192,16 @@ class Representors:
         return "/" not in name and (self._sysfs / "class/net" / name).exists()
 
     def _switch(self, name: str) -> str:
-        return self._read(name, "phys_switch_id")
+        return self._attribute(name, "phys_switch_id")
 
     def _port_name(self, name: str) -> str:
-        return self._read(name, "phys_port_name")
+        return self._attribute(name, "phys_port_name")
 
-    def _read(self, name: str, attribute: str) -> str:
-        try:
-            return (self._sysfs / "class/net" / name / attribute).read_text().strip()
-        except OSError:  # EOPNOTSUPP of interfaces that have none
-            return ""
+    def _attribute(self, name: str, attribute: str) -> str:
+        key = name, attribute
+        if key not in self._read:
+            try:
+                self._read[key] = (self._sysfs / "class/net" / name / attribute).read_text().strip()
+            except OSError:  # EOPNOTSUPP of interfaces that have none
+                self._read[key] = ""
+        return self._read[key]

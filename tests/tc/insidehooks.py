@@ -19,7 +19,7 @@ from sluice.drivers.tc import messages
 from sluice.drivers.tc.actions import Count
 from sluice.drivers.tc.capabilities import Capabilities, probe
 from sluice.drivers.tc.errors import Refused
-from sluice.drivers.tc.events import Events, Missed
+from sluice.drivers.tc.events import Events, FiltersChanged, LinksChanged, Missed
 from sluice.drivers.tc.hooks import Hooks, Placed, Placement
 from sluice.drivers.tc.messages import Stranger, Where
 from sluice.drivers.tc.netlink import HEAD, REQUEST
@@ -323,7 +323,8 @@ def heard() -> list[set[str]]:
         def hear() -> None:
             told = events.pending()
             assert Missed() not in told
-            found.append({type(event).__name__ for event in told if index in event})  # not of its peer
+            mine = {type(event).__name__ for event in told if event in (LinksChanged(index), FiltersChanged(index))}
+            found.append(mine)  # not of its peer
 
         driver.apply(at(messages.hook(index, Hook.EGRESS), generation(3)))
         hear()

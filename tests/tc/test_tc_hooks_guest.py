@@ -73,7 +73,10 @@ def test_a_block_is_shared(quick: Guest) -> None:
 def test_what_others_change_is_heard_and_what_we_change_is_not(quick: Guest) -> None:
     links, filters = {"LinksChanged"}, {"FiltersChanged"}
 
-    assert quick.call(insidehooks.heard) == [set(), filters, filters, links, filters]
+    found = quick.call(insidehooks.heard)
+
+    assert [one & filters for one in found] == [set(), filters, filters, set(), filters]
+    assert found[3] == links  # those of a link that has just come up may be late, and beside any other
 
 
 def test_a_chain_without_filters_passes(guest: Guest) -> None:

@@ -8,7 +8,8 @@ import asyncio
 import errno
 import socket
 import struct
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from sluice.drivers.tc import messages
 from sluice.drivers.tc.netlink import HEAD, RECEIVE_BYTES
@@ -25,23 +26,24 @@ _INTERFACE = struct.Struct("=4xi")
 """Where struct ifinfomsg and struct tcmsg have the interface."""
 
 
-class LinksChanged(NamedTuple):
+class LinksChanged(Struct, frozen=True):
     """An interface came, went or is another one than before."""
 
     ifindex: int
 
 
-class FiltersChanged(NamedTuple):
+class FiltersChanged(Struct, frozen=True):
     """Somebody else changed filters at the interface, or its hooks."""
 
     ifindex: int
 
 
-class Missed(NamedTuple):
+class Missed(Struct, frozen=True):
     """There was more than could be held: look at everything again."""
 
 
 Event = LinksChanged | FiltersChanged | Missed
+"""No tuples: events are kept in sets, and tuples of one interface would be one event."""
 
 
 class Events:

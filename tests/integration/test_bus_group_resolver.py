@@ -65,7 +65,7 @@ def recomputed(source, shards: int = 1) -> dict[str, object]:
             if mine := [group for group in grouping.groups_on(name) if shard_of(group, shards) == shard]:
                 wanted[subjects.own(name, shard)] = {"node": name, "shard": shard, "groups": mine}
         if pods := grouping.pods_on(name):
-            wanted[subjects.local(name)] = {"node": name, "pods": pods}
+            wanted[subjects.local(name)] = {"node": name, "pods": pods, "interfaces": grouping.interfaces_on(name)}
     return codec.decode(codec.encode(wanted), dict)
 
 

@@ -139,6 +139,19 @@ def test_a_run_that_is_not_as_expected(tmp_path: Path) -> None:
     assert "0 of 1 scenarios as expected, 4 checks" in done.stdout
 
 
+def test_several_labs_side_by_side(tmp_path: Path) -> None:
+    paths = [write(tmp_path, "s"), write(tmp_path, "t", expect="Rejected"), write(tmp_path, "u")]
+    done = sluice("run", *paths, "--labs", "2", "-o", "json")
+
+    assert done.returncode == 1
+    told = [(scenario["name"], scenario["ok"]) for scenario in json.loads(done.stdout)["scenarios"]]
+    assert told == [("s", True), ("t", False), ("u", True)]
+
+    done = sluice("run", *paths, "--labs", "2", "--keep")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--labs" in done.stderr
+
+
 def test_a_run_as_junit(tmp_path: Path) -> None:
     done = sluice("run", write(tmp_path, expect="Allowed"), "-o", "junit")
 

@@ -10,6 +10,7 @@ import click
 
 BAD_INPUT = 2
 NOT_AS_EXPECTED = 1
+MANY_SCENARIOS = 20
 
 _name = click.option("--name", default=None, help="Of the lab. Unset: the only one that runs, or a new one.")
 
@@ -131,42 +132,64 @@ def exec_(name: str | None, pod: str, command: tuple[str, ...]) -> None:
 @click.option("--keep", "kept", is_flag=True, help="Leave the lab running, with the objects of the last scenario.")
 @click.option("--require-datapath", is_flag=True, help="Fail on scenarios that are answered by verdict() alone.")
 @click.option("--name", default=None, help="Of the lab; one is made up if unset.")
-def run(paths: tuple[Path, ...], output: str, kept: bool, require_datapath: bool, name: str | None) -> None:  # noqa: FBT001  # click, as above
-    """Run scenarios, all in one lab; folders are searched for them.
+@click.option(
+    "--labs", type=click.IntRange(1, 16), help="How many, side by side. Unset: one, or two for many scenarios."
+)
+def run(paths: tuple[Path, ...], output: str, name: str | None, labs: int | None, **flags: bool) -> None:
+    """Run scenarios, all in one lab, or many in two side by side; folders are searched for them.
 
     Exits with 0 if everything was as expected, with 1 if something was not, with 2 on bad input.
     """
     from sluice.lab import keep, reading
 
+    kept, require_datapath = flags["kept"], flags["require_datapath"]
     try:
         stories = reading.read(paths)
     except reading.BadScenario as error:
         _refuse(str(error))
     if kept or any(not story.scenario.offline for story in stories):
         _need_a_datapath()
+    if labs not in (None, 1) and (kept or name):
+        _refuse("--labs: --keep and --name are about one lab; leave one of them out")
     if kept and not keep.stays():
-        flags = [*(["--require-datapath"] if require_datapath else []), *(["--name", name] if name else [])]
-        sys.exit(keep.detached(["lab", "run", "--keep", "-o", output, *flags, *map(str, paths)]))
-    sys.exit(_run(_play(stories, output, name, kept=kept, require_datapath=require_datapath)))
+        words = [*(["--require-datapath"] if require_datapath else []), *(["--name", name] if name else [])]
+        sys.exit(keep.detached(["lab", "run", "--keep", "-o", output, *words, *map(str, paths)]))
+    count = 1 if kept or name else labs or _labs_for(stories)
+    sys.exit(_run(_play(stories, output, name, labs=count, kept=kept, require_datapath=require_datapath)))
 
 
-async def _play(stories: Sequence[Any], output: str, name: str | None, *, kept: bool, require_datapath: bool) -> int:
+def _labs_for(stories: Sequence[Any]) -> int:
+    """Two where starting a second one, which takes as long as three scenarios, is soon made up for."""
+    return 2 if sum(not story.scenario.offline for story in stories) >= MANY_SCENARIOS else 1
+
+
+async def _play(
+    stories: Sequence[Any], output: str, name: str | None, *, labs: int, kept: bool, require_datapath: bool
+) -> int:
     from contextlib import AsyncExitStack
 
     from sluice.lab import keep, results
     from sluice.lab.lab import Lab
-    from sluice.lab.suite import play
+    from sluice.lab.suite import play, play_side_by_side
 
     names = [story.name for story in stories]
+
+    def told(outcome: Any) -> None:
+        if output == "table":
+            click.echo(results.lines_of(outcome, names))
+
     async with AsyncExitStack() as stack:
         running = None
-        if kept or any(not story.scenario.offline for story in stories):
-            running = await stack.enter_async_context(await Lab.start(name))
         outcomes = []
-        async for outcome in play(running, stories, require_datapath=require_datapath, keep_last=kept):
-            outcomes.append(outcome)
-            if output == "table":
-                click.echo(results.lines_of(outcome, names))
+        if labs > 1:
+            started = [await stack.enter_async_context(await Lab.start(None)) for _ in range(labs)]
+            outcomes = await play_side_by_side(started, stories, told, require_datapath=require_datapath)
+        else:
+            if kept or any(not story.scenario.offline for story in stories):
+                running = await stack.enter_async_context(await Lab.start(name))
+            async for outcome in play(running, stories, require_datapath=require_datapath, keep_last=kept):
+                outcomes.append(outcome)
+                told(outcome)
         report = results.Report(tuple(outcomes))
         click.echo(results.summary(report) if output == "table" else results.FORMATS[output](report))
         code = 0 if report.ok else NOT_AS_EXPECTED

@@ -1,12 +1,15 @@
-"""Several stories, one after the other, in one lab."""
+"""Several stories: one after the other in one lab, or side by side in several."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec.structs import replace
 
 from sluice.lab import offline
 from sluice.lab import run as online
 from sluice.lab.lab import Lab
+from sluice.lab.leftovers import ids_left
 from sluice.lab.reading import Story
 from sluice.lab.results import Outcome
 
@@ -36,3 +39,35 @@ async def play(
             assert lab is not None
             final = all(later.scenario.offline for later in stories[number:])
             yield await online.run(lab, story, keep=keep_last and final, last=last and final)
+
+
+async def play_side_by_side(
+    labs: Sequence[Lab], stories: Sequence[Story], told: Callable[[Outcome], None], *, require_datapath: bool = False
+) -> list[Outcome]:
+    """What comes of each, in their order. A story is mostly waiting: two labs need little more of a machine than one.
+
+    Args:
+        told: is called with each as soon as it is known, in no order.
+        require_datapath: offline stories fail.
+    """
+    waiting = deque(enumerate(stories))
+    done: dict[int, Outcome] = {}
+
+    async def work(lab: Lab) -> None:
+        number = -1
+        while waiting:
+            if number >= 0:
+                told(done[number])
+            number, story = waiting.popleft()
+            (done[number],) = [one async for one in play(lab, [story], require_datapath=require_datapath, last=False)]
+        if number >= 0:
+            left = [f"left behind: {what}" for what in await ids_left(lab)]
+            if left:
+                error = "\n".join(filter(None, [done[number].error, *left]))
+                done[number] = replace(done[number], ok=False, error=error)
+            told(done[number])
+
+    async with asyncio.TaskGroup() as tasks:
+        for lab in labs:
+            tasks.create_task(work(lab), name=f"play-{lab.name}")
+    return [done[number] for number in range(len(stories))]

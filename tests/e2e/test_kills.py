@@ -241,7 +241,7 @@ async def test_nothing_opens_and_everything_comes_back(capsys: pytest.CaptureFix
             changing.cancel()
         end = time.monotonic()
         await lab.realised()
-        final = await lab.ask(
+        final = await lab.ask_again(
             [question(pair, "TCP", family) for family in range(FAMILIES) for pair in ALLOWED + DENIED]
         )
 

@@ -69,7 +69,7 @@ async def connect(lab: Lab, client: str, times: int) -> None:
         address=end.addresses[0],
         port=80,
     )
-    assert {result.result for result in await lab.ask([one] * times)} == {"Allowed"}
+    assert {result.result for result in await lab.ask_again([one] * times)} == {"Allowed"}
 
 
 async def test_a_client_keeps_its_endpoint_for_a_while() -> None:

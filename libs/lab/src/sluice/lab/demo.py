@@ -6,15 +6,19 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from sluice.lab import keep
 from sluice.lab.checks import Question
 from sluice.lab.lab import Lab
 from sluice.lab.probers import Result
 from sluice.lab.reading import BadScenario, found
 from sluice.lab.reasons import judged, state_of, why
+from sluice.lab.scenario import Expect
 from sluice.lab.tales import Change, Tale, questions, read
 from sluice.lab.walk import walked
 from sluice.lab.world import World
+from sluice.policy.verdict import Outcome
 
 Say = Callable[[str], object]
 
@@ -27,6 +31,15 @@ WIDTH = 110
 
 _Reason = tuple[str, str]
 """What becomes of a packet, and what decides it, in words."""
+
+_Judged = tuple[Question, str]
+"""What is asked, and what decides about it, in words."""
+
+_EXPECT: dict[Outcome, Expect] = {
+    Outcome.ALLOWED: "Allowed",
+    Outcome.DROPPED: "Dropped",
+    Outcome.REJECTED: "Rejected",
+}
 
 _MARKS = {"Allowed": "yes", "Dropped": ".", "Rejected": "rst"}
 
@@ -64,10 +77,9 @@ async def show(told: Sequence[Tale], say: Say, *, kept: bool) -> int:
                 gone = [found(lab.world, name) for name in change.delete]
                 await lab.change(apply=change.apply, delete=gone)
                 took_ms = await lab.realised() * 1000
-                asked = questions(lab.world)
-                teller.tell(
-                    lab.world, asked, await lab.ask(asked), _title(change, number_of_change), f"{took_ms:.0f} ms"
-                )
+                asked = _judged(lab.world)
+                results = await lab.ask_again([question for question, _ in asked])
+                teller.tell(lab.world, asked, results, _title(change, number_of_change), f"{took_ms:.0f} ms")
             teller.end_tale()
             if not (kept and number == len(told)):
                 await lab.clear()
@@ -90,8 +102,8 @@ def offline(told: Sequence[Tale], say: Say) -> int:
                 world.remove(found(world, name))
             for document in change.apply:
                 world.put(document)
-            asked = questions(world)
-            teller.tell(world, asked, walked(world, asked), _title(change, number))
+            asked = _judged(world)
+            teller.tell(world, asked, walked(world, [question for question, _ in asked]), _title(change, number))
         teller.end_tale()
     return teller.end("walked packets did")
 
@@ -114,10 +126,11 @@ class _Teller:
         self._before = {}
 
     def tell(
-        self, world: World, asked: Sequence[Question], results: Sequence[Result], title: str, took: str = ""
+        self, world: World, judged: Sequence[_Judged], results: Sequence[Result], title: str, took: str = ""
     ) -> None:
         """The matrix before anything, and then what each change changes."""
-        reasons = self._judge(world, asked, results)
+        asked = [question for question, _ in judged]
+        reasons = self._compare(judged, results)
         now = {_pair(question): str(result) for question, result in zip(asked, results, strict=True)}
         self._say(title + (f" (in force after {took})" if took else ""))
         if not self._before:
@@ -151,20 +164,27 @@ class _Teller:
         self._say(f"{self.right} of {self.right + self.wrong} {who} what policy says{took}.")
         return 1 if self.wrong else 0
 
-    def _judge(self, world: World, asked: Sequence[Question], results: Sequence[Result]) -> dict[_Reason, list[str]]:
-        """What policy says of each packet, by what decides; surprises are told at once."""
-        state = state_of(world.objects)
+    def _compare(self, asked: Sequence[_Judged], results: Sequence[Result]) -> dict[_Reason, list[str]]:
+        """The packets by what decides about them; surprises are told at once."""
         reasons: dict[_Reason, list[str]] = {}
-        for question, result in zip(asked, results, strict=True):
-            given = judged(state, question)
-            outcome, words = str(given.outcome), why(given)
-            reasons.setdefault((outcome, words), []).append(_pair(question))
-            if outcome == result.result:
+        for (question, words), result in zip(asked, results, strict=True):
+            reasons.setdefault((question.expect, words), []).append(_pair(question))
+            if question.expect == result.result:
                 self.right += 1
             else:
                 self.wrong += 1
-                self._say(f"  NOT AS POLICY SAYS: {_pair(question)}: {result}, but {outcome}: {words}")
+                self._say(f"  NOT AS POLICY SAYS: {_pair(question)}: {result}, but {question.expect}: {words}")
         return reasons
+
+
+def _judged(world: World) -> list[_Judged]:
+    """What to ask, expecting what policy says."""
+    state = state_of(world.objects)
+    asked = []
+    for question in questions(world):
+        given = judged(state, question)
+        asked.append((replace(question, expect=_EXPECT[given.outcome]), why(given)))
+    return asked
 
 
 def _pair(question: Question) -> str:

@@ -87,23 +87,9 @@ class _Player:
         await self._connections(told)
         pods = lab.world.pods()
         questions = [*checks.probes(step, ends_of(lab.world)), *checks.matrix(step, pods)]
-        self._note(told, questions, await self._ask(questions))
+        self._note(told, questions, await lab.ask_again(questions))
         for number, (denial, held) in enumerate(zip(step.denials, told.denied, strict=True)):
             await self._denial(told, number, denial, held)
-
-    async def _ask(self, questions: Sequence[checks.Question]) -> list[Result]:
-        """What becomes of the packets, all sent at once.
-
-        One that should be answered and was not is sent once more when the others are through: a network under a burst
-        loses packets, and more rejects at once than a switch hands over are drops; a policy that drops the first drops
-        the second as well. What should not be answered is never sent again.
-        """
-        results = await self._lab.ask(questions)
-        pairs = enumerate(zip(questions, results, strict=True))
-        lost = [at for at, (asked, got) in pairs if asked.expect != "Dropped" and got.result == "Dropped"]
-        for at, result in zip(lost, await self._lab.ask([questions[at] for at in lost]), strict=True):
-            results[at] = result
-        return results
 
     async def _connections(self, told: Told) -> None:
         """In order, but checks that follow each other all at once."""
@@ -116,7 +102,7 @@ class _Player:
                 question = checks.opening(connection, ends_of(self._lab.world), "")
                 self._opened[name] = question
                 result = await self._lab.prober(question.from_).open(name, question)
-                if result.result == "Dropped":  # a lost packet, as in `_ask`
+                if result.result == "Dropped":  # a lost packet, as in `Lab.ask_again`
                     result = await self._lab.prober(question.from_).open(name, question)
                 what = f"connection {name} opens, {question.what}"
                 self._check(told, question, what=what, expect="Allowed", result=result)

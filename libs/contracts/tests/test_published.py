@@ -140,17 +140,22 @@ def test_every_schema_is_one_and_fits_what_is_sent():
     jsonschema.validate(msgspec.json.decode(mark), msgspec.json.decode(made["schemas/Mark.json"]))
 
 
+VALUES = {
+    "shard": "0",
+    "service": "shop:web",
+    "slice": "shop:web-1",
+    "kind": "pods",
+    "unit": "k8snetworkpolicies:shop:web",
+    "backend": "ovs",
+    "epoch": "1",
+    "last": "2",
+    "part": "0",
+}
+FILLED = [re.sub(r"{(\w+)}", lambda found: VALUES.get(found[1], "x"), channel.subject) for channel in CHANNELS]
+
+
 def test_every_channel_is_a_subject_that_we_parse():
-    values = {
-        "shard": "0",
-        "service": "shop:web",
-        "slice": "shop:web-1",
-        "kind": "pods",
-        "unit": "k8snetworkpolicies:shop:web",
-        "backend": "ovs",
-    }
-    for channel in CHANNELS:
-        subject = re.sub(r"{(\w+)}", lambda found: values.get(found[1], "x"), channel.subject)
+    for subject in FILLED:
         subjects.parse(subject)
 
 
@@ -170,14 +175,4 @@ def test_writing_checks_and_refuses_a_break(tmp_path, capsys):
 
 
 def test_every_subject_that_we_parse_has_a_channel():
-    values = {
-        "shard": "0",
-        "service": "shop:web",
-        "slice": "shop:web-1",
-        "kind": "pods",
-        "unit": "k8snetworkpolicies:shop:web",
-        "backend": "ovs",
-    }
-    filled = [re.sub(r"{(\w+)}", lambda found: values.get(found[1], "x"), channel.subject) for channel in CHANNELS]
-
-    assert {type(subjects.parse(subject)) for subject in filled} == set(typing.get_args(subjects.Subject))
+    assert {type(subjects.parse(subject)) for subject in FILLED} == set(typing.get_args(subjects.Subject))

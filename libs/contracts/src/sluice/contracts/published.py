@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sluice.contracts import audit, groups, programs, serving, status
+from sluice.contracts import audit, groups, ledger, programs, serving, status
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.objects import TYPES, Listed
 from sluice.contracts.streams import CAUSE_HEADER, WRITER_HEADER
@@ -121,6 +121,22 @@ CHANNELS: tuple[Channel, ...] = (
         "AUDIT",
         "log-collector",
         "consecutive lines of one log of one node, parsed, and what was lost of it",
+    ),
+    Channel(
+        "checkpoint",
+        "ledger._checkpoint.{epoch}.{last}",
+        ledger.Checkpoint,
+        "CHECKPOINTS",
+        "query-api",
+        "what vouches for the entries of LEDGER since the checkpoint before",
+    ),
+    Channel(
+        "state-part",
+        "ledger._state.{epoch}.{last}.{part}",
+        ledger.StatePart,
+        "CHECKPOINTS",
+        "query-api",
+        "some of what LEDGER held at a checkpoint",
     ),
 )
 

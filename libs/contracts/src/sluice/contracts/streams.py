@@ -64,7 +64,15 @@ AUDIT = StreamSpec(
     tombstone_ttl_s=7 * DAY_S,
 )
 
-STREAMS: tuple[StreamSpec, ...] = (LEDGER, OBJECTS, GROUPS, PROGRAMS, STATUS, AUDIT)
+CHECKPOINTS = StreamSpec(
+    name="CHECKPOINTS",
+    subjects=("ledger.>",),
+    discard="old",
+    max_age_s=7 * DAY_S,
+    tombstone_ttl_s=7 * DAY_S,
+)
+
+STREAMS: tuple[StreamSpec, ...] = (LEDGER, OBJECTS, GROUPS, PROGRAMS, STATUS, AUDIT, CHECKPOINTS)
 """In the order in which they are made: a mirror after its source."""
 
 BY_NAME: dict[str, StreamSpec] = {spec.name: spec for spec in STREAMS}

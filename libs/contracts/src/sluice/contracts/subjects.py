@@ -70,6 +70,17 @@ class AuditSubject(NamedTuple):
     log: str
 
 
+class CheckpointSubject(NamedTuple):
+    epoch: int
+    last: int
+
+
+class StatePartSubject(NamedTuple):
+    epoch: int
+    last: int
+    part: int
+
+
 Subject = (
     ObjectSubject
     | ListedSubject
@@ -82,6 +93,8 @@ Subject = (
     | ProgramMarkSubject
     | StatusSubject
     | AuditSubject
+    | CheckpointSubject
+    | StatePartSubject
 )
 
 
@@ -192,6 +205,17 @@ def audit(node: NodeName, log: str) -> str:
     return f"audit.{token(node)}.{log}"
 
 
+def checkpoint(epoch: int, last: int) -> str:
+    return f"ledger._checkpoint.{epoch}.{last}"
+
+
+CHECKPOINTS = "ledger._checkpoint.>"
+
+
+def state_part(epoch: int, last: int, part: int) -> str:
+    return f"ledger._state.{epoch}.{last}.{part}"
+
+
 def live(subject: str) -> str:
     """Where stored messages of the subject (or pattern) are republished."""
     return LIVE + subject
@@ -232,6 +256,10 @@ def parse(subject: str) -> Subject:
                 return StatusSubject(node if node.startswith("_") else name(node), backend)
             case ["audit", node, log]:
                 return AuditSubject(NodeName(name(node)), log)
+            case ["ledger", "_checkpoint", epoch, last]:
+                return CheckpointSubject(int(epoch), int(last))
+            case ["ledger", "_state", epoch, last, part]:
+                return StatePartSubject(int(epoch), int(last), int(part))
             case _:
                 pass
     except ValueError as error:

@@ -1,0 +1,1 @@
+"""The past of the objects, as LEDGER tells it."""

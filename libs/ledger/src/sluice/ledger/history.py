@@ -1,0 +1,53 @@
+"""What was at any moment: the nearest checkpoint before it, and the entries from there."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from sluice.contracts.ledger import Checkpoint
+from sluice.ledger.chain import Entry
+from sluice.ledger.state import State
+
+
+class TooOld(LookupError):
+    """Neither LEDGER nor a checkpoint reaches back so far. The message says how far they do."""
+
+
+class Start(NamedTuple):
+    """Where to begin reading for the state at a moment."""
+
+    checkpoint: Checkpoint | None
+    """None: at LEDGER's own beginning."""
+
+    sequence: int
+    """Of the first entry to read."""
+
+
+def start(checkpoints: Sequence[Checkpoint], first: int, wanted: int) -> Start:
+    """Where to begin for the state after entry `wanted`.
+
+    Args:
+        checkpoints: of the epoch, in the order of their sequences.
+        first: sequence of the oldest entry that LEDGER has; one more than its last if it has none.
+
+    Raises:
+        TooOld
+    """
+    at = bisect_right(checkpoints, wanted, key=lambda one: one.last)
+    if at:
+        nearest = checkpoints[at - 1]
+        if nearest.last == wanted or first <= nearest.last + 1:
+            return Start(nearest, nearest.last + 1)
+    if first == 1:
+        return Start(None, 1)
+    reach = min([*(one.last for one in checkpoints if one.last >= wanted), first])
+    raise TooOld(f"entry {wanted} is older than what is kept: the oldest state that can be told is that at {reach}")
+
+
+def replay(begun: State, entries: Iterable[Entry], wanted: int) -> State:
+    """The state after entry `wanted`; `begun` is used up."""
+    for entry in entries:
+        if entry.sequence > wanted:
+            break
+        begun.take(entry)
+    return begun

@@ -1,0 +1,75 @@
+"""Folding LEDGER into checkpoints."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sluice.contracts.ledger import ENTRIES, Checkpoint, StatePart
+from sluice.ledger import chain, state
+from sluice.ledger.chain import GENESIS, NO_ENTRY, Entry
+from sluice.ledger.state import State
+
+
+class Made(NamedTuple):
+    """A checkpoint with the parts of its state; the parts are stored first."""
+
+    checkpoint: Checkpoint
+    parts: Sequence[StatePart]
+
+
+class Weaver:
+    """Takes entries in the order of their sequences, and makes a checkpoint of each `every` of them."""
+
+    def __init__(self, epoch: int, *, every: int = ENTRIES) -> None:
+        self.epoch, self._every = epoch, every
+        self.state = State()
+        self.head = GENESIS
+        self.last = 0
+        """Sequence of the last entry that was taken in, or that is known to be missing."""
+
+        self._before = GENESIS
+        self._digests: list[bytes] = []
+
+    @classmethod
+    def resumed(cls, checkpoint: Checkpoint, held: State, *, every: int = ENTRIES) -> "Weaver":
+        """One that goes on after this checkpoint."""
+        woven = cls(checkpoint.epoch, every=every)
+        woven.state = held
+        woven.head = woven._before = bytes.fromhex(checkpoint.head)
+        woven.last = checkpoint.last
+        return woven
+
+    @classmethod
+    def from_middle(cls, epoch: int, first: int, *, every: int = ENTRIES) -> "Weaver":
+        """One that begins where LEDGER does now: what was before has aged out, and no checkpoint knows of it."""
+        woven = cls(epoch, every=every)
+        woven.last = first - 1
+        return woven
+
+    def take(self, entry: Entry) -> Made | None:
+        """The checkpoint after this entry, if it is time for one. Sequences that were passed over are missing ones."""
+        if entry.sequence <= self.last:
+            return None  # told again
+        self._digests += [NO_ENTRY] * (entry.sequence - self.last - 1)
+        self._digests.append(chain.digest(entry))
+        self.head = chain.link(self.head, entry)
+        self.last = entry.sequence
+        self.state.take(entry)
+        return self.checkpoint(entry.time_ns) if len(self._digests) >= self._every else None
+
+    def checkpoint(self, time_ns: int) -> Made:
+        """A checkpoint after the last entry that was taken, whether it is time or not."""
+        parts = state.write(self.state)
+        made = Checkpoint(
+            epoch=self.epoch,
+            first=self.last - len(self._digests) + 1,
+            last=self.last,
+            time_ns=time_ns,
+            before=self._before.hex(),
+            head=self.head.hex(),
+            digests=b"".join(self._digests),
+            objects=len(self.state.held),
+            parts=len(parts),
+            state=state.digest(parts),
+        )
+        self._before, self._digests = self.head, []
+        return Made(made, parts)

@@ -19,6 +19,9 @@ class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown
     state_dir: str = "/var/lib/sluice/node-ovs"
     """Where the ids of rules are kept, so that a restart finds its own flows in the switch."""
 
+    hand_over: str = "/run/sluice/l7.json"
+    """The file in which node-l7 says what the engine has in force. Not read yet: layer 7 rules are closed."""
+
     resync_interval_s: Annotated[float, Meta(ge=1)] = 60.0
     """Seconds between full read-backs of the switch and of the bus. Lower finds drift sooner; each costs one dump."""
 

@@ -1448,4 +1448,11 @@ MUTATIONS = (
         "if False:",
         (f"{NODE_TC_TESTS}/test_node_tc_upkeep.py::test_it_is_handed_over_without_being_open",),
     ),
+    Mutation(
+        "a-trace-goes-on-in-the-bridge-below",
+        f"{DATAPLANE}/ovs/tracing.py",
+        "inside = found[1] == bridge",
+        "inside = True",
+        ("libs/dataplane/tests/test_ovs_tracing.py",),
+    ),
 )

@@ -161,8 +161,9 @@ def _action(action: AnyAction) -> str:
             return f"group:{number}"
         case Learn():
             return f"learn({','.join(_learnt(action))})"
-        case Controller(userdata, pause, meter_id, max_len):
-            words = [f"userdata={userdata.hex('.')}"] if userdata else []
+        case Controller(userdata, pause, meter_id, max_len, controller_id):
+            words = [f"id={controller_id}"] if controller_id else []
+            words += [f"userdata={userdata.hex('.')}"] if userdata else []
             words += [f"max_len={max_len}"] if max_len != 0xFFFF else []
             words += ["pause"] if pause else []
             words += [f"meter_id={meter_id}"] if meter_id is not None else []

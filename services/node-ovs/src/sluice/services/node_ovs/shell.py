@@ -66,7 +66,7 @@ class Shell:
         self._ids_file = IdsFile(Path(settings.state_dir) / "rule-ids.json")
         self._ids = self._ids_file.load()
         self._programmer = Programmer(self._node, self._ids)
-        self._errands = Errands(settings.reject_rate)
+        self._errands = Errands(settings.reject_rate, settings.packet_in_rate)
         self._tracing = Tracing(bus, self._node, self._bridge, lambda: control_socket(self._run_dir), self._programmer)
         self._news = asyncio.Event()
         self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)

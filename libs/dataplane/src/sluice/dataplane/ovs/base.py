@@ -1,6 +1,6 @@
 """The flows that always stand, whatever the node's Pods and policies."""
 
-from sluice.dataplane.ovs import audit, cookies
+from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import CtState, Field
 from sluice.dataplane.ovs.flow import (
@@ -68,7 +68,11 @@ _KNOWN: Actions = (
     Goto(Table.FORWARD),
 )
 
-_BACK: Actions = (SetField(FLAGS, ACCEPTED | ANSWER, ACCEPTED | ANSWER | FROM_TUNNEL), *_KNOWN[1:])
+_BACK: Actions = (
+    SetField(FLAGS, ACCEPTED | ANSWER, ACCEPTED | ANSWER | FROM_TUNNEL),
+    _KNOWN[1],
+    Goto(Table.DNS_CLIENT),
+)
 """An answer goes to whoever asked, and another node may have asked on behalf of the world."""
 
 _AGAIN: Actions = (
@@ -180,7 +184,6 @@ _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
         for v, _, number in _MASKS
     ),
     (Table.OUTPUT, PRIORITY, match((FLAGS, HAIRPIN, HAIRPIN)), (Output(IN_PORT),)),
-    *audit.FLOWS,
 )
 
 BASE: Flows = {

@@ -48,6 +48,9 @@ class CookieKind(IntEnum):
     AFFINITY = 9
     """What the switch has learnt: which endpoint a client has."""
 
+    FQDN = 12
+    """Has answers of DNS wait."""
+
 
 class Cookie(NamedTuple):
     kind: CookieKind

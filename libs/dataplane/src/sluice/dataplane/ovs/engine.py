@@ -15,6 +15,8 @@ from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import NotAnAddress, address
 from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
+from sluice.dataplane.ovs.fqdn import Fact
+from sluice.dataplane.ovs.fqdn_values import Facts, Opens, WantedNames, fact_value, held_for
 from sluice.dataplane.ovs.ids import CapacityExceeded, RuleIds, RuleKey
 from sluice.dataplane.ovs.index import Index, Ref
 from sluice.dataplane.ovs.layers import Layer, fate, layer, spot
@@ -24,6 +26,8 @@ from sluice.dataplane.ovs.ports import LocalPort, port_flows, rightful
 from sluice.dataplane.ovs.priorities import Spot
 from sluice.dataplane.ovs.rules import Form, closed_form, forms, placeless, problems
 from sluice.dataplane.ovs.sources import (
+    Client,
+    Named,
     Own,
     Source,
     Value,
@@ -44,8 +48,9 @@ class Engine:
     `rules`) and is told by `problems`.
     """
 
-    def __init__(self, node: NodeName, ids: RuleIds) -> None:
-        self._node, self._ids = node, ids
+    def __init__(self, node: NodeName, ids: RuleIds, opens: Opens = Opens.RESOLVER) -> None:
+        self._node, self._ids, self._opens = node, ids, opens
+        self._facts, self.names = Facts(), WantedNames()
         self._programs: dict[ProgramKey, Program] = {}
         self._forms: dict[ProgramKey, dict[RuleKey, Form]] = {}
         self._laid: dict[RuleKey, tuple[Form, Layer]] = {}
@@ -145,6 +150,11 @@ class Engine:
         self._services.pop(service, None)
         if numbers:
             self._services[service] = numbers
+
+    def tell(self, fact: Fact, *, true: bool) -> None:
+        """DNS says so, or does not say so any more."""
+        if self._facts.put(fact, true=true):
+            self._count_fact(fact, 1 if true else -1)
 
     def open_port(self, port: LocalPort) -> None:
         """The Pod may send and receive, as far as programs let it. Whoever had its ofport is closed."""
@@ -270,6 +280,9 @@ class Engine:
                 self._index.refer(*place, ref)
         for place in before.keys() - after.keys():
             self._index.withdraw(*place, id)
+        for one, by in ((form if rule in self._laid else None, 1), (old[0] if old else None, -1)):
+            if one is not None:
+                self.names.count(one, by)
         if old is not None and len(old[0].clauses) > 1:
             self._set(old[1].conj_key(id), None)
         if form is not None and where is not None and len(form.clauses) > 1:
@@ -313,10 +326,13 @@ class Engine:
     def _values(self, source: Source) -> Iterator[Value]:
         """All values of a source, as often as they are brought."""
         yield from standing_values(source)
-        if isinstance(source.group, ServiceRef):
+        if isinstance(source.place, Named):
+            for fact in self._facts.of_pattern(source.place.pattern):
+                yield from self._fact_values(source.place, fact)
+        elif isinstance(source.group, ServiceRef):
             for number in self._services.get(source.group, ()):
                 yield from service_values(source, number)
-        elif source.group is not None:
+        elif source.group is not None and not isinstance(source.group, Named):
             for node, members in self._pages.get(source.group, {}).items():
                 yield from self._members_values(source, node, members)
 
@@ -340,8 +356,21 @@ class Engine:
     def _count_own(self, port: LocalPort, by: int) -> None:
         for group, member in self._memberships.get(port.uid, ()):
             for source in self._index.of_group(group):
-                if isinstance(source.place, Own):
+                if isinstance(source.place, Own | Client):
                     self._index.count(source, self._member_values(source, self._node, member), by)
+        if self._opens is not Opens.NODE:
+            for fact in self._facts.of_pod(port.uid):
+                self._count_fact(fact, by, opens=(True,))
+
+    def _count_fact(self, fact: Fact, by: int, opens: tuple[bool, ...] = (True, False)) -> None:
+        for place in (Named(fact.pattern, each) for each in opens):
+            for source in self._index.of_group(place):
+                self._index.count(source, self._fact_values(place, fact), by)
+
+    def _fact_values(self, place: Named, fact: Fact) -> Iterable[Value]:
+        port = self._ports.get(fact.holder)
+        value = fact_value(place, fact, None if port is None else port.ofport, self._opens)
+        return () if value is None else (value,)
 
     def _replug(self, changed: LocalPort) -> None:
         """Bring the flows of the port up to date, and of those that claim an address with it."""
@@ -404,6 +433,8 @@ def _refs(form: Form, where: Layer, id: int) -> Iterator[tuple[tuple[Layer, Sour
         ref = Ref(form.key, id, Conjunction(id, place, count) if count > 1 else fate(form, id))
         for source in sources:
             yield (where, source), ref
+    for layer_, source, holds in held_for(form):
+        yield (layer_, source), Ref(form.key, id, holds)
 
 
 def _problems(group: GroupId, member: Member) -> Iterator[Problem]:

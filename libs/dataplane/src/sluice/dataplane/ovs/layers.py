@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import NamedTuple, assert_never
 
 from sluice.contracts.programs import Action, Direction
-from sluice.dataplane.ovs import audit, cookies
+from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, Conjunction, Controller, FlowBody, FlowKey, Goto, SetField, Term
@@ -56,7 +56,7 @@ _TABLES = {
 _AT_NODE_PORTS = (Stage.NODE_PORT, Stage.NODE_PORT_BASELINE)
 _DIRECTIONS: dict[int, Direction] = {
     table.value: direction for direction, tables in _TABLES.items() for table in tables.values()
-}
+} | {Table.DNS_CLIENT.value: _OUT, Table.DNS_ANSWER.value: _OUT}
 _RECORD = {_OUT: EGRESS_RULE, _IN: INGRESS_RULE}
 REJECT = Controller(userdata=bytes((Errand.REJECT,)), meter_id=Meter.REJECT.value)
 _ONWARD = {_OUT: Table.FORWARD, _IN: Table.COMMIT}
@@ -106,7 +106,7 @@ def spot(form: Form, lane: int) -> Spot | None:
 def fate(form: Form, id: int) -> FlowBody:
     """What happens to a packet that is in the rule."""
     kind = CookieKind.ISOLATION if form.stage is Stage.ISOLATION else CookieKind.RULE
-    return FlowBody((*audit.logging(form, id), *_fate(form, id)), cookies.pack(kind, id))
+    return FlowBody(_fate(form, id), cookies.pack(kind, id))
 
 
 def _fate(form: Form, id: int) -> Actions:

@@ -14,6 +14,8 @@ from sluice.contracts.programs import Program, ServiceRef
 from sluice.dataplane.addresses import NotAnAddress
 from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
+from sluice.dataplane.ovs.fqdn import Fact
+from sluice.dataplane.ovs.fqdn_values import Opens, fact_value, held_for
 from sluice.dataplane.ovs.ids import RuleIds, RuleKey
 from sluice.dataplane.ovs.layers import Layer, clause, fate, layer, spot
 from sluice.dataplane.ovs.order import BandFull
@@ -21,7 +23,16 @@ from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort, port_flows, rightful
 from sluice.dataplane.ovs.priorities import Spot
 from sluice.dataplane.ovs.rules import Form, closed_form, forms, placeless
-from sluice.dataplane.ovs.sources import Own, Source, Value, member_values, service_values, standing_values
+from sluice.dataplane.ovs.sources import (
+    Client,
+    Named,
+    Own,
+    Source,
+    Value,
+    member_values,
+    service_values,
+    standing_values,
+)
 
 
 class Inputs(Struct, frozen=True, kw_only=True):
@@ -38,6 +49,11 @@ class Inputs(Struct, frozen=True, kw_only=True):
     services: Mapping[ServiceRef, frozenset[int]] = {}
     """Numbers of their ports."""
 
+    facts: frozenset[Fact] = frozenset()
+    """What DNS told."""
+
+    opens: Opens = Opens.RESOLVER
+
 
 def lower(inputs: Inputs, ids: RuleIds) -> Flows:
     """All flows of the node. Rules without numbers are given some.
@@ -52,6 +68,8 @@ def lower(inputs: Inputs, ids: RuleIds) -> Flows:
     clauses: dict[FlowKey, dict[int, Conjunction]] = {}
     for form, where in _placed(inputs, ids):
         number, does = ids.allocate(form.key), fate(form, ids.allocate(form.key))
+        for held, source, holds in held_for(form):
+            flows |= dict.fromkeys(_keys(inputs, held, (source,)), holds)
         if len(form.clauses) == 1:
             for key in _keys(inputs, where, form.clauses[0]):
                 plain[key] = min(plain.get(key, (form.key, does)), (form.key, does))
@@ -104,9 +122,15 @@ def _values(inputs: Inputs, source: Source) -> Iterator[Value]:
     if isinstance(source.group, ServiceRef):
         for number in inputs.services.get(source.group, ()):
             yield from service_values(source, number)
+    if isinstance(source.place, Named):
+        for fact in inputs.facts:
+            plug = inputs.ports.get(fact.holder)
+            value = fact_value(source.place, fact, None if plug is None else plug.ofport, inputs.opens)
+            if fact.pattern == source.place.pattern and value is not None:
+                yield value
     for (group, node), page in inputs.pages.items():
         local = node == inputs.node
-        if group == source.group and (local or not isinstance(source.place, Own)):
+        if group == source.group and (local or not isinstance(source.place, Own | Client)):
             for member in page.members:
                 port = inputs.ports.get(member.uid) if local else None
                 yield from _member_values(source, member, port)

@@ -34,7 +34,7 @@ from sluice.contracts.programs import (
 from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import PORTS, NotAnAddress, network
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
-from sluice.dataplane.ovs.sources import Door, Own, Source
+from sluice.dataplane.ovs.sources import Door, Named, Own, Place, Source
 from sluice.policy.everypod import EVERY_POD_ID, is_named
 from sluice.policy.order import Order, order
 
@@ -82,8 +82,6 @@ class Form(NamedTuple):
     precedence: Order | None = None
     """Unset where there is no order, and for a rule that found no place in it."""
 
-    logs: bool = False
-
 
 def check(program: Program, rule: Rule) -> None:
     """The rule can be lowered as it is written.
@@ -113,6 +111,8 @@ def check(program: Program, rule: Rule) -> None:
             f"{where}: this version does not look into HTTP or TLS, so all that the rule is about is dropped; "
             f"leave l7Protocols out to allow it"
         )
+    if rule.direction is Direction.INGRESS and any(isinstance(peer, FqdnPeer) for peer in rule.peers or ()):
+        raise NotLowerable(f"{where}: names are known of whom Pods ask for, not of who comes; use an ipBlock")
     for place, peer in enumerate(rule.peers or ()):
         _check_peer(f"{where}, peer {place}", peer)
     for place, traffic in enumerate(rule.traffic or ()):
@@ -153,8 +153,7 @@ def forms(program: Program) -> Iterator[Form]:
     """The rules of a closed form, and the isolation of its members."""
     for direction in program.isolates:
         key = RuleKey(program.unit, program.applied_to, direction, ISOLATION)
-        clauses: tuple[tuple[Source, ...], ...] = ((Source(Own(program.applied_to), None),),)
-        yield Form(key, Stage.ISOLATION, Action.DROP, clauses, logs=program.logs_isolation)
+        yield Form(key, Stage.ISOLATION, Action.DROP, ((Source(Own(program.applied_to), None),),))
     for rule in program.rules:
         if rule.peers == () or rule.traffic == ():
             continue  # nobody, or nothing
@@ -165,7 +164,7 @@ def forms(program: Program) -> Iterator[Form]:
             continue  # no NodePort
         place = None if program.tier == K8S_TIER else order(program, rule)
         clauses = tuple(_clauses(program.applied_to, rule))
-        yield Form(_key(program, rule), _stage(program, rule), rule.action, clauses, place, rule.logs)
+        yield Form(_key(program, rule), _stage(program, rule), rule.action, clauses, place)
 
 
 def placeless(program: Program, key: RuleKey) -> Form | None:
@@ -180,7 +179,7 @@ def _dropping_form(program: Program, rule: Rule) -> Form:
     named = rule.direction is Direction.EGRESS and _has_names(rule)
     traffic: tuple[Traffic | None, ...] = (None,) if rule.traffic is None or named else rule.traffic
     clause = _distinct(Source(place, entry) for place in own for entry in traffic)
-    return Form(_key(program, rule), _stage(program, rule), Action.DROP, (clause,), logs=rule.logs)
+    return Form(_key(program, rule), _stage(program, rule), Action.DROP, (clause,))
 
 
 def _own(applied_to: GroupId, rule: Rule) -> tuple[Own | Door, ...]:
@@ -202,7 +201,7 @@ def _stage(program: Program, rule: Rule) -> Stage:
 
 def _clauses(applied_to: GroupId, rule: Rule) -> Iterator[tuple[Source, ...]]:
     own = _own(applied_to, rule)
-    peers = tuple(map(_place_of, rule.peers or ()))
+    peers = tuple(_place_of(rule, peer) for peer in rule.peers or ())
     traffic: tuple[Traffic, ...] = rule.traffic or ()
     if not _has_names(rule):
         yield _distinct(Source(place, None) for place in own)
@@ -223,8 +222,9 @@ def _clauses(applied_to: GroupId, rule: Rule) -> Iterator[tuple[Source, ...]]:
             yield _distinct(Source(peer, entry) for peer in peers for entry in traffic)
 
 
-def _place_of(peer: Peer) -> GroupPeer | BlockPeer | ServicePeer:
-    assert isinstance(peer, GroupPeer | BlockPeer | ServicePeer), f"{peer} has no flows: no closed form has it"
+def _place_of(rule: Rule, peer: Peer) -> Place:
+    if isinstance(peer, FqdnPeer):
+        return Named(peer.pattern, opens=rule.action in (Action.ALLOW, Action.PASS))
     return peer
 
 
@@ -288,7 +288,7 @@ def _closed(program: Program, rule: Rule) -> Rule | None:
 
 def _is_peer(rule: Rule, peer: Peer) -> bool:
     """The peer can be one of this rule."""
-    if isinstance(peer, ServicePeer) and rule.direction is Direction.INGRESS:
+    if isinstance(peer, ServicePeer | FqdnPeer) and rule.direction is Direction.INGRESS:
         return False
     return (rule.services is None or isinstance(peer, BlockPeer)) and not _fault(_check_peer, peer)
 

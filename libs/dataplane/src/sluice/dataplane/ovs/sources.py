@@ -48,9 +48,23 @@ class Door(Struct, frozen=True):
     service: ServiceRef
 
 
-Place = Own | Door | GroupPeer | BlockPeer | ServicePeer
-Bringer = GroupId | ServiceRef
-"""Whose members, or whose ports, bring a source its values."""
+class Client(Struct, frozen=True):
+    """The addresses of the group's members on this node whose ports are open, as those of whom something is for."""
+
+    group: GroupId
+
+
+class Named(Struct, frozen=True):
+    """Whoever goes by a name of the pattern, as DNS said."""
+
+    pattern: str
+    opens: bool
+    """The rule allows or passes; else it drops or rejects."""
+
+
+Place = Own | Door | Client | Named | GroupPeer | BlockPeer | ServicePeer
+Bringer = GroupId | ServiceRef | Named
+"""Whose members, whose ports, or whose names bring a source its values."""
 
 
 class Source(NamedTuple):
@@ -63,8 +77,10 @@ class Source(NamedTuple):
     def group(self) -> Bringer | None:
         """Whose members bring the source its values; None where the values stand by themselves."""
         match self.place:
-            case Own(group) | GroupPeer(group=group):
+            case Own(group) | Client(group) | GroupPeer(group=group):
                 return group
+            case Named():
+                return self.place
             case Door(service) | ServicePeer(service=service):
                 return service
             case BlockPeer() | None:
@@ -113,7 +129,7 @@ def standing_values(of: Source) -> Iterator[Value]:
         case BlockPeer(cidr=cidr, excepts=excepts):
             for block in cover(network(cidr), map(network, excepts)):
                 yield from _at(block, of.traffic, ())
-        case Own() | GroupPeer() | Door() | ServicePeer():
+        case Own() | Client() | Named() | GroupPeer() | Door() | ServicePeer():
             return
         case _:
             assert_never(of.place)
@@ -131,7 +147,7 @@ def member_values(of: Source, member: Member, ofport: int | None) -> Iterator[Va
     if isinstance(of.place, Own):
         for _, packets in _packets(of.traffic, member.ports) if ofport is not None else ():
             yield Value(ofport=ofport, packets=packets)
-    elif isinstance(of.place, GroupPeer):
+    elif isinstance(of.place, GroupPeer) or (isinstance(of.place, Client) and ofport is not None):
         for text in member.addresses:
             yield from _at(address(text), of.traffic, member.ports)
 

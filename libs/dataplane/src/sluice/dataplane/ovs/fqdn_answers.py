@@ -1,0 +1,77 @@
+"""Answers of DNS that the switch holds, as packets: to whom they are, and what they tell.
+
+UDP in one datagram, and TCP (see `dns.stream`). What cannot be read does not pass: a fragment, another protocol on this
+port, a server that is not to be believed.
+"""
+
+from collections.abc import Collection
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from sluice.contracts.ids import Address
+from sluice.dataplane import frame
+from sluice.dataplane.dns import message
+from sluice.dataplane.dns.message import Answer, Unreadable
+from sluice.dataplane.dns.stream import Streams
+from sluice.dataplane.protocols import IpProto
+
+_UDP_HEADER = 8
+
+
+class NotBelieved(Unreadable):
+    """The answer is of a server that is not one of those to believe."""
+
+
+class Heard(NamedTuple):
+    client: Address
+    """Who asked."""
+
+    answers: tuple[Answer, ...] = ()
+    """To be acted upon before the packet may pass; none: it may pass at once."""
+
+    again: bool = False
+    """It may pass after those that were held when it came."""
+
+
+class Reader:
+    """Reads one held packet after the other.
+
+    Args:
+        servers: whose answers are believed; none: everybody's, as the Pods do.
+    """
+
+    def __init__(self, servers: Collection[Address] = ()) -> None:
+        self._servers = frozenset(ip_address(server).packed for server in servers)
+        self._streams = Streams()
+
+    def read(self, octets: bytes) -> Heard:
+        """What a packet says, from its Ethernet header on.
+
+        Raises:
+            Unreadable: it must not pass.
+        """
+        held = frame.read(octets)
+        if held is None or not held.first:
+            raise Unreadable("no whole packet of IP")
+        if self._servers and held.source not in self._servers:
+            raise NotBelieved("of a server that is not believed")
+        client = Address(str(ip_address(held.target)))
+        if held.proto == IpProto.TCP:
+            segment = self._streams.take(held)
+            return Heard(client, segment.answers, segment.again)
+        carried = held.payload
+        if held.proto != IpProto.UDP or len(carried) < _UDP_HEADER:
+            raise Unreadable("neither TCP nor UDP")
+        if int.from_bytes(carried[4:6], "big") != len(carried):
+            raise Unreadable("a fragment")
+        return Heard(client, (message.read(carried[_UDP_HEADER:]),))
+
+    def refuse(self, octets: bytes) -> None:
+        """The packet must not pass, nor what it is a part of: what it tells cannot be acted upon."""
+        held = frame.read(octets)
+        if held is not None and held.proto == IpProto.TCP:
+            self._streams.fail(held)
+
+    def forget(self, client: Address) -> None:
+        """The Pod of this address is gone."""
+        self._streams.forget(ip_address(client).packed)

@@ -1,0 +1,131 @@
+"""Rules about names, as flows: the addresses that facts bring them, and the answers that are held for them.
+
+A rule that drops or rejects is about an address for every Pod it applies to, once anybody on the node was told. One
+that allows or passes opens it to the Pod that was told (`Opens`), as one value of port and address together.
+
+While a rule is about names, answers of DNS to the Pods that it applies to are held: a flow for each address of theirs
+leads to the table that has them wait.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import TypeVar
+
+from sluice.contracts.ids import Uid
+from sluice.contracts.programs import PortRange, TransportTraffic
+from sluice.dataplane.addresses import address
+from sluice.dataplane.dns.message import PORT
+from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.cookies import CookieKind
+from sluice.dataplane.ovs.flow import Controller, FlowBody, Goto
+from sluice.dataplane.ovs.fqdn import NODE, Fact
+from sluice.dataplane.ovs.layers import Layer
+from sluice.dataplane.ovs.pipeline import PRIORITY, Errand, Meter, Table
+from sluice.dataplane.ovs.rules import Form
+from sluice.dataplane.ovs.sources import Client, Named, Source, Value
+
+K = TypeVar("K")
+
+
+class Opens(StrEnum):
+    """Whom an address is opened to, of the Pods that a rule applies to which allows a name."""
+
+    RESOLVER = "resolver"
+    """The Pod that was told."""
+
+    AHEAD = "ahead"
+    """The Pod that was told; and all, if the node itself was, which asks ahead for names without stars."""
+
+    NODE = "node"
+    """All, whoever of the node was told."""
+
+
+def fact_value(place: Named, fact: Fact, ofport: int | None, opens: Opens) -> Value | None:
+    """What the fact brings to the sources at this place, if anything.
+
+    Args:
+        ofport: the holder's open port on this node, if it has one.
+    """
+    block = address(fact.address)
+    if not place.opens or opens is Opens.NODE or (fact.holder == NODE and opens is Opens.AHEAD):
+        return Value(block=block)
+    return None if ofport is None else Value(ofport, block)
+
+
+def held_for(form: Form) -> Iterator[tuple[Layer, Source, FlowBody]]:
+    """What has answers to the rule's Pods wait, if it is about names."""
+    if any(True for _ in names_of(form)):
+        yield _CLIENTS, Source(Client(form.key.applied_to), None), _TO_ANSWERS
+        for traffic in _ANSWERS_OF:
+            yield _ANSWERS, Source(None, traffic), _HOLD
+
+
+def names_of(form: Form) -> Iterator[Named]:
+    """The places of the rule that are known by name."""
+    return (of.place for sources in form.clauses for of in sources if isinstance(of.place, Named))
+
+
+class Facts:
+    """What the engine was told, found by pattern and by holder."""
+
+    def __init__(self) -> None:
+        self._of_pattern: dict[str, set[Fact]] = {}
+        self._of_pod: dict[Uid, set[Fact]] = {}
+
+    def of_pattern(self, pattern: str) -> Iterable[Fact]:
+        return self._of_pattern.get(pattern, ())
+
+    def of_pod(self, uid: Uid) -> Iterable[Fact]:
+        return self._of_pod.get(uid, ())
+
+    def put(self, fact: Fact, *, true: bool) -> bool:
+        """The fact is true from now on, or is not; True if that is news."""
+        if (fact in self._of_pattern.get(fact.pattern, ())) == true:
+            return False
+        _toggle(self._of_pattern, fact.pattern, fact)
+        _toggle(self._of_pod, fact.holder, fact)
+        return True
+
+
+def _toggle(facts: dict[K, set[Fact]], key: K, fact: Fact) -> None:
+    of = facts.setdefault(key, set())
+    of ^= {fact}
+    if not of:
+        del facts[key]
+
+
+class WantedNames:
+    """The patterns that rules are about."""
+
+    def __init__(self) -> None:
+        self._rules: Counter[Named] = Counter()
+        self._changed: set[str] = set()
+
+    def count(self, form: Form, by: int) -> None:
+        """One rule more is in this form, or one less (-1)."""
+        for place in set(names_of(form)):
+            self._rules[place] += by
+            self._changed.add(place.pattern)
+
+    def drain(self) -> Iterator[tuple[str, bool | None]]:
+        """Patterns that changed since the last call: whether a rule drops or rejects by it; None: no rule has it."""
+        changed, self._changed = self._changed, set()
+        for pattern in sorted(changed):
+            closing, opening = (self._rules[Named(pattern, opens)] for opens in (False, True))
+            for opens in (False, True):
+                if not self._rules[Named(pattern, opens)]:
+                    del self._rules[Named(pattern, opens)]
+            yield pattern, bool(closing) if closing or opening else None
+
+
+_COOKIE = cookies.pack(CookieKind.FQDN)
+_CLIENTS = Layer(Table.DNS_CLIENT.value, PRIORITY)
+_ANSWERS = Layer(Table.DNS_ANSWER.value, PRIORITY)
+_TO_ANSWERS = FlowBody((Goto(Table.DNS_ANSWER),), _COOKIE)
+_HOLD = FlowBody(
+    (Controller(userdata=bytes((Errand.DNS,)), pause=True, meter_id=Meter.DNS.value), Goto(Table.FORWARD)), _COOKIE
+)
+_ANSWERS_OF = tuple(
+    TransportTraffic(protocol=protocol, source_ports=PortRange(PORT, PORT)) for protocol in ("TCP", "UDP")
+)

@@ -79,9 +79,9 @@ def write(folder: Path, name: str = "s", expect: str = "Dropped", offline: str =
     return path
 
 
-def sluice(*words: str | Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+def sluice(*words: str | Path, timeout_s: float = 60, group: str = "lab") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*SLUICE, "lab", *map(str, words)],
+        [*SLUICE, group, *map(str, words)],
         capture_output=True,
         text=True,
         timeout=timeout_s,
@@ -211,6 +211,36 @@ def test_a_lab_that_stays(tmp_path: Path) -> None:
     assert sluice("down", "--name", NAME).returncode == 2
 
 
+def look_at_the_way_of_packets() -> None:
+    """`sluice trace`, in a lab in which nobody gets to y/b."""
+    way = ("--name", NAME, "--from", "x/a", "--port", "80")
+    told = sluice(*way, "--to", "y/b", group="trace")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "isolated by NetworkPolicy y/closed (ingress), drop" in told.stdout
+    assert (
+        told.stdout.splitlines()[-1] == "packet: Dropped on node node-1: isolated by NetworkPolicy y/closed (ingress)"
+    )
+
+    back = sluice(
+        "--name", NAME, "--from", "y/b", "--to", "x/a", "--port", "80", "--reply", "-o", "json", group="trace"
+    )
+    said = json.loads(back.stdout)
+    assert {kind: told["outcome"] for kind, told in said.items()} == {"packet": "Allowed", "reply": "Allowed"}
+    assert said["reply"]["end"] == "to Pod y/b on node node-1: no rule is about it"
+    assert [hop["name"] for hop in said["packet"]["nodes"][0]["hops"]][-1] == "OUTPUT"
+
+    for wrong, words in (
+        ("knows no such Pod", (*way, "--to", "y/nobody")),
+        ("knows no such Service", (*way, "--to", "svc:y/nobody")),
+        ("no end of a packet", (*way, "--to", "nobody")),
+        ("no two addresses of IPv6", (*way, "--to", "y/b", "--family", "6")),
+        ("--port is missing", ("--name", NAME, "--from", "x/a", "--to", "y/b")),
+    ):
+        refused = sluice(*words, group="trace")
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert wrong in refused.stderr
+
+
 def test_a_run_may_leave_its_lab(tmp_path: Path) -> None:
     done = sluice("run", write(tmp_path), "--keep", "--name", NAME, "-o", "json")
     try:
@@ -219,6 +249,7 @@ def test_a_run_may_leave_its_lab(tmp_path: Path) -> None:
         status = json.loads(sluice("status", "-o", "json").stdout)
         assert [pod["pod"] for pod in status["pods"]] == ["x/a", "y/b"]
         assert (Path(status["manifests"]) / "k8snetworkpolicies/y/closed.json").exists()
+        look_at_the_way_of_packets()
     finally:
         sluice("down", "--name", NAME)
     gone(NAME)

@@ -2,22 +2,31 @@
 
 What holds in the end depends on what there is, and not on the order in which it was told: a group after the policy
 that names it, a Namespace after its Pods, labels before or after whom they are about.
+
+What is asked of packets is asked of `sluice trace`, too: the fourth witness.
 """
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from sluice.contracts.tracing import FromPod, TraceQuestion
+from sluice.contracts.tracing import Traced as Packet
 from sluice.lab import reading
+from sluice.lab.checks import Question
 from sluice.lab.lab import Lab
+from sluice.lab.probers import Result
 from sluice.lab.reading import Story, Told
 from sluice.lab.results import lines_of
 from sluice.lab.scenario import Step
 from sluice.lab.suite import play
+from sluice.runtime import tracing
+from sluice.runtime.bus import Bus
 
 SEEDS = Path(__file__).parents[1] / "conformance" / "seeds"
 NAMES = (
@@ -32,6 +41,9 @@ NAMES = (
     "test-cg-svc-ref",
     "test-grp-nested",
 )
+TRACED = 12
+"""So many packets of each step are traced."""
+
 AT_ONCE = 4
 """Objects that come in one change."""
 
@@ -56,17 +68,60 @@ def _piecewise(told: Told, chance: random.Random) -> Iterator[Told]:
     yield replace(told, step=replace(told.step, delete=()), apply=())
 
 
+class Traced(NamedTuple):
+    question: Question
+    expect: str
+    got: str
+    decided: str
+
+
+async def traced(lab: Lab, bus: Bus, question: Question) -> Traced | None:
+    """What the switches say of a packet between Pods; None where it is sent by nobody's port."""
+    sender = lab.world.pods().get(question.from_)
+    if sender is None or sender.host_network:
+        return None
+    packet = Packet(
+        source=question.source,
+        destination=question.address,
+        protocol=question.protocol,
+        port=question.port,
+        source_port=question.source_port or 40_000,
+    )
+    way = await tracing.trace(bus, sender.node, TraceQuestion(begin=FromPod(pod=question.from_), packet=packet))
+    rules = [hop.rule for one in way for hop in one.hops if hop.rule]
+    got: str = way[-1].outcome
+    if got == "Allowed" and question.to in lab.world.pods() and way[-1].pods != (question.to,):
+        got = f"Allowed, to {way[-1].pods}"
+    return Traced(question, question.expect, got, rules[-1].policy.name if rules else "")
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with await Lab.start() as running:
+async def witness() -> AsyncIterator[tuple[Lab, list[Traced]]]:
+    """A lab, and what was traced of all that was asked in it."""
+    seen: list[Traced] = []
+    async with await Lab.start() as running, await Bus.connect(running.nats.url, name="tracing") as bus:
         await running.realised()
-        yield running
+        send = running.ask
+
+        async def ask(questions: Sequence[Question]) -> list[Result]:
+            told = [await traced(running, bus, question) for question in questions[:TRACED]]
+            seen.extend(filter(None, told))
+            return await send(questions)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(running, "ask", ask)
+            yield running, seen
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_the_order_of_events_does_not_matter(name: str, lab: Lab) -> None:
+async def test_the_order_of_events_does_not_matter(name: str, witness: tuple[Lab, list[Traced]]) -> None:
     (story,) = reading.read([SEEDS / f"{name}.yaml"])
+    lab, seen = witness
+    seen.clear()
 
     async for outcome in play(lab, [shuffled(story, random.Random(name))], last=False):
         assert outcome.ok, "\n" + lines_of(outcome, [])
         assert outcome.checks
+    assert seen
+    assert [one for one in seen if one.got != one.expect] == []
+    assert all(one.decided for one in seen if one.expect != "Allowed")

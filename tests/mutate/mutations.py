@@ -46,6 +46,7 @@ ENGINE = "libs/dataplane/tests/test_ovs_engine.py"
 WALK = "libs/dataplane/tests/test_ovs_walk.py"
 OVS_VERDICT = "libs/dataplane/tests/test_ovs_verdict.py"
 OVS_RULES = "libs/dataplane/tests/test_ovs_rules.py"
+AUDIT = "libs/dataplane/tests/test_ovs_audit.py"
 PIPELINE = "libs/dataplane/tests/test_ovs_pipeline.py"
 TEXT = "libs/dataplane/tests/test_ovs_text.py"
 PLAN = "libs/dataplane/tests/test_ovs_plan.py"
@@ -833,6 +834,34 @@ MUTATIONS = (
         ("services/node-ovs/tests/test_errands.py",),
     ),
     Mutation(
+        "each-packet-of-an-unanswered-connection-is-logged",
+        f"{DATAPLANE}/ovs/audit.py",
+        "match((Field.CT_MARK, 0, MARK_LET_IN))",
+        "match()",
+        (f"{AUDIT}::test_of_a_connection_that_is_let_in_the_first_packet_is_logged_of_others_each",),
+    ),
+    Mutation(
+        "a-drop-is-logged-as-what-is-let-in-is",
+        f"{DATAPLANE}/ovs/audit.py",
+        "(LOG if denies else Resubmit(Table.AUDIT))",
+        "Resubmit(Table.AUDIT)",
+        (TEXT,),
+    ),
+    Mutation(
+        "isolation-logs-nothing",
+        f"{DATAPLANE}/ovs/rules.py",
+        "clauses, logs=program.logs_isolation)",
+        "clauses)",
+        (AUDIT,),
+    ),
+    Mutation(
+        "policies-that-come-after-the-annotation-do-not-log",
+        f"{POLICY}/compiler.py",
+        "programs = tuple(self._logged.of(program) for program in programs)",
+        "pass",
+        (f"{COMPILER_TESTS}::test_kubernetes_policies_log_as_their_namespace_says",),
+    ),
+    Mutation(
         "pass-goes-past-kubernetes",
         f"{DATAPLANE}/ovs/layers.py",
         "return (Goto(_TABLES[direction][Stage.K8S]),)",
@@ -1447,5 +1476,12 @@ MUTATIONS = (
         "if any(one == device for other, one in targets.items() if other != key):",
         "if False:",
         (f"{NODE_TC_TESTS}/test_node_tc_upkeep.py::test_it_is_handed_over_without_being_open",),
+    ),
+    Mutation(
+        "a-trace-goes-on-in-the-bridge-below",
+        f"{DATAPLANE}/ovs/tracing.py",
+        "inside = found[1] == bridge",
+        "inside = True",
+        ("libs/dataplane/tests/test_ovs_tracing.py",),
     ),
 )

@@ -8,7 +8,7 @@ def test_help_names_the_commands(sluice) -> None:
     assert result.exit_code == 0
     assert [
         word
-        for word in ("compile", "connectivity", "get", "lab", "lint", "validate", "verdict")
+        for word in ("compile", "connectivity", "get", "lab", "lint", "trace", "validate", "verdict")
         if f"\n  {word} " in result.output
     ] == [
         "compile",
@@ -16,6 +16,7 @@ def test_help_names_the_commands(sluice) -> None:
         "get",
         "lab",
         "lint",
+        "trace",
         "validate",
         "verdict",
     ]
@@ -32,5 +33,11 @@ def test_help_loads_no_more_than_it_needs() -> None:
 
 
 def test_bad_usage_is_two(sluice) -> None:
-    for words in (["nonsense"], ["validate"], ["verdict", "-f", "x"], ["compile", "-f", "x"]):
+    for words in (
+        ["nonsense"],
+        ["validate"],
+        ["verdict", "-f", "x"],
+        ["trace", "--from", "x/a"],
+        ["compile", "-f", "x"],
+    ):
         assert sluice(*words).exit_code == 2

@@ -150,6 +150,17 @@ STORIES: dict[str, tuple[Program, ...]] = {
         ),
         program(worlds.TIER_UNITS[2], WEB, at_doors(rule(0, IN, Action.REJECT)), tier=253, priority=5),
     ),
+    "logged": (
+        program(POLICY, WEB, allow(0, IN, (GroupPeer(group=CLIENTS),), logs=True), isolates=(IN,), logs_isolation=True),
+        program(
+            worlds.TIER_UNITS[1],
+            WEB,
+            rule(0, IN, Action.REJECT, None, (tcp(22),), logs=True),
+            rule(1, IN, Action.PASS, None, (tcp(80),), logs=True),
+            tier=250,
+            priority=5,
+        ),
+    ),
     "two-policies-meet": (
         program(POLICY, WEB, allow(0, IN, (GroupPeer(group=CLIENTS),), (tcp(80),)), isolates=(IN,)),
         program(worlds.UNITS[1], WEB, allow(0, IN, (GroupPeer(group=CLIENTS),), (tcp(443),)), isolates=(IN,)),
@@ -193,6 +204,7 @@ ACTIONS: list[tuple[str, tuple[AnyAction, ...]]] = [
     ("ct(commit,zone=5,exec(set_field:0x5/0xf->ct_mark))", (Ct(5, True, None, (SetField(Field.CT_MARK, 5, 15),)),)),
     ("move:NXM_NX_REG1[0..15]->NXM_NX_REG2[16..31]", (MoveField(Field.REG1, Field.REG2, 16, 0, 16),)),
     ("controller(userdata=01.02,pause,meter_id=3)", (Controller(b"\1\2", True, 3),)),
+    ("controller(id=2,userdata=02,meter_id=2)", (Controller(b"\2", meter_id=2, controller_id=2),)),
     ("controller()", (Controller(),)),
 ]
 

@@ -194,6 +194,7 @@ EVERY_ACTION = (
     Controller(),
     Controller(b"\x02", pause=True),
     Controller(b"long userdata", meter_id=7, max_len=128),
+    Controller(b"for one", meter_id=7, controller_id=2),
     Ct(5, table=40, commit=True, exec=(SetField(Field.CT_MARK, 1), MoveField(Field.REG5, Field.CT_LABEL, 32))),
 )
 

@@ -108,6 +108,7 @@ ACTIONS: dict[str, Actions] = {
     "set and goto": (SetField(Field.REG5, 0xFFFFFFFF), Goto(70)),
     "controller": (Controller(),),
     "controller that says something": (Controller(b"\x02", pause=True), Resubmit(50)),
+    "a controller of many": (Controller(b"\x02", controller_id=2), Controller(controller_id=3)),
     "controller that says much": (Controller(bytes(range(40)), max_len=128),),
     "many": (SetField(Field.REG1, 7), DecTtl(), Resubmit(5), Output(1), Controller(b"x"), Ct(1, table=3), Goto(254)),
 }
@@ -474,6 +475,22 @@ async def test_a_packet_is_handed_over(switch):
     assert (packet.packet, packet.userdata, packet.cookie, packet.table) == (ETHERNET, b"hello", COOKIE | 5, 0)
     assert not packet.held
     assert {Term(Field.IN_PORT, Port.LOCAL), Term(Field.REG3, 9)} <= set(packet.metadata)
+
+
+async def test_a_packet_is_handed_to_the_controller_that_it_is_for(switch, node, bridge):
+    other = await Switch.connect(node.mgmt_socket(bridge))
+    try:
+        await switch.hear_packets()
+        await other.hear_packets(controller_id=2)
+        await switch.apply({key(0, 1): FlowBody((Controller(b"two", controller_id=2), Controller(b"one")), COOKIE)})
+
+        switch.send_packet(ETHERNET, TO_THE_TABLES, in_port=Port.LOCAL)
+
+        assert (await next_packet(switch)).userdata == b"one"
+        assert (await next_packet(other)).userdata == b"two"
+        assert (switch.packets.empty(), other.packets.empty()) == (True, True)
+    finally:
+        other.close()
 
 
 async def test_a_held_packet_goes_on_with_its_registers(switch):

@@ -535,6 +535,15 @@ def test_a_node_keeps_the_annotation_that_is_read():
     assert made.metadata.annotations == {"sluice.dev/transport-address": "10.9.9.9"}
 
 
+def test_a_namespace_keeps_the_annotation_that_is_read():
+    logging = "networkpolicy.antrea.io/enable-logging"
+    made = taken(
+        f'{{apiVersion: v1, kind: Namespace, metadata: {{name: x, annotations: {{{logging}: "true", a: b}}}}}}'
+    )
+
+    assert made.object.metadata.annotations == {logging: "true"}
+
+
 def test_every_field_of_a_group_is_read():
     made = taken(
         """\

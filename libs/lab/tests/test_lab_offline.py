@@ -44,6 +44,49 @@ spec:
 """
 
 
+REQUESTS = """\
+apiVersion: lab.sluice.dev/v1
+kind: Scenario
+metadata: {name: r}
+spec:
+  objects:
+  - apiVersion: v1
+    kind: Pod
+    metadata: {name: a, labels: {app: a}}
+    spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}
+  - {apiVersion: v1, kind: Pod, metadata: {name: b}}
+  - {apiVersion: v1, kind: Service, metadata: {name: s}, spec: {selector: {app: a}, ports: [{port: 8}]}}
+  steps:
+  - connections: [{open: c, from: default/b, to: default/a, http: {path: /x}}]
+    probes: [{from: default/b, to: "svc:default/s", http: {path: /y}, port: 8, expect: Allowed}]
+  - apply:
+    - apiVersion: crd.antrea.io/v1beta1
+      kind: NetworkPolicy
+      metadata: {name: p}
+      spec:
+        priority: 5
+        appliedTo: [{podSelector: {matchLabels: {app: a}}}]
+        ingress: [{action: Allow, l7Protocols: [{http: {path: /x}}]}]
+    connections:
+    - {check: c, expect: Allowed}
+    - {check: c, http: {path: "/x?q=/y"}, expect: Allowed}
+    - {check: c, http: {path: "/y?q=/x"}, expect: Rejected}
+    - {check: c, pipelined: [{path: /x}, {path: /x}], expect: Allowed}
+    - {check: c, pipelined: [{path: /x}, {path: /y}, {path: /x}], expect: Rejected}
+    probes: [{from: default/b, to: "svc:default/s", http: {path: /x}, port: 8, expect: Allowed}]
+"""
+
+
+def test_each_request_of_a_connection_is_decided_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(REQUESTS)
+    (story,) = reading.read([path])
+    outcome = offline.run(story)
+
+    assert [check for check in outcome.checks if not check.ok] == []
+    assert outcome.checks[-2].what == "connection c TCP 80 GET /x + GET /y + GET /x"
+
+
 def told(tmp_path: Path, expect: str = "Dropped") -> reading.Story:
     path = tmp_path / "s.yaml"
     path.write_text(SCENARIO.replace("EXPECT", expect))

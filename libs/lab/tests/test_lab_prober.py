@@ -3,11 +3,13 @@
 import asyncio
 import os
 import socket
+import struct
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from sluice.contracts.ids import Address
@@ -16,6 +18,7 @@ from sluice.lab.prober.pinging import checksum
 from sluice.lab.prober.sctp import crc32c
 from sluice.lab.prober.sockets import FROM_ICMP, FROM_ICMP6, judge
 from sluice.lab.probers import Prober, ProberGone, Probers
+from sluice.lab.scenario import HttpRequest, IcmpMessage, TlsHello
 
 HOME = Address("127.0.0.1")
 
@@ -107,10 +110,6 @@ async def test_whoever_serves_every_sctp_port(probers: Probers) -> None:
 
 @pytest.mark.datapath
 async def test_a_timestamp_is_answered_as_an_echo_is(prober: Prober) -> None:
-    import msgspec
-
-    from sluice.lab.scenario import IcmpMessage
-
     stamp = msgspec.structs.replace(ask("ICMP"), icmp=IcmpMessage(type=13))
 
     assert [str(result) for result in await prober.ask([stamp, ask("ICMP"), ask("ICMP", 0, "::1")])] == ["Allowed"] * 3
@@ -163,8 +162,6 @@ async def test_two_may_ask_one_prober(prober: Prober, port: int, tmp_path: Path)
 
 
 async def test_a_source_port_is_used_when_it_is_given(prober: Prober, silent: int) -> None:
-    import msgspec
-
     wanted = free_port()
     with socket.socket(type=socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
@@ -285,3 +282,91 @@ def test_the_checksum_of_a_packet_with_its_checksum_is_zero() -> None:
 
     assert checksum(packet) != 0
     assert checksum(whole) == 0
+
+
+def asking(port: int, what: HttpRequest | TlsHello, *pipelined: HttpRequest, address: str = HOME) -> Question:
+    return msgspec.structs.replace(ask("TCP", port, address), asks=what, pipelined=pipelined)
+
+
+@pytest.mark.parametrize("address", [HOME, "::1"])
+async def test_requests_and_handshakes_are_answered(prober: Prober, port: int, address: str) -> None:
+    odd = HttpRequest(method="POST", path="/a b/%2e?x=\N{LATIN SMALL LETTER E WITH ACUTE}#y", host="foo.bar.com")
+    several = (HttpRequest(path="/1"), HttpRequest(method="HEAD", path="/2"), HttpRequest(path="/3"))
+    questions = [
+        asking(port, HttpRequest(), address=address),
+        asking(port, odd, address=address),
+        asking(port, several[0], *several[1:], address=address),
+        *(asking(port, TlsHello(sni=name), address=address) for name in ("foo.bar.com", "FOO", "")),
+    ]
+
+    results = await prober.ask(questions * 3, try_s=5)
+
+    assert {str(result) for result in results} == {"Allowed"}
+
+
+class Answering(NamedTuple):
+    """A server that does one thing with what comes."""
+
+    does: str
+    what: HttpRequest | TlsHello
+    result: str
+
+
+ODD = [
+    Answering("reset", HttpRequest(), "Rejected: TCP reset"),
+    Answering("reset", TlsHello(sni="a"), "Rejected: TCP reset"),
+    Answering("close", HttpRequest(), "Error: the other end closed the connection"),
+    Answering("nothing", HttpRequest(), "Dropped: no answer"),
+    Answering("nothing", TlsHello(sni="a"), "Dropped: no answer"),
+    Answering("text", HttpRequest(), "Error: the other end closed the connection"),
+    Answering("text", TlsHello(sni="a"), "Error: no TLS comes back: WRONG_VERSION_NUMBER"),
+]
+
+
+@pytest.mark.parametrize("case", ODD, ids=lambda case: f"{case.does}-{type(case.what).__name__}")
+async def test_what_a_network_does_to_a_question(prober: Prober, monkeypatch: pytest.MonkeyPatch, case: Answering):
+    monkeypatch.setattr("sluice.lab.probers.ASKING_TRY_S", 0.2)
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1 << 16)
+        match case.does:
+            case "reset":
+                sock = writer.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            case "text":
+                writer.write(b"220 hello, who are you?\r\n")
+            case "nothing":
+                await asyncio.sleep(5)
+        writer.close()
+
+    listener = await asyncio.start_server(served, "127.0.0.1", 0)
+    (result,) = await prober.ask([asking(listener.sockets[0].getsockname()[1], case.what)], tries=1, try_s=0.2)
+    listener.close()
+
+    assert f"{result.result}: {result.detail}" == case.result
+
+
+async def test_a_connection_is_asked_by_requests(prober: Prober, port: int) -> None:
+    one = asking(port, HttpRequest(path="/1"))
+
+    assert (await prober.open("c", one)).result == "Allowed"
+    assert (await prober.check("c", one)).result == "Allowed"
+    assert (await prober.check("c", asking(port, HttpRequest(path="/2"), *[HttpRequest()] * 9))).result == "Allowed"
+
+
+async def test_a_connection_inside_of_tls(prober: Prober, port: int) -> None:
+    secured = asking(port, TlsHello(sni="a"))
+
+    assert (await prober.open("c", secured)).result == "Allowed"
+    assert [(await prober.check("c", secured)).result for _ in range(3)] == ["Allowed"] * 3
+
+
+async def test_an_asking_connection_of_which_the_other_end_dies(prober: Prober, probers: Probers) -> None:
+    port = free_port()
+    other = await probers.start("y/b", None, [port])
+    asked = asking(port, HttpRequest())
+    assert (await prober.open("c", asked)).result == "Allowed"
+    other.kill()
+    await other.disconnect()
+
+    assert (await prober.check("c", asked)).result in ("Rejected", "Error")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from sluice.contracts.ids import NodeName, Revision, Unit
+from sluice.contracts.ids import Backend, NodeName, Revision, Unit
 from sluice.contracts.status import CompilerStatus, DocumentProblem, NodeStatus, Problem, SourceStatus
 from sluice.lab.realised import AnyStatus, Statuses, Wanted, kind_of
 
@@ -19,8 +19,17 @@ def source(digest: str = "d", *problems: DocumentProblem) -> SourceStatus:
 
 
 def node(applied: Revision = UPTO, **fields: object) -> NodeStatus:
-    given = {"healthy": True, "ports": ("x/a", "x/b"), **fields}
-    return NodeStatus(node=NODE, backend="ovs", applied=applied, **given)  # type: ignore[arg-type]  # rows of a table
+    given = {"ports": ("x/a", "x/b"), **fields}
+    return status("ovs", applied, **given)
+
+
+def engine(applied: Revision = UPTO, **fields: object) -> NodeStatus:
+    return status("l7", applied, **fields)
+
+
+def status(backend: Backend, applied: Revision, **fields: object) -> NodeStatus:
+    given = {"healthy": True, **fields}
+    return NodeStatus(node=NODE, backend=backend, applied=applied, **given)  # type: ignore[arg-type]  # rows of a table
 
 
 UNSUPPORTED = Problem(unit=UNIT, state="failed", reason="odd", code="NetworkPolicyAppliedToUnsupportedGroup")
@@ -79,6 +88,29 @@ def test_what_is_missing(case: Case) -> None:
         assert piece in line
 
 
+ENGINES = [
+    Case("the engine has it all", (engine(),), []),
+    Case("it has not started", (), ["node-l7 on node-1: it has not reported yet"]),
+    Case("it is behind", (engine(Revision(5, 9)),), ["node-l7 on node-1: it has applied revision 9, not yet 10"]),
+    Case("it died", (engine(healthy=False, detail="killed"),), ["node-l7 on node-1: not healthy: killed"]),
+    Case(
+        "it is loading",
+        (engine(problems=(Problem(unit=UNIT, state="waiting", reason="not shown"),)),),
+        ["node-l7 on node-1: waiting: k8snetworkpolicies:y:closed: not shown"],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", ENGINES, ids=lambda case: case.name)
+def test_what_is_missing_where_requests_are_inspected(case: Case) -> None:
+    statuses = Statuses()
+    for each in (source(), node(), *case.statuses):
+        statuses.put(each)
+    wanted = Wanted(digest="d", ports={NODE: frozenset({"x/a", "x/b"})}, inspected=frozenset({NODE}))
+
+    assert statuses.missing(wanted) == case.missing
+
+
 def test_manifests_that_are_known_to_be_bad_do_not_count() -> None:
     statuses = Statuses()
     statuses.put(source("d", PROBLEM))
@@ -88,6 +120,7 @@ def test_manifests_that_are_known_to_be_bad_do_not_count() -> None:
 
 SUBJECTS = [
     ("status.node-1.ovs", NodeStatus),
+    ("status.node-1.l7", NodeStatus),
     ("status._source.folder", SourceStatus),
     ("status._source.kubernetes", None),
     ("status._compiler.0", CompilerStatus),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from sluice.contracts.ids import Revision
+from sluice.contracts.ids import Revision, Unit
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AnyObject
 from sluice.contracts.status import Problem
@@ -43,6 +43,28 @@ def test_a_program_comes_changes_and_goes() -> None:
     assert not compiler.programs
     assert compiler.drain() == ProgramChanges({}, {key})
     assert compiler.drain() == ProgramChanges({}, set())
+
+
+@pytest.mark.parametrize(("said", "logs"), [("true", True), ("1", True), ("false", False), ("yes", False), ("", False)])
+def test_kubernetes_policies_log_as_their_namespace_says(said: str, logs: bool) -> None:
+    compiler = Compiler()
+    compiler.put(netpol("x/np", {**WEB, "ingress": [{}]}), at(1))
+    compiler.put(netpol("y/np", WEB), at(2))
+    compiler.put(acnp("p", {"ingress": [{"action": "Drop"}]}), at(3))
+    compiler.drain()
+
+    assert compiler.put(namespace("x", logging=said), at(4)) == logs
+    compiler.put(netpol("x/later", {**WEB, "ingress": [{}]}), at(5))
+
+    units = {unit: program for (_, unit), program in compiler.programs.items()}
+    mine = [units[Unit(NP)], units[Unit("k8snetworkpolicies:x:later")]]
+    others = [program for program in units.values() if program not in mine]
+    assert [program.logs_isolation for program in mine] == [logs, logs]
+    assert [rule.logs for program in mine for rule in program.rules] == [logs, logs]
+    assert mine[0].cause == at(4 if logs else 1)
+    assert not any(program.logs_isolation or any(rule.logs for rule in program.rules) for program in others)
+    assert compiler.put(namespace("x"), at(6)) == logs
+    assert not any(program.logs_isolation for program in compiler.programs.values())
 
 
 def test_a_policy_that_applies_to_others_now_is_another_program() -> None:

@@ -225,7 +225,8 @@ def _table(known: Any) -> str:  # Any: LabState, which is imported late
     lines = [f"lab {known.name}: pid {known.pid}, {known.nats_url}, {known.folder}"]
     for node in known.nodes:
         health = "healthy" if node.healthy else "NOT healthy"
-        lines.append(f"  {node.node}: {health}, has applied revision {node.applied}, {node.netns}")
+        engine = "" if node.rule_sets is None else f", inspects requests by {node.rule_sets} rule sets"
+        lines.append(f"  {node.node}: {health}, has applied revision {node.applied}, {node.netns}{engine}")
         lines += [f"    {problem}" for problem in node.problems]
     for pod in known.pods:
         ports = " ".join(map(str, pod.ports)) or "none"

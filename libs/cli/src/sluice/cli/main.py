@@ -8,6 +8,7 @@ from sluice.cli.get import get
 from sluice.cli.lab import lab
 from sluice.cli.lint import lint
 from sluice.cli.realised import wait
+from sluice.cli.trace import trace
 from sluice.cli.validate import validate
 from sluice.cli.verdict import verdict
 
@@ -18,5 +19,5 @@ def main() -> None:
     """Kubernetes network policy, and what it does to packets."""
 
 
-for command in (compile_, connectivity, get, lab, lint, validate, verdict, wait):
+for command in (compile_, connectivity, get, lab, lint, trace, validate, verdict, wait):
     main.add_command(command)

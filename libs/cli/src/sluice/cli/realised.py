@@ -2,35 +2,20 @@
 
 import sys
 from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from sluice.cli import options
+from sluice.cli import onbus, options
 from sluice.cli.naming import Target
 
-T = TypeVar("T")
-
 NOT_REALISED = 1
-CONNECT_S = 5.0
-"""For a bus that should be there."""
-
-_bus = [
-    click.option("--nats-url", metavar="URL", help="Of the bus. Unset: that of a running lab."),
-    click.option("--name", metavar="LAB", help="Of the lab. Unset: the only one that runs."),
-]
-
-
-def on_a_bus(command: Any) -> Any:  # Any: as click's own decorators
-    for option in reversed(_bus):
-        command = option(command)
-    return command
 
 
 @click.command(name="status")
 @click.argument("targets", nargs=-1, type=Target())
 @click.option("-n", "--namespace", metavar="NAME", help="Only what is in this Namespace; of targets, their own.")
-@on_a_bus
+@onbus.on_a_bus
 @click.option(
     "--lint/--no-lint", default=True, show_default=True, help="Look for what is probably not meant, too; takes longer."
 )
@@ -44,7 +29,7 @@ def status(
 
     The same as the status of their objects in a Kubernetes. Exits with 0, or with 2 on bad input.
     """
-    found = _run(_asked(_url(nats_url, name), lint=lint))
+    found = onbus.run(_asked(onbus.url(nats_url, name), lint=lint))
     wanted = set(_keys(targets, namespace))
     keys = [
         key for key in sorted(found) if (key in wanted if targets else namespace is None or key.namespace == namespace)
@@ -68,7 +53,7 @@ def status(
 @click.option("--for", type=click.Choice(["realized"]), required=True, expose_value=False, help="What must be true.")
 @click.option("-n", "--namespace", metavar="NAME", help="Of the targets; default for kinds that have one.")
 @click.option("--timeout", "timeout_s", default=30.0, show_default=True, type=click.FloatRange(min=0), help="Seconds.")
-@on_a_bus
+@onbus.on_a_bus
 def wait(
     targets: tuple[Any, ...], namespace: str | None, timeout_s: float, nats_url: str | None, name: str | None
 ) -> None:
@@ -78,7 +63,7 @@ def wait(
     what is missing; with 2 on bad input.
     """
     keys = _keys(targets, namespace)
-    missing = _run(_waited(_url(nats_url, name), keys, timeout_s))
+    missing = onbus.run(_waited(onbus.url(nats_url, name), keys, timeout_s))
     for key in keys:
         click.echo(f"{_title(key)} {missing[key]}" if key in missing else f"{_title(key)} is realized")
     sys.exit(NOT_REALISED if missing else 0)
@@ -87,54 +72,22 @@ def wait(
 # ------------------------------------------------------------------------------------------------------------- the bus
 
 
-def _url(nats_url: str | None, name: str | None) -> str:
-    if nats_url:
-        return nats_url
-    from sluice.lab import state
-
-    try:
-        return state.read(name).nats_url
-    except state.NoLab as error:
-        options.refuse([f"{error}, or name a bus by --nats-url"])
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Its result; quiet, and without a bus the command ends."""
-    import asyncio
-    import logging
-
-    import structlog
-
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    try:
-        return asyncio.run(work)
-    except NoBus as error:
-        options.refuse([str(error)])
-
-
-class NoBus(OSError):
-    """There is no bus at the address, or it holds nothing of ours."""
-
-
 async def _asked(url: str, *, lint: bool) -> Any:  # Any: a Mapping of Answers, which are imported late
     import asyncio
 
     from sluice.runtime import linting
     from sluice.runtime.realising import realisations
 
-    async with await _connected(url) as bus:
+    async with await onbus.connected(url) as bus:
         tellings = realisations(bus)
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(onbus.CONNECT_S):
                 fold = await anext(tellings)
             if lint:
                 await _warn(fold, linting.snapshot(bus))
             return answers(fold)
         except TimeoutError:
-            raise NoBus(f"{url}: the streams of Sluice are not there; is this its bus?") from None
+            raise onbus.NoBus(f"{url}: the streams of Sluice are not there; is this its bus?") from None
         finally:
             await tellings.aclose()
 
@@ -146,7 +99,7 @@ async def _warn(fold: Any, reading: Coroutine[Any, Any, Any]) -> None:
     from sluice.policy.realisation.warnings import warnings
 
     try:
-        async with asyncio.timeout(CONNECT_S):
+        async with asyncio.timeout(onbus.CONNECT_S):
             objects = await reading
     except TimeoutError:
         click.echo("warnings were not looked for: the bus does not know all objects yet", err=True)
@@ -162,7 +115,7 @@ async def _waited(url: str, keys: Iterable[Any], timeout_s: float) -> dict[Any, 
     from sluice.runtime.realising import realisations
 
     missing = dict.fromkeys(keys, "is not known: the bus has told nothing yet")
-    async with await _connected(url) as bus, aclosing(realisations(bus)) as tellings:
+    async with await onbus.connected(url) as bus, aclosing(realisations(bus)) as tellings:
         try:
             async with asyncio.timeout(timeout_s):
                 async for fold in tellings:
@@ -177,18 +130,6 @@ async def _waited(url: str, keys: Iterable[Any], timeout_s: float) -> dict[Any, 
         except TimeoutError:
             pass
     return missing
-
-
-async def _connected(url: str) -> Any:
-    import asyncio
-
-    from sluice.runtime.bus import Bus
-
-    try:
-        async with asyncio.timeout(CONNECT_S):
-            return await Bus.connect(url, name="sluice")
-    except TimeoutError:
-        raise NoBus(f"{url}: no bus answers; is it running?") from None
 
 
 # --------------------------------------------------------------------------------------------------------------- words

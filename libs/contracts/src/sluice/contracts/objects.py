@@ -30,6 +30,7 @@ from sluice.contracts.services import EndpointSlice, Service
 from sluice.contracts.traffic_control import TrafficControl
 
 __all__ = [
+    "ENABLE_LOGGING",
     "TRANSPORT_ADDRESS",
     "TYPES",
     "AntreaGroup",
@@ -82,8 +83,18 @@ TRANSPORT_ADDRESS = "sluice.dev/transport-address"
 """The annotation of a Node with the address where its tunnels end, if that is not its InternalIP."""
 
 
+ENABLE_LOGGING = "networkpolicy.antrea.io/enable-logging"
+"""The annotation of a Namespace whose Kubernetes NetworkPolicies are to log what they decide."""
+
+_TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
+"""What a boolean is written as. Source: Go, strconv.ParseBool."""
+
+
 class Namespace(Object, frozen=True, kw_only=True):
-    pass
+    @property
+    def logs(self) -> bool:
+        """Its Kubernetes NetworkPolicies log. An annotation that is no boolean is none."""
+        return self.metadata.annotations.get(ENABLE_LOGGING, "") in _TRUE
 
 
 class NodeAddress(Kube, frozen=True, kw_only=True):

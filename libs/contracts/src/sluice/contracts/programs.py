@@ -153,5 +153,8 @@ class Program(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     isolates: tuple[Direction, ...] = ()
     """Directions in which a member is closed to what no Kubernetes policy allows."""
 
+    logs_isolation: bool = False
+    """What is dropped because no Kubernetes policy allows it is to be logged."""
+
     about_nodes: bool = False
     """The members are nodes: the rules are about what nodes themselves send and receive, not about their Pods."""

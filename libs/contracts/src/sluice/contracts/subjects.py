@@ -216,6 +216,11 @@ def state_part(epoch: int, last: int, part: int) -> str:
     return f"ledger._state.{epoch}.{last}.{part}"
 
 
+def trace(node: NodeName) -> str:
+    """Where the node is asked about the way of a packet; nothing is stored there."""
+    return f"_sluice.trace.{token(node)}"
+
+
 def live(subject: str) -> str:
     """Where stored messages of the subject (or pattern) are republished."""
     return LIVE + subject

@@ -11,7 +11,16 @@ from msgspec.structs import replace
 from sluice.contracts import codec
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.networks import POD_ANNOTATIONS
-from sluice.contracts.objects import TRANSPORT_ADDRESS, TYPES, AnyObject, Namespace, ObjectMeta, Pod, PodStatus
+from sluice.contracts.objects import (
+    ENABLE_LOGGING,
+    TRANSPORT_ADDRESS,
+    TYPES,
+    AnyObject,
+    Namespace,
+    ObjectMeta,
+    Pod,
+    PodStatus,
+)
 from sluice.kube.nodes import Node, plain
 
 DEFAULT_NAMESPACE = "default"
@@ -23,7 +32,11 @@ NAME_LABEL = "kubernetes.io/metadata.name"
 ANTREA_NAME_LABEL = "antrea.io/metadata.name"
 """The one that Antrea's `/mutate/namespace` webhook writes. Selectors see both on every Namespace."""
 
-ANNOTATIONS: Mapping[Kind, frozenset[str]] = {Kind.NODE: frozenset((TRANSPORT_ADDRESS,)), Kind.POD: POD_ANNOTATIONS}
+ANNOTATIONS: Mapping[Kind, frozenset[str]] = {
+    Kind.NAMESPACE: frozenset((ENABLE_LOGGING,)),
+    Kind.NODE: frozenset((TRANSPORT_ADDRESS,)),
+    Kind.POD: POD_ANNOTATIONS,
+}
 """Those that are kept of kinds that are trimmed."""
 
 

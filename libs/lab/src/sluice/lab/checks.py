@@ -70,6 +70,9 @@ class Question(Struct, frozen=True, kw_only=True):
     asks: HttpRequest | TlsHello | None = None
     """What is sent on the connection."""
 
+    pipelined: tuple[HttpRequest, ...] = ()
+    """Requests that are sent right behind it."""
+
 
 def family(address: Address) -> Family:
     return "IPv6" if ":" in address else "IPv4"
@@ -144,8 +147,26 @@ def opening(connection: Connection, ends: Ends, path: str) -> Question:
         protocol=connection.protocol,
         port=connection.port,
         family=connection.family,
+        http=connection.http,
+        tls=connection.tls,
     )
     return _question(probe, source, target, chosen)
+
+
+def checking(connection: Connection, opened: Question) -> Question:
+    """What a check of this connection asks, opened so.
+
+    Raises:
+        BadCheck: it asks for HTTP where something else was opened.
+    """
+    requests = (connection.http,) if connection.http else connection.pipelined
+    if not requests:
+        return opened
+    if not isinstance(opened.asks, HttpRequest):
+        raise BadCheck(".check", f"{connection.check}: it was not opened by a request: open it with `http`")
+    first, *others = requests
+    what = f"{opened.protocol} {opened.port} {' + '.join(map(_words, (first, *others)))}"
+    return replace(opened, asks=first, pipelined=tuple(others), what=what)
 
 
 def _questions(
@@ -179,9 +200,13 @@ def _question(
     )
 
 
+def _words(request: HttpRequest) -> str:
+    return f"{request.method} {request.host}{request.path}"
+
+
 def _asking(probe: Probe) -> str:
     if probe.http:
-        return f"{probe.http.method} {probe.http.host}{probe.http.path}"
+        return _words(probe.http)
     return f"hello {probe.tls.sni}" if probe.tls else ""
 
 

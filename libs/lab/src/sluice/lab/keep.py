@@ -12,7 +12,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from sluice.lab import state
+from sluice.lab import inspection, state
 from sluice.lab.lab import Lab
 from sluice.lab.state import LabState, NodeState, PodState
 
@@ -73,7 +73,10 @@ def portrait(lab: Lab) -> LabState:
     """What others may know of this lab, which this process owns, as it is now."""
     nodes = []
     for name, node in sorted(lab.nodes.items()):
-        status = lab.statuses.nodes.get(name)
+        status, engine = lab.statuses.nodes.get(name), lab.statuses.engines.get(name)
+        problems = [problem.words() for each in (status, engine) if each for problem in each.problems]
+        if node.inspects and not (engine and engine.healthy):
+            problems.append(f"inspection engine: {engine.detail if engine else 'it has not reported yet'}")
         nodes.append(
             NodeState(
                 node=name,
@@ -81,7 +84,8 @@ def portrait(lab: Lab) -> LabState:
                 ovs=str(node.ovs.folder),
                 healthy=status.healthy if status else False,
                 applied=status.applied.sequence if status else 0,
-                problems=tuple(each.words() for each in status.problems) if status else (),
+                problems=tuple(problems),
+                rule_sets=len(inspection.rule_sets(node.folder)) if node.inspects else None,
             )
         )
     pods = []

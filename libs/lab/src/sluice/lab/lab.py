@@ -20,7 +20,7 @@ from sluice.contracts import codec
 from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.status import DocumentProblem
 from sluice.kube.manifest import Document
-from sluice.lab import claim, netns, sweep
+from sluice.lab import claim, inspection, netns, sweep
 from sluice.lab.checks import Question
 from sluice.lab.ends import EXTERNAL_END, NODE_END
 from sluice.lab.externals import PORT, ExternalHost, make, reroute, routes
@@ -110,6 +110,7 @@ class Lab:
             await self._start_service(service)
         self._bus = await Bus.connect(nats.url, name=f"lab {self.name}")
         self._spawn(self._follow_status(self._bus), "status")
+        self._spawn(self._follow_inspection(self._bus), "inspection")
         await self.use(nodes)
 
     async def stop(self) -> list[str]:
@@ -179,6 +180,19 @@ class Lab:
                     pass
             self._changed.set()
 
+    async def _follow_inspection(self, bus: Bus) -> None:
+        async for event in follow(bus, "PROGRAMS", [inspection.PROGRAMS]):
+            if isinstance(event, Message) and event.body:
+                await self._inspect()
+
+    async def _inspect(self) -> None:
+        """Each node of the world has node-l7."""
+        for name in self.world.nodes:
+            node = self.nodes[name]
+            if not node.inspects:
+                self._supervise(await node.inspect())
+                self.programs[f"node-l7 on {name}"] = node.inspector
+
     @property
     def bus(self) -> Bus:
         assert self._bus is not None, "the lab was started"
@@ -205,7 +219,12 @@ class Lab:
         for name in map(NodeName, nodes):
             if name not in self.nodes:
                 node = LabNode(
-                    name, self.name, self.folder / "nodes" / name, self._variables, self._settings("node-ovs", {})
+                    name,
+                    self.name,
+                    self.folder / "nodes" / name,
+                    self._variables,
+                    self._settings("node-ovs", {}),
+                    inspector=self._settings("node-l7", {}),
                 )
                 self.nodes[name] = node
                 await node.start(self._underlay)
@@ -255,6 +274,8 @@ class Lab:
 
     async def sync(self) -> None:
         """Make folder and Pods what the world says."""
+        if inspection.asked_for(self.world.objects.values()):
+            await self._inspect()
         wanted = self.world.pods()
         for name, wiring in wirings(self.world).items():
             await self.nodes[name].rewire(wiring)
@@ -306,7 +327,8 @@ class Lab:
             name: frozenset(sandbox.pod.pod for sandbox in node.sandboxes.values() if sandbox.host_end)
             for name, node in self.nodes.items()
         }
-        wanted = Wanted(digest=self._manifests.digest, ports=ports, ignored=frozenset(self._extra))
+        inspected = frozenset(name for name, node in self.nodes.items() if node.inspects)
+        wanted = Wanted(digest=self._manifests.digest, ports=ports, ignored=frozenset(self._extra), inspected=inspected)
         await self._until(lambda: self.statuses.missing(wanted), timeout_s)
         return time.monotonic() - started
 

@@ -12,6 +12,7 @@ from sluice.dataplane.ovs.pipeline import CT_ZONE
 from sluice.drivers.conntrack.entries import Entry
 from sluice.drivers.conntrack.tracker import ICMPV6, Tracker
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows
+from sluice.lab import inspection
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
 from sluice.runtime.bus import Bus
@@ -46,7 +47,16 @@ async def _on_node(node: LabNode) -> list[str]:
     finally:
         switch.close()
     entries = await Tracker(node.ovs.vswitchd_control).entries(CT_ZONE)
+    found += [f"a rule set of the inspection engine: {digest}" for digest in await _rule_sets(node)]
     return [*found, *(f"a connection: {entry}" for entry in entries if _should_be_gone(node, entry))]
+
+
+async def _rule_sets(node: LabNode) -> list[str]:
+    """Those that are still told to node-ovs. node-l7 writes that down right after it said what it applied."""
+    deadline = time.monotonic() + IDS_S
+    while (found := inspection.rule_sets(node.folder)) and time.monotonic() < deadline:  # noqa: ASYNC110  # a file
+        await asyncio.sleep(IDS_POLL_S)
+    return found
 
 
 def _should_be_gone(node: LabNode, entry: Entry) -> bool:

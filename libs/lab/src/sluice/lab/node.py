@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sluice.contracts.ids import Address, NodeName
@@ -13,7 +14,7 @@ from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.ovsdb.client import NotApplied, Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
 from sluice.drivers.ovsdb.pods import PodIds, to_external_ids
-from sluice.lab import netns
+from sluice.lab import inspection, netns
 from sluice.lab.ovs import BRIDGE, OvsNode
 from sluice.lab.probers import Prober, Probers
 from sluice.lab.processes import Program, Supervised
@@ -38,11 +39,19 @@ class Sandbox(NamedTuple):
 
 class LabNode:
     def __init__(
-        self, name: NodeName, lab: str, folder: Path, variables: Mapping[str, str], programmer: Mapping[str, str]
+        self,
+        name: NodeName,
+        lab: str,
+        folder: Path,
+        variables: Mapping[str, str],
+        programmer: Mapping[str, str],
+        *,
+        inspector: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`programmer` is the environment of node-ovs, but for what this node knows itself."""
+        """`programmer` and `inspector` are the environments of node-ovs and node-l7, but for what this node knows."""
         self.name = name
-        self._lab, self._folder, self._variables = lab, folder, variables
+        self.folder = folder
+        self._lab, self._variables = lab, variables
         self._numbers = count(1)
         folder.mkdir(parents=True, exist_ok=True)
         self.netns = netns.create(f"node.{name}", lab)
@@ -53,12 +62,17 @@ class LabNode:
             "RUN_DIR": str(self.ovs.folder),
             "STATE_DIR": str(self.state_folder),
             "BRIDGE": BRIDGE,
+            "HAND_OVER": str(folder / inspection.HAND_OVER),
         }
         self.programmer = Program(
             [sys.executable, "-P", "-m", "sluice.services.node_ovs"],
             {**variables, **programmer, **{f"SLUICE_NODE_OVS_{field}": value for field, value in own.items()}},
             folder / "node-ovs.log",
         )
+        self.inspector = inspection.program(name, self.netns, self.ovs, folder, {**variables, **inspector})
+        self.inspects = False
+        """node-l7 was started."""
+
         self.sandboxes: dict[str, Sandbox] = {}
         self.had: set[Address] = set()
         """Addresses of Pods that it has, or had since somebody cleared this."""
@@ -75,6 +89,12 @@ class LabNode:
             await underlay.join(self.netns)
             await wire(self.netns, self.ovs.db_socket, BRIDGE)
         await self.programmer.start()
+
+    async def inspect(self) -> Supervised:
+        """node-l7 runs, which starts an engine."""
+        self.inspects = True
+        await self.inspector.start()
+        return Supervised(f"node-l7 on {self.name}", self.inspector.start, self.inspector.ended)
 
     def supervised(self) -> list[Supervised]:
         return [

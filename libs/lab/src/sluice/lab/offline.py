@@ -58,6 +58,9 @@ def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str
             yield _check(told, question, opened[connection.open][1], f"connection {connection.open} opens,")
         elif connection.check and connection.expect:
             question, got = opened[connection.check]  # an established connection passes, whatever policies say now
+            if question.asks:  # but for what is asked on it
+                question = checks.checking(connection, question)
+                got = _got(state, question)
             yield Check(
                 step=told.name,
                 kind="probe",

@@ -6,22 +6,32 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
 from sluice.lab import prober
 from sluice.lab.checks import Got, Question
+from sluice.lab.scenario import HttpRequest, TlsHello
 
 TRIES = 2
 TRY_S = 0.25
 """A probe is Dropped when two tries, a quarter of a second each, get no answer."""
 
+ASKING_TRY_S = 1.0
+"""Of what is to be answered by a request or a handshake: several round trips, through an engine perhaps."""
+
 SPARE_S = 15.0
 """How much longer than the tries an answer may take: a machine under load, not the network."""
+
+
+PLAIN = "".join(map(chr, range(0x21, 0x7F)))
+"""Printable ASCII: what a request line may hold, and what is encoded by `%` already."""
 
 
 class ProberGone(Exception):
@@ -81,6 +91,7 @@ class Prober:
         Raises:
             ProberGone
         """
+        try_s = max((try_s, *map(_least, questions)))
         return await self._request({"probe": [_order(question) for question in questions]}, tries, try_s)
 
     async def open(self, name: str, question: Question, *, tries: int = TRIES, try_s: float = TRY_S) -> Result:
@@ -89,15 +100,19 @@ class Prober:
         Raises:
             ProberGone
         """
+        try_s = max(try_s, _least(question))
         return (await self._request({"open": {"name": name, **_order(question)}}, tries, try_s))[0]
 
-    async def check(self, name: str, *, tries: int = TRIES, try_s: float = TRY_S) -> Result:
-        """Whether the connection of this name still carries data.
+    async def check(
+        self, name: str, question: Question | None = None, *, tries: int = TRIES, try_s: float = TRY_S
+    ) -> Result:
+        """Whether the connection of this name still carries data; what the question asks, if it speaks HTTP.
 
         Raises:
             ProberGone
         """
-        return (await self._request({"check": name}, tries, try_s))[0]
+        what = {"name": name, **_order(question)} if question else {"name": name}
+        return (await self._request({"check": what}, tries, max(try_s, _least(question))))[0]
 
     async def close_connection(self, name: str) -> None:
         """Forget the connection of this name.
@@ -231,4 +246,22 @@ def _order(question: Question) -> dict[str, Any]:
         "port": question.port,
         "source_port": question.source_port,
         "icmp_type": question.icmp.type if question.icmp else None,
+        "requests": list(map(partial(_text, question.address), _requests(question))),
+        "sni": question.asks.sni if isinstance(question.asks, TlsHello) else None,
     }
+
+
+def _least(question: Question | None) -> float:
+    """Seconds that a try must have."""
+    return ASKING_TRY_S if question and question.asks else 0.0
+
+
+def _requests(question: Question) -> tuple[HttpRequest, ...]:
+    return (question.asks, *question.pipelined) if isinstance(question.asks, HttpRequest) else ()
+
+
+def _text(address: str, request: HttpRequest) -> str:
+    """The request as it is sent. What has a body says that it is empty."""
+    host = request.host or (f"[{address}]" if ":" in address else address)
+    body = "Content-Length: 0\r\n" if request.method in ("POST", "PUT", "PATCH") else ""
+    return f"{request.method} {quote(request.path, safe=PLAIN)} HTTP/1.1\r\nHost: {host}\r\n{body}\r\n"

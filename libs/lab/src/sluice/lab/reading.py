@@ -210,7 +210,7 @@ class _Reader:
             spec.nodes, lambda: f"uid-{next(numbers)}", lambda: "", spec.outside, spec.named, networks=spec.networks
         )
         self._put(world, story.objects, "$.spec.objects")
-        connections: set[str] = set()
+        connections: dict[str, checks.Question] = {}
         for index, told in enumerate(story.steps):
             path = base = f"$.spec.steps[{index}]"
             try:
@@ -224,10 +224,11 @@ class _Reader:
                 for number, connection in enumerate(told.step.connections):
                     path = f"{base}.connections[{number}]"
                     if connection.open:
-                        checks.opening(connection, known, "")
-                        connections.add(connection.open)
+                        connections[connection.open] = checks.opening(connection, known, "")
                     elif connection.check not in connections:
                         raise checks.BadCheck(".check", f"{connection.check}: no connection of that name was opened")
+                    else:
+                        checks.checking(connection, connections[connection.check])
                 path = base
                 list(checks.probes(told.step, known))
                 list(checks.matrix(told.step, pods))
@@ -343,9 +344,6 @@ def _unsupported_in(step: Step, *, datapath: bool) -> Iterator[tuple[str, str]]:
         yield ".dns", "DNS"
     for index, probe in enumerate(step.probes):
         path = f".probes[{index}]"
-        for field in ("http", "tls"):
-            if datapath and getattr(probe, field) is not None:
-                yield f"{path}.{field}", f"a probe with `{field}`"
         yield from _ends(path, probe.from_, probe.to, datapath=datapath)
         if probe.icmp and (probe.icmp.type, probe.icmp.code) not in ANSWERED:
             yield f"{path}.icmp", "ICMP that nobody answers (an echo or a timestamp is: types 8, 13, 128, code 0)"

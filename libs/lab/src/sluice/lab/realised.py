@@ -1,6 +1,6 @@
 """When a change is in force: every programmer of every node has applied it and has nothing to complain about."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -27,6 +27,9 @@ class Wanted(Struct, frozen=True, kw_only=True):
     ignored: frozenset[str] = frozenset()
     """Manifests that are known to be bad."""
 
+    inspected: frozenset[NodeName] = frozenset()
+    """Nodes that run an inspection engine."""
+
 
 class Statuses:
     """The last status of everybody who has one."""
@@ -34,12 +37,19 @@ class Statuses:
     def __init__(self) -> None:
         self.source: SourceStatus | None = None
         self.nodes: dict[NodeName, NodeStatus] = {}
+        """Of node-ovs."""
+
+        self.engines: dict[NodeName, NodeStatus] = {}
+        """Of node-l7."""
+
         self.compilers: dict[int, CompilerStatus] = {}
 
     def put(self, status: AnyStatus) -> None:
         match status:
             case SourceStatus():
                 self.source = status
+            case NodeStatus(backend="l7"):
+                self.engines[status.node] = status
             case NodeStatus():
                 self.nodes[status.node] = status
             case CompilerStatus():
@@ -56,6 +66,8 @@ class Statuses:
             found += [_words("rule-compiler", problem) for problem in status.problems if not problem.code]
         for node in wanted.ports:
             found += self._missing_on(node, source.upto, wanted.ports[node])
+        for node in sorted(wanted.inspected):
+            found += _missing_of(f"node-l7 on {node}", self.engines.get(node), source.upto)
         return found
 
     def problems(self) -> Sequence[DocumentProblem]:
@@ -64,13 +76,9 @@ class Statuses:
     def _missing_on(self, node: NodeName, upto: Revision, ports: frozenset[str]) -> Iterable[str]:
         status = self.nodes.get(node)
         where = f"node-ovs on {node}"
+        yield from _missing_of(where, status, upto)
         if status is None:
-            yield f"{where}: it has not reported yet"
             return
-        if status.applied.epoch != upto.epoch or status.applied < upto:
-            yield f"{where}: it has applied revision {status.applied.sequence}, not yet {upto.sequence}"
-        if not status.healthy:
-            yield f"{where}: not healthy: {status.detail or 'it does not say why'}"
         if closed := sorted(ports - set(status.ports)):
             yield f"{where}: the ports of {', '.join(closed)} are not open"
         if left := sorted(set(status.ports) - ports):
@@ -78,7 +86,18 @@ class Statuses:
         if waiting := sorted(set(status.waiting_ports) - ports):
             yield f"{where}: the ports of {', '.join(waiting)} wait, and no such Pod runs"
         yield from (f"{where}: {error}" for error in status.port_errors)
-        yield from (_words(where, problem) for problem in status.problems)
+
+
+def _missing_of(where: str, status: NodeStatus | None, upto: Revision) -> Iterator[str]:
+    """What keeps a programmer from having all of it in force."""
+    if status is None:
+        yield f"{where}: it has not reported yet"
+        return
+    if status.applied.epoch != upto.epoch or status.applied < upto:
+        yield f"{where}: it has applied revision {status.applied.sequence}, not yet {upto.sequence}"
+    if not status.healthy:
+        yield f"{where}: not healthy: {status.detail or 'it does not say why'}"
+    yield from (_words(where, problem) for problem in status.problems)
 
 
 def kind_of(subject: str) -> type[AnyStatus] | None:
@@ -88,7 +107,7 @@ def kind_of(subject: str) -> type[AnyStatus] | None:
             return SourceStatus
         case StatusSubject(node="_compiler"):
             return CompilerStatus
-        case StatusSubject(node=node, backend="ovs") if not node.startswith("_"):
+        case StatusSubject(node=node, backend="ovs" | "l7") if not node.startswith("_"):
             return NodeStatus
         case _:
             return None

@@ -1,7 +1,10 @@
 """Verdicts in words: what decided about a packet."""
 
+import re
 from collections.abc import Mapping
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.kinds import RESOURCES
@@ -31,9 +34,20 @@ def state_of(objects: Mapping[Key, Document]) -> ClusterState:
 def judged(state: ClusterState, question: Question) -> Verdict:
     """What policy says of the question's packet.
 
+    Of requests that are sent at once the first that is denied decides.
+
     Raises:
         NoSuchEnd: an end of it is no Pod of the state.
     """
+    *earlier, last = (replace(question, asks=one, pipelined=()) for one in (question.asks, *question.pipelined))
+    for one in earlier:
+        given = _judged(state, one)
+        if given.outcome is not Outcome.ALLOWED:
+            return given
+    return _judged(state, last)
+
+
+def _judged(state: ClusterState, question: Question) -> Verdict:
     if prefix(question.to) in (SERVICE_END, NODE_PORT_END):
         return _judged_service(state, question)
     source, target = _end(question.from_, question.source), _end(question.to, question.address)
@@ -61,7 +75,7 @@ def judged(state: ClusterState, question: Question) -> Verdict:
 def _asked(question: Question) -> l7.Asked | None:
     match question.asks:
         case HttpRequest(method=method, path=path, host=host):
-            return l7.HttpRequest(method=method, host=host, path=path)
+            return l7.HttpRequest(method=method, host=host, path=re.split("[?#]", path)[0])
         case TlsHello(sni=sni):
             return l7.TlsHello(sni=sni)
         case None:
@@ -108,6 +122,7 @@ def _judged_service(state: ClusterState, question: Question) -> Verdict:
                 node_port=by_node and client is None,
                 masked=question.masked if _node_of(state, address) != question.node else None,
                 family=6 if ":" in address else 4,
+                asks=_asked(question),
             ),
         )
         for address, port in found

@@ -108,8 +108,13 @@ class _Player:
                 self._check(told, question, what=what, expect="Allowed", result=result)
 
     async def _check_connections(self, told: Told, group: Sequence[Connection]) -> None:
-        asked = [(each.check or "", self._opened[each.check or ""], each.expect or "") for each in group]
-        results = await asyncio.gather(*(self._lab.prober(question.from_).check(name) for name, question, _ in asked))
+        asked = [
+            (each.check or "", checks.checking(each, self._opened[each.check or ""]), each.expect or "")
+            for each in group
+        ]
+        results = await asyncio.gather(
+            *(self._lab.prober(question.from_).check(name, question) for name, question, _ in asked)
+        )
         for (name, question, expect), result in zip(asked, results, strict=True):
             self._check(told, question, what=f"connection {name} {question.what}", expect=expect, result=result)
 

@@ -103,13 +103,17 @@ class DnsRecord(Part, frozen=True, kw_only=True):
 
 
 class HttpRequest(Part, frozen=True, kw_only=True):
-    method: str = "GET"
-    path: str = "/"
-    host: str = ""
+    method: Annotated[str, Meta(pattern="^[!-~]+$")] = "GET"
+    path: Annotated[str, Meta(pattern="^/")] = "/"
+    """With query and fragment, if it has any. What may not stand in a request is sent percent-encoded."""
+
+    host: Annotated[str, Meta(pattern="^[!-~]*$")] = ""
+    """Unset: the address that it is sent to."""
 
 
 class TlsHello(Part, frozen=True, kw_only=True):
     sni: str
+    """Empty: the ClientHello names nobody."""
 
 
 class IcmpMessage(Part, frozen=True, kw_only=True):
@@ -138,12 +142,19 @@ class Probe(Part, frozen=True, kw_only=True):
         _check_port(self.protocol, self.port, optional=known)
         if self.icmp and self.protocol != "ICMP":
             raise ValueError("`icmp` goes with protocol: ICMP only")
+        if (self.http or self.tls) and self.protocol != "TCP":
+            raise ValueError("`http` and `tls` go with protocol: TCP only")
+        if self.http and self.tls:
+            raise ValueError("what is inside TLS nobody sees: write `http` or `tls`")
         if self.source_port and self.protocol == "ICMP":
             raise ValueError("ICMP has no ports: remove `sourcePort`")
 
 
 class Connection(Part, frozen=True, kw_only=True):
-    """A long-lived connection: one entry opens it (`open`), entries of later steps ask for it (`check`)."""
+    """A long-lived connection: one entry opens it (`open`), entries of later steps ask for it (`check`).
+
+    One that was opened by a request (`http`) is asked by requests, one that speaks TLS by what is inside.
+    """
 
     open: str | None = None
     """The name it gets. It must come about, else the step fails."""
@@ -158,14 +169,28 @@ class Connection(Part, frozen=True, kw_only=True):
     family: Family | None = None
     """Unset: the first that both ends have, IPv4 before IPv6."""
 
+    http: HttpRequest | None = None
+    """The request to send; unset in a check: the one that it was opened with."""
+
+    pipelined: tuple[HttpRequest, ...] = ()
+    """Requests to send at once, without waiting; Allowed is that all are answered."""
+
+    tls: TlsHello | None = None
     expect: Expect | None = None
 
     def __post_init__(self) -> None:
+        if sum(map(bool, (self.http, self.pipelined, self.tls))) > 1:
+            raise ValueError("write one of `http`, `pipelined` and `tls`")
+        asks = self.http or self.tls
+        if asks and self.protocol != "TCP":
+            raise ValueError("`http` and `tls` go with protocol: TCP only")
         match self:
-            case Connection(open=str(), check=None, expect=None, port=int()) if self.from_ and self.to:
-                return
-            case Connection(open=None, check=str(), port=None, family=None) if self.expect and not self.from_ + self.to:
-                return
+            case Connection(open=str(), check=None, expect=None, pipelined=()) if self.from_ and self.to:
+                if self.port or asks:
+                    return
+            case Connection(open=None, check=str(), port=None, family=None, tls=None) if self.expect:
+                if not self.from_ + self.to:
+                    return
         raise ValueError("write either {open, from, to, port} or {check, expect}")
 
 

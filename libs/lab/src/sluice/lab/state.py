@@ -39,6 +39,10 @@ class NodeState(Struct, frozen=True, kw_only=True):
     """Sequence in OBJECTS; 0 while nothing is applied."""
 
     problems: tuple[str, ...]
+    """Of the switch's programmer, and of the inspection engine's if there is one."""
+
+    rule_sets: int | None = None
+    """How many the inspection engine has in force; unset where none runs, since nobody asks for it."""
 
 
 class LabState(Struct, frozen=True, kw_only=True):

@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from sluice.contracts.ids import GroupId, Revision, Unit
 from sluice.contracts.kinds import INPUTS, Kind
-from sluice.contracts.objects import AnyObject
+from sluice.contracts.objects import AnyObject, K8sNetworkPolicy, Namespace
 from sluice.contracts.programs import Program
 from sluice.contracts.status import Problem
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
 from sluice.grouping.selectors import GroupSelector
+from sluice.policy.logged import Logged
 from sluice.policy.policies import Policies
 from sluice.policy.translate import SelfContained, Untranslatable, groups_of, translate
 from sluice.policy.translate.antrea import Draft, Part
@@ -48,6 +49,7 @@ class Compiler:
         self._addressed: dict[Unit, tuple[GroupId, ...] | dict[GroupId, None]] = {}
         """The groups that the unit's programs are addressed to: of most units it is one."""
 
+        self._logged = Logged()
         self._problems: dict[Unit, Problem] = {}
         self._put: dict[ProgramKey, Program] = {}
         self._drop: set[ProgramKey] = set()
@@ -71,6 +73,8 @@ class Compiler:
                 changed |= self._amend(unit, policy, amended.groups, cause)
             else:
                 changed |= self._compile(unit, policy, cause)
+        if event.key.kind is Kind.NAMESPACE:
+            changed |= self._log(event.key.name, event.object, event.revision)
         return changed
 
     def put(self, obj: AnyObject, at: Revision) -> bool:
@@ -90,8 +94,22 @@ class Compiler:
         self._put, self._drop = {}, set()
         return changes
 
+    def _log(self, namespace: str, obj: AnyObject | None, at: Revision) -> bool:
+        """The Kubernetes policies of the Namespace log as it says."""
+        changed = False
+        for unit in self._logged.say(namespace, on=isinstance(obj, Namespace) and obj.logs):
+            for group in self._addressed[unit]:
+                program = self._programs[group, unit]
+                changed |= self._keep((group, unit), replace(self._logged.of(program), cause=max(program.cause, at)))
+        return changed
+
     def _compile(self, unit: Unit, policy: SelfContained | Draft | None, cause: Revision) -> bool:
         programs = self._translate(unit, policy, cause)
+        if isinstance(policy, K8sNetworkPolicy):
+            programs = tuple(self._logged.of(program) for program in programs)
+            self._logged.note(unit, exists=bool(programs))
+        elif policy is None:
+            self._logged.note(unit, exists=False)
         changed = False
         for program in programs:
             changed |= self._keep((program.applied_to, unit), program)

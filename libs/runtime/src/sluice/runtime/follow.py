@@ -50,21 +50,27 @@ class NewEpoch(NamedTuple):
 Event = Message | CaughtUp | NewEpoch
 
 
-def follow(bus: Bus, stream: str, patterns: Iterable[str] = (), *, last_only: bool = False) -> "Follower":
+def follow(
+    bus: Bus, stream: str, patterns: Iterable[str] = (), *, last_only: bool = False, after: int = 0
+) -> "Follower":
     """Everything on these subjects (all of the stream's without any), from the beginning, in order, endlessly.
 
-    Waits for a stream that does not exist. `last_only` begins with the last message of each subject: on streams that
-    keep more.
+    Waits for a stream that does not exist.
+
+    Args:
+        last_only: begin with the last message of each subject: on streams that keep more.
+        after: begin after this sequence.
     """
-    return Follower(bus, stream, tuple(patterns) or (">",), last_only=last_only)
+    return Follower(bus, stream, tuple(patterns) or (">",), last_only=last_only, after=after)
 
 
 class Follower:
     """An iterator over events. Close it (or use it as a context manager) when it is no longer read."""
 
-    def __init__(self, bus: Bus, stream: str, patterns: tuple[str, ...], *, last_only: bool) -> None:
+    def __init__(self, bus: Bus, stream: str, patterns: tuple[str, ...], *, last_only: bool, after: int) -> None:
         self._inbox = _Inbox()
         self._consumer = _Consumer(bus, stream, patterns, self._inbox, last_only=last_only)
+        self._consumer.sequence = after
         self._events = _events(self._consumer)
 
     @property

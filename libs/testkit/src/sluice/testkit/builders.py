@@ -11,6 +11,7 @@ from sluice.contracts.antrea_groups import GroupSpec
 from sluice.contracts.kinds import ANTREA
 from sluice.contracts.networks import NetworkAttachmentDefinition, NetworkAttachmentSpec
 from sluice.contracts.objects import (
+    ENABLE_LOGGING,
     TRANSPORT_ADDRESS,
     AntreaGroup,
     AntreaNetworkPolicy,
@@ -44,9 +45,11 @@ Port = int | tuple[str, int] | tuple[str, int, Protocol]
 """A container port: number, or name and number, or name, number and protocol."""
 
 
-def namespace(name: str = "x", /, **labels: str) -> Namespace:
-    """A Namespace; `_` in a label's key stands for `-`."""
-    return Namespace(api_version="v1", kind="Namespace", metadata=ObjectMeta(name=name, labels=_labels(labels)))
+def namespace(name: str = "x", /, *, logging: str = "", **labels: str) -> Namespace:
+    """A Namespace; `_` in a label's key stands for `-`. `logging` is what its annotation about that says."""
+    notes = {ENABLE_LOGGING: logging} if logging else {}
+    meta = ObjectMeta(name=name, labels=_labels(labels), annotations=notes)
+    return Namespace(api_version="v1", kind="Namespace", metadata=meta)
 
 
 def node(

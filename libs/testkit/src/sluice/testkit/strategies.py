@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sluice.contracts.ids import Address
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import (
+    ENABLE_LOGGING,
     AnyObject,
     IPBlock,
     K8sNetworkPolicy,
@@ -59,9 +60,12 @@ label_selectors = st.builds(
 )
 
 namespaces = st.builds(
-    lambda name, labels: Namespace(api_version="v1", kind="Namespace", metadata=ObjectMeta(name=name, labels=labels)),
+    lambda name, labels, notes: Namespace(
+        api_version="v1", kind="Namespace", metadata=ObjectMeta(name=name, labels=labels, annotations=notes)
+    ),
     st.sampled_from(NAMESPACES),
     labels,
+    st.sampled_from(({}, {ENABLE_LOGGING: "true"}, {ENABLE_LOGGING: "false"})),
 )
 
 _addresses = st.one_of(

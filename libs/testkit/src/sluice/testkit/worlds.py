@@ -85,6 +85,7 @@ def program(
     isolates: tuple[Direction, ...] = (),
     tier: int = K8S_TIER,
     priority: float = 0,
+    logs_isolation: bool = False,
 ) -> Program:
     kind, namespace, name = subjects.unit_parts(unit)
     origin = Origin(kind=kind, namespace=namespace, name=name, uid=Uid(unit))
@@ -97,13 +98,19 @@ def program(
         priority=priority,
         rules=rules,
         isolates=isolates,
+        logs_isolation=logs_isolation,
     )
 
 
 def allow(
-    index: int, direction: Direction, peers: tuple[Peer, ...] | None = None, traffic: tuple[Traffic, ...] | None = None
+    index: int,
+    direction: Direction,
+    peers: tuple[Peer, ...] | None = None,
+    traffic: tuple[Traffic, ...] | None = None,
+    *,
+    logs: bool = False,
 ) -> Rule:
-    return rule(index, direction, Action.ALLOW, peers, traffic)
+    return rule(index, direction, Action.ALLOW, peers, traffic, logs=logs)
 
 
 def rule(
@@ -112,8 +119,10 @@ def rule(
     action: Action,
     peers: tuple[Peer, ...] | None = None,
     traffic: tuple[Traffic, ...] | None = None,
+    *,
+    logs: bool = False,
 ) -> Rule:
-    return Rule(index=index, direction=direction, action=action, peers=peers, traffic=traffic)
+    return Rule(index=index, direction=direction, action=action, peers=peers, traffic=traffic, logs=logs)
 
 
 members = st.builds(member, st.sampled_from(PODS), st.sampled_from((80, 82)))
@@ -138,14 +147,15 @@ peers: st.SearchStrategy[Peer] = st.builds(GroupPeer, group=st.sampled_from(GROU
 def programs(draw: st.DrawFn) -> Program:
     """A Kubernetes policy's program; one in a few has a rule that cannot be lowered."""
     rules = []
+    logs = draw(st.booleans())
     for direction in Direction:
         for index in range(draw(st.integers(0, 2))):
             some_peers = draw(st.none() | st.lists(peers, max_size=3).map(tuple))
             some_traffic = draw(st.none() | st.lists(traffics, max_size=2).map(tuple))
-            rules.append(allow(index, direction, some_peers, some_traffic))
+            rules.append(allow(index, direction, some_peers, some_traffic, logs=logs))
     isolates = draw(st.sampled_from(((), tuple(Direction), (Direction.INGRESS,), (Direction.EGRESS,))))
     unit, group = draw(st.sampled_from(UNITS)), draw(st.sampled_from(GROUPS))
-    return program(unit, group, *rules, isolates=isolates)
+    return program(unit, group, *rules, isolates=isolates, logs_isolation=logs)
 
 
 @st.composite
@@ -161,7 +171,8 @@ def tier_programs(draw: st.DrawFn) -> Program:
             unnamed = others and direction is Direction.EGRESS
             kinds = traffics.filter(lambda one: "web" not in repr(one)) if unnamed else traffics
             some_traffic = draw(st.none() | st.lists(kinds, max_size=2).map(tuple))
-            rules.append(rule(index, direction, draw(st.sampled_from(Action)), some_peers, some_traffic))
+            does, logs = draw(st.sampled_from(Action)), draw(st.booleans())
+            rules.append(rule(index, direction, does, some_peers, some_traffic, logs=logs))
     unit, group = draw(st.sampled_from(TIER_UNITS)), draw(st.sampled_from(GROUPS))
     return program(unit, group, *rules, tier=tier, priority=draw(st.sampled_from((1, 2.5, 5))))
 

@@ -1,6 +1,6 @@
 """The flows that always stand, whatever the node's Pods and policies."""
 
-from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs import audit, cookies
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import CtState, Field
 from sluice.dataplane.ovs.flow import (
@@ -184,6 +184,7 @@ _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
         for v, _, number in _MASKS
     ),
     (Table.OUTPUT, PRIORITY, match((FLAGS, HAIRPIN, HAIRPIN)), (Output(IN_PORT),)),
+    *audit.FLOWS,
 )
 
 BASE: Flows = {

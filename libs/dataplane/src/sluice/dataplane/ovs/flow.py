@@ -153,6 +153,8 @@ class Controller(Action, frozen=True, tag=True):
     pause: bool = False
     meter_id: int | None = None
     max_len: int = 0xFFFF
+    controller_id: int = 0
+    """Which connections it is handed to: those that said they are this one. 0: those that said nothing."""
 
 
 AnyAction = (

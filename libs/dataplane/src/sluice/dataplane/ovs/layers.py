@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import NamedTuple, assert_never
 
 from sluice.contracts.programs import Action, Direction
-from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs import audit, cookies
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, Conjunction, Controller, FlowBody, FlowKey, Goto, SetField, Term
@@ -106,7 +106,7 @@ def spot(form: Form, lane: int) -> Spot | None:
 def fate(form: Form, id: int) -> FlowBody:
     """What happens to a packet that is in the rule."""
     kind = CookieKind.ISOLATION if form.stage is Stage.ISOLATION else CookieKind.RULE
-    return FlowBody(_fate(form, id), cookies.pack(kind, id))
+    return FlowBody((*audit.logging(form, id), *_fate(form, id)), cookies.pack(kind, id))
 
 
 def _fate(form: Form, id: int) -> Actions:

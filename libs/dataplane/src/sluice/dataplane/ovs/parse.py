@@ -196,6 +196,7 @@ def _read_controller(groups: tuple[str, ...], line: str) -> AnyAction:
         "pause" in words,
         None if meter is None else _number(meter, line),
         _number(words.get("max_len", "65535"), line),
+        _number(words.get("id", "0"), line),
     )
 
 

@@ -44,7 +44,7 @@ OUT_PORT = Field.REG1
 """OpenFlow port of the destination, 0 while it is not known."""
 
 SCRATCH = Field.REG2
-"""For swapping two fields; means nothing from one table to the next."""
+"""For swapping two fields, and for the rule that has a packet logged; means nothing from one table to the next."""
 
 ENDPOINT_NUMBER = Field.REG3
 """Of the endpoint that was chosen for a new connection to a Service."""
@@ -88,6 +88,9 @@ class Errand(IntEnum):
     REJECT = 1
     """Answer its sender that it is refused. The packet itself goes no further."""
 
+    AUDIT = 2
+    """Log what was decided. The packet goes on as if it had not been handed over."""
+
     DNS = 3
     """Hold it, an answer of DNS, until what it tells is in the switch."""
 
@@ -96,6 +99,7 @@ class Meter(IntEnum):
     """Numbers of meters: they bound how many packets a second are handed over for an errand, and drop the rest."""
 
     REJECT = 1
+    AUDIT = 2
     DNS = 3
 
 
@@ -154,6 +158,7 @@ class Table(IntEnum):
     COMMIT = 120
     MASK = 125
     OUTPUT = 130
+    AUDIT = 135
 
 
 class TableSpec(NamedTuple):
@@ -233,28 +238,31 @@ TABLES: dict[Table, TableSpec] = {
     Table.NODE_PORT: TableSpec(
         "rules of tiers about NodePorts, from the client",
         _INGRESS | {SERVICE_PORT, FLAGS},
-        (Table.NODE_PORT_DEFAULT, Table.EGRESS_TIER),
+        (Table.NODE_PORT_DEFAULT, Table.EGRESS_TIER, Table.AUDIT),
         Table.NODE_PORT_DEFAULT,
     ),
     Table.NODE_PORT_DEFAULT: TableSpec(
         "the baseline about NodePorts, from the client",
         _INGRESS | {SERVICE_PORT, FLAGS},
-        (Table.EGRESS_TIER,),
+        (Table.EGRESS_TIER, Table.AUDIT),
         Table.EGRESS_TIER,
     ),
     Table.EGRESS_TIER: TableSpec(
-        "rules of tiers, towards the destination", _EGRESS, (Table.EGRESS_K8S, Table.FORWARD), Table.EGRESS_K8S
+        "rules of tiers, towards the destination",
+        _EGRESS,
+        (Table.EGRESS_K8S, Table.FORWARD, Table.AUDIT),
+        Table.EGRESS_K8S,
     ),
     Table.EGRESS_K8S: TableSpec(
         "allow rules of Kubernetes policies, towards the destination",
         _EGRESS,
-        (Table.EGRESS_DEFAULT, Table.FORWARD),
+        (Table.EGRESS_DEFAULT, Table.FORWARD, Table.AUDIT),
         Table.EGRESS_DEFAULT,
     ),
     Table.EGRESS_DEFAULT: TableSpec(
         "drops what an isolated Pod sends and no rule allowed; then the baseline, towards the destination",
         _EGRESS,
-        (Table.FORWARD,),
+        (Table.FORWARD, Table.AUDIT),
         Table.FORWARD,
     ),
     Table.DNS_CLIENT: TableSpec(
@@ -275,19 +283,19 @@ TABLES: dict[Table, TableSpec] = {
     Table.INGRESS_TIER: TableSpec(
         "lets known connections pass; rules of tiers, from the source",
         _INGRESS | {FLAGS},
-        (Table.INGRESS_K8S, Table.COMMIT, Table.MASK),
+        (Table.INGRESS_K8S, Table.COMMIT, Table.MASK, Table.AUDIT),
         Table.INGRESS_K8S,
     ),
     Table.INGRESS_K8S: TableSpec(
         "allow rules of Kubernetes policies, from the source",
         _INGRESS,
-        (Table.INGRESS_DEFAULT, Table.COMMIT),
+        (Table.INGRESS_DEFAULT, Table.COMMIT, Table.AUDIT),
         Table.INGRESS_DEFAULT,
     ),
     Table.INGRESS_DEFAULT: TableSpec(
         "drops what is sent to an isolated Pod and no rule allowed; then the baseline, from the source",
         _INGRESS,
-        (Table.COMMIT,),
+        (Table.COMMIT, Table.AUDIT),
         Table.COMMIT,
     ),
     Table.COMMIT: TableSpec(
@@ -303,6 +311,9 @@ TABLES: dict[Table, TableSpec] = {
         Table.OUTPUT,
     ),
     Table.OUTPUT: TableSpec("sends the packet out", frozenset((FLAGS,)), (), None),
+    Table.AUDIT: TableSpec(
+        "has the first packet of a connection logged; who asks goes on afterwards", frozenset((_F.CT_MARK,)), (), None
+    ),
 }
 
 _L4 = {

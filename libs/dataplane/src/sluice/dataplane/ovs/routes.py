@@ -174,6 +174,19 @@ class Routing:
         self._claim(self._here, _said(here) if here else _NOTHING)
         yield from self._renew(set(self._said))
 
+    @property
+    def uplinks(self) -> Uplinks:
+        return self._uplinks
+
+    def end_of(self, node: NodeName) -> Address | None:
+        """Where the other node's tunnel begins and ends."""
+        ends = sorted(_said(self._routes[node]).addresses) if node in self._routes else []
+        return _address(ends[0]) if ends else None
+
+    def node_at(self, end: Address) -> NodeName | None:
+        """The node whose tunnel ends there."""
+        return next((node for node in sorted(self._routes) if self.end_of(node) == end), None)
+
     def problems(self) -> Iterator[Problem]:
         """What several nodes say they have, and nodes that no packet gets to."""
         for block, claimants in sorted(self._claims.items()):
@@ -254,7 +267,11 @@ def _problem(node: NodeName, reason: str) -> Problem:
 
 
 def _text(block: Block) -> str:
-    return f"{(IPv4Address if block.version == 4 else IPv6Address)(block.value)}/{block.prefix}"
+    return f"{_address(block)}/{block.prefix}"
+
+
+def _address(block: Block) -> Address:
+    return Address(str((IPv4Address if block.version == 4 else IPv6Address)(block.value)))
 
 
 # --------------------------------------------------------------------------------------------------------------- flows

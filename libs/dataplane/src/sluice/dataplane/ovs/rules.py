@@ -82,6 +82,8 @@ class Form(NamedTuple):
     precedence: Order | None = None
     """Unset where there is no order, and for a rule that found no place in it."""
 
+    logs: bool = False
+
 
 def check(program: Program, rule: Rule) -> None:
     """The rule can be lowered as it is written.
@@ -153,7 +155,8 @@ def forms(program: Program) -> Iterator[Form]:
     """The rules of a closed form, and the isolation of its members."""
     for direction in program.isolates:
         key = RuleKey(program.unit, program.applied_to, direction, ISOLATION)
-        yield Form(key, Stage.ISOLATION, Action.DROP, ((Source(Own(program.applied_to), None),),))
+        clauses: tuple[tuple[Source, ...], ...] = ((Source(Own(program.applied_to), None),),)
+        yield Form(key, Stage.ISOLATION, Action.DROP, clauses, logs=program.logs_isolation)
     for rule in program.rules:
         if rule.peers == () or rule.traffic == ():
             continue  # nobody, or nothing
@@ -164,7 +167,7 @@ def forms(program: Program) -> Iterator[Form]:
             continue  # no NodePort
         place = None if program.tier == K8S_TIER else order(program, rule)
         clauses = tuple(_clauses(program.applied_to, rule))
-        yield Form(_key(program, rule), _stage(program, rule), rule.action, clauses, place)
+        yield Form(_key(program, rule), _stage(program, rule), rule.action, clauses, place, rule.logs)
 
 
 def placeless(program: Program, key: RuleKey) -> Form | None:
@@ -179,7 +182,7 @@ def _dropping_form(program: Program, rule: Rule) -> Form:
     named = rule.direction is Direction.EGRESS and _has_names(rule)
     traffic: tuple[Traffic | None, ...] = (None,) if rule.traffic is None or named else rule.traffic
     clause = _distinct(Source(place, entry) for place in own for entry in traffic)
-    return Form(_key(program, rule), _stage(program, rule), Action.DROP, (clause,))
+    return Form(_key(program, rule), _stage(program, rule), Action.DROP, (clause,), logs=rule.logs)
 
 
 def _own(applied_to: GroupId, rule: Rule) -> tuple[Own | Door, ...]:

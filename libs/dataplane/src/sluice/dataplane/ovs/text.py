@@ -4,7 +4,7 @@ It is what `ovs-ofctl add-flows` takes, in the order and form in which `ovs-ofct
 it, so that the two can be laid side by side. `parse` reads both.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import assert_never
 
@@ -59,6 +59,12 @@ def write(key: FlowKey, body: FlowBody) -> str:
 def write_match(a_match: Match) -> str:
     """What the match says."""
     return ",".join(_words(a_match))
+
+
+def write_packet(fields: Mapping[Field, int]) -> str:
+    """The packet as ofproto/trace takes it, which wants each field's own name."""
+    ordered = sorted(fields.items(), key=lambda entry: ORDER[entry[0]])
+    return ",".join(f"{field.spec.name}={_value(field, number, None)}" for field, number in ordered)
 
 
 def write_all(flows: Flows) -> str:
@@ -155,8 +161,9 @@ def _action(action: AnyAction) -> str:
             return f"group:{number}"
         case Learn():
             return f"learn({','.join(_learnt(action))})"
-        case Controller(userdata, pause, meter_id, max_len):
-            words = [f"userdata={userdata.hex('.')}"] if userdata else []
+        case Controller(userdata, pause, meter_id, max_len, controller_id):
+            words = [f"id={controller_id}"] if controller_id else []
+            words += [f"userdata={userdata.hex('.')}"] if userdata else []
             words += [f"max_len={max_len}"] if max_len != 0xFFFF else []
             words += ["pause"] if pause else []
             words += [f"meter_id={meter_id}"] if meter_id is not None else []

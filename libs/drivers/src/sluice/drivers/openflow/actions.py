@@ -217,6 +217,8 @@ def _controller_properties(action: Controller) -> bytes:
     properties = []
     if action.max_len != NO_BUFFER:
         properties.append((MAX_LEN, action.max_len.to_bytes(2, "big")))
+    if action.controller_id:
+        properties.append((CONTROLLER_ID, action.controller_id.to_bytes(2, "big")))
     if action.userdata:
         properties.append((USERDATA, action.userdata))
     if action.pause:

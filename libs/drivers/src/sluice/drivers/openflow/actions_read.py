@@ -32,6 +32,7 @@ _COPY = Struct("!HHH2x4s4s")
 _OUTPUT_REG = Struct("!H4sH6x")
 _RESUBMIT = Struct("!HB3x")
 _CONTROLLER = Struct("!HHB")
+_CONTROLLER_SAYS = {numbers.MAX_LEN, numbers.CONTROLLER_ID, numbers.USERDATA, numbers.PAUSE, numbers.METER_ID}
 _CONJUNCTION = Struct("!BBI")
 _CT = Struct("!HIHB3xH")
 
@@ -207,21 +208,23 @@ def _learn(body: bytes) -> Learn:
 def _controller(body: bytes) -> Controller:
     """What Open vSwitch makes of a Controller2 that has nothing of its own to say."""
     max_len, controller, reason = _CONTROLLER.unpack_from(body)
-    if controller or reason != numbers.REASON_ACTION:
-        raise Undecodable(f"controller with id {controller} and reason {reason} is none of ours")
-    return Controller(max_len=max_len)
+    if reason != numbers.REASON_ACTION:
+        raise Undecodable(f"controller with reason {reason} is none of ours")
+    return Controller(max_len=max_len, controller_id=controller)
 
 
 def _controller2(body: bytes) -> Controller:
     said = dict(pieces(body[6:], aligned=True))
-    if strange := said.keys() - {numbers.MAX_LEN, numbers.USERDATA, numbers.PAUSE, numbers.METER_ID}:
+    if strange := said.keys() - _CONTROLLER_SAYS:
         raise Undecodable(f"controller with properties {sorted(strange)} is none of ours")
     meter, length = said.get(numbers.METER_ID), said.get(numbers.MAX_LEN)
+    controller = said.get(numbers.CONTROLLER_ID, b"")
     return Controller(
         userdata=said.get(numbers.USERDATA, b""),
         pause=numbers.PAUSE in said,
         meter_id=None if meter is None else int.from_bytes(meter[:4], "big"),
         max_len=numbers.NO_BUFFER if length is None else int.from_bytes(length[:2], "big"),  # then padding
+        controller_id=int.from_bytes(controller[:2], "big"),
     )
 
 

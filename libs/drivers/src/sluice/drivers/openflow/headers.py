@@ -52,6 +52,7 @@ class Extension(IntEnum):
     """Subtypes of Nicira's experimenter messages (NXT_*)."""
 
     SET_PACKET_IN_FORMAT = 16
+    SET_CONTROLLER_ID = 20
     RESUME = 28
     PACKET_IN2 = 30
 

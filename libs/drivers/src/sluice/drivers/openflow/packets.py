@@ -28,6 +28,8 @@ switch hands nothing over to a connection to its management socket."""
 PACKET_IN2 = Struct("!I").pack(2)
 """The body of a SET_PACKET_IN_FORMAT extension: NXPIF_NXT_PACKET_IN2."""
 
+_CONTROLLER_ID = Struct("!6xH")
+
 _PACKET_OUT = Struct("!IH2x")
 _NO_BUFFER = 0xFFFFFFFF
 
@@ -69,6 +71,11 @@ def decode_packet_in(body: bytes) -> PacketIn | None:
         held=CONTINUATION in said,
         octets=body[8:],
     )
+
+
+def controller_says(controller_id: int) -> bytes:
+    """The body of a SET_CONTROLLER_ID extension: what flows send to this controller comes here, and nothing else."""
+    return _CONTROLLER_ID.pack(controller_id)
 
 
 def encode_packet_out(packet: bytes, actions: Actions, in_port: int = Port.CONTROLLER) -> bytes:

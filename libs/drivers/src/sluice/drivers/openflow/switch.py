@@ -32,6 +32,7 @@ from sluice.drivers.openflow.packets import (
     PACKET_IN2,
     WHOLE_PACKETS,
     PacketIn,
+    controller_says,
     decode_packet_in,
     encode_packet_out,
 )
@@ -278,9 +279,12 @@ class Switch:
 
     # ------------------------------------------------------------------------------------------------------ packets
 
-    async def hear_packets(self) -> None:
-        """From now on, packets that flows send to the controller come into `packets`."""
+    async def hear_packets(self, controller_id: int = 0) -> None:
+        """From now on, packets that flows send to this controller come into `packets`."""
         connection = self._connection
+        if controller_id:
+            said = controller_says(controller_id)
+            connection.send(extension(Extension.SET_CONTROLLER_ID, connection.reserve(), said))
         connection.send(message(Type.SET_CONFIG, connection.reserve(), WHOLE_PACKETS))
         connection.send(extension(Extension.SET_PACKET_IN_FORMAT, connection.reserve(), PACKET_IN2))
         await self.barrier()

@@ -14,8 +14,10 @@ Each child then listens on its unix socket, where one line asks and one line ans
 
     {"id": 1, "probe": [{"protocol": "TCP", "address": "10.0.0.2", "port": 80}], "tries": 2, "timeout_ms": 250}
     {"id": 2, "open": {"name": "c1", "protocol": "TCP", "address": "10.0.0.2", "port": 80}, ...}
-    {"id": 3, "check": "c1", ...}      {"id": 4, "close": "c1"}
+    {"id": 3, "check": {"name": "c1"}, ...}      {"id": 4, "close": "c1"}
     -> {"id": 1, "results": [{"result": "Allowed", "detail": ""}]}
+
+What speaks HTTP or TLS has `"requests": [TEXT]` or `"sni": NAME` as well, and is Allowed when that is answered.
 
 Results are Allowed, Dropped, Rejected, and Error where no packet says so (nothing listens, no route).
 """

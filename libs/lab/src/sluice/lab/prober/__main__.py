@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 from sluice.lab.prober.asking import Desk, Json
 from sluice.lab.prober.loop import Loop
@@ -14,6 +15,9 @@ from sluice.lab.prober.sockets import EVERY_PORT
 
 CLONE_NEWNET = 0x40000000
 """Source: linux/sched.h."""
+
+CERTIFICATE = "server.pem"
+"""Of all Pods of a lab, beside their sockets."""
 
 
 def settle(loop: Loop, order: Json) -> None:
@@ -28,9 +32,10 @@ def settle(loop: Loop, order: Json) -> None:
             raise OSError(ctypes.get_errno(), f"{order['netns']}: {os.strerror(ctypes.get_errno())}")
         os.close(namespace)
     endpoints = Endpoints(loop)
+    certificate = Path(order["socket"]).with_name(CERTIFICATE)
     for port in order["ports"]:
         try:
-            serve(loop, port)
+            serve(loop, port, certificate)
             endpoints.serve(port)
         except OSError as error:
             raise OSError(error.errno, f"port {port}: {os.strerror(error.errno or 0)}") from error

@@ -14,6 +14,7 @@ from sluice.lab.prober.loop import Loop
 from sluice.lab.prober.pinging import Pingers
 from sluice.lab.prober.probing import Probe, Settled
 from sluice.lab.prober.sctp import Endpoints
+from sluice.lab.prober.talking import Talk, once
 from sluice.lab.prober.tries import Tries
 
 Json = Mapping[str, Any]  # Any: JSON
@@ -25,7 +26,7 @@ class Desk:
     def __init__(self, loop: Loop, path: str, endpoints: Endpoints) -> None:
         self._loop, self._endpoints = loop, endpoints
         self._pingers = Pingers(loop)
-        self._long_lived: dict[str, LongLived] = {}
+        self._long_lived: dict[str, LongLived | Talk] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(path)
         self._listener.listen(16)
@@ -45,18 +46,18 @@ class Desk:
                 settled = _Gathered(client, number, 1).at(0)
                 self._close(what["name"])
                 try:
-                    connection = LongLived(self._loop, what)
+                    connection = Talk(self._loop, what) if _asks(what) else LongLived(self._loop, what)
                 except OSError as error:
                     settled("Error", os.strerror(error.errno or 0))
                 else:
                     self._long_lived[what["name"]] = connection
-                    connection.check(tries, timeout_s, settled)
-            case {"check": name}:
+                    _check(connection, what, tries, timeout_s, settled)
+            case {"check": what}:
                 settled = _Gathered(client, number, 1).at(0)
-                if name in self._long_lived:
-                    self._long_lived[name].check(tries, timeout_s, settled)
+                if what["name"] in self._long_lived:
+                    _check(self._long_lived[what["name"]], what, tries, timeout_s, settled)
                 else:
-                    settled("Error", f"no connection {name} is open")
+                    settled("Error", f"no connection {what['name']} is open")
             case {"close": name}:
                 self._close(name)
                 client.send({"id": number, "results": []})
@@ -68,12 +69,26 @@ class Desk:
                 Tries(self._loop, partial(self._pingers.ask, what), tries, timeout_s, settled)
             case "SCTP":
                 Tries(self._loop, partial(self._endpoints.ask, what), tries, timeout_s, settled)
+            case _ if _asks(what):
+                Tries(self._loop, partial(once, self._loop, what, timeout_s), tries, timeout_s, settled)
             case _:
                 Probe(self._loop, what, tries, timeout_s, settled)
 
     def _close(self, name: str) -> None:
         if connection := self._long_lived.pop(name, None):
             connection.close()
+
+
+def _asks(what: Json) -> bool:
+    return bool(what.get("requests")) or what.get("sni") is not None
+
+
+def _check(connection: LongLived | Talk, what: Json, tries: int, timeout_s: float, settled: Settled) -> None:
+    match connection:
+        case Talk():
+            connection.ask(what, tries * timeout_s, settled)
+        case LongLived():
+            connection.check(tries, timeout_s, settled)
 
 
 class _Client:

@@ -1,20 +1,30 @@
-"""What a Pod serves: TCP and UDP on each of its ports; HTTP requests are answered 200, anything else comes back."""
+"""What a Pod serves: TCP and UDP on each of its ports; HTTP requests are answered 200, anything else comes back.
+
+The same inside of TLS, which a connection speaks if it begins so.
+"""
 
 import contextlib
 import functools
 import select
 import socket
+import ssl
+import subprocess
+from pathlib import Path
 
+from sluice.lab.prober import secured
 from sluice.lab.prober.loop import Loop
 
 BACKLOG = 4096
 """Connections that may wait; a matrix opens many at once, and a full backlog looks like a dropped SYN."""
 
-METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH")
+METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE")
 
 
-def serve(loop: Loop, port: int) -> None:
+def serve(loop: Loop, port: int, certificate: Path) -> None:
     """Answer on TCP and UDP, over every family the machine has.
+
+    Args:
+        certificate: file for that of TLS; it is made when somebody speaks that.
 
     Raises:
         OSError: somebody else has the port.
@@ -31,17 +41,17 @@ def serve(loop: Loop, port: int) -> None:
             sock.bind(("", port))
             if kind == socket.SOCK_STREAM:
                 sock.listen(BACKLOG)
-                loop.watch(sock.fileno(), select.EPOLLIN, functools.partial(_accept, loop, sock))
+                loop.watch(sock.fileno(), select.EPOLLIN, functools.partial(_accept, loop, sock, certificate))
             else:
                 loop.watch(sock.fileno(), select.EPOLLIN, functools.partial(_echo, sock))
 
 
-def _accept(loop: Loop, listener: socket.socket, _: int) -> None:
+def _accept(loop: Loop, listener: socket.socket, certificate: Path, _: int) -> None:
     with contextlib.suppress(OSError):
         while True:
             connection, _sender = listener.accept()
             connection.setblocking(False)
-            _Connection(loop, connection)
+            _Connection(loop, connection, certificate)
 
 
 def _echo(sock: socket.socket, _: int) -> None:
@@ -54,8 +64,10 @@ def _echo(sock: socket.socket, _: int) -> None:
 class _Connection:
     """One accepted connection."""
 
-    def __init__(self, loop: Loop, connection: socket.socket) -> None:
-        self._loop, self._connection = loop, connection
+    def __init__(self, loop: Loop, connection: socket.socket, certificate: Path) -> None:
+        self._loop, self._connection, self._certificate = loop, connection, certificate
+        self._begun = False
+        self._tls: secured.Secured | None = None
         self._head = b""
         loop.watch(connection.fileno(), select.EPOLLIN | select.EPOLLRDHUP, self._ready)
 
@@ -63,14 +75,26 @@ class _Connection:
         try:
             data = self._connection.recv(65_536)
             if data:
-                self._connection.sendall(self._answer(data))
+                self._connection.sendall(self._said(data))
                 return
         except BlockingIOError:
             return
-        except OSError:
-            pass  # reset: as if it had ended
+        except (OSError, ssl.SSLError, subprocess.SubprocessError):
+            pass  # reset, or no certificate could be made: as if it had ended
         self._loop.forget(self._connection.fileno())
         self._connection.close()
+
+    def _said(self, data: bytes) -> bytes:
+        """The bytes to answer with."""
+        if not self._begun:
+            self._begun = True
+            if data.startswith(secured.HANDSHAKE):
+                self._tls = secured.Secured(secured.server(self._certificate), serves=True)
+        if self._tls is None:
+            return self._answer(data)
+        if text := self._tls.feed(data):
+            self._tls.say(self._answer(text))
+        return self._tls.to_send()
 
     def _answer(self, data: bytes) -> bytes:
         if not self._head and data.split(b" ", 1)[0] not in METHODS:

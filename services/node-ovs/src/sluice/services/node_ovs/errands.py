@@ -42,8 +42,9 @@ _packets = METRICS.counter(
 class Errands:
     """Takes what one switch after the other hands over."""
 
-    def __init__(self, reject_rate: int) -> None:
+    def __init__(self, reject_rate: int, packet_in_rate: int) -> None:
         self._meters = {Errand.REJECT: Meter(MeterId.REJECT, reject_rate, 2 * reject_rate)}
+        self._all_meters = (*self._meters.values(), Meter(MeterId.AUDIT, packet_in_rate, 2 * packet_in_rate))
         self._does: dict[int, Callable[[Switch, PacketIn], None]] = {Errand.REJECT: _answer}
         self._heard: Counter[int] = Counter()
         """Packets that came, by errand, since meters were last looked at."""
@@ -54,7 +55,7 @@ class Errands:
         Raises:
             RequestRefused, SwitchGone
         """
-        for meter in self._meters.values():
+        for meter in self._all_meters:
             await switch.set_meter(meter)
         await switch.hear_packets()
 
@@ -64,7 +65,7 @@ class Errands:
         Raises:
             RequestRefused, SwitchGone
         """
-        for meter in self._meters.values():
+        for meter in self._all_meters:
             try:
                 await switch.metered(meter.id)
             except RequestRefused:

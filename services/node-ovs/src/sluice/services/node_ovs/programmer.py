@@ -6,14 +6,16 @@ open without them. Until the first step nothing is said at all: a switch that al
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
 from msgspec import Struct
 
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
 from sluice.contracts.status import Problem
+from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.flow import Buckets, FlowBody, FlowKey, Flows, Groups
-from sluice.dataplane.ovs.ids import RuleIds
+from sluice.dataplane.ovs.ids import ISOLATION, RuleIds
 from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort
 from sluice.dataplane.ovs.routes import Routing, Uplinks
@@ -45,6 +47,7 @@ class Programmer(Reading):
 
     def __init__(self, node: NodeName, ids: RuleIds) -> None:
         super().__init__(node, "ovs")
+        self._ids = ids
         self._engine = Engine(node, ids)
         self._routing = Routing(node)
         self._serving = Serving(node, ids)
@@ -77,6 +80,29 @@ class Programmer(Reading):
     @property
     def open_ports(self) -> tuple[LocalPort, ...]:
         return tuple(sorted(self._open.values()))
+
+    @property
+    def ports(self) -> Mapping[Uid, LocalPort]:
+        """Those of Pods, open or not."""
+        return self._ports
+
+    @property
+    def routing(self) -> Routing:
+        return self._routing
+
+    def rule(self, number: int) -> DecidingRule | None:
+        """What has this id in the switch, unless it is not in force any more."""
+        key = self._ids.key(number)
+        program = self._engine.programs.get((key.applied_to, key.unit)) if key else None
+        if key is None or program is None:
+            return None
+        told = DecidingRule(policy=program.origin, object_revision=program.cause, direction=key.direction)
+        if key.rule == ISOLATION:
+            return told
+        rule = next((one for one in program.rules if (one.direction, one.index) == (key.direction, key.rule)), None)
+        if rule is None:
+            return None
+        return msgspec.structs.replace(told, index=rule.index, name=rule.name, action=rule.action)
 
     @property
     def waiting_ports(self) -> tuple[str, ...]:

@@ -19,9 +19,16 @@ class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown
     state_dir: str = "/var/lib/sluice/node-ovs"
     """Where the ids of rules are kept, so that a restart finds its own flows in the switch."""
 
+    hand_over: str = "/run/sluice/l7.json"
+    """The file in which node-l7 says what the engine has in force. Not read yet: layer 7 rules are closed."""
+
     resync_interval_s: Annotated[float, Meta(ge=1)] = 60.0
     """Seconds between full read-backs of the switch and of the bus. Lower finds drift sooner; each costs one dump."""
 
     reject_rate: Annotated[int, Meta(ge=1)] = 500
     """Packets a second whose senders hear that they are rejected, and twice as many at once; those of the rest wait
     until they give up, as if they were dropped. An answer takes about 0.2 ms of a core."""
+
+    packet_in_rate: Annotated[int, Meta(ge=1)] = 500
+    """Packets a second that are logged where policies ask for it, and twice as many at once. The rest are counted and
+    told as lost; nothing happens to them. A line takes about 0.1 ms of a core."""

@@ -36,6 +36,7 @@ from sluice.services.node_ovs.idsfile import IdsFile
 from sluice.services.node_ovs.podports import pod_ports
 from sluice.services.node_ovs.programmer import Change, Programmer
 from sluice.services.node_ovs.settings import NodeOvsSettings
+from sluice.services.node_ovs.tracing import Tracing
 from sluice.services.node_ovs.uplinks import uplinks
 
 log = structlog.get_logger()
@@ -65,7 +66,8 @@ class Shell:
         self._ids_file = IdsFile(Path(settings.state_dir) / "rule-ids.json")
         self._ids = self._ids_file.load()
         self._programmer = Programmer(self._node, self._ids)
-        self._errands = Errands(settings.reject_rate)
+        self._errands = Errands(settings.reject_rate, settings.packet_in_rate)
+        self._tracing = Tracing(bus, self._node, self._bridge, lambda: control_socket(self._run_dir), self._programmer)
         self._news = asyncio.Event()
         self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
         self._told = asyncio.Event()
@@ -99,6 +101,7 @@ class Shell:
                 self._keep_ids,
             ):
                 tasks.create_task(task(), name=task.__name__.strip("_"))
+            tasks.create_task(self._tracing.run(), name="tracing")
 
     async def _watch_ports(self) -> None:
         while True:

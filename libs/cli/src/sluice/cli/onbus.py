@@ -1,0 +1,69 @@
+"""Commands that ask a running bus: of a lab, or any by its URL."""
+
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import click
+
+from sluice.cli import options
+
+T = TypeVar("T")
+
+CONNECT_S = 5.0
+"""For a bus that should be there."""
+
+_bus = [
+    click.option("--nats-url", metavar="URL", help="Of the bus. Unset: that of a running lab."),
+    click.option("--name", metavar="LAB", help="Of the lab. Unset: the only one that runs."),
+]
+
+
+def on_a_bus(command: Any) -> Any:  # Any: as click's own decorators
+    for option in reversed(_bus):
+        command = option(command)
+    return command
+
+
+class NoBus(OSError):
+    """There is no bus at the address, or it holds nothing of ours."""
+
+
+def url(nats_url: str | None, name: str | None) -> str:
+    if nats_url:
+        return nats_url
+    from sluice.lab import state
+
+    try:
+        return state.read(name).nats_url
+    except state.NoLab as error:
+        options.refuse([f"{error}, or name a bus by --nats-url"])
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Its result; quiet, and without a bus the command ends."""
+    import asyncio
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        return asyncio.run(work)
+    except NoBus as error:
+        options.refuse([str(error)])
+
+
+async def connected(bus_url: str) -> Any:
+    import asyncio
+
+    from sluice.runtime.bus import Bus
+
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            return await Bus.connect(bus_url, name="sluice")
+    except TimeoutError:
+        raise NoBus(f"{bus_url}: no bus answers; is it running?") from None

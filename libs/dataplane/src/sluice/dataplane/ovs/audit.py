@@ -1,0 +1,33 @@
+"""How a rule has what it decides logged: the packet is handed over, with the rule's id, and goes on as it would.
+
+Of a connection that is let in, it is the first packet: while nobody answers, each of its packets meets the rules as a
+new one, so those that the tracker knows are passed over. What is dropped or rejected is never known to it.
+"""
+
+from sluice.contracts.programs import Action
+from sluice.dataplane.ovs.fields import Field
+from sluice.dataplane.ovs.flow import Actions, Controller, Match, Resubmit, SetField, match
+from sluice.dataplane.ovs.pipeline import MARK_LET_IN, PRIORITY, SCRATCH, Errand, Meter, Table
+from sluice.dataplane.ovs.rules import Form
+
+RULE_ID = SCRATCH
+"""Where the id of the rule stands in the packet that is handed over. No cookie says, for AUDIT's flow is no rule's."""
+
+LISTENER = 2
+"""The controller that hears of it, on a connection of its own: the switch keeps a hundred packets for each connection
+and drops the rest, so what is logged must not push out what is to be answered or waits to go on."""
+
+LOG = Controller(userdata=bytes((Errand.AUDIT,)), meter_id=Meter.AUDIT.value, controller_id=LISTENER)
+"""The meter bounds the copy alone: the packet itself does not wait for it, and is never dropped by it."""
+
+FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
+    (Table.AUDIT, PRIORITY, match((Field.CT_MARK, 0, MARK_LET_IN)), (LOG,)),
+)
+
+
+def logging(form: Form, id: int) -> Actions:
+    """What goes before the rule's actions."""
+    if not form.logs:
+        return ()
+    denies = form.action in (Action.DROP, Action.REJECT)
+    return SetField(RULE_ID, id), (LOG if denies else Resubmit(Table.AUDIT))

@@ -1,0 +1,227 @@
+"""The way of a packet as the switch tells it (`ofproto/trace`): how to ask, and what the answer says.
+
+Source: ovs-vswitchd(8), ofproto/trace. The switch answers one text a pass through the pipeline: a packet that goes
+through the connection tracker comes again, with what the tracker is said to say of it (`--ct-next`).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from sluice.contracts.ids import Address
+from sluice.contracts.tracing import State, Traced
+from sluice.dataplane.addresses import address
+from sluice.dataplane.ovs.fields import Field
+from sluice.dataplane.ovs.pipeline import MARK_LET_IN, VIRTUAL_MAC, Errand, Table
+from sluice.dataplane.ovs.ports import mac
+from sluice.dataplane.ovs.text import write_packet
+from sluice.dataplane.protocols import EthType, IpProto
+
+PASSES = 6
+"""No packet goes through the tracker more often than this."""
+
+_TTL = "nw_ttl=64"
+"""One that is not given is 0, which dec_ttl refuses."""
+
+_STATES: Mapping[State, str] = {"new": "trk,new", "established": "trk,est", "reply": "trk,est,rpl"}
+_PORTS = {
+    "TCP": (IpProto.TCP, Field.TCP_SRC, Field.TCP_DST),
+    "UDP": (IpProto.UDP, Field.UDP_SRC, Field.UDP_DST),
+    "SCTP": (IpProto.SCTP, Field.SCTP_SRC, Field.SCTP_DST),
+}
+_ICMP = {
+    4: (IpProto.ICMP, Field.ICMP_TYPE, Field.ICMP_CODE, 8),
+    6: (IpProto.ICMPV6, Field.ICMPV6_TYPE, Field.ICMPV6_CODE, 128),
+}
+"""With the type of an echo request. Source: RFC 792, RFC 4443 section 4.1."""
+
+_HOP = re.compile(r"^(?P<indent> *)(?P<table>\d+)\. (?:(?P<match>.*?), )?priority (?P<priority>\d+)(?P<rest>.*)$")
+_NO_FLOW = re.compile(r"^ *(?P<table>\d+)\. No match\.?$")
+_BRIDGE = re.compile(r'^ *bridge\("(.*)"\)$')
+_COOKIE = re.compile(r"cookie (0x[0-9a-f]+)")
+_OUTPUT = re.compile(r"^\s*-> output port is (\d+)$")
+
+
+class NotTraceable(ValueError):
+    """The switch was asked, or would have to be, what it cannot be asked. The message says what to do."""
+
+
+class Plug(NamedTuple):
+    """Where a packet comes in."""
+
+    ofport: int
+    mac: str = ""
+    """Of its sender; empty where the switch does not look."""
+
+    tunnel_from: Address | None = None
+
+
+class Met(NamedTuple):
+    """A flow that the packet met; without a cookie, none."""
+
+    table: int
+    match: str
+    priority: int
+    cookie: int | None
+    actions: tuple[str, ...]
+
+
+class Way(NamedTuple):
+    """What the switch told."""
+
+    met: tuple[Met, ...]
+    ports: tuple[int, ...]
+    """Where it was sent out."""
+
+    tunnel_ends: tuple[Address, ...]
+    """Of those that left by the tunnel: its other end."""
+
+    rejected: bool
+    packet: Traced
+
+
+def question(plug: Plug, packet: Traced, state: State, choice: int) -> tuple[str, ...]:
+    """The arguments of ofproto/trace, after the bridge.
+
+    Raises:
+        NotTraceable, NotAnAddress
+    """
+    source, target = address(packet.source), address(packet.destination)
+    if source.version != target.version:
+        raise NotTraceable(f"{packet.source} and {packet.destination} are of two IP versions; give two of one")
+    v4 = source.version == 4
+    fields: dict[Field, int] = {
+        Field.IN_PORT: plug.ofport,
+        Field.ETH_SRC: mac(plug.mac) if plug.mac else 0,
+        Field.ETH_DST: VIRTUAL_MAC,
+        Field.ETH_TYPE: EthType.IPV4 if v4 else EthType.IPV6,
+        (Field.IPV4_SRC if v4 else Field.IPV6_SRC): source.value,
+        (Field.IPV4_DST if v4 else Field.IPV6_DST): target.value,
+    }
+    if plug.tunnel_from is not None:
+        end = address(plug.tunnel_from)
+        fields[Field.TUN_SRC if end.version == 4 else Field.TUN_IPV6_SRC] = end.value
+    match packet.protocol:
+        case "TCP" | "UDP" | "SCTP":
+            number, from_port, to_port = _PORTS[packet.protocol]
+            fields |= {Field.IP_PROTO: number, from_port: packet.source_port, to_port: packet.port}
+        case "ICMP":
+            number, type_field, code_field, echo = _ICMP[source.version]
+            kind = echo if packet.icmp_type is None else packet.icmp_type
+            fields |= {Field.IP_PROTO: number, type_field: kind, code_field: packet.icmp_code}
+        case _:
+            raise NotTraceable(f"{packet.protocol}: its messages are decided by the programmer; ask `sluice verdict`")
+    if state != "new":
+        fields[Field.CT_MARK] = MARK_LET_IN
+    # A select group takes a bucket by this number, and a trace does not make one up.
+    flow = f"{write_packet(fields)},{_TTL},dp_hash={choice:#x}"
+    return (flow, *(word for _ in range(PASSES) for word in ("--ct-next", _STATES[state])))
+
+
+def read(said: str, asked: Traced, in_port: int, bridge: str) -> Way:
+    """What the switch told of this packet, as far as it was in the bridge: a tunnel leads to another one.
+
+    Raises:
+        NotTraceable: it is no trace.
+    """
+    if "Final flow" not in said:
+        raise NotTraceable(f"the switch does not tell the packet's way: {said.strip()[:200]}")
+    said = "\n".join(_within(said, bridge))
+    met = tuple(_met(said))
+    ports, ends = [], []
+    for line, flow in _outputs(said):
+        port = in_port if line is None else line
+        ports.append(port)
+        ends += [Address(flow[name]) for name in ("tun_dst", "tun_ipv6_dst") if flow.get(name, "::") not in _UNSET]
+    reject = f"controller(userdata={Errand.REJECT:02x}"
+    rejected = any(action.startswith(reject) for one in met for action in one.actions)
+    return Way(met, tuple(ports), tuple(dict.fromkeys(ends)), rejected, _packet(said, asked))
+
+
+_UNSET = frozenset(("::", "0.0.0.0"))  # noqa: S104  # what a packet has that leaves by no tunnel
+
+
+def _within(said: str, bridge: str) -> Iterator[str]:
+    inside = True
+    for line in said.splitlines():
+        if found := _BRIDGE.match(line):
+            inside = found[1] == bridge
+        elif line.startswith(("Final flow: ", "Flow: ")):
+            inside = True
+        if inside:
+            yield line
+
+
+def _met(said: str) -> Iterator[Met]:
+    lines = said.splitlines()
+    for place, line in enumerate(lines):
+        if nowhere := _NO_FLOW.match(line):
+            yield Met(int(nowhere["table"]), "", 0, None, ())
+        elif hop := _HOP.match(line):
+            depth = len(hop["indent"]) // 4 * 4 + 4  # numbers of tables are right-aligned
+            cookie = _COOKIE.search(hop["rest"])
+            yield Met(
+                int(hop["table"]),
+                hop["match"] or "",
+                int(hop["priority"]),
+                int(cookie[1], 16) if cookie else 0,
+                tuple(_actions(lines[place + 1 :], depth)),
+            )
+
+
+def _actions(after: list[str], depth: int) -> Iterator[str]:
+    """What the flow does, as the lines after it say.
+
+    What an action brought about stands deeper, or with an arrow; what is inside of one to the tracker is told again.
+    """
+    tracker = ""
+    for line in after:
+        if not line.strip() or _HOP.match(line) or _NO_FLOW.match(line):
+            return
+        word = line.strip()
+        if len(line) - len(line.lstrip()) != depth or word.startswith("->") or word in tracker or word == "drop":
+            continue
+        tracker = word if word.startswith("ct(") else tracker
+        yield word
+
+
+def _outputs(said: str) -> Iterator[tuple[int | None, Mapping[str, str]]]:
+    """Ports that packets were sent to, None for where it came from; each with the packet as that pass left it."""
+    for part in said.split("\nFlow: "):
+        flow = _flow(part)
+        for line in part.splitlines():
+            if found := _OUTPUT.match(line):
+                yield int(found[1]), flow
+        if any(one.table == Table.OUTPUT and "IN_PORT" in one.actions for one in _met(part)):
+            yield None, flow
+
+
+def _flow(part: str) -> Mapping[str, str]:
+    """Fields of the packet at the end of this pass."""
+    lines = part.splitlines()
+    final = next((line.removeprefix("Final flow: ") for line in lines if line.startswith("Final flow: ")), "unchanged")
+    text = lines[0].removeprefix("Flow: ") if final == "unchanged" else final
+    return dict(word.partition("=")[::2] for word in text.split(","))
+
+
+def _packet(said: str, asked: Traced) -> Traced:
+    """The packet as it was last seen."""
+    flow = _flow(said.rsplit("\nFlow: ", maxsplit=1)[-1])
+    source, target = (
+        next((flow[name] for name in names if name in flow), default)
+        for names, default in (
+            (("nw_src", "ipv6_src"), asked.source),
+            (("nw_dst", "ipv6_dst"), asked.destination),
+        )
+    )
+    plain = asked.protocol not in _PORTS
+    return Traced(
+        source=Address(str(ip_address(source))),
+        destination=Address(str(ip_address(target))),
+        protocol=asked.protocol,
+        port=asked.port if plain else int(flow.get("tp_dst", asked.port)),
+        source_port=asked.source_port if plain else int(flow.get("tp_src", asked.source_port)),
+        icmp_type=asked.icmp_type,
+        icmp_code=asked.icmp_code,
+    )

@@ -1,0 +1,93 @@
+"""The event after which a connection began or stopped to work."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from sluice.contracts.kinds import Kind
+from sluice.contracts.subjects import ObjectSubject
+from sluice.ledger.chain import Entry
+from sluice.ledger.state import State
+from sluice.policy.ends import NoSuchEnd
+from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
+from sluice.policy.past import Journey, Wanted
+from sluice.policy.verdict import Outcome, Verdict, verdict
+
+
+class Turn(NamedTuple):
+    """An entry, and what became of the packet before it and after it; None where an end of it did not exist."""
+
+    entry: Entry
+    before: Verdict | None
+    after: Verdict | None
+
+
+class NoTurn(LookupError):
+    """The packet meets the same end before and after."""
+
+
+def bisect(begun: State, entries: Sequence[Entry], packet: Packet) -> Turn:
+    """An entry with which the packet's outcome changed, found in as many steps as the logarithm of their number.
+
+    Where it changed more than once, any of the entries after which it was no longer as in the beginning and since which
+    it is as in the end.
+
+    Args:
+        begun: what was before the first entry.
+
+    Raises:
+        NoTurn
+    """
+    journey = Journey(begun, entries, _wanted(packet))
+    first = _at(journey, packet, 0)
+    good, bad = 0, len(journey.entries)
+    last = _at(journey, packet, bad)
+    if _outcome(first) == _outcome(last):
+        raise NoTurn(
+            f"the packet is {_outcome(first) or 'impossible, for an end of it does not exist'}"
+            " at both ends of that time; name one at which it was otherwise"
+        )
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        given = _at(journey, packet, middle)
+        if _outcome(given) == _outcome(first):
+            good = middle
+        else:
+            bad = middle
+    return Turn(journey.entries[bad - 1], _at(journey, packet, good), _at(journey, packet, bad))
+
+
+def _at(journey: Journey, packet: Packet, place: int) -> Verdict | None:
+    try:
+        return verdict(journey.go(place), packet)
+    except NoSuchEnd:
+        return None
+
+
+def _outcome(given: Verdict | None) -> Outcome | None:
+    return given.outcome if given else None
+
+
+def _wanted(packet: Packet) -> Wanted:
+    """Only what can change what becomes of the packet: of Pods, those that are its ends or may have their addresses."""
+    is_end = [_is(end) for end in (packet.source, packet.destination)]
+    behind_service = packet.service is not None
+
+    def wanted(subject: ObjectSubject, body: bytes) -> bool:
+        match subject.kind:
+            case Kind.POD:
+                return any(one(subject, body) for one in is_end)
+            case Kind.ENDPOINT_SLICE:
+                return behind_service
+            case _:
+                return True
+
+    return wanted
+
+
+def _is(end: End) -> Callable[[ObjectSubject, bytes], bool]:
+    match end:
+        case PodEnd():
+            return lambda subject, _: (subject.namespace, subject.name) == (end.namespace, end.name)
+        case AddressEnd():
+            text = f'"{end.address}"'.encode()
+            return lambda _, body: text in body

@@ -1,0 +1,149 @@
+"""What a change of objects would change: programs, who reaches whom, and what becomes of recorded connections."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from sluice.contracts.audit import FlowDecision
+from sluice.contracts.ids import NEVER, GroupId, Unit
+from sluice.contracts.programs import Program
+from sluice.grouping.selectors import GroupSelector
+from sluice.policy.connectivity import PROTOCOLS, Allowed, Pair, connectivity
+from sluice.policy.ends import NoSuchEnd
+from sluice.policy.intervals import Ports, without
+from sluice.policy.packet import AddressEnd, Packet
+from sluice.policy.state import ClusterState
+from sluice.policy.verdict import Outcome, Verdict, verdict
+
+Way = Literal["added", "removed", "changed"]
+
+
+class ProgramChange(NamedTuple):
+    """Of what the nodes hold for one policy and one group of Pods."""
+
+    unit: Unit
+    group: GroupId
+    way: Way
+    before: Program | None
+    after: Program | None
+
+
+class ReachChange(NamedTuple):
+    """Between two ends, for one protocol."""
+
+    source: str
+    destination: str
+    protocol: str
+    opened: Ports
+    closed: Ports
+
+
+class Connection(NamedTuple):
+    """A connection that was recorded, and how often."""
+
+    packet: Packet
+    times: int
+
+
+class VerdictChange(NamedTuple):
+    """A recorded connection that would end otherwise."""
+
+    connection: Connection
+    before: Verdict | None
+    """None: an end of it does not exist."""
+
+    after: Verdict | None
+
+
+def programs(before: ClusterState, after: ClusterState) -> list[ProgramChange]:
+    """The programs that differ, by policy and group; what an unchanged program is about may have changed, too."""
+    old, new = before.compiler.programs, after.compiler.programs
+    found = []
+    for group, unit in sorted(old.keys() | new.keys(), key=lambda one: (one[1], one[0])):
+        was, now = old.get((group, unit)), new.get((group, unit))
+        if _content(was) != _content(now):
+            way: Way = "added" if was is None else "removed" if now is None else "changed"
+            found.append(ProgramChange(unit, group, way, was, now))
+    return found
+
+
+def groups(before: ClusterState, after: ClusterState) -> Mapping[GroupId, tuple[Way, GroupSelector]]:
+    """The groups that come or go; a group that changes is another one."""
+    old, new = before.selectors, after.selectors
+    gone: dict[GroupId, tuple[Way, GroupSelector]] = {one: ("removed", old[one]) for one in old.keys() - new.keys()}
+    come: dict[GroupId, tuple[Way, GroupSelector]] = {one: ("added", new[one]) for one in new.keys() - old.keys()}
+    return dict(sorted((gone | come).items()))
+
+
+def reach(before: ClusterState, after: ClusterState) -> Iterator[ReachChange]:
+    """Who reaches whom otherwise. Costs the square of the number of Pods.
+
+    An end that exists on one side alone reaches nobody and is reached by nobody on the other.
+    """
+    old, new = _pairs(connectivity(before)), _pairs(connectivity(after))
+    for source, destination in sorted(old.keys() | new.keys()):
+        was, now = old.get((source, destination), _NOTHING), new.get((source, destination), _NOTHING)
+        if was == now:
+            continue
+        for protocol, then, since in zip(PROTOCOLS, was, now, strict=True):
+            if then != since:
+                yield ReachChange(source, destination, protocol, without(since, then), without(then, since))
+
+
+def recorded(events: Iterable[FlowDecision]) -> list[Connection]:
+    """The connections that a log tells of, equal ones together; the most frequent first."""
+    times: dict[Packet, int] = {}
+    for event in events:
+        if (packet := _packet(event)) is not None:
+            times[packet] = times.get(packet, 0) + event.packets
+    return [Connection(packet, times[packet]) for packet in sorted(times, key=lambda one: (-times[one], str(one)))]
+
+
+def verdicts(before: ClusterState, after: ClusterState, connections: Iterable[Connection]) -> Iterator[VerdictChange]:
+    """The recorded connections that would end otherwise."""
+    for connection in connections:
+        was, now = _verdict(before, connection.packet), _verdict(after, connection.packet)
+        if _outcome(was) != _outcome(now):
+            yield VerdictChange(connection, was, now)
+
+
+_NOTHING: Allowed = ((),) * len(PROTOCOLS)
+
+
+def _pairs(found: Iterable[Pair]) -> dict[tuple[str, str], Allowed]:
+    return {(pair.source, pair.destination): pair.allowed for pair in found}
+
+
+def _content(program: Program | None) -> Program | None:
+    """The program without when it was made."""
+    return replace(program, cause=NEVER) if program else None
+
+
+def _packet(event: FlowDecision) -> Packet | None:
+    """The first packet of the connection; None where the log does not say enough to ask about it."""
+    source, destination = AddressEnd(event.source), AddressEnd(event.destination)
+    match event.protocol:
+        case "TCP" | "UDP" | "SCTP":
+            return Packet(
+                source=source,
+                destination=destination,
+                protocol=event.protocol,
+                port=event.destination_port,
+                source_port=event.source_port,
+            )
+        case "ICMP" | "ICMPv6" | "IPv6-ICMP":
+            return Packet(source=source, destination=destination, protocol="ICMP")
+        case _:
+            return None
+
+
+def _verdict(state: ClusterState, packet: Packet) -> Verdict | None:
+    try:
+        return verdict(state, packet)
+    except NoSuchEnd:
+        return None
+
+
+def _outcome(given: Verdict | None) -> Outcome | None:
+    return given.outcome if given else None

@@ -1,0 +1,186 @@
+"""What was, since when, and what would be: all of it is what the states say that one gets by folding afresh."""
+
+import time
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.audit import FlowDecision
+from sluice.contracts.ids import Address
+from sluice.contracts.objects import AnyObject
+from sluice.grouping.events import ObjectEvent, key_of
+from sluice.ledger.chain import Entry
+from sluice.ledger.state import State
+from sluice.policy import whatif
+from sluice.policy.bisecting import NoTurn, bisect
+from sluice.policy.connectivity import connectivity
+from sluice.policy.ends import NoSuchEnd
+from sluice.policy.packet import AddressEnd, Packet, PodEnd
+from sluice.policy.past import Journey, cluster
+from sluice.policy.state import ClusterState
+from sluice.policy.verdict import Outcome, verdict
+from sluice.testkit.antrea_strategies import antrea_stories
+from sluice.testkit.builders import namespace, netpol, pod
+from sluice.testkit.strategies import packets
+
+EPOCH = 1
+
+CLUSTER: list[AnyObject] = [
+    namespace("x"),
+    pod("x/web", ip="10.0.0.1", app="web"),
+    pod("x/db", ip="10.0.0.2", app="db"),
+    pod("x/old", ip="10.0.0.3", app="old"),
+]
+ASKED = Packet(source=PodEnd("x", "web"), destination=PodEnd("x", "db"), protocol="TCP", port=5432)
+BY_ADDRESS = Packet(
+    source=AddressEnd(Address("10.0.0.1")), destination=AddressEnd(Address("10.0.0.2")), protocol="TCP", port=5432
+)
+CLOSED = netpol("x/closed")
+
+
+def entries_of(events: Sequence[ObjectEvent]) -> list[Entry]:
+    return [
+        Entry(at, subjects.object_(*event.key), codec.encode(event.object) if event.object else b"")
+        for at, event in enumerate(events, start=1)
+    ]
+
+
+def stored(objects: Sequence[AnyObject], first: int = 1) -> list[Entry]:
+    return [Entry(at, subjects.object_(*key_of(obj)), codec.encode(obj)) for at, obj in enumerate(objects, start=first)]
+
+
+def folded(entries: Sequence[Entry], upto: int) -> ClusterState:
+    held = State()
+    for entry in entries:
+        if entry.sequence <= upto:
+            held.take(entry)
+    return cluster(held, EPOCH)
+
+
+def outcome(state: ClusterState, packet: Packet) -> Outcome | None:
+    try:
+        return verdict(state, packet).outcome
+    except NoSuchEnd:
+        return None
+
+
+@given(antrea_stories(), st.lists(st.integers(0, 25), max_size=6), st.lists(packets, min_size=1, max_size=5))
+def test_a_journey_arrives_where_a_fold_does(events: list[ObjectEvent], places: list[int], asked: list[Packet]) -> None:
+    entries = entries_of(events)
+    journey = Journey(State(), entries)
+    for wanted in places:
+        place = min(wanted, len(journey.entries))
+        upto = journey.entries[place - 1].sequence if place else 0
+        here, afresh = journey.go(place), folded(entries, upto)
+        assert dict(here.selectors) == dict(afresh.selectors)
+        assert not whatif.programs(here, afresh)
+        assert [outcome(here, packet) for packet in asked] == [outcome(afresh, packet) for packet in asked]
+
+
+@given(antrea_stories(), packets, st.integers(0, 25))
+def test_a_turn_is_where_the_outcome_changes(events: list[ObjectEvent], packet: Packet, begin: int) -> None:
+    entries = entries_of(events)
+    begun = State()
+    for entry in entries[:begin]:
+        begun.take(entry)
+    first, last = outcome(folded(entries, begin), packet), outcome(folded(entries, len(entries)), packet)
+    try:
+        turn = bisect(begun, entries[begin:], packet)
+    except NoTurn:
+        assert first == last
+        return
+    assert first != last
+    before, after = (outcome(folded(entries, upto), packet) for upto in (turn.entry.sequence - 1, turn.entry.sequence))
+    assert (before, after) == (turn.before and turn.before.outcome, turn.after and turn.after.outcome)
+    assert before == first != after
+
+
+def test_no_turn_says_what_the_packet_meets() -> None:
+    with pytest.raises(NoTurn, match="Allowed at both ends"):
+        bisect(State(), [*stored(CLUSTER), *stored(CLUSTER, 5)][3:], BY_ADDRESS)
+
+
+def test_a_planted_change_among_many_is_found() -> None:
+    before = stored(
+        [*CLUSTER, *(pod(f"x/p{number}", ip=f"10.1.{number >> 8}.{number & 255}") for number in range(900))]
+    )
+    churn = before[4:] * 11
+    after = [*churn[:5_000], *stored([CLOSED]), *churn[5_000:]]
+    entries = [entry._replace(sequence=at) for at, entry in enumerate([*before, *after], start=1)]
+    begun = State()
+    for entry in entries[: len(before)]:
+        begun.take(entry)
+    for packet in (ASKED, BY_ADDRESS):
+        began = time.process_time()
+        turn = bisect(begun, entries[len(before) :], packet)
+        assert time.process_time() - began < 10  # the whole machine may be busy; tests/bench has figures
+        assert turn.entry.subject == "objects.k8snetworkpolicies.x.closed"
+        assert turn.entry.sequence == len(before) + 5_001
+        assert (turn.before and turn.before.outcome, turn.after and turn.after.outcome) == (
+            Outcome.ALLOWED,
+            Outcome.DROPPED,
+        )
+
+
+def test_a_pod_that_took_another_address_gives_up_the_one_it_had() -> None:
+    entries = stored([*CLUSTER, CLOSED, pod("x/db", ip="10.0.0.9", app="db")])
+    begun = State()
+    for entry in entries[:5]:
+        begun.take(entry)
+    turn = bisect(begun, entries[5:], BY_ADDRESS)
+    assert turn.entry.sequence == 6
+    assert (turn.before and turn.before.outcome) == Outcome.DROPPED
+
+
+def decided(source: str, destination: str, port: int, packets: int = 1) -> FlowDecision:
+    return FlowDecision(
+        at_us=0,
+        table="IngressRule",
+        policy="K8sNetworkPolicy:x/p",
+        direction="Ingress",
+        action="Allow",
+        source=Address(source),
+        source_port=40_000,
+        destination=Address(destination),
+        destination_port=port,
+        protocol="TCP",
+        length=60,
+        packets=packets,
+    )
+
+
+def test_what_a_policy_would_change() -> None:
+    before, after = ClusterState(CLUSTER), ClusterState([*CLUSTER, CLOSED])
+    (made,) = whatif.programs(before, after)
+    assert (made.way, made.unit) == ("added", "k8snetworkpolicies:x:closed")
+    assert [one.way for one in whatif.programs(after, before)] == ["removed"]
+    assert [way for way, _ in whatif.groups(before, after).values()] == ["added"]
+    told = [decided("10.0.0.1", "10.0.0.2", 80), decided("10.0.0.1", "192.0.2.1", 443, 7)]
+    told += [decided("10.0.0.1", "10.0.0.2", 80, 2)]
+    (changed,) = whatif.verdicts(before, after, whatif.recorded(told))
+    assert changed.connection.times == 3
+    assert (changed.before and changed.before.outcome, changed.after and changed.after.outcome) == (
+        Outcome.ALLOWED,
+        Outcome.DROPPED,
+    )
+
+
+def test_what_stays_the_same_is_no_change() -> None:
+    before, after = ClusterState([*CLUSTER, CLOSED]), ClusterState([CLOSED, *CLUSTER])
+    assert not whatif.programs(before, after)
+    assert not whatif.groups(before, after)
+    assert not list(whatif.reach(before, after))
+
+
+@given(antrea_stories(), st.integers(0, 25))
+def test_reach_is_the_difference_of_connectivity(events: list[ObjectEvent], place: int) -> None:
+    entries = entries_of(events)
+    before, after = folded(entries, place), folded(entries, len(entries))
+    told = {(one.source, one.destination) for one in whatif.reach(before, after)}
+    then = {(pair.source, pair.destination): pair.allowed for pair in connectivity(before)}
+    since = {(pair.source, pair.destination): pair.allowed for pair in connectivity(after)}
+    nothing = ((), (), ())
+    assert told == {pair for pair in then.keys() | since.keys() if then.get(pair, nothing) != since.get(pair, nothing)}

@@ -1,0 +1,176 @@
+"""The past of the objects, from the bus: LEDGER, and the checkpoints that vouch for it."""
+
+from typing import NamedTuple
+
+from nats.js.errors import NotFoundError
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.ledger import Checkpoint, StatePart
+from sluice.contracts.streams import CHECKPOINTS, LEDGER
+from sluice.ledger import history, state
+from sluice.ledger.chain import Entry
+from sluice.ledger.state import State
+from sluice.ledger.verifying import Verified, verify
+from sluice.runtime.bus import Bus
+from sluice.runtime.follow import CaughtUp, NewEpoch, follow
+from sluice.runtime.message import Message
+from sluice.runtime.patience import patiently
+from sluice.runtime.streams import Missing, origin
+
+
+class Reach(NamedTuple):
+    """What LEDGER has."""
+
+    epoch: int
+    first: int
+    """Sequence of its oldest entry; one more than `last` if it has none."""
+
+    last: int
+
+
+class Moment(NamedTuple):
+    """All that was, after one entry."""
+
+    epoch: int
+    sequence: int
+    held: State
+
+
+async def reach(bus: Bus) -> Reach:
+    """How far back LEDGER goes.
+
+    Raises:
+        Missing: there is no LEDGER.
+    """
+    here = await origin(bus, LEDGER.name)
+    info = await patiently(bus, lambda: bus.js.stream_info(LEDGER.name))
+    return Reach(here.epoch, max(1, info.state.first_seq), info.state.last_seq)
+
+
+async def checkpoints(bus: Bus, epoch: int) -> list[Checkpoint]:
+    """Those of the epoch, in the order of their sequences. None while there is no such stream.
+
+    Raises:
+        Undecodable: one is not what it should be.
+    """
+    told = await _all(bus, CHECKPOINTS.name, f"ledger._checkpoint.{epoch}.*")
+    found = (codec.decode(message.body, Checkpoint) for message in told if message.body)
+    return sorted(found, key=lambda one: one.last)
+
+
+async def state_at(bus: Bus, checkpoint: Checkpoint) -> State:
+    """What LEDGER held then.
+
+    Raises:
+        BadState: its parts are not those it was made of; Undecodable.
+    """
+    pattern = f"ledger._state.{checkpoint.epoch}.{checkpoint.last}.*"
+    parts = {message.subject: message.body for message in await _all(bus, CHECKPOINTS.name, pattern)}
+    wanted = [subjects.state_part(checkpoint.epoch, checkpoint.last, part) for part in range(checkpoint.parts)]
+    return state.read(
+        [codec.decode(parts.get(subject, b""), StatePart) for subject in wanted if subject in parts], checkpoint.state
+    )
+
+
+async def entries(bus: Bus, epoch: int, after: int, upto: int) -> list[Entry]:
+    """The entries after one sequence, and up to another, that LEDGER has.
+
+    Raises:
+        Missing: LEDGER was made anew meanwhile.
+    """
+    found: list[Entry] = []
+    if upto <= after:
+        return found
+    async with follow(bus, LEDGER.name, after=after) as events:
+        async for event in events:
+            match event:
+                case Message(subject=subject, body=body, revision=revision, time_ns=time_ns):
+                    if revision.epoch != epoch:
+                        break
+                    if revision.sequence > upto:
+                        return found
+                    found.append(Entry(revision.sequence, subject, body, time_ns))
+                    if revision.sequence == upto:
+                        return found
+                case CaughtUp(there) if there.epoch == epoch:
+                    return found
+                case CaughtUp() | NewEpoch():
+                    break
+    raise Missing(f"{LEDGER.name}: it was made anew while it was read")
+
+
+async def moment(bus: Bus, sequence: int | None = None) -> Moment:
+    """All that was after the entry of this sequence; None: now.
+
+    Raises:
+        TooOld: nothing reaches back so far, or it is not reached yet; BadState, Undecodable: see `state_at`.
+    """
+    here = await reach(bus)
+    wanted = here.last if sequence is None else sequence
+    if not 0 <= wanted <= here.last:
+        raise history.TooOld(f"entry {wanted}: LEDGER goes from {here.first} to {here.last}")
+    begin = history.start(await checkpoints(bus, here.epoch), here.first, wanted)
+    begun = await state_at(bus, begin.checkpoint) if begin.checkpoint else State()
+    told = await entries(bus, here.epoch, begin.sequence - 1, wanted)
+    return Moment(here.epoch, wanted, history.replay(begun, told, wanted))
+
+
+async def sequence_at(bus: Bus, time_ns: int) -> int:
+    """Sequence of the last entry that LEDGER has stored by this time (nanoseconds since 1970).
+
+    Raises:
+        TooOld: its oldest entry is younger, and there is no checkpoint before.
+    """
+    here = await reach(bus)
+    low, high = here.first - 1, here.last  # the answer is low, or one of those up to high
+    while low < high:
+        middle = (low + high + 1) // 2
+        if await _stored_ns(bus, middle) <= time_ns:
+            low = middle
+        else:
+            high = middle - 1
+    if low >= here.first or here.first == 1:
+        return low
+    older = [one.last for one in await checkpoints(bus, here.epoch) if one.time_ns <= time_ns]
+    if not older:
+        raise history.TooOld("nothing that is kept is as old; the oldest entry is " + str(here.first))
+    return older[-1]
+
+
+async def verified(bus: Bus) -> Verified:
+    """Whether LEDGER is what its checkpoints say, and where it is not.
+
+    Raises:
+        Missing: it was made anew meanwhile; Undecodable: a checkpoint is not what it should be.
+    """
+    here = await reach(bus)
+    known = await checkpoints(bus, here.epoch)
+    return verify(known, await entries(bus, here.epoch, here.first - 1, here.last))
+
+
+async def _stored_ns(bus: Bus, sequence: int) -> int:
+    """When the entry was stored; of one that is not there, the next that is."""
+    async with follow(bus, LEDGER.name, after=sequence - 1) as events:
+        async for event in events:
+            if isinstance(event, Message):
+                return event.time_ns
+            break
+    return 1 << 63
+
+
+async def _all(bus: Bus, stream: str, pattern: str) -> list[Message]:
+    try:
+        await patiently(bus, lambda: bus.js.stream_info(stream))
+    except NotFoundError:
+        return []
+    found: list[Message] = []
+    async with follow(bus, stream, (pattern,)) as events:
+        async for event in events:
+            match event:
+                case Message():
+                    found.append(event)
+                case NewEpoch():
+                    found.clear()
+                case CaughtUp():
+                    break
+    return found

@@ -23,7 +23,8 @@ from sluice.contracts.kinds import Kind
 from sluice.kube.manifest import Document, parse
 from sluice.lab.checks import Question
 from sluice.lab.lab import Lab
-from sluice.lab.scenario import ProbeProtocol
+from sluice.lab.parts import ProbeProtocol
+from sluice.lab.trains import ask_again
 from sluice.lab.world import Key
 
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
@@ -241,8 +242,8 @@ async def test_nothing_opens_and_everything_comes_back(capsys: pytest.CaptureFix
             changing.cancel()
         end = time.monotonic()
         await lab.realised()
-        final = await lab.ask_again(
-            [question(pair, "TCP", family) for family in range(FAMILIES) for pair in ALLOWED + DENIED]
+        final = await ask_again(
+            lab, [question(pair, "TCP", family) for family in range(FAMILIES) for pair in ALLOWED + DENIED]
         )
 
     leaks = [seen for seen in traffic.seen if seen.pair in DENIED and seen.got == "Allowed"]

@@ -13,6 +13,7 @@ from sluice.lab.checks import Question
 from sluice.lab.ends import SERVICE_END, ends_of
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
+from sluice.lab.trains import ask_again
 
 pytestmark = pytest.mark.datapath
 
@@ -69,7 +70,7 @@ async def connect(lab: Lab, client: str, times: int) -> None:
         address=end.addresses[0],
         port=80,
     )
-    assert {result.result for result in await lab.ask_again([one] * times)} == {"Allowed"}
+    assert {result.result for result in await ask_again(lab, [one] * times)} == {"Allowed"}
 
 
 async def test_a_client_keeps_its_endpoint_for_a_while() -> None:

@@ -7,6 +7,7 @@ import pytest
 from sluice.contracts.ids import Backend, NodeName, Revision, Unit
 from sluice.contracts.status import CompilerStatus, DocumentProblem, NodeStatus, Problem, SourceStatus
 from sluice.lab.realised import AnyStatus, Statuses, Wanted, kind_of
+from sluice.lab.scenario import Reported
 
 NODE = NodeName("node-1")
 UPTO = Revision(5, 10)
@@ -131,3 +132,28 @@ SUBJECTS = [
 @pytest.mark.parametrize(("subject", "kind"), SUBJECTS, ids=[subject for subject, _ in SUBJECTS])
 def test_whose_status_a_subject_is(subject: str, kind: type | None) -> None:
     assert kind_of(subject) is kind
+
+
+@pytest.mark.parametrize(
+    ("problems", "expected", "missing"),
+    [
+        ((), (), []),
+        ((UNSUPPORTED,), (Reported(message="odd"),), []),
+        ((UNSUPPORTED,), (Reported(message="closed: o.d", on="node-1"),), []),
+        ((UNSUPPORTED,), (Reported(message="odd", on="node-2"),), ["failed: k8snetworkpolicies", "node-2: no problem"]),
+        ((UNSUPPORTED,), (Reported(message="even"),), ["failed: k8snetworkpolicies", "every node: no problem is told"]),
+        ((), (Reported(message="odd"),), ["every node: no problem is told that says 'odd'"]),
+    ],
+)
+def test_problems_that_are_expected(
+    problems: tuple[Problem, ...], expected: tuple[Reported, ...], missing: list[str]
+) -> None:
+    statuses = Statuses()
+    statuses.put(source())
+    statuses.put(node(problems=problems))
+    wanted = Wanted(digest="d", ports={NODE: frozenset({"x/a", "x/b"})}, problems=expected)
+
+    told = statuses.missing(wanted)
+
+    assert len(told) == len(missing), told
+    assert all(piece in line for piece, line in zip(missing, told, strict=True)), told

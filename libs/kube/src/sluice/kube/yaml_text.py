@@ -47,8 +47,11 @@ def chunks(text: str) -> Iterator[Chunk]:
         line += piece.count("\n")
 
 
-def documents(chunk: Chunk, parser: Any = PARSERS[0]) -> Iterator[Node]:
+def documents(chunk: Chunk, parser: Any = PARSERS[0], *, words: frozenset[str] = frozenset()) -> Iterator[Node]:
     """The documents of a chunk: one, or more where `...` ends them.
+
+    Args:
+        words: keys that are text, whatever YAML reads in them: a format of our own may have a field `on`.
 
     Raises:
         Malformed: the text is not YAML, or not as we take it.
@@ -57,7 +60,7 @@ def documents(chunk: Chunk, parser: Any = PARSERS[0]) -> Iterator[Node]:
         events = yaml.parse(chunk.text, Loader=parser)
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
-                yield _Composer(events, chunk.line).compose(next(events), depth=1).node
+                yield _Composer(events, chunk.line, words).compose(next(events), depth=1).node
     except yaml.reader.ReaderError as error:
         line = chunk.line + chunk.text.count("\n", 0, error.position)
         raise Malformed(line, f"the character U+{error.character:04X} is not allowed in YAML; remove it") from error
@@ -81,9 +84,10 @@ class _Composed(NamedTuple):
 class _Composer:
     """Builds the nodes of one document from the parser's events."""
 
-    def __init__(self, events: Iterator[Any], first_line: int) -> None:
+    def __init__(self, events: Iterator[Any], first_line: int, words: frozenset[str]) -> None:
         self._events = events
         self._first_line = first_line
+        self._words = words
         self._anchored: dict[str, _Composed] = {}
         self._aliased = 0
 
@@ -139,7 +143,7 @@ class _Composer:
             if merges:
                 merged += _merged(made.node, key.line)
                 continue
-            name = _key(key)
+            name = _key(key, self._words)
             if name in entries:
                 raise Malformed(
                     key.line, f"the key `{name}` is given twice, first in line {entries[name].line}; remove one of them"
@@ -165,10 +169,10 @@ def _untagged(event: Any, line: int, own: str) -> None:
         raise Malformed(line, f"the tag {scalars.shortened(event.tag)} is not taken; write the plain value")
 
 
-def _key(node: Node) -> str:
+def _key(node: Node, words: frozenset[str]) -> str:
     match node:
-        case Scalar(reading=Reading.TEXT):
-            return node.text
+        case Scalar(reading=reading, text=text) if reading is Reading.TEXT or text in words:
+            return text
         case Scalar():
             raise Malformed(
                 node.line, f'the key `{node.text}` is {node.reading} in YAML, not text; quote it: "{node.text}"'

@@ -8,19 +8,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from sluice.contracts.ids import Address, NodeName
+from sluice.lab.capture import counting
 from sluice.lab.ends import NODE_END, NODE_PORT_END, Ends, end_of
-from sluice.lab.scenario import (
-    Connection,
-    Expect,
-    Family,
-    HttpRequest,
-    IcmpMessage,
-    Matrix,
-    Probe,
-    ProbeProtocol,
-    Step,
-    TlsHello,
-)
+from sluice.lab.parts import Family, ProbeProtocol
+from sluice.lab.receiving import Receiver
+from sluice.lab.scenario import Connection, Expect, HttpRequest, IcmpMessage, Matrix, Probe, Step, TlsHello
 from sluice.lab.world import Placed
 
 Got = Literal["Allowed", "Dropped", "Rejected", "Error"]
@@ -72,6 +64,12 @@ class Question(Struct, frozen=True, kw_only=True):
 
     pipelined: tuple[HttpRequest, ...] = ()
     """Requests that are sent right behind it."""
+
+    packets: int = 1
+    """Sent at once, each from a port of its own."""
+
+    verdict: Expect | None = None
+    """What policy says, where that is not what becomes of it."""
 
 
 def family(address: Address) -> Family:
@@ -169,6 +167,21 @@ def checking(connection: Connection, opened: Question) -> Question:
     return replace(opened, asks=first, pipelined=tuple(others), what=what)
 
 
+def ends_at(receiver: Receiver, ends: Ends, path: str) -> counting.Ends:
+    """Whose packets are counted.
+
+    Raises:
+        BadCheck: an end does not exist.
+    """
+    given = ((receiver.from_, f"{path}.from"), (receiver.to, f"{path}.to"))
+    return counting.Ends(*(frozenset(_end(ends, name, at).addresses) if name else None for name, at in given))
+
+
+def names_of(ends: Ends) -> dict[Address, str]:
+    """Whose addresses are whose; of several who have one, the last."""
+    return {address: name for name, end in ends.items() for address in end.addresses}
+
+
 def _questions(
     probe: Probe, source: Placed, target: Placed, path: str, kind: Literal["probe", "matrix"] = "probe"
 ) -> Iterator[Question]:
@@ -183,7 +196,8 @@ def _question(
 ) -> Question:
     icmp = f"type {probe.icmp.type} code {probe.icmp.code}" if probe.icmp else ""
     port = probe.port or (HTTP_PORT if probe.http else TLS_PORT if probe.tls else 0)
-    words = [probe.protocol, str(port or ""), icmp, _asking(probe), probe.family or ""]
+    times = f"{probe.packets} x" if probe.packets > 1 else ""
+    words = [times, probe.protocol, str(port or ""), icmp, _asking(probe), probe.family or ""]
     return Question(
         kind=kind,
         from_=source.pod,
@@ -197,6 +211,8 @@ def _question(
         source_port=probe.source_port or 0,
         icmp=probe.icmp,
         asks=probe.http or probe.tls,
+        packets=probe.packets,
+        verdict=probe.verdict,
     )
 
 

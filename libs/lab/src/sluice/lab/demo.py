@@ -16,6 +16,7 @@ from sluice.lab.reading import BadScenario, found
 from sluice.lab.reasons import judged, state_of, why
 from sluice.lab.scenario import Expect
 from sluice.lab.tales import Change, Tale, questions, read
+from sluice.lab.trains import ask_again
 from sluice.lab.walk import walked
 from sluice.lab.world import World
 from sluice.policy.verdict import Outcome
@@ -78,7 +79,7 @@ async def show(told: Sequence[Tale], say: Say, *, kept: bool) -> int:
                 await lab.change(apply=change.apply, delete=gone)
                 took_ms = await lab.realised() * 1000
                 asked = _judged(lab.world)
-                results = await lab.ask_again([question for question, _ in asked])
+                results = await ask_again(lab, [question for question, _ in asked])
                 teller.tell(lab.world, asked, results, _title(change, number_of_change), f"{took_ms:.0f} ms")
             teller.end_tale()
             if not (kept and number == len(told)):

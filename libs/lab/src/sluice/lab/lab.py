@@ -23,12 +23,15 @@ from sluice.kube.manifest import Document
 from sluice.lab import claim, inspection, netns, sweep
 from sluice.lab.checks import Question
 from sluice.lab.ends import EXTERNAL_END, NODE_END
+from sluice.lab.equipment import Equipment
 from sluice.lab.externals import PORT, ExternalHost, make, reroute, routes
 from sluice.lab.folder import ManifestFolder
+from sluice.lab.forwarders import Forwarders
 from sluice.lab.node import LabNode, Sandbox
-from sluice.lab.probers import Prober, ProberGone, Probers, Result
+from sluice.lab.probers import TRIES, TRY_S, Prober, ProberGone, Probers, Result
 from sluice.lab.processes import Program, Supervised
 from sluice.lab.realised import Statuses, Wanted, kind_of
+from sluice.lab.scenario import Reported
 from sluice.lab.underlay import Underlay, wirings
 from sluice.lab.world import Key, World
 from sluice.runtime.bus import Bus
@@ -69,6 +72,8 @@ class Lab:
         self._extra: dict[str, bytes] = {}
         self._probers = Probers(self.folder / "probers", self._variables)
         self._underlay = Underlay(claimed.name)
+        self._forwarders = Forwarders(self.folder / "forwarders", self._variables)
+        self.equipment = Equipment(self.name, self.nodes, self.externals, self._forwarders)
         self._nats: NatsServer | None = None
         self._bus: Bus | None = None
         self._trouble: BaseException | None = None
@@ -115,6 +120,7 @@ class Lab:
 
     async def stop(self) -> list[str]:
         """Nothing of the lab is left; what could not be removed, in words."""
+        await self._forwarders.stop()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -316,8 +322,8 @@ class Lab:
     def _source_digest(self) -> str:
         return self.statuses.source.digest if self.statuses.source else ""
 
-    async def realised(self, timeout_s: float = REALISED_S) -> float:
-        """Wait until all nodes have applied everything; seconds that it took.
+    async def realised(self, timeout_s: float = REALISED_S, problems: tuple[Reported, ...] = ()) -> float:
+        """Wait until all nodes have applied everything, but for these problems; seconds that it took.
 
         Raises:
             NotRealised: they have not in time, and what is missing.
@@ -328,7 +334,13 @@ class Lab:
             for name, node in self.nodes.items()
         }
         inspected = frozenset(name for name, node in self.nodes.items() if node.inspects)
-        wanted = Wanted(digest=self._manifests.digest, ports=ports, ignored=frozenset(self._extra), inspected=inspected)
+        wanted = Wanted(
+            digest=self._manifests.digest,
+            ports=ports,
+            ignored=frozenset(self._extra),
+            inspected=inspected,
+            problems=problems,
+        )
         await self._until(lambda: self.statuses.missing(wanted), timeout_s)
         return time.monotonic() - started
 
@@ -371,7 +383,7 @@ class Lab:
             return prober
         return self.sandboxes()[pod].prober
 
-    async def ask(self, questions: Sequence[Question]) -> list[Result]:
+    async def ask(self, questions: Sequence[Question], *, tries: int = TRIES, try_s: float = TRY_S) -> list[Result]:
         """What becomes of these packets, all sent at once; in order."""
         by_source: dict[str, list[int]] = {}
         for index, question in enumerate(questions):
@@ -379,7 +391,7 @@ class Lab:
 
         async def from_one(pod: str, indexes: list[int]) -> Sequence[Result]:
             try:
-                return await self.prober(pod).ask([questions[index] for index in indexes])
+                return await self.prober(pod).ask([questions[index] for index in indexes], tries=tries, try_s=try_s)
             except ProberGone as error:
                 return [Result("Error", str(error))] * len(indexes)
 
@@ -388,19 +400,6 @@ class Lab:
         for indexes, answer in zip(by_source.values(), answers, strict=True):
             results |= dict(zip(indexes, answer, strict=True))
         return [results[index] for index in range(len(questions))]
-
-    async def ask_again(self, questions: Sequence[Question]) -> list[Result]:
-        """As `ask`, but one that should be answered and was not is sent once more when the others are through.
-
-        A network under a burst loses packets, and more rejects at once than a switch hands over are drops; a policy
-        that drops the first drops the second as well. What should not be answered is never sent again.
-        """
-        results = await self.ask(questions)
-        pairs = enumerate(zip(questions, results, strict=True))
-        lost = [at for at, (asked, got) in pairs if asked.expect != "Dropped" and got.result == "Dropped"]
-        for at, result in zip(lost, await self.ask([questions[at] for at in lost]), strict=True):
-            results[at] = result
-        return results
 
     @staticmethod
     def _new_world(nodes: Sequence[str], externals: Mapping[str, Address] = MappingProxyType({})) -> World:

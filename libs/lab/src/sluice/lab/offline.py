@@ -57,6 +57,7 @@ def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str
             opened[connection.open] = question, _got(state, question)
             yield _check(told, question, opened[connection.open][1], f"connection {connection.open} opens,")
         elif connection.check and connection.expect:
+            expect = connection.verdict or connection.expect
             question, got = opened[connection.check]  # an established connection passes, whatever policies say now
             if question.asks:  # but for what is asked on it
                 question = checks.checking(connection, question)
@@ -67,9 +68,9 @@ def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str
                 from_=question.from_,
                 to=question.to,
                 what=f"connection {connection.check} {question.what}",
-                expect=connection.expect,
+                expect=expect,
                 got=got,
-                ok=got == connection.expect,
+                ok=got == expect,
             )
     for question in (*checks.probes(told.step, ends), *checks.matrix(told.step, pods)):
         yield _check(told, question, _got(state, question))
@@ -133,13 +134,14 @@ def _got(state: ClusterState, question: checks.Question) -> str:
 
 
 def _check(told: Told, question: checks.Question, got: str, prefix: str = "") -> Check:
+    expect = question.verdict or question.expect
     return Check(
         step=told.name,
         kind=question.kind,
         from_=question.from_,
         to=question.to,
         what=f"{prefix} {question.what}".strip(),
-        expect=question.expect,
+        expect=expect,
         got=got,
-        ok=got == question.expect,
+        ok=got == expect,
     )

@@ -19,10 +19,14 @@ from sluice.kube.manifest import Document, Ignored, Parsed, parse
 from sluice.kube.nodes import Malformed, Node, line_at, plain
 from sluice.lab import checks, ends
 from sluice.lab.ends import ends_of
+from sluice.lab.receiving import AT, PORT_END
 from sluice.lab.scenario import OFFLINE, Denial, ObjectName, Scenario, Step
 from sluice.lab.world import Key, NotPlaceable, World
 
 _SELF_KIND = "Scenario"
+
+WORDS = frozenset({"on"})
+"""Fields of the format that YAML 1.1 takes for a boolean."""
 
 ANSWERED = {(8, 0), (13, 0), (128, 0)}
 """Types and codes of ICMP that kernels answer. Source: RFC 792, RFC 4443 section 4."""
@@ -155,7 +159,7 @@ def _nodes(path: Path) -> list[Node]:
         if path.suffix == ".json":
             nodes = list(json_text.documents(text))
         else:
-            nodes = [node for chunk in yaml_text.chunks(text) for node in yaml_text.documents(chunk)]
+            nodes = [node for chunk in yaml_text.chunks(text) for node in yaml_text.documents(chunk, words=WORDS)]
     except UnicodeDecodeError as error:
         raise BadScenario([f"{path}: $: not UTF-8: {error.reason}"]) from error
     except Malformed as error:
@@ -179,6 +183,7 @@ class _Reader:
             reason, _, where = str(error).partition(" - at `")
             raise BadScenario([self._at(where.rstrip("`").rpartition("`")[2] or "$", reason)]) from error
         self._wrong += [self._at(path, f"{what}: not supported yet") for path, what in unsupported(scenario)]
+        self._wrong += [self._at(path, what) for path, what in misplaced(scenario)]
         objects = [
             *self._inline(scenario.spec.objects, "$.spec.objects"),
             *self._files(scenario.spec.manifests, "$.spec.manifests"),
@@ -232,6 +237,9 @@ class _Reader:
                 path = base
                 list(checks.probes(told.step, known))
                 list(checks.matrix(told.step, pods))
+                for number, receiver in enumerate(told.step.capture):
+                    path = f"{base}.capture[{number}]"
+                    checks.ends_at(receiver, known, "")
             except checks.BadCheck as error:
                 self._wrong.append(self._at(path + error.path, error.reason))
             except NotPlaceable as error:
@@ -329,14 +337,39 @@ def found(world: World, name: ObjectName) -> Key:
 def unsupported(scenario: Scenario) -> Iterator[tuple[str, str]]:
     """JSON path and name of everything that the format has and this lab cannot do yet."""
     spec = scenario.spec
-    for field, what in (("forwarders", "inline devices"), ("dns", "DNS")):
-        if getattr(spec, field) and not (scenario.offline and field == "dns"):
-            yield f"$.spec.{field}", what
+    if spec.dns and not scenario.offline:
+        yield "$.spec.dns", "DNS"
     if spec.networks and not scenario.offline:
         yield "$.spec.networks", f"packets on secondary networks (the annotation {OFFLINE} asks for verdict() alone)"
     for index, step in enumerate(spec.steps):
         for path, what in _unsupported_in(step, datapath=not scenario.offline):
             yield f"$.spec.steps[{index}]{path}", what
+
+
+def misplaced(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """JSON path and words for everything about receivers that names what is not there."""
+    spec = scenario.spec
+    for index, forwarder in enumerate(spec.forwarders):
+        path = f"$.spec.forwarders[{index}]"
+        host = forwarder.from_.removeprefix(ends.EXTERNAL_END)
+        if forwarder.back and host not in spec.outside:
+            yield f"{path}.from", f"{host}: tunnels end at a host beyond the cluster: name it in spec.externals"
+        if forwarder.to and (forwarder.from_ in spec.devices) != (forwarder.to in spec.devices):
+            lone = forwarder.to if forwarder.from_ in spec.devices else forwarder.from_
+            yield path, f"one end is a device and the other is not: add {lone} to spec.devices, or use two ports"
+    for index, step in enumerate(spec.steps):
+        for name in step.devices.keys() - set(spec.devices):
+            yield f"$.spec.steps[{index}].devices", f"{name}: none of spec.devices ({', '.join(spec.devices)})"
+        for number, receiver in enumerate(step.capture):
+            path = f"$.spec.steps[{index}].capture[{number}].on"
+            if scenario.offline:
+                yield path, f"no packet is sent in a scenario that asks for verdict() alone: remove {OFFLINE}"
+            elif not receiver.on.startswith(PORT_END):
+                if receiver.on.removeprefix(ends.EXTERNAL_END) not in spec.outside:
+                    known = ", ".join(spec.outside) or "there are none"
+                    yield path, f"{receiver.on}: no such host beyond the cluster ({known}); a port is {PORT_END}NAME"
+            elif (node := receiver.on.partition(AT)[2]) and node not in spec.nodes:
+                yield path, f"{node}: no such node ({', '.join(spec.nodes)})"
 
 
 def _unsupported_in(step: Step, *, datapath: bool) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """When a change is in force: every programmer of every node has applied it and has nothing to complain about."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
@@ -8,6 +9,7 @@ from sluice.contracts import subjects
 from sluice.contracts.ids import NodeName, Revision
 from sluice.contracts.status import CompilerStatus, DocumentProblem, NodeStatus, Problem, SourceStatus
 from sluice.contracts.subjects import StatusSubject
+from sluice.lab.scenario import Reported
 
 SOURCE = "folder"
 """The source of objects, as its status is called."""
@@ -26,6 +28,9 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     ignored: frozenset[str] = frozenset()
     """Manifests that are known to be bad."""
+
+    problems: tuple[Reported, ...] = ()
+    """Each of them is told by some programmer, and no other is."""
 
     inspected: frozenset[NodeName] = frozenset()
     """Nodes that run an inspection engine."""
@@ -65,18 +70,22 @@ class Statuses:
             # A policy that is not realizable, by a reason that its kind has a word for, has its effect: none.
             found += [_words("rule-compiler", problem) for problem in status.problems if not problem.code]
         for node in wanted.ports:
-            found += self._missing_on(node, source.upto, wanted.ports[node])
+            found += self._missing_on(node, source.upto, wanted)
         for node in sorted(wanted.inspected):
-            found += _missing_of(f"node-l7 on {node}", self.engines.get(node), source.upto)
+            found += _missing_of(f"node-l7 on {node}", self.engines.get(node), source.upto, wanted)
+        statuses = (*self.nodes.values(), *self.engines.values())
+        for each in wanted.problems:
+            if not any(_is(each, status.node, problem) for status in statuses for problem in status.problems):
+                found.append(f"{each.on or 'every node'}: no problem is told that says {each.message!r}")
         return found
 
     def problems(self) -> Sequence[DocumentProblem]:
         return self.source.problems if self.source else ()
 
-    def _missing_on(self, node: NodeName, upto: Revision, ports: frozenset[str]) -> Iterable[str]:
-        status = self.nodes.get(node)
+    def _missing_on(self, node: NodeName, upto: Revision, wanted: Wanted) -> Iterable[str]:
+        status, ports = self.nodes.get(node), wanted.ports[node]
         where = f"node-ovs on {node}"
-        yield from _missing_of(where, status, upto)
+        yield from _missing_of(where, status, upto, wanted)
         if status is None:
             return
         if closed := sorted(ports - set(status.ports)):
@@ -88,7 +97,7 @@ class Statuses:
         yield from (f"{where}: {error}" for error in status.port_errors)
 
 
-def _missing_of(where: str, status: NodeStatus | None, upto: Revision) -> Iterator[str]:
+def _missing_of(where: str, status: NodeStatus | None, upto: Revision, wanted: Wanted) -> Iterator[str]:
     """What keeps a programmer from having all of it in force."""
     if status is None:
         yield f"{where}: it has not reported yet"
@@ -97,7 +106,9 @@ def _missing_of(where: str, status: NodeStatus | None, upto: Revision) -> Iterat
         yield f"{where}: it has applied revision {status.applied.sequence}, not yet {upto.sequence}"
     if not status.healthy:
         yield f"{where}: not healthy: {status.detail or 'it does not say why'}"
-    yield from (_words(where, problem) for problem in status.problems)
+    for problem in status.problems:
+        if not any(_is(each, status.node, problem) for each in wanted.problems):
+            yield _words(where, problem)
 
 
 def kind_of(subject: str) -> type[AnyStatus] | None:
@@ -111,6 +122,10 @@ def kind_of(subject: str) -> type[AnyStatus] | None:
             return NodeStatus
         case _:
             return None
+
+
+def _is(expected: Reported, node: NodeName, problem: Problem) -> bool:
+    return expected.on in ("", node) and re.search(expected.message, problem.words()) is not None
 
 
 def _words(where: str, problem: Problem) -> str:

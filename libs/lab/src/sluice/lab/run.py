@@ -8,9 +8,12 @@ from pathlib import Path
 
 from sluice.contracts import codec
 from sluice.kube.manifest import Parsed
-from sluice.lab import checks, offline
+from sluice.lab import checks, offline, trains
+from sluice.lab.capture.counting import title
 from sluice.lab.ends import ends_of
+from sluice.lab.equipment import NOTHING
 from sluice.lab.externals import CannotAnswer
+from sluice.lab.forwarders import NotAtWork
 from sluice.lab.lab import Lab, NotRealised
 from sluice.lab.leftovers import forget, ids_left, leftovers
 from sluice.lab.probers import ProberGone, Result
@@ -33,11 +36,12 @@ async def run(lab: Lab, story: Story, *, keep: bool = False, last: bool = True) 
     errors: list[str] = []
     try:
         await player.play()
-    except (CannotAnswer, NotRealised, ProberGone) as error:
+    except (CannotAnswer, NotAtWork, NotRealised, ProberGone) as error:
         errors.append(f"{player.at}: {error}")
     if not keep:
         try:
             await lab.clear()
+            await lab.equipment.use(NOTHING)
             left = [*await leftovers(lab), *(await ids_left(lab) if last else ())]
             await forget(lab)
             errors += [f"left behind: {what}" for what in left]
@@ -65,10 +69,11 @@ class _Player:
         """Play all steps.
 
         Raises:
-            CannotAnswer, NotRealised, ProberGone
+            CannotAnswer, NotAtWork, NotRealised, ProberGone
         """
         spec = self._story.scenario.spec
         await self._lab.use(spec.nodes, spec.outside)
+        await self._lab.equipment.use(spec)
         await self._lab.change(apply=self._story.objects)
         if not (self._story.steps and _changes(self._story.steps[0])):
             await self._lab.realised()
@@ -78,18 +83,42 @@ class _Player:
 
     async def _step(self, told: Told) -> None:
         step, lab = told.step, self._lab
+        await lab.equipment.change(step.devices)
         if _changes(told):
             gone = [found(lab.world, name) for name in step.delete]
             await lab.change(apply=told.apply, delete=gone)
-            await lab.realised()
+            await lab.realised(problems=step.problems)
+            await lab.equipment.at_work()
         if wait_s := seconds(step.wait):
             await asyncio.sleep(wait_s)  # the scenario asks for it
         await self._connections(told)
         pods = lab.world.pods()
         questions = [*checks.probes(step, ends_of(lab.world)), *checks.matrix(step, pods)]
-        self._note(told, questions, await lab.ask_again(questions))
+        if step.capture:
+            await self._captured(told, questions)
+        else:
+            self._note(told, questions, await trains.ask_again(self._lab, questions))
         for number, (denial, held) in enumerate(zip(step.denials, told.denied, strict=True)):
             await self._denial(told, number, denial, held)
+
+    async def _captured(self, told: Told, questions: Sequence[checks.Question]) -> None:
+        ends = ends_of(self._lab.world)
+        asked = [(each, checks.ends_at(each, ends, "")) for each in told.step.capture]
+        results, counts = await trains.ask_and_count(self._lab, questions, asked, checks.names_of(ends))
+        self._note(told, questions, results)
+        for count, seen in counts:
+            check = Check(
+                step=told.name,
+                kind="capture",
+                from_=count.wanted.from_,
+                to=count.wanted.to,
+                what=title(count.wanted),
+                expect=count.expect(),
+                got=count.words(),
+                ok=count.ok,
+                why=seen,
+            )
+            self.done.append(check)
 
     async def _connections(self, told: Told) -> None:
         """In order, but checks that follow each other all at once."""
@@ -102,7 +131,7 @@ class _Player:
                 question = checks.opening(connection, ends_of(self._lab.world), "")
                 self._opened[name] = question
                 result = await self._lab.prober(question.from_).open(name, question)
-                if result.result == "Dropped":  # a lost packet, as in `Lab.ask_again`
+                if result.result == "Dropped":  # a lost packet, as in `trains.ask_again`
                     result = await self._lab.prober(question.from_).open(name, question)
                 what = f"connection {name} opens, {question.what}"
                 self._check(told, question, what=what, expect="Allowed", result=result)
@@ -157,4 +186,4 @@ class _Player:
 
 
 def _changes(told: Told) -> bool:
-    return bool(told.apply or told.step.delete)
+    return bool(told.apply or told.step.delete or told.step.devices)

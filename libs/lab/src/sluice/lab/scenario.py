@@ -8,16 +8,14 @@ from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Literal, NewType
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
 from sluice.contracts.ids import Address
+from sluice.lab.parts import Family, Part, PortNumber, ProbeProtocol
+from sluice.lab.receiving import DeviceName, Forwarder, Receiver
 
 Expect = Literal["Allowed", "Dropped", "Rejected"]
 """Dropped is no answer to two tries of 250 ms; Rejected is a TCP reset, or ICMP administratively prohibited."""
-
-ProbeProtocol = Literal["TCP", "UDP", "SCTP", "ICMP"]
-Family = Literal["IPv4", "IPv6"]
-PortNumber = Annotated[int, Meta(ge=1, le=65_535)]
 
 Duration = NewType("Duration", str)
 """As Go writes it: 250ms, 5s, 1m30s."""
@@ -53,10 +51,6 @@ def _check_port(protocol: ProbeProtocol, port: int | None, *, optional: bool) ->
         raise ValueError(f"{protocol} needs a `port`")
 
 
-class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """A piece of a scenario; a field that the format does not have is refused."""
-
-
 class External(Part, frozen=True, kw_only=True):
     """A host beyond the cluster; it answers on every port."""
 
@@ -87,13 +81,6 @@ class Network(Part, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for cidr in self.cidrs:
             ip_network(cidr)  # a ValueError that says what it is not
-
-
-class Forwarder(Part, frozen=True, kw_only=True):
-    """An inline device between two ports of a node."""
-
-    from_: str = field(name="from")
-    to: str
 
 
 class DnsRecord(Part, frozen=True, kw_only=True):
@@ -137,7 +124,15 @@ class Probe(Part, frozen=True, kw_only=True):
     http: HttpRequest | None = None
     tls: TlsHello | None = None
 
+    packets: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    """This many at once, each from a port of its own; UDP and ICMP only, where a probe is one packet and its answer."""
+
+    verdict: Expect | None = None
+    """What policy says, where something else becomes of it: what is redirected to a device may not come back."""
+
     def __post_init__(self) -> None:
+        if self.packets > 1 and (self.protocol not in ("UDP", "ICMP") or self.source_port):
+            raise ValueError("`packets` goes with protocol: UDP or ICMP, and without `sourcePort`")
         known = self.to.startswith("nodeport:") or self.http is not None or self.tls is not None
         _check_port(self.protocol, self.port, optional=known)
         if self.icmp and self.protocol != "ICMP":
@@ -177,6 +172,9 @@ class Connection(Part, frozen=True, kw_only=True):
 
     tls: TlsHello | None = None
     expect: Expect | None = None
+
+    verdict: Expect | None = None
+    """As of a probe."""
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.http, self.pipelined, self.tls))) > 1:
@@ -240,12 +238,35 @@ class Denial(Part, frozen=True, kw_only=True):
             raise ValueError(f"message: {self.message!r} is no regular expression: {error}") from error
 
 
+class Reported(Part, frozen=True, kw_only=True):
+    """What a node says of a policy or TrafficControl that it does not hold as written."""
+
+    message: str
+    """A regular expression, found anywhere in what the status says."""
+
+    on: str = ""
+    """The node. Empty: any."""
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.message)
+        except re.error as error:
+            raise ValueError(f"message: {self.message!r} is no regular expression: {error}") from error
+
+
 class Step(Part, frozen=True, kw_only=True):
     name: str = ""
     apply: tuple[str | dict[str, Any], ...] = ()  # Any: as above
     delete: tuple[ObjectName, ...] = ()
     wait: Duration = Duration("0s")
-    dns: dict[str, DnsRecord] = {}
+    dns: dict[str, DnsRecord] = field(default_factory=dict)
+    devices: dict[DeviceName, bool] = field(default_factory=dict)
+    """Of the spec's devices, those that come (true) or go with this step, before `apply`."""
+
+    problems: tuple[Reported, ...] = ()
+    """Each is reported from this step on until the next one that changes anything; no other is."""
+
+    capture: tuple[Receiver, ...] = ()
     connections: tuple[Connection, ...] = ()
     probes: tuple[Probe, ...] = ()
     matrix: Matrix | None = None
@@ -261,8 +282,11 @@ class Spec(Part, frozen=True, kw_only=True):
     manifests: tuple[str, ...] = ()
     externals: tuple[External, ...] = ()
     networks: tuple[Network, ...] = ()
+    devices: tuple[DeviceName, ...] = ()
+    """Network devices that every node has; what the switch sends there is on the other end of a link."""
+
     forwarders: tuple[Forwarder, ...] = ()
-    dns: dict[str, DnsRecord] = {}
+    dns: dict[str, DnsRecord] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
@@ -283,8 +307,8 @@ class Spec(Part, frozen=True, kw_only=True):
 
 class Metadata(Part, frozen=True, kw_only=True):
     name: str
-    annotations: dict[str, str] = {}
-    labels: dict[str, str] = {}
+    annotations: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 class Scenario(Part, frozen=True, kw_only=True):

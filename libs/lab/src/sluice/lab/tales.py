@@ -12,8 +12,9 @@ from sluice.contracts.objects import Pod
 from sluice.kube.manifest import Document
 from sluice.lab import reading
 from sluice.lab.checks import Question
+from sluice.lab.parts import ProbeProtocol
 from sluice.lab.reading import BadScenario, Story
-from sluice.lab.scenario import ObjectName, ProbeProtocol
+from sluice.lab.scenario import ObjectName
 from sluice.lab.world import Key, World
 
 POLICIES = frozenset({Kind.K8S_NETWORK_POLICY, Kind.CLUSTER_NETWORK_POLICY, Kind.ANTREA_NETWORK_POLICY})

@@ -101,10 +101,7 @@ def _settings(engine: Engine) -> dict[str, Any]:
             "outputs": [{"file": {"enabled": True, "level": "info", "filename": f"{engine.folder}/suricata.log"}}],
         },
         "outputs": [{"eve-log": _events()}],
-        "af-packet": [
-            _capture(engine.tap_in, engine.tap_out, 80),
-            _capture(engine.tap_out, engine.tap_in, 81),
-        ],
+        "af-packet": inline_pair(engine.tap_in, engine.tap_out),
         "unix-command": {"enabled": True, "filename": engine.socket},
         "action-order": ["alert", "pass", "drop", "reject"],
         "vlan": {"use-for-tracking": True},
@@ -157,6 +154,11 @@ def _events() -> dict[str, Any]:
         "rotate-interval": "day",
         "types": [{"alert": {"tagged-packets": True}}, {"http": {"extended": True}}, {"tls": {"extended": True}}],
     }
+
+
+def inline_pair(one: str, other: str) -> list[dict[str, Any]]:
+    """The setting `af-packet` of an engine that hands what comes by one link out by the other, both ways."""
+    return [_capture(one, other, 80), _capture(other, one, 81)]
 
 
 def _capture(interface: str, other: str, cluster: int) -> dict[str, Any]:

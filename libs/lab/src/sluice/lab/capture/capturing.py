@@ -1,0 +1,86 @@
+"""All receivers of one step: opened before its packets are sent, counted afterwards."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from sluice.contracts.ids import Address
+from sluice.lab.capture.counting import Count, Ends, matches, summary, udp_ports
+from sluice.lab.capture.listening import Listener, NoLink, Taken
+from sluice.lab.capture.tunnels import Seen, decode
+from sluice.lab.receiving import Receiver
+
+ARRIVES_S = 2.0
+"""How long what is expected may take after the last packet was answered: the machine's load, not the network."""
+
+SURPLUS_S = 0.15
+"""How long nothing more must come, once all is there."""
+
+POLL_S = 0.01
+
+
+class Place(NamedTuple):
+    """A link to hear."""
+
+    netns: Path
+    link: str
+
+
+class Capture:
+    """Frames of several links, each kept once, whatever is asked about it."""
+
+    def __init__(self, receivers: Sequence[tuple[Receiver, Ends]], places: Mapping[str, Sequence[Place]]) -> None:
+        """`places` are the links of each receiver, by its `on`; a link that is missing hears nothing."""
+        self._receivers, self._places = tuple(receivers), places
+        self._ports = udp_ports(receiver for receiver, _ in receivers)
+        self._frames: dict[Place, list[tuple[Seen, bool]]] = {}
+        self._listeners: list[Listener] = []
+
+    async def __aenter__(self) -> Self:
+        for place in {each for places in self._places.values() for each in places}:
+            try:
+                self._listeners.append(await Listener.open(place.netns, place.link, self._taker(place)))
+            except NoLink:
+                del self._frames[place]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+    def _taker(self, place: Place) -> Taken:
+        frames = self._frames[place] = []
+        return lambda octets, outgoing: frames.append((decode(octets, self._ports), outgoing))
+
+    async def counts(self) -> list[Count]:
+        """What came of each expectation, in order, once all is there or cannot be waited for any more."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ARRIVES_S
+        # No event a frame: thousands come at a time.
+        while any(each.short for each in self._counts()) and loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_S)
+        await asyncio.sleep(SURPLUS_S)
+        return self._counts()
+
+    def _counts(self) -> list[Count]:
+        for listener in self._listeners:
+            listener.drain()
+        return [self._count(*each) for each in self._receivers]
+
+    def _count(self, wanted: Receiver, ends: Ends) -> Count:
+        places = [each for each in self._places[wanted.on] if each in self._frames]
+        if not places:
+            return Count(wanted, 0, f"there is no port {self._places[wanted.on][0].link}")
+        return Count(wanted, sum(matches(wanted, ends, seen) for seen in self._seen(wanted)))
+
+    def _seen(self, wanted: Receiver) -> Iterable[Seen]:
+        for place in self._places[wanted.on]:
+            yield from (seen for seen, out in self._frames.get(place, ()) if out == wanted.into)
+
+    def seen(self, wanted: Receiver, names: Mapping[Address, str]) -> str:
+        """All that came there, in words."""
+        return summary(list(self._seen(wanted)), names)

@@ -1,0 +1,1 @@
+"""Inline devices: processes between two ports of a switch, or behind a tunnel, that hand frames back."""

@@ -1,0 +1,87 @@
+"""How a step's packets are asked about: once more where one got lost, and together with receivers that count them.
+
+Of a probe of several packets each is a question of its own, and all of them have one answer.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+from sluice.contracts.ids import Address
+from sluice.lab.capture.counting import Count, Ends
+from sluice.lab.checks import Question
+from sluice.lab.lab import Lab
+from sluice.lab.probers import Result
+from sluice.lab.receiving import Receiver
+
+ONCE_S = 1.5
+"""How long an answer may take where each packet is sent once; where none comes, this long is waited."""
+
+
+CAPTURES = 3
+"""Times that a step with receivers is asked at most."""
+
+
+async def ask(lab: Lab, questions: Sequence[Question], *, once: bool = False) -> list[Result]:
+    """What becomes of these, all sent at once; in order.
+
+    Args:
+        once: each is sent once, so that receivers can count; the packets of a train always are.
+    """
+
+    def counted(question: Question) -> bool:
+        return once or question.packets > 1
+
+    packets = [question for question in questions if counted(question) for _ in range(question.packets)]
+    others = [question for question in questions if not counted(question)]
+    answers = await asyncio.gather(lab.ask(packets, tries=1, try_s=ONCE_S), lab.ask(others))
+    sent, asked = map(iter, answers)
+    return [_one(list(islice(sent, each.packets))) if counted(each) else next(asked) for each in questions]
+
+
+async def ask_again(lab: Lab, questions: Sequence[Question]) -> list[Result]:
+    """As `ask`, but one that should be answered and was not is sent once more when the others are through.
+
+    A network under a burst loses packets, and more rejects at once than a switch hands over are drops; a policy
+    that drops the first drops the second as well. What should not be answered is never sent again.
+    """
+    results = await ask(lab, questions)
+    again = [at for at, each in enumerate(zip(questions, results, strict=True)) if lost(*each)]
+    for at, result in zip(again, await ask(lab, [questions[at] for at in again]), strict=True):
+        results[at] = result
+    return results
+
+
+async def ask_and_count(
+    lab: Lab, questions: Sequence[Question], asked: Sequence[tuple[Receiver, Ends]], names: Mapping[Address, str]
+) -> tuple[list[Result], list[tuple[Count, str]]]:
+    """What becomes of these while receivers hear; what came to each, and, where that is wrong, all that it heard.
+
+    All is asked once more if a packet got lost on the way; what is too much stays too much.
+    """
+    attempts = 0
+    while True:
+        attempts += 1
+        async with lab.equipment.capture(asked) as capture:
+            results = await ask(lab, questions, once=True)
+            counts = await capture.counts()
+        again = any(map(lost, questions, results)) or any(each.short for each in counts)
+        surplus = any(not each.ok and not each.short for each in counts)
+        if attempts == CAPTURES or surplus or not again:
+            told = ("" if each.ok else f"it heard {capture.seen(each.wanted, names)}" for each in counts)
+            return results, list(zip(counts, told, strict=True))
+
+
+def lost(question: Question, result: Result) -> bool:
+    """A packet that should be answered was not: the network may have lost it, and it may be sent again."""
+    missing = "Dropped", *(("Error",) if question.packets > 1 else ())
+    return question.expect != "Dropped" and result.result in missing
+
+
+def _one(results: Sequence[Result]) -> Result:
+    """What became of all of them, if it is the same."""
+    counts = Counter(result.result for result in results)
+    if len(counts) == 1:
+        return results[0]
+    return Result("Error", ", ".join(f"{count} {what}" for what, count in sorted(counts.items())))

@@ -95,7 +95,7 @@ def test_a_turn_is_where_the_outcome_changes(events: list[ObjectEvent], packet: 
     assert first != last
     before, after = (outcome(folded(entries, upto), packet) for upto in (turn.entry.sequence - 1, turn.entry.sequence))
     assert (before, after) == (turn.before and turn.before.outcome, turn.after and turn.after.outcome)
-    assert before == first != after
+    assert before != last == after
 
 
 def test_no_turn_says_what_the_packet_meets() -> None:

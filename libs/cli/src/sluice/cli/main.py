@@ -2,11 +2,15 @@
 
 import click
 
+from sluice.cli.bisect import bisect
 from sluice.cli.compile import compile_
 from sluice.cli.connectivity import connectivity
+from sluice.cli.diff import diff
 from sluice.cli.get import get
 from sluice.cli.lab import lab
+from sluice.cli.ledger import ledger
 from sluice.cli.lint import lint
+from sluice.cli.plan import plan
 from sluice.cli.realised import wait
 from sluice.cli.trace import trace
 from sluice.cli.validate import validate
@@ -19,5 +23,5 @@ def main() -> None:
     """Kubernetes network policy, and what it does to packets."""
 
 
-for command in (compile_, connectivity, get, lab, lint, trace, validate, verdict, wait):
+for command in (bisect, compile_, connectivity, diff, get, lab, ledger, lint, plan, trace, validate, verdict, wait):
     main.add_command(command)

@@ -28,8 +28,7 @@ class NoTurn(LookupError):
 def bisect(begun: State, entries: Sequence[Entry], packet: Packet) -> Turn:
     """An entry with which the packet's outcome changed, found in as many steps as the logarithm of their number.
 
-    Where it changed more than once, any of the entries after which it was no longer as in the beginning and since which
-    it is as in the end.
+    Where it changed more than once, one of the entries with which it became what it is in the end.
 
     Args:
         begun: what was before the first entry.
@@ -49,10 +48,10 @@ def bisect(begun: State, entries: Sequence[Entry], packet: Packet) -> Turn:
     while bad - good > 1:
         middle = (good + bad) // 2
         given = _at(journey, packet, middle)
-        if _outcome(given) == _outcome(first):
-            good = middle
-        else:
+        if _outcome(given) == _outcome(last):
             bad = middle
+        else:
+            good = middle
     return Turn(journey.entries[bad - 1], _at(journey, packet, good), _at(journey, packet, bad))
 
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from msgspec.structs import replace
 
 from sluice.contracts.audit import FlowDecision
-from sluice.contracts.ids import NEVER, GroupId, Unit
+from sluice.contracts.ids import NEVER, GroupId, Uid, Unit
 from sluice.contracts.programs import Program
 from sluice.grouping.selectors import GroupSelector
 from sluice.policy.connectivity import PROTOCOLS, Allowed, Pair, connectivity
@@ -116,8 +116,8 @@ def _pairs(found: Iterable[Pair]) -> dict[tuple[str, str], Allowed]:
 
 
 def _content(program: Program | None) -> Program | None:
-    """The program without when it was made."""
-    return replace(program, cause=NEVER) if program else None
+    """The program without when it was made, and of which of several objects of one name."""
+    return replace(program, cause=NEVER, origin=replace(program.origin, uid=Uid(""))) if program else None
 
 
 def _packet(event: FlowDecision) -> Packet | None:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 from nats.js.errors import NotFoundError
 
 from sluice.contracts import codec, subjects
+from sluice.contracts.audit import AuditBatch, AuditEvent
 from sluice.contracts.ledger import Checkpoint, StatePart
-from sluice.contracts.streams import CHECKPOINTS, LEDGER
+from sluice.contracts.streams import AUDIT, CHECKPOINTS, LEDGER
 from sluice.ledger import history, state
 from sluice.ledger.chain import Entry
 from sluice.ledger.state import State
@@ -174,3 +175,15 @@ async def _all(bus: Bus, stream: str, pattern: str) -> list[Message]:
                 case CaughtUp():
                     break
     return found
+
+
+async def audited(bus: Bus) -> list[AuditEvent]:
+    """All that AUDIT keeps, each line once. What does not decode is left out: whoever reads AUDIT first tells of it."""
+    batches: dict[str, AuditBatch] = {}
+    for message in await _all(bus, AUDIT.name, "audit.>"):
+        try:
+            batch = codec.decode(message.body, AuditBatch)
+        except codec.Undecodable:
+            continue
+        batches.setdefault(batch.id, batch)
+    return [event for batch in batches.values() for event in batch.events]

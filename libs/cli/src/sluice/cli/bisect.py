@@ -1,0 +1,92 @@
+"""`sluice bisect`: since which event does a connection work, or not?"""
+
+from typing import Any
+
+import click
+
+from sluice.cli import deciding, moments, onbus, options, packets
+
+
+@click.command()
+@packets.about_a_packet
+@click.option("--since", metavar="SEQ|TIME", help="Where to begin; unset: the oldest moment that is kept.")
+@click.option("--until", metavar="SEQ|TIME", help="Where to end; unset: now.")
+@onbus.on_a_bus
+@options.output("table")
+def bisect(
+    since: str | None, until: str | None, nats_url: str | None, name: str | None, output: str, **said: Any
+) -> None:
+    """Find the change after which a connection began to work, or stopped to.
+
+    Of a cluster or a lab that runs. The packet must meet another end at --since than at --until; where that changed
+    more than once in between, one of the changes is told. Exits with 0, with 1 if nothing changed, with 2 on bad input.
+    """
+    import sys
+
+    from sluice.policy.bisecting import NoTurn
+
+    packet = packets.packet(said)
+    try:
+        epoch, turn, place = onbus.run(_found(onbus.url(nats_url, name), packet, since, until))
+    except NoTurn as error:
+        click.echo(str(error))
+        sys.exit(1)
+    before, after = (one.outcome if one else "impossible" for one in (turn.before, turn.after))
+    if output == "json":
+        answer = {"sequence": turn.entry.sequence, "epoch": epoch, "time": moments.written(turn.entry.time_ns)}
+        options.echo_json({**answer, "object": _object(turn.entry), "change": place, "before": before, "after": after})
+        return
+    click.echo(f"{packets.words(said)}: {before} before, {after} since")
+    click.echo(
+        f"  revision {turn.entry.sequence}, {moments.written(turn.entry.time_ns)}: {_object(turn.entry)} {place}"
+    )
+    if turn.after:
+        for direction, decision in (("egress", turn.after.egress), ("ingress", turn.after.ingress)):
+            told = deciding.told(decision, lambda _, __: {}) if decision else None
+            click.echo(options.table(deciding.rows(direction, told)))
+
+
+async def _found(url: str, packet: Any, since: str | None, until: str | None) -> Any:
+    from sluice.policy.bisecting import bisect as find
+    from sluice.runtime import past
+
+    async with await onbus.connected(url) as bus:
+        there = await past.reach(bus)
+        begin = await _sequence(bus, since)
+        begun = await moments.moment_of(bus, await _oldest(bus, there) if begin is None else begin, None)
+        end = await _sequence(bus, until)
+        told = await past.entries(bus, there.epoch, begun.sequence, there.last if end is None else end)
+    turn = find(begun.held, told, packet)
+    known = turn.entry.subject in begun.held.held or any(
+        one.subject == turn.entry.subject and one.body for one in told if one.sequence < turn.entry.sequence
+    )
+    return there.epoch, turn, "was deleted" if not turn.entry.body else "was changed" if known else "came"
+
+
+async def _sequence(bus: Any, text: str | None) -> int | None:
+    from sluice.ledger.history import TooOld
+    from sluice.runtime import past
+
+    if text is None or text.isdigit():
+        return int(text) if text else None
+    try:
+        return await past.sequence_at(bus, moments.time_ns(text))
+    except TooOld as error:
+        options.refuse([str(error)])
+
+
+async def _oldest(bus: Any, there: Any) -> int:
+    """The oldest moment that can be told."""
+    from sluice.runtime import past
+
+    if there.first == 1:
+        return 0
+    return min((one.last for one in await past.checkpoints(bus, there.epoch) if one.last >= there.first - 1), default=0)
+
+
+def _object(entry: Any) -> str:
+    from sluice.contracts import subjects
+    from sluice.contracts.kinds import RESOURCES
+
+    subject: Any = subjects.parse(entry.subject)
+    return f"{RESOURCES[subject.kind].kind} {'/'.join(filter(None, (subject.namespace, subject.name)))}"

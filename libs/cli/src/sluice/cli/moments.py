@@ -1,0 +1,130 @@
+"""Where a command takes objects from: manifests, or a bus, as it is or as it was at any sequence or time."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import click
+
+from sluice.cli import onbus, options
+
+AGO = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+"""Seconds in each unit of an age."""
+
+_options = [
+    click.option(
+        "-f",
+        "--filename",
+        "files",
+        multiple=True,
+        metavar="PATH",
+        help="Manifests: a file, a folder, or - for standard input. May be given again. Unset: a running bus is asked.",
+    ),
+    click.option("--seq", "sequence", type=click.IntRange(min=0), help="As it was after this entry of the ledger."),
+    click.option("--at", metavar="TIME", help="As it was then: 2026-07-04T12:45:21Z, or 10m for ten minutes ago."),
+]
+
+
+def objects(command: Any) -> Any:  # Any: as click's own decorators
+    for option in reversed(_options):
+        command = option(command)
+    return command
+
+
+class Known(NamedTuple):
+    """The objects that a command is about."""
+
+    state: Any  # of ClusterState, which is imported late
+    where: Callable[[Any, str], dict[str, Any]]
+    when: Mapping[str, Any]
+    """Which moment it is, where it is one of a ledger."""
+
+
+def known(
+    files: tuple[str, ...], nats_url: str | None, name: str | None, sequence: int | None, at: str | None
+) -> Known:
+    """The objects; what is not there ends the command."""
+    if sequence is not None and at is not None:
+        raise click.UsageError("--seq and --at: each says when; leave one out")
+    if files and (sequence is not None or at is not None or nats_url or name):
+        raise click.UsageError(
+            "-f: manifests have no past and no bus; leave out -f, or --seq, --at, --nats-url and --name"
+        )
+    if files:
+        return of_files(files)
+    return of_moment(onbus.run(moment(onbus.url(nats_url, name), sequence, at)))
+
+
+def of_files(files: tuple[str, ...]) -> Known:
+    """The objects of manifests, and the lines they come from."""
+    from sluice.cli.loading import load_all
+    from sluice.cli.placing import placed
+    from sluice.lab.world import Key
+    from sluice.policy.state import ClusterState
+
+    world = placed(load_all(files))
+
+    def where(origin: Any, path: str) -> dict[str, Any]:
+        place = world.objects[Key(origin.kind, origin.namespace, origin.name)].problem(path, "")
+        return {"file": place.file, "line": place.line}
+
+    return Known(ClusterState(document.object for document in world.objects.values()), where, {})
+
+
+def of_moment(there: Any) -> Known:
+    """The objects of one moment of a ledger, and the entries they come from."""
+    from sluice.contracts import subjects
+    from sluice.policy.past import cluster
+
+    def where(origin: Any, _: str) -> dict[str, Any]:
+        held = there.held.held.get(subjects.object_(origin.kind, origin.namespace, origin.name))
+        return {"sequence": held.sequence, "time": written(held.time_ns)} if held else {}
+
+    return Known(cluster(there.held, there.epoch), where, {"sequence": there.sequence})
+
+
+async def moment(url: str, sequence: int | None, at: str | None) -> Any:
+    """The moment that the options name; None of both: now."""
+    async with await onbus.connected(url) as bus:
+        return await moment_of(bus, sequence, at)
+
+
+async def moment_of(bus: Any, sequence: int | None, at: str | None) -> Any:
+    from sluice.contracts.codec import Undecodable
+    from sluice.ledger.history import TooOld
+    from sluice.ledger.state import BadState
+    from sluice.runtime import past
+    from sluice.runtime.streams import Missing
+
+    try:
+        if at is not None:
+            sequence = await past.sequence_at(bus, time_ns(at))
+        return await past.moment(bus, sequence)
+    except Missing as error:
+        raise onbus.NoBus(f"{error}; is this the bus of Sluice?") from None
+    except (TooOld, BadState, Undecodable) as error:
+        options.refuse([str(error)])
+
+
+def time_ns(text: str) -> int:
+    """A time of day, or an age, as nanoseconds since 1970. What is neither ends the command."""
+    import time
+    from datetime import UTC, datetime
+
+    if age := re.fullmatch(r"(\d+)([smhd])", text):
+        return time.time_ns() - int(age[1]) * AGO[age[2]] * 10**9
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no time; write 2026-07-04T12:45:21Z, or 10m for ten minutes ago", param_hint="--at"
+        ) from None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return int(when.replace(microsecond=0).timestamp()) * 10**9 + when.microsecond * 1_000
+
+
+def written(at_ns: int) -> str:
+    """The time for people, in UTC."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

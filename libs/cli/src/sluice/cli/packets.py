@@ -1,0 +1,108 @@
+"""The packet that a command asks about, as options say it."""
+
+from typing import Any
+
+import click
+
+PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP")
+END = "NAMESPACE/POD, or an address; NAMESPACE/POD@NETWORK for its interface on a secondary network."
+
+_options = [
+    click.option("--from", "source", required=True, metavar="END", help=END),
+    click.option("--to", "destination", required=True, metavar="END", help=END),
+    click.option("--protocol", type=click.Choice(PROTOCOLS, case_sensitive=False), default="TCP", show_default=True),
+    click.option("--port", type=click.IntRange(1, 65_535), help="Destination port; not for ICMP."),
+    click.option("--source-port", type=click.IntRange(1, 65_535)),
+    click.option("--icmp-type", type=click.IntRange(0, 255)),
+    click.option("--icmp-code", type=click.IntRange(0, 255)),
+    click.option("--family", type=click.Choice(["4", "6"]), help="Between Pods that have addresses of both."),
+    click.option("--fqdn", metavar="NAME", help="The name for which DNS told the sender this destination."),
+    click.option(
+        "--http", metavar="'METHOD HOST/PATH'", help="What the connection asks first, as 'GET foo.bar.com/api'."
+    ),
+    click.option(
+        "--sni", metavar="NAME", help="Whom the connection's TLS handshake names; '' for one that names nobody."
+    ),
+]
+
+
+def about_a_packet(command: Any) -> Any:  # Any: as click's own decorators
+    """The command is given what these options say, for `packet`."""
+    for option in reversed(_options):
+        command = option(command)
+    return command
+
+
+def packet(said: dict[str, Any]) -> Any:  # Any: a Packet, which is imported late
+    """The packet of these options. One that cannot be ends the command."""
+    from sluice.policy.packet import Packet
+
+    protocol = said["protocol"]
+    if protocol != "ICMP" and said["port"] is None:
+        raise click.UsageError(f"--port is missing: a {protocol} packet goes to one")
+    if protocol == "ICMP" and (said["port"] or said["source_port"]):
+        raise click.UsageError("--port and --source-port: an ICMP packet has none; leave them out")
+    if protocol != "ICMP" and (said["icmp_type"] is not None or said["icmp_code"] is not None):
+        raise click.UsageError(f"--icmp-type and --icmp-code: a {protocol} packet has none; leave them out")
+    family: Any = int(said["family"]) if said["family"] else None
+    return Packet(
+        source=_end(said["source"], "--from"),
+        destination=_end(said["destination"], "--to"),
+        protocol=protocol,
+        port=said["port"],
+        source_port=said["source_port"],
+        icmp_type=said["icmp_type"],
+        icmp_code=said["icmp_code"],
+        family=family,
+        fqdn=said["fqdn"] or "",
+        asks=_asked(said["http"], said["sni"], protocol),
+    )
+
+
+def words(said: dict[str, Any]) -> str:
+    """The packet, for people."""
+    port = f" {said['port']}" if said["port"] else ""
+    return f"{said['source']} to {said['destination']}, {said['protocol']}{port}"
+
+
+def _asked(http: str | None, sni: str | None, protocol: str) -> Any:
+    """The request or the handshake, or None for a connection that asks nothing."""
+    from sluice.policy.l7 import HttpRequest, TlsHello
+
+    if http is None and sni is None:
+        return None
+    if http is not None and sni is not None:
+        raise click.UsageError("--http and --sni: what is inside TLS nobody sees; leave one out")
+    if protocol != "TCP":
+        raise click.UsageError(f"--http and --sni: a {protocol} packet has neither; leave them out")
+    if sni is not None:
+        return TlsHello(sni=sni)
+    method, _, rest = (http or "").partition(" ")
+    host, slash, path = rest.partition("/")
+    if not method or not slash or " " in rest:
+        raise click.BadParameter(
+            f"{http!r} is no request; write METHOD HOST/PATH, as in 'GET foo.bar.com/api/v2/x'", param_hint="--http"
+        )
+    return HttpRequest(method=method, host=host.partition(":")[0], path=f"/{path.partition('?')[0].partition('#')[0]}")
+
+
+def _end(text: str, option: str) -> Any:
+    from ipaddress import ip_address
+
+    from sluice.contracts.ids import Address
+    from sluice.policy.packet import AddressEnd, PodEnd
+
+    pod, at, network = text.partition("@")
+    match pod.split("/"):
+        case [namespace, name] if namespace and name and (network or not at):
+            return PodEnd(namespace, name, network if not network or "/" in network else f"{namespace}/{network}")
+        case [address] if not at:
+            try:
+                return AddressEnd(Address(str(ip_address(address))))
+            except ValueError:
+                pass
+        case _:
+            pass
+    raise click.BadParameter(
+        f"{text!r} is no end of a packet; write NAMESPACE/POD[@NETWORK] or an address", param_hint=option
+    )

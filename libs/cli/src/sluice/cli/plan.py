@@ -1,0 +1,154 @@
+"""`sluice plan`: what would change if these manifests were applied?"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sluice.cli import differing, moments, onbus, options
+from sluice.cli.naming import Target
+
+DIFFERENT = 1
+
+
+@click.command()
+@click.option(
+    "-f", "--filename", "files", multiple=True, metavar="PATH", help="Manifests to apply. May be given again."
+)
+@click.option("--delete", "deleted", multiple=True, type=Target(), help="An object to delete. May be given again.")
+@click.option("-n", "--namespace", metavar="NAME", help="Of the objects to delete; default for kinds that have one.")
+@click.option("--against", multiple=True, metavar="PATH", help="Manifests that are there. Unset: a bus is asked.")
+@click.option("--log", "logs", multiple=True, metavar="FILE", help="An np.log; on a bus, AUDIT is read as well.")
+@onbus.on_a_bus
+@options.output("table")
+def plan(
+    *,
+    files: tuple[str, ...],
+    deleted: tuple[Any, ...],
+    namespace: str | None,
+    against: tuple[str, ...],
+    logs: tuple[str, ...],
+    nats_url: str | None,
+    name: str | None,
+    output: str,
+) -> None:
+    """Tell what manifests would change if they were applied; nothing is.
+
+    What nodes would hold, who would reach whom, and which of the connections that were recorded would be denied or
+    allowed from then on. Exits with 0 if nothing would change, with 1 if something would, with 2 on bad input.
+    """
+    from sluice.policy import whatif
+
+    if not files and not deleted:
+        raise click.UsageError("-f or --delete: name what is to change")
+    recorded = list(_logged(logs))
+    if against:
+        before, after = _offline(against, files, _keys(deleted, namespace))
+    else:
+        there, audited = onbus.run(_asked(onbus.url(nats_url, name)))
+        before, after = _on_top(there, files, _keys(deleted, namespace))
+        recorded += audited
+    found = differing.compared(before, after)
+    changed = [_connection(one) for one in whatif.verdicts(before, after, whatif.recorded(recorded))]
+    if output == "json":
+        options.echo_json({**found, "connections": changed, "recorded": len(recorded)})
+    else:
+        for line in differing.lines(found):
+            click.echo(line)
+        click.echo(f"recorded connections: {len(changed)} would end otherwise, of {len(recorded)} log entries")
+        if changed:
+            click.echo(options.table([_row(one) for one in changed]))
+    sys.exit(0 if differing.is_same(found) and not changed else DIFFERENT)
+
+
+def _offline(against: tuple[str, ...], files: tuple[str, ...], deleted: Iterable[Any]) -> tuple[Any, Any]:
+    from sluice.cli.loading import load_all
+    from sluice.cli.placing import placed
+    from sluice.policy.state import ClusterState
+
+    def key(document: Any) -> tuple[str, ...]:
+        return (document.kind, *document.object.key)
+
+    there = {key(document): document for document in load_all(against)}
+    then = {**there, **{key(document): document for document in load_all(files)}} if files else dict(there)
+    for gone in deleted:
+        if then.pop(tuple(gone), None) is None:
+            options.refuse([f"--delete: {gone.kind}/{gone.name}: there is no such object"])
+    worlds = (placed(list(documents.values())) for documents in (there, then))
+    before, after = (ClusterState(document.object for document in world.objects.values()) for world in worlds)
+    return before, after
+
+
+def _on_top(there: Any, files: tuple[str, ...], deleted: Iterable[Any]) -> tuple[Any, Any]:
+    """The state of a bus, and the same with the changes."""
+    from sluice.cli.loading import load_all
+    from sluice.contracts import subjects
+    from sluice.contracts.ids import Revision
+    from sluice.policy.past import cluster
+
+    before, after = (cluster(there.held, there.epoch) for _ in range(2))
+    numbers = count(there.sequence + 1)
+    for document in load_all(files) if files else ():
+        after.put(document.object, Revision(there.epoch, next(numbers)))
+    for gone in deleted:
+        if subjects.object_(*gone) not in there.held.held:
+            options.refuse([f"--delete: {gone.kind}/{gone.name}: there is no such object"])
+        after.delete(gone.kind, gone.namespace, gone.name, Revision(there.epoch, next(numbers)))
+    return before, after
+
+
+def _keys(deleted: tuple[Any, ...], namespace: str | None) -> list[Any]:
+    from sluice.contracts.kinds import RESOURCES
+    from sluice.grouping.events import ObjectKey
+
+    return [
+        ObjectKey(kind, (namespace or "default") if RESOURCES[kind].namespaced else "", name) for kind, name in deleted
+    ]
+
+
+def _logged(logs: Iterable[str]) -> Iterator[Any]:
+    from sluice.dataplane.audit import np_line
+
+    for log in logs:
+        try:
+            told = Path(log).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            options.refuse([f"{log}: it cannot be read: {error}"])
+        for number, line in enumerate(told.splitlines(), start=1):
+            try:
+                yield np_line.read(line)
+            except np_line.NotALine as error:
+                options.refuse([f"{log}:{number}: no line of np.log: {error}"])
+
+
+async def _asked(url: str) -> tuple[Any, list[Any]]:
+    from sluice.contracts.audit import FlowDecision
+    from sluice.runtime import past
+
+    async with await onbus.connected(url) as bus:
+        there = await moments.moment_of(bus, None, None)
+        audited = [event for event in await past.audited(bus) if isinstance(event, FlowDecision)]
+    return there, audited
+
+
+def _connection(one: Any) -> dict[str, Any]:
+    packet = one.connection.packet
+    before, after = (str(given.outcome) if given else "impossible" for given in (one.before, one.after))
+    return {
+        "source": packet.source.address,
+        "destination": packet.destination.address,
+        "protocol": packet.protocol,
+        "port": packet.port,
+        "times": one.connection.times,
+        "before": before,
+        "after": after,
+    }
+
+
+def _row(one: dict[str, Any]) -> tuple[str, str, str, str]:
+    port = f" {one['port']}" if one["port"] else ""
+    way = f"{one['source']} -> {one['destination']}"
+    return "  now " + one["after"], way, f"{one['protocol']}{port}", f"was {one['before']}, {one['times']} times"

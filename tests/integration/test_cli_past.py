@@ -1,0 +1,113 @@
+"""What the command line tells of the past of a bus: verdicts at any sequence, bisect, diff, plan, and the ledger."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+from click.testing import CliRunner, Result
+from tests.integration.conftest import Source
+
+from sluice.cli.main import main
+from sluice.contracts import codec, subjects
+from sluice.contracts.audit import AuditBatch, FlowDecision
+from sluice.contracts.ids import Address, NodeName
+from sluice.ledger.weaving import Weaver
+from sluice.runtime import past
+from sluice.runtime.bus import Bus
+from sluice.runtime.natsserver import NatsServer
+from sluice.testkit.builders import namespace, netpol, pod
+
+Sluice = Callable[..., Awaitable[Result]]
+ASK = ("--from", "x/web", "--to", "x/db", "--port", "5432")
+DENY = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: out, namespace: x}
+spec: {podSelector: {matchLabels: {app: web}}, policyTypes: [Egress]}
+"""
+
+
+@pytest.fixture
+def sluice(server: NatsServer) -> Sluice:
+    """Runs the command against the bus."""
+
+    async def run(*words: str) -> Result:
+        arguments = [*words, "--nats-url", server.url]
+        return await asyncio.to_thread(CliRunner().invoke, main, arguments, catch_exceptions=False)
+
+    return run
+
+
+async def test_the_past_is_told(sluice: Sluice, source: Source, server: NatsServer, tmp_path) -> None:
+    await source.put(namespace("x"), pod("x/web", ip="10.0.0.1", app="web"), pod("x/db", ip="10.0.0.2", app="db"))
+    await source.put(*(pod(f"x/p{number}", ip=f"10.0.1.{number}") for number in range(20)))
+    await source.put(netpol("x/closed"))
+    await source.put(*(pod(f"x/p{number}", ip=f"10.0.2.{number}") for number in range(20)))
+    await source.listed()
+
+    now = await sluice("verdict", *ASK)
+    assert now.output.splitlines()[0] == "x/web to x/db, TCP 5432: Dropped"
+    assert "NetworkPolicy x/closed  since 20" in now.output
+    turned = json.loads((await sluice("bisect", *ASK, "--since", "3", "-o", "json")).output)
+    assert (turned["object"], turned["change"]) == ("NetworkPolicy x/closed", "came")
+    assert (turned["before"], turned["after"]) == ("Allowed", "Dropped")
+    planted = turned["sequence"]
+    for sequence, outcome in ((planted - 1, "Allowed"), (planted, "Dropped")):
+        then = json.loads((await sluice("verdict", *ASK, "--seq", str(sequence), "-o", "json")).output)
+        assert (then["sequence"], then["outcome"]) == (sequence, outcome)
+    assert json.loads((await sluice("verdict", *ASK, "--at", "0s", "-o", "json")).output)["outcome"] == "Dropped"
+    whole = await sluice("bisect", *ASK)
+    assert (whole.exit_code, whole.output.splitlines()[0]) == (
+        0,
+        "x/web to x/db, TCP 5432: Allowed before, Dropped since",
+    )
+
+    differs = await sluice("diff", "--seq", f"{planted - 1}..{planted}")
+    assert "added" in differs.output
+    assert "x/web -> x/db" in differs.output
+    assert differs.exit_code == 1
+    assert (await sluice("diff", "--seq", f"{planted}..{planted}")).output == "no difference\n"
+
+    async with await Bus.connect(server.url, name="collector") as bus:
+        event = FlowDecision(
+            at_us=0,
+            table="EgressRule",
+            policy="K8sNetworkPolicy:x/p",
+            direction="Egress",
+            action="Allow",
+            source=Address("10.0.0.1"),
+            destination=Address("192.0.2.1"),
+            destination_port=443,
+            protocol="TCP",
+            length=60,
+        )
+        batch = AuditBatch(node=NodeName("a"), log="np", id="1", events=(event, event))
+        for _ in range(2):  # sent again: each line counts once
+            await bus.js.publish(subjects.audit(NodeName("a"), "np"), codec.encode(batch))
+        (tmp_path / "deny.yaml").write_text(DENY)
+        planned = json.loads((await sluice("plan", "-f", str(tmp_path), "-o", "json")).output)
+        assert [(one["destination"], one["times"], one["after"]) for one in planned["connections"]] == [
+            ("192.0.2.1", 2, "Dropped")
+        ]
+        assert planned["recorded"] == 2
+
+        here = await past.reach(bus)
+        weaver = Weaver(here.epoch, every=10)
+        for entry in await past.entries(bus, here.epoch, 0, here.last):
+            if made := weaver.take(entry):
+                subject = subjects.checkpoint(here.epoch, made.checkpoint.last)
+                await bus.js.publish(subject, codec.encode(made.checkpoint))
+        good = await sluice("ledger", "verify")
+        assert good.exit_code == 0
+        assert "no faults" in good.output
+        await bus.js.delete_msg("LEDGER", planted)
+        broken = await sluice("ledger", "verify")
+        assert broken.exit_code == 1
+        assert broken.output.splitlines()[0] == f"{planted}: missing: entry {planted} is gone"
+
+
+async def test_a_bus_without_a_ledger_is_no_bus_of_ours(sluice: Sluice) -> None:
+    result = await sluice("verdict", *ASK)
+    assert result.exit_code == 2
+    assert "is this the bus of Sluice?" in result.output

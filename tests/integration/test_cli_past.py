@@ -95,9 +95,9 @@ async def test_the_past_is_told(sluice: Sluice, source: Source, server: NatsServ
         here = await past.reach(bus)
         weaver = Weaver(here.epoch, every=10)
         for entry in await past.entries(bus, here.epoch, 0, here.last):
-            if made := weaver.take(entry):
-                subject = subjects.checkpoint(here.epoch, made.checkpoint.last)
-                await bus.js.publish(subject, codec.encode(made.checkpoint))
+            if due := weaver.take(entry):
+                subject = subjects.checkpoint(here.epoch, due.last)
+                await bus.js.publish(subject, codec.encode(due.make().checkpoint))
         good = await sluice("ledger", "verify")
         assert good.exit_code == 0
         assert "no faults" in good.output

@@ -31,7 +31,7 @@ def ledgers(draw: st.DrawFn, least: int = 1) -> list[Entry]:
 
 def woven(entries: Sequence[Entry]) -> list[Made]:
     weaver = Weaver(EPOCH, every=EVERY)
-    return [made for entry in entries if (made := weaver.take(entry))]
+    return [due.make() for entry in entries if (due := weaver.take(entry))]
 
 
 def folded(entries: Sequence[Entry], upto: int) -> dict[str, bytes]:
@@ -151,7 +151,7 @@ def test_a_weaver_that_restarts_makes_the_same_checkpoints(entries: list[Entry],
         weaver = Weaver.resumed(checkpoint, state.read(parts, checkpoint.state), every=EVERY)
     else:
         weaver = Weaver(EPOCH, every=EVERY)
-    after = [made for entry in entries if (made := weaver.take(entry))]
+    after = [due.make() for entry in entries if (due := weaver.take(entry))]
     assert [*before, *after] == whole
 
 
@@ -185,7 +185,8 @@ def test_a_part_fits_a_message_even_if_nothing_shrinks() -> None:
 
 def test_a_checkpoint_fits_a_message() -> None:
     entries = [Entry(at, "objects.pods.x.a", b"{}") for at in range(1, 10_001)]
-    (made,) = (made for weaver in [Weaver(EPOCH)] for entry in entries if (made := weaver.take(entry)))
+    weaver = Weaver(EPOCH)
+    (made,) = (due.make() for entry in entries if (due := weaver.take(entry)))
     encoded = codec.encode(made.checkpoint)
     assert len(encoded) < 120_000
     assert codec.decode(encoded, Checkpoint) == made.checkpoint

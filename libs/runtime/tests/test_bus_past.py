@@ -27,7 +27,8 @@ async def keep(bus: Bus, every: int) -> list[Made]:
     """What the keeper of checkpoints stores."""
     here = await past.reach(bus)
     weaver = Weaver(here.epoch, every=every)
-    made = [one for entry in await past.entries(bus, here.epoch, 0, here.last) if (one := weaver.take(entry))]
+    entries = await past.entries(bus, here.epoch, 0, here.last)
+    made = [due.make() for entry in entries if (due := weaver.take(entry))]
     for checkpoint, parts in made:
         for number, part in enumerate(parts):
             subject = subjects.state_part(here.epoch, checkpoint.last, number)

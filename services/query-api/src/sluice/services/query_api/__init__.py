@@ -1,0 +1,1 @@
+"""Answers what is and what was, and keeps the checkpoints of the ledger."""

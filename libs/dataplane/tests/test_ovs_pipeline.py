@@ -112,7 +112,7 @@ def test_a_flow_without_our_mark_is_refused():
 
 
 def test_among_many_flows_of_one_kind_and_one_body_each_that_differs_is_looked_at():
-    good = FlowBody((Goto(Table.COMMIT),), OURS)
+    good = FlowBody((Goto(Table.TALLY),), OURS)
     types = {kind: Term(Field.ETH_TYPE, kind) for kind in (EthType.IPV4, EthType.IPV6)}  # one object for many flows
 
     def flow(number: int, table: Table = Table.INGRESS_K8S, field: Field = Field.IPV4_SRC, kind: int = EthType.IPV4):

@@ -191,4 +191,4 @@ def replaced(asked: Packet, address: Address, port: int) -> Packet:
 
 
 def at_forward(walk: Walk) -> bool:
-    return walk.hits[-1].table >= Table.FORWARD
+    return any(key.table == Table.FORWARD for key in walk.hits)

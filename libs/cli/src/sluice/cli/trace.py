@@ -207,7 +207,7 @@ def _rule(rule: Any) -> str:
 def _end(way: _Way) -> str:
     last = way.traces[-1]
     if last.outcome != "Allowed":
-        hop = last.hops[-1]
+        hop = next(hop for hop in reversed(last.hops) if hop.kind != "count")  # who denied it is counted after that
         why = _rule(hop.rule) if hop.rule else f"in table {hop.table} {hop.name}, which {hop.does}"
         return f"on node {last.node}: {why}"
     to = [*(f"Pod {pod}" for pod in last.pods), *(["the node's network stack"] if last.world else [])]

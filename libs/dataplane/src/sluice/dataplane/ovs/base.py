@@ -15,6 +15,7 @@ from sluice.dataplane.ovs.flow import (
     Nat,
     Output,
     OutputField,
+    Resubmit,
     SetField,
     Term,
     match,
@@ -22,6 +23,7 @@ from sluice.dataplane.ovs.flow import (
 from sluice.dataplane.ovs.pipeline import (
     ACCEPTED,
     ANSWER,
+    COUNTED,
     CT_ZONE,
     EGRESS_RULE,
     FLAGS,
@@ -31,11 +33,13 @@ from sluice.dataplane.ovs.pipeline import (
     INGRESS_RULE,
     LABEL_EGRESS,
     LABEL_INGRESS,
+    LABEL_NODE_PORT,
     LABEL_SERVICE_PORT,
     MARK_LET_IN,
     MARK_SERVED,
     MASK_ZONE,
     MASKS,
+    NODE_PORT_RULE,
     OUT_PORT,
     PRIORITY,
     PRIORITY_FIRST,
@@ -58,19 +62,19 @@ def _bit(flag: int) -> int:
 _TRACKED = CtState.TRK
 _IP = (EthType.IPV4, EthType.IPV6)
 
-_MISSES: dict[Table, Actions] = {
-    table: (Goto(spec.miss),) if spec.miss is not None else () for table, spec in TABLES.items()
-} | {Table.OUTPUT: (OutputField(OUT_PORT),)}
+_RULES = ((INGRESS_RULE, LABEL_INGRESS), (EGRESS_RULE, LABEL_EGRESS), (NODE_PORT_RULE, LABEL_NODE_PORT))
+"""Who let a connection through, and where the tracker remembers it."""
 
 _KNOWN: Actions = (
     SetField(FLAGS, ACCEPTED, ACCEPTED),
     MoveField(Field.CT_MARK, FLAGS, 1, _bit(MARK_SERVED), _bit(SERVED)),
+    *(MoveField(Field.CT_LABEL, rule, 32, at) for rule, at in _RULES),
     Goto(Table.FORWARD),
 )
 
 _BACK: Actions = (
     SetField(FLAGS, ACCEPTED | ANSWER, ACCEPTED | ANSWER | FROM_TUNNEL),
-    _KNOWN[1],
+    *_KNOWN[1:-1],
     Goto(Table.DNS_CLIENT),
 )
 """An answer goes to whoever asked, and another node may have asked on behalf of the world."""
@@ -99,11 +103,15 @@ _REMEMBER = Ct(
     commit=True,
     exec=(
         SetField(Field.CT_MARK, MARK_LET_IN, MARK_LET_IN),
-        MoveField(INGRESS_RULE, Field.CT_LABEL, 32, target_offset=LABEL_INGRESS),
-        MoveField(EGRESS_RULE, Field.CT_LABEL, 32, target_offset=LABEL_EGRESS),
+        *(MoveField(rule, Field.CT_LABEL, 32, target_offset=at) for rule, at in _RULES),
     ),
 )
 
+_COUNT: Actions = tuple(step for rule, _ in _RULES for step in (MoveField(rule, COUNTED, 32), Resubmit(Table.COUNT)))
+
+_MISSES: dict[Table, Actions] = {
+    table: (Goto(spec.miss),) if spec.miss is not None else () for table, spec in TABLES.items()
+} | {Table.TALLY: (*_COUNT, Goto(Table.COMMIT)), Table.OUTPUT: (OutputField(OUT_PORT),)}
 
 _ASK = Ct(zone=CT_ZONE, table=Table.CONNTRACK_STATE, nat=Nat())
 _LET_IN = Term(Field.CT_MARK, MARK_LET_IN, MARK_LET_IN)
@@ -167,8 +175,9 @@ _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
         )
     ),
     *((Table.FORWARD, PRIORITY, match(_ip(v), (field, mask)), ()) for v, field, mask in _MASKS),
-    (Table.INGRESS_TIER, PRIORITY_TOP, match((FLAGS, ACCEPTED, ACCEPTED)), (Goto(Table.MASK),)),
-    (Table.INGRESS_TIER, PRIORITY_TOP, match((FLAGS, HAIRPIN, HAIRPIN | ACCEPTED)), (Goto(Table.COMMIT),)),
+    (Table.INGRESS_TIER, PRIORITY_TOP, match((FLAGS, ACCEPTED, ACCEPTED)), (Goto(Table.TALLY),)),
+    (Table.INGRESS_TIER, PRIORITY_TOP, match((FLAGS, HAIRPIN, HAIRPIN | ACCEPTED)), (Goto(Table.TALLY),)),
+    (Table.TALLY, PRIORITY, match((FLAGS, ACCEPTED, ACCEPTED)), (*_COUNT, Goto(Table.MASK))),
     *(
         (Table.COMMIT, PRIORITY, match(_ip(v), _state(_TRACKED | CtState.NEW)), (_REMEMBER, Goto(Table.MASK)))
         for v in _IP

@@ -3,8 +3,8 @@
     bits 63..48  owner mark, the same in all our flows: a stranger can sweep by it
     bits 47..40  kind of flow
     bits 39..32  0
-    bits 31..0   number: of the rule for RULE and ISOLATION, of the OpenFlow port for PORT and UPLINK, of the endpoint
-                 for AFFINITY, else 0
+    bits 31..0   number: of the rule for RULE, ISOLATION and COUNT, of the OpenFlow port for PORT and UPLINK, of the
+                 endpoint for AFFINITY, else 0
 
 A CLAUSE flow belongs to every rule that its conjunction actions name, so its cookie names none.
 """
@@ -50,6 +50,9 @@ class CookieKind(IntEnum):
 
     FQDN = 12
     """Has answers of DNS wait."""
+
+    COUNT = 13
+    """Counts what a rule decides about."""
 
 
 class Cookie(NamedTuple):

@@ -14,6 +14,7 @@ from sluice.contracts.programs import GroupPeer, Program, ServiceRef
 from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import NotAnAddress, address
 from sluice.dataplane.ovs.base import BASE
+from sluice.dataplane.ovs.counting import count_flows, is_counted
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.fqdn import Fact
 from sluice.dataplane.ovs.fqdn_values import Facts, Opens, WantedNames, fact_value, held_for
@@ -228,7 +229,9 @@ class Engine:
         for rule, form, number in taken:
             if old.get(rule) != form:
                 self._lay(rule, number, form)
+            self._count(number, was=old.get(rule), now=form)
         for rule in old.keys() - new.keys():
+            self._count(self._ids.allocate(rule), was=old[rule], now=None)
             self._lay(rule, self._ids.allocate(rule), None)
             self._ids.release(rule)
         if not new:
@@ -287,6 +290,13 @@ class Engine:
             self._set(old[1].conj_key(id), None)
         if form is not None and where is not None and len(form.clauses) > 1:
             self._set(where.conj_key(id), fate(form, id))
+
+    def _count(self, id: int, *, was: Form | None, now: Form | None) -> None:
+        """The rule is counted, if it is one that decides."""
+        counts = now is not None and is_counted(now.action)
+        if counts != (was is not None and is_counted(was.action)):
+            for key, body in count_flows(id).items():
+                self._set(key, body if counts else None)
 
     def _layer(self, form: Form, id: int) -> Layer | None:
         lane = self._ids.lane(id)

@@ -18,11 +18,13 @@ from typing import NamedTuple, assert_never
 from sluice.contracts.programs import Action, Direction
 from sluice.dataplane.ovs import audit, cookies
 from sluice.dataplane.ovs.cookies import CookieKind
+from sluice.dataplane.ovs.counting import count
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, Conjunction, Controller, FlowBody, FlowKey, Goto, SetField, Term
 from sluice.dataplane.ovs.pipeline import (
     EGRESS_RULE,
     INGRESS_RULE,
+    NODE_PORT_RULE,
     PRIORITY_CLAUSES,
     PRIORITY_PLAIN,
     Errand,
@@ -59,7 +61,7 @@ _DIRECTIONS: dict[int, Direction] = {
 } | {Table.DNS_CLIENT.value: _OUT, Table.DNS_ANSWER.value: _OUT}
 _RECORD = {_OUT: EGRESS_RULE, _IN: INGRESS_RULE}
 REJECT = Controller(userdata=bytes((Errand.REJECT,)), meter_id=Meter.REJECT.value)
-_ONWARD = {_OUT: Table.FORWARD, _IN: Table.COMMIT}
+_ONWARD = {_OUT: Table.FORWARD, _IN: Table.TALLY}
 
 
 class Layer(NamedTuple):
@@ -113,8 +115,9 @@ def _fate(form: Form, id: int) -> Actions:
     direction = form.key.direction
     match form.action:
         case Action.ALLOW | Action.PASS if form.stage in _AT_NODE_PORTS:
-            passed = form.action is Action.PASS and form.stage is Stage.NODE_PORT
-            return (Goto(Table.NODE_PORT_DEFAULT if passed else Table.EGRESS_TIER),)
+            if form.action is Action.ALLOW:
+                return SetField(NODE_PORT_RULE, id), Goto(Table.EGRESS_TIER)
+            return (Goto(Table.NODE_PORT_DEFAULT if form.stage is Stage.NODE_PORT else Table.EGRESS_TIER),)
         case Action.ALLOW:
             return SetField(_RECORD[direction], id), Goto(_ONWARD[direction])
         case Action.PASS if form.stage is Stage.TIER:
@@ -122,9 +125,9 @@ def _fate(form: Form, id: int) -> Actions:
         case Action.PASS:
             return (Goto(_ONWARD[direction]),)
         case Action.DROP:
-            return ()
+            return count(id)
         case Action.REJECT:
-            return (REJECT,)
+            return REJECT, *count(id)
         case _:
             assert_never(form.action)
 

@@ -13,6 +13,7 @@ from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
 from sluice.contracts.programs import Program, ServiceRef
 from sluice.dataplane.addresses import NotAnAddress
 from sluice.dataplane.ovs.base import BASE
+from sluice.dataplane.ovs.counting import count_flows, is_counted
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.fqdn import Fact
 from sluice.dataplane.ovs.fqdn_values import Opens, fact_value, held_for
@@ -70,6 +71,7 @@ def lower(inputs: Inputs, ids: RuleIds) -> Flows:
         number, does = ids.allocate(form.key), fate(form, ids.allocate(form.key))
         for held, source, holds in held_for(form):
             flows |= dict.fromkeys(_keys(inputs, held, (source,)), holds)
+        flows |= count_flows(number) if is_counted(form.action) else {}
         if len(form.clauses) == 1:
             for key in _keys(inputs, where, form.clauses[0]):
                 plain[key] = min(plain.get(key, (form.key, does)), (form.key, does))

@@ -11,6 +11,7 @@ ORDER = {
             *(_F.CONJ_ID, _F.CT_STATE, _F.CT_ZONE, _F.CT_MARK, _F.CT_LABEL),
             *(_F.CT_NW_PROTO, _F.CT_TP_DST, _F.ETH_TYPE),
             *(_F.REG0, _F.REG1, _F.REG2, _F.REG3, _F.REG4, _F.REG5, _F.REG6, _F.REG7),
+            *(_F.REG8, _F.REG9, _F.REG10, _F.REG11, _F.REG12, _F.REG13, _F.REG14, _F.REG15),
             *(_F.TUN_ID, _F.TUN_SRC, _F.TUN_DST, _F.TUN_IPV6_SRC, _F.TUN_IPV6_DST, _F.IN_PORT, _F.ETH_SRC, _F.ETH_DST),
             *(_F.IPV4_SRC, _F.IPV4_DST, _F.IPV6_SRC, _F.IPV6_DST, _F.ARP_SPA, _F.ARP_TPA),
             *(_F.IP_PROTO, _F.ARP_OP, _F.ARP_SHA, _F.ARP_THA),
@@ -47,7 +48,7 @@ IN_ACTIONS = {_F.ETH_SRC: "eth_src", _F.ETH_DST: "eth_dst", _F.IPV4_SRC: "ip_src
 """Names that set_field shows otherwise than matches do."""
 
 NXM = {
-    **{FIELDS[f"reg{number}"]: f"NXM_NX_REG{number}" for number in range(8)},
+    **{FIELDS[f"reg{number}"]: f"NXM_NX_REG{number}" for number in range(16)},
     _F.ETH_DST: "NXM_OF_ETH_DST",
     _F.ETH_SRC: "NXM_OF_ETH_SRC",
     _F.ARP_OP: "NXM_OF_ARP_OP",

@@ -57,7 +57,13 @@ BY_NODE_PORT = 1 << 31
 
 EGRESS_RULE = Field.REG5
 INGRESS_RULE = Field.REG6
-"""Id of the rule that let a new connection out, and in; 0 where no rule had to."""
+"""Id of the rule that let the packet out, and in, or the connection that it is of; 0 where no rule had to."""
+
+NODE_PORT_RULE = Field.REG12
+"""Id of the rule that let it use a NodePort."""
+
+COUNTED = Field.REG9
+"""Id of the rule that counts the packet next: each that let it through, or the one that denied it."""
 
 CT_ZONE = 0x51CE
 """Ours. One zone a node: addresses of Pods are unique, and so both ends see one connection as one."""
@@ -74,6 +80,9 @@ MARK_SERVED = 0x2
 LABEL_INGRESS = 0
 LABEL_EGRESS = 32
 """First bit of the rule ids in ct_label, 32 bits each."""
+
+LABEL_NODE_PORT = 96
+"""First bit of the id of NODE_PORT_RULE in ct_label."""
 
 LABEL_SERVICE_PORT = 64
 """First bit of SERVICE_PORT in ct_label: the first packet may come again, when its destination is translated."""
@@ -155,6 +164,8 @@ class Table(IntEnum):
     INGRESS_TIER = 90
     INGRESS_K8S = 100
     INGRESS_DEFAULT = 110
+    TALLY = 111
+    COUNT = 112
     COMMIT = 120
     MASK = 125
     OUTPUT = 130
@@ -238,31 +249,31 @@ TABLES: dict[Table, TableSpec] = {
     Table.NODE_PORT: TableSpec(
         "rules of tiers about NodePorts, from the client",
         _INGRESS | {SERVICE_PORT, FLAGS},
-        (Table.NODE_PORT_DEFAULT, Table.EGRESS_TIER, Table.AUDIT),
+        (Table.NODE_PORT_DEFAULT, Table.EGRESS_TIER, Table.AUDIT, Table.COUNT),
         Table.NODE_PORT_DEFAULT,
     ),
     Table.NODE_PORT_DEFAULT: TableSpec(
         "the baseline about NodePorts, from the client",
         _INGRESS | {SERVICE_PORT, FLAGS},
-        (Table.EGRESS_TIER, Table.AUDIT),
+        (Table.EGRESS_TIER, Table.AUDIT, Table.COUNT),
         Table.EGRESS_TIER,
     ),
     Table.EGRESS_TIER: TableSpec(
         "rules of tiers, towards the destination",
         _EGRESS,
-        (Table.EGRESS_K8S, Table.FORWARD, Table.AUDIT),
+        (Table.EGRESS_K8S, Table.FORWARD, Table.AUDIT, Table.COUNT),
         Table.EGRESS_K8S,
     ),
     Table.EGRESS_K8S: TableSpec(
         "allow rules of Kubernetes policies, towards the destination",
         _EGRESS,
-        (Table.EGRESS_DEFAULT, Table.FORWARD, Table.AUDIT),
+        (Table.EGRESS_DEFAULT, Table.FORWARD, Table.AUDIT, Table.COUNT),
         Table.EGRESS_DEFAULT,
     ),
     Table.EGRESS_DEFAULT: TableSpec(
         "drops what an isolated Pod sends and no rule allowed; then the baseline, towards the destination",
         _EGRESS,
-        (Table.FORWARD, Table.AUDIT),
+        (Table.FORWARD, Table.AUDIT, Table.COUNT),
         Table.FORWARD,
     ),
     Table.DNS_CLIENT: TableSpec(
@@ -283,21 +294,28 @@ TABLES: dict[Table, TableSpec] = {
     Table.INGRESS_TIER: TableSpec(
         "lets known connections pass; rules of tiers, from the source",
         _INGRESS | {FLAGS},
-        (Table.INGRESS_K8S, Table.COMMIT, Table.MASK, Table.AUDIT),
+        (Table.INGRESS_K8S, Table.TALLY, Table.AUDIT, Table.COUNT),
         Table.INGRESS_K8S,
     ),
     Table.INGRESS_K8S: TableSpec(
         "allow rules of Kubernetes policies, from the source",
         _INGRESS,
-        (Table.INGRESS_DEFAULT, Table.COMMIT, Table.AUDIT),
+        (Table.INGRESS_DEFAULT, Table.TALLY, Table.AUDIT, Table.COUNT),
         Table.INGRESS_DEFAULT,
     ),
     Table.INGRESS_DEFAULT: TableSpec(
         "drops what is sent to an isolated Pod and no rule allowed; then the baseline, from the source",
         _INGRESS,
-        (Table.COMMIT, Table.AUDIT),
-        Table.COMMIT,
+        (Table.TALLY, Table.AUDIT, Table.COUNT),
+        Table.TALLY,
     ),
+    Table.TALLY: TableSpec(
+        "has each rule that lets the packet through count it",
+        frozenset((FLAGS,)),
+        (Table.COUNT, Table.COMMIT, Table.MASK),
+        None,
+    ),
+    Table.COUNT: TableSpec("counts for one rule", frozenset((COUNTED, _F.CT_STATE, _F.CT_MARK)), (), None),
     Table.COMMIT: TableSpec(
         "has the connection tracker remember a new connection, and the rules that allowed it",
         frozenset((_F.ETH_TYPE, _F.CT_STATE)),

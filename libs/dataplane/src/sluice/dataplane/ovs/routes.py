@@ -316,7 +316,7 @@ def _gateway_lines(gateway: Gateway) -> Iterator[_Line]:
         yield Table.FORWARD, PRIORITY_BEYOND, beyond, _to_host(gateway)
     for block in NOWHERE:
         yield Table.FORWARD, _priority(block), destination(block), ()
-    yield Table.INGRESS_TIER, PRIORITY_TOP, match((FLAGS, FROM_HOST, FROM_HOST | ACCEPTED)), (Goto(Table.COMMIT),)
+    yield Table.INGRESS_TIER, PRIORITY_TOP, match((FLAGS, FROM_HOST, FROM_HOST | ACCEPTED)), (Goto(Table.TALLY),)
 
 
 def _node_flows(ways: _Ways, has: Iterable[Block], uplinks: Uplinks, *, local: bool) -> Flows:

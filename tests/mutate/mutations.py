@@ -828,7 +828,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what-was-lost-is-told-twice",
-        f"{NODE_OVS}/errands.py",
+        f"{NODE_OVS}/accounts.py",
         "now, unheard - lost",
         "now, unheard",
         ("services/node-ovs/tests/test_errands.py",),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.contracts.audit import FlowDecision
+from sluice.contracts.audit import FlowDecision, Loss
 from sluice.contracts.ids import Address, Unit
 from sluice.dataplane.audit import eve, np_line
 from sluice.dataplane.audit.np_line import NotALine
@@ -68,6 +68,14 @@ def test_the_examples_of_the_pages(name: str) -> None:
     assert {field: getattr(read, field) for field in says} == says
     if "[" not in line:  # Go's nanoseconds are more than we keep
         assert np_line.write(read) == line
+
+
+def test_a_line_about_what_was_lost_has_as_many_fields_as_any_other() -> None:
+    loss = Loss(at_us=1688474721804416, lines=1234, reason="over-rate")
+    line = np_line.write(loss)
+
+    assert line == f"2023/07/04 12:45:21.804416 AuditLoss {'<nil> ' * 12}over-rate [1234 packets in 1s]"
+    assert np_line.read(line) == loss
 
 
 NOT_LINES = {

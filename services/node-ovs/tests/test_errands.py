@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from sluice.drivers.openflow.meters import Metered
-from sluice.services.node_ovs.errands import Lost
+from sluice.services.node_ovs.accounts import Lost
 
 
 class Case(NamedTuple):

@@ -131,7 +131,7 @@ async def shell(
     """One that has applied its first Pod."""
     monkeypatch.setattr(shell_module, "REFUSED_RETRY_S", 0.02)
     monkeypatch.setattr(shell_module, "DRIFT_PAUSE_S", 0.02)
-    settings = NodeOvsSettings(node_name=NODE, run_dir=str(tmp_path), state_dir=str(tmp_path))
+    settings = NodeOvsSettings(node_name=NODE, run_dir=str(tmp_path), state_dir=str(tmp_path), root=str(tmp_path))
     shell = Shell(settings, cast("Bus", NoBus()))
     shell._switch = cast("Switch", switch)
     tell(shell, 1, "a")

@@ -4,12 +4,23 @@ from typing import Literal
 
 from msgspec import Struct
 
-from sluice.contracts.ids import Address, NodeName, Unit
+from sluice.contracts.ids import Address, NodeName, Revision, Unit
 
 Log = Literal["np", "l7"]
 """Which log: np.log of the switch's programmer, or eve.json of the inspection engine."""
 
 Decision = Literal["Allow", "Drop", "Reject", "Pass", "Redirect"]
+
+
+class Attribution(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A policy that decided, as it was then."""
+
+    unit: Unit
+    index: int | None = None
+    """Of the rule, in the policy's list of its direction; unset: no rule, but that the policy isolates."""
+
+    revision: Revision
+    """In OBJECTS: the last change that it reflects."""
 
 
 class FlowDecision(Struct, frozen=True, kw_only=True, tag="np", omit_defaults=True):
@@ -50,6 +61,9 @@ class FlowDecision(Struct, frozen=True, kw_only=True, tag="np", omit_defaults=Tr
 
     within_us: int = 0
     """Microseconds from the first of them to the last."""
+
+    by: tuple[Attribution, ...] = ()
+    """The rule that decided, or all policies that isolated the Pod, sorted. None: nobody can say any more."""
 
 
 class Inspection(Struct, frozen=True, kw_only=True, tag="l7", omit_defaults=True):

@@ -61,6 +61,7 @@ class LabNode:
             "NODE_NAME": name,
             "RUN_DIR": str(self.ovs.folder),
             "STATE_DIR": str(self.state_folder),
+            "ROOT": str(folder),
             "BRIDGE": BRIDGE,
             "HAND_OVER": str(folder / inspection.HAND_OVER),
         }

@@ -15,12 +15,17 @@ from urllib.parse import unquote
 import msgspec
 
 from sluice.contracts import subjects
-from sluice.contracts.audit import FlowDecision
+from sluice.contracts.audit import FlowDecision, Loss
 from sluice.contracts.ids import Unit
 from sluice.contracts.kinds import Kind
 from sluice.policy.listing import SOURCES
 
 NIL = "<nil>"
+
+LOSS = "AuditLoss"
+"""In place of a table: packets that have no line. The label says why, and their number stands where repetitions do.
+
+What reads lines by their fields finds as many as in any other."""
 
 FIELDS = (
     *("table", "policy", "rule", "direction", "action", "priority", "applied_to"),
@@ -44,15 +49,17 @@ class NotALine(ValueError):
     """It is no line of np.log; the message says why."""
 
 
-def write(decision: FlowDecision) -> str:
+def write(decision: FlowDecision | Loss) -> str:
     """The line, without its end."""
+    if isinstance(decision, Loss):
+        return _write_loss(decision)
     when = (_EPOCH + timedelta(microseconds=decision.at_us)).strftime(_TIME)
     values = (_written(getattr(decision, name)) for name in FIELDS)
     repeated = f" [{decision.packets} packets in {_go(decision.within_us)}]" if decision.packets > 1 else ""
     return f"{when} {' '.join(values)}{repeated}"
 
 
-def read(line: str) -> FlowDecision:
+def read(line: str) -> FlowDecision | Loss:
     """What the line says.
 
     Raises:
@@ -66,6 +73,8 @@ def read(line: str) -> FlowDecision:
     words = rest.split(" ")
     if len(words) != len(FIELDS):
         raise NotALine(f"{len(words)} fields after date and time, and a line has {len(FIELDS)}")
+    if words[0] == LOSS:
+        return Loss(at_us=_moment(date, time), lines=packets, reason=unquote(words[-1]))
     said: dict[str, Any] = {}  # as msgspec takes it
     for name, word in zip(FIELDS, words, strict=True):
         if word == NIL:
@@ -75,12 +84,29 @@ def read(line: str) -> FlowDecision:
         except ValueError as error:
             raise NotALine(f"{name}: {word!r}: {error}") from error
     try:
-        when = datetime.strptime(f"{date} {time}", _TIME).replace(tzinfo=UTC)
-        at_us = (when - _EPOCH) // timedelta(microseconds=1)
-        value = {**said, "type": "np", "at_us": at_us, "packets": packets, "within_us": within_us}
+        value = {**said, "type": "np", "at_us": _moment(date, time), "packets": packets, "within_us": within_us}
         return msgspec.convert({**value, "unit": unit_of(said.get("policy", ""))}, FlowDecision)
     except ValueError as error:  # msgspec.ValidationError is one
         raise NotALine(str(error)) from error
+
+
+def _write_loss(loss: Loss) -> str:
+    when = (_EPOCH + timedelta(microseconds=loss.at_us)).strftime(_TIME)
+    unset = " ".join([NIL] * (len(FIELDS) - 2))
+    return f"{when} {LOSS} {unset} {_written(loss.reason)} [{loss.lines} packets in 1s]"
+
+
+def _moment(date: str, time: str) -> int:
+    """Microseconds since 1970.
+
+    Raises:
+        NotALine: it is no time.
+    """
+    try:
+        when = datetime.strptime(f"{date} {time}", _TIME).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise NotALine(str(error)) from error
+    return (when - _EPOCH) // timedelta(microseconds=1)
 
 
 def unit_of(policy: str) -> Unit | None:

@@ -13,6 +13,8 @@ from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import GroupPeer, Program, ServiceRef
 from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import NotAnAddress, address
+from sluice.dataplane.audit.attribution import What
+from sluice.dataplane.ovs.attributions import Attributions
 from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.counting import count_flows, is_counted
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
@@ -74,6 +76,7 @@ class Engine:
         self._claims: dict[Address, set[Uid]] = {}
         self._port_flows: dict[Uid, Flows] = {}
         self._index = Index(self._values)
+        self._attributions = Attributions()
         self._flows: Flows = dict(BASE)
         self._new: Flows = dict(BASE)
         """Those of them that were not there at the last drain."""
@@ -106,6 +109,15 @@ class Engine:
         self._before = {}
         return put, frozenset(delete)
 
+    def attributions(self) -> tuple[What, ...]:
+        """What is to be known of the rules that log before the flows are there; since the last call."""
+        self._settle()
+        here = self._node
+        return self._attributions.drain(
+            lambda group: self._pages.get(group, {}).get(here, ()),
+            lambda uid: (group for group, _ in self._memberships.get(uid, ())),
+        )
+
     def problems(self) -> tuple[Problem, ...]:
         """What is not in force as written, sorted."""
         kinds = self._program_problems, self._page_problems
@@ -124,6 +136,7 @@ class Engine:
         self._unfit.pop(key, None)
         if self._programs.pop(key, None) is not None:
             self._change_rules(key, {})
+            self._attributions.put(key, None)
             self._tell(key, ())
             self._make_fit(before)
 
@@ -209,6 +222,7 @@ class Engine:
                 self._change_rules_that_fit(key, closed, new)
         if before is None or key not in self._unfit:
             self._programs[key] = closed
+        self._attributions.put(key, self._programs.get(key))
         self._tell(key, found)
 
     def _change_rules(self, key: ProgramKey, new: dict[RuleKey, Form]) -> None:
@@ -272,6 +286,7 @@ class Engine:
     def _lay(self, rule: RuleKey, id: int, form: Form | None) -> None:
         """The index has the rule in this form, where it stands now; or not at all, while that is not known."""
         where = None if form is None else self._layer(form, id)
+        self._attributions.lay(rule, id, form, where)
         old = self._laid.pop(rule, None)
         before = {} if old is None else dict(_refs(*old, id))
         after = {}
@@ -325,6 +340,7 @@ class Engine:
             self._page_problems[group, node] = strange
 
     def _join(self, member: Member, group: GroupId, by: int) -> None:
+        self._attributions.join(member)
         said = self._memberships.setdefault(member.uid, set())
         if by > 0:
             said.add((group, member))

@@ -19,6 +19,7 @@ from sluice.contracts.ids import NodeName
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.metrics import METRICS
+from sluice.services.log_collector.attributing import Attributing
 from sluice.services.log_collector.reading import events
 from sluice.services.log_collector.settings import LogCollectorSettings
 from sluice.services.log_collector.tail import Piece, Tail, TailState
@@ -51,6 +52,7 @@ class Follower:
     async def run(self) -> None:
         """Run until cancelled."""
         tail = Tail(self._folder, PATTERNS[self._log], self._load())
+        attributing = Attributing(self._folder)
         try:
             while True:
                 piece = tail.next()
@@ -64,10 +66,11 @@ class Follower:
                     continue
                 self.caught_up = False
                 self._save(tail.state)
-                await self._tell(piece.id, self._read(piece))
+                await self._tell(piece.id, attributing.attributed(self._read(piece)))
                 tail.acknowledge(piece)
         finally:
             tail.close()
+            attributing.close()
 
     def _read(self, piece: Piece) -> list[AuditEvent]:
         found = list(events(self._log, piece.lines, time_ns() // 1_000))

@@ -21,6 +21,7 @@ from sluice.drivers.openflow.oxm import Undecodable
 from sluice.drivers.openflow.packets import PacketIn
 from sluice.drivers.openflow.switch import Switch
 from sluice.runtime.metrics import METRICS
+from sluice.services.node_ovs.accounts import Lost
 
 log = structlog.get_logger()
 
@@ -107,28 +108,6 @@ class Errands:
                     _packets.add(on_the_way, "lost")
                     rate = meter.packets_per_second
                     log.warning("rejects_not_answered", over_rate=over_rate, lost=on_the_way, reject_rate=rate)
-
-
-class Lost:
-    """What nobody heard of the packets that came to a meter.
-
-    The switch keeps a hundred packets for whom it hands them over to, and drops without a word what comes on top.
-    Source: Open vSwitch ofproto/connmgr.c, do_send_packet_ins.
-    """
-
-    def __init__(self) -> None:
-        self._before = Metered(0, 0)
-        self._unheard = 0
-        """Handed over, and neither heard of nor told as lost; some of them may be on their way."""
-
-    def since_last(self, now: Metered, heard: int) -> tuple[int, int]:
-        """How many the meter dropped, and how many more got lost; both, as `heard`, since the last look."""
-        before = self._before if now.packets >= self._before.packets else Metered(0, 0)  # it was set anew
-        over_rate = now.dropped - before.dropped
-        unheard = self._unheard + now.packets - before.packets - over_rate - heard
-        lost = max(0, min(unheard, self._unheard))  # what was on its way at the last look has come
-        self._before, self._unheard = now, unheard - lost
-        return over_rate, lost
 
 
 def _answer(switch: Switch, packet: PacketIn) -> None:

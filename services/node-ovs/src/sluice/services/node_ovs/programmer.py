@@ -13,6 +13,7 @@ from sluice.contracts.groups import Member
 from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
 from sluice.contracts.status import Problem
 from sluice.contracts.tracing import DecidingRule
+from sluice.dataplane.audit.attribution import What
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.flow import Buckets, FlowBody, FlowKey, Flows, Groups
 from sluice.dataplane.ovs.ids import ISOLATION, RuleIds
@@ -40,6 +41,15 @@ class Change(Struct, frozen=True, kw_only=True):
 
     endpoints_gone: frozenset[tuple[Address, int]] = frozenset()
     """After the flows: forget which clients were sent there over UDP."""
+
+    attributions: tuple[What, ...] = ()
+    """Before the flows: whose the lines of the audit log are from now on."""
+
+    @property
+    def concerns_switch(self) -> bool:
+        """There is more to it than what the log's reader has to know."""
+        flows = self.put or self.delete or self.groups or self.delete_groups
+        return bool(flows or self.opened or self.closed or self.endpoints_gone)
 
 
 class Programmer(Reading):
@@ -133,9 +143,7 @@ class Programmer(Reading):
         put, delete = self._drain()
         groups, delete_groups = self._drain_groups()
         gone, self._endpoints_gone = self._endpoints_gone, frozenset()
-        if not (put or delete or groups or delete_groups or opened or closed or gone):
-            return None
-        return Change(
+        change = Change(
             put=put,
             delete=delete,
             groups=groups,
@@ -143,7 +151,9 @@ class Programmer(Reading):
             opened=opened,
             closed=closed,
             endpoints_gone=gone,
+            attributions=self._engine.attributions(),
         )
+        return change if change.concerns_switch or change.attributions else None
 
     def _apply(self, step: Step) -> None:
         for program_key in self._programs - step.programs.keys() if step.whole else ():

@@ -1,10 +1,12 @@
 """What node-ovs reads from its environment: SLUICE_NODE_OVS_*."""
 
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
 
 from sluice.runtime.settings import ServiceSettings
+from sluice.services.node_ovs.logfile import Limits
 
 
 class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,3 +34,31 @@ class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown
     packet_in_rate: Annotated[int, Meta(ge=1)] = 500
     """Packets a second that are logged where policies ask for it, and twice as many at once. The rest are counted and
     told as lost; nothing happens to them. A line takes about 0.1 ms of a core."""
+
+    root: str = "/"
+    """Folder under which var/log/antrea/networkpolicy/np.log is."""
+
+    audit_size_mb: Annotated[int, Meta(ge=1)] = 500
+    """Megabytes (1e6 bytes) after which np.log is begun anew."""
+
+    audit_backups: Annotated[int, Meta(ge=0)] = 3
+    """How many full ones are kept beside it."""
+
+    audit_age_days: Annotated[float, Meta(ge=0)] = 28.0
+    """Days after which they are removed. 0: they are not."""
+
+    audit_compress: bool = True
+    """Whether they are compressed, all but the newest."""
+
+    @property
+    def audit_folder(self) -> Path:
+        return Path(self.root, "var/log/antrea/networkpolicy")
+
+    @property
+    def audit_limits(self) -> Limits:
+        return Limits(
+            size_bytes=self.audit_size_mb * 1_000_000,
+            backups=self.audit_backups,
+            age_s=self.audit_age_days * 86_400,
+            compress=self.audit_compress,
+        )

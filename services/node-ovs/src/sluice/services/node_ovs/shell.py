@@ -31,6 +31,7 @@ from sluice.runtime.bus import Bus
 from sluice.runtime.feed import Feed
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
+from sluice.services.node_ovs.audit import Audit
 from sluice.services.node_ovs.errands import Errands
 from sluice.services.node_ovs.idsfile import IdsFile
 from sluice.services.node_ovs.podports import pod_ports
@@ -61,12 +62,14 @@ class Shell:
         self._node = NodeName(settings.node_name)
         self._run_dir = Path(settings.run_dir)
         self._bridge = settings.bridge
+        self._socket = self._run_dir / f"{self._bridge}.mgmt"
         self._resync_s = settings.resync_interval_s
         self._bus = bus
         self._ids_file = IdsFile(Path(settings.state_dir) / "rule-ids.json")
         self._ids = self._ids_file.load()
         self._programmer = Programmer(self._node, self._ids)
         self._errands = Errands(settings.reject_rate, settings.packet_in_rate)
+        self._audit = Audit(settings.audit_folder, Path(settings.state_dir), settings.audit_limits)
         self._tracing = Tracing(bus, self._node, self._bridge, lambda: control_socket(self._run_dir), self._programmer)
         self._news = asyncio.Event()
         self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
@@ -101,6 +104,7 @@ class Shell:
                 self._keep_ids,
             ):
                 tasks.create_task(task(), name=task.__name__.strip("_"))
+            tasks.create_task(self._audit.run(self._socket), name="audit")
             tasks.create_task(self._tracing.run(), name="tracing")
 
     async def _watch_ports(self) -> None:
@@ -147,8 +151,9 @@ class Shell:
 
     async def _connect(self) -> Switch:
         """A connection that hears what others do to the switch, from before it is read."""
-        switch = await Switch.connect(self._run_dir / f"{self._bridge}.mgmt")
+        switch = await Switch.connect(self._socket)
         try:
+            await self._audit.before_meter_is_set(switch)
             await self._errands.prepare(switch)
         except RequestRefused as error:
             log.error("packets_not_heard", error=str(error), instead="who is rejected hears nothing of it")
@@ -201,12 +206,15 @@ class Shell:
     async def _advance(self) -> None:
         change = self._programmer.advance(monotonic())
         self._feed.tell_interests()
+        if change is not None:
+            self._audit.ports_are(change.opened)
+            await self._audit.attribute(change.attributions)
         switch = self._switch
         if switch is None or not self._programmer.in_sync:
             self._behind = self._behind or change is not None
         elif self._behind:
             await self._replay(switch)
-        elif change is not None:
+        elif change is not None and change.concerns_switch:
             await self._send(switch, change)
         if not self._behind:
             self._applied = self._programmer.upto

@@ -1,0 +1,92 @@
+"""What nobody heard of the packets that came to a meter, over restarts of the programmer as well."""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from sluice.contracts import codec
+from sluice.drivers.openflow.meters import Metered
+
+
+class Lost:
+    """What nobody heard of the packets that came to a meter.
+
+    The switch keeps a hundred packets for whom it hands them over to, and drops without a word what comes on top.
+    Source: Open vSwitch ofproto/connmgr.c, do_send_packet_ins.
+    """
+
+    def __init__(self) -> None:
+        self.before = Metered(0, 0)
+        self.unheard = 0
+        """Handed over, and neither heard of nor told as lost; some of them may be on their way."""
+
+    def since_last(self, now: Metered, heard: int) -> tuple[int, int]:
+        """How many the meter dropped, and how many more got lost; both, as `heard`, since the last look."""
+        before = self.before if now.packets >= self.before.packets else Metered(0, 0)  # it was set anew
+        over_rate = now.dropped - before.dropped
+        unheard = self.unheard + now.packets - before.packets - over_rate - heard
+        lost = max(0, min(unheard, self.unheard))  # what was on its way at the last look has come
+        self.before, self.unheard = now, unheard - lost
+        return over_rate, lost
+
+
+class Accounted(Struct, frozen=True, kw_only=True):
+    packets: int
+    """Of those that the meter counted since it was set, how many are in the log."""
+
+
+class AccountFile:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._saved = -1
+
+    def load(self) -> int:
+        try:
+            return codec.decode(self._path.read_bytes(), Accounted).packets
+        except (FileNotFoundError, codec.Undecodable):
+            return 0
+
+    def save(self, packets: int) -> None:
+        if packets == self._saved:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._path.with_suffix(".new")
+        new.write_bytes(codec.encode(Accounted(packets=packets)))
+        new.replace(self._path)
+        self._saved = packets
+
+
+class Account:
+    """Of one meter after the other: that of a switch counts from when it was set."""
+
+    def __init__(self, file: AccountFile) -> None:
+        self._file = file
+        self._lost = Lost()
+        self.heard = 0
+        """Since the last look."""
+
+        self.is_new = True
+        """No meter was set by us yet: who ran before us may have set one."""
+
+    def since_last(self, counted: Metered | None) -> tuple[int, int]:
+        """See `Lost`."""
+        heard, self.heard = self.heard, 0
+        return self._lost.since_last(counted or Metered(0, 0), heard)
+
+    def close(self, counted: Metered | None) -> int:
+        """The meter is set anew: how many it counted that are accounted for nowhere."""
+        missing = 0
+        if counted is not None:
+            known = self._file.load() if self.is_new else self._accounted
+            missing = counted.packets - known if counted.packets >= known else 0
+        self.is_new, self._lost, self.heard = False, Lost(), 0
+        return missing
+
+    def save(self, waiting: int) -> None:
+        """Write down how many are accounted for, but for those that wait to be written."""
+        if not self.is_new:
+            self._file.save(max(0, self._accounted - waiting))
+
+    @property
+    def _accounted(self) -> int:
+        return self._lost.before.packets - self._lost.unheard + self.heard

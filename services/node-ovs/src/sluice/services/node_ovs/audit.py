@@ -1,0 +1,279 @@
+"""The audit log: copies of packets become lines of np.log, and what becomes no line is counted and told.
+
+Every packet that came to the meter is accounted for: it has a line, is counted in that of one that looks alike, or in a
+line about what was lost. Copies come by a connection of their own, and lines are written beside the event loop, so
+neither policy nor packets wait for the log.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from pathlib import Path
+from time import time_ns
+
+import structlog
+
+from sluice.contracts.audit import Loss
+from sluice.dataplane.audit import attribution, np_line
+from sluice.dataplane.audit.attribution import Decided, Entry, What
+from sluice.dataplane.audit.book import Book
+from sluice.dataplane.audit.seeing import Duplicates, Repeated, decision, is_repeatable, see
+from sluice.dataplane.frame import read
+from sluice.dataplane.ovs.audit import LISTENER, RULE_ID
+from sluice.dataplane.ovs.fields import Field
+from sluice.dataplane.ovs.pipeline import OUT_PORT, Meter
+from sluice.dataplane.ovs.ports import LocalPort
+from sluice.drivers.openflow.errors import RequestRefused, SwitchGone
+from sluice.drivers.openflow.meters import Metered
+from sluice.drivers.openflow.oxm import Undecodable
+from sluice.drivers.openflow.packets import PacketIn
+from sluice.drivers.openflow.switch import Switch
+from sluice.runtime.metrics import METRICS
+from sluice.services.node_ovs.accounts import Account, AccountFile
+from sluice.services.node_ovs.logfile import Limits, LogFile
+
+log = structlog.get_logger()
+
+WRITE_INTERVAL_S = 0.1
+COUNT_INTERVAL_S = 1.0
+"""Between two looks at what the meter dropped; lines about it say `in 1s`."""
+
+TIDY_INTERVAL_S = 60.0
+RETRY_S = 0.2
+AT_ONCE = 100
+"""Packets that are taken before others have their turn."""
+
+EARLY_KEPT = 10_000
+"""Packets that come before anybody has said which rules there are, after a restart."""
+
+_packets = METRICS.counter(
+    "sluice_node_ovs_audit_packets_total",
+    "Packets that rules had logged, by what became of them: written; duplicate, of one that has a line; or why they "
+    "are in no line: over-rate, not-handed-over, not-running, not-written, not-known, not-ip",
+    "became",
+)
+
+
+class Audit:
+    def __init__(self, folder: Path, state_folder: Path, limits: Limits) -> None:
+        self._book = Book()
+        self._log = LogFile(folder / "np.log", limits)
+        kept = Limits(size_bytes=limits.size_bytes, backups=limits.backups, age_s=limits.age_s, compress=False)
+        self._attributions = LogFile(folder / "attribution.jsonl", kept, self._head)
+        self._account = Account(AccountFile(state_folder / "audit.json"))
+        self._pods: dict[int, str] = {}
+        """By OpenFlow port; those of the past stay until another has the port."""
+
+        self._told = False
+        """Somebody has said which rules there are."""
+
+        self._early: list[tuple[PacketIn, int]] = []
+        self._duplicates = Duplicates()
+        self._lines: list[Repeated] = []
+        self._last_us = 0
+        self._lost: Counter[str] = Counter()
+        self._switch: Switch | None = None
+        self._writing = asyncio.Lock()
+
+    # ------------------------------------------------------------------------------------------------ what is told us
+
+    async def attribute(self, said: Sequence[What]) -> None:
+        """attribution.jsonl has this before it is so in the switch. Never raises: the log costs no packet."""
+        for what in said:
+            self._book.take(what)
+        if said:
+            async with self._writing:
+                await self._say(self._entries(said))
+        self._told = True
+        early, self._early = self._early, []
+        for packet, at_us in early:
+            self._see(packet, at_us)
+
+    def ports_are(self, ports: Iterable[LocalPort]) -> None:
+        """These Pods have these ports now, and others what they had."""
+        self._pods |= {port.ofport: port.pod for port in ports}
+
+    async def before_meter_is_set(self, switch: Switch) -> None:
+        """The meter counts anew from now on: what it has counted so far is accounted for."""
+        counted = await _metered(switch)
+        self._lose("not-running" if self._account.is_new else "not-handed-over", self._account.close(counted))
+
+    # --------------------------------------------------------------------------------------------------------- running
+
+    async def run(self, socket: Path) -> None:
+        """Run until cancelled, whatever becomes of the switch."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._hear(socket), name="hear_copies")
+                tasks.create_task(self._count(), name="count_copies")
+                tasks.create_task(self._write(), name="write_lines")
+                tasks.create_task(self._tidy(), name="tidy_logs")
+        finally:
+            self._lines += self._duplicates.rest()
+            lines, losses = self._due(time_ns() // 1_000)
+            self._written(lines, losses, self._write_now(lines, losses))
+            self._save()
+            self._log.close()
+            self._attributions.close()
+
+    async def _hear(self, socket: Path) -> None:
+        while True:
+            try:
+                switch = await Switch.connect(socket)
+                try:
+                    await switch.hear_packets(LISTENER)
+                    self._switch = switch
+                    await self._take_all(switch)
+                finally:
+                    self._switch = None
+                    switch.close()
+            except (OSError, SwitchGone, RequestRefused) as error:
+                log.debug("audit_not_connected", error=str(error))
+            await asyncio.sleep(RETRY_S)
+
+    async def _take_all(self, switch: Switch) -> None:
+        packets = switch.packets
+        while True:
+            getting = asyncio.ensure_future(packets.get())
+            await asyncio.wait((getting, switch.closed), return_when=asyncio.FIRST_COMPLETED)
+            if not getting.done():
+                getting.cancel()
+                return
+            self._take(getting.result())
+            for _ in range(min(AT_ONCE, packets.qsize())):
+                self._take(packets.get_nowait())
+            await asyncio.sleep(0)
+
+    def _take(self, packet: PacketIn) -> None:
+        self._account.heard += 1
+        self._last_us = at_us = max(time_ns() // 1_000, self._last_us + 1)  # a line is known by its microsecond
+        if self._told:
+            self._see(packet, at_us)
+        elif len(self._early) < EARLY_KEPT:
+            self._early.append((packet, at_us))
+        else:
+            self._lose("not-known", 1)
+
+    def _see(self, packet: PacketIn, at_us: int) -> None:
+        said = {term.field: term.value for term in packet.metadata}
+        number = said.get(RULE_ID, 0)
+        rule = self._book.rule(number)
+        frame = read(packet.packet)
+        if rule is None or frame is None:
+            self._lose("not-known" if rule is None else "not-ip", 1)
+            return
+        port = said.get(OUT_PORT if rule.direction == "Ingress" else Field.IN_PORT, 0)
+        seen = see(number, self._pods.get(port, ""), frame)
+        if is_repeatable(rule):
+            self._duplicates.take(seen, rule, at_us)
+        else:
+            self._lines.append(Repeated(seen, rule, at_us, at_us, 1))
+
+    def _lose(self, reason: str, packets: int) -> None:
+        if packets > 0:
+            self._lost[reason] += packets
+            _packets.add(packets, reason)
+
+    async def _count(self) -> None:
+        """Say what the meter dropped, and what got lost between it and us."""
+        while True:
+            await asyncio.sleep(COUNT_INTERVAL_S)
+            switch = self._switch
+            if switch is None:
+                continue
+            try:
+                counted = await _metered(switch)
+            except SwitchGone:
+                continue
+            over_rate, on_the_way = self._account.since_last(counted)
+            self._lose("over-rate", over_rate)
+            self._lose("not-handed-over", on_the_way)
+
+    # --------------------------------------------------------------------------------------------------------- writing
+
+    async def _write(self) -> None:
+        counting = 0
+        while True:
+            await asyncio.sleep(WRITE_INTERVAL_S)
+            counting = (counting + 1) % round(COUNT_INTERVAL_S / WRITE_INTERVAL_S)
+            lines, losses = self._due(time_ns() // 1_000, losses=counting == 0)
+            if lines or losses:
+                async with self._writing:
+                    self._written(lines, losses, await asyncio.to_thread(self._write_now, lines, losses))
+            if counting == 0:
+                self._save()
+
+    async def _tidy(self) -> None:
+        while True:
+            for file in (self._log, self._attributions):
+                try:
+                    await asyncio.to_thread(file.tidy)
+                except OSError as error:
+                    log.warning("log_not_tidied", file=str(file.path), error=str(error))
+            await asyncio.sleep(TIDY_INTERVAL_S)
+
+    def _due(self, now_us: int, *, losses: bool = True) -> tuple[list[Repeated], Mapping[str, int]]:
+        """What is to be written now; it is ours no more."""
+        lines = sorted((*self._lines, *self._duplicates.due(now_us)), key=attrgetter("first_us"))
+        self._lines = []
+        if not losses:
+            return lines, {}
+        lost, self._lost = self._lost, Counter()
+        return lines, lost
+
+    def _write_now(self, lines: Sequence[Repeated], losses: Mapping[str, int]) -> OSError | None:
+        """Entries first, then the lines that they are about; why they are not written, if they are not."""
+        told = [np_line.write(decision(line)) for line in lines]
+        now_us = time_ns() // 1_000
+        told += [np_line.write(Loss(at_us=now_us, lines=lost, reason=reason)) for reason, lost in losses.items()]
+        which = [Entry(at_us=one.first_us, what=Decided(id=one.seen.rule)) for one in lines if self._needs_telling(one)]
+        try:
+            if which:
+                self._attributions.append(b"".join(map(attribution.write, which)))
+            if told:
+                self._log.append("".join(line + "\n" for line in told).encode())
+        except OSError as error:
+            return error
+        return None
+
+    def _written(self, lines: Sequence[Repeated], losses: Mapping[str, int], error: OSError | None) -> None:
+        packets = sum(line.packets for line in lines)
+        if error is None:
+            _packets.add(len(lines), "written")
+            _packets.add(packets - len(lines), "duplicate")
+            return
+        log.error("audit_log_not_written", file=str(self._log.path), error=str(error), packets=packets)
+        self._lost.update(losses)
+        self._lose("not-written", packets)
+
+    def _save(self) -> None:
+        waiting = len(self._duplicates) + len(self._lines) + len(self._early) + self._lost.total()
+        try:
+            self._account.save(waiting)
+        except OSError as error:
+            log.warning("audit_account_not_kept", error=str(error))
+
+    def _needs_telling(self, line: Repeated) -> bool:
+        return self._book.is_ambiguous(line.deciding)
+
+    def _head(self) -> bytes:
+        return self._entries(self._book.whole())
+
+    def _entries(self, said: Iterable[What]) -> bytes:
+        now_us = time_ns() // 1_000
+        return b"".join(attribution.write(Entry(at_us=now_us, what=what)) for what in said)
+
+    async def _say(self, entries: bytes) -> None:
+        try:
+            await asyncio.to_thread(self._attributions.append, entries, in_head=True)
+        except OSError as error:
+            log.error("attribution_not_written", file=str(self._attributions.path), error=str(error))
+
+
+async def _metered(switch: Switch) -> Metered | None:
+    """What the meter counted; None if there is none."""
+    try:
+        return await switch.metered(Meter.AUDIT)
+    except (RequestRefused, Undecodable):
+        return None

@@ -195,7 +195,8 @@ def _question(
     probe: Probe, source: Placed, target: Placed, chosen: Family, kind: Literal["probe", "matrix"] = "probe"
 ) -> Question:
     icmp = f"type {probe.icmp.type} code {probe.icmp.code}" if probe.icmp else ""
-    port = probe.port or (HTTP_PORT if probe.http else TLS_PORT if probe.tls else 0)
+    own = target.ports[0] if target.pod.startswith(NODE_PORT_END) else 0
+    port = probe.port or own or (HTTP_PORT if probe.http else TLS_PORT if probe.tls else 0)
     times = f"{probe.packets} x" if probe.packets > 1 else ""
     words = [times, probe.protocol, str(port or ""), icmp, _asking(probe), probe.family or ""]
     return Question(
@@ -207,7 +208,7 @@ def _question(
         protocol=probe.protocol,
         source=_address(source, chosen),
         address=_address(target, chosen),
-        port=port or (target.ports[0] if target.pod.startswith(NODE_PORT_END) else 0),
+        port=port,
         source_port=probe.source_port or 0,
         icmp=probe.icmp,
         asks=probe.http or probe.tls,

@@ -75,7 +75,7 @@ def _judged(state: ClusterState, question: Question) -> Verdict:
 def _asked(question: Question) -> l7.Asked | None:
     match question.asks:
         case HttpRequest(method=method, path=path, host=host):
-            return l7.HttpRequest(method=method, host=host, path=re.split("[?#]", path)[0])
+            return l7.HttpRequest(method=method, host=re.sub(r":\d+$", "", host), path=re.split("[?#]", path)[0])
         case TlsHello(sni=sni):
             return l7.TlsHello(sni=sni)
         case None:

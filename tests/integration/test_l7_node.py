@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
+from msgspec import json
 from tests.l7.rig import HTTP_PORT, TAPS, Rig, received
 
 from sluice.contracts import codec, subjects
@@ -76,6 +78,11 @@ class World:
         with contextlib.suppress(FileNotFoundError):
             return handover.read(Path(self.settings.hand_over).read_bytes()).vlans
         return {}
+
+    def events(self) -> list[dict[str, Any]]:
+        """What stands in the event log."""
+        files = Path(self.settings.log_dir).glob("eve-????-??-??.json")
+        return [json.decode(line) for file in files for line in file.read_bytes().splitlines()]
 
     async def until(self, true: Callable[[], bool], timeout_s: float = 20.0) -> float:
         """Seconds until it is so."""
@@ -159,6 +166,7 @@ async def test_requests_are_judged_as_policies_say_and_change(world: World, sour
         vlan = await world.lead()
         assert await world.ask(OK)
         assert not await world.ask(BAD)
+        await world.until(lambda: {event["event_type"] for event in world.events()} == {"http", "alert"})
         await world.until(lambda: shell.ready)
         assert (await world.status()).healthy
 

@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar
 from msgspec import json
 
 from sluice.contracts.ids import Address
+from sluice.dataplane.l7 import events
 from sluice.dataplane.l7.engine import CLOSED_TENANT, Engine, configuration_text, tenant_text
 from sluice.dataplane.l7.ruleset import CLOSED, RuleSet
 from sluice.drivers import namespaces
@@ -63,7 +64,7 @@ class Rig:
 
     def __init__(self, name: str, folder: Path) -> None:
         self._name = name
-        self.engine = Engine(folder=str(folder / "engine"), log_folder=str(folder / "log"))
+        self.engine = Engine(folder=str(folder / "engine"))
         self._folder = folder
         self._switch: OvsNode | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,8 +77,7 @@ class Rig:
         self.start_pods()
         self._add_ports((TAPS[0], 100, "internal"), (TAPS[1], 101, "internal"))
         self.lead_to(VLAN, 100, 101)
-        for folder in (self.engine.folder, self.engine.log_folder):
-            Path(folder).mkdir()
+        Path(self.engine.events).mkdir(parents=True)
         self._write(rules)
         self._write(CLOSED, CLOSED_TENANT)
         Path(self.engine.configuration).write_text(configuration_text(self.engine, [VLAN]))
@@ -133,11 +133,10 @@ class Rig:
         return self._inside("client", made)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """What the engine logged of this kind."""
-        lines = [
-            line for path in Path(self.engine.log_folder).glob("eve-*.json") for line in path.read_bytes().split(b"\n")
-        ]
-        decoded = [json.decode(line) for line in lines if line.endswith(b"}")]
+        """What the log says of this kind."""
+        files = sorted(Path(self.engine.events).glob("*.json"))
+        lines = [line for path in files for line in path.read_bytes().split(b"\n") if line.endswith(b"}")]
+        decoded = [json.decode(line) for each in lines for line in events.told(each)]
         return [one for one in decoded if one["event_type"] == kind]
 
     # ------------------------------------------------------------------------------------------------------- set-up
@@ -182,7 +181,7 @@ class Rig:
 
     def _start_engine(self) -> None:
         words = ["ip", "netns", "exec", self._spaces["switch"].name, "suricata", "-c", self.engine.configuration]
-        words += ["--af-packet", f"--reject-dev={TAPS[1]}", "-l", self.engine.log_folder]
+        words += ["--af-packet", f"--reject-dev={TAPS[1]}", "-l", self.engine.folder]
         log = Path(self.engine.folder, "suricata.log")
         with Path(self.engine.folder, "output").open("wb") as output:
             self._process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)

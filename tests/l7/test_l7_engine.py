@@ -6,7 +6,7 @@
 import time
 from base64 import b64decode
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from tests.l7.rig import BANNER_PORT, ECHO_PORT, HTTP_PORT, TLS_PORT, Hand, Rig, received, running, send_in
@@ -394,14 +394,57 @@ def test_a_changed_policy_is_for_open_connections_too(rig: Rig) -> None:
             sock.close()
 
 
-def test_a_logged_rule_set_writes_the_denied_request(rig: Rig) -> None:
-    rig.reload(compile_rules(HTTP, policy="P", logged=True))
-    try:
-        before = len(rig.events("packet"))
-        play(rig, denied("", ask(BAD)), 4)
-        time.sleep(0.3)
-        packets = [b64decode(event["packet"]) for event in rig.events("packet")[before:]]
+KEPT = [
+    ("a request", (ask(BAD),), HTTP_PORT, BAD),
+    ("the second of a connection", (ask(OK), ask(BAD)), HTTP_PORT, BAD),
+    ("the hundredth", (*(ask(OK) for _ in range(99)), ask(BAD)), HTTP_PORT, BAD),
+    ("what completes a request", (send(BAD[:20]), ask(BAD[20:])), HTTP_PORT, BAD[20:]),
+    ("what is no request", (ask(b"hello\r\n"),), ECHO_PORT, b"hello\r\n"),
+    ("nothing of what is allowed", (ask(OK), ask(OK)), HTTP_PORT, b""),
+]
 
-        assert any(BAD in packet for packet in packets)
-    finally:
-        rig.reload(compile_rules((*HTTP, *TLS), policy="AntreaNetworkPolicy:x/p"))
+
+@pytest.fixture
+def logged(rig: Rig) -> Iterator[Rig]:
+    rig.reload(compile_rules((*HTTP, *TLS), policy="P", logged=True))
+    yield rig
+    rig.reload(compile_rules((*HTTP, *TLS), policy="AntreaNetworkPolicy:x/p"))
+
+
+@pytest.mark.parametrize(("name", "parts", "port", "kept"), KEPT, ids=[one[0] for one in KEPT])
+def test_a_logged_rule_set_keeps_the_denied_request_and_no_other(
+    logged: Rig, name: str, parts: tuple[Part, ...], port: int, kept: bytes
+) -> None:
+    before = [logged.events(kind) for kind in ("alert", "packet")]
+    play(logged, Case(name, parts, 0, reset=bool(kept), port=port), 4)
+    alerts, packets = after(logged, before, wanted=int(bool(kept)))
+
+    assert len(alerts) == len(packets) == int(bool(kept))
+    for alert, packet in zip(alerts, packets, strict=True):
+        assert b64decode(packet["packet"]).endswith(kept)
+        same = ("flow_id", "in_iface", "vlan", "src_ip", "src_port", "dest_ip", "dest_port", "timestamp", "tenant_id")
+        assert [packet[one] for one in same] == [alert[one] for one in same]
+        assert packet["in_iface"] == "antrea-l7-tap0"
+        assert packet["packet_info"] == {"linktype": 1}
+        assert "packet" not in alert
+
+
+def test_a_logged_rule_set_keeps_the_denied_handshake(logged: Rig) -> None:
+    before = [logged.events(kind) for kind in ("alert", "packet")]
+    with logged.connect(TLS_PORT, 6) as sock, pytest.raises(ConnectionError):
+        Hand(sock, "evil.org")
+    (alert,), (packet,) = after(logged, before, wanted=1)
+
+    assert alert["tls"]["sni"] == "evil.org"
+    assert b"evil.org" in b64decode(packet["packet"])
+
+
+def after(
+    rig: Rig, before: list[list[dict[str, Any]]], wanted: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The alerts and packets that came after those before, once there are as many as wanted, or after a second."""
+    alerts, packets = map(len, before)
+    until = time.monotonic() + (5 if wanted else 1)
+    while len(rig.events("packet")) < packets + max(wanted, 1) and time.monotonic() < until:
+        time.sleep(0.05)
+    return rig.events("alert")[alerts:], rig.events("packet")[packets:]

@@ -20,6 +20,8 @@ STATUS = "services/status-writer/src/sluice/services/status_writer"
 WEBHOOK = "services/admission/src/sluice/services/admission"
 COMPILER = "services/rule-compiler/src/sluice/services/rule_compiler"
 NODE_OVS = "services/node-ovs/src/sluice/services/node_ovs"
+NODE_L7 = "services/node-l7/src/sluice/services/node_l7"
+LAB = "libs/lab/src/sluice/lab"
 NODE_TC_TESTS = "services/node-tc/tests"
 NODE_TC = "services/node-tc/src/sluice/services/node_tc"
 
@@ -60,6 +62,11 @@ INTERFACES = "libs/grouping/tests/test_interfaces.py"
 TRANSLATE_MULTI = "libs/policy/tests/test_translate_multi.py"
 CODEC = "libs/drivers/tests/test_openflow_codec.py"
 SWITCH = "libs/drivers/tests/test_openflow_switch.py"
+L7_ENGINE = "tests/l7/test_l7_engine.py"
+L7_EVENTS = "libs/dataplane/tests/test_l7_events.py"
+EVENT_LOG = "services/node-l7/tests/test_event_log.py"
+LAB_REALISED = "libs/lab/tests/test_lab_realised.py"
+LAB_OFFLINE = "libs/lab/tests/test_lab_offline.py"
 MARKS = "libs/runtime/tests/test_bus_marks.py"
 WRITES = "libs/runtime/tests/test_bus_writes.py"
 OUTPUT = "libs/runtime/tests/test_bus_output.py"
@@ -233,6 +240,62 @@ MUTATIONS = (
         '    if rule.action != "Allow":',
         '    if rule.action == "Pass":',
         (f"{ADMISSION_TABLES}::test_refused",),
+    ),
+    Mutation(
+        "l7-one-allowed-request-allows-the-next",
+        f"{DATAPLANE}/l7/http.py",
+        'options=(_TO_SERVER, *GATE, f"flowbits:unset,{ALLOWED}"),',
+        'options=(_TO_SERVER, *GATE, f"flowbits:isset,{ALLOWED}"),',
+        (f"{L7_ENGINE}::test_what_becomes_of_it",),
+    ),
+    Mutation(
+        "l7-open-tls-connections-outlive-their-policy",
+        f"{DATAPLANE}/l7/tls.py",
+        "for number, gate in ((sid, HELLO), (700_002, ANSWERED)):",
+        "for number, gate in ((sid, HELLO),):",
+        (f"{L7_ENGINE}::test_a_changed_policy_is_for_open_connections_too",),
+    ),
+    Mutation(
+        "l7-nothing-is-judged-behind-a-megabyte",
+        f"{DATAPLANE}/l7/engine.py",
+        '"depth": 0,',
+        '"depth": "1mb",',
+        (f"{L7_ENGINE}::test_what_becomes_of_it",),
+    ),
+    Mutation(
+        "l7-packets-are-kept-without-logging",
+        f"{DATAPLANE}/l7/events.py",
+        "    if logged and kept:",
+        "    if kept:",
+        (f"{L7_EVENTS}::test_without_logging_no_packet_is_kept",),
+    ),
+    Mutation(
+        "l7-a-restart-tells-events-again",
+        f"{NODE_L7}/eventlog.py",
+        "offset = self._place.offset if current.name == self._place.file else 0",
+        "offset = self._place.offset if current.name != self._place.file else 0",
+        (f"{EVENT_LOG}::test_a_restart_goes_on_where_it_was",),
+    ),
+    Mutation(
+        "l7-a-day-fills-the-disk",
+        f"{NODE_L7}/eventlog.py",
+        "if not first and (len(seen) > days or total > size_bytes):",
+        "if not first and len(seen) > days:",
+        (f"{EVENT_LOG}::test_a_day_may_not_fill_the_disk",),
+    ),
+    Mutation(
+        "lab-engines-are-not-waited-for",
+        f"{LAB}/realised.py",
+        "for node in sorted(wanted.inspected):",
+        "for node in sorted(wanted.ports.keys() - wanted.inspected):",
+        (f"{LAB_REALISED}::test_what_is_missing_where_requests_are_inspected",),
+    ),
+    Mutation(
+        "lab-the-last-of-several-requests-decides",
+        f"{LAB}/reasons.py",
+        "        if given.outcome is not Outcome.ALLOWED:",
+        "        if given.outcome is Outcome.DROPPED:",
+        (f"{LAB_OFFLINE}::test_each_request_of_a_connection_is_decided_by_itself",),
     ),
     Mutation(
         "a-child-has-children",

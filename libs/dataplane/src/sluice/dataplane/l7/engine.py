@@ -27,10 +27,7 @@ class Engine(Struct, frozen=True, kw_only=True):
     """Where one engine works. All paths are absolute: the engine may change its folder."""
 
     folder: str
-    """For its configuration, its rule files, its socket and its own log."""
-
-    log_folder: str
-    """For eve.json of each day."""
+    """For its configuration, its rule files, its socket, its events and its own log."""
 
     tap_in: str = "antrea-l7-tap0"
     """The port of the switch that packets go into; events name it."""
@@ -41,6 +38,11 @@ class Engine(Struct, frozen=True, kw_only=True):
     @property
     def socket(self) -> str:
         return f"{self.folder}/command.sock"
+
+    @property
+    def events(self) -> str:
+        """Folder of the events that it writes down, a file a minute; the later the greater its name."""
+        return f"{self.folder}/events"
 
     @property
     def configuration(self) -> str:
@@ -94,13 +96,13 @@ def _text(value: dict[str, Any]) -> str:  # what YAML may hold
 def _settings(engine: Engine) -> dict[str, Any]:
     """Each of these closes a hole or keeps connections whole; docs/backends/l7.md says which."""
     return {
-        "default-log-dir": engine.log_folder,
+        "default-log-dir": engine.folder,
         "stats": {"enabled": False},
         "logging": {
             "default-log-level": "notice",
             "outputs": [{"file": {"enabled": True, "level": "info", "filename": f"{engine.folder}/suricata.log"}}],
         },
-        "outputs": [{"eve-log": _events()}],
+        "outputs": [{"eve-log": _events(engine)}],
         "af-packet": inline_pair(engine.tap_in, engine.tap_out),
         "unix-command": {"enabled": True, "filename": engine.socket},
         "action-order": ["alert", "pass", "drop", "reject"],
@@ -146,13 +148,19 @@ def _settings(engine: Engine) -> dict[str, Any]:
     }
 
 
-def _events() -> dict[str, Any]:
+def _events(engine: Engine) -> dict[str, Any]:
+    """What the engine writes down, and `events.told` makes the log of."""
     return {
         "enabled": True,
         "filetype": "regular",
-        "filename": "eve-%Y-%m-%d.json",
-        "rotate-interval": "day",
-        "types": [{"alert": {"tagged-packets": True}}, {"http": {"extended": True}}, {"tls": {"extended": True}}],
+        "filename": f"{engine.events}/%s.json",  # seconds since 1970
+        "rotate-interval": "minute",
+        "metadata": False,
+        "types": [
+            {"alert": {"packet": True, "tagged-packets": False, "metadata": {"rule": {"metadata": True}}}},
+            {"http": {"extended": True}},
+            {"tls": {"extended": True}},
+        ],
     }
 
 

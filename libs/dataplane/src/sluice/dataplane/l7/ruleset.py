@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sluice.contracts.l7 import HttpMatch, L7Match, TlsMatch
 from sluice.dataplane.l7 import http, opening, tls
@@ -17,10 +18,6 @@ REJECTED_SID = 1
 
 HELLO_SID = 2
 """Of what rejects a handshake where requests are rejected as well."""
-
-LOGGED_PACKETS = 64
-"""How many packets of a logged connection are written to the event log, the denied request among them if it comes early
-enough. Each is a line of some 500 bytes and more."""
 
 
 class RuleSet(Struct, frozen=True, kw_only=True):
@@ -68,7 +65,7 @@ def compile_rules(entries: Sequence[L7Match], *, policy: str, logged: bool = Fal
     Args:
         entries: of one rule, at least one; their order means nothing.
         policy: as alerts name it, `AntreaNetworkPolicy:ns/name`.
-        logged: packets of the connections are written to the event log, denied requests among them.
+        logged: the packets of denials are written to the event log.
     """
     return RuleSet(rules=write(signatures(entries, message=DENIAL + policy, logged=logged)))
 
@@ -82,23 +79,12 @@ def signatures(entries: Sequence[L7Match], *, message: str, logged: bool = False
     hellos = sorted({one for one in entries if isinstance(one, TlsMatch)}, key=lambda one: one.sni)
     protocols = [*(["http"] if requests else []), *(["tls"] if hellos else [])]
     judged = bool(requests) and HttpMatch() not in requests
-    return (
-        *((_tagged(),) if logged else ()),
+    found = (
         *opening.signatures(protocols, message),
         *(http.signatures(requests, message, REJECTED_SID) if requests else ()),
         *(tls.signatures(hellos, message, HELLO_SID if judged else REJECTED_SID) if hellos else ()),
     )
-
-
-def _tagged() -> Signature:
-    """Marks each connection from its first packet on, since the packet that begins the tag is not written itself."""
-    return Signature(
-        sid=950_001,
-        does=Does.NOTE,
-        protocol="tcp",
-        options=("flow:to_server", "flags:S,CE", f"tag:session,{LOGGED_PACKETS},packets"),
-        priority=1,
-    )
+    return tuple(replace(one, logged=True) if one.does is Does.REJECT else one for one in found) if logged else found
 
 
 def _proof(digest: str) -> Signature:

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from sluice.dataplane.l7.events import LOGGED
+
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-~=&%+@!*(), ")
 """Bytes that a `content` takes as they are; `"`, `;`, `:`, `\\` and `|` are its own.
 
@@ -46,9 +48,13 @@ class Signature(Struct, frozen=True, kw_only=True):
     message: str = ""
     """Shown by alerts; signatures that only note something have none."""
 
+    logged: bool = False
+    """What it denies is kept in the event log."""
+
     def line(self) -> str:
         """The rule as Suricata reads it, without a line end."""
         said = [f'msg:"{quoted(self.message)}"'] if self.message else []
+        said += [f"metadata:{LOGGED} {LOGGED}"] if self.logged else []
         said += self.options
         if self.does is Does.NOTE:
             said.append("noalert")

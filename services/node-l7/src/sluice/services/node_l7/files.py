@@ -21,14 +21,3 @@ def load_kept(path: Path) -> tuple[Kept, str]:
         return NOTHING_KEPT, ""
     except codec.Undecodable as error:
         return NOTHING_KEPT, str(error)
-
-
-def old_logs(folder: Path, days: int, size_bytes: int) -> list[Path]:
-    """Event logs that are to go: the oldest beyond so many days, or so much in all. The newest always stays."""
-    logs = sorted(folder.glob("eve-*.json"), reverse=True)
-    total, gone = 0, []
-    for place, log in enumerate(logs):
-        total += log.stat().st_size
-        if place and (place >= days or total > size_bytes):
-            gone.append(log)
-    return gone

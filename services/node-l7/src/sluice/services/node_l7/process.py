@@ -66,7 +66,7 @@ class EngineProcess:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *words,
-                    *("-l", engine.log_folder),
+                    *("-l", engine.folder),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=file,
                     stderr=asyncio.subprocess.STDOUT,

@@ -44,8 +44,8 @@ class NodeL7Settings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
     """For how many days event logs are kept."""
 
     log_bytes: Annotated[int, Meta(ge=1_000_000)] = 1_000_000_000
-    """How much they may hold in all; the oldest go first, today's stays."""
+    """How much they may hold in all, about; the oldest go first. A day's file is parted at a quarter."""
 
     @property
     def engine(self) -> Engine:
-        return Engine(folder=self.engine_dir, log_folder=self.log_dir, tap_in=self.tap_in, tap_out=self.tap_out)
+        return Engine(folder=self.engine_dir, tap_in=self.tap_in, tap_out=self.tap_out)

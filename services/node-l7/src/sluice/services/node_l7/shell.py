@@ -31,6 +31,7 @@ from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
 from sluice.services.node_l7 import files
 from sluice.services.node_l7.asked import Asked
+from sluice.services.node_l7.eventlog import EventLog
 from sluice.services.node_l7.process import EngineFailed, EngineProcess, sweep
 from sluice.services.node_l7.settings import NodeL7Settings
 
@@ -61,6 +62,13 @@ class Shell:
         if trouble:
             log.error("tenants_refused", file=str(self._state), error=trouble, instead="VLANs start anew")
         self._tenants = Tenants(kept)
+        self._events = EventLog(
+            Path(self._engine.events),
+            Path(settings.log_dir),
+            Path(settings.state_dir) / "events.json",
+            days=settings.log_days,
+            size_bytes=settings.log_bytes,
+        )
         self._asked = Asked(self._node)
         self._feed = Feed(bus, self._asked, resync_s=settings.resync_interval_s, told=self._told_something)
         self._news, self._told = asyncio.Event(), asyncio.Event()
@@ -77,7 +85,7 @@ class Shell:
         self._publish()
         sweep(self._engine)
         async with asyncio.TaskGroup() as tasks:
-            for task in (self._feed.run, self._drive, self._report, self._keep_logs):
+            for task in (self._feed.run, self._drive, self._report, self._events.run, self._forget_events):
                 tasks.create_task(task(), name=task.__name__.strip("_"))
 
     # --------------------------------------------------------------------------------------------------------- bus
@@ -187,7 +195,7 @@ class Shell:
         kept = self._tenants.kept()
         for vlan, rules in (*kept.vlans, (CLOSED_TENANT, CLOSED)):
             self._write(vlan, rules)
-        Path(self._engine.log_folder).mkdir(parents=True, exist_ok=True)
+        Path(self._engine.events).mkdir(parents=True, exist_ok=True)
         files.replace(Path(self._engine.configuration), configuration_text(self._engine, dict(kept.vlans)))
         files.replace(self._state, codec.encode(kept))
 
@@ -250,10 +258,7 @@ class Shell:
 
     # -------------------------------------------------------------------------------------------------------- logs
 
-    async def _keep_logs(self) -> None:
-        folder = Path(self._engine.log_folder)
+    async def _forget_events(self) -> None:
         while True:
-            for log_file in files.old_logs(folder, self._settings.log_days, self._settings.log_bytes):
-                log_file.unlink(missing_ok=True)
-                log.info("event_log_removed", file=log_file.name)
+            self._events.forget()
             await asyncio.sleep(LOGS_INTERVAL_S)

@@ -1,0 +1,55 @@
+"""From what the engine writes down to the event log that people read.
+
+The engine keeps the packet of each denial with the alert, since it knows no other way to keep just that one: its tags
+begin with the packet behind. Here an alert loses it, and where the rule set is logged it becomes an event of its own,
+`packet`, right behind the alert, as people know it.
+
+Source: Suricata user guide, "Eve JSON Format"; docs "Antrea Layer 7 NetworkPolicy", "Logs".
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import DecodeError, json
+
+LOGGED = "sluice"
+"""Key of the rules' metadata that marks a rule set whose denials are kept, with this as the value as well."""
+
+ALERT = b'"event_type":"alert"'
+"""In the line of an alert and in no other: quotes within text are escaped."""
+
+HEAD = (
+    *("timestamp", "flow_id", "in_iface", "event_type", "vlan", "src_ip", "src_port", "dest_ip", "dest_port"),
+    *("proto", "pkt_src", "tenant_id"),
+)
+"""What a packet event says of the packet, in this order."""
+
+BODY = ("packet", "packet_info")
+
+DAY_AT = slice(len('{"timestamp":"'), len('{"timestamp":"2026-11-27'))
+"""Of the day in a line: each begins with its time."""
+
+
+def told(line: bytes) -> Iterator[bytes]:
+    """The lines of the log for one of the engine's, without line ends."""
+    if ALERT not in line:
+        yield line
+        return
+    try:
+        event: dict[str, Any] = json.decode(line)
+        alert: dict[str, Any] = event["alert"]
+    except (DecodeError, KeyError):
+        yield line  # whoever reads it counts it
+        return
+    kept = {name: event.pop(name) for name in BODY if name in event}
+    logged = LOGGED in alert.pop("metadata", {})
+    yield json.encode(event)
+    if logged and kept:
+        head = {name: event[name] for name in HEAD if name in event}
+        yield json.encode({**head, "event_type": "packet", **kept})
+
+
+def day(line: bytes) -> str:
+    """YEAR-MONTH-DAY of the line's event, as the engine's clock said; empty if it says none."""
+    text = line[DAY_AT].decode(errors="replace")
+    return text if len(text) == 10 and text.replace("-", "").isdecimal() else ""

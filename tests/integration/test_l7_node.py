@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from msgspec import json
-from tests.l7.rig import HTTP_PORT, TAPS, Rig, received
+from tests.l7.rig import TAPS, Rig, received
+from tests.l7.server import HTTP_PORT
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NodeName

@@ -9,7 +9,6 @@ import os
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from msgspec import json
+from tests.l7.server import Server
 
 from sluice.contracts.ids import Address
 from sluice.dataplane.l7 import events
@@ -35,8 +35,6 @@ GATEWAY_MAC = "0a:58:a9:fe:01:01"
 CLIENT = Link("client", "02:00:00:00:00:0a", (Address("10.9.0.1"), Address("fd09::1")))
 SERVER = Link("server", "02:00:00:00:00:0b", (Address("10.9.0.2"), Address("fd09::2")))
 ADDRESSES = {4: "10.9.0.2", 6: "fd09::2"}
-HTTP_PORT, TLS_PORT, BANNER_PORT, ECHO_PORT = 80, 443, 22, 9000
-
 START_TIMEOUT_S = 20.0
 FIRST_SOURCE = 20_000
 """The engine drops a connection that it rejected for minutes, and whoever has the same ports meanwhile."""
@@ -69,8 +67,7 @@ class Rig:
         self._switch: OvsNode | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._sources = count(FIRST_SOURCE)
-        self.seen: list[bytes] = []
-        """The heads of the requests that were whole at the server, and what reached its other ports."""
+        self._server = Server(folder)
 
     def start(self, rules: RuleSet) -> Self:
         """Pods, switch and an engine with one tenant."""
@@ -92,7 +89,7 @@ class Rig:
             netns.plug(self._spaces[name], self._spaces["switch"], link, GATEWAY_MAC)
         netns.raise_links(self._spaces["switch"], [CLIENT.host_end, SERVER.host_end])
         self._add_ports((CLIENT.host_end, 1, ""), (SERVER.host_end, 2, ""))
-        self._inside("server", self._serve)
+        self._inside("server", self._server.serve)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -102,6 +99,11 @@ class Rig:
             asyncio.run(self._switch.stop())
         for space in getattr(self, "_spaces", {}).values():
             netns.remove(space)
+
+    @property
+    def seen(self) -> list[bytes]:
+        """What reached the server."""
+        return self._server.seen
 
     def reload(self, rules: RuleSet) -> None:
         """The tenant has these rules; connections go on."""
@@ -117,20 +119,7 @@ class Rig:
     def connect(self, port: int, family: int = 4) -> socket.socket:
         """A connection of the client's, from a port that none had before, without delay between small writes."""
         source = next(self._sources)
-
-        def made() -> socket.socket:
-            sock = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET)
-            try:
-                sock.bind(("", source))
-                sock.settimeout(PATIENCE_S)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.connect((ADDRESSES[family], port))
-            except OSError:
-                sock.close()
-                raise
-            return sock
-
-        return self._inside("client", made)
+        return self._inside("client", lambda: connected(ADDRESSES[family], port, source))
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """What the log says of this kind."""
@@ -191,72 +180,6 @@ class Rig:
             assert time.monotonic() < until, "the engine did not start"
             time.sleep(0.05)
 
-    # ------------------------------------------------------------------------------------------------------- server
-
-    def _serve(self) -> None:
-        certificate = self._certificate()
-        for port in (HTTP_PORT, TLS_PORT, BANNER_PORT, ECHO_PORT):
-            listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
-            threading.Thread(target=self._accept, args=(listener, port, certificate), daemon=True).start()
-
-    def _accept(self, listener: socket.socket, port: int, certificate: Path) -> None:
-        while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=self._one, args=(connection, port, certificate), daemon=True).start()
-
-    def _one(self, connection: socket.socket, port: int, certificate: Path) -> None:
-        with contextlib.suppress(OSError), connection:
-            match port:
-                case 443:
-                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                    context.load_cert_chain(certificate)
-                    with context.wrap_socket(connection, server_side=True) as secured:
-                        self._requests(secured)
-                case 22:
-                    connection.sendall(b"SSH-2.0-server\r\n")
-                    self.seen.append(connection.recv(1 << 16))
-                case 9000:
-                    while data := connection.recv(1 << 16):
-                        self.seen.append(data)
-                        connection.sendall(data)
-                case _:
-                    self._requests(connection)
-
-    def _requests(self, connection: socket.socket) -> None:
-        """Answer each whole request; bodies are as long as they say, or chunked."""
-        got = b""
-        while data := connection.recv(1 << 16):
-            got += data
-            while (parted := _parted(got)) is not None:
-                head, got = parted
-                self.seen.append(head)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-    def _certificate(self) -> Path:
-        key, path = self._folder / "key.pem", self._folder / "both.pem"
-        words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        _run(*words, "-keyout", str(key), "-out", str(path), "-days", "2", "-subj", "/CN=server")
-        path.write_text(path.read_text() + key.read_text())
-        return path
-
-
-def _parted(got: bytes) -> tuple[bytes, bytes] | None:
-    """The first request, body left out, and what follows; None while it is not whole."""
-    for end in (b"\r\n\r\n", b"\n\n"):
-        head, found, rest = got.partition(end)
-        if not found:
-            continue
-        lowered = head.lower()
-        if b"transfer-encoding: chunked" in lowered:
-            _, closed, after = (b"\r\n" + rest).partition(b"\r\n0\r\n\r\n")
-            return (head, after) if closed else None
-        length = 0
-        for line in lowered.splitlines():
-            if line.startswith(b"content-length:"):
-                length = int(line.partition(b":")[2])
-        return (head, rest[length:]) if len(rest) >= length else None
-    return None
-
 
 def _run(*words: str, text: str | None = None) -> None:
     done = subprocess.run(words, input=text, text=True, capture_output=True, timeout=30, check=False)
@@ -271,6 +194,20 @@ def running(name: str, folder: Path, rules: RuleSet) -> Iterator[Rig]:
         yield rig.start(rules)
     finally:
         rig.stop()
+
+
+def connected(address: str, port: int, source: int) -> socket.socket:
+    """A connection from this port of ours, without delay between small writes; it waits PATIENCE_S for anything."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        sock.bind(("", source))
+        sock.settimeout(PATIENCE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.connect((address, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class Hand:

@@ -1,0 +1,84 @@
+"""A server that clients of all kinds meet: it answers requests, also inside of TLS, speaks first, or says all again."""
+
+import contextlib
+import socket
+import ssl
+import subprocess
+import threading
+from pathlib import Path
+
+HTTP_PORT, TLS_PORT, BANNER_PORT, ECHO_PORT = 80, 443, 22, 9000
+
+
+class Server:
+    """Serves in the network namespace of whoever calls `serve`, in threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.seen: list[bytes] = []
+        """The heads of the requests that were whole here, and what reached the other ports."""
+
+    def serve(self) -> None:
+        certificate = self._certificate()
+        for port in (HTTP_PORT, TLS_PORT, BANNER_PORT, ECHO_PORT):
+            listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
+            threading.Thread(target=self._accept, args=(listener, port, certificate), daemon=True).start()
+
+    def _accept(self, listener: socket.socket, port: int, certificate: Path) -> None:
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=self._one, args=(connection, port, certificate), daemon=True).start()
+
+    def _one(self, connection: socket.socket, port: int, certificate: Path) -> None:
+        with contextlib.suppress(OSError), connection:
+            match port:
+                case 443:
+                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                    context.load_cert_chain(certificate)
+                    with context.wrap_socket(connection, server_side=True) as secured:
+                        self._requests(secured)
+                case 22:
+                    connection.sendall(b"SSH-2.0-server\r\n")
+                    self.seen.append(connection.recv(1 << 16))
+                case 9000:
+                    while data := connection.recv(1 << 16):
+                        self.seen.append(data)
+                        connection.sendall(data)
+                case _:
+                    self._requests(connection)
+
+    def _requests(self, connection: socket.socket) -> None:
+        """Answer each whole request; bodies are as long as they say, or chunked."""
+        got = b""
+        while data := connection.recv(1 << 16):
+            got += data
+            while (parted := _parted(got)) is not None:
+                head, got = parted
+                self.seen.append(head)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    def _certificate(self) -> Path:
+        key, path = self._folder / "key.pem", self._folder / "both.pem"
+        words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        words += ["-keyout", str(key), "-out", str(path), "-days", "2", "-subj", "/CN=server"]
+        subprocess.run(words, check=True, capture_output=True, timeout=30)
+        path.write_text(path.read_text() + key.read_text())
+        return path
+
+
+def _parted(got: bytes) -> tuple[bytes, bytes] | None:
+    """The first request, body left out, and what follows; None while it is not whole."""
+    for end in (b"\r\n\r\n", b"\n\n"):
+        head, found, rest = got.partition(end)
+        if not found:
+            continue
+        lowered = head.lower()
+        if b"transfer-encoding: chunked" in lowered:
+            _, closed, after = (b"\r\n" + rest).partition(b"\r\n0\r\n\r\n")
+            return (head, after) if closed else None
+        length = 0
+        for line in lowered.splitlines():
+            if line.startswith(b"content-length:"):
+                length = int(line.partition(b":")[2])
+        return (head, rest[length:]) if len(rest) >= length else None
+    return None

@@ -222,7 +222,7 @@ def test_what_changes_is_dirty(case: Case) -> None:
         assert known == now
 
 
-def test_a_traffic_control_is_told_of_when_there_are_programs_for_it() -> None:
+def test_a_traffic_control_is_in_force_on_the_nodes_of_its_pods() -> None:
     key = ObjectKey(Kind.TRAFFIC_CONTROL, "", "tap")
     unit = subjects.unit(*key)
     written = {
@@ -234,7 +234,9 @@ def test_a_traffic_control_is_told_of_when_there_are_programs_for_it() -> None:
     made = msgspec.convert(written, TYPES[Kind.TRAFFIC_CONTROL])
     fold = told([page(A), marks(), says(A)])
     fold.object(ObjectEvent(key, made, rev(10)))
-    assert fold.realised(unit) is None
+    about_nobody = fold.realised(unit)
+    assert about_nobody is not None
+    assert (about_nobody.phase, about_nobody.desired) == (Phase.REALIZED, 0)
 
     fold.program("ovs", WEB, unit, rev(10))
     assert unit in fold.drain()

@@ -87,6 +87,9 @@ POLICIES = frozenset(
 )
 """The kinds that are a unit: each object of them has programs of its own."""
 
+PROGRAMMED = POLICIES | {Kind.TRAFFIC_CONTROL}
+"""The kinds that programs are made of one by one, and that are said to be in force or not."""
+
 SELF_CONTAINED = frozenset((Kind.K8S_NETWORK_POLICY, Kind.MULTI_NETWORK_POLICY))
 """Policies whose translation looks nothing up."""
 

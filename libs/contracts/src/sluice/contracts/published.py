@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sluice.contracts import audit, groups, ledger, programs, serving, status
+from sluice.contracts import audit, groups, ledger, programs, serving, status, traffic_programs
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.objects import TYPES, Listed
 from sluice.contracts.streams import CAUSE_HEADER, WRITER_HEADER
@@ -86,6 +86,14 @@ CHANNELS: tuple[Channel, ...] = (
         "PROGRAMS",
         "rule-compiler",
         "the endpoints of an EndpointSlice that serve",
+    ),
+    Channel(
+        "traffic-program",
+        "programs.{backend}.{group}.trafficcontrols:_:{control}",
+        traffic_programs.TrafficProgram,
+        "PROGRAMS",
+        "rule-compiler",
+        "what a TrafficControl has done with the traffic of the group's Pods",
     ),
     Channel(
         "programs-mark",

@@ -29,9 +29,11 @@ from sluice.contracts.ids import ALL_NODES, NEVER, Backend, GroupId, NodeName, R
 from sluice.contracts.kinds import SERVED, Kind
 from sluice.contracts.programs import GroupPeer, Program
 from sluice.contracts.serving import EndpointsProgram, ServiceProgram
+from sluice.contracts.traffic_programs import TrafficProgram
 from sluice.policy.everypod import EVERY_POD_ID, asks_every_pod
 
 ServingProgram = ServiceProgram | EndpointsProgram
+AnyProgram = Program | ServingProgram | TrafficProgram
 PageKey = tuple[GroupId, NodeName]
 ProgramKey = tuple[GroupId, Unit]
 
@@ -58,6 +60,9 @@ class Step(Struct, frozen=True, kw_only=True):
     serving: dict[Unit, ServingProgram | None] = {}
     """Programs of Services."""
 
+    traffic: dict[ProgramKey, TrafficProgram | None] = {}
+    """Programs of TrafficControls."""
+
     incomplete: tuple[Unit, ...] = ()
     """Units let through although pages of their peers are unknown; sorted."""
 
@@ -74,17 +79,19 @@ class _Late(NamedTuple):
     since_s: float
 
 
-def _program(unit: Unit, body: bytes) -> Program | ServingProgram:
+def _program(unit: Unit, body: bytes) -> AnyProgram:
     match subjects.unit_parts(unit)[0]:
         case Kind.SERVICE:
             return codec.decode(body, ServiceProgram)
         case Kind.ENDPOINT_SLICE:
             return codec.decode(body, EndpointsProgram)
+        case Kind.TRAFFIC_CONTROL:
+            return codec.decode(body, TrafficProgram)
         case _:
             return codec.decode(body, Program)
 
 
-def _peer_groups(program: Program | ServingProgram) -> Iterator[GroupId]:
+def _peer_groups(program: AnyProgram) -> Iterator[GroupId]:
     for rule in program.rules if isinstance(program, Program) else ():
         if asks_every_pod(rule):
             yield EVERY_POD_ID
@@ -120,9 +127,9 @@ class View:
         self._program_marks: dict[int, Mark] = {}
         # Per key the newest value and its cause, and the value that is applied.
         self._pages: dict[PageKey, Page] = {}
-        self._programs: dict[ProgramKey, Program | ServingProgram] = {}
+        self._programs: dict[ProgramKey, AnyProgram] = {}
         self._own: dict[int, Own] = {}
-        self._applied_programs: dict[ProgramKey, Program | ServingProgram] = {}
+        self._applied_programs: dict[ProgramKey, AnyProgram] = {}
         self._applied_own: dict[int, Own] = {}
         self._nodes_of: dict[GroupId, set[NodeName]] = {}
         self._units_of: dict[GroupId, set[Unit]] = {}
@@ -199,15 +206,23 @@ class View:
             self._applied_own[shard] = self._own[shard]
         programs: dict[ProgramKey, Program | None] = {}
         serving: dict[Unit, ServingProgram | None] = {}
+        traffic: dict[ProgramKey, TrafficProgram | None] = {}
         for program_key in [key for key, late in self._late_programs.items() if late.cause <= upto and key not in held]:
             del self._late_programs[program_key]
-            match self._apply_program(program_key), subjects.unit_parts(program_key[1])[0] in SERVED:
-                case Program() as program, _:
+            kind = subjects.unit_parts(program_key[1])[0]
+            match self._apply_program(program_key):
+                case Program() as program:
                     programs[program_key] = program
-                case None, False:
-                    programs[program_key] = None
-                case served, _:
+                case TrafficProgram() as program:
+                    traffic[program_key] = program
+                case ServiceProgram() | EndpointsProgram() as served:
                     serving[program_key[1]] = served
+                case None if kind in SERVED:
+                    serving[program_key[1]] = None
+                case None if kind is Kind.TRAFFIC_CONTROL:
+                    traffic[program_key] = None
+                case None:
+                    programs[program_key] = None
         pages: dict[PageKey, Page | None] = {}
         for page_key in [key for key, cause in self._late_pages.items() if cause <= upto]:
             del self._late_pages[page_key]
@@ -220,7 +235,7 @@ class View:
         self._incomplete |= {key for key, program in programs.items() if program and not self._peers_known(program)}
         self._incomplete = {key for key in self._incomplete if not self._complete(key)}
         whole, self._started = not self._started, True
-        if not (whole or pages or programs or serving or local or routes) and upto <= self._upto:
+        if not (whole or pages or programs or serving or traffic or local or routes) and upto <= self._upto:
             return None
         self._upto = max(upto, self._upto)
         waiting = tuple(sorted({unit for _, unit in held | self._incomplete}))
@@ -230,6 +245,7 @@ class View:
             pages=pages,
             programs=programs,
             serving=serving,
+            traffic=traffic,
             local=local,
             routes=routes,
             incomplete=waiting,
@@ -260,7 +276,7 @@ class View:
     def _overdue(self, late: _Late, now_s: float) -> bool:
         return self._started and now_s - late.since_s >= GRACE_S
 
-    def _peers_known(self, program: Program | ServingProgram) -> bool:
+    def _peers_known(self, program: AnyProgram) -> bool:
         return all(subjects.pages(group) in self._answered for group in _peer_groups(program))
 
     def _complete(self, key: ProgramKey) -> bool:
@@ -288,9 +304,7 @@ class View:
             self._nodes_of.setdefault(group, set()).add(node)
         self._late_pages[key] = cause
 
-    def _take_program(
-        self, key: ProgramKey, program: Program | ServingProgram | None, cause: Revision, now_s: float
-    ) -> None:
+    def _take_program(self, key: ProgramKey, program: AnyProgram | None, cause: Revision, now_s: float) -> None:
         group, unit = key
         if subjects.programs(self._backend, group) not in self._uses:
             return
@@ -309,7 +323,7 @@ class View:
         self._late_own[own.shard] = own.cause
         self._use(self._own_patterns(own), self._own_patterns(old))
 
-    def _apply_program(self, key: ProgramKey) -> Program | ServingProgram | None:
+    def _apply_program(self, key: ProgramKey) -> AnyProgram | None:
         new, old = self._programs.get(key), self._applied_programs.pop(key, None)
         if new is not None:
             self._applied_programs[key] = new
@@ -351,7 +365,7 @@ class View:
                 pass
 
 
-def _page_patterns(program: Program | ServingProgram | None) -> tuple[str, ...]:
+def _page_patterns(program: AnyProgram | None) -> tuple[str, ...]:
     return () if program is None else tuple(subjects.pages(group) for group in _peer_groups(program))
 
 

@@ -16,9 +16,13 @@ BACKENDS: Final[tuple[Backend, ...]] = ("ovs", "tc", "l7")
 
 def backends_of(unit: Unit) -> tuple[Backend, ...]:
     """Those that may hold something of the unit; the first always does."""
-    if subjects.unit_parts(unit)[0] is Kind.MULTI_NETWORK_POLICY:
-        return ("tc",)  # secondary networks
-    return ("ovs", "l7")
+    match subjects.unit_parts(unit)[0]:
+        case Kind.MULTI_NETWORK_POLICY:
+            return ("tc",)  # secondary networks
+        case Kind.TRAFFIC_CONTROL:
+            return ("ovs",)
+        case _:
+            return ("ovs", "l7")
 
 
 def backend_of(unit: Unit) -> Backend:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from sluice.contracts import subjects
 from sluice.contracts.ids import GroupId, Revision, Unit
 from sluice.contracts.kinds import INPUTS, Kind
 from sluice.contracts.objects import AnyObject, K8sNetworkPolicy, Namespace
@@ -19,6 +20,7 @@ from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
 from sluice.grouping.selectors import GroupSelector
 from sluice.policy.logged import Logged
 from sluice.policy.policies import Policies
+from sluice.policy.selected import groups_of_control
 from sluice.policy.translate import SelfContained, Untranslatable, groups_of, translate
 from sluice.policy.translate.antrea import Draft, Part
 
@@ -197,8 +199,13 @@ class Groups:
 
     def evolve(self, event: ObjectEvent) -> bool:
         """Take the event in; True if a group came or went. Never raises."""
-        if event.key.kind not in INPUTS or not self._newest.is_news(event.key, event.revision):
+        kind = event.key.kind
+        if kind not in INPUTS and kind is not Kind.TRAFFIC_CONTROL:
             return False
+        if not self._newest.is_news(event.key, event.revision):
+            return False
+        if kind is Kind.TRAFFIC_CONTROL:
+            return self._name(subjects.unit(*event.key), groups_of_control(event.object))
         changed = False
         for unit, policy, _, amended in self._policies.evolve(event):
             if isinstance(policy, Draft):
@@ -231,7 +238,10 @@ class Groups:
         return GroupChanges(select, release)
 
     def _select(self, unit: Unit, policy: SelfContained | None) -> bool:
-        groups = groups_of(policy) if policy else {}
+        return self._name(unit, groups_of(policy) if policy else {})
+
+    def _name(self, unit: Unit, groups: Mapping[GroupId, GroupSelector]) -> bool:
+        """The unit names exactly these; True if a group came or went."""
         changed = self._exchange(self._of_unit.pop(unit, ()), groups)
         if groups:
             self._of_unit[unit] = tuple(groups)

@@ -52,6 +52,7 @@ from sluice.dataplane.ovs.pipeline import (
     VIRTUAL_MAC,
     Table,
 )
+from sluice.dataplane.ovs.traffic_flows import KEEP, TRAFFIC_BASE, WATCHED_ANSWER
 from sluice.dataplane.protocols import EthType, IpProto
 
 
@@ -193,6 +194,8 @@ _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
         for v, _, number in _MASKS
     ),
     (Table.OUTPUT, PRIORITY, match((FLAGS, HAIRPIN, HAIRPIN)), (Output(IN_PORT),)),
+    *TRAFFIC_BASE,
+    (Table.WATCHED, PRIORITY_FIRST, WATCHED_ANSWER, (*KEEP, *_BACK)),
     *audit.FLOWS,
 )
 

@@ -76,6 +76,9 @@ class RuleIdsState(Struct, frozen=True, kw_only=True):
     endpoints: dict[str, int] = {}
     """Numbers of ports of Services, and of their endpoints."""
 
+    traffic: dict[str, int] = {}
+    """Numbers of TrafficControls, and of sets of them."""
+
 
 class RuleIds:
     """The numbers that rules have on this node: ids, and priorities where there is an order.
@@ -85,7 +88,7 @@ class RuleIds:
 
     def __init__(self, rules_per_lane: int = RULES_PER_LANE) -> None:
         self.priorities: Priorities[RuleKey] = Priorities()
-        self.service_ports, self.endpoints = Numbers(), Numbers()
+        self.service_ports, self.endpoints, self.traffic = Numbers(), Numbers(), Numbers()
         self._changes = 0
         self._rules_per_lane = rules_per_lane
         self._ids: dict[RuleKey, int] = {}
@@ -115,13 +118,15 @@ class RuleIds:
             raise NotRestorable(f"rule ids: a slot in use is above {state.last}; delete the file that holds it")
         ids.priorities.restore(state.placed)
         ids.service_ports, ids.endpoints = Numbers(state.service_ports), Numbers(state.endpoints)
+        ids.traffic = Numbers(state.traffic)
         ids._free = [number for number in range(1, state.last + 1) if number not in ids._keys]
         return ids
 
     @property
     def changes(self) -> int:
         """Grows whenever `state` may have become another, which is dear to make: ask here first."""
-        return self._changes + self.priorities.changes + self.service_ports.changes + self.endpoints.changes
+        numbers = self.service_ports, self.endpoints, self.traffic
+        return self._changes + self.priorities.changes + sum(each.changes for each in numbers)
 
     def state(self) -> RuleIdsState:
         slots = sorted(self._generations.items())
@@ -131,6 +136,7 @@ class RuleIds:
             placed=self.priorities.state(),
             service_ports=self.service_ports.state(),
             endpoints=self.endpoints.state(),
+            traffic=self.traffic.state(),
         )
 
     def __len__(self) -> int:

@@ -40,6 +40,12 @@ HAIRPIN = 0x40
 TO_NODE = 0x80
 """Bit of FLAGS: it was sent to an address of a node, where NodePorts are."""
 
+UNTRANSLATED = 0x1000
+"""Bit of FLAGS: it is an answer of a Service and has its endpoint's address still, as TrafficControls show it."""
+
+RETURNED = 0x2000
+"""Bit of FLAGS: it comes back from where a TrafficControl redirected it."""
+
 OUT_PORT = Field.REG1
 """OpenFlow port of the destination, 0 while it is not known."""
 
@@ -54,6 +60,10 @@ SERVICE_PORT = Field.REG7
 
 BY_NODE_PORT = 1 << 31
 """Bit of SERVICE_PORT: by a NodePort, and not by a ClusterIP."""
+
+COPIES = Field.REG8
+"""Numbers of the sets of TrafficControls that have a packet copied: bits 0 to 15 for its sender, 16 to 31 for its
+receiver; 0: none."""
 
 EGRESS_RULE = Field.REG5
 INGRESS_RULE = Field.REG6
@@ -70,6 +80,12 @@ CT_ZONE = 0x51CE
 
 MASK_ZONE = 0x51CF
 """For the second translation of a connection: that of its source."""
+
+REDIRECT_ZONE = 0x51D0
+"""Of connections that were redirected, as whoever they are redirected to sees them: only these come back."""
+
+MARK_REDIRECTED = 0x1
+"""Bit of ct_mark in that zone."""
 
 MARK_LET_IN = 0x1
 """Bit of ct_mark: policy let the connection in. One that is known for its translation alone has it not."""
@@ -142,10 +158,14 @@ class Table(IntEnum):
     """Spaced by ten, so that a table can come between two others. The names are what we speak of."""
 
     CLASSIFIER = 0
+    RETURN = 1
+    RETURN_STATE = 2
+    REJOIN = 3
     SPOOF_GUARD = 10
     ARP = 20
     CONNTRACK = 30
     UNMASKED = 35
+    WATCHED = 39
     CONNTRACK_STATE = 40
     NODE_ADDRESS = 41
     SERVICE = 42
@@ -168,6 +188,10 @@ class Table(IntEnum):
     COUNT = 112
     COMMIT = 120
     MASK = 125
+    COPY_SENT = 126
+    COPY_RECEIVED = 127
+    COPY = 128
+    REDIRECT = 129
     OUTPUT = 130
     AUDIT = 135
 
@@ -198,7 +222,19 @@ _INGRESS = _TRAFFIC | _SOURCE | {OUT_PORT, _F.CONJ_ID}
 
 TABLES: dict[Table, TableSpec] = {
     Table.CLASSIFIER: TableSpec(
-        "lets in what comes from an open port", frozenset((_F.IN_PORT,)), (Table.SPOOF_GUARD,), None
+        "lets in what comes from an open port", frozenset((_F.IN_PORT,)), (Table.RETURN, Table.SPOOF_GUARD), None
+    ),
+    Table.RETURN: TableSpec(
+        "asks whether what comes back was redirected", frozenset((_F.ETH_TYPE,)), (Table.RETURN_STATE,), None
+    ),
+    Table.RETURN_STATE: TableSpec(
+        "takes back what was redirected, and translates the answers of Services",
+        frozenset((_F.ETH_TYPE, _F.CT_STATE, _F.CT_MARK)),
+        (Table.REJOIN,),
+        None,
+    ),
+    Table.REJOIN: TableSpec(
+        "sends what came back on its way: policy let it in before", frozenset((_F.ETH_TYPE,)), (Table.FORWARD,), None
     ),
     Table.SPOOF_GUARD: TableSpec(
         "lets a Pod speak for its own addresses only, and a node for what it has",
@@ -210,10 +246,16 @@ TABLES: dict[Table, TableSpec] = {
     Table.CONNTRACK: TableSpec(
         "asks the connection tracker, where it must for the second translation first",
         _DESTINATION | {_F.IN_PORT},
-        (Table.UNMASKED, Table.CONNTRACK_STATE),
+        (Table.UNMASKED, Table.WATCHED, Table.CONNTRACK_STATE),
         None,
     ),
     Table.UNMASKED: TableSpec("asks the connection tracker", frozenset((_F.ETH_TYPE,)), (Table.CONNTRACK_STATE,), None),
+    Table.WATCHED: TableSpec(
+        "keeps the endpoint's address in answers that TrafficControls are about",
+        frozenset((_F.ETH_TYPE, _F.CT_STATE, _F.CT_MARK, _F.CT_NW_PROTO, _F.CT_TP_DST)),
+        (Table.CONNTRACK_STATE, Table.DNS_CLIENT),
+        None,
+    ),
     Table.CONNTRACK_STATE: TableSpec(
         "tells new connections from those that were let in before",
         frozenset((_F.CT_STATE, _F.CT_MARK, _F.CT_NW_PROTO, _F.CT_TP_DST)),
@@ -325,6 +367,22 @@ TABLES: dict[Table, TableSpec] = {
     Table.MASK: TableSpec(
         "puts another source in place of one that would get the answers by another way",
         frozenset((_F.ETH_TYPE, FLAGS, OUT_PORT)),
+        (Table.COPY_SENT, Table.OUTPUT),
+        Table.COPY_SENT,
+    ),
+    Table.COPY_SENT: TableSpec(
+        "knows whose packets are copied",
+        frozenset((_F.IN_PORT, FLAGS)),
+        (Table.COPY_RECEIVED, Table.OUTPUT),
+        Table.COPY_RECEIVED,
+    ),
+    Table.COPY_RECEIVED: TableSpec(
+        "knows for whom packets are copied", frozenset((OUT_PORT, FLAGS)), (Table.COPY,), Table.COPY
+    ),
+    Table.COPY: TableSpec("sends copies, one to each target", frozenset((COPIES,)), (Table.REDIRECT,), Table.REDIRECT),
+    Table.REDIRECT: TableSpec(
+        "sends the packet elsewhere in place of its destination",
+        frozenset((_F.IN_PORT, _F.ETH_TYPE, OUT_PORT, FLAGS)),
         (Table.OUTPUT,),
         Table.OUTPUT,
     ),

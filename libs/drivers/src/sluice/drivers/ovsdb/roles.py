@@ -17,6 +17,8 @@ TUNNEL = "tunnel"
 GATEWAY = "gateway"
 L7_IN = "l7-in"
 L7_OUT = "l7-out"
+TRAFFIC = "traffic"
+"""Made for TrafficControls, by node-ovs, which removes it again."""
 
 TUNNEL_OPTIONS = {"remote_ip": "flow", "key": "flow"}
 """Each packet says where its tunnel ends. Source: ovs-vswitchd.conf.db(5), Interface, "Tunnel Options"."""
@@ -49,7 +51,7 @@ def role(interface: str, external_ids: Mapping[str, str]) -> GatewayIds | str | 
     match external_ids.get(ROLE):
         case None:
             return None
-        case "tunnel" | "l7-in" | "l7-out" as plain:
+        case "tunnel" | "l7-in" | "l7-out" | "traffic" as plain:
             return plain
         case "gateway":
             try:
@@ -58,4 +60,5 @@ def role(interface: str, external_ids: Mapping[str, str]) -> GatewayIds | str | 
             except ValueError as error:
                 raise BadRole(f"{where}: {IPS}: {error}: write plain addresses, separated by commas") from error
         case other:
-            raise BadRole(f"{where}: {ROLE}={other!r} is no role: write one of {TUNNEL}, {GATEWAY}, {L7_IN}, {L7_OUT}")
+            roles = f"{TUNNEL}, {GATEWAY}, {L7_IN}, {L7_OUT}, {TRAFFIC}"
+            raise BadRole(f"{where}: {ROLE}={other!r} is no role: write one of {roles}")

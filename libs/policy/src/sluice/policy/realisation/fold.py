@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from sluice.contracts import subjects
 from sluice.contracts.groups import Mark
 from sluice.contracts.ids import ALL_NODES, NEVER, GroupId, NodeName, Revision, Unit
-from sluice.contracts.kinds import POLICIES, Kind
+from sluice.contracts.kinds import PROGRAMMED, Kind
 from sluice.contracts.status import CompilerStatus, NodeStatus, Problem, SourceStatus
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey
 from sluice.policy.computed import Computed
@@ -28,10 +28,7 @@ from sluice.policy.realisation.report import (
     Warned,
 )
 
-UNITS = POLICIES | {Kind.TRAFFIC_CONTROL}
-"""The kinds that are said to be in force, or not; of those that no programs are made of nothing is said."""
-
-KINDS = UNITS | {Kind.CLUSTER_GROUP, Kind.GROUP, Kind.SERVICE, Kind.NODE}
+KINDS = PROGRAMMED | {Kind.CLUSTER_GROUP, Kind.GROUP, Kind.SERVICE, Kind.NODE}
 """The objects that it is told of."""
 
 K = TypeVar("K")
@@ -84,7 +81,7 @@ class Realisation:
         if key.kind not in KINDS or not self._newest.is_news(key, event.revision):
             return
         known = _Known(event.revision, made.metadata.generation, made.metadata.uid) if made else None
-        if key.kind in UNITS:
+        if key.kind in PROGRAMMED:
             unit = subjects.unit(*key)
             _keep(self._policies, unit, known)
             self._touch((unit,))
@@ -186,7 +183,7 @@ class Realisation:
         """Of a policy or a group; empty if there is none."""
         known = (
             self._policies.get(subjects.unit(*key))
-            if key.kind in UNITS
+            if key.kind in PROGRAMMED
             else self._group_uids.get((key.namespace, key.name))
         )
         return known.uid if known else ""
@@ -221,9 +218,6 @@ class Realisation:
                 return None
             # No version of it was ever taken in.
             return Realised(phase=Phase.PENDING, generation=0, obstacle=self._partial(unit, None))
-        is_told = self._programs.get(unit) or unit in self._obstacles or unit in self._refused
-        if not is_told and subjects.unit_parts(unit)[0] not in POLICIES:
-            return None
         return self._judge(unit, known)
 
     def _judge(self, unit: Unit, known: _Known) -> Realised:
@@ -330,7 +324,7 @@ def _keep(table: dict[K, V], key: K, value: V | None) -> None:
 def _unit_at(place: str) -> Unit | None:
     """The policy that a source names as <kind>/<namespace>/<name>, or <kind>/<name>; None for files and others."""
     kind, _, name = place.partition("/")
-    if kind not in UNITS:
+    if kind not in PROGRAMMED:
         return None
     namespace, _, object_name = name.rpartition("/")
     return subjects.unit(Kind(kind), namespace, object_name)

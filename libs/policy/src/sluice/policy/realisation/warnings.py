@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 
 from sluice.contracts import subjects
 from sluice.contracts.ids import Unit
+from sluice.contracts.kinds import PROGRAMMED
 from sluice.contracts.objects import AnyPolicy, TrafficControl
 from sluice.contracts.programs import Origin
 from sluice.grouping.events import ObjectEvent
 from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, NotInForce, Starves, lint
-from sluice.policy.realisation.fold import UNITS
 from sluice.policy.realisation.report import Warned
 from sluice.policy.state import ClusterState
 from sluice.policy.wording import called, words
@@ -28,7 +28,7 @@ def warnings(events: Iterable[ObjectEvent], most_rules: int = MOST_RULES) -> Map
     state, policies = ClusterState(), dict[Unit, AnyPolicy | TrafficControl]()
     for event in events:
         state.evolve(event)
-        if event.key.kind in UNITS:
+        if event.key.kind in PROGRAMMED:
             unit = subjects.unit(*event.key)
             policies.pop(unit, None)
             if isinstance(event.object, AnyPolicy | TrafficControl):

@@ -13,7 +13,7 @@ from sluice.grouping.index import Grouping
 from sluice.policy.compiler import Groups
 from sluice.services.group_resolver.routes import Routes
 
-KINDS = INPUTS | {Kind.POD, Kind.NODE, Kind.NETWORK_ATTACHMENT}
+KINDS = INPUTS | {Kind.TRAFFIC_CONTROL, Kind.POD, Kind.NODE, Kind.NETWORK_ATTACHMENT}
 """What groups and routes are made of."""
 
 

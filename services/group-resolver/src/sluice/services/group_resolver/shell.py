@@ -30,7 +30,7 @@ class Members:
         self._fold.evolve(told.events, told.upto)
 
     async def store(self, told: Facts, *, first: bool) -> None:
-        unreadable = {key for key in told.unreadable if key.kind in INPUTS}
+        unreadable = {key for key in told.unreadable if key.kind in INPUTS or key.kind is Kind.TRAFFIC_CONTROL}
         changes = self._fold.drain()
         if first:
             stored = self._output.stored

@@ -21,6 +21,8 @@ from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort
 from sluice.dataplane.ovs.routes import Routing, Uplinks
 from sluice.dataplane.ovs.serving import Serving
+from sluice.dataplane.ovs.traffic import Traffic
+from sluice.dataplane.ovs.traffic_ports import Found
 from sluice.dataplane.reading import Reading, waiting
 from sluice.dataplane.view import PageKey, ProgramKey, Step
 from sluice.services.node_ovs.opening import openable
@@ -61,11 +63,15 @@ class Programmer(Reading):
         self._engine = Engine(node, ids)
         self._routing = Routing(node)
         self._serving = Serving(node, ids)
+        self.traffic = Traffic(ids)
+        self._traffic_problems: tuple[Problem, ...] = ()
+        """As of the last change that was handed out."""
+
         self._groups: Groups = {}
         self._endpoints_gone: frozenset[tuple[Address, int]] = frozenset()
         self._groups_before: dict[int, Buckets | None] = {}
         self._ways: Flows = {}
-        """What routing and serving say. No flow of them is the engine's as well, nor of both."""
+        """What routing, serving and traffic say. No flow of them is the engine's as well, nor of two."""
 
         self._ways_before: dict[FlowKey, FlowBody | None] = {}
         self._routes: set[NodeName] = set()
@@ -121,7 +127,7 @@ class Programmer(Reading):
     @property
     def problems(self) -> tuple[Problem, ...]:
         parts = self._engine.problems(), self._routing.problems(), self._serving.problems(), waiting(self._incomplete)
-        return tuple(sorted(problem for part in parts for problem in part))
+        return tuple(sorted(problem for part in (*parts, self._traffic_problems) for problem in part))
 
     def ports_are(self, ports: Mapping[Uid, LocalPort]) -> None:
         """OVSDB has exactly these ports of Pods."""
@@ -132,6 +138,10 @@ class Programmer(Reading):
         """OVSDB has exactly these uplinks."""
         self._reroute(self._routing.use(uplinks))
 
+    def traffic_ports_are(self, found: Mapping[str, Found], refused: Mapping[str, str]) -> None:
+        """OVSDB has exactly these interfaces, and some that TrafficControls need could not be made."""
+        self.traffic.switch_has(found, refused)
+
     def advance(self, now_s: float) -> Change | None:
         """The next change of the switch, or None. What it says counts as done: on failure, send all of `flows`."""
         step = self._view.step(now_s)
@@ -140,6 +150,8 @@ class Programmer(Reading):
         opened, closed = self._resolve() if self._resolve_ports and self.in_sync else ((), ())
         if not self.in_sync:
             return None
+        self._reroute(self.traffic.drain())
+        self._traffic_problems = self.traffic.problems()
         put, delete = self._drain()
         groups, delete_groups = self._drain_groups()
         gone, self._endpoints_gone = self._endpoints_gone, frozenset()
@@ -186,14 +198,29 @@ class Programmer(Reading):
             else:
                 self._serving.put(served)
         self._serve()
+        self._steer(step)
         if step.whole:
             self._engine.release_unused_ids()
             self._serving.forget_unused()
+            self.traffic.forget_unused()
         if step.local is not None or step.whole:
             self._pods = step.local.pods if step.local else ()
             self._resolve_ports = True
         self._incomplete = step.incomplete
         self.upto = step.upto
+
+    def _steer(self, step: Step) -> None:
+        for group, node in step.pages:
+            if node == self._node:
+                page = step.pages[group, node]
+                self.traffic.members_are(group, page.members if page else ())
+        for group, unit in self.traffic.keys - step.traffic.keys() if step.whole else ():
+            self.traffic.drop(group, unit)
+        for (group, unit), program in step.traffic.items():
+            if program is None:
+                self.traffic.drop(group, unit)
+            else:
+                self.traffic.put(program)
 
     def _serve(self) -> None:
         changes = self._serving.drain()
@@ -241,6 +268,8 @@ class Programmer(Reading):
         if key in self._pages:
             self._pages.discard(key)
             self._engine.drop_page(*key)
+            if key[1] == self._node:
+                self.traffic.members_are(key[0], ())
 
     def _resolve(self) -> tuple[tuple[LocalPort, ...], tuple[LocalPort, ...]]:
         self._resolve_ports = False
@@ -249,7 +278,9 @@ class Programmer(Reading):
         opened = [port for uid, port in wanted.items() if self._open.get(uid) != port]
         for port in closed:
             self._engine.close_port(port.uid)
+            self.traffic.close_port(port.uid)
         for port in opened:
             self._engine.open_port(port)
+            self.traffic.open_port(port)
         self._open = wanted
         return tuple(sorted(opened)), tuple(sorted(closed))

@@ -15,9 +15,10 @@ from sluice.contracts import subjects
 from sluice.contracts.ids import NEVER, NodeName, Revision
 from sluice.contracts.status import NodeStatus
 from sluice.dataplane.ovs.flow import FlowKey
-from sluice.dataplane.ovs.pipeline import CT_ZONE, Table
+from sluice.dataplane.ovs.pipeline import CT_ZONE, REDIRECT_ZONE, Table
 from sluice.dataplane.ovs.plan import plan
 from sluice.dataplane.ovs.ports import LocalPort, port_flows
+from sluice.dataplane.ovs.traffic_ports import Found
 from sluice.drivers.conntrack.tracker import Tracker
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.openflow.errors import BundleRefused, RequestRefused, SwitchGone
@@ -38,6 +39,7 @@ from sluice.services.node_ovs.podports import pod_ports
 from sluice.services.node_ovs.programmer import Change, Programmer
 from sluice.services.node_ovs.settings import NodeOvsSettings
 from sluice.services.node_ovs.tracing import Tracing
+from sluice.services.node_ovs.traffic_ports import TrafficPorts, found_ports
 from sluice.services.node_ovs.uplinks import uplinks
 
 log = structlog.get_logger()
@@ -80,6 +82,11 @@ class Shell:
 
         self._detail = "not connected to the switch yet"
         self._port_errors: tuple[str, ...] = ()
+        self._traffic_ports = TrafficPorts(self._run_dir, self._bridge)
+        self._found: dict[str, Found] = {}
+        self._ports_due = asyncio.Event()
+        """There may be ports to make, or to remove, for TrafficControls."""
+
         self._applied: Revision = NEVER
         self._drifted = False
         """Somebody else changed the switch since it was last read."""
@@ -102,6 +109,7 @@ class Shell:
                 self._apply,
                 self._report,
                 self._keep_ids,
+                self._keep_traffic_ports,
             ):
                 tasks.create_task(task(), name=task.__name__.strip("_"))
             tasks.create_task(self._audit.run(self._socket), name="audit")
@@ -114,6 +122,7 @@ class Shell:
                 try:
                     monitor = await ovsdb.monitor()
                     async for _ in monitor:
+                        self._found = found_ports(monitor.view, self._bridge)
                         self._interfaces_are(tuple(monitor.view.interfaces(self._bridge)))
                 finally:
                     ovsdb.close()
@@ -130,7 +139,28 @@ class Shell:
             log.warning("ports_refused", errors=errors)
         self._programmer.ports_are(ports)
         self._programmer.uplinks_are(ways)
+        self._programmer.traffic_ports_are(self._found, self._traffic_ports.refused)
+        self._ports_due.set()
         self._news.set()
+
+    async def _keep_traffic_ports(self) -> None:
+        """Make ports before flows lead to them, and remove them when none does any more."""
+        while True:
+            await self._ports_due.wait()
+            self._ports_due.clear()
+            if not self._programmer.in_sync:
+                continue
+            try:
+                remove = not self._behind and self._applied == self._programmer.upto
+                await self._traffic_ports.bring(self._programmer.traffic.wishes(), self._found, remove=remove)
+            except (OSError, RpcGone) as error:
+                log.warning("traffic_ports_wait", error=str(error))
+                asyncio.get_running_loop().call_later(REFUSED_RETRY_S, self._ports_due.set)
+                continue
+            if self._traffic_ports.refused:  # a device may come
+                asyncio.get_running_loop().call_later(REFUSED_RETRY_S, self._ports_due.set)
+            self._programmer.traffic_ports_are(self._found, self._traffic_ports.refused)
+            self._news.set()
 
     async def _hold_switch(self) -> None:
         while True:
@@ -218,6 +248,8 @@ class Shell:
             await self._send(switch, change)
         if not self._behind:
             self._applied = self._programmer.upto
+        if self._traffic_ports.differs(self._programmer.traffic.wishes(), self._found):
+            self._ports_due.set()
 
     async def _replay(self, switch: Switch) -> None:
         """Bring the switch to what the programmer says, whatever it holds."""
@@ -289,6 +321,8 @@ class Shell:
         if not addresses:
             return
         tracker = Tracker(control_socket(self._run_dir))
+        if self._programmer.traffic.redirects:
+            await tracker.flush(REDIRECT_ZONE, addresses)
         kept = await tracker.flush(CT_ZONE, addresses)
         if kept and opening:
             log.warning("all_connections_forgotten", because_of=sorted(kept))

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sluice.contracts import subjects
-from sluice.contracts.kinds import INPUTS, SERVED
+from sluice.contracts.kinds import INPUTS, SERVED, Kind
 from sluice.policy.backends import BACKENDS
 from sluice.runtime.bus import Bus
 from sluice.runtime.deriving import Deriving, run_sharded
@@ -31,7 +31,7 @@ async def opened(bus: Bus, settings: RuleCompilerSettings) -> AsyncIterator[tupl
                     bus,
                     output,
                     Programs(output, status, lease.shard, settings.shards),
-                    kinds=INPUTS | SERVED,
+                    kinds=INPUTS | SERVED | {Kind.TRAFFIC_CONTROL},
                     marks=[subjects.program_mark(backend, lease.shard) for backend in BACKENDS],
                     shard=lease.shard,
                     shards=settings.shards,

@@ -5,12 +5,13 @@ from typing import Final
 
 from sluice.contracts import subjects
 from sluice.contracts.ids import Backend, GroupId, Revision, Unit
-from sluice.contracts.kinds import POLICIES, SELF_CONTAINED, SERVED
+from sluice.contracts.kinds import POLICIES, PROGRAMMED, SELF_CONTAINED, SERVED, Kind
 from sluice.contracts.shards import shard_of
 from sluice.contracts.status import CompilerStatus, Problem
 from sluice.policy.backends import backends_of, parts
 from sluice.policy.compiler import Compiler
 from sluice.policy.services import Services
+from sluice.policy.traffic import TrafficControls
 from sluice.runtime.facts import Facts
 from sluice.runtime.output import Output
 from sluice.runtime.writes import Write
@@ -18,8 +19,8 @@ from sluice.runtime.writes import Write
 STREAM = "PROGRAMS"
 PATTERN = "programs.>"
 
-_SERVING: Final[Backend] = "ovs"
-"""The backend that leads to endpoints of Services."""
+_SWITCH: Final[Backend] = "ovs"
+"""The backend that leads to endpoints of Services, and does what TrafficControls say."""
 
 
 class Programs:
@@ -28,11 +29,11 @@ class Programs:
     def __init__(self, output: Output, status: Output, shard: int, shards: int) -> None:
         self._output, self._status = output, status
         self._shard, self._shards = shard, shards
-        self._compiler, self._services = Compiler(), Services()
+        self._compiler, self._services, self._traffic = Compiler(), Services(), TrafficControls()
         self._unreadable: frozenset[Unit] = frozenset()
 
     def forget(self) -> None:
-        self._compiler, self._services = Compiler(), Services()
+        self._compiler, self._services, self._traffic = Compiler(), Services(), TrafficControls()
 
     def evolve(self, told: Facts) -> None:
         for event in told.events:
@@ -40,14 +41,17 @@ class Programs:
                 self._compiler.evolve(event)
             if event.key.kind in SERVED and self._mine(subjects.unit(*event.key)):
                 self._services.evolve(event)
+            if event.key.kind is Kind.TRAFFIC_CONTROL and self._mine(subjects.unit(*event.key)):
+                self._traffic.evolve(event)
         self._compiler.settle(told.upto)
         self._services.settle(told.upto)
+        self._traffic.settle(told.upto)
 
     async def store(self, told: Facts, *, first: bool) -> None:
         unreadable = {
             unit: f"{unit}: it cannot be read, so it stays in force as it was: {reason}; write it again"
             for key, reason in told.unreadable.items()
-            if self._mine(unit := subjects.unit(*key)) or key.kind not in POLICIES
+            if self._mine(unit := subjects.unit(*key)) or key.kind not in PROGRAMMED
         }
         doubtful = frozenset(unreadable)
         new = await self._store(told.seen)
@@ -59,19 +63,19 @@ class Programs:
             )
         self._unreadable = doubtful
         unread = [Problem(unit=unit, state="failed", reason=reason) for unit, reason in unreadable.items()]
-        problems = tuple(sorted([*self._compiler.problems, *unread]))
+        problems = tuple(sorted([*self._compiler.problems, *self._traffic.problems, *unread]))
         status = CompilerStatus(shard=self._shard, problems=problems)
         if self._status.put(subjects.compiler_status(self._shard), status) is not None:
             await self._status.settled()  # before the mark: whoever reads both knows why a unit has no program
 
     async def _store(self, cause: Revision) -> dict[Unit, list[Write]]:
         """New programs, then the end of old ones: a unit that moves to another group is in one of them at any time."""
-        changes, (served, gone) = self._compiler.drain(), self._services.drain()
-        for group, unit in sorted(served):
-            self._output.put(subjects.program(_SERVING, group, unit), served[group, unit])
+        changes, (served, gone), (steered, left) = self._compiler.drain(), self._services.drain(), self._traffic.drain()
+        for (group, unit), program in sorted([*served.items(), *steered.items()], key=lambda one: one[0]):
+            self._output.put(subjects.program(_SWITCH, group, unit), program)
             await self._output.room()
-        for group, unit in sorted(gone):
-            self._output.remove(subjects.program(_SERVING, group, unit), cause)
+        for group, unit in sorted(gone | left):
+            self._output.remove(subjects.program(_SWITCH, group, unit), cause)
             await self._output.room()
         new: dict[Unit, list[Write]] = {}
         for group, unit in sorted(changes.put):
@@ -109,7 +113,8 @@ class Programs:
             match subjects.parse(subject):
                 case subjects.ProgramSubject(backend, group, unit) if self._mine(unit):
                     program = self._compiler.programs.get((group, unit))
-                    held = backend == _SERVING and (group, unit) in self._services.programs
+                    others = self._services.programs, self._traffic.programs
+                    held = backend == _SWITCH and any((group, unit) in programs for programs in others)
                     held = held or (program is not None and backend in dict(parts(program)))
                     if whose(unit) and not held:
                         self._output.remove(subject, cause, after=new.get(unit, ()))
@@ -125,5 +130,5 @@ def _in_doubt(unit: Unit, unreadable: frozenset[Unit]) -> bool:
     """The unit cannot be read, or it may look up something that cannot: a tier or a Namespace."""
     if unit in unreadable:
         return True
-    looks_up = subjects.unit_parts(unit)[0] not in SELF_CONTAINED | SERVED
-    return looks_up and any(subjects.unit_parts(one)[0] not in POLICIES for one in unreadable)
+    looks_up = subjects.unit_parts(unit)[0] not in SELF_CONTAINED | SERVED | {Kind.TRAFFIC_CONTROL}
+    return looks_up and any(subjects.unit_parts(one)[0] not in PROGRAMMED for one in unreadable)

@@ -1,0 +1,237 @@
+"""The flows of TrafficControls: who is watched, what is copied, what is redirected, and how it comes back.
+
+A packet comes here when policy has let it through and it is on its way out: what is dropped nobody sees. It is copied
+first, once to each target, and then redirected: by its sender's redirect, and when that has given it back by its
+receiver's, unless that is the same device. What comes back is of a connection that was redirected, or it is dropped.
+
+Whoever watches sees the endpoint of a Service in both directions. Requests are translated by now; answers of Pods that
+are watched are translated last, after they were copied or came back.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from sluice.contracts.ids import Address
+from sluice.dataplane.addresses import address
+from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.cookies import CookieKind
+from sluice.dataplane.ovs.fields import CtState, Field
+from sluice.dataplane.ovs.flow import (
+    Actions,
+    Ct,
+    FlowBody,
+    FlowKey,
+    Flows,
+    Goto,
+    Match,
+    Nat,
+    Output,
+    SetField,
+    Term,
+    match,
+)
+from sluice.dataplane.ovs.pipeline import (
+    ACCEPTED,
+    COPIES,
+    CT_ZONE,
+    FLAGS,
+    HAIRPIN,
+    MARK_LET_IN,
+    MARK_REDIRECTED,
+    MARK_SERVED,
+    OUT_PORT,
+    PRIORITY,
+    PRIORITY_FIRST,
+    REDIRECT_ZONE,
+    RETURNED,
+    UNTRANSLATED,
+    Table,
+)
+from sluice.dataplane.ovs.ports import LocalPort, destination
+from sluice.dataplane.protocols import EthType, IpProto
+
+PRIORITY_WATCHED = 150
+"""CONNTRACK: before what is asked of all, after what is translated for the second time."""
+
+PRIORITY_BY_SENDER = 200
+PRIORITY_DONE = 150
+PRIORITY_BY_RECEIVER = 100
+PRIORITY_SEEN = 60
+PRIORITY_UNTRANSLATED = 50
+"""REDIRECT, from the first to the last that is asked."""
+
+PRIORITY_DNS = PRIORITY_FIRST + 1
+DNS = 53
+"""WATCHED: who asked a Service for names has the answer translated as ever: rules about names know it by its port."""
+
+SETS = 1 << 16
+"""Numbers of sets end here: two stand in one register."""
+
+_IP = (EthType.IPV4, EthType.IPV6)
+_ANSWERED = Term(FLAGS, UNTRANSLATED, UNTRANSLATED)
+_TRANSLATE = Ct(CT_ZONE, table=Table.OUTPUT, nat=Nat())
+_REMEMBER = Ct(REDIRECT_ZONE, commit=True, exec=(SetField(Field.CT_MARK, MARK_REDIRECTED, MARK_REDIRECTED),))
+
+
+def _state(on: int, off: int = 0) -> Term:
+    return Term(Field.CT_STATE, on | CtState.TRK, on | off | CtState.TRK)
+
+
+def _bit(flag: int) -> Term:
+    return Term(FLAGS, flag, flag)
+
+
+TRAFFIC_BASE: tuple[tuple[Table, int, Match, Actions], ...] = (
+    *(
+        flow
+        for version in _IP
+        for flow in (
+            (Table.RETURN, PRIORITY, match((Field.ETH_TYPE, version)), (Ct(REDIRECT_ZONE, table=Table.RETURN_STATE),)),
+            (
+                Table.REJOIN,
+                PRIORITY,
+                match((Field.ETH_TYPE, version)),
+                (SetField(FLAGS, ACCEPTED | RETURNED, ACCEPTED | RETURNED), Goto(Table.FORWARD)),
+            ),
+            (
+                Table.RETURN_STATE,
+                PRIORITY,
+                match(
+                    (Field.ETH_TYPE, version),
+                    _state(0, CtState.INV),
+                    (Field.CT_MARK, MARK_REDIRECTED, MARK_REDIRECTED),
+                ),
+                (Ct(CT_ZONE, table=Table.REJOIN, nat=Nat()),),
+            ),
+            (Table.REDIRECT, PRIORITY_UNTRANSLATED, match((Field.ETH_TYPE, version), _ANSWERED), (_TRANSLATE,)),
+            (
+                Table.WATCHED,
+                PRIORITY,
+                match((Field.ETH_TYPE, version)),
+                (Ct(CT_ZONE, table=Table.CONNTRACK_STATE, nat=Nat()),),
+            ),
+        )
+    ),
+    *(
+        (
+            Table.WATCHED,
+            PRIORITY_DNS,
+            match((Field.ETH_TYPE, version), _state(CtState.EST), (Field.CT_NW_PROTO, proto), (Field.CT_TP_DST, DNS)),
+            (Ct(CT_ZONE, table=Table.CONNTRACK_STATE, nat=Nat()),),
+        )
+        for version in _IP
+        for proto in (IpProto.TCP, IpProto.UDP)
+    ),
+    (Table.COPY_SENT, PRIORITY_FIRST, match(_bit(HAIRPIN)), (Goto(Table.OUTPUT),)),
+)
+"""What stands in every switch. What a Pod says to itself by way of a Service is nobody else's."""
+
+WATCHED_ANSWER = match(_state(CtState.EST | CtState.RPL, CtState.NEW), (Field.CT_MARK, MARK_LET_IN | MARK_SERVED))
+"""An answer of a Service that policy let in. All other bits of the mark are 0: what is inspected goes its own way."""
+
+KEEP: Actions = (SetField(FLAGS, UNTRANSLATED, UNTRANSLATED),)
+"""It goes on as an answer does, but for its translation."""
+
+
+class Redirect(NamedTuple):
+    """Where packets go in place of their destination."""
+
+    number: int
+    """Of the TrafficControl."""
+
+    target: int | None
+    """OpenFlow port; None: it is not there, and packets are dropped."""
+
+    back: int | None
+    """Where they come back."""
+
+
+class Watched(NamedTuple):
+    """What is done with a Pod's packets; a set is 0 if there is none."""
+
+    sent: int
+    received: int
+    by_sender: Redirect | None
+    by_receiver: Redirect | None
+
+    @property
+    def redirects(self) -> bool:
+        return self.by_sender is not None or self.by_receiver is not None
+
+
+def pod_flows(port: LocalPort, addresses: Iterable[Address], watched: Watched) -> Flows:
+    """What stands for one Pod."""
+    return {
+        FlowKey(table, priority, a_match): FlowBody(actions, cookies.pack(CookieKind.TRAFFIC_CONTROL, number))
+        for table, priority, a_match, actions, number in _pod_flows(port, addresses, watched)
+    }
+
+
+def copy_flows(sets: tuple[int, int], targets: Iterable[int]) -> Flows:
+    """What is done with packets of a sender and for a receiver of these sets; the targets are OpenFlow ports."""
+    outputs = tuple(Output(port) for port in sorted(set(targets)))
+    if not outputs:
+        return {}
+    number = sets[0] | sets[1] << 16
+    cookie = cookies.pack(CookieKind.TRAFFIC_CONTROL, number)
+    return {FlowKey(Table.COPY, PRIORITY, match((COPIES, number))): FlowBody((*outputs, Goto(Table.REDIRECT)), cookie)}
+
+
+def return_flows(ports: Iterable[int]) -> Flows:
+    """What takes back what comes from these ports."""
+    cookie = cookies.pack(CookieKind.TRAFFIC_CONTROL)
+    return {
+        FlowKey(Table.CLASSIFIER, PRIORITY, match((Field.IN_PORT, port))): FlowBody((Goto(Table.RETURN),), cookie)
+        for port in ports
+    }
+
+
+_Flow = tuple[Table, int, Match, Actions, int]
+
+
+def _pod_flows(port: LocalPort, addresses: Iterable[Address], watched: Watched) -> Iterator[_Flow]:
+    here, there = Term(Field.IN_PORT, port.ofport), Term(OUT_PORT, port.ofport)
+    ask = (Ct(CT_ZONE, table=Table.WATCHED),)
+    if watched.sent or watched.redirects:
+        for version in _IP:
+            yield Table.CONNTRACK, PRIORITY_WATCHED, match(here, (Field.ETH_TYPE, version)), ask, 0
+    if watched.received or watched.redirects:
+        for block in map(address, addresses):
+            yield Table.CONNTRACK, PRIORITY_WATCHED, destination(block), ask, 0
+    if watched.sent:
+        copy = (SetField(COPIES, watched.sent, SETS - 1), Goto(Table.COPY_RECEIVED))
+        yield Table.COPY_SENT, PRIORITY, match(here), copy, watched.sent
+    if watched.received:
+        number = watched.received << 16
+        copy = (SetField(COPIES, number, (SETS - 1) << 16), Goto(Table.COPY))
+        yield Table.COPY_RECEIVED, PRIORITY, match(there, (FLAGS, 0, RETURNED)), copy, number
+    yield from _redirects(here, there, watched)
+
+
+def _redirects(here: Term, there: Term, watched: Watched) -> Iterator[_Flow]:
+    sides = (
+        (here, watched.by_sender, PRIORITY_BY_SENDER),
+        (there, watched.by_receiver, PRIORITY_BY_RECEIVER),
+    )
+    for version in _IP if watched.redirects else ():
+        ip = (Field.ETH_TYPE, version)
+        for side, redirect, priority in sides:
+            if redirect is not None:
+                yield Table.REDIRECT, priority, match(ip, side), _elsewhere(redirect), redirect.number
+            else:  # what goes the other way makes the connection known as well
+                yield Table.REDIRECT, PRIORITY_SEEN, match(ip, side), (_REMEMBER, Goto(Table.OUTPUT)), 0
+                yield Table.REDIRECT, PRIORITY_SEEN + 1, match(ip, side, _ANSWERED), (_REMEMBER, _TRANSLATE), 0
+    if watched.by_receiver is not None:
+        for pair in (watched.by_receiver.back, watched.by_receiver.target):
+            if pair is not None:
+                yield (
+                    Table.REDIRECT,
+                    PRIORITY_DONE,
+                    match(there, _bit(RETURNED), (Field.IN_PORT, pair)),
+                    (Goto(Table.OUTPUT),),
+                    0,
+                )
+
+
+def _elsewhere(redirect: Redirect) -> Actions:
+    return () if redirect.target is None else (_REMEMBER, Output(redirect.target))

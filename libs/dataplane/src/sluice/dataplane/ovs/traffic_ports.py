@@ -1,0 +1,162 @@
+"""Ports of the switch that TrafficControls need: which, and what became of them. Pure; the shell makes them.
+
+What needs the same port shares it. Names of tunnels are made of all that they are, so two that differ in anything are
+two ports. Of two wishes for one name that differ the one that is earlier in the order of TrafficControls counts.
+"""
+
+from collections.abc import Mapping
+from hashlib import sha1
+from ipaddress import ip_address
+from typing import Literal, NamedTuple, assert_never
+
+from sluice.contracts.traffic_control import ErspanTunnel, GreTunnel, NamedDevice, TrafficPort, UdpTunnel
+from sluice.dataplane.ovs.pipeline import MAX_PORT
+
+INTERNAL, DEVICE = "internal", ""
+"""Types of interfaces. Source: ovs-vswitchd.conf.db(5), Interface, `type`."""
+
+Owner = Literal["ours", "somebody", "pod", "role", "bridge"]
+"""Who has a port: we made it; somebody else; it is a Pod's; it has a role of its own; it is on another bridge."""
+
+
+class Wish(NamedTuple):
+    """A port that there should be."""
+
+    name: str
+    type: str
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def words(self) -> str:
+        match self.type:
+            case "internal":
+                return f"ovsInternal {self.name}"
+            case "":
+                return f"device {self.name}"
+            case tunnel:
+                return f"{tunnel} to {dict(self.options)['remote_ip']}"
+
+
+class Found(NamedTuple):
+    """An interface that is there."""
+
+    name: str
+    type: str
+    owner: Owner
+    ofport: int | None = None
+    """Unset: the switch has not opened it."""
+
+    error: str | None = None
+    said: str = ""
+    """Whose it is, in words: the Pod, the role, the bridge."""
+
+
+class Ready(NamedTuple):
+    ofport: int
+
+
+class Waiting(NamedTuple):
+    """It is being made."""
+
+
+class Broken(NamedTuple):
+    """It is not there, and why."""
+
+    reason: str
+
+
+State = Ready | Waiting | Broken
+
+
+def wish(port: TrafficPort) -> Wish:
+    """The port that is asked for, by its name in the switch."""
+    given = (port.ovs_internal, port.device, port.geneve, port.vxlan, port.gre, port.erspan)
+    kinds = (INTERNAL, DEVICE, "geneve", "vxlan", "gre", "erspan")
+    ((kind, one),) = [(kind, one) for kind, one in zip(kinds, given, strict=True) if one is not None]
+    if isinstance(one, NamedDevice):
+        return Wish(one.name, kind)
+    options = tuple(sorted(_options(kind, one).items()))
+    digest = sha1(repr((kind, options)).encode(), usedforsecurity=False).hexdigest()[:8]
+    return Wish(f"{kind}-{digest}", kind, options)  # at most 15 characters
+
+
+def state(
+    wanted: Wish, found: Found | None, refused: str | None, *, returns: bool = False, taken_by: Wish | None = None
+) -> State:
+    """What became of the wish.
+
+    Args:
+        refused: why the shell could not make it.
+        returns: packets are to come back by it.
+        taken_by: another wish for the name, which counts instead.
+    """
+    if taken_by is not None:
+        return Broken(f"{wanted.name} is wanted as {taken_by.words} as well, by a TrafficControl that goes first")
+    if found is None or (found.owner == "ours" and found.type != wanted.type):
+        return Waiting() if refused is None else Broken(refused)
+    if (reason := _claim(wanted, found, returns=returns)) is not None:
+        return Broken(reason)
+    if found.error:
+        return Broken(f"{wanted.words}: {found.error}")
+    return Ready(found.ofport) if found.ofport is not None else Waiting()
+
+
+def _claim(wanted: Wish, found: Found, *, returns: bool) -> str | None:
+    """Why the port that is there is not ours to use; None if it is."""
+    name = wanted.name
+    match found.owner:
+        case "bridge":
+            return f"{name} is a port of {found.said}, and stays there; remove it from there, or name another"
+        case "role":
+            return f"{name} is the node's own ({found.said}); name another"
+        case "pod" if returns:
+            return f"{name} is the port of Pod {found.said}, from which nothing comes back; name another"
+        case "ours" | "somebody" | "pod":
+            pass
+        case _:
+            assert_never(found.owner)
+    if found.type != wanted.type or (wanted.options and found.owner != "ours"):
+        kind = found.type or "device"
+        return f"{name} is taken: there is such a port already, of type {kind}; remove it, or name another"
+    if found.ofport is not None and found.ofport > MAX_PORT:
+        return f"{name} is the bridge itself; name another"
+    return None
+
+
+def removable(found: Mapping[str, Found], wishes: Mapping[str, Wish]) -> frozenset[str]:
+    """Ports that we made and nobody needs, or not as they are; sorted out by name."""
+    return frozenset(
+        name
+        for name, one in found.items()
+        if one.owner == "ours" and (name not in wishes or wishes[name].type != one.type)
+    )
+
+
+def missing(found: Mapping[str, Found], wishes: Mapping[str, Wish]) -> tuple[Wish, ...]:
+    """Ports to make, sorted."""
+    return tuple(sorted(one for name, one in wishes.items() if name not in found))
+
+
+def _options(kind: str, tunnel: UdpTunnel | GreTunnel | ErspanTunnel) -> dict[str, str]:
+    """Source: ovs-vswitchd.conf.db(5), "Tunnel Options"; lib/netdev-vport.c reads erspan_idx as hexadecimal."""
+    options = {"remote_ip": str(ip_address(tunnel.remote_ip))}
+    numbers: dict[str, int | None]
+    match tunnel:
+        case UdpTunnel():
+            default = {"geneve": 6081, "vxlan": 4789}[kind]
+            other = tunnel.destination_port not in (None, default)
+            numbers = {"key": tunnel.vni, "dst_port": tunnel.destination_port if other else None}
+        case GreTunnel():
+            numbers = {"key": tunnel.key}
+        case ErspanTunnel():
+            numbers = {
+                "key": tunnel.session_id,
+                "erspan_ver": tunnel.version,
+                "erspan_dir": tunnel.dir if tunnel.version == 2 else None,
+                "erspan_hwid": tunnel.hardware_id if tunnel.version == 2 else None,
+            }
+            if tunnel.version == 1 and tunnel.index is not None:
+                options["erspan_idx"] = f"{tunnel.index:x}"
+        case _:
+            assert_never(tunnel)
+    return options | {name: str(number) for name, number in numbers.items() if number is not None}

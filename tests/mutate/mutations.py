@@ -850,8 +850,8 @@ MUTATIONS = (
     Mutation(
         "what-is-rejected-is-dropped",
         f"{DATAPLANE}/ovs/layers.py",
-        "            return (REJECT,)",
-        "            return ()",
+        "            return REJECT, *count(id)",
+        "            return count(id)",
         (OVS_VERDICT,),
     ),
     Mutation(

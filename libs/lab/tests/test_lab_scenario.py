@@ -253,6 +253,21 @@ REFUSED = [
         "no packet is sent in a scenario that asks for verdict() alone",
     ),
     Refused(
+        "line with a field too few",
+        "spec: {steps: [{logs: [{line: 'IngressRule * * *'}]}]}",
+        "$.spec.steps[0].logs[0]: line: 4 fields, and a line has 14 after date and time: table, policy, rule",
+    ),
+    Refused(
+        "line of a node that there is not",
+        "spec: {steps: [{logs: [{line: '* * * * * * * * * * * * * *', on: node-2}]}]}",
+        "$.spec.steps[0].logs[0].on: node-2: no such node (node-1)",
+    ),
+    Refused(
+        "no line, three times",
+        "spec: {steps: [{logs: [{line: '* * * * * * * * * * * * * *', absent: true, packets: 3}]}]}",
+        "write either `absent` or `packets`",
+    ),
+    Refused(
         "forwarder to nowhere", "spec: {forwarders: [{from: tap0}]}", "write either `to`, a port, or `back`, a tunnel"
     ),
     Refused(

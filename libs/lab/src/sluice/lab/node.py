@@ -57,6 +57,7 @@ class LabNode:
         self.netns = netns.create(f"node.{name}", lab)
         self.ovs = OvsNode(self.netns.name, folder / "ovs", variables)
         self.state_folder = folder / "state"
+        self.audit_log = folder / "var/log/antrea/networkpolicy/np.log"
         own = {
             "NODE_NAME": name,
             "RUN_DIR": str(self.ovs.folder),

@@ -360,6 +360,12 @@ def misplaced(scenario: Scenario) -> Iterator[tuple[str, str]]:
     for index, step in enumerate(spec.steps):
         for name in step.devices.keys() - set(spec.devices):
             yield f"$.spec.steps[{index}].devices", f"{name}: none of spec.devices ({', '.join(spec.devices)})"
+        for number, logged in enumerate(step.logs):
+            path = f"$.spec.steps[{index}].logs[{number}]"
+            if scenario.offline:
+                yield path, f"nothing is logged in a scenario that asks for verdict() alone: remove {OFFLINE}"
+            elif logged.on and logged.on not in spec.nodes:
+                yield f"{path}.on", f"{logged.on}: no such node ({', '.join(spec.nodes)})"
         for number, receiver in enumerate(step.capture):
             path = f"$.spec.steps[{index}].capture[{number}].on"
             if scenario.offline:

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 class Check(Struct, frozen=True, kw_only=True, omit_defaults=True):
     step: str
-    kind: Literal["probe", "matrix", "denial", "capture"]
+    kind: Literal["probe", "matrix", "denial", "capture", "log"]
     from_: str = field(name="from")
     to: str
     what: str

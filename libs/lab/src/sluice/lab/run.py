@@ -16,6 +16,7 @@ from sluice.lab.externals import CannotAnswer
 from sluice.lab.forwarders import NotAtWork
 from sluice.lab.lab import Lab, NotRealised
 from sluice.lab.leftovers import forget, ids_left, leftovers
+from sluice.lab.logs import Logs
 from sluice.lab.probers import ProberGone, Result
 from sluice.lab.reading import Story, Told, found
 from sluice.lab.reasons import judged, state_of, why
@@ -83,6 +84,7 @@ class _Player:
 
     async def _step(self, told: Told) -> None:
         step, lab = told.step, self._lab
+        logs = Logs({name: node.audit_log for name, node in lab.nodes.items()})
         await lab.equipment.change(step.devices)
         if _changes(told):
             gone = [found(lab.world, name) for name in step.delete]
@@ -100,6 +102,8 @@ class _Player:
             self._note(told, questions, await trains.ask_again(self._lab, questions))
         for number, (denial, held) in enumerate(zip(step.denials, told.denied, strict=True)):
             await self._denial(told, number, denial, held)
+        if step.logs:
+            self.done += await logs.checks(told.name, step.logs)
 
     async def _captured(self, told: Told, questions: Sequence[checks.Question]) -> None:
         ends = ends_of(self._lab.world)

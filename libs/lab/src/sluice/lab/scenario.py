@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NewType
 from msgspec import Meta, field
 
 from sluice.contracts.ids import Address
+from sluice.dataplane.audit import np_line
 from sluice.lab.parts import Family, Part, PortNumber, ProbeProtocol
 from sluice.lab.receiving import DeviceName, Forwarder, Receiver
 
@@ -254,6 +255,31 @@ class Reported(Part, frozen=True, kw_only=True):
             raise ValueError(f"message: {self.message!r} is no regular expression: {error}") from error
 
 
+class Logged(Part, frozen=True, kw_only=True):
+    """A line of np.log that some node writes in this step; or that none does."""
+
+    line: str
+    """Its fields after date and time, each a pattern as a shell has them; `*` alone is any."""
+
+    on: str = ""
+    """The node. Empty: any."""
+
+    absent: bool = False
+    """No node writes such a line."""
+
+    packets: int | None = None
+    """How many they are about, all lines together. Unset: any number."""
+
+    def __post_init__(self) -> None:
+        if len(self.line.split()) != len(np_line.FIELDS):
+            raise ValueError(
+                f"line: {len(self.line.split())} fields, and a line has {len(np_line.FIELDS)} after date and time: "
+                f"{', '.join(np_line.FIELDS)}"
+            )
+        if self.absent and self.packets is not None:
+            raise ValueError("write either `absent` or `packets`")
+
+
 class Step(Part, frozen=True, kw_only=True):
     name: str = ""
     apply: tuple[str | dict[str, Any], ...] = ()  # Any: as above
@@ -271,6 +297,7 @@ class Step(Part, frozen=True, kw_only=True):
     probes: tuple[Probe, ...] = ()
     matrix: Matrix | None = None
     denials: tuple[Denial, ...] = ()
+    logs: tuple[Logged, ...] = ()
 
     def __post_init__(self) -> None:
         seconds(self.wait)

@@ -54,9 +54,13 @@ def write(decision: FlowDecision | Loss) -> str:
     if isinstance(decision, Loss):
         return _write_loss(decision)
     when = (_EPOCH + timedelta(microseconds=decision.at_us)).strftime(_TIME)
-    values = (_written(getattr(decision, name)) for name in FIELDS)
     repeated = f" [{decision.packets} packets in {_go(decision.within_us)}]" if decision.packets > 1 else ""
-    return f"{when} {' '.join(values)}{repeated}"
+    return f"{when} {' '.join(fields(decision))}{repeated}"
+
+
+def fields(decision: FlowDecision) -> list[str]:
+    """As they are written, in the order of FIELDS."""
+    return [_written(getattr(decision, name)) for name in FIELDS]
 
 
 def read(line: str) -> FlowDecision | Loss:

@@ -6,10 +6,10 @@ one of the two is then a disagreement and not a silence. Answers are remembered 
 
 from collections.abc import Iterable, Mapping
 
-from sluice.contracts.ids import ALL_NODES, Address, GroupId, NodeName, Revision
+from sluice.contracts.ids import ALL_NODES, Address, GroupId, NodeName, Revision, Unit
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AnyObject, Namespace, Node, Pod
-from sluice.contracts.programs import Direction
+from sluice.contracts.programs import Direction, GroupPeer, Program, Rule
 from sluice.grouping.addresses import Claim, Claims
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
 from sluice.grouping.members import labels_of, node_addresses
@@ -39,6 +39,8 @@ class ClusterState:
         self._groups = Groups()
         self._groups_of: dict[_Likeness, frozenset[GroupId]] = {}
         self._facing: dict[tuple[frozenset[GroupId], Direction], Facing] = {}
+        self._addressed: dict[GroupId, list[Program]] | None = None
+        self._naming: dict[GroupId, dict[tuple[Unit, Direction, int], tuple[Program, Rule]]] | None = None
         for sequence, obj in enumerate(objects, start=1):
             self.put(obj, Revision(1, sequence))
 
@@ -97,6 +99,7 @@ class ClusterState:
     def _forget(self) -> None:
         self._groups_of.clear()
         self._facing.clear()
+        self._addressed = self._naming = None
 
     # ----------------------------------------------------------------------------------------------------- questions
 
@@ -153,13 +156,33 @@ class ClusterState:
         names = self._nodes_at.get(address, ())
         return frozenset().union(*(self.groups_of_node(self._nodes[name]) for name in names))
 
+    def programs_of(self, groups: Iterable[GroupId]) -> list[Program]:
+        """The programs that are addressed to any of these groups."""
+        if self._addressed is None:
+            self._addressed = {}
+            for (group, _), program in self._compiler.programs.items():
+                self._addressed.setdefault(group, []).append(program)
+        return [program for group in groups for program in self._addressed.get(group, ())]
+
+    def rules_naming(self, groups: Iterable[GroupId]) -> list[tuple[Program, Rule]]:
+        """The rules that have one of these groups as a peer, each once however many programs have it; in order."""
+        if self._naming is None:
+            self._naming = {}
+            for program in self._compiler.programs.values():
+                for rule in program.rules:
+                    place = program.unit, rule.direction, rule.index
+                    for peer in rule.peers or ():
+                        if isinstance(peer, GroupPeer):
+                            self._naming.setdefault(peer.group, {})[place] = program, rule
+        found = {place: one for group in groups for place, one in self._naming.get(group, {}).items()}
+        return [found[place] for place in sorted(found)]
+
     def facing_services(self) -> Facing:
         """What the policies say that apply to NodePort Services."""
         key = frozenset((ALL_NODES,)), Direction.INGRESS
         known = self._facing.get(key)
         if known is None:
-            programs = [one for (group, _), one in self._compiler.programs.items() if group == ALL_NODES]
-            known = self._facing[key] = Facing(programs, Direction.INGRESS)
+            known = self._facing[key] = Facing(self.programs_of((ALL_NODES,)), Direction.INGRESS)
         return known
 
     def facing(self, pod: Pod, direction: Direction) -> Facing:
@@ -167,6 +190,5 @@ class ClusterState:
         groups = self.groups_of(pod)
         known = self._facing.get((groups, direction))
         if known is None:
-            programs = [program for (group, _), program in self._compiler.programs.items() if group in groups]
-            known = self._facing[groups, direction] = Facing(programs, direction)
+            known = self._facing[groups, direction] = Facing(self.programs_of(groups), direction)
         return known

@@ -1,13 +1,74 @@
-"""Wiring: the keeper of checkpoints."""
+"""Wiring: read models, the store of audit events, the keeper of checkpoints, and the API."""
 
+import asyncio
+from pathlib import Path
+
+from sluice.runtime import streams
 from sluice.runtime.service import Service
+from sluice.runtime.settings import ConfigError
+from sluice.services.query_api.asking import Asking
+from sluice.services.query_api.auth import Gate, Tokens, trusted
+from sluice.services.query_api.filling import Filling
 from sluice.services.query_api.keeping import Keeper
+from sluice.services.query_api.mirrors import Board
+from sluice.services.query_api.moments import Moments
+from sluice.services.query_api.serving import Listening
 from sluice.services.query_api.settings import QueryApiSettings
+from sluice.services.query_api.store import Store
+from sluice.services.query_api.web import application
 
 SERVICE = "query-api"
 
 
+class Api:
+    """All parts of one replica. Run it; `listening` tells where it serves."""
+
+    def __init__(self, service: Service[QueryApiSettings]) -> None:
+        """Put together, and not running yet.
+
+        Raises:
+            ConfigError: strangers could ask, or a file is not what it should be.
+        """
+        own, bus, health = service.settings, service.bus, service.health
+        gate = _gate(own)
+        self._bus = bus
+        self.board, self._store = Board(bus), Store(Path(own.store_dir), own.retention_days)
+        self._filling = Filling(bus, self._store, self.board.objects)
+        self._keeper = Keeper(bus, SERVICE, own.holder, own.checkpoint_entries)
+        asking = Asking(bus, self.board, Moments(bus, self.board), gate)
+        self.listening = Listening(application(asking, self._filling, health.lacking), own)
+        health.ready_when("in sync", lambda: self.board.objects.in_sync)
+        for name, mirror in self.board.mirrors.items():
+            health.ready_when(name, mirror.caught_up.is_set)
+        health.ready_when("audit", self._filling.caught_up.is_set)
+        health.ready_when("listening", self.listening.listening.is_set)
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        await streams.ensure(self._bus)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.board.run(), name="board")
+                tasks.create_task(self._filling.run(), name="store")
+                tasks.create_task(self._keeper.run(), name="keeper")
+                tasks.create_task(self.listening.run(), name="api")
+        finally:
+            self._store.close()
+
+
 async def main(service: Service[QueryApiSettings]) -> None:
-    """Run until cancelled."""
-    own = service.settings
-    await Keeper(service.bus, SERVICE, own.holder, own.checkpoint_entries).run()
+    """Run until cancelled.
+
+    Raises:
+        ConfigError: strangers could ask, or a file is not what it should be.
+    """
+    await Api(service).run()
+
+
+def _gate(own: QueryApiSettings) -> Gate:
+    if bool(own.certificate) != bool(own.key) or (own.client_ca and not own.certificate):
+        raise ConfigError("SLUICE_QUERY_API_CERTIFICATE and _KEY go together, and CLIENT_CA needs both")
+    tokens = Tokens.read(Path(own.tokens)) if own.tokens else Tokens()
+    return Gate(
+        tokens, trusted(own.host, has_tokens=bool(tokens), client_scopes=own.client_scopes if own.client_ca else "")
+    )

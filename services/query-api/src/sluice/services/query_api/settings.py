@@ -15,5 +15,32 @@ class QueryApiSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknow
     holder: str = field(default_factory=platform.node)
     """Who this is, the same after a restart and no other replica's: a Pod's name. One replica makes checkpoints."""
 
+    host: str = "127.0.0.1"
+    """Address that the API listens on. Beyond loopback it needs tokens, or a CA for certificates of clients."""
+
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
+    """TCP port of the API. 0 takes any free one and logs it."""
+
+    tokens: str = ""
+    """File of tokens: `NAME SCOPE,SCOPE SHA256` a line. Scopes are read, content (payloads and URLs) and write."""
+
+    certificate: str = ""
+    """File with the certificate chain, PEM. Set, with `key`: HTTPS; unset: HTTP."""
+
+    key: str = ""
+    """File with its private key, PEM."""
+
+    client_ca: str = ""
+    """File with the CA of clients, PEM. Set: nobody gets in without a certificate of it."""
+
+    client_scopes: str = "read"
+    """What whoever has such a certificate may do without a token."""
+
+    store_dir: str = "/var/lib/sluice/query-api"
+    """Folder of the store of audit events; a replica has its own."""
+
+    retention_days: Annotated[int, Meta(ge=1, le=3_650)] = 30
+    """How long audit events are kept."""
+
     checkpoint_entries: Annotated[int, Meta(ge=1, le=100_000)] = ENTRIES
     """Entries of LEDGER from one checkpoint to the next."""

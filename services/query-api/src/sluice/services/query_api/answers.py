@@ -1,0 +1,103 @@
+"""Answers as JSON: bytes by msgspec, an ETag of revisions, and pages."""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from fastapi import Request, Response
+from msgspec import Struct
+
+from sluice.contracts import codec
+from sluice.contracts.ids import Revision
+from sluice.services.query_api.problems import MEDIA_TYPE, Problem, ProblemBody
+
+LIMIT, MOST = 500, 5_000
+"""Items of a page: where nobody says how many, and at most."""
+
+
+class Meta(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Of a list."""
+
+    revision: str
+    """<epoch>.<sequence> of the moment that it is about."""
+
+    more: str = ""
+    """Give it as `continue` to get the next page; empty on the last."""
+
+
+def revision_text(revision: Revision) -> str:
+    return f"{revision.epoch}.{revision.sequence}"
+
+
+def json(request: Request, value: Any, revision: Revision | None = None) -> Response:  # Any: as msgspec takes it
+    """The answer; 304 if whoever asks has it already."""
+    headers = {}
+    if revision is not None:
+        tag = f'"{revision_text(revision)}"'
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        held = (one.strip() for one in request.headers.get("if-none-match", "").split(","))
+        if tag in held:
+            return Response(status_code=304, headers=headers)
+    return Response(codec.encode(value), headers=headers, media_type="application/json")
+
+
+def page(keys: Iterable[str], limit: int, after: str) -> tuple[list[str], str]:
+    """The keys of this page, and what continues it.
+
+    Raises:
+        Problem: `after` is nothing that a page ended with.
+    """
+    begin = decoded(after)
+    rest = sorted(key for key in keys if key > begin)
+    return rest[:limit], encoded(rest[limit - 1]) if len(rest) > limit else ""
+
+
+def raw(body: bytes) -> msgspec.Raw:
+    """JSON that is written as it is."""
+    return msgspec.Raw(body)
+
+
+def told(kind: Any, example: Any = None) -> dict[int | str, dict[str, Any]]:
+    """What FastAPI's OpenAPI says of an answer of this type, and of errors."""
+    content: dict[str, Any] = {"schema": _schema(kind)}
+    if example is not None:
+        content["example"] = example
+    problem: dict[str, Any] = {"content": {MEDIA_TYPE: {"schema": _schema(ProblemBody)}}}
+    failures: dict[int | str, dict[str, Any]] = {
+        code: {"description": says, **problem}
+        for code, says in ((400, "No such question"), (401, "No token"), (403, "No scope"), (404, "Nothing there"))
+    }
+    return {200: {"description": "The answer", "content": {"application/json": content}}, **failures}
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    """The type's JSON Schema, whole in one piece."""
+    (schema,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    whole: dict[str, Any] = _inlined(schema, parts, ())
+    return whole
+
+
+def _inlined(schema: Any, parts: dict[str, Any], inside: tuple[str, ...]) -> Any:
+    match schema:
+        case {"$ref": str(ref)}:
+            name = ref.rpartition("/")[2]
+            return {"type": "object"} if name in inside else _inlined(parts[name], parts, (*inside, name))
+        case dict():
+            return {key: _inlined(value, parts, inside) for key, value in schema.items() if key != "discriminator"}
+        case list():
+            return [_inlined(one, parts, inside) for one in schema]
+        case _:
+            return schema
+
+
+def encoded(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise Problem(400, f"continue: {text!r} is not what a page ended with; begin without it") from None

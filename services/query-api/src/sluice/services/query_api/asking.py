@@ -1,0 +1,21 @@
+"""What every resource is given, and the parameters that many take."""
+
+from typing import Annotated
+
+from fastapi import Query
+from msgspec import Struct
+
+from sluice.runtime.bus import Bus
+from sluice.services.query_api.auth import Gate
+from sluice.services.query_api.mirrors import Board
+from sluice.services.query_api.moments import Moments
+
+Seq = Annotated[int | None, Query(ge=0, le=(1 << 63) - 1, description="As it was after this entry of the ledger")]
+At = Annotated[str | None, Query(max_length=64, description="As it was then, RFC 3339: 2026-07-04T12:45:21Z")]
+
+
+class Asking(Struct, frozen=True):
+    bus: Bus
+    board: Board
+    moments: Moments
+    gate: Gate

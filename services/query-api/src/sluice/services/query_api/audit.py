@@ -1,0 +1,171 @@
+"""/v1/audit: what the nodes decided about connections, and what was lost of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from msgspec import Struct
+from msgspec.structs import replace
+
+from sluice.contracts import codec
+from sluice.contracts.audit import Inspection
+from sluice.services.query_api import answers
+from sluice.services.query_api.answers import MOST
+from sluice.services.query_api.asking import Asking
+from sluice.services.query_api.auth import Caller, Scope
+from sluice.services.query_api.filling import Filling
+from sluice.services.query_api.moments import time_ns, written
+from sluice.services.query_api.problems import Problem
+from sluice.services.query_api.store import Event, Wanted
+
+KEEPALIVE_S = 15.0
+"""A comment on a quiet stream, so that whatever is in between does not take it for dead."""
+
+Kind = Literal["np", "l7", "loss"]
+
+
+class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event."""
+
+    time: str
+    node: str
+    kind: str
+    verdict: str = ""
+    unit: str = ""
+    source_pod: str = ""
+    destination_pod: str = ""
+    event: msgspec.Raw
+
+
+class SeenList(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    items: tuple[Seen, ...]
+    """The newest first."""
+
+    more: str = ""
+    """Give it as `continue` to get older ones; empty where there are none."""
+
+
+class _Filter(Struct, frozen=True, kw_only=True):
+    node: str = ""
+    kind: str = ""
+    verdict: str = ""
+    unit: str = ""
+    pod: str = ""
+
+    def takes(self, event: Event) -> bool:
+        for field in ("node", "kind", "verdict", "unit"):
+            if (wanted := getattr(self, field)) and getattr(event, field) != wanted:
+                return False
+        return not self.pod or self.pod in (event.source_pod, event.destination_pod)
+
+
+Node = Annotated[str, Query(max_length=253)]
+Verdict = Annotated[
+    Literal["Allow", "Drop", "Reject", "Pass", "Redirect"] | None, Query(description="What was decided")
+]
+Unit = Annotated[str, Query(max_length=1024, description="The policy: acnps:_:deny, k8snetworkpolicies:shop:web")]
+OfPod = Annotated[str, Query(max_length=512, description="NAMESPACE/POD on either side")]
+
+
+def router(asking: Asking, filling: Filling) -> APIRouter:
+    routes = APIRouter(prefix="/v1/audit", tags=["audit"])
+
+    @routes.get("", responses=answers.told(SeenList), summary="Decisions about connections, the newest first")
+    async def listed(
+        *,
+        request: Request,
+        since: Annotated[str | None, Query(max_length=64, description="RFC 3339")] = None,
+        until: Annotated[str | None, Query(max_length=64, description="RFC 3339")] = None,
+        node: Node = "",
+        kind: Kind | None = None,
+        verdict: Verdict = None,
+        policy: Unit = "",
+        pod: OfPod = "",
+        limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
+        continue_: Annotated[str, Query(alias="continue", max_length=1024)] = "",
+    ) -> Response:
+        caller = asking.gate.require(request, Scope.READ)
+        wanted = Wanted(
+            node=node,
+            kind=kind or "",
+            verdict=verdict or "",
+            unit=policy,
+            pod=pod,
+            before=_before(continue_),
+            limit=limit + 1,
+        )
+        if since is not None:
+            wanted = replace(wanted, since_us=time_ns(since) // 1_000)
+        if until is not None:
+            wanted = replace(wanted, until_us=time_ns(until) // 1_000)
+        async with filling.using() as store:
+            found = await asyncio.to_thread(store.find, wanted)
+        more = answers.encoded(_place(found[limit - 1])) if len(found) > limit else ""
+        items = tuple(_seen(event, caller) for event in found[:limit])
+        return answers.json(request, SeenList(items=items, more=more))
+
+    @routes.get("/follow", summary="The same as it happens, as server-sent events")
+    async def follow(
+        *,
+        request: Request,
+        node: Node = "",
+        kind: Kind | None = None,
+        verdict: Verdict = None,
+        policy: Unit = "",
+        pod: OfPod = "",
+    ) -> Response:
+        caller = asking.gate.require(request, Scope.READ)
+        wanted = _Filter(node=node, kind=kind or "", verdict=verdict or "", unit=policy, pod=pod)
+        return StreamingResponse(_events(filling, wanted, caller), media_type="text/event-stream")
+
+    return routes
+
+
+async def _events(filling: Filling, wanted: _Filter, caller: Caller) -> AsyncIterator[bytes]:
+    async with filling.listening() as listener:
+        yield b": following\n\n"
+        while True:
+            try:
+                async with asyncio.timeout(KEEPALIVE_S):
+                    event = await listener.events.get()
+            except TimeoutError:
+                yield b": quiet\n\n"
+                continue
+            if listener.lost:
+                lost, listener.lost = listener.lost, 0
+                yield b'event: lost\ndata: {"events":%d}\n\n' % lost
+            if wanted.takes(event):
+                yield b"event: audit\ndata: " + codec.encode(_seen(event, caller)) + b"\n\n"
+
+
+def _seen(event: Event, caller: Caller) -> Seen:
+    body = event.body
+    if event.kind == "l7" and Scope.CONTENT not in caller.scopes:
+        body = codec.encode(replace(codec.decode(body, Inspection), packet="", url=""))
+    return Seen(
+        time=written(event.at_us * 1_000),
+        node=event.node,
+        kind=event.kind,
+        verdict=event.verdict,
+        unit=event.unit,
+        source_pod=event.source_pod,
+        destination_pod=event.destination_pod,
+        event=answers.raw(body),
+    )
+
+
+def _place(event: Event) -> str:
+    return f"{event.at_us}|{event.line}|{event.batch}"
+
+
+def _before(text: str) -> tuple[int, str, int] | None:
+    if not text:
+        return None
+    try:
+        at_us, line, batch = answers.decoded(text).split("|", 2)
+        return int(at_us), batch, int(line)
+    except ValueError:
+        raise Problem(400, f"continue: {text!r} is not what a page ended with; begin without it") from None

@@ -1,0 +1,144 @@
+"""Who may ask what: bearer tokens with scopes, and client certificates. Nothing is open beyond loopback."""
+
+import hmac
+from collections.abc import Iterable
+from enum import StrEnum
+from hashlib import sha256
+from ipaddress import ip_address
+from pathlib import Path
+
+from fastapi import Request
+from msgspec import Struct
+
+from sluice.runtime.settings import ConfigError
+from sluice.services.query_api.problems import Problem
+
+
+class Scope(StrEnum):
+    READ = "read"
+    CONTENT = "content"
+    """Payloads of packets, and URLs: what people sent."""
+
+    WRITE = "write"
+    """Change objects."""
+
+
+class Caller(Struct, frozen=True):
+    name: str
+    scopes: frozenset[Scope]
+
+
+class Tokens:
+    """The callers of a file: `NAME SCOPE,SCOPE SHA256-OF-THE-TOKEN` a line, `#` begins a comment."""
+
+    def __init__(self, callers: Iterable[tuple[str, Caller]] = ()) -> None:
+        self._callers = list(callers)
+
+    def __bool__(self) -> bool:
+        return bool(self._callers)
+
+    @classmethod
+    def read(cls, file: Path) -> "Tokens":
+        """Those of the file.
+
+        Raises:
+            ConfigError: it cannot be read; the message says where and why.
+        """
+        try:
+            lines = file.read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file}: tokens cannot be read: {error}") from error
+        return cls(
+            _caller(f"{file}:{number}", line.split())
+            for number, line in enumerate(lines, start=1)
+            if line.strip() and not line.lstrip().startswith("#")
+        )
+
+    def caller(self, token: str) -> Caller | None:
+        """Whose token it is."""
+        given = sha256(token.encode()).hexdigest()
+        found = None
+        for held, caller in self._callers:  # all of them: how long it takes says nothing
+            if hmac.compare_digest(held, given):
+                found = caller
+        return found
+
+
+class Gate:
+    """Lets requests in."""
+
+    def __init__(self, tokens: Tokens, trusted: frozenset[Scope]) -> None:
+        """`trusted`: the scopes of whoever brings no token; none where strangers may come."""
+        self._tokens, self._trusted = tokens, trusted
+
+    def caller(self, request: Request) -> Caller:
+        """Who asks.
+
+        Raises:
+            Problem: nobody that we know.
+        """
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            caller = self._tokens.caller(token.strip())
+            if caller is None:
+                raise Problem(401, "the token is not known; ask whoever runs this API for one")
+            return caller
+        if not self._trusted:
+            raise Problem(401, "a token is missing: send Authorization: Bearer TOKEN")
+        return Caller("local", self._trusted)
+
+    def require(self, request: Request, scope: Scope) -> Caller:
+        """Who asks, and may.
+
+        Raises:
+            Problem: it is not known or may not.
+        """
+        caller = self.caller(request)
+        if scope not in caller.scopes:
+            raise Problem(403, f"{caller.name} lacks the scope {scope}")
+        return caller
+
+
+def trusted(host: str, *, has_tokens: bool, client_scopes: str) -> frozenset[Scope]:
+    """What may be done without a token.
+
+    Args:
+        client_scopes: of whoever has a client certificate; empty where none is asked for.
+
+    Raises:
+        ConfigError: strangers could ask.
+    """
+    if client_scopes:
+        return _scopes("SLUICE_QUERY_API_CLIENT_SCOPES", client_scopes)
+    if has_tokens:
+        return frozenset()
+    if not _is_loopback(host):
+        raise ConfigError(
+            f"SLUICE_QUERY_API_HOST={host}: the API would be open to strangers; set SLUICE_QUERY_API_TOKENS, or "
+            "SLUICE_QUERY_API_CLIENT_CA with a certificate and a key, or listen on 127.0.0.1"
+        )
+    return frozenset(Scope)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _caller(where: str, words: list[str]) -> tuple[str, Caller]:
+    match words:
+        case [name, scopes, digest] if len(digest) == 64 and set(digest) <= set("0123456789abcdef"):
+            return digest, Caller(name, _scopes(where, scopes))
+        case _:
+            raise ConfigError(
+                f"{where}: write NAME SCOPE,SCOPE SHA256, the last of these as 64 hex digits of the token"
+            )
+
+
+def _scopes(where: str, text: str) -> frozenset[Scope]:
+    try:
+        return frozenset(Scope(one) for one in text.split(","))
+    except ValueError:
+        raise ConfigError(f"{where}: {text!r}: scopes are {', '.join(Scope)}") from None

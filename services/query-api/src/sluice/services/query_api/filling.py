@@ -1,0 +1,141 @@
+"""From AUDIT into the store, and to whoever follows live."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from sluice.contracts import codec
+from sluice.contracts.audit import AuditBatch, AuditEvent, FlowDecision, Inspection, Loss
+from sluice.contracts.ids import NEVER, Address
+from sluice.contracts.streams import AUDIT
+from sluice.runtime.bus import Bus
+from sluice.runtime.follow import CaughtUp, NewEpoch, follow
+from sluice.runtime.message import Message
+from sluice.runtime.metrics import METRICS
+from sluice.services.query_api.mirrors import Objects
+from sluice.services.query_api.store import Event, Store
+
+log = structlog.get_logger()
+
+GATHERED = 5_000
+"""Events of one transaction at most."""
+
+WAITING = 1_000
+"""Events that wait for one who follows; who is slower loses some, and is told how many."""
+
+_PRUNE_S = 3_600.0
+
+_stored = METRICS.counter("sluice_audit_stored_total", "Events that were stored", "kind")
+_unread = METRICS.counter("sluice_audit_unreadable_total", "Messages of AUDIT that could not be read")
+
+
+class Listener:
+    """One who follows."""
+
+    def __init__(self) -> None:
+        self.events: asyncio.Queue[Event] = asyncio.Queue(WAITING)
+        self.lost = 0
+        """How many did not fit since it was last told."""
+
+    def tell(self, event: Event) -> None:
+        try:
+            self.events.put_nowait(event)
+        except asyncio.QueueFull:
+            self.lost += 1
+
+
+class Filling:
+    """The one writer of the store."""
+
+    def __init__(self, bus: Bus, store: Store, objects: Objects) -> None:
+        self._bus, self.store, self._objects = bus, store, objects
+        self._listeners: set[Listener] = set()
+        self._lock = asyncio.Lock()
+        """Held while the store is used: it stands one thread at a time."""
+
+        self.caught_up = asyncio.Event()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Listener]:
+        listener = Listener()
+        self._listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.discard(listener)
+
+    @asynccontextmanager
+    async def using(self) -> AsyncIterator[Store]:
+        async with self._lock:
+            yield self.store
+
+    async def run(self) -> None:
+        """Endless."""
+        await self._objects.caught_up.wait()  # else addresses would have no Pods
+        place = self.store.place() or NEVER
+        here = place
+        gathered: list[Event] = []
+        pruned_s = float("-inf")
+        async with follow(self._bus, AUDIT.name, after=place.sequence) as events:
+            async for event in events:
+                match event:
+                    case Message():
+                        if place != NEVER and event.revision.epoch != place.epoch:
+                            log.warning("audit_made_anew", epoch=event.revision.epoch)
+                            place = NEVER
+                        here = event.revision
+                        gathered += self._read(event)
+                    case CaughtUp():
+                        self.caught_up.set()
+                    case NewEpoch():
+                        here = place = NEVER
+                if gathered and (len(gathered) >= GATHERED or not events.waiting):
+                    async with self._lock:
+                        await asyncio.to_thread(self.store.add, gathered, here)
+                        if time.monotonic() - pruned_s > _PRUNE_S:
+                            pruned_s = time.monotonic()
+                            for day in await asyncio.to_thread(self.store.prune, time.time_ns() // 1_000):
+                                log.info("audit_day_dropped", day=day)
+                    for one in gathered:
+                        _stored.add(1, one.kind)
+                        for listener in self._listeners:
+                            listener.tell(one)
+                    gathered = []
+
+    def _read(self, message: Message) -> Iterator[Event]:
+        try:
+            batch = codec.decode(message.body, AuditBatch)
+        except codec.Undecodable as error:
+            _unread.add(1)
+            self._bus.rejects.add(message, str(error))
+            return
+        for line, told in enumerate(batch.events):
+            yield self._event(batch, line, told)
+
+    def _event(self, batch: AuditBatch, line: int, told: AuditEvent) -> Event:
+        kind, verdict, unit, source, destination = self._facts(told)
+        return Event(
+            told.at_us, batch.node, batch.id, line, kind, verdict, unit, source, destination, codec.encode(told)
+        )
+
+    def _facts(self, told: AuditEvent) -> tuple[str, str, str, str, str]:
+        """Kind, verdict, policy, and the Pods at both ends."""
+        match told:
+            case FlowDecision():
+                source, destination = self._pod(told.source), self._pod(told.destination)
+                if told.applied_to:  # the log knows better than addresses that may have another Pod by now
+                    source = told.applied_to if told.direction == "Egress" else source
+                    destination = told.applied_to if told.direction == "Ingress" else destination
+                return "np", told.action, told.unit or "", source, destination
+            case Inspection():
+                allowed = {True: "Allow", False: "Reject", None: ""}[told.allowed]
+                return "l7", allowed, told.unit or "", self._pod(told.source), self._pod(told.destination)
+            case Loss():
+                return "loss", "", "", "", ""
+
+    def _pod(self, address: Address) -> str:
+        holder = self._objects.cluster.holder(address)
+        return "/".join(holder.key) if holder else ""

@@ -1,0 +1,76 @@
+"""/v1/groups: whom policies mean, and who that is now."""
+
+from collections.abc import Iterator
+
+from fastapi import APIRouter, Request, Response
+from msgspec import Struct
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.groups import Member, Page
+from sluice.contracts.ids import GroupId, NodeName
+from sluice.grouping.selectors import GroupSelector
+from sluice.policy.state import ClusterState
+from sluice.services.query_api import answers
+from sluice.services.query_api.answers import Meta
+from sluice.services.query_api.asking import Asking, At, Seq
+from sluice.services.query_api.auth import Scope
+from sluice.services.query_api.problems import Problem
+
+
+class GroupRow(Struct, frozen=True, kw_only=True):
+    group: GroupId
+    selector: GroupSelector
+    applied: tuple[str, ...]
+    """Units of the policies that apply to it."""
+
+
+class GroupList(Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    items: tuple[GroupRow, ...]
+
+
+class Here(Struct, frozen=True, kw_only=True):
+    """The members on one node."""
+
+    node: NodeName
+    members: tuple[Member, ...]
+
+
+class GroupDetail(Struct, frozen=True, kw_only=True):
+    group: GroupRow
+    nodes: tuple[Here, ...]
+    """As the nodes read them, now."""
+
+
+def router(asking: Asking) -> APIRouter:
+    routes = APIRouter(prefix="/v1/groups", tags=["groups"])
+
+    @routes.get("", responses=answers.told(GroupList), summary="The groups that policies name")
+    async def listed(*, request: Request, seq: Seq = None, at: At = None) -> Response:
+        asking.gate.require(request, Scope.READ)
+        there = await asking.moments.find(seq, at)
+        rows = tuple(_row(there.cluster, group) for group in sorted(there.cluster.selectors))
+        meta = Meta(revision=answers.revision_text(there.revision))
+        return answers.json(request, GroupList(metadata=meta, items=rows), there.revision)
+
+    @routes.get("/{group}", responses=answers.told(GroupDetail), summary="One group, and who is in it now")
+    async def one(*, request: Request, group: str) -> Response:
+        asking.gate.require(request, Scope.READ)
+        cluster = asking.board.objects.cluster
+        if group not in cluster.selectors:
+            raise Problem(404, f"{group}: no policy names a group of this id now")
+        named = GroupId(group)
+        return answers.json(request, GroupDetail(group=_row(cluster, named), nodes=tuple(_pages(asking, named))))
+
+    return routes
+
+
+def _row(cluster: ClusterState, group: GroupId) -> GroupRow:
+    applied = sorted(program.unit for program in cluster.programs_of((group,)))
+    return GroupRow(group=group, selector=cluster.selectors[group], applied=tuple(applied))
+
+
+def _pages(asking: Asking, group: GroupId) -> Iterator[Here]:
+    for _, version in asking.board.groups.below(subjects.pages(group).removesuffix("*")):
+        page = codec.decode(version.body, Page)
+        yield Here(node=page.node, members=page.members)

@@ -1,0 +1,107 @@
+"""The cluster that a request is about: as it is, or as it was at a sequence or a time."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sluice.contracts import codec
+from sluice.contracts.codec import Undecodable
+from sluice.contracts.ids import Revision
+from sluice.contracts.kinds import Kind
+from sluice.contracts.objects import TYPES, AnyObject
+from sluice.ledger.history import TooOld
+from sluice.ledger.state import BadState
+from sluice.policy.past import cluster
+from sluice.policy.state import ClusterState
+from sluice.runtime import past
+from sluice.runtime.bus import Bus
+from sluice.runtime.linting import beside
+from sluice.services.query_api.mirrors import Board, Version
+from sluice.services.query_api.problems import Problem
+
+KEPT = 4
+"""Moments of the past that stay in memory: people ask several questions about one."""
+
+
+class Moment(NamedTuple):
+    """What there is, or was."""
+
+    revision: Revision
+    values: Mapping[str, Version]
+    cluster: ClusterState
+    is_now: bool = False
+
+    def objects(self, kinds: Iterable[Kind]) -> Iterator[AnyObject]:
+        """Those of these kinds; without what cannot be read."""
+        wanted = {f"objects.{kind}": TYPES[kind] for kind in kinds}
+        for subject, version in self.values.items():
+            struct = wanted.get(".".join(subject.split(".", 2)[:2]))
+            if struct is not None:
+                with suppress(Undecodable):
+                    yield codec.decode(version.body, struct)
+
+
+class Moments:
+    """Finds them."""
+
+    def __init__(self, bus: Bus, board: Board) -> None:
+        self._bus, self._board = bus, board
+        self._kept: OrderedDict[Revision, Moment] = OrderedDict()
+
+    async def find(self, seq: int | None, at: str | None) -> Moment:
+        """The moment; without either, now.
+
+        Raises:
+            Problem: there is none such.
+        """
+        if seq is not None and at is not None:
+            raise Problem(400, "seq and at each say when; leave one out")
+        if seq is None and at is None:
+            objects = self._board.objects
+            return Moment(objects.upto, objects.values, objects.cluster, is_now=True)
+        try:
+            wanted = seq if at is None else await past.sequence_at(self._bus, time_ns(at))
+            here = await past.reach(self._bus)
+            known = self._kept.get(Revision(here.epoch, wanted or 0))
+            if known is None:
+                known = await self._rebuilt(wanted)
+        except (TooOld, BadState, Undecodable) as error:
+            raise Problem(404, str(error)) from error
+        self._kept[known.revision] = known
+        self._kept.move_to_end(known.revision)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return known
+
+    async def _rebuilt(self, sequence: int | None) -> Moment:
+        there = await past.moment(self._bus, sequence)
+        state = await beside(lambda: cluster(there.held, there.epoch))
+        values = {
+            subject: Version(Revision(there.epoch, one.sequence), one.time_ns, one.body)
+            for subject, one in there.held.held.items()
+        }
+        return Moment(Revision(there.epoch, there.sequence), values, state)
+
+
+def time_ns(text: str) -> int:
+    """An RFC 3339 time as nanoseconds since 1970; UTC where it names no zone.
+
+    Raises:
+        Problem: it is none.
+    """
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise Problem(400, f"at: {text!r} is no time; write it as 2026-07-04T12:45:21Z") from None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    try:
+        return int(when.replace(microsecond=0).timestamp()) * 10**9 + when.microsecond * 1_000
+    except (OverflowError, ValueError):
+        raise Problem(400, f"at: {text!r} is beyond all times that are kept") from None
+
+
+def written(at_ns: int) -> str:
+    """The time, UTC, RFC 3339."""
+    return datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

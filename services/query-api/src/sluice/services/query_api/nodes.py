@@ -1,0 +1,107 @@
+"""/v1/nodes: what each node says of itself, and which programs it must hold."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+from msgspec import Struct
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.groups import Own
+from sluice.contracts.ids import ALL_NODES, GroupId, NodeName
+from sluice.contracts.status import NodeStatus
+from sluice.services.query_api import answers
+from sluice.services.query_api.answers import LIMIT, MOST, Meta
+from sluice.services.query_api.asking import Asking
+from sluice.services.query_api.auth import Scope
+from sluice.services.query_api.problems import Problem
+
+
+class NodeList(Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    items: tuple[NodeStatus, ...]
+    """One for each backend of each node."""
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """A program that a node holds."""
+
+    subject: str
+    revision: str
+    program: msgspec.Raw
+
+
+class HeldList(Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    items: tuple[Held, ...]
+
+
+def router(asking: Asking) -> APIRouter:
+    routes = APIRouter(prefix="/v1/nodes", tags=["nodes"])
+
+    @routes.get("", responses=answers.told(NodeList), summary="What the nodes say of themselves")
+    async def listed(*, request: Request) -> Response:
+        asking.gate.require(request, Scope.READ)
+        return answers.json(request, NodeList(metadata=_meta(asking), items=tuple(_statuses(asking))))
+
+    @routes.get("/{node}", responses=answers.told(NodeList), summary="What one node says of itself")
+    async def one(*, request: Request, node: str) -> Response:
+        asking.gate.require(request, Scope.READ)
+        return answers.json(request, NodeList(metadata=_meta(asking), items=tuple(_of(asking, node))))
+
+    @routes.get("/{node}/programs", responses=answers.told(HeldList), summary="The programs that a node must hold")
+    async def programs(
+        *,
+        request: Request,
+        node: str,
+        limit: Annotated[int, Query(ge=1, le=MOST)] = LIMIT,
+        continue_: Annotated[str, Query(alias="continue", max_length=1024)] = "",
+    ) -> Response:
+        asking.gate.require(request, Scope.READ)
+        backends: set[str] = {status.backend for status in _of(asking, node)}
+        groups = _groups(asking, node)
+        values = asking.board.programs.values
+        wanted = [subject for subject in values if _is_for(subject, backends, groups)]
+        keys, more = answers.page(wanted, limit, continue_)
+        items = tuple(
+            Held(
+                subject=subject,
+                revision=answers.revision_text(values[subject].revision),
+                program=answers.raw(values[subject].body),
+            )
+            for subject in keys
+        )
+        meta = Meta(revision=answers.revision_text(asking.board.programs.upto), more=more)
+        return answers.json(request, HeldList(metadata=meta, items=items))
+
+    return routes
+
+
+def _meta(asking: Asking) -> Meta:
+    return Meta(revision=answers.revision_text(asking.board.status.upto))
+
+
+def _statuses(asking: Asking) -> Iterator[NodeStatus]:
+    for subject, version in asking.board.status.below("status."):
+        if not subject.startswith("status._"):
+            yield codec.decode(version.body, NodeStatus)
+
+
+def _of(asking: Asking, node: str) -> list[NodeStatus]:
+    found = [status for status in _statuses(asking) if status.node == node]
+    if not found:
+        raise Problem(404, f"{node}: no such node has said anything; /v1/nodes lists those that have")
+    return found
+
+
+def _groups(asking: Asking, node: str) -> frozenset[GroupId]:
+    """Those that have members on the node."""
+    prefix = subjects.owns(NodeName(node)).removesuffix("*")
+    owned = (codec.decode(version.body, Own).groups for _, version in asking.board.groups.below(prefix))
+    return frozenset((ALL_NODES, *(group for groups in owned for group in groups)))
+
+
+def _is_for(subject: str, backends: set[str], groups: frozenset[GroupId]) -> bool:
+    words = subject.split(".")
+    return len(words) == 4 and words[1] in backends and words[2] in groups

@@ -1,0 +1,112 @@
+"""/v1/policies: what is enforced, in the order in which it is, and how far."""
+
+from fastapi import APIRouter, Request, Response
+from msgspec import Struct
+
+from sluice.contracts import subjects
+from sluice.contracts.ids import GroupId
+from sluice.contracts.kinds import POLICIES, RESOURCES, Kind
+from sluice.contracts.objects import AnyPolicy, Tier
+from sluice.contracts.programs import Program
+from sluice.grouping.events import ObjectKey, key_of
+from sluice.policy.listing import SOURCES, rows
+from sluice.services.query_api import answers
+from sluice.services.query_api.answers import Meta
+from sluice.services.query_api.asking import Asking, At, Seq
+from sluice.services.query_api.auth import Scope
+from sluice.services.query_api.moments import Moment
+from sluice.services.query_api.problems import Problem
+
+KINDS = tuple(sorted(POLICIES))
+
+
+class PolicyRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A policy, in its place."""
+
+    kind: str
+    namespace: str
+    name: str
+    applied_to: tuple[GroupId, ...]
+    rules: int
+    tier_priority: int | None = None
+    priority: float | None = None
+    phase: str = ""
+    """How far it is in force; empty in the past."""
+
+    nodes: str = ""
+    why: str = ""
+
+
+class PolicyList(Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    items: tuple[PolicyRow, ...]
+
+
+class PolicyDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    policy: PolicyRow
+    programs: tuple[Program, ...]
+    """What nodes that have such Pods hold of it."""
+
+
+def router(asking: Asking) -> APIRouter:
+    routes = APIRouter(prefix="/v1/policies", tags=["policies"])
+
+    @routes.get("", responses=answers.told(PolicyList), summary="Policies, in the order in which they are enforced")
+    async def listed(*, request: Request, seq: Seq = None, at: At = None) -> Response:
+        asking.gate.require(request, Scope.READ)
+        there = await asking.moments.find(seq, at)
+        meta = Meta(revision=answers.revision_text(there.revision))
+        return answers.json(request, PolicyList(metadata=meta, items=tuple(_rows(asking, there))))
+
+    @routes.get("/{kind}/{namespace}/{name}", responses=answers.told(PolicyDetail), summary="One policy")
+    async def one(
+        *, request: Request, kind: Kind, namespace: str, name: str, seq: Seq = None, at: At = None
+    ) -> Response:
+        asking.gate.require(request, Scope.READ)
+        there = await asking.moments.find(seq, at)
+        key = ObjectKey(kind, "" if namespace == "_" else namespace, name)
+        found = [row for row in _rows(asking, there) if (row.kind, row.namespace, row.name) == _named(key)]
+        if not found:
+            raise Problem(404, f"{kind} {namespace}/{name}: there is no such policy at {there.revision.sequence}")
+        unit = subjects.unit(*key)
+        programs = [one for (_, held), one in sorted(there.cluster.compiler.programs.items()) if held == unit]
+        return answers.json(request, PolicyDetail(policy=found[0], programs=tuple(programs)))
+
+    return routes
+
+
+def _named(key: ObjectKey) -> tuple[str, str, str]:
+    return RESOURCES[key.kind].kind, key.namespace, key.name
+
+
+def _rows(asking: Asking, there: Moment) -> list[PolicyRow]:
+    policies: dict[str, ObjectKey] = {}
+    found, tiers = [], []
+    for obj in there.objects((*KINDS, Kind.TIER)):
+        if isinstance(obj, Tier):
+            tiers.append(obj)
+        elif isinstance(obj, AnyPolicy):
+            found.append(obj)
+            key = key_of(obj)
+            policies[f"{SOURCES[key.kind]}:{'/'.join(filter(None, key[1:]))}"] = key
+    answered = asking.board.realised() if there.is_now else {}
+    told = []
+    for row in rows(there.cluster, found, tiers):
+        key = policies[row.source]
+        kind, namespace, name = _named(key)
+        said = answered.get(key)
+        told.append(
+            PolicyRow(
+                kind=kind,
+                namespace=namespace,
+                name=name,
+                applied_to=row.applied_to,
+                rules=row.rules,
+                tier_priority=row.tier_priority,
+                priority=row.priority,
+                phase=said.phase if said else "",
+                nodes=said.nodes if said else "",
+                why=said.why if said else "",
+            )
+        )
+    return told

@@ -1,0 +1,88 @@
+"""/v1/verdicts: what becomes of a packet, now or then, and which rule says so."""
+
+from ipaddress import ip_address
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from msgspec import Struct
+
+from sluice.contracts.ids import Address
+from sluice.contracts.objects import Protocol
+from sluice.policy.ends import NoSuchEnd
+from sluice.policy.l7 import HttpRequest, TlsHello
+from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
+from sluice.policy.verdict import Verdict, verdict
+from sluice.services.query_api import answers
+from sluice.services.query_api.answers import Meta
+from sluice.services.query_api.asking import Asking, At, Seq
+from sluice.services.query_api.auth import Scope
+from sluice.services.query_api.problems import Problem
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What becomes of the packet."""
+
+    metadata: Meta
+    packet: Packet
+    verdict: Verdict
+
+
+def router(asking: Asking) -> APIRouter:
+    routes = APIRouter(prefix="/v1/verdicts", tags=["verdicts"])
+
+    @routes.get("", responses=answers.told(Answer), summary="What becomes of a packet, and which rule decides")
+    async def one(
+        *,
+        request: Request,
+        source: Annotated[str, Query(alias="from", max_length=512, description="NAMESPACE/POD, or an address")],
+        to: Annotated[str, Query(max_length=512, description="NAMESPACE/POD, or an address")],
+        protocol: Protocol | None = None,
+        port: Annotated[int | None, Query(ge=1, le=65_535)] = None,
+        source_port: Annotated[int | None, Query(ge=1, le=65_535)] = None,
+        icmp_type: Annotated[int | None, Query(ge=0, le=255, description="Without protocol and port: ICMP")] = None,
+        icmp_code: Annotated[int | None, Query(ge=0, le=255)] = None,
+        family: Annotated[int | None, Query(description="4 or 6")] = None,
+        fqdn: Annotated[str, Query(max_length=253, description="Under which name the sender knows it")] = "",
+        method: Annotated[str, Query(max_length=32, description="Of the HTTP request that is sent first")] = "",
+        host: Annotated[str, Query(max_length=253)] = "",
+        path: Annotated[str, Query(max_length=4096)] = "/",
+        sni: Annotated[str | None, Query(max_length=253, description="Whom a TLS handshake names")] = None,
+        seq: Seq = None,
+        at: At = None,
+    ) -> Response:
+        asking.gate.require(request, Scope.READ)
+        if protocol is not None and port is None:
+            raise Problem(400, f"port: a {protocol} packet goes to one")
+        if family not in (None, 4, 6):
+            raise Problem(400, f"family: {family} is none; write 4 or 6")
+        packet = Packet(
+            source=_end("from", source),
+            destination=_end("to", to),
+            protocol=protocol or ("ICMP" if port is None else "TCP"),
+            port=port,
+            source_port=source_port,
+            icmp_type=icmp_type,
+            icmp_code=icmp_code,
+            family=family,  # type: ignore[arg-type]  # one of the two, or unset
+            fqdn=fqdn,
+            asks=HttpRequest(method=method, host=host, path=path) if method else TlsHello(sni=sni) if sni else None,
+        )
+        there = await asking.moments.find(seq, at)
+        try:
+            given = verdict(there.cluster, packet)
+        except NoSuchEnd as error:
+            raise Problem(404, str(error)) from error
+        meta = Meta(revision=answers.revision_text(there.revision))
+        return answers.json(request, Answer(metadata=meta, packet=packet, verdict=given))
+
+    return routes
+
+
+def _end(field: str, text: str) -> End:
+    namespace, slash, name = text.partition("/")
+    if slash and namespace and name and "/" not in name:
+        return PodEnd(namespace, name)
+    try:
+        return AddressEnd(Address(str(ip_address(text))))
+    except ValueError:
+        raise Problem(400, f"{field}: {text!r} is no end of a packet; write NAMESPACE/POD or an address") from None

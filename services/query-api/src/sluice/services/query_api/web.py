@@ -1,0 +1,48 @@
+"""The API: all resources, what they share, and its own description."""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI, Request, Response
+
+from sluice.contracts.published import VERSION
+from sluice.runtime.metrics import METRICS
+from sluice.services.query_api import audit, groups, ledgers, nodes, objects, pods, policies, problems, verdicts
+from sluice.services.query_api.asking import Asking
+from sluice.services.query_api.filling import Filling
+
+_requests = METRICS.counter("sluice_query_api_requests_total", "Requests, by the first digit of their status", "status")
+
+ABOUT = """\
+What Sluice knows: objects, policies and how far they are in force, groups, nodes, verdicts and audit events, as they
+are, and with `seq` or `at` as they were. Errors are application/problem+json. Tokens are bearer tokens.
+"""
+
+
+def application(asking: Asking, filling: Filling, ready: Callable[[], Awaitable[list[str]]]) -> FastAPI:
+    """The whole API. `ready` says what is lacking."""
+    app = FastAPI(title="Sluice", version=VERSION, description=ABOUT, docs_url=None, redoc_url=None)
+    problems.install(app)
+    for resource in (objects, policies, groups, pods, nodes, verdicts, ledgers):
+        app.include_router(resource.router(asking))
+    app.include_router(audit.router(asking, filling))
+
+    @app.middleware("http")
+    async def count(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        answer = await go_on(request)
+        _requests.add(1, f"{answer.status_code // 100}xx")
+        return answer
+
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> Response:
+        return Response("alive\n", media_type="text/plain")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> Response:
+        lacking = await ready()
+        return Response("\n".join(lacking or ["ready"]) + "\n", 503 if lacking else 200, media_type="text/plain")
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(METRICS.text(), media_type="text/plain; version=0.0.4")
+
+    return app

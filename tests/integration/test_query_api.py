@@ -1,0 +1,323 @@
+"""The REST API on a real bus: what is, what was, who may ask, and answers to bad questions."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.integration.conftest import Source
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.audit import AuditBatch, AuditEvent, FlowDecision, Inspection, Loss
+from sluice.contracts.ids import Address, NodeName, Revision
+from sluice.contracts.kinds import Kind
+from sluice.contracts.status import NodeStatus
+from sluice.grouping.events import ObjectKey
+from sluice.runtime.bus import Bus
+from sluice.runtime.natsserver import NatsServer
+from sluice.runtime.service import Service
+from sluice.runtime.settings import ConfigError
+from sluice.services.group_resolver import app as group_resolver
+from sluice.services.group_resolver.settings import GroupResolverSettings
+from sluice.services.query_api.app import SERVICE, Api
+from sluice.services.query_api.settings import QueryApiSettings
+from sluice.services.rule_compiler import app as rule_compiler
+from sluice.services.rule_compiler.settings import RuleCompilerSettings
+from sluice.testkit.builders import acnp, namespace, netpol, node, pod
+
+DAY_US = 86_400_000_000
+AT_US = 20_000 * DAY_US
+
+
+class Client:
+    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+        self.session, self.url = session, f"http://127.0.0.1:{port}"
+
+    async def get(self, path: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Any:
+        async with self.session.get(self.url + path, headers=headers) as answer:
+            body = await answer.read()
+            assert answer.status == status, body
+            if status >= 400:
+                assert answer.content_type == "application/problem+json"
+            return json.loads(body) if body else None
+
+    async def tag(self, path: str) -> str:
+        async with self.session.get(self.url + path) as answer:
+            return answer.headers["ETag"]
+
+    async def text(self, path: str) -> str:
+        async with self.session.get(self.url + path) as answer:
+            return await answer.text()
+
+
+@contextlib.asynccontextmanager
+async def serving(bus: Bus, folder: Path, **settings: Any) -> AsyncIterator[Client]:
+    own = QueryApiSettings(port=0, store_dir=str(folder / "store"), holder="test", **settings)
+    service = Service(SERVICE, own, bus)
+    api = Api(service)
+    running = asyncio.create_task(api.run())
+    try:
+        async with asyncio.timeout(30):
+            while lacking := await service.health.lacking():
+                assert not running.done(), running.result()
+                await asyncio.sleep(0.02)
+            assert not lacking
+        async with aiohttp.ClientSession() as session:
+            yield Client(session, api.listening.port)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+async def cluster(server: NatsServer, source: Source, bus: Bus) -> AsyncIterator[Source]:
+    """Two Pods, a policy, and what follows from them; a node that has said something."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def connected(name: str) -> Bus:
+            return await stack.enter_async_context(await Bus.connect(server.url, name=name))
+
+        resolver, _ = await stack.enter_async_context(
+            group_resolver.opened(await connected("resolver"), GroupResolverSettings())
+        )
+        compiler, _ = await stack.enter_async_context(
+            rule_compiler.opened(await connected("compiler"), RuleCompilerSettings())
+        )
+        running = [asyncio.create_task(loop.run()) for loop in (resolver, compiler)]
+        await source.put(
+            namespace("x"),
+            node("a"),
+            pod("x/web", node="a", ip="10.0.0.1", app="web"),
+            pod("x/db", node="a", ip="10.0.0.2", app="db"),
+        )
+        await source.put(netpol("x/closed", {"podSelector": {"matchLabels": {"app": "db"}}}))
+        await source.listed()
+        status = NodeStatus(node=NodeName("a"), backend="ovs", applied=Revision(1 << 60, 1), healthy=True)
+        await bus.js.publish(subjects.status(NodeName("a"), "ovs"), codec.encode(status))
+        await asyncio.gather(resolver.in_sync.wait(), compiler.in_sync.wait())
+        yield source
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def eventually(client: Client, path: str, holds: Any) -> Any:
+    async with asyncio.timeout(20):
+        while not holds(found := await client.get(path)):  # noqa: ASYNC110  # only asking tells
+            await asyncio.sleep(0.02)
+    return found
+
+
+async def test_what_is_and_what_was(cluster: Source, bus: Bus, tmp_path: Path) -> None:
+    async with serving(bus, tmp_path) as api:
+        verdict = "/v1/verdicts?from=x/web&to=x/db&port=80"
+        assert (await api.get(verdict))["verdict"]["outcome"] == "Dropped"
+        stored = await api.get("/v1/objects/k8snetworkpolicies/x/closed")
+        assert stored["object"]["metadata"]["name"] == "closed"
+        sequence = int(stored["revision"].partition(".")[2])
+        assert (await api.get(f"{verdict}&seq={sequence - 1}"))["verdict"]["outcome"] == "Allowed"
+        assert (await api.get(f"{verdict}&at={stored['time']}"))["metadata"]["revision"]
+        await api.get(f"/v1/objects/k8snetworkpolicies/x/closed?seq={sequence - 1}", 404)
+
+        await cluster.delete(ObjectKey(Kind.K8S_NETWORK_POLICY, "x", "closed"))
+        await eventually(api, verdict, lambda found: found["verdict"]["outcome"] == "Allowed")
+        history = (await api.get("/v1/objects/k8snetworkpolicies/x/closed/history"))["items"]
+        assert ["object" in one for one in history] == [True, False]
+        assert (await api.get(f"{verdict}&seq={sequence}"))["verdict"]["outcome"] == "Dropped"
+
+
+async def test_lists_have_pages_and_tags(cluster: Source, bus: Bus, tmp_path: Path) -> None:
+    async with serving(bus, tmp_path) as api:
+        whole = await api.get("/v1/objects")
+        names = [f"{one['kind']} {one['name']}" for one in whole["items"]]
+        assert names == sorted(names)
+        paged: list[str] = []
+        more = ""
+        for _ in range(20):
+            page = await api.get(f"/v1/objects?limit=2&continue={more}")
+            paged += [f"{one['kind']} {one['name']}" for one in page["items"]]
+            more = page["metadata"].get("more", "")
+            if not more:
+                break
+        assert paged == names
+        assert [one["name"] for one in (await api.get("/v1/objects?kind=pods&namespace=x"))["items"]] == ["db", "web"]
+        tag = await api.tag("/v1/objects/pods/x/web")
+        assert await api.get("/v1/objects/pods/x/web", 304, {"If-None-Match": tag}) is None
+
+
+async def test_policies_groups_pods_and_nodes(cluster: Source, bus: Bus, tmp_path: Path) -> None:
+    await cluster.put(
+        acnp(
+            "from-web",
+            {
+                "appliedTo": [{"podSelector": {"matchLabels": {"app": "db"}}}],
+                "ingress": [{"action": "Allow", "from": [{"podSelector": {"matchLabels": {"app": "web"}}}]}],
+            },
+        )
+    )
+    async with serving(bus, tmp_path) as api:
+        rows = (await eventually(api, "/v1/policies", lambda found: len(found["items"]) == 2))["items"]
+        assert [(row["kind"], row["name"]) for row in rows] == [
+            ("ClusterNetworkPolicy", "from-web"),
+            ("NetworkPolicy", "closed"),
+        ]
+        detail = await api.get("/v1/policies/acnps/_/from-web")
+        assert detail["programs"][0]["rules"][0]["action"] == "allow"
+        (group,) = detail["policy"]["applied_to"]
+        found = await eventually(api, f"/v1/groups/{group}", lambda found: found["nodes"])
+        assert [member["pod"] for here in found["nodes"] for member in here["members"]] == ["x/db"]
+        assert "acnps:_:from-web" in found["group"]["applied"]
+        assert {one["group"] for one in (await api.get("/v1/groups"))["items"]} >= {group}
+        db, web = await api.get("/v1/pods/x/db"), await api.get("/v1/pods/x/web")
+        assert [one["name"] for one in db["applied"]] == ["from-web", "closed"]
+        assert [one["name"] for one in db["isolated_by"]] == ["closed"]
+        assert [one["origin"]["name"] for one in web["peer_of"]] == ["from-web"]
+        assert [one["node"] for one in (await api.get("/v1/nodes"))["items"]] == ["a"]
+        held = await eventually(api, "/v1/nodes/a/programs", lambda found: len(found["items"]) >= 2)
+        assert {one["program"]["unit"] for one in held["items"]} == {"acnps:_:from-web", "k8snetworkpolicies:x:closed"}
+        assert (await api.get("/v1/ledger"))["first"] == 1
+        assert (await api.get("/v1/ledger/verification"))["faults"] == []
+
+
+def decided(at_us: int, action: Any = "Drop") -> FlowDecision:
+    return FlowDecision(
+        at_us=at_us,
+        table="IngressDefaultRule",
+        policy="K8sNetworkPolicy:x/closed",
+        unit=subjects.unit(Kind.K8S_NETWORK_POLICY, "x", "closed"),
+        direction="Ingress",
+        action=action,
+        source=Address("10.0.0.1"),
+        destination=Address("10.0.0.2"),
+        destination_port=80,
+        protocol="TCP",
+        length=60,
+    )
+
+
+async def tell(bus: Bus, batch: str, *events: AuditEvent) -> None:
+    told = AuditBatch(node=NodeName("a"), log="np", id=batch, events=events)
+    await bus.js.publish(subjects.audit(NodeName("a"), "np"), codec.encode(told))
+
+
+async def test_audit_events_are_found_once_and_followed(cluster: Source, bus: Bus, tmp_path: Path) -> None:
+    request = Inspection(
+        at_us=AT_US + 5,
+        event="http",
+        source=Address("10.0.0.1"),
+        destination=Address("10.0.0.2"),
+        protocol="TCP",
+        url="/secret",
+        packet="c2VjcmV0",
+    )
+    known = [(b"reader-token", "reader", "read"), (b"all-token", "all", "read,content")]
+    lines = [f"{name} {scopes} {sha256(token).hexdigest()}" for token, name, scopes in known]
+    (tmp_path / "tokens").write_text("# who may ask\n" + "\n".join(lines) + "\n")
+    reader, everything = ({"Authorization": f"Bearer {name}-token"} for name in ("reader", "all"))
+    await tell(bus, "1", decided(AT_US), decided(AT_US + DAY_US, "Allow"), request)
+    await tell(bus, "1", decided(AT_US), decided(AT_US + DAY_US, "Allow"), request)  # sent again
+    async with serving(bus, tmp_path, tokens=str(tmp_path / "tokens"), retention_days=3_650) as api:
+        await api.get("/v1/audit", 401)
+        await api.get("/v1/audit", 401, {"Authorization": "Bearer wrong"})
+        whole = await api.get("/v1/audit", headers=everything)
+        assert [(one["kind"], one.get("verdict", "")) for one in whole["items"]] == [
+            ("np", "Allow"),
+            ("l7", ""),
+            ("np", "Drop"),
+        ]
+        assert whole["items"][1]["event"]["url"] == "/secret"
+        assert "secret" not in json.dumps((await api.get("/v1/audit", headers=reader))["items"][1])
+        assert {one["destination_pod"] for one in whole["items"]} == {"x/db"}
+        paged, more = [], ""
+        for _ in range(4):
+            page = await api.get(f"/v1/audit?limit=1&continue={more}", headers=reader)
+            paged += page["items"]
+            more = page.get("more", "")
+        assert [one["time"] for one in paged[:3]] == [one["time"] for one in whole["items"]]
+        for question, count in (
+            ("verdict=Drop", 1),
+            ("pod=x/web", 3),
+            ("pod=x/other", 0),
+            ("kind=l7", 1),
+            ("node=b", 0),
+        ):
+            assert len((await api.get(f"/v1/audit?{question}", headers=reader))["items"]) == count, question
+        assert len((await api.get("/v1/audit?policy=k8snetworkpolicies:x:closed", headers=reader))["items"]) == 2
+        until = whole["items"][2]["time"]
+        assert len((await api.get(f"/v1/audit?until={until}", headers=reader))["items"]) == 1
+
+        async with api.session.get(f"{api.url}/v1/audit/follow?verdict=Drop", headers=reader) as stream:
+            assert await stream.content.readline() == b": following\n"
+            loss = Loss(at_us=AT_US, lines=1, reason="the rate limit")
+            await tell(bus, "2", decided(AT_US, "Allow"), loss, decided(AT_US + 9))
+            async with asyncio.timeout(20):
+                told = [await stream.content.readline() for _ in range(3)]
+            assert told[1] == b"event: audit\n"
+            assert json.loads(told[2].removeprefix(b"data: "))["verdict"] == "Drop"
+    async with serving(
+        bus, tmp_path, tokens=str(tmp_path / "tokens"), retention_days=3_650
+    ) as api:  # a restart goes on where it was
+        assert len((await api.get("/v1/audit", headers=reader))["items"]) == 6
+        assert 'sluice_query_api_requests_total{status="2xx"}' in await api.text("/metrics")
+
+
+async def test_days_that_are_too_old_go(cluster: Source, bus: Bus, tmp_path: Path) -> None:
+    await tell(bus, "1", decided(AT_US))
+    async with serving(bus, tmp_path, retention_days=1) as api:
+        await eventually(api, "/v1/audit", lambda found: found["items"] == [])
+
+
+BAD = (
+    ("/v1/verdicts?from=x/web&to=nobody&port=80", 400, "no end of a packet"),
+    ("/v1/verdicts?from=x/web&to=x/nobody&port=80", 404, "no such Pod"),
+    ("/v1/verdicts?from=x/web&to=x/db&protocol=TCP", 400, "a TCP packet goes to one"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=99999", 422, "port"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&seq=999999", 404, "LEDGER goes from 1"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&at=yesterday", 400, "is no time"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&at=2026-01-01&seq=1", 400, "leave one out"),
+    ("/v1/objects?continue=***", 400, "not what a page ended with"),
+    ("/v1/audit?continue=abcd", 400, "not what a page ended with"),
+    ("/v1/objects/pods/x/nobody", 404, "no such object"),
+    ("/v1/objects/nothing/x/y", 422, "kind"),
+    ("/v1/nodes/nobody", 404, "no such node"),
+    ("/v1/groups/nobody", 404, "no policy names"),
+    ("/v1/nothing", 404, "Not Found"),
+)
+
+
+async def test_bad_questions_are_told_why(source: Source, bus: Bus, tmp_path: Path) -> None:
+    await source.put(namespace("x"), pod("x/web", ip="10.0.0.1"), pod("x/db", ip="10.0.0.2"))
+    await source.listed()
+    async with serving(bus, tmp_path) as api:
+        for path, status, said in BAD:
+            problem = await api.get(path, status)
+            assert said in problem["detail"], path
+            assert problem["status"] == status, path
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"host": "0.0.0.0"}, "open to strangers"),  # what must be refused
+        ({"certificate": "x"}, "go together"),
+        ({"tokens": "/nonexistent"}, "tokens cannot be read"),
+        ({"certificate": "/nonexistent", "key": "/nonexistent"}, "PEM files"),
+    ],
+)
+async def test_what_would_be_open_does_not_start(bus: Bus, tmp_path: Path, settings: dict[str, str], said: str) -> None:
+    own = QueryApiSettings(port=0, store_dir=str(tmp_path), **settings)  # type: ignore[arg-type]  # texts all
+    with pytest.raises(ConfigError, match=said):
+        Api(Service(SERVICE, own, bus))
+
+
+@pytest.mark.parametrize("line", ["reader", "reader read 12ab", "reader admin " + "0" * 64])
+async def test_a_line_that_is_no_token_is_named(bus: Bus, tmp_path: Path, line: str) -> None:
+    (tmp_path / "tokens").write_text(f"# tokens\n{line}\n")
+    own = QueryApiSettings(port=0, store_dir=str(tmp_path), tokens=str(tmp_path / "tokens"))
+    with pytest.raises(ConfigError, match="tokens:2"):
+        Api(Service(SERVICE, own, bus))

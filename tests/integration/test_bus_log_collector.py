@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from sluice.contracts import codec
+from sluice.contracts import codec, subjects
 from sluice.contracts.audit import AuditBatch, AuditEvent, FlowDecision, Inspection, Loss
-from sluice.contracts.ids import Address
+from sluice.contracts.groups import Local, Member
+from sluice.contracts.ids import Address, NodeName, Revision, Uid
 from sluice.dataplane.audit import np_line
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus
+from sluice.runtime.output import Output
 from sluice.services.log_collector.settings import LogCollectorSettings
 from sluice.services.log_collector.shell import Shell
 
@@ -99,6 +101,23 @@ async def test_both_logs_are_published(world: World) -> None:
     assert inspection.unit == "annps:x:p"
     (bad,) = (one for one in decisions if isinstance(one, Loss))
     assert (bad.lines, bad.example) == (1, "this is no line")
+
+
+async def test_inspections_name_the_pods_of_the_node(world: World, bus: Bus) -> None:
+    pods = tuple(
+        Member(pod=name, uid=Uid(name), addresses=(address,))
+        for name, address in (("x/web", Address("10.10.1.3")), ("x/other", Address("10.0.0.99")))
+    )
+    async with await Output.open(bus, "GROUPS", [subjects.local(NodeName("node-1"))]) as output:
+        local = Local(node=NodeName("node-1"), cause=Revision(1, 1), pods=pods)
+        output.put(subjects.local(NodeName("node-1")), local)
+        await output.settled()
+    async with world.running():
+        (world.l7 / "eve-2026-11-27.json").write_bytes(EVE)
+        (inspection,) = await world.stored("l7", 1)
+
+    assert isinstance(inspection, Inspection)
+    assert (inspection.source_pod, inspection.destination_pod) == ("", "x/web")
 
 
 async def test_a_restart_publishes_what_came_meanwhile(world: World) -> None:

@@ -75,8 +75,14 @@ class Inspection(Struct, frozen=True, kw_only=True, tag="l7", omit_defaults=True
 
     source: Address
     source_port: int | None = None
+    source_pod: str = ""
+    """The Pod of this node that had the address when the line was read, `namespace/name`; empty: none of them."""
+
     destination: Address
     destination_port: int | None = None
+    destination_pod: str = ""
+    """As `source_pod`."""
+
     protocol: str
     flow: int = 0
     """The engine's id of the connection: events of one have the same."""

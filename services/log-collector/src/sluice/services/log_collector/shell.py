@@ -20,6 +20,7 @@ from sluice.runtime import streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.metrics import METRICS
 from sluice.services.log_collector.attributing import Attributing
+from sluice.services.log_collector.pods import Pods
 from sluice.services.log_collector.reading import events
 from sluice.services.log_collector.settings import LogCollectorSettings
 from sluice.services.log_collector.tail import Piece, Tail, TailState
@@ -53,6 +54,7 @@ class Follower:
         """Run until cancelled."""
         tail = Tail(self._folder, PATTERNS[self._log], self._load())
         attributing = Attributing(self._folder)
+        pods = Pods(self._bus, self._node)
         try:
             while True:
                 piece = tail.next()
@@ -66,7 +68,7 @@ class Follower:
                     continue
                 self.caught_up = False
                 self._save(tail.state)
-                await self._tell(piece.id, attributing.attributed(self._read(piece)))
+                await self._tell(piece.id, await pods.named(attributing.attributed(self._read(piece))))
                 tail.acknowledge(piece)
         finally:
             tail.close()

@@ -138,7 +138,10 @@ def missing(found: Mapping[str, Found], wishes: Mapping[str, Wish]) -> tuple[Wis
 
 
 def _options(kind: str, tunnel: UdpTunnel | GreTunnel | ErspanTunnel) -> dict[str, str]:
-    """Source: ovs-vswitchd.conf.db(5), "Tunnel Options"; lib/netdev-vport.c reads erspan_idx as hexadecimal."""
+    """What ovs-vswitchd.conf.db(5) calls "Tunnel Options".
+
+    Source: lib/netdev-vport.c, which reads erspan_idx and erspan_hwid as hexadecimal.
+    """
     options = {"remote_ip": str(ip_address(tunnel.remote_ip))}
     numbers: dict[str, int | None]
     match tunnel:
@@ -153,10 +156,10 @@ def _options(kind: str, tunnel: UdpTunnel | GreTunnel | ErspanTunnel) -> dict[st
                 "key": tunnel.session_id,
                 "erspan_ver": tunnel.version,
                 "erspan_dir": tunnel.dir if tunnel.version == 2 else None,
-                "erspan_hwid": tunnel.hardware_id if tunnel.version == 2 else None,
             }
-            if tunnel.version == 1 and tunnel.index is not None:
-                options["erspan_idx"] = f"{tunnel.index:x}"
+            for name, number, version in (("idx", tunnel.index, 1), ("hwid", tunnel.hardware_id, 2)):
+                if tunnel.version == version and number is not None:
+                    options[f"erspan_{name}"] = f"{number:x}"
         case _:
             assert_never(tunnel)
     return options | {name: str(number) for name, number in numbers.items() if number is not None}

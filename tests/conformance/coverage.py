@@ -1,6 +1,6 @@
 """The table docs/conformance.md: which packets of the scenarios are decided by which kind of rule.
 
-    .venv/bin/python tests/conformance/coverage.py
+    .venv/bin/python -m tests.conformance.coverage
 
 A cell counts where a scenario probes a packet that a rule of this kind decides or passes, as `verdict()` says, so that
 a rule that no packet meets covers nothing. The rule's object says what peers and ports it has.
@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple, assert_never
+
+from tests.conformance import coverage_traffic
 
 from sluice.contracts.antrea import AntreaPeer, AntreaPort, AntreaRule
 from sluice.contracts.kinds import RESOURCES, Kind
@@ -215,9 +217,14 @@ def holes(cells: set[Cell]) -> list[tuple[Kind, Direction, str, str, str]]:
     return [one for one in every() if reachable(*one) and one not in written]
 
 
+def page(stories: list[reading.Story]) -> str:
+    """All of it."""
+    return table(covered(stories)) + "\n" + coverage_traffic.table(coverage_traffic.steered(stories))
+
+
 def main() -> None:
     argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
-    TABLE.write_text(table(covered(reading.read([HERE]))))
+    TABLE.write_text(page(reading.read([HERE])))
 
 
 if __name__ == "__main__":

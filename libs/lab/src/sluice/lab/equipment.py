@@ -64,7 +64,7 @@ class Equipment:
 
     def _places(self, on: str) -> list[Place]:
         if not on.startswith(PORT_END):
-            return [Place(self._externals[on.removeprefix(EXTERNAL_END)].netns, UPLINK)]
+            return [Place(self._externals[on.removeprefix(EXTERNAL_END)].netns, UPLINK, host=True)]
         port, _, node = on.removeprefix(PORT_END).partition(AT)
         return [self._devices[name].place(port) for name in self._used if node in ("", name)]
 

@@ -12,16 +12,24 @@ from sluice.dataplane.ovs.pipeline import CT_ZONE
 from sluice.drivers.conntrack.entries import Entry
 from sluice.drivers.conntrack.tracker import ICMPV6, Tracker
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows
+from sluice.drivers.ovsdb.client import Ovsdb
+from sluice.drivers.ovsdb.roles import ROLE, TRAFFIC
 from sluice.lab import inspection
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
+from sluice.lab.ovs import BRIDGE
+from sluice.lab.underlay import BRIDGE as PHYSICAL
+from sluice.lab.underlay import UPLINK
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, follow
 from sluice.runtime.message import Message
 
 IDS_S = 5.0
-IDS_POLL_S = 0.1
 """node-ovs writes its rule ids down once a second."""
+
+PORTS_S = 5.0
+POLL_S = 0.1
+"""There is no event for what goes after a change is in force."""
 
 
 async def leftovers(lab: Lab) -> list[str]:
@@ -35,7 +43,7 @@ async def leftovers(lab: Lab) -> list[str]:
 
 
 async def _on_node(node: LabNode) -> list[str]:
-    found = []
+    found = [f"a port of the switch: {name}" for name in await _strange_ports(node)]
     switch = await Switch.connect(node.ovs.mgmt_socket())
     try:
         for key, body in (await switch.dump()).items():
@@ -55,8 +63,30 @@ async def _rule_sets(node: LabNode) -> list[str]:
     """Those that are still told to node-ovs. node-l7 writes that down right after it said what it applied."""
     deadline = time.monotonic() + IDS_S
     while (found := inspection.rule_sets(node.folder)) and time.monotonic() < deadline:  # noqa: ASYNC110  # a file
-        await asyncio.sleep(IDS_POLL_S)
+        await asyncio.sleep(POLL_S)
     return found
+
+
+async def _strange_ports(node: LabNode, timeout_s: float = PORTS_S) -> list[str]:
+    """Those that are not the lab's: TrafficControls have theirs made, and removed once no flow leads there."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = await _ports_of_others(node)
+        if not found or time.monotonic() > deadline:
+            return found
+        await asyncio.sleep(POLL_S)
+
+
+async def _ports_of_others(node: LabNode) -> list[str]:
+    ovsdb = await Ovsdb.connect(node.ovs.db_socket)
+    try:
+        asked = {"op": "select", "table": "Interface", "where": [], "columns": ["name", "external_ids"]}
+        (found,) = await ovsdb.transact(asked)
+    finally:
+        ovsdb.close()
+    known = {BRIDGE, PHYSICAL, UPLINK}
+    others = ((row["name"], dict(row["external_ids"][1]).get(ROLE, TRAFFIC)) for row in found["rows"])
+    return sorted(name for name, role in others if role == TRAFFIC and name not in known)
 
 
 def _should_be_gone(node: LabNode, entry: Entry) -> bool:
@@ -78,7 +108,7 @@ async def ids_left(lab: Lab, timeout_s: float = IDS_S) -> list[str]:
         found = [f"{node.name}: a rule id: {key}" for node in lab.nodes.values() for key in _rule_ids(node)]
         if not found or time.monotonic() > deadline:
             return found
-        await asyncio.sleep(IDS_POLL_S)
+        await asyncio.sleep(POLL_S)
 
 
 def _rule_ids(node: LabNode) -> list[str]:

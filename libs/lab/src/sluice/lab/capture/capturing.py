@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 from sluice.contracts.ids import Address
 from sluice.lab.capture.counting import Count, Ends, matches, summary, udp_ports
-from sluice.lab.capture.listening import Listener, NoLink, Taken
+from sluice.lab.capture.listening import PACKET_HOST, PACKET_OUTGOING, Listener, NoLink, Taken
 from sluice.lab.capture.tunnels import Seen, decode
 from sluice.lab.receiving import Receiver
 
@@ -26,6 +26,8 @@ class Place(NamedTuple):
 
     netns: Path
     link: str
+    host: bool = False
+    """Only what is meant for it comes here: the network between nodes floods at times."""
 
 
 class Capture:
@@ -54,7 +56,12 @@ class Capture:
 
     def _taker(self, place: Place) -> Taken:
         frames = self._frames[place] = []
-        return lambda octets, outgoing: frames.append((decode(octets, self._ports), outgoing))
+
+        def taken(octets: bytes, kind: int) -> None:
+            if kind == PACKET_HOST or not place.host:
+                frames.append((decode(octets, self._ports), kind == PACKET_OUTGOING))
+
+        return taken
 
     async def counts(self) -> list[Count]:
         """What came of each expectation, in order, once all is there or cannot be waited for any more."""

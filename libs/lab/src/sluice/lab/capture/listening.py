@@ -13,7 +13,7 @@ from typing import Self
 from sluice.drivers import namespaces
 
 ETH_P_ALL = 3
-PACKET_OUTGOING = 4
+PACKET_HOST, PACKET_OUTGOING = 0, 4
 """Source: linux/if_ether.h, linux/if_packet.h."""
 
 SO_RCVBUFFORCE = 33
@@ -24,8 +24,8 @@ BUFFER_BYTES = 16 << 20
 
 LONGEST = 65_536
 
-Taken = Callable[[bytes, bool], None]
-"""A frame, and whether the namespace sends it by the link (else it comes from there)."""
+Taken = Callable[[bytes, int], None]
+"""A frame, and what the kernel takes it for: PACKET_HOST is meant for the namespace, PACKET_OUTGOING is sent by it."""
 
 
 class NoLink(Exception):
@@ -54,7 +54,7 @@ class Listener:
         with contextlib.suppress(OSError):  # nothing more, or the link has gone
             while True:
                 octets, (_, _, kind, *_) = self._sock.recvfrom(LONGEST)
-                self._taken(octets, kind == PACKET_OUTGOING)
+                self._taken(octets, kind)
 
     def close(self) -> None:
         self._loop.remove_reader(self._sock)

@@ -142,6 +142,7 @@ def test_prerequisites_go_first():
 
 REGISTER_PAIRS = [
     ("both", "800102080000000100000002", (Term(Field.REG2, 1), Term(Field.REG3, 2))),
+    ("the last", "80010e080000000100000002", (Term(Field.REG14, 1), Term(Field.REG15, 2))),
     ("upper", "800101100000000500000000ffffffff00000000", (Term(Field.REG0, 5),)),
     ("lower, masked", "800101100000000000000005000000000000000f", (Term(Field.REG1, 5, 0xF),)),
     ("nothing", "8001011000000000000000000000000000000000", ()),

@@ -314,6 +314,16 @@ async def test_a_cancelled_bundle_is_applied_whole_or_not_at_all(switch):
     assert key() in await switch.dump()
 
 
+async def test_every_register_is_read_back(switch):
+    registers = [field for field in Field if field.spec.name.startswith("reg")]
+    flows = {key(60, 1, (field, number)): drop() for number, field in enumerate(registers, start=1)}
+
+    await switch.apply(flows)
+
+    assert len(flows) == 16
+    assert await switch.dump() == flows
+
+
 async def test_bundles_at_the_same_time_wait_for_each_other(switch):
     parts = [{key(60, priority, IPV4, (Field.IPV4_SRC, n)): drop() for n in range(500)} for priority in range(8)]
 

@@ -6,6 +6,7 @@ from sluice.cli.bisect import bisect
 from sluice.cli.compile import compile_
 from sluice.cli.connectivity import connectivity
 from sluice.cli.diff import diff
+from sluice.cli.explain import explain
 from sluice.cli.get import get
 from sluice.cli.lab import lab
 from sluice.cli.ledger import ledger
@@ -23,5 +24,20 @@ def main() -> None:
     """Kubernetes network policy, and what it does to packets."""
 
 
-for command in (bisect, compile_, connectivity, diff, get, lab, ledger, lint, plan, trace, validate, verdict, wait):
+for command in (
+    bisect,
+    compile_,
+    connectivity,
+    diff,
+    explain,
+    get,
+    lab,
+    ledger,
+    lint,
+    plan,
+    trace,
+    validate,
+    verdict,
+    wait,
+):
     main.add_command(command)

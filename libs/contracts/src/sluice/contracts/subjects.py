@@ -221,6 +221,11 @@ def trace(node: NodeName) -> str:
     return f"_sluice.trace.{token(node)}"
 
 
+def explain(node: NodeName, backend: Backend) -> str:
+    """Where the node is asked whose a flow is; nothing is stored there."""
+    return f"_sluice.explain.{token(node)}.{backend}"
+
+
 def live(subject: str) -> str:
     """Where stored messages of the subject (or pattern) are republished."""
     return LIVE + subject

@@ -54,7 +54,7 @@ async def checkpoints(bus: Bus, epoch: int) -> list[Checkpoint]:
     Raises:
         Undecodable: one is not what it should be.
     """
-    told = await _all(bus, CHECKPOINTS.name, f"ledger._checkpoint.{epoch}.*")
+    told = await last_of(bus, CHECKPOINTS.name, f"ledger._checkpoint.{epoch}.*")
     found = (codec.decode(message.body, Checkpoint) for message in told if message.body)
     return sorted(found, key=lambda one: one.last)
 
@@ -66,7 +66,7 @@ async def state_at(bus: Bus, checkpoint: Checkpoint) -> State:
         BadState: its parts are not those it was made of; Undecodable.
     """
     pattern = f"ledger._state.{checkpoint.epoch}.{checkpoint.last}.*"
-    parts = {message.subject: message.body for message in await _all(bus, CHECKPOINTS.name, pattern)}
+    parts = {message.subject: message.body for message in await last_of(bus, CHECKPOINTS.name, pattern)}
     wanted = [subjects.state_part(checkpoint.epoch, checkpoint.last, part) for part in range(checkpoint.parts)]
     return state.read(
         [codec.decode(parts.get(subject, b""), StatePart) for subject in wanted if subject in parts], checkpoint.state
@@ -159,7 +159,8 @@ async def _stored_ns(bus: Bus, sequence: int) -> int:
     return 1 << 63
 
 
-async def _all(bus: Bus, stream: str, pattern: str) -> list[Message]:
+async def last_of(bus: Bus, stream: str, pattern: str) -> list[Message]:
+    """All messages of the stream on this pattern now; none if there is no such stream."""
     try:
         await patiently(bus, lambda: bus.js.stream_info(stream))
     except NotFoundError:
@@ -180,7 +181,7 @@ async def _all(bus: Bus, stream: str, pattern: str) -> list[Message]:
 async def audited(bus: Bus) -> list[AuditEvent]:
     """All that AUDIT keeps, each line once. What does not decode is left out: whoever reads AUDIT first tells of it."""
     batches: dict[str, AuditBatch] = {}
-    for message in await _all(bus, AUDIT.name, "audit.>"):
+    for message in await last_of(bus, AUDIT.name, "audit.>"):
         try:
             batch = codec.decode(message.body, AuditBatch)
         except codec.Undecodable:

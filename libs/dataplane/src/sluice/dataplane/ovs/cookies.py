@@ -79,3 +79,19 @@ def is_ours(cookie: int) -> bool:
 
 
 _KINDS = {kind.value: kind for kind in CookieKind}
+
+SAYS: dict[CookieKind, str] = {
+    CookieKind.BASE: "stands always, whatever the policies",
+    CookieKind.PORT: "of one open port of a Pod",
+    CookieKind.CLAUSE: "one value of one dimension of these rules",
+    CookieKind.RULE: "what happens to a packet that this rule matches",
+    CookieKind.ISOLATION: "drops what no rule allowed",
+    CookieKind.ROUTE: "the way to a node, and what it may send",
+    CookieKind.UPLINK: "of the tunnel's port or the gateway's",
+    CookieKind.SERVICE: "of a Service: its ports and its endpoints",
+    CookieKind.AFFINITY: "which endpoint a client has, as the switch has learnt",
+    CookieKind.TRAFFIC_CONTROL: "copies or redirects traffic of Pods, or takes back what was redirected",
+    CookieKind.FQDN: "has answers of DNS wait until what they tell is in force",
+    CookieKind.COUNT: "counts what this rule decides about",
+}
+"""What flows of each kind are for, to people."""

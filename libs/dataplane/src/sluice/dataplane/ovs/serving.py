@@ -145,6 +145,10 @@ class Serving:
         """Of the Service's ports, once its change was drained."""
         return frozenset(self._ids.service_ports[name] for name in self._served.get(ref, _NOTHING).ports)
 
+    def owner(self, key: FlowKey) -> ServiceRef | None:
+        """Whose flow it is. Looks through all Services."""
+        return next((ref for ref, served in self._served.items() if key in served.flows), None)
+
     def problems(self) -> Iterator[Problem]:
         for served in self._served.values():
             yield from served.problems

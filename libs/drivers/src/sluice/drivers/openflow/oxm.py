@@ -59,7 +59,7 @@ WIRE = {field: _wire(field) for field in Field}
 
 _BY_HEADER = {header: field for field, wire in WIRE.items() for header in (wire.exact, wire.masked)}
 
-_REGISTERS = tuple(Field[f"REG{number}"] for number in range(8))
+_REGISTERS = tuple(Field[f"REG{number}"] for number in range(16))
 
 
 def encode_fields(match: Match) -> bytes:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
+from sluice.contracts.programs import ServiceRef
 from sluice.contracts.status import Problem
 from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.audit.attribution import What
@@ -119,6 +120,11 @@ class Programmer(Reading):
         if rule is None:
             return None
         return msgspec.structs.replace(told, index=rule.index, name=rule.name, action=rule.action)
+
+    def services_of(self, key: FlowKey) -> tuple[ServiceRef, ...]:
+        """Of which Service the flow is, if of any."""
+        owner = self._serving.owner(key)
+        return (owner,) if owner else ()
 
     @property
     def waiting_ports(self) -> tuple[str, ...]:

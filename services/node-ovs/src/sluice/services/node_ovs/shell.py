@@ -34,6 +34,7 @@ from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
 from sluice.services.node_ovs.audit import Audit
 from sluice.services.node_ovs.errands import Errands
+from sluice.services.node_ovs.explaining import Explaining
 from sluice.services.node_ovs.idsfile import IdsFile
 from sluice.services.node_ovs.podports import pod_ports
 from sluice.services.node_ovs.programmer import Change, Programmer
@@ -114,6 +115,7 @@ class Shell:
                 tasks.create_task(task(), name=task.__name__.strip("_"))
             tasks.create_task(self._audit.run(self._socket), name="audit")
             tasks.create_task(self._tracing.run(), name="tracing")
+            tasks.create_task(Explaining(self._bus, self._node, self._programmer).run(), name="explaining")
 
     async def _watch_ports(self) -> None:
         while True:

@@ -1,10 +1,7 @@
 """Answers what becomes of a packet on this node: the switch says it, and the fold says which rules its flows are of."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
-
-from nats.aio.msg import Msg
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NodeName
@@ -26,6 +23,7 @@ from sluice.dataplane.ovs.pipeline import TABLES, Table
 from sluice.dataplane.ovs.tracing import Met, NotTraceable, Plug
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.unixctl import CommandRefused, command
+from sluice.runtime.answering import answer
 from sluice.runtime.bus import Bus
 from sluice.services.node_ovs.programmer import Programmer
 
@@ -44,16 +42,7 @@ class Tracing:
 
     async def run(self) -> None:
         """Answer until cancelled."""
-        subscription = await self._bus.nc.subscribe(subjects.trace(self._node), cb=self._take)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            if self._bus.nc.is_connected:
-                await subscription.unsubscribe()
-
-    async def _take(self, message: Msg) -> None:
-        if message.reply:
-            await message.respond(codec.encode(await self._answer(message.data)))
+        await answer(self._bus, subjects.trace(self._node), self._answer)
 
     async def _answer(self, body: bytes) -> Trace | TraceRefused:
         try:

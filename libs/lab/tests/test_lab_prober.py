@@ -354,6 +354,14 @@ async def test_a_connection_is_asked_by_requests(prober: Prober, port: int) -> N
     assert (await prober.check("c", asking(port, HttpRequest(path="/2"), *[HttpRequest()] * 9))).result == "Allowed"
 
 
+async def test_requests_of_a_connection_wait_for_each_other(prober: Prober, port: int) -> None:
+    await prober.open("c", asking(port, HttpRequest()))
+    questions = [asking(port, HttpRequest(path=f"/{number}")) for number in range(20)]
+    results = await asyncio.gather(*(prober.check("c", question) for question in questions))
+
+    assert {result.result for result in results} == {"Allowed"}
+
+
 async def test_a_connection_inside_of_tls(prober: Prober, port: int) -> None:
     secured = asking(port, TlsHello(sni="a"))
 

@@ -4,6 +4,7 @@ import os
 import select
 import socket
 import ssl
+from collections import deque
 
 from sluice.lab.prober import secured
 from sluice.lab.prober.loop import Callback, Loop
@@ -32,11 +33,17 @@ class Talk:
         self._waiting: tuple[bytes, int, Settled] | None = None
         """Text that must have come, how often, and who is told."""
 
+        self._next: deque[tuple[What, float, Settled]] = deque()
+        """What else is to be asked, one after the other."""
+
         self._error: tuple[str, str] | None = None
         loop.watch(self._sock.fileno(), select.EPOLLIN | select.EPOLLOUT | select.EPOLLET, self._ready)
 
     def ask(self, what: What, timeout_s: float, settled: Settled) -> None:
-        """Ask, once; nothing is said twice, since TCP does that."""
+        """Ask, once what was asked before is settled; nothing is said twice, since TCP does that."""
+        if self._waiting is not None:
+            self._next.append((what, timeout_s, settled))
+            return
         requests = what.get("requests") or []
         self._in = b""
         if requests:
@@ -54,6 +61,7 @@ class Talk:
 
     def close(self) -> None:
         self._waiting = None
+        self._next.clear()
         self._loop.forget(self._sock.fileno())
         self._sock.close()
 
@@ -102,6 +110,8 @@ class Talk:
         if self._waiting is not None:
             (_, _, settled), self._waiting = self._waiting, None
             settled(result, detail)
+            if self._next:
+                self.ask(*self._next.popleft())
 
     def _fail(self, error: OSError) -> None:
         code = error.errno or 0

@@ -98,7 +98,7 @@ def covered(stories: list[reading.Story]) -> set[Cell]:
 
 def _of_story(story: reading.Story) -> Iterator[Cell]:
     spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.named)
+    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.dns)
     for document in story.objects:
         world.put(document)
     for told in story.steps:

@@ -52,7 +52,7 @@ def steered(stories: Sequence[reading.Story]) -> set[Steered]:
 
 def _of_story(story: reading.Story) -> Iterator[Steered]:
     spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.named)
+    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.dns)
     for document in story.objects:
         world.put(document)
     for told in story.steps:

@@ -18,7 +18,7 @@ STORIES = reading.read([Path(__file__).parent / "networks"])
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 def test_filters_agree(story: reading.Story):
     spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.named, networks=spec.networks)
+    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.dns, networks=spec.networks)
     for document in story.objects:
         world.put(document)
     asked = 0

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.contracts.ids import Address
-from sluice.dataplane.dns.message import HEADER, MAX_LABEL, Kind, Told, Unreadable, read
-from sluice.dataplane.dns.writing import NO_SUCH_NAME, Record, answer, question
+from sluice.dataplane.dns.message import HEADER, MAX_LABEL, NO_SUCH_NAME, Kind, Told, Unreadable, read
+from sluice.dataplane.dns.writing import Record, answer, question
 from sluice.testkit.examples import share
 
 V4, V6, OTHER = Address("192.0.2.1"), Address("2001:db8::1"), Address("192.0.2.9")
@@ -64,7 +64,7 @@ def test_what_an_answer_tells(case: Case):
 def test_a_name_that_does_not_exist_tells_nothing():
     found = read(answer(question(7, "a.com", Kind.A), [], rcode=NO_SUCH_NAME))
 
-    assert (found.failed, found.told, found.name, found.id) == (True, (), "a.com", 7)
+    assert (found.code, found.told, found.name, found.id) == (NO_SUCH_NAME, (), "a.com", 7)
 
 
 ASKED = question(7, "a.com", Kind.A)[:-11]  # without the EDNS record

@@ -24,6 +24,8 @@ from sluice.dataplane.addresses import address
 from sluice.dataplane.ovs.cookies import CookieKind, unpack
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.flow import Conjunction, Flows, SetField
+from sluice.dataplane.ovs.fqdn import Fact
+from sluice.dataplane.ovs.fqdn_values import Opens
 from sluice.dataplane.ovs.ids import ISOLATION, LANES, RuleIds, RuleKey
 from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.pipeline import OUT_PORT, Table
@@ -39,9 +41,11 @@ TCP_80 = TransportTraffic(protocol="TCP", ports=PortRange(80, 80))
 class Twin:
     """An engine, the inputs that it was given, and a switch that gets what it drains."""
 
-    def __init__(self, rules_per_lane: int = 1024) -> None:
+    def __init__(self, rules_per_lane: int = 1024, opens: Opens = Opens.RESOLVER) -> None:
         self.ids = RuleIds(rules_per_lane)
-        self.engine = Engine(HERE, self.ids)
+        self.engine = Engine(HERE, self.ids, opens)
+        self.opens = opens
+        self.facts: set[Fact] = set()
         self.pages: dict[tuple[GroupId, NodeName], Page] = {}
         self.ports: dict[Uid, LocalPort] = {}
         self.switch: Flows = {}
@@ -53,6 +57,8 @@ class Twin:
             self.engine.put_program(program_)
         for port_ in world.ports.values():
             self.open_port(port_)
+        for fact in world.facts:
+            self.tell(fact, true=True)
 
     def put_page(self, one: Page) -> None:
         self.pages[one.group, one.node] = one
@@ -71,8 +77,22 @@ class Twin:
         self.ports.pop(of, None)
         self.engine.close_port(of)
 
+    def tell(self, fact: Fact, *, true: bool = False) -> None:
+        (self.facts.add if true else self.facts.discard)(fact)
+        self.engine.tell(fact, true=true)
+
+    def tell_true(self, fact: Fact) -> None:
+        self.tell(fact, true=True)
+
     def lowered(self) -> Flows:
-        inputs = Inputs(node=HERE, programs=dict(self.engine.programs), pages=self.pages, ports=self.ports)
+        inputs = Inputs(
+            node=HERE,
+            programs=dict(self.engine.programs),
+            pages=self.pages,
+            ports=self.ports,
+            facts=frozenset(self.facts),
+            opens=self.opens,
+        )
         return lower(inputs, self.ids)
 
     def drain(self) -> Plan:
@@ -103,6 +123,8 @@ STEPS = st.one_of(
     st.tuples(st.just("drop_page"), st.sampled_from(worlds.GROUPS), st.sampled_from(worlds.NODES)),
     st.tuples(st.just("open_port"), st.sampled_from(PODS).map(port) | ports),
     st.tuples(st.just("close_port"), st.sampled_from(PODS).map(uid)),
+    st.tuples(st.just("tell_true"), worlds.facts),
+    st.tuples(st.just("tell"), worlds.facts),
     st.tuples(st.just("drain")),
 )
 
@@ -115,7 +137,7 @@ def test_the_engine_agrees_with_lowering_from_scratch(
     world: Inputs, steps: list[tuple[Any, ...]], rules_per_lane: int, look_every: int
 ):
     """After every step, or after a few at once: what is stale must survive what comes before anybody looks."""
-    twin = Twin(rules_per_lane)
+    twin = Twin(rules_per_lane, world.opens)
     twin.begin(world)
     for number, (what, *args) in enumerate(steps):
         getattr(twin.engine if what in ("put_program", "drop_program") else twin, what)(*args)

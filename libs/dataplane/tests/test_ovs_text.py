@@ -11,6 +11,7 @@ from sluice.contracts.programs import (
     Action,
     BlockPeer,
     Direction,
+    FqdnPeer,
     GroupPeer,
     IcmpTraffic,
     PortRange,
@@ -36,6 +37,7 @@ from sluice.dataplane.ovs.flow import (
     SetField,
     match,
 )
+from sluice.dataplane.ovs.fqdn import Fact
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.parse import NotAFlow, read, read_all
@@ -71,6 +73,10 @@ def story(*programs: Program) -> Inputs:
         programs={(one.applied_to, one.unit): one for one in programs},
         pages={(one.group, one.node): one for one in pages},
         ports={one.uid: one for one in ports},
+        facts=frozenset(
+            Fact(pattern, Address(f"192.0.2.{number}"), Uid(holder))
+            for pattern, number, holder in (("*foobar.com", 1, "uid-x/a"), ("www.evil.com", 6, ""))
+        ),
     )
 
 
@@ -93,6 +99,16 @@ STORIES: dict[str, tuple[Program, ...]] = {
     "named-port": (
         program(
             POLICY, WEB, allow(0, IN, (GroupPeer(group=CLIENTS),), (TransportTraffic(protocol="TCP", ports="web"),))
+        ),
+    ),
+    "names": (
+        program(
+            worlds.TIER_UNITS[1],
+            WEB,
+            rule(0, OUT, Action.DROP, (FqdnPeer(pattern="www.evil.com"),)),
+            rule(1, OUT, Action.ALLOW, (FqdnPeer(pattern="*foobar.com"),), (tcp(8080),)),
+            tier=250,
+            priority=1,
         ),
     ),
     "icmp": (program(POLICY, WEB, allow(0, IN, None, (IcmpTraffic(icmp_type=8, icmp_code=0),)), isolates=(IN,)),),

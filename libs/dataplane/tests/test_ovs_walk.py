@@ -11,7 +11,9 @@ from msgspec.structs import replace
 from sluice.contracts.groups import Page
 from sluice.contracts.ids import Address, GroupId
 from sluice.contracts.programs import (
+    Action,
     Direction,
+    FqdnPeer,
     GroupPeer,
     PortRange,
     Program,
@@ -20,9 +22,10 @@ from sluice.contracts.programs import (
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Flows
+from sluice.dataplane.ovs.fqdn_values import HOLDING
 from sluice.dataplane.ovs.ids import RuleIds, RuleKey
 from sluice.dataplane.ovs.lower import Inputs, lower
-from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Errand
 from sluice.dataplane.ovs.plan import Plan, applied
 from sluice.dataplane.ovs.ports import LocalPort, mac
 from sluice.dataplane.protocols import EthType
@@ -32,7 +35,7 @@ from sluice.testkit.examples import share
 from sluice.testkit.meaning import Probe, allowed, packet, probes, receiver
 from sluice.testkit.tracker import Packet, Tracker
 from sluice.testkit.walker import Walk, Walker
-from sluice.testkit.worlds import HERE, PODS, allow, member, page, port, program, uid
+from sluice.testkit.worlds import HERE, PODS, allow, member, page, port, program, rule, uid
 
 MINE, PEERS = GroupId("mine"), GroupId("peers")
 TCP_80 = TransportTraffic(protocol="TCP", ports=PortRange(80, 80))
@@ -281,7 +284,10 @@ def test_after_every_bundle_the_switch_does_exactly_what_policy_says(old: Inputs
 
     Policy is what is in force: a rule that can no longer be lowered keeps its form.
     """
-    engine, switch, now = Engine(HERE, RuleIds()), Flows(), old
+    engine, switch, now = Engine(HERE, RuleIds(), old.opens), Flows(), old
+    new = replace(new, opens=old.opens)
+    for fact in old.facts:
+        engine.tell(fact, true=True)
     for part in ("pages", "programs", "ports"):
         for one in getattr(old, part).values():
             _put(engine, one)
@@ -328,3 +334,45 @@ def _steps(engine: Engine, old: Inputs, new: Inputs) -> Iterator[Inputs]:
             _drop(engine, before[key])
             now = replace(now, **{part: {other: one for other, one in getattr(now, part).items() if other != key}})
             yield now
+    for fact in sorted(old.facts ^ new.facts):
+        engine.tell(fact, true=fact in new.facts)
+        now = replace(now, facts=now.facts ^ {fact})
+        yield now
+
+
+NAMED = program(
+    worlds.TIER_UNITS[0],
+    MINE,
+    rule(0, Direction.EGRESS, Action.ALLOW, (FqdnPeer(pattern="*.a.com"),)),
+    tier=250,
+    priority=1,
+)
+
+
+@pytest.mark.parametrize(
+    ("to", "protocol", "port_", "held"),
+    [
+        ("10.0.0.2", "UDP", 53, True),
+        ("fd00::2", "UDP", 53, True),
+        ("10.0.0.2", "TCP", 53, True),
+        ("fd00::2", "TCP", 53, True),
+        ("10.0.0.2", "UDP", 54, False),
+        ("10.0.0.2", "TCP", 5353, False),
+    ],
+)
+def test_answers_of_dns_to_pods_that_rules_about_names_apply_to_are_held(to, protocol, port_, held):
+    """Neither the questions, nor what others ask."""
+    named = Inputs(
+        node=HERE,
+        programs={(MINE, NAMED.unit): NAMED},
+        pages={(MINE, HERE): page(MINE, HERE, member("x/a"))},
+        ports={uid(pod): port(pod) for pod in PODS},
+    )
+    walker = Walker(lower(named, RuleIds()), groups=HOLDING)
+    for sender, waits in (("x/a", held), ("x/c", False)):
+        question = packet(Probe(sender, Address(to), protocol, port_))
+        asked = walker.walk(question)
+        assert (asked.ports, asked.punted) == ((port("x/b").ofport,), ())
+        answered = walker.walk(reply(question))
+        assert answered.punted == ((bytes((Errand.DNS,)),) if waits else ())
+        assert answered.ports == (port(sender).ofport,), "held or not, it goes where it goes"

@@ -11,7 +11,7 @@ from sluice.lab import reading, scenario
 from sluice.lab.checks import expected, matrix, probes
 from sluice.lab.ends import ends_of
 from sluice.lab.reading import BadScenario, Story
-from sluice.lab.world import Key, World
+from sluice.lab.world import Key, Placed, World
 
 PODS = """\
 apiVersion: v1
@@ -320,11 +320,8 @@ def test_refused(case: Refused, tmp_path: Path) -> None:
 
 
 UNSUPPORTED = [
-    ("spec: {dns: {www.foobar.com: {ips: [192.0.2.10], ttl: 5}}}", "$.spec.dns"),
-    ("spec: {steps: [{dns: {www.foobar.com: {ips: [192.0.2.10]}}}]}", "$.spec.steps[0].dns"),
     ("spec: {steps: [{probes: [{from: x/a, to: 'node:node-1', port: 80, expect: Allowed}]}]}", ".probes[0].to"),
     ("spec: {steps: [{probes: [{from: 'svc:y/web', to: x/a, port: 80, expect: Allowed}]}]}", ".probes[0].from"),
-    ("spec: {steps: [{probes: [{from: x/a, to: 'fqdn:foo.bar', port: 80, expect: Allowed}]}]}", ".probes[0].to"),
     (
         "spec: {steps: [{probes: [{from: x/a, to: y/b, protocol: ICMP, icmp: {type: 3}, expect: Allowed}]}]}",
         ".probes[0].icmp",
@@ -390,18 +387,22 @@ def test_what_cannot_be_done_yet_is_refused(spec: str, path: str, tmp_path: Path
 FULL = """\
 spec:
   nodes: [node-1, node-2]
-  objects: []
+  objects:
+  - apiVersion: v1
+    kind: Service
+    metadata: {name: web, namespace: y}
+    spec: {type: NodePort, ports: [{port: 80}]}
   manifests: [pods.yaml]
   externals: [{name: outside, ip: 192.0.2.10}]
   devices: [eno2]
   forwarders: [{from: tap0, to: tap1}, {from: outside, back: {proto: vxlan, vni: 2}}]
-  dns: {www.foobar.com: {ips: [192.0.2.10], ttl: 5}}
+  dns: {www.foobar.com: {ips: [192.0.2.10], ttl: 5}, www.other.com: {cname: www.foobar.com}}
   steps:
   - name: policy is in force
     apply: [policy.yaml]
-    delete: []
+    delete: [{kind: Pod, namespace: y, name: h}]
     wait: 0s
-    dns: {}
+    dns: {www.late.com: {ips: [192.0.2.10]}}
     devices: {eno2: false}
     problems: [{on: node-1, message: "no such device"}]
     capture:
@@ -421,13 +422,15 @@ spec:
     - {from: "node:node-1", to: x/a, port: 80, expect: Allowed}
     - {from: x/a, to: "external:outside", protocol: UDP, port: 53, sourcePort: 4000, expect: Allowed}
     - {from: x/a, to: "fqdn:www.foobar.com", port: 80, expect: Allowed}
+    - {from: x/a, to: "fqdn:www.other.com", port: 80, resolve: TCP, expect: Allowed}
+    - {from: x/a, to: "fqdn:www.late.com", port: 80, resolve: never, expect: Allowed}
     - {from: x/a, to: y/b, protocol: ICMP, icmp: {type: 8, code: 0}, expect: Dropped}
     matrix:
       protocol: TCP
       port: 80
       default: Allowed
       except:
-      - {from: "z/*", to: x/a, expect: Dropped}
+      - {from: "y/*", to: x/a, expect: Dropped}
     denials:
     - {object: bad.yaml, message: "overlaps|same priority"}
     - {delete: {kind: Tier, name: emergency}, message: "reserved"}
@@ -435,11 +438,30 @@ spec:
 
 
 def test_all_of_the_format_is_understood(tmp_path: Path) -> None:
-    with pytest.raises(BadScenario) as raised:
-        read(tmp_path, FULL)
+    story = read(tmp_path, FULL)
 
-    assert [line for line in raised.value.lines if "not supported yet" not in line] == []
-    assert len(raised.value.lines) == 2
+    named = {one.to: one.resolve for one in probes(story.steps[0].step, _ends(story)) if "fqdn" in one.to}
+    assert {name: asked and (asked.name, asked.by) for name, asked in named.items()} == {
+        "fqdn:www.foobar.com": ("www.foobar.com", "UDP"),
+        "fqdn:www.other.com": ("www.other.com", "TCP"),
+        "fqdn:www.late.com": None,
+    }
+
+
+def _ends(story: Story) -> dict[str, Placed]:
+    spec = story.scenario.spec
+    world = World(spec.nodes, lambda: "u", lambda: "", spec.outside, {**spec.dns, **story.steps[0].step.dns})
+    for document in story.objects:
+        world.put(document)
+    return ends_of(world)
+
+
+@pytest.mark.parametrize(
+    ("record", "wrong"), [("{ips: [nope]}", "does not appear"), ("{ips: [1.1.1.1], cname: a.b}", "`ips` or `cname`")]
+)
+def test_records_of_dns(tmp_path: Path, record: str, wrong: str) -> None:
+    with pytest.raises(BadScenario, match=wrong):
+        read(tmp_path, f"spec: {{dns: {{a.com: {record}}}}}")
 
 
 STORY = """\
@@ -591,7 +613,7 @@ def test_a_folder_is_searched_for_scenarios(tmp_path: Path) -> None:
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    written(tmp_path / "one", "spec: {nodes: [a, b], dns: {x: {ips: []}}}")
+    written(tmp_path / "one", "spec: {nodes: []}")
     written(tmp_path / "two", "spec: {steps: 5}")
 
     with pytest.raises(BadScenario) as raised:

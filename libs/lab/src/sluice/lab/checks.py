@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from sluice.contracts.ids import Address, NodeName
 from sluice.lab.capture import counting
-from sluice.lab.ends import NODE_END, NODE_PORT_END, Ends, end_of
+from sluice.lab.ends import NAME_END, NODE_END, NODE_PORT_END, Ends, end_of
+from sluice.lab.nameserver import SERVERS
 from sluice.lab.parts import Family, ProbeProtocol
 from sluice.lab.receiving import Receiver
 from sluice.lab.scenario import Connection, Expect, HttpRequest, IcmpMessage, Matrix, Probe, Step, TlsHello
@@ -31,6 +32,14 @@ class BadCheck(ValueError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(reason)
         self.path, self.reason = path, reason
+
+
+class Resolve(Struct, frozen=True, kw_only=True):
+    """A name to ask a server for. The packet goes to the address that it tells."""
+
+    name: str
+    server: Address
+    by: Literal["UDP", "TCP"]
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -64,6 +73,9 @@ class Question(Struct, frozen=True, kw_only=True):
 
     pipelined: tuple[HttpRequest, ...] = ()
     """Requests that are sent right behind it."""
+
+    resolve: Resolve | None = None
+    """What to ask first."""
 
     packets: int = 1
     """Sent at once, each from a port of its own."""
@@ -147,6 +159,7 @@ def opening(connection: Connection, ends: Ends, path: str) -> Question:
         family=connection.family,
         http=connection.http,
         tls=connection.tls,
+        resolve="never",
     )
     return _question(probe, source, target, chosen)
 
@@ -212,9 +225,16 @@ def _question(
         source_port=probe.source_port or 0,
         icmp=probe.icmp,
         asks=probe.http or probe.tls,
+        resolve=_resolve(probe, target, chosen),
         packets=probe.packets,
         verdict=probe.verdict,
     )
+
+
+def _resolve(probe: Probe, target: Placed, chosen: Family) -> Resolve | None:
+    if not target.pod.startswith(NAME_END) or probe.resolve == "never":
+        return None
+    return Resolve(name=target.pod.removeprefix(NAME_END), server=SERVERS[chosen], by=probe.resolve)
 
 
 def _words(request: HttpRequest) -> str:

@@ -38,11 +38,8 @@ POD = ""
 BEGINS = frozenset({POD, NODE_END, EXTERNAL_END})
 """What packets can be sent from."""
 
-ENDS = frozenset({POD, EXTERNAL_END, SERVICE_END, NODE_PORT_END})
+ENDS = frozenset({POD, EXTERNAL_END, SERVICE_END, NODE_PORT_END, NAME_END})
 """What packets can be sent to."""
-
-DECIDED = ENDS | {NAME_END}
-"""What policy can be asked about."""
 
 
 def prefix(name: str) -> str:

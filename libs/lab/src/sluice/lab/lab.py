@@ -20,7 +20,7 @@ from sluice.contracts import codec
 from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.status import DocumentProblem
 from sluice.kube.manifest import Document
-from sluice.lab import claim, inspection, netns, sweep
+from sluice.lab import claim, inspection, nameserver, netns, sweep
 from sluice.lab.checks import Question
 from sluice.lab.ends import EXTERNAL_END, NODE_END
 from sluice.lab.equipment import Equipment
@@ -31,9 +31,11 @@ from sluice.lab.node import LabNode, Sandbox
 from sluice.lab.probers import TRIES, TRY_S, Prober, ProberGone, Probers, Result
 from sluice.lab.processes import Program, Supervised
 from sluice.lab.realised import Statuses, Wanted, kind_of
-from sluice.lab.scenario import Reported
+from sluice.lab.records import Records
+from sluice.lab.scenario import DnsRecord, Reported
 from sluice.lab.underlay import Underlay, wirings
 from sluice.lab.world import Key, World
+from sluice.policy import fqdn
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.message import Message
@@ -74,6 +76,7 @@ class Lab:
         self._underlay = Underlay(claimed.name)
         self._forwarders = Forwarders(self.folder / "forwarders", self._variables)
         self.equipment = Equipment(self.name, self.nodes, self.externals, self._forwarders)
+        self._names = nameserver.NodesServer()
         self._nats: NatsServer | None = None
         self._bus: Bus | None = None
         self._trouble: BaseException | None = None
@@ -111,6 +114,7 @@ class Lab:
     async def _start(self, nodes: Sequence[str]) -> None:
         self._nats = nats = await NatsServer.start(self.folder / "nats", variables=self._variables)
         self._supervise(Supervised("nats-server", nats.restart, nats.ended))
+        await self._names.start()
         for service in CENTRAL:
             await self._start_service(service)
         self._bus = await Bus.connect(nats.url, name=f"lab {self.name}")
@@ -134,6 +138,7 @@ class Lab:
                 await node.prober.disconnect()
         if self._bus:
             await self._bus.close()
+        self._names.stop()
         await self._probers.stop()
         stuck = await asyncio.to_thread(self._claim.release)
         for program in self.programs.values():
@@ -216,7 +221,13 @@ class Lab:
 
     # ------------------------------------------------------------------------------------------------- the cluster
 
-    async def use(self, nodes: Sequence[str], externals: Mapping[str, Address] = MappingProxyType({})) -> None:
+    async def use(
+        self,
+        nodes: Sequence[str],
+        externals: Mapping[str, Address] = MappingProxyType({}),
+        *,
+        serves_names: bool = False,
+    ) -> None:
         """Begin anew with these nodes, and hosts beyond the cluster; nodes that other scenarios had stay idle.
 
         Raises:
@@ -229,7 +240,7 @@ class Lab:
                     self.name,
                     self.folder / "nodes" / name,
                     self._variables,
-                    self._settings("node-ovs", {}),
+                    self._settings("node-ovs", {"FQDN_AHEAD_SERVER": f"127.0.0.1:{self._names.port}"}),
                     inspector=self._settings("node-l7", {}),
                 )
                 self.nodes[name] = node
@@ -239,15 +250,39 @@ class Lab:
                 for supervised in node.supervised():
                     self._supervise(supervised)
         self.world = self._new_world(nodes, externals)
-        for gone in [name for name, host in self.externals.items() if externals.get(name) != host.address]:
+        outside = {**externals, **(nameserver.HOSTS if serves_names else {})}
+        for gone in [name for name, host in self.externals.items() if outside.get(name) != host.address]:
             await self._remove_external(gone)
-        for external, address in externals.items():
+        for external, address in outside.items():
             if external not in self.externals:
-                path = await make(external, self.name, address, self._underlay)
-                end = f"{EXTERNAL_END}{external}"
-                prober = await self._probers.start(end, path, (PORT,), every_sctp_port=True)
-                self.externals[external] = ExternalHost(address, path, prober)
+                self.externals[external] = await self._make_external(external, address)
         await self.sync()
+
+    async def _make_external(self, name: str, address: Address) -> ExternalHost:
+        end = f"{EXTERNAL_END}{name}"
+        if name in nameserver.HOSTS:
+            path = await make(name, self.name, address, self._underlay, firewall="")
+            prober = await self._probers.start(end, path, (), serves_names=True)
+        else:
+            path = await make(name, self.name, address, self._underlay)
+            prober = await self._probers.start(end, path, (PORT,), every_sctp_port=True)
+        return ExternalHost(address, path, prober)
+
+    async def say_names(self, records: Mapping[str, DnsRecord]) -> None:
+        """The lab's servers of DNS say this from now on, and of other names what they said before.
+
+        Raises:
+            ProberGone
+        """
+        self.world.records |= records
+        told: Records = {
+            fqdn.normal(name): {"ips": list(record.ips), "cname": fqdn.normal(record.cname), "ttl": record.ttl}
+            for name, record in self.world.records.items()
+        }
+        self._names.records = told
+        for name, host in self.externals.items():
+            if name in nameserver.HOSTS:
+                await host.prober.say_names(told)
 
     async def _remove_external(self, name: str) -> None:
         host = self.externals.pop(name)

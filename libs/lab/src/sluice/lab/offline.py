@@ -28,7 +28,7 @@ def run(story: Story) -> Outcome:
     """What policy says of every check of the story."""
     started = time.monotonic()
     spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.named, networks=spec.networks)
+    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.dns, networks=spec.networks)
     for document in story.objects:
         world.put(document)
     opened: dict[str, tuple[checks.Question, str]] = {}
@@ -38,6 +38,7 @@ def run(story: Story) -> Outcome:
             world.remove(found(world, name))
         for document in told.apply:
             world.put(document)
+        world.records |= told.step.dns
         done += _step(told, world, opened)
     return Outcome(
         name=story.name,

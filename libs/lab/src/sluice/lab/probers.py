@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from sluice.lab import prober
 from sluice.lab.checks import Got, Question
+from sluice.lab.records import Records
 from sluice.lab.scenario import HttpRequest, TlsHello
 
 TRIES = 2
@@ -122,6 +123,14 @@ class Prober:
         """
         await self._request({"close": name}, 0, 0)
 
+    async def say_names(self, records: Records) -> None:
+        """Its server of DNS has these records.
+
+        Raises:
+            ProberGone
+        """
+        await self._request({"names": records}, 0, 0)
+
     async def disconnect(self) -> None:
         """Leave it alone; it goes on serving."""
         self._reading.cancel()
@@ -174,7 +183,13 @@ class Probers:
         self._numbers = count(1)
 
     async def start(
-        self, pod: str, netns: Path | None, ports: Sequence[int], *, every_sctp_port: bool = False
+        self,
+        pod: str,
+        netns: Path | None,
+        ports: Sequence[int],
+        *,
+        every_sctp_port: bool = False,
+        serves_names: bool = False,
     ) -> Prober:
         """A prober that serves these ports in the namespace (None: the one we are in).
 
@@ -190,6 +205,7 @@ class Probers:
             "socket": str(socket),
             "ports": ports,
             "every_sctp_port": every_sctp_port,
+            "serves_names": serves_names,
         }
         assert parent.stdin is not None
         parent.stdin.write(msgspec.json.encode(order) + b"\n")
@@ -248,6 +264,7 @@ def _order(question: Question) -> dict[str, Any]:
         "icmp_type": question.icmp.type if question.icmp else None,
         "requests": list(map(partial(_text, question.address), _requests(question))),
         "sni": question.asks.sni if isinstance(question.asks, TlsHello) else None,
+        "resolve": msgspec.to_builtins(question.resolve),
     }
 
 

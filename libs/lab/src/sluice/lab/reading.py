@@ -212,7 +212,7 @@ class _Reader:
         numbers = count(1)
         spec = story.scenario.spec
         world = World(
-            spec.nodes, lambda: f"uid-{next(numbers)}", lambda: "", spec.outside, spec.named, networks=spec.networks
+            spec.nodes, lambda: f"uid-{next(numbers)}", lambda: "", spec.outside, spec.dns, networks=spec.networks
         )
         self._put(world, story.objects, "$.spec.objects")
         connections: dict[str, checks.Question] = {}
@@ -224,6 +224,7 @@ class _Reader:
                     world.remove(found(world, name))
                 path = f"{base}.apply"
                 self._put(world, told.apply, path)
+                world.records |= told.step.dns
                 path = base
                 pods, known = world.pods(), ends_of(world)
                 for number, connection in enumerate(told.step.connections):
@@ -337,12 +338,10 @@ def found(world: World, name: ObjectName) -> Key:
 def unsupported(scenario: Scenario) -> Iterator[tuple[str, str]]:
     """JSON path and name of everything that the format has and this lab cannot do yet."""
     spec = scenario.spec
-    if spec.dns and not scenario.offline:
-        yield "$.spec.dns", "DNS"
     if spec.networks and not scenario.offline:
         yield "$.spec.networks", f"packets on secondary networks (the annotation {OFFLINE} asks for verdict() alone)"
     for index, step in enumerate(spec.steps):
-        for path, what in _unsupported_in(step, datapath=not scenario.offline):
+        for path, what in _unsupported_in(step):
             yield f"$.spec.steps[{index}]{path}", what
 
 
@@ -378,20 +377,18 @@ def misplaced(scenario: Scenario) -> Iterator[tuple[str, str]]:
                 yield path, f"{node}: no such node ({', '.join(spec.nodes)})"
 
 
-def _unsupported_in(step: Step, *, datapath: bool) -> Iterator[tuple[str, str]]:
-    if step.dns:
-        yield ".dns", "DNS"
+def _unsupported_in(step: Step) -> Iterator[tuple[str, str]]:
     for index, probe in enumerate(step.probes):
         path = f".probes[{index}]"
-        yield from _ends(path, probe.from_, probe.to, datapath=datapath)
+        yield from _ends(path, probe.from_, probe.to)
         if probe.icmp and (probe.icmp.type, probe.icmp.code) not in ANSWERED:
             yield f"{path}.icmp", "ICMP that nobody answers (an echo or a timestamp is: types 8, 13, 128, code 0)"
     for index, connection in enumerate(step.connections):
         if connection.open:
-            yield from _ends(f".connections[{index}]", connection.from_, connection.to, datapath=datapath)
+            yield from _ends(f".connections[{index}]", connection.from_, connection.to)
 
 
-def _ends(path: str, from_: str, to: str, *, datapath: bool) -> Iterator[tuple[str, str]]:
-    for field, name, known in (("from", from_, ends.BEGINS), ("to", to, ends.ENDS if datapath else ends.DECIDED)):
+def _ends(path: str, from_: str, to: str) -> Iterator[tuple[str, str]]:
+    for field, name, known in (("from", from_, ends.BEGINS), ("to", to, ends.ENDS)):
         if (kind := ends.prefix(name)) not in known:
             yield f"{path}.{field}", f"{name}: an end that is `{kind}`"

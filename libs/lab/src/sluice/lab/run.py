@@ -73,7 +73,8 @@ class _Player:
             CannotAnswer, NotAtWork, NotRealised, ProberGone
         """
         spec = self._story.scenario.spec
-        await self._lab.use(spec.nodes, spec.outside)
+        await self._lab.use(spec.nodes, spec.outside, serves_names=spec.asks_dns)
+        await self._lab.say_names(spec.dns)
         await self._lab.equipment.use(spec)
         await self._lab.change(apply=self._story.objects)
         if not (self._story.steps and _changes(self._story.steps[0])):
@@ -91,6 +92,8 @@ class _Player:
             await lab.change(apply=told.apply, delete=gone)
             await lab.realised(problems=step.problems)
             await lab.equipment.at_work()
+        if step.dns:
+            await lab.say_names(step.dns)
         if wait_s := seconds(step.wait):
             await asyncio.sleep(wait_s)  # the scenario asks for it
         await self._connections(told)

@@ -85,9 +85,33 @@ class Network(Part, frozen=True, kw_only=True):
 
 
 class DnsRecord(Part, frozen=True, kw_only=True):
-    ips: tuple[str, ...]
-    ttl: int = 5
+    """What the lab's server of DNS says of a name; neither addresses nor an alias: there is no such name."""
+
+    ips: tuple[str, ...] = ()
+    cname: str = ""
+    """The name that it is an alias of."""
+
+    ttl: Annotated[int, Meta(ge=0)] = 5
     """Seconds."""
+
+    def __post_init__(self) -> None:
+        for text in self.ips:
+            ip_address(text)  # a ValueError that says what it is not
+        if self.ips and self.cname:
+            raise ValueError("an alias has no addresses of its own: write `ips` or `cname`")
+
+
+def addresses_of(records: Mapping[str, DnsRecord]) -> dict[str, tuple[Address, ...]]:
+    """The addresses that each name has, aliases followed."""
+    found = {}
+    for name, of_name in records.items():
+        record, seen = of_name, {name}
+        while record.cname in records and record.cname not in seen:
+            seen.add(record.cname)
+            record = records[record.cname]
+        if record.ips:
+            found[name] = tuple(Address(str(ip_address(text))) for text in record.ips)
+    return found
 
 
 class HttpRequest(Part, frozen=True, kw_only=True):
@@ -124,6 +148,9 @@ class Probe(Part, frozen=True, kw_only=True):
     icmp: IcmpMessage | None = None
     http: HttpRequest | None = None
     tls: TlsHello | None = None
+
+    resolve: Literal["UDP", "TCP", "never"] = "UDP"
+    """How the sender asks for the name of an `fqdn:` end first; never: it has the address from before."""
 
     packets: Annotated[int, Meta(ge=1, le=1_000)] = 1
     """This many at once, each from a port of its own; UDP and ICMP only, where a probe is one packet and its answer."""
@@ -327,9 +354,9 @@ class Spec(Part, frozen=True, kw_only=True):
         return {each.name: each.address for each in self.externals}
 
     @property
-    def named(self) -> Mapping[str, tuple[Address, ...]]:
-        """The addresses that DNS tells, by name, as long as no step says otherwise."""
-        return {name: tuple(map(Address, record.ips)) for name, record in self.dns.items()}
+    def asks_dns(self) -> bool:
+        """Some name is known, at some time."""
+        return bool(self.dns or any(step.dns for step in self.steps))
 
 
 class Metadata(Part, frozen=True, kw_only=True):

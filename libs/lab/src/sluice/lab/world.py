@@ -30,7 +30,7 @@ from sluice.contracts.services import EndpointSlice, Service
 from sluice.kube.manifest import Document, parse
 from sluice.lab import services
 from sluice.lab.attaching import Attaching, NoSuchNetwork
-from sluice.lab.scenario import Network
+from sluice.lab.scenario import DnsRecord, Network, addresses_of
 
 POD_RANGE = IPv4Network("10.64.0.0/10")
 """Pods' addresses: a /20 of it for each node, 4,093 Pods, unless its Node says otherwise."""
@@ -81,7 +81,7 @@ class World:
         new_uid: Callable[[], str],
         now: Callable[[], str],
         externals: Mapping[str, Address] = MappingProxyType({}),
-        names: Mapping[str, tuple[Address, ...]] = MappingProxyType({}),
+        records: Mapping[str, DnsRecord] = MappingProxyType({}),
         *,
         networks: tuple[Network, ...] = (),
     ) -> None:
@@ -90,7 +90,7 @@ class World:
         self.externals = externals
         """The addresses of hosts beyond the cluster, by name."""
 
-        self.names = names
+        self.records = dict(records)
         """What DNS says."""
 
         self._new_uid, self._now = new_uid, now
@@ -124,6 +124,11 @@ class World:
             for document in self._objects.values()
             if isinstance(document.object, Pod) and runs(document.object)
         }
+
+    @property
+    def names(self) -> Mapping[str, tuple[Address, ...]]:
+        """The addresses of names."""
+        return addresses_of(self.records)
 
     def gateways(self, name: NodeName) -> tuple[Address, ...]:
         """The node's own addresses among its Pods: the first of each range."""

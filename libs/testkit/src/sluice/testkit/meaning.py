@@ -15,13 +15,16 @@ from sluice.contracts.programs import (
     Action,
     BlockPeer,
     Direction,
-    GroupPeer,
+    FqdnPeer,
     IcmpTraffic,
     PortRange,
     Rule,
+    ServicePeer,
     TransportTraffic,
 )
 from sluice.dataplane.ovs.fields import Field
+from sluice.dataplane.ovs.fqdn import NODE
+from sluice.dataplane.ovs.fqdn_values import Opens
 from sluice.dataplane.ovs.lower import Inputs
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac, rightful
@@ -151,17 +154,28 @@ def _matches(world: Inputs, rule: Rule, self_: Member, probe: Probe, other: Addr
         target = [self_] if rule.direction is Direction.INGRESS else [one for one in pods if other in one.addresses]
         return _is_traffic(rule, target, probe)
     for peer in rule.peers:
-        if not isinstance(peer, BlockPeer | GroupPeer):
-            continue  # probes have no Service and no name
-        if isinstance(peer, BlockPeer):
-            known = _in_block(peer, other)
+        if isinstance(peer, ServicePeer):
+            continue  # probes have no Service
+        if isinstance(peer, FqdnPeer):
+            known = rule.direction is Direction.EGRESS and _goes_by(world, peer, rule.action, self_.uid, other)
             them: list[Member] = []
+        elif isinstance(peer, BlockPeer):
+            known = _in_block(peer, other)
+            them = []
         else:
             them = [one for one in _group(world, peer.group) if other in one.addresses]
             known = bool(them)
         if known and _is_traffic(rule, [self_] if rule.direction is Direction.INGRESS else them, probe):
             return True
     return False
+
+
+def _goes_by(world: Inputs, peer: FqdnPeer, does: Action, pod: Uid, other: Address) -> bool:
+    """DNS told somebody who counts that the address goes by such a name."""
+    holders = {fact.holder for fact in world.facts if (fact.pattern, fact.address) == (peer.pattern, other)}
+    if does in (Action.DROP, Action.REJECT) or world.opens is Opens.NODE:
+        return bool(holders)
+    return pod in holders or (world.opens is Opens.AHEAD and NODE in holders)
 
 
 def _in_block(block: BlockPeer, other: Address) -> bool:

@@ -25,6 +25,7 @@ from sluice.dataplane.ovs.flow import (
     Group,
     Groups,
     Learn,
+    Meter,
     MoveField,
     Output,
     OutputField,
@@ -202,7 +203,7 @@ class _Run:
                     self._output(packet.get(field, 0), packet)
                 case SetField() | MoveField():
                     _change(action, packet)
-                case DecTtl() | Conjunction():
+                case DecTtl() | Conjunction() | Meter():
                     pass
                 case Ct():
                     self._track(action, packet)

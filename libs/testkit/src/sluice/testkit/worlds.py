@@ -14,6 +14,7 @@ from sluice.contracts.programs import (
     Action,
     BlockPeer,
     Direction,
+    FqdnPeer,
     GroupPeer,
     IcmpTraffic,
     Origin,
@@ -24,6 +25,8 @@ from sluice.contracts.programs import (
     Traffic,
     TransportTraffic,
 )
+from sluice.dataplane.ovs.fqdn import NODE, Fact
+from sluice.dataplane.ovs.fqdn_values import Opens
 from sluice.dataplane.ovs.lower import Inputs
 from sluice.dataplane.ovs.ports import LocalPort
 from sluice.policy.everypod import EVERY_POD_ID
@@ -51,6 +54,7 @@ BLOCKS = (
     BlockPeer(cidr="::/0", excepts=("fd00::2/127",)),
     BlockPeer(cidr="fd00::/126"),
 )
+PATTERNS = ("a.com", "*.a.com")
 PORTS: tuple[int, ...] = (79, 80, 81, 82, 83, 443)
 
 
@@ -141,6 +145,13 @@ _transports = st.builds(
 )
 traffics: st.SearchStrategy[Traffic] = _transports | st.builds(IcmpTraffic, icmp_type=st.sampled_from((None, 8, 128)))
 peers: st.SearchStrategy[Peer] = st.builds(GroupPeer, group=st.sampled_from(GROUPS)) | st.sampled_from(BLOCKS)
+egress_peers = peers | st.builds(FqdnPeer, pattern=st.sampled_from(PATTERNS))
+facts = st.builds(
+    Fact,
+    st.sampled_from(PATTERNS),
+    st.sampled_from([address for pod in PODS[:3] for address in addresses(pod)]),
+    st.sampled_from([NODE, *map(uid, PODS)]),
+)
 
 
 @st.composite
@@ -165,9 +176,10 @@ def tier_programs(draw: st.DrawFn) -> Program:
     rules = []
     for direction in Direction:
         for index in range(draw(st.integers(0, 2))):
-            some_peers = draw(st.none() | st.lists(peers, max_size=2).map(tuple))
+            all_peers = egress_peers if direction is Direction.EGRESS else peers
+            some_peers = draw(st.none() | st.lists(all_peers, max_size=2).map(tuple))
             # A name towards a CIDR cannot be lowered: see odd_programs.
-            others = any(isinstance(one, BlockPeer) for one in some_peers or ())
+            others = any(isinstance(one, BlockPeer | FqdnPeer) for one in some_peers or ())
             unnamed = others and direction is Direction.EGRESS
             kinds = traffics.filter(lambda one: "web" not in repr(one)) if unnamed else traffics
             some_traffic = draw(st.none() | st.lists(kinds, max_size=2).map(tuple))
@@ -213,4 +225,6 @@ def inputs(draw: st.DrawFn) -> Inputs:
         programs={(one.applied_to, one.unit): one for one in some_programs},
         pages={(one.group, one.node): one for one in some_pages},
         ports={uid(pod): port(pod) for pod in PODS if pod not in closed},
+        facts=draw(st.frozensets(facts, max_size=5)),
+        opens=draw(st.sampled_from(Opens)),
     )

@@ -28,6 +28,9 @@ HEADER = Struct("!HHHHHH")
 _FIXED = Struct("!HHIH")
 """Of a record, after its name: type, class, TTL, length."""
 
+NO_SUCH_NAME = 3
+"""RCODE NXDOMAIN"""
+
 _IS_ANSWER, _OPCODE, _TRUNCATED, _RCODE = 0x8000, 0x7800, 0x0200, 0x000F
 _INTERNET = 1
 _POINTER = 0xC0
@@ -69,8 +72,8 @@ class Answer(NamedTuple):
     """Addresses of that name, and of every name that it is an alias of on the way to them."""
 
     truncated: bool
-    failed: bool
-    """The server has no such name, or could not say (RCODE)."""
+    code: int
+    """RCODE: 0, NO_SUCH_NAME, or the server could not say."""
 
 
 def read(octets: bytes) -> Answer:
@@ -87,13 +90,13 @@ def read(octets: bytes) -> Answer:
     if questions != 1:
         if answers:
             raise Unreadable(f"answers to {questions} questions")
-        return Answer(id_, "", 0, (), bool(flags & _TRUNCATED), bool(flags & _RCODE))
-    name, at = _name(octets, HEADER.size)
+        return Answer(id_, "", 0, (), bool(flags & _TRUNCATED), flags & _RCODE)
+    name, at = name_at(octets, HEADER.size)
     if at + 4 > len(octets):
         raise Unreadable("cut short in its question")
     kind = int.from_bytes(octets[at : at + 2], "big")
     told = tuple(_told(name, *_records(octets, at + 4, answers)))
-    return Answer(id_, name, kind, told, bool(flags & _TRUNCATED), bool(flags & _RCODE))
+    return Answer(id_, name, kind, told, bool(flags & _TRUNCATED), flags & _RCODE)
 
 
 _Aliases = dict[str, tuple[str, int]]
@@ -105,7 +108,7 @@ def _records(octets: bytes, at: int, count: int) -> tuple[_Aliases, _Addresses]:
     aliases: _Aliases = {}
     addresses: _Addresses = {}
     for _ in range(count):
-        name, at = _name(octets, at)
+        name, at = name_at(octets, at)
         if at + _FIXED.size > len(octets):
             raise Unreadable("cut short in a record")
         kind, class_, ttl_s, length = _FIXED.unpack_from(octets, at)
@@ -119,7 +122,7 @@ def _records(octets: bytes, at: int, count: int) -> tuple[_Aliases, _Addresses]:
             of_name = addresses.setdefault(name, {})
             of_name[address] = min(ttl_s, of_name.get(address, ttl_s))
         elif class_ == _INTERNET and kind == Kind.CNAME:
-            target, end = _name(octets, at)
+            target, end = name_at(octets, at)
             if end != following or aliases.setdefault(name, (target, ttl_s))[0] != target:
                 raise Unreadable(f"{name} is an alias of more than one name")
         at = following
@@ -155,7 +158,7 @@ def _address(kind: int, octets: bytes) -> Address:
     return Address(str(ipv6.ipv4_mapped or ipv6))
 
 
-def _name(octets: bytes, at: int) -> tuple[str, int]:
+def name_at(octets: bytes, at: int) -> tuple[str, int]:
     """The name that begins there, in lower case, and where what follows it begins."""
     labels: list[str] = []
     following, lowest, jumps, length = 0, at, 0, 1

@@ -12,9 +12,6 @@ _RECORD = Struct("!HHIH")
 _RECURSE, _ANSWERS, _TRUNCATED = 0x0100, 0x8180, 0x0200
 """RD; QR, RD and RA; TC."""
 
-NO_SUCH_NAME = 3
-"""RCODE NXDOMAIN"""
-
 _SIZE_OPTION = b"\0" + Struct("!HHIH").pack(41, MAX_UDP, 0, 0)
 """EDNS: how much we take. Source: RFC 6891 section 6.1."""
 

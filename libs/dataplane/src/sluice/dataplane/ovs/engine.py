@@ -19,7 +19,7 @@ from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.counting import count_flows, is_counted
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.fqdn import Fact
-from sluice.dataplane.ovs.fqdn_values import Facts, Opens, WantedNames, fact_value, held_for
+from sluice.dataplane.ovs.fqdn_values import Facts, Opens, WantedNames, fact_values, held_for
 from sluice.dataplane.ovs.ids import CapacityExceeded, RuleIds, RuleKey
 from sluice.dataplane.ovs.index import Index, Ref
 from sluice.dataplane.ovs.layers import Layer, fate, layer, spot
@@ -354,7 +354,7 @@ class Engine:
         yield from standing_values(source)
         if isinstance(source.place, Named):
             for fact in self._facts.of_pattern(source.place.pattern):
-                yield from self._fact_values(source.place, fact)
+                yield from self._fact_values(source, fact)
         elif isinstance(source.group, ServiceRef):
             for number in self._services.get(source.group, ()):
                 yield from service_values(source, number)
@@ -391,12 +391,11 @@ class Engine:
     def _count_fact(self, fact: Fact, by: int, opens: tuple[bool, ...] = (True, False)) -> None:
         for place in (Named(fact.pattern, each) for each in opens):
             for source in self._index.of_group(place):
-                self._index.count(source, self._fact_values(place, fact), by)
+                self._index.count(source, self._fact_values(source, fact), by)
 
-    def _fact_values(self, place: Named, fact: Fact) -> Iterable[Value]:
+    def _fact_values(self, source: Source, fact: Fact) -> Iterator[Value]:
         port = self._ports.get(fact.holder)
-        value = fact_value(place, fact, None if port is None else port.ofport, self._opens)
-        return () if value is None else (value,)
+        return fact_values(source, fact, None if port is None else port.ofport, self._opens)
 
     def _replug(self, changed: LocalPort) -> None:
         """Bring the flows of the port up to date, and of those that claim an address with it."""

@@ -126,6 +126,12 @@ class Group(Action, frozen=True, tag=True):
     id: int
 
 
+class Meter(Action, frozen=True, tag=True):
+    """What exceeds the meter's rate is dropped here; the rest goes on."""
+
+    id: int
+
+
 class Learn(Action, frozen=True, tag=True):
     """Put a flow that gives packets like this one what this one has, for as long as such come.
 
@@ -168,6 +174,7 @@ AnyAction = (
     | Resubmit
     | Goto
     | Group
+    | Meter
     | Learn
     | Controller
 )

@@ -3,8 +3,10 @@
 A rule that drops or rejects is about an address for every Pod it applies to, once anybody on the node was told. One
 that allows or passes opens it to the Pod that was told (`Opens`), as one value of port and address together.
 
-While a rule is about names, answers of DNS to the Pods that it applies to are held: a flow for each address of theirs
-leads to the table that has them wait.
+While a rule is about names, answers of DNS to the Pods that it applies to are held: a flow for each of their addresses
+leads to the tables that have them wait. On the way is a group of one, only so that Open vSwitch looks packets up anew
+behind it: else it would hand them over before the datapath comes to the meter, which drops nothing then.
+Source: Open vSwitch ofproto/ofproto-dpif-xlate.c, pick_dp_hash_select_group, and ctx->pause in finish_freezing.
 """
 
 from collections import Counter
@@ -18,12 +20,13 @@ from sluice.dataplane.addresses import address
 from sluice.dataplane.dns.message import PORT
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
-from sluice.dataplane.ovs.flow import Controller, FlowBody, Goto
+from sluice.dataplane.ovs.flow import Controller, FlowBody, Goto, Group, Groups, Meter, Resubmit
 from sluice.dataplane.ovs.fqdn import NODE, Fact
 from sluice.dataplane.ovs.layers import Layer
-from sluice.dataplane.ovs.pipeline import PRIORITY, Errand, Meter, Table
+from sluice.dataplane.ovs.pipeline import DNS_GROUP, PRIORITY, Errand, Table
+from sluice.dataplane.ovs.pipeline import Meter as MeterId
 from sluice.dataplane.ovs.rules import Form
-from sluice.dataplane.ovs.sources import Client, Named, Source, Value
+from sluice.dataplane.ovs.sources import Client, Named, Source, Value, at_block
 
 K = TypeVar("K")
 
@@ -41,16 +44,17 @@ class Opens(StrEnum):
     """All, whoever of the node was told."""
 
 
-def fact_value(place: Named, fact: Fact, ofport: int | None, opens: Opens) -> Value | None:
-    """What the fact brings to the sources at this place, if anything.
+def fact_values(of: Source, fact: Fact, ofport: int | None, opens: Opens) -> Iterator[Value]:
+    """What the fact brings to a source of this pattern.
 
     Args:
         ofport: the holder's open port on this node, if it has one.
     """
-    block = address(fact.address)
-    if not place.opens or opens is Opens.NODE or (fact.holder == NODE and opens is Opens.AHEAD):
-        return Value(block=block)
-    return None if ofport is None else Value(ofport, block)
+    assert isinstance(of.place, Named), f"{of} has no names"
+    for_all = not of.place.opens or opens is Opens.NODE or (fact.holder == NODE and opens is Opens.AHEAD)
+    if for_all or ofport is not None:
+        for value in at_block(address(fact.address), of.traffic, ()):
+            yield value if for_all else value._replace(ofport=ofport)
 
 
 def held_for(form: Form) -> Iterator[tuple[Layer, Source, FlowBody]]:
@@ -58,12 +62,17 @@ def held_for(form: Form) -> Iterator[tuple[Layer, Source, FlowBody]]:
     if any(True for _ in names_of(form)):
         yield _CLIENTS, Source(Client(form.key.applied_to), None), _TO_ANSWERS
         for traffic in _ANSWERS_OF:
-            yield _ANSWERS, Source(None, traffic), _HOLD
+            yield _ANSWERS, Source(None, traffic), _LIMIT
+        yield _HELD, Source(None, None), _HOLD
 
 
 def names_of(form: Form) -> Iterator[Named]:
     """The places of the rule that are known by name."""
     return (of.place for sources in form.clauses for of in sources if isinstance(of.place, Named))
+
+
+HOLDING: Groups = {DNS_GROUP: ((Resubmit(Table.DNS_HOLD),),)}
+"""The group that answers of DNS go through; in the switch while a rule is about names."""
 
 
 class Facts:
@@ -108,6 +117,9 @@ class WantedNames:
             self._rules[place] += by
             self._changed.add(place.pattern)
 
+    def __bool__(self) -> bool:
+        return any(self._rules.values())
+
     def drain(self) -> Iterator[tuple[str, bool | None]]:
         """Patterns that changed since the last call: whether a rule drops or rejects by it; None: no rule has it."""
         changed, self._changed = self._changed, set()
@@ -122,10 +134,10 @@ class WantedNames:
 _COOKIE = cookies.pack(CookieKind.FQDN)
 _CLIENTS = Layer(Table.DNS_CLIENT.value, PRIORITY)
 _ANSWERS = Layer(Table.DNS_ANSWER.value, PRIORITY)
+_HELD = Layer(Table.DNS_HOLD.value, PRIORITY)
 _TO_ANSWERS = FlowBody((Goto(Table.DNS_ANSWER),), _COOKIE)
-_HOLD = FlowBody(
-    (Controller(userdata=bytes((Errand.DNS,)), pause=True, meter_id=Meter.DNS.value), Goto(Table.FORWARD)), _COOKIE
-)
+_LIMIT = FlowBody((Meter(MeterId.DNS.value), Group(DNS_GROUP)), _COOKIE)
+_HOLD = FlowBody((Controller(userdata=bytes((Errand.DNS,)), pause=True), Goto(Table.FORWARD)), _COOKIE)
 _ANSWERS_OF = tuple(
     TransportTraffic(protocol=protocol, source_ports=PortRange(PORT, PORT)) for protocol in ("TCP", "UDP")
 )

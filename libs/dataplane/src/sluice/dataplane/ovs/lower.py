@@ -16,7 +16,7 @@ from sluice.dataplane.ovs.base import BASE
 from sluice.dataplane.ovs.counting import count_flows, is_counted
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.fqdn import Fact
-from sluice.dataplane.ovs.fqdn_values import Opens, fact_value, held_for
+from sluice.dataplane.ovs.fqdn_values import Opens, fact_values, held_for
 from sluice.dataplane.ovs.ids import RuleIds, RuleKey
 from sluice.dataplane.ovs.layers import Layer, clause, fate, layer, spot
 from sluice.dataplane.ovs.order import BandFull
@@ -127,9 +127,8 @@ def _values(inputs: Inputs, source: Source) -> Iterator[Value]:
     if isinstance(source.place, Named):
         for fact in inputs.facts:
             plug = inputs.ports.get(fact.holder)
-            value = fact_value(source.place, fact, None if plug is None else plug.ofport, inputs.opens)
-            if fact.pattern == source.place.pattern and value is not None:
-                yield value
+            if fact.pattern == source.place.pattern:
+                yield from fact_values(source, fact, None if plug is None else plug.ofport, inputs.opens)
     for (group, node), page in inputs.pages.items():
         local = node == inputs.node
         if group == source.group and (local or not isinstance(source.place, Own | Client)):

@@ -17,6 +17,7 @@ from sluice.dataplane.ovs.flow import (
     Goto,
     Group,
     Learn,
+    Meter,
     MoveField,
     Nat,
     Output,
@@ -212,6 +213,7 @@ _ACTIONS: tuple[tuple[str, _Reader], ...] = (
     (r"resubmit\(,(\d+)\)", lambda groups, _: Resubmit(int(groups[0]))),
     (r"goto_table:(\d+)", lambda groups, _: Goto(int(groups[0]))),
     (r"group:(\d+)", lambda groups, _: Group(int(groups[0]))),
+    (r"meter:(\d+)", lambda groups, _: Meter(int(groups[0]))),
     (r"learn\((.*)\)", _read_learn),
     (r"controller\((.*)\)", _read_controller),
 )

@@ -154,6 +154,10 @@ PRIORITY_CLAUSES = PRIORITY_PLAIN - 1
 """Policy tables: the clauses of the rules in lane 0; each lane has the priority below the one before it."""
 
 
+DNS_GROUP = 3
+"""Number of the group that leads answers of DNS on. Those of Services are multiples of four, and what follows them."""
+
+
 class Table(IntEnum):
     """Spaced by ten, so that a table can come between two others. The names are what we speak of."""
 
@@ -180,6 +184,7 @@ class Table(IntEnum):
     EGRESS_DEFAULT = 70
     DNS_CLIENT = 71
     DNS_ANSWER = 72
+    DNS_HOLD = 73
     FORWARD = 80
     INGRESS_TIER = 90
     INGRESS_K8S = 100
@@ -325,10 +330,13 @@ TABLES: dict[Table, TableSpec] = {
         Table.FORWARD,
     ),
     Table.DNS_ANSWER: TableSpec(
-        "has answers of DNS wait until what they tell is in the switch",
+        "knows answers of DNS, and drops what exceeds their rate",
         frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.TCP_SRC, _F.UDP_SRC)),
-        (Table.FORWARD,),
+        (Table.DNS_HOLD, Table.FORWARD),
         Table.FORWARD,
+    ),
+    Table.DNS_HOLD: TableSpec(
+        "has answers of DNS wait until what they tell is in the switch", frozenset(), (Table.FORWARD,), None
     ),
     Table.FORWARD: TableSpec(
         "finds the destination's port", _DESTINATION | {FLAGS, _F.IN_PORT}, (Table.INGRESS_TIER,), None

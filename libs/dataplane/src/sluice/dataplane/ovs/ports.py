@@ -98,7 +98,12 @@ def destination(block: Block) -> Match:
 
 def rightful(claimants: Iterable[LocalPort]) -> LocalPort:
     """Of several open ports that claim one address, the one that has it."""
-    return max(claimants, key=lambda port: (port.created, port.uid))
+    return max(claimants, key=claim)
+
+
+def claim(port: LocalPort) -> tuple[str, Uid]:
+    """How good the port's claim to an address is: the greater has it."""
+    return port.created, port.uid
 
 
 def port_flows(port: LocalPort, addresses: Iterable[Address]) -> Flows:

@@ -319,9 +319,7 @@ def _check_peer(where: str, peer: Peer) -> None:
                 raise NotLowerable(f"{where}: {error}; correct the policy") from error
             if len(versions) > 1:
                 raise NotLowerable(f"{where}: {cidr} and its excepts are of two IP versions; correct the policy")
-        case FqdnPeer(pattern=pattern):
-            raise NotLowerable(f"{where}: {pattern}: this version does not follow DNS; use an ipBlock")
-        case ServicePeer():
+        case FqdnPeer() | ServicePeer():
             pass
         case _:
             assert_never(peer)

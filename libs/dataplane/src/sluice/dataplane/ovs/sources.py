@@ -128,7 +128,7 @@ def standing_values(of: Source) -> Iterator[Value]:
                 yield Value(packets=packets)
         case BlockPeer(cidr=cidr, excepts=excepts):
             for block in cover(network(cidr), map(network, excepts)):
-                yield from _at(block, of.traffic, ())
+                yield from at_block(block, of.traffic, ())
         case Own() | Client() | Named() | GroupPeer() | Door() | ServicePeer():
             return
         case _:
@@ -149,7 +149,7 @@ def member_values(of: Source, member: Member, ofport: int | None) -> Iterator[Va
             yield Value(ofport=ofport, packets=packets)
     elif isinstance(of.place, GroupPeer) or (isinstance(of.place, Client) and ofport is not None):
         for text in member.addresses:
-            yield from _at(address(text), of.traffic, member.ports)
+            yield from at_block(address(text), of.traffic, member.ports)
 
 
 def service_values(of: Source, number: int) -> Iterator[Value]:
@@ -171,7 +171,8 @@ def member_addresses(members: Iterable[Member]) -> list[Value]:
     return [new(Value, (None, at(text), ())) for member in members for text in member.addresses]
 
 
-def _at(block: Block, traffic: Traffic | None, named: Iterable[NamedPort]) -> Iterator[Value]:
+def at_block(block: Block, traffic: Traffic | None, named: Iterable[NamedPort]) -> Iterator[Value]:
+    """Of the traffic, at these addresses; names mean the ports they have in `named`."""
     if traffic is None:
         yield Value(None, block)
         return

@@ -24,6 +24,7 @@ from sluice.dataplane.ovs.flow import (
     Groups,
     Learn,
     Match,
+    Meter,
     MoveField,
     Nat,
     Output,
@@ -159,6 +160,8 @@ def _action(action: AnyAction) -> str:
             return f"goto_table:{table:d}"
         case Group(number):
             return f"group:{number}"
+        case Meter(number):
+            return f"meter:{number}"
         case Learn():
             return f"learn({','.join(_learnt(action))})"
         case Controller(userdata, pause, meter_id, max_len, controller_id):

@@ -21,6 +21,7 @@ from sluice.dataplane.ovs.flow import (
     Goto,
     Group,
     Learn,
+    Meter,
     MoveField,
     Nat,
     Output,
@@ -43,6 +44,7 @@ COPY_FIELD = 28
 EXPERIMENTER = 0xFFFF
 
 GROUP = 22
+METER = 29
 
 # Actions of the experimenter NICIRA: enum ofp_raw_action_type, NX1.0+
 NX_RESUBMIT_TABLE = 14
@@ -164,6 +166,8 @@ def encode_action(action: AnyAction) -> bytes:
             return _nx(NX_CT, fixed + nat + b"".join([encode_action(inner) for inner in action.exec]))
         case Group(id=number):
             return PREFIX.pack(GROUP, 8) + number.to_bytes(4, "big")
+        case Meter(id=number):
+            return PREFIX.pack(METER, 8) + number.to_bytes(4, "big")
         case Learn():
             return _nx(NX_LEARN, _learn(action))
         case Resubmit(table=table):

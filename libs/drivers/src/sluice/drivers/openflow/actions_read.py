@@ -15,6 +15,7 @@ from sluice.dataplane.ovs.flow import (
     Goto,
     Group,
     Learn,
+    Meter,
     MoveField,
     Nat,
     Output,
@@ -234,6 +235,7 @@ _READERS: _Readers = {
     numbers.OUTPUT: _output,
     numbers.DEC_NW_TTL: lambda _: DecTtl(),
     numbers.GROUP: lambda body: Group(int.from_bytes(body[:4], "big")),
+    numbers.METER: lambda body: Meter(int.from_bytes(body[:4], "big")),
     numbers.SET_FIELD: _set_field,
     numbers.COPY_FIELD: _copy_field,
 }

@@ -7,6 +7,8 @@ anything but sockets. The parent reads commands, a JSON object a line, from its 
     {"start": "x/a", "netns": PATH, "socket": PATH, "ports": [80]}   ->   {"started": "x/a", "pid": 4711}
                                                                      or   {"failed": "x/a", "reason": "..."}
 
+A server of DNS has `"serves_names": true`, and is told its records by `{"id": 5, "names": {…}}`.
+
 A host beyond the cluster has `"every_sctp_port": true` as well; what it gets on any port of TCP and UDP its firewall
 turns to the one that is served.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sluice.lab.prober.asking import Desk, Json
 from sluice.lab.prober.loop import Loop
+from sluice.lab.prober.naming import NameServer
 from sluice.lab.prober.sctp import Endpoints
 from sluice.lab.prober.serving import serve
 from sluice.lab.prober.sockets import EVERY_PORT
@@ -41,7 +42,7 @@ def settle(loop: Loop, order: Json) -> None:
             raise OSError(error.errno, f"port {port}: {os.strerror(error.errno or 0)}") from error
     if order.get("every_sctp_port"):
         endpoints.serve(EVERY_PORT)
-    Desk(loop, order["socket"], endpoints)
+    Desk(loop, order["socket"], endpoints, NameServer(loop) if order.get("serves_names") else None)
 
 
 def live(order: Json) -> None:

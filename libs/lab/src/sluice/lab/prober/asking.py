@@ -11,6 +11,7 @@ from typing import Any
 
 from sluice.lab.prober.lasting import LongLived
 from sluice.lab.prober.loop import Loop
+from sluice.lab.prober.naming import NameServer, Resolving
 from sluice.lab.prober.pinging import Pingers
 from sluice.lab.prober.probing import Probe, Settled
 from sluice.lab.prober.sctp import Endpoints
@@ -23,8 +24,8 @@ Json = Mapping[str, Any]  # Any: JSON
 class Desk:
     """Takes requests from any number of clients. Long-lived connections belong to the Pod, not to who opened them."""
 
-    def __init__(self, loop: Loop, path: str, endpoints: Endpoints) -> None:
-        self._loop, self._endpoints = loop, endpoints
+    def __init__(self, loop: Loop, path: str, endpoints: Endpoints, names: NameServer | None = None) -> None:
+        self._loop, self._endpoints, self._names = loop, endpoints, names
         self._pingers = Pingers(loop)
         self._long_lived: dict[str, LongLived | Talk] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -58,12 +59,19 @@ class Desk:
                     _check(self._long_lived[what["name"]], what, tries, timeout_s, settled)
                 else:
                     settled("Error", f"no connection {what['name']} is open")
+            case {"names": records} if self._names is not None:
+                self._names.records = records
+                client.send({"id": number, "results": []})
             case {"close": name}:
                 self._close(name)
                 client.send({"id": number, "results": []})
 
     def _probe(self, what: Json, tries: int, timeout_s: float, settled: Settled) -> None:
         """A question of another kind is another case."""
+        if what.get("resolve"):
+            then = partial(self._probe_at, {**what, "resolve": None}, tries, timeout_s, settled)
+            Resolving(self._loop, what, then, settled)
+            return
         match what["protocol"]:
             case "ICMP":
                 Tries(self._loop, partial(self._pingers.ask, what), tries, timeout_s, settled)
@@ -73,6 +81,9 @@ class Desk:
                 Tries(self._loop, partial(once, self._loop, what, timeout_s), tries, timeout_s, settled)
             case _:
                 Probe(self._loop, what, tries, timeout_s, settled)
+
+    def _probe_at(self, what: Json, tries: int, timeout_s: float, settled: Settled, address: str) -> None:
+        self._probe({**what, "address": address}, tries, timeout_s, settled)
 
     def _close(self, name: str) -> None:
         if connection := self._long_lived.pop(name, None):

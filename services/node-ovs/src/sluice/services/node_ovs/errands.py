@@ -22,6 +22,7 @@ from sluice.drivers.openflow.packets import PacketIn
 from sluice.drivers.openflow.switch import Switch
 from sluice.runtime.metrics import METRICS
 from sluice.services.node_ovs.accounts import Lost
+from sluice.services.node_ovs.answers import Answers
 
 log = structlog.get_logger()
 
@@ -43,10 +44,18 @@ _packets = METRICS.counter(
 class Errands:
     """Takes what one switch after the other hands over."""
 
-    def __init__(self, reject_rate: int, packet_in_rate: int) -> None:
-        self._meters = {Errand.REJECT: Meter(MeterId.REJECT, reject_rate, 2 * reject_rate)}
+    def __init__(self, reject_rate: int, packet_in_rate: int, dns_rate: int, answers: Answers) -> None:
+        self._answers = answers
+        self._meters = {
+            Errand.REJECT: Meter(MeterId.REJECT, reject_rate, 2 * reject_rate),
+            Errand.DNS: Meter(MeterId.DNS, dns_rate, 2 * dns_rate),
+        }
+        self._said: dict[Errand, Callable[[int, int, int], None]] = {
+            Errand.REJECT: _not_answered,
+            Errand.DNS: self._not_held,
+        }
         self._all_meters = (*self._meters.values(), Meter(MeterId.AUDIT, packet_in_rate, 2 * packet_in_rate))
-        self._does: dict[int, Callable[[Switch, PacketIn], None]] = {Errand.REJECT: _answer}
+        self._does: dict[int, Callable[[Switch, PacketIn], None]] = {Errand.REJECT: _answer, Errand.DNS: answers.take}
         self._heard: Counter[int] = Counter()
         """Packets that came, by errand, since meters were last looked at."""
 
@@ -104,10 +113,17 @@ class Errands:
                 counted = await _metered(switch, meter)
                 over_rate, on_the_way = lost[errand].since_last(counted, self._heard.pop(errand, 0))
                 if over_rate or on_the_way:
-                    _packets.add(over_rate, "over_rate")
-                    _packets.add(on_the_way, "lost")
-                    rate = meter.packets_per_second
-                    log.warning("rejects_not_answered", over_rate=over_rate, lost=on_the_way, reject_rate=rate)
+                    self._said[errand](over_rate, on_the_way, meter.packets_per_second)
+
+    def _not_held(self, over_rate: int, lost: int, _: int) -> None:
+        self._answers.dropped("over_rate", over_rate)
+        self._answers.dropped("lost", lost)
+
+
+def _not_answered(over_rate: int, lost: int, rate: int) -> None:
+    _packets.add(over_rate, "over_rate")
+    _packets.add(lost, "lost")
+    log.warning("rejects_not_answered", over_rate=over_rate, lost=lost, reject_rate=rate)
 
 
 def _answer(switch: Switch, packet: PacketIn) -> None:

@@ -17,15 +17,17 @@ from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.audit.attribution import What
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.flow import Buckets, FlowBody, FlowKey, Flows, Groups
+from sluice.dataplane.ovs.fqdn_values import HOLDING
 from sluice.dataplane.ovs.ids import ISOLATION, RuleIds
 from sluice.dataplane.ovs.pipeline import check
-from sluice.dataplane.ovs.ports import LocalPort
+from sluice.dataplane.ovs.ports import LocalPort, claim
 from sluice.dataplane.ovs.routes import Routing, Uplinks
 from sluice.dataplane.ovs.serving import Serving
 from sluice.dataplane.ovs.traffic import Traffic
 from sluice.dataplane.ovs.traffic_ports import Found
 from sluice.dataplane.reading import Reading, waiting
 from sluice.dataplane.view import PageKey, ProgramKey, Step
+from sluice.services.node_ovs.naming import Naming, NamingRules
 from sluice.services.node_ovs.opening import openable
 
 
@@ -58,10 +60,11 @@ class Change(Struct, frozen=True, kw_only=True):
 class Programmer(Reading):
     """The fold. Feed it what arrives, then ask `advance` what to send."""
 
-    def __init__(self, node: NodeName, ids: RuleIds) -> None:
+    def __init__(self, node: NodeName, ids: RuleIds, naming: NamingRules = NamingRules()) -> None:  # noqa: B008  # frozen
         super().__init__(node, "ovs")
         self._ids = ids
-        self._engine = Engine(node, ids)
+        self._engine = Engine(node, ids, naming.opens)
+        self.naming = Naming(self._engine, naming)
         self._routing = Routing(node)
         self._serving = Serving(node, ids)
         self.traffic = Traffic(ids)
@@ -81,6 +84,7 @@ class Programmer(Reading):
         self._pods: tuple[Member, ...] = ()
         self._ports: Mapping[Uid, LocalPort] = {}
         self._open: dict[Uid, LocalPort] = {}
+        self._holders: dict[Address, LocalPort] = {}
         self._incomplete: tuple[Unit, ...] = ()
         self._resolve_ports = False
 
@@ -148,6 +152,15 @@ class Programmer(Reading):
         """OVSDB has exactly these interfaces, and some that TrafficControls need could not be made."""
         self.traffic.switch_has(found, refused)
 
+    def holder(self, address: Address) -> Uid | None:
+        """The Pod whose open port has the address."""
+        port = self._holders.get(address)
+        return None if port is None else port.uid
+
+    def next_deadline_s(self, now_s: float) -> float | None:
+        times = super().next_deadline_s(now_s), self.naming.next_s if self.in_sync else None
+        return min((time for time in times if time is not None), default=None)
+
     def advance(self, now_s: float) -> Change | None:
         """The next change of the switch, or None. What it says counts as done: on failure, send all of `flows`."""
         step = self._view.step(now_s)
@@ -158,6 +171,8 @@ class Programmer(Reading):
             return None
         self._reroute(self.traffic.drain())
         self._traffic_problems = self.traffic.problems()
+        self.naming.settle(now_s)
+        self._change_groups(HOLDING if self.naming.holds else dict.fromkeys(HOLDING))
         put, delete = self._drain()
         groups, delete_groups = self._drain_groups()
         gone, self._endpoints_gone = self._endpoints_gone, frozenset()
@@ -211,6 +226,7 @@ class Programmer(Reading):
             self.traffic.forget_unused()
         if step.local is not None or step.whole:
             self._pods = step.local.pods if step.local else ()
+            self.naming.left((pod.uid for pod in self._pods), ())
             self._resolve_ports = True
         self._incomplete = step.incomplete
         self.upto = step.upto
@@ -234,7 +250,10 @@ class Programmer(Reading):
         self._endpoints_gone |= changes.gone
         for service in changes.services:
             self._engine.serve(service, self._serving.numbers(service))
-        for number, buckets in changes.groups.items():
+        self._change_groups(changes.groups)
+
+    def _change_groups(self, groups: Mapping[int, Buckets | None]) -> None:
+        for number, buckets in groups.items():
             self._groups_before.setdefault(number, self._groups.get(number))
             if buckets is None:
                 self._groups.pop(number, None)
@@ -289,4 +308,6 @@ class Programmer(Reading):
             self._engine.open_port(port)
             self.traffic.open_port(port)
         self._open = wanted
+        self._holders = {address: port for port in sorted(wanted.values(), key=claim) for address in port.addresses}
+        self.naming.left((pod.uid for pod in self._pods), (address for port in closed for address in port.addresses))
         return tuple(sorted(opened)), tuple(sorted(closed))

@@ -7,7 +7,7 @@ brought to what the programmer says in one bundle: after its restart that is eve
 import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
 import structlog
 
@@ -15,6 +15,7 @@ from sluice.contracts import subjects
 from sluice.contracts.ids import NEVER, NodeName, Revision
 from sluice.contracts.status import NodeStatus
 from sluice.dataplane.ovs.flow import FlowKey
+from sluice.dataplane.ovs.fqdn import NamesState
 from sluice.dataplane.ovs.pipeline import CT_ZONE, REDIRECT_ZONE, Table
 from sluice.dataplane.ovs.plan import plan
 from sluice.dataplane.ovs.ports import LocalPort, port_flows
@@ -32,13 +33,16 @@ from sluice.runtime.bus import Bus
 from sluice.runtime.feed import Feed
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
+from sluice.services.node_ovs.answers import Answers
 from sluice.services.node_ovs.audit import Audit
 from sluice.services.node_ovs.errands import Errands
 from sluice.services.node_ovs.explaining import Explaining
 from sluice.services.node_ovs.idsfile import IdsFile
 from sluice.services.node_ovs.podports import pod_ports
 from sluice.services.node_ovs.programmer import Change, Programmer
+from sluice.services.node_ovs.resolving import Resolving
 from sluice.services.node_ovs.settings import NodeOvsSettings
+from sluice.services.node_ovs.statefile import StateFile
 from sluice.services.node_ovs.tracing import Tracing
 from sluice.services.node_ovs.traffic_ports import TrafficPorts, found_ports
 from sluice.services.node_ovs.uplinks import uplinks
@@ -70,11 +74,17 @@ class Shell:
         self._bus = bus
         self._ids_file = IdsFile(Path(settings.state_dir) / "rule-ids.json")
         self._ids = self._ids_file.load()
-        self._programmer = Programmer(self._node, self._ids)
-        self._errands = Errands(settings.reject_rate, settings.packet_in_rate)
+        self._programmer = Programmer(self._node, self._ids, settings.naming)
+        self._names_file = StateFile(Path(settings.state_dir) / "names.json", NamesState)
         self._audit = Audit(settings.audit_folder, Path(settings.state_dir), settings.audit_limits)
         self._tracing = Tracing(bus, self._node, self._bridge, lambda: control_socket(self._run_dir), self._programmer)
         self._news = asyncio.Event()
+        naming = self._programmer.naming
+        naming.names.restore(self._names_file.load() or NamesState(), monotonic(), time())
+        self._names_saved = naming.names.changes
+        self._answers = Answers(naming, self._programmer.holder, self._news.set)
+        self._resolving = Resolving(naming, settings.ahead_server, self._news.set)
+        self._errands = Errands(settings.reject_rate, settings.packet_in_rate, settings.dns_rate, self._answers)
         self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
         self._told = asyncio.Event()
         self._switch: Switch | None = None
@@ -111,6 +121,8 @@ class Shell:
                 self._report,
                 self._keep_ids,
                 self._keep_traffic_ports,
+                self._keep_names,
+                self._resolving.run,
             ):
                 tasks.create_task(task(), name=task.__name__.strip("_"))
             tasks.create_task(self._audit.run(self._socket), name="audit")
@@ -236,7 +248,10 @@ class Shell:
             self._told.set()
 
     async def _advance(self) -> None:
+        if self._programmer.in_sync:
+            self._answers.read(monotonic())
         change = self._programmer.advance(monotonic())
+        self._resolving.poke()
         self._feed.tell_interests()
         if change is not None:
             self._audit.ports_are(change.opened)
@@ -248,8 +263,9 @@ class Shell:
             await self._replay(switch)
         elif change is not None and change.concerns_switch:
             await self._send(switch, change)
-        if not self._behind:
+        if not self._behind and switch is not None:
             self._applied = self._programmer.upto
+            self._answers.release(switch)
         if self._traffic_ports.differs(self._programmer.traffic.wishes(), self._found):
             self._ports_due.set()
 
@@ -344,6 +360,15 @@ class Shell:
         while True:
             await asyncio.sleep(IDS_INTERVAL_S)
             self._ids_file.save(self._ids)
+
+    async def _keep_names(self) -> None:
+        while True:
+            await asyncio.sleep(IDS_INTERVAL_S)
+            self._answers.report()
+            naming = self._programmer.naming
+            if naming.names.changes != self._names_saved:
+                self._names_file.save(naming.state(monotonic(), time()))
+                self._names_saved = naming.names.changes
 
     async def _report(self) -> None:
         """Tell the bus what is applied, whenever that changes."""

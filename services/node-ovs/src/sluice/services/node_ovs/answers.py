@@ -1,0 +1,126 @@
+"""Answers of DNS that the switch holds for us: each goes on when the switch has what it tells, or never.
+
+A held packet is nowhere but in the message that hands it over. So whatever becomes of us, what is not released is
+dropped, and whoever asked asks again.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from time import monotonic
+from typing import NamedTuple
+
+import structlog
+
+from sluice.contracts.ids import Address, Uid
+from sluice.dataplane.dns.message import Unreadable
+from sluice.dataplane.dns.stream import Early
+from sluice.dataplane.ovs.fqdn import Full
+from sluice.dataplane.ovs.fqdn_answers import NotBelieved
+from sluice.drivers.openflow.packets import PacketIn
+from sluice.drivers.openflow.switch import Switch
+from sluice.runtime.metrics import METRICS
+from sluice.services.node_ovs.naming import Naming, NoPod
+
+log = structlog.get_logger()
+
+HOLD_S = 2.0
+"""Longer than that nobody waits: resolvers ask again after a second or a few."""
+
+MOST_HELD = 4096
+
+_answers = METRICS.counter(
+    "sluice_node_ovs_dns_answers_total",
+    "Packets with answers of DNS that were held, by what became of them: released; or dropped, for the switch did not "
+    "have in two seconds what they tell (late), there is no room for it (full), they cannot be read (unreadable), come "
+    "before what they follow (early), are of a server that is not believed (not_believed) or to no Pod (no_pod), or "
+    "there were too many in a second (over_rate), at once (too_many), on their way to us (lost), or while nobody took "
+    "them (unattended)",
+    "became",
+)
+_held = METRICS.gauge("sluice_node_ovs_dns_answers_held", "Packets with answers of DNS that wait now")
+_known = METRICS.gauge("sluice_node_ovs_names_known", "Addresses of names that are known, of each Pod that was told")
+
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (Full, "full"),
+    (NoPod, "no_pod"),
+    (NotBelieved, "not_believed"),
+    (Early, "early"),
+    (Unreadable, "unreadable"),
+)
+
+
+class _Held(NamedTuple):
+    since: float
+    switch: Switch
+    packet: PacketIn
+
+
+class Answers:
+    """Holds them; `news` is called when there is something to read."""
+
+    def __init__(self, naming: Naming, holder_of: Callable[[Address], Uid | None], news: Callable[[], None]) -> None:
+        self._naming, self._holder_of, self._news = naming, holder_of, news
+        self._unread: deque[_Held] = deque()
+        self._waiting: deque[_Held] = deque()
+        self._dropped: Counter[str] = Counter()
+        """Since the last `report`."""
+
+        _held.follow(lambda: len(self._unread) + len(self._waiting))
+        _known.follow(lambda: len(naming.names))
+
+    def take(self, switch: Switch, packet: PacketIn) -> None:
+        """A packet that the switch holds."""
+        self.drop_late(monotonic())
+        if len(self._unread) + len(self._waiting) >= MOST_HELD:
+            self.dropped("too_many", 1)
+        elif packet.held:
+            self._unread.append(_Held(monotonic(), switch, packet))
+            self._news()
+
+    def read(self, now_s: float) -> None:
+        """What they tell is with the fold; those that tell nothing go on."""
+        while self._unread:
+            held = self._unread.popleft()
+            try:
+                waits = self._naming.hear(held.packet.packet, self._holder_of, now_s)
+            except (Unreadable, Full) as error:
+                self.dropped(next(reason for kind, reason in _REASONS if isinstance(error, kind)), 1)
+                continue
+            if waits:
+                self._waiting.append(held)
+            else:
+                _resume(held)
+
+    def release(self, switch: Switch) -> None:
+        """The switch has what all that were read tell: they go on."""
+        self.drop_late(monotonic())
+        while self._waiting:
+            held = self._waiting.popleft()
+            if held.switch is switch:
+                _resume(held)
+            else:
+                self.dropped("late", 1)  # it was held by a switch that is gone
+
+    def drop_late(self, now_s: float) -> None:
+        for queue in (self._unread, self._waiting):
+            while queue and queue[0].since + HOLD_S < now_s:
+                queue.popleft()
+                self.dropped("late", 1)
+
+    def dropped(self, reason: str, count: int) -> None:
+        """So many were, for this reason."""
+        if count:
+            _answers.add(count, reason)
+            self._dropped[reason] += count
+
+    def report(self) -> None:
+        """Say what was dropped since the last call."""
+        self.drop_late(monotonic())
+        if self._dropped:
+            log.warning("dns_answers_dropped", **self._dropped)
+            self._dropped.clear()
+
+
+def _resume(held: _Held) -> None:
+    held.switch.resume(held.packet)
+    _answers.add(1, "released")

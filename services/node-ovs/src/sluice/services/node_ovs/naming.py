@@ -1,0 +1,124 @@
+"""What DNS told the Pods of this node, folded into what rules make of it. No I/O.
+
+Whatever an answer tells goes into the engine before the programmer says its next change, so that the change holds it.
+"""
+
+from collections.abc import Callable, Iterable
+from math import ceil
+from typing import NamedTuple
+
+from sluice.contracts.ids import Address, Uid
+from sluice.dataplane.dns.message import Answer, Told, Unreadable
+from sluice.dataplane.ovs.engine import Engine
+from sluice.dataplane.ovs.fqdn import NODE, Bounds, Full, Names, NamesState
+from sluice.dataplane.ovs.fqdn_ahead import Ahead
+from sluice.dataplane.ovs.fqdn_answers import Reader
+from sluice.dataplane.ovs.fqdn_values import Opens
+
+GRID_S = 0.25
+"""What ends within so long of each other ends in one change."""
+
+
+class NoPod(Unreadable):
+    """The answer is to an address that no open port has."""
+
+
+class NamingRules(NamedTuple):
+    """How names are dealt with on a node."""
+
+    opens: Opens = Opens.RESOLVER
+    bounds: Bounds = Bounds()
+    servers: tuple[Address, ...] = ()
+    """Whose answers are believed; none: everybody's."""
+
+    ahead: bool = True
+    """The node itself asks for names without stars."""
+
+
+class Naming:
+    def __init__(self, engine: Engine, rules: NamingRules) -> None:
+        self._engine, self._rules = engine, rules
+        self.names = Names(rules.bounds)
+        self._reader = Reader(rules.servers)
+        self._ahead = Ahead()
+
+    @property
+    def holds(self) -> bool:
+        """Some rule is about names, so answers are held."""
+        return bool(self._engine.names)
+
+    @property
+    def next_s(self) -> float | None:
+        """When a name ends."""
+        end = self.names.next_end_s
+        return None if end is None else ceil(end / GRID_S) * GRID_S
+
+    @property
+    def next_question_s(self) -> float | None:
+        """When there is a name to ask for."""
+        return self._ahead.next_s
+
+    def questions(self, now_s: float) -> list[str]:
+        """The names to ask for now; say `told_ahead` of each."""
+        return self._ahead.due(now_s)
+
+    def told_ahead(self, name: str, answers: Iterable[Answer] | None, now_s: float) -> None:
+        """What the node was told when it asked for the name; None: it was not answered."""
+        told = [one for answer in answers or () for one in answer.told]
+        if not told or not self._learn(told, now_s):
+            self._ahead.failed(name, now_s)
+        else:
+            self._ahead.told(name, min((one.ttl_s for one in told if one.name == name), default=0), now_s)
+
+    def hear(self, octets: bytes, holder_of: Callable[[Address], Uid | None], now_s: float) -> bool:
+        """Take a held packet in; whether it must wait until the switch has what it tells.
+
+        Raises:
+            Unreadable, Full: it must not pass.
+        """
+        heard = self._reader.read(octets)
+        if not heard.answers:
+            return heard.again
+        holder = holder_of(heard.client)
+        if holder is None:
+            self._reader.refuse(octets)
+            raise NoPod(f"{heard.client} is no Pod's of this node")
+        try:
+            self.names.learn(holder, (one for answer in heard.answers for one in answer.told), now_s)
+        except Full:
+            self._reader.refuse(octets)
+            raise
+        return True
+
+    def left(self, pods: Iterable[Uid], addresses: Iterable[Address]) -> None:
+        """Only these Pods are on the node still, and nobody has these addresses any more."""
+        self.names.forget(self.names.holders - {NODE, *pods})
+        for address in addresses:
+            self._reader.forget(address)
+
+    def settle(self, now_s: float) -> None:
+        """The engine knows all that is true now, and nothing that is not."""
+        for pattern, closes in self._engine.names.drain():
+            if closes is None:
+                self.names.unwant(pattern)
+                self._ahead.unwant(pattern)
+                continue
+            self.names.want(pattern, closes=closes)
+            if self._rules.ahead and "*" not in pattern:
+                if closes or self._rules.opens is not Opens.RESOLVER:
+                    self._ahead.want(pattern, now_s)
+                else:
+                    self._ahead.unwant(pattern)  # it would open nothing
+        self.names.expire(now_s)
+        for fact, true in self.names.drain():
+            self._engine.tell(fact, true=true)
+
+    def state(self, now_s: float, unix_s: float) -> NamesState:
+        return self.names.state(now_s, unix_s)
+
+    def _learn(self, told: Iterable[Told], now_s: float) -> bool:
+        try:
+            self.names.learn(NODE, told, now_s)
+        except Full:
+            return False
+        return True

@@ -7,12 +7,15 @@ draft-foschiano-erspan (session id 10 bits, index 20, hardware id 6).
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from typing import get_args
 
 from sluice.admission import addresses, label_selector
 from sluice.admission.network_policy import PORTS
 from sluice.admission.refusal import Caution, Refusal
+from sluice.contracts import jsonpath
 from sluice.contracts.objects import TrafficControl
 from sluice.contracts.traffic_control import ErspanTunnel, GreTunnel, NamedDevice, TrafficPort, UdpTunnel
+from sluice.contracts.traffic_programs import WHEN_GONE, WhenGone
 
 VNIS = range(1 << 24)
 GRE_KEYS = range(1 << 32)
@@ -49,11 +52,24 @@ def refusals(control: TrafficControl) -> Iterator[Refusal]:
             yield Refusal(_RETURN, "nothing comes back from a Mirror; remove it, or write action: Redirect")
         case _:
             pass
+    yield from _when_gone(control)
     if spec.return_port is not None:
         if spec.return_port.erspan is not None:
             reason = "erspan carries copies only, nothing comes back from it; use another kind of port"
             yield Refusal(f"{_RETURN}.erspan", reason)
         yield from _of_port(spec.return_port, _RETURN, _KINDS[:-1])
+
+
+def _when_gone(control: TrafficControl) -> Iterator[Refusal]:
+    written = control.metadata.annotations.get(WHEN_GONE)
+    if written is None:
+        return
+    here = jsonpath.field("$.metadata.annotations", WHEN_GONE)
+    if written not in get_args(WhenGone):
+        reason = f'"{written}" is neither drop nor pass; say what happens to packets while a port is not there'
+        yield Refusal(here, reason)
+    elif control.spec.action == "Mirror":
+        yield Refusal(here, "nothing is lost when copies are not made; remove it, or write action: Redirect")
 
 
 def cautions(control: TrafficControl) -> Iterator[Caution]:

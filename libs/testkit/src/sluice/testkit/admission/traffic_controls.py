@@ -6,6 +6,7 @@ from typing import Any
 from sluice.testkit.admission.case import Case, crd
 
 TARGET, RETURN = "$.spec.targetPort", "$.spec.returnPort"
+GONE = "$.metadata.annotations['traffic.sluice.dev/when-gone']"
 TAP: Mapping[str, Any] = {"ovsInternal": {"name": "tap0"}}
 
 
@@ -34,6 +35,11 @@ def tunnel(kind: str, **more: Any) -> dict[str, Any]:
 
 def erspan(**more: Any) -> dict[str, Any]:
     return tunnel("erspan", **{"version": 1, **more})
+
+
+def when_gone(text: str, made: dict[str, Any]) -> dict[str, Any]:
+    made["metadata"]["annotations"] = {"traffic.sluice.dev/when-gone": text}
+    return made
 
 
 def named(name: Any) -> dict[str, Any]:
@@ -67,6 +73,8 @@ ACCEPTED = (
         "a redirect through tunnels", redirect({"gre": {"remoteIP": "10.0.10.3"}}, {"vxlan": {"remoteIP": "10.0.10.2"}})
     ),
     Case("a redirect and back on one port", redirect(TAP)),
+    Case("a redirect that may be passed by", when_gone("pass", redirect(TAP))),
+    Case("a redirect that may not", when_gone("drop", redirect(TAP))),
 )
 
 _ONE = f"{TARGET}: exactly one of"
@@ -135,6 +143,8 @@ REFUSED = (
     Case("a third dir", erspan(version=2, dir=2), (f"{TARGET}.erspan.dir: give one of 0 to 1",)),
     Case("hardware of version 1", erspan(hardwareID=1), (f"{TARGET}.erspan.hardwareID: means nothing in version 1",)),
     Case("hardware above", erspan(version=2, hardwareID=64), (f"{TARGET}.erspan.hardwareID: give one of 0 to 63",)),
+    Case("when gone: neither", when_gone("open", redirect(TAP)), (f"{GONE}: neither drop nor pass",)),
+    Case("when gone: of copies", when_gone("pass", control()), (f"{GONE}: nothing is lost",)),
     Case("a redirect that never returns", control(action="Redirect"), (f"{RETURN}: missing",)),
     Case("a mirror that returns", control(returnPort=TAP), (f"{RETURN}: nothing comes back from a Mirror",)),
     Case(

@@ -25,7 +25,7 @@ from sluice.contracts.programs import (
     Traffic,
     TransportTraffic,
 )
-from sluice.dataplane.ovs.rules import Stage, closed_form, forms, problems
+from sluice.dataplane.ovs.rules import Stage, closed_form, forms, placeless, problems
 from sluice.dataplane.ovs.sources import Source
 from sluice.policy.everypod import EVERY_POD_ID
 from sluice.testkit import worlds
@@ -151,14 +151,34 @@ def test_a_rule_that_can_no_longer_be_lowered_keeps_its_form(case: Case):
     assert closed_form(program(UNITS[0], MINE, case.given, tier=case.tier), before).rules == before.rules
 
 
+def test_an_allow_that_looks_into_packets_says_by_which_rules():
+    looks = replace(rule(peers=(PEERS,), traffic=(TCP_80,)), l7=(HttpMatch(),))
+    (form,) = forms(program(UNITS[0], MINE, looks, tier=250))
+    (other,) = forms(program(UNITS[0], MINE, replace(looks, l7=(HttpMatch(path="/x"),)), tier=250))
+
+    assert form.inspected_by
+    assert form.inspected_by != other.inspected_by
+
+
 def test_an_allow_that_looks_into_packets_drops_what_it_is_about_whatever_it_was():
-    looks = replace(rule(peers=(PEERS, NAME), traffic=(TCP_80,)), l7=(HttpMatch(),))
+    """Later rules may not allow what it would have looked into."""
+    looks = replace(rule(peers=(PEERS, BAD_BLOCK), traffic=(TCP_80,)), l7=(HttpMatch(),))
     given_ = program(UNITS[0], MINE, looks, tier=250)
     before = program(UNITS[0], MINE, rule(peers=(PEERS,)), tier=250)
     dropping = rule(Action.DROP, peers=(PEERS,), traffic=(TCP_80,))
 
     assert closed_form(given_).rules == closed_form(given_, before).rules == (dropping,)
-    assert "does not look into HTTP" in problems(given_)[0].reason
+    good = program(UNITS[0], MINE, replace(looks, peers=(PEERS,)), tier=250)
+    (form,) = forms(good)
+    stands_in = placeless(good, form.key)
+    assert stands_in is not None
+    assert stands_in.action is Action.DROP
+
+
+def test_an_allow_at_nodeports_looks_into_nothing():
+    looks = at_door(replace(rule(peers=(BLOCK,)), l7=(HttpMatch(),)))
+
+    assert "looked into at the endpoints" in problems(program(UNITS[0], MINE, looks, tier=250))[0].reason
 
 
 def test_a_policy_on_nodes_is_told_and_closes_no_pod():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sluice.dataplane.frame import checksum, read
 from sluice.dataplane.protocols import IpProto
-from sluice.dataplane.refusal import SentTo, refuse
+from sluice.dataplane.refusal import SentTo, refuse, sever
 
 MAC = bytes.fromhex("0a58a9fe0101")
 CLIENT, SERVER = {4: "10.0.0.1", 6: "fd00::1"}, {4: "10.0.0.2", 6: "fd00::2"}
@@ -184,3 +184,27 @@ def test_no_octets_whatever_are_too_odd(octets: bytes, head: bytes):
     answer = refuse(bytes(12) + head + octets, MAC)
 
     assert answer is None or refuse(answer, MAC) is None
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_both_ends_of_a_severed_connection_get_what_they_must_heed(version: int):
+    frame = ip(version, TCP, tcp(ACK, 100, 900, b"abc"))
+
+    back, onward = sever(frame, MAC)
+    asked, said = read(frame), read(onward)
+
+    assert back == refuse(frame, MAC)
+    assert asked is not None
+    assert said is not None
+    assert (said.source, said.target, said.ports) == (asked.source, asked.target, asked.ports)
+    # RFC 9293 section 3.10.7.4: a reset counts if its sequence number is just what the receiver waits for.
+    assert unpack_from("!II", said.payload, 4) == (100, 900)
+    assert said.payload[13] == RST | ACK
+    length = len(said.payload).to_bytes(4, "big")
+    assert checksum(said.source + said.target + length + TCP.to_bytes(4, "big") + said.payload) == 0
+
+
+@pytest.mark.parametrize("frame", [frame for _, frame in NEVER], ids=[name for name, _ in NEVER])
+def test_nothing_else_is_severed(frame: bytes):
+    assert sever(frame, MAC) == ()
+    assert sever(ip(4, UDP, udp()), MAC) == ()

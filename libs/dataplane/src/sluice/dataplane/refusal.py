@@ -63,6 +63,20 @@ def refuse(octets: bytes, mac: bytes, sent_to: SentTo | None = None) -> bytes | 
     return ETHERNET.pack(mac, mac, EthType.IPV4 if frame.version == 4 else EthType.IPV6) + answer
 
 
+def sever(octets: bytes, mac: bytes) -> tuple[bytes, ...]:
+    """Resets of a TCP connection for both ends, made of one packet of it: the sender's first; none for a reset.
+
+    Who was to get the packet has everything before it, or waits for nothing: the reset stands in the packet's place.
+    """
+    frame, back = read(octets), refuse(octets, mac)
+    if frame is None or back is None or frame.proto != IpProto.TCP:
+        return ()
+    source, target, sequence, acknowledged, _, flags, *_ = _TCP.unpack_from(frame.payload)
+    turned = frame._replace(source=frame.target, target=frame.source)
+    onward = _segment(turned, (source, target), sequence, acknowledged, _RST | flags & _ACK)
+    return back, back[: ETHERNET.size] + onward
+
+
 def _as_sent(frame: Frame, to: SentTo) -> Frame:
     """The packet as its sender knows it, but for the checksum of what it carries: nobody looks at a quoted one."""
     if len(to.address) != len(frame.target):
@@ -90,7 +104,12 @@ def _reset(frame: Frame) -> bytes | None:
     else:
         length = len(segment) - (offset >> 4) * 4 + bool(flags & _SYN) + bool(flags & _FIN)
         said = 0, (sequence + length) & 0xFFFFFFFF, _RST | _ACK
-    reset = _TCP.pack(target, source, said[0], said[1], _TCP.size // 4 << 4, said[2], 0, 0, 0)
+    return _segment(frame, (target, source), *said)
+
+
+def _segment(frame: Frame, ports: tuple[int, int], sequence: int, acknowledged: int, flags: int) -> bytes:
+    """A segment without data for the sender of the frame, from one port to the other."""
+    reset = _TCP.pack(*ports, sequence, acknowledged, _TCP.size // 4 << 4, flags, 0, 0, 0)
     summed = checksum(_pseudo(frame, IpProto.TCP, len(reset)) + reset)
     return _back(frame, IpProto.TCP, reset[:16] + summed.to_bytes(2, "big") + reset[18:])
 

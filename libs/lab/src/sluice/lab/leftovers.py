@@ -24,6 +24,8 @@ from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, follow
 from sluice.runtime.message import Message
 
+_STANDING = frozenset((CookieKind.BASE, CookieKind.UPLINK))
+
 IDS_S = 5.0
 """node-ovs writes its rule ids down once a second."""
 
@@ -44,19 +46,30 @@ async def leftovers(lab: Lab) -> list[str]:
 
 async def _on_node(node: LabNode) -> list[str]:
     found = [f"a port of the switch: {name}" for name in await _strange_ports(node)]
+    found += [f"a rule set of the inspection engine: {digest}" for digest in await _rule_sets(node)]
+    found += await _flows(node)
+    entries = await Tracker(node.ovs.vswitchd_control).entries(CT_ZONE)
+    return [*found, *(f"a connection: {entry}" for entry in entries if _should_be_gone(node, entry))]
+
+
+async def _flows(node: LabNode) -> list[str]:
+    """Those that are not there whatever the policies. node-ovs takes the ways into the engine away as it is told."""
     switch = await Switch.connect(node.ovs.mgmt_socket())
+    deadline = time.monotonic() + IDS_S
     try:
-        for key, body in (await switch.dump()).items():
-            cookie = cookies.unpack(body.cookie)
-            if cookie is None or cookie.kind not in (CookieKind.BASE, CookieKind.UPLINK):
-                found.append(f"a flow of {cookie.kind.name if cookie else 'somebody else'} in table {key.table}: {key}")
+        while True:
+            flows = {key: cookies.unpack(body.cookie) for key, body in (await switch.dump()).items()}
+            left = {key: of for key, of in flows.items() if of is None or of.kind not in _STANDING}
+            if not any(of and of.kind is CookieKind.L7 for of in left.values()) or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(POLL_S)
     except UnreadableFlows as error:
-        found.append(str(error))
+        return [str(error)]
     finally:
         switch.close()
-    entries = await Tracker(node.ovs.vswitchd_control).entries(CT_ZONE)
-    found += [f"a rule set of the inspection engine: {digest}" for digest in await _rule_sets(node)]
-    return [*found, *(f"a connection: {entry}" for entry in entries if _should_be_gone(node, entry))]
+    return [
+        f"a flow of {of.kind.name if of else 'somebody else'} in table {key.table}: {key}" for key, of in left.items()
+    ]
 
 
 async def _rule_sets(node: LabNode) -> list[str]:

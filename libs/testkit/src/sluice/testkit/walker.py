@@ -12,7 +12,7 @@ drops it (OpenFlow 1.5.1 section 5.4). TTLs are not modelled.
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, assert_never
 
-from sluice.dataplane.ovs.fields import Field
+from sluice.dataplane.ovs.fields import VLAN_PRESENT, Field
 from sluice.dataplane.ovs.flow import (
     Actions,
     Conjunction,
@@ -29,6 +29,8 @@ from sluice.dataplane.ovs.flow import (
     MoveField,
     Output,
     OutputField,
+    PopVlan,
+    PushVlan,
     Resubmit,
     SetField,
 )
@@ -203,6 +205,11 @@ class _Run:
                     self._output(packet.get(field, 0), packet)
                 case SetField() | MoveField():
                     _change(action, packet)
+                case PushVlan():
+                    assert Field.VLAN_VID not in packet, "a second tag is not modelled"
+                    packet[Field.VLAN_VID] = VLAN_PRESENT
+                case PopVlan():
+                    del packet[Field.VLAN_VID]
                 case DecTtl() | Conjunction() | Meter():
                     pass
                 case Ct():

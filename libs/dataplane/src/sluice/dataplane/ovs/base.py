@@ -2,6 +2,8 @@
 
 from sluice.dataplane.ovs import audit, cookies
 from sluice.dataplane.ovs.cookies import CookieKind
+from sluice.dataplane.ovs.counting import COUNT_EACH, RECALL_RULES, REMEMBER_RULES
+from sluice.dataplane.ovs.detour import DETOUR
 from sluice.dataplane.ovs.fields import CtState, Field
 from sluice.dataplane.ovs.flow import (
     Actions,
@@ -15,7 +17,6 @@ from sluice.dataplane.ovs.flow import (
     Nat,
     Output,
     OutputField,
-    Resubmit,
     SetField,
     Term,
     match,
@@ -23,23 +24,18 @@ from sluice.dataplane.ovs.flow import (
 from sluice.dataplane.ovs.pipeline import (
     ACCEPTED,
     ANSWER,
-    COUNTED,
     CT_ZONE,
-    EGRESS_RULE,
     FLAGS,
     FROM_TUNNEL,
     HAIRPIN,
     IN_PORT,
-    INGRESS_RULE,
-    LABEL_EGRESS,
-    LABEL_INGRESS,
-    LABEL_NODE_PORT,
     LABEL_SERVICE_PORT,
+    MARK_INSPECTED,
+    MARK_INSPECTION,
     MARK_LET_IN,
     MARK_SERVED,
     MASK_ZONE,
     MASKS,
-    NODE_PORT_RULE,
     OUT_PORT,
     PRIORITY,
     PRIORITY_FIRST,
@@ -63,13 +59,10 @@ def _bit(flag: int) -> int:
 _TRACKED = CtState.TRK
 _IP = (EthType.IPV4, EthType.IPV6)
 
-_RULES = ((INGRESS_RULE, LABEL_INGRESS), (EGRESS_RULE, LABEL_EGRESS), (NODE_PORT_RULE, LABEL_NODE_PORT))
-"""Who let a connection through, and where the tracker remembers it."""
-
 _KNOWN: Actions = (
     SetField(FLAGS, ACCEPTED, ACCEPTED),
     MoveField(Field.CT_MARK, FLAGS, 1, _bit(MARK_SERVED), _bit(SERVED)),
-    *(MoveField(Field.CT_LABEL, rule, 32, at) for rule, at in _RULES),
+    *RECALL_RULES,
     Goto(Table.FORWARD),
 )
 
@@ -103,19 +96,18 @@ _REMEMBER = Ct(
     zone=CT_ZONE,
     commit=True,
     exec=(
-        SetField(Field.CT_MARK, MARK_LET_IN, MARK_LET_IN),
-        *(MoveField(rule, Field.CT_LABEL, 32, target_offset=at) for rule, at in _RULES),
+        SetField(Field.CT_MARK, MARK_LET_IN, MARK_LET_IN | MARK_INSPECTION),
+        *REMEMBER_RULES,
     ),
 )
 
-_COUNT: Actions = tuple(step for rule, _ in _RULES for step in (MoveField(rule, COUNTED, 32), Resubmit(Table.COUNT)))
-
 _MISSES: dict[Table, Actions] = {
     table: (Goto(spec.miss),) if spec.miss is not None else () for table, spec in TABLES.items()
-} | {Table.TALLY: (*_COUNT, Goto(Table.COMMIT)), Table.OUTPUT: (OutputField(OUT_PORT),)}
+} | {Table.TALLY: (*COUNT_EACH, Goto(Table.COMMIT)), Table.OUTPUT: (OutputField(OUT_PORT),)}
 
 _ASK = Ct(zone=CT_ZONE, table=Table.CONNTRACK_STATE, nat=Nat())
 _LET_IN = Term(Field.CT_MARK, MARK_LET_IN, MARK_LET_IN)
+_KNOWN_TO_US = Term(Field.CT_MARK, MARK_LET_IN, MARK_LET_IN | MARK_INSPECTED)
 _MASKS = (
     (EthType.IPV4, Field.IPV4_DST, MASKS[4]),
     (EthType.IPV6, Field.IPV6_DST, MASKS[6]),
@@ -167,18 +159,18 @@ _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
         _AGAIN,
     ),
     *(
-        (Table.CONNTRACK_STATE, PRIORITY, match(_state(_TRACKED | on, off), _LET_IN), does)
-        for on, off, does in (
-            (CtState.EST, CtState.NEW | CtState.RPL, _KNOWN),
-            (CtState.EST | CtState.RPL, CtState.NEW, _BACK),
-            (CtState.REL, CtState.NEW | CtState.EST | CtState.RPL, _KNOWN),
-            (CtState.REL | CtState.RPL, CtState.NEW | CtState.EST, _BACK),
+        (Table.CONNTRACK_STATE, PRIORITY, match(_state(_TRACKED | on, off), marks), does)
+        for on, off, marks, does in (
+            (CtState.EST, CtState.NEW | CtState.RPL, _KNOWN_TO_US, _KNOWN),
+            (CtState.EST | CtState.RPL, CtState.NEW, _KNOWN_TO_US, _BACK),
+            (CtState.REL, CtState.NEW | CtState.EST | CtState.RPL, _LET_IN, _KNOWN),
+            (CtState.REL | CtState.RPL, CtState.NEW | CtState.EST, _LET_IN, _BACK),
         )
     ),
     *((Table.FORWARD, PRIORITY, match(_ip(v), (field, mask)), ()) for v, field, mask in _MASKS),
     (Table.INGRESS_TIER, PRIORITY_TOP, match((FLAGS, ACCEPTED, ACCEPTED)), (Goto(Table.TALLY),)),
     (Table.INGRESS_TIER, PRIORITY_TOP, match((FLAGS, HAIRPIN, HAIRPIN | ACCEPTED)), (Goto(Table.TALLY),)),
-    (Table.TALLY, PRIORITY, match((FLAGS, ACCEPTED, ACCEPTED)), (*_COUNT, Goto(Table.MASK))),
+    (Table.TALLY, PRIORITY, match((FLAGS, ACCEPTED, ACCEPTED)), (*COUNT_EACH, Goto(Table.MASK))),
     *(
         (Table.COMMIT, PRIORITY, match(_ip(v), _state(_TRACKED | CtState.NEW)), (_REMEMBER, Goto(Table.MASK)))
         for v in _IP
@@ -202,5 +194,5 @@ _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
 BASE: Flows = {
     FlowKey(table, priority, a_match): FlowBody(actions, cookies.pack(CookieKind.BASE))
     for table, priority, a_match, actions in _FLOWS
-}
+} | DETOUR
 """What stands in every switch."""

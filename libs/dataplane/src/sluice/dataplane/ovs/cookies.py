@@ -4,7 +4,8 @@
     bits 47..40  kind of flow
     bits 39..32  0
     bits 31..0   number: of the rule for RULE, ISOLATION and COUNT, of the OpenFlow port for PORT and UPLINK, of the
-                 endpoint for AFFINITY, of one TrafficControl or of sets of them for TRAFFIC_CONTROL, else 0
+                 endpoint for AFFINITY, of the VLAN for L7, of one TrafficControl or of sets of them for
+                 TRAFFIC_CONTROL, else 0
 
 A CLAUSE flow belongs to every rule that its conjunction actions name, so its cookie names none.
 """
@@ -47,6 +48,9 @@ class CookieKind(IntEnum):
 
     AFFINITY = 9
     """What the switch has learnt: which endpoint a client has."""
+
+    L7 = 10
+    """The way into the inspection engine, for one rule set."""
 
     TRAFFIC_CONTROL = 11
     """Copies or redirects, or takes back what was redirected."""

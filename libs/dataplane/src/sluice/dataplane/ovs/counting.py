@@ -9,8 +9,31 @@ from sluice.contracts.programs import Action
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import CtState, Field
-from sluice.dataplane.ovs.flow import Actions, FlowBody, FlowKey, Flows, Goto, SetField, match
-from sluice.dataplane.ovs.pipeline import COUNTED, MARK_LET_IN, PRIORITY, PRIORITY_FIRST, Table
+from sluice.dataplane.ovs.flow import Actions, FlowBody, FlowKey, Flows, Goto, MoveField, Resubmit, SetField, match
+from sluice.dataplane.ovs.pipeline import (
+    COUNTED,
+    EGRESS_RULE,
+    INGRESS_RULE,
+    LABEL_EGRESS,
+    LABEL_INGRESS,
+    LABEL_NODE_PORT,
+    MARK_LET_IN,
+    NODE_PORT_RULE,
+    PRIORITY,
+    PRIORITY_FIRST,
+    Table,
+)
+
+_RULES = ((INGRESS_RULE, LABEL_INGRESS), (EGRESS_RULE, LABEL_EGRESS), (NODE_PORT_RULE, LABEL_NODE_PORT))
+"""Who let a connection through, and where the tracker remembers it."""
+
+REMEMBER_RULES = tuple(MoveField(rule, Field.CT_LABEL, 32, target_offset=at) for rule, at in _RULES)
+RECALL_RULES = tuple(MoveField(Field.CT_LABEL, rule, 32, at) for rule, at in _RULES)
+
+COUNT_EACH: Actions = tuple(
+    step for rule, _ in _RULES for step in (MoveField(rule, COUNTED, 32), Resubmit(Table.COUNT))
+)
+"""Each rule that lets the packet through counts it."""
 
 _BEGINS = (Field.CT_STATE, CtState.TRK | CtState.NEW, CtState.TRK | CtState.NEW), (Field.CT_MARK, 0, MARK_LET_IN)
 """Of a connection that was not let in before: a packet that the tracker has seen already may be new to it still."""

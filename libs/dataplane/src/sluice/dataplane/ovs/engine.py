@@ -22,6 +22,7 @@ from sluice.dataplane.ovs.fqdn import Fact
 from sluice.dataplane.ovs.fqdn_values import Facts, Opens, WantedNames, fact_values, held_for
 from sluice.dataplane.ovs.ids import CapacityExceeded, RuleIds, RuleKey
 from sluice.dataplane.ovs.index import Index, Ref
+from sluice.dataplane.ovs.inspection import Inspection
 from sluice.dataplane.ovs.layers import Layer, fate, layer, spot
 from sluice.dataplane.ovs.order import BandFull
 from sluice.dataplane.ovs.pipeline import check, check_all
@@ -66,6 +67,7 @@ class Engine:
         self._pages: dict[GroupId, dict[NodeName, tuple[Member, ...]]] = {}
         """Who is a member on which node; each once."""
 
+        self._inspection = Inspection()
         self._page_problems: dict[PageKey, tuple[Problem, ...]] = {}
         self._memberships: dict[Uid, set[tuple[GroupId, Member]]] = {}
         """What the pages of this node say of its Pods."""
@@ -121,7 +123,8 @@ class Engine:
     def problems(self) -> tuple[Problem, ...]:
         """What is not in force as written, sorted."""
         kinds = self._program_problems, self._page_problems
-        return tuple(sorted({problem for kind in kinds for found in kind.values() for problem in found}))
+        found = {problem for kind in kinds for found in kind.values() for problem in found}
+        return tuple(sorted(found.union(self._inspection.problems())))
 
     def put_program(self, program: Program) -> None:
         """The program is in force from now on."""
@@ -169,6 +172,15 @@ class Engine:
         """DNS says so, or does not say so any more."""
         if self._facts.put(fact, true=true):
             self._count_fact(fact, 1 if true else -1)
+
+    def inspect(self, vlans: Mapping[str, int]) -> None:
+        """The inspection engine judges by these VLANs, by the digest of the rule set of each, and by no others."""
+        changed = self._inspection.changed(vlans)
+        for rule in changed:
+            self._lay(rule, self._ids.allocate(rule), None)
+        self._inspection.vlans = dict(vlans)
+        for rule in changed:
+            self._lay(rule, self._ids.allocate(rule), self._forms[rule.applied_to, rule.unit][rule])
 
     def open_port(self, port: LocalPort) -> None:
         """The Pod may send and receive, as far as programs let it. Whoever had its ofport is closed."""
@@ -288,10 +300,11 @@ class Engine:
         where = None if form is None else self._layer(form, id)
         self._attributions.lay(rule, id, form, where)
         old = self._laid.pop(rule, None)
-        before = {} if old is None else dict(_refs(*old, id))
+        before = {} if old is None else self._refs(*old, id)
+        self._inspection.put(rule, "" if form is None else form.inspected_by)
         after = {}
         if form is not None and where is not None:
-            after = dict(_refs(form, where, id))
+            after = self._refs(form, where, id)
             self._laid[rule] = form, where
         for place, ref in after.items():
             if before.get(place) != ref:
@@ -304,7 +317,15 @@ class Engine:
         if old is not None and len(old[0].clauses) > 1:
             self._set(old[1].conj_key(id), None)
         if form is not None and where is not None and len(form.clauses) > 1:
-            self._set(where.conj_key(id), fate(form, id))
+            self._set(where.conj_key(id), fate(form, id, self._inspection.vlans))
+
+    def _refs(self, form: Form, where: Layer, id: int) -> dict[tuple[Layer, Source], Ref]:
+        count = len(form.clauses)
+        found: dict[tuple[Layer, Source], Ref] = {}
+        for place, sources in enumerate(form.clauses, start=1):
+            does = Conjunction(id, place, count) if count > 1 else fate(form, id, self._inspection.vlans)
+            found |= dict.fromkeys(((where, source) for source in sources), Ref(form.key, id, does))
+        return found | {(at, source): Ref(form.key, id, holds) for at, source, holds in held_for(form)}
 
     def _count(self, id: int, *, was: Form | None, now: Form | None) -> None:
         """The rule is counted, if it is one that decides."""
@@ -450,16 +471,6 @@ class Engine:
                 del self._new[key]
         elif old is not None:
             self._before.setdefault(key, old)
-
-
-def _refs(form: Form, where: Layer, id: int) -> Iterator[tuple[tuple[Layer, Source], Ref]]:
-    count = len(form.clauses)
-    for place, sources in enumerate(form.clauses, start=1):
-        ref = Ref(form.key, id, Conjunction(id, place, count) if count > 1 else fate(form, id))
-        for source in sources:
-            yield (where, source), ref
-    for layer_, source, holds in held_for(form):
-        yield (layer_, source), Ref(form.key, id, holds)
 
 
 def _problems(group: GroupId, member: Member) -> Iterator[Problem]:

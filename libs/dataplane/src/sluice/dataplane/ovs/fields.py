@@ -30,6 +30,7 @@ class Field(Enum):
     ETH_DST = FieldSpec("dl_dst", OPENFLOW_BASIC, 3, 48)
     ETH_SRC = FieldSpec("dl_src", OPENFLOW_BASIC, 4, 48)
     ETH_TYPE = FieldSpec("dl_type", OPENFLOW_BASIC, 5, 16)
+    VLAN_VID = FieldSpec("vlan_tci", OPENFLOW_BASIC, 6, 13)  # matches call it so, actions vlan_vid
     IP_PROTO = FieldSpec("nw_proto", OPENFLOW_BASIC, 10, 8)
     IPV4_SRC = FieldSpec("nw_src", OPENFLOW_BASIC, 11, 32)
     IPV4_DST = FieldSpec("nw_dst", OPENFLOW_BASIC, 12, 32)
@@ -52,6 +53,7 @@ class Field(Enum):
     ICMPV6_CODE = FieldSpec("icmpv6_code", OPENFLOW_BASIC, 30, 8)
     ND_TARGET = FieldSpec("nd_target", OPENFLOW_BASIC, 31, 128)
     TUN_ID = FieldSpec("tun_id", OPENFLOW_BASIC, 38, 64)
+    TCP_FLAGS = FieldSpec("tcp_flags", OPENFLOW_BASIC, 42, 12)
     REG0 = FieldSpec("reg0", NXM_1, 0, 32)
     REG1 = FieldSpec("reg1", NXM_1, 1, 32)
     REG2 = FieldSpec("reg2", NXM_1, 2, 32)
@@ -98,3 +100,10 @@ class CtState:
     RPL = 0x08
     INV = 0x10
     TRK = 0x20
+
+
+VLAN_PRESENT = 0x1000
+"""Bit of VLAN_VID: there is a tag. Source: OpenFlow 1.5.1 section 7.2.3.8, OFPVID_PRESENT."""
+
+TCP_RST = 0x04
+"""Bit of TCP_FLAGS. Source: RFC 9293 section 3.1."""

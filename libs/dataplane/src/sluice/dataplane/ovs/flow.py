@@ -76,6 +76,14 @@ class DecTtl(Action, frozen=True, tag=True):
     pass
 
 
+class PushVlan(Action, frozen=True, tag=True):
+    """Put a VLAN tag (0x8100) before those that the packet has; what it says is for `SetField` to say."""
+
+
+class PopVlan(Action, frozen=True, tag=True):
+    """Take the outermost VLAN tag off; the flow's match must say that there is one."""
+
+
 class Conjunction(Action, frozen=True, tag=True):
     """The match satisfies clause `clause` (1-based, as ovs-ofctl writes it) of `clauses` of conjunction `id`."""
 
@@ -169,6 +177,8 @@ AnyAction = (
     | SetField
     | MoveField
     | DecTtl
+    | PushVlan
+    | PopVlan
     | Conjunction
     | Ct
     | Resubmit

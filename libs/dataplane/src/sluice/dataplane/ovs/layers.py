@@ -11,7 +11,7 @@ Plain rules and clauses never share a priority, else a plain flow and a clause o
 flow with conjunction() can do nothing else (ovs-fields(7), "Conjunctive Match Fields").
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import NamedTuple, assert_never
 
@@ -23,10 +23,14 @@ from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, Conjunction, Controller, FlowBody, FlowKey, Goto, SetField, Term
 from sluice.dataplane.ovs.pipeline import (
     EGRESS_RULE,
+    FLAGS,
     INGRESS_RULE,
+    INSPECTED,
+    L7_VLANS,
     NODE_PORT_RULE,
     PRIORITY_CLAUSES,
     PRIORITY_PLAIN,
+    VLAN_BITS,
     Errand,
     Meter,
     Table,
@@ -105,15 +109,22 @@ def spot(form: Form, lane: int) -> Spot | None:
     return Spot(_TABLES[form.key.direction][form.stage], place)
 
 
-def fate(form: Form, id: int) -> FlowBody:
-    """What happens to a packet that is in the rule."""
+def fate(form: Form, id: int, vlans: Mapping[str, int]) -> FlowBody:
+    """What happens to a packet that is in the rule.
+
+    Args:
+        vlans: by which the inspection engine judges now, by digest; what it cannot judge is dropped.
+    """
     kind = CookieKind.ISOLATION if form.stage is Stage.ISOLATION else CookieKind.RULE
-    return FlowBody((*audit.logging(form, id), *_fate(form, id)), cookies.pack(kind, id))
+    return FlowBody((*audit.logging(form, id), *_fate(form, id, vlans)), cookies.pack(kind, id))
 
 
-def _fate(form: Form, id: int) -> Actions:
+def _fate(form: Form, id: int, vlans: Mapping[str, int]) -> Actions:
     direction = form.key.direction
     match form.action:
+        case Action.ALLOW if form.inspected_by:
+            vlan = vlans.get(form.inspected_by)
+            return () if vlan is None else _inspected(direction, id, vlan)
         case Action.ALLOW | Action.PASS if form.stage in _AT_NODE_PORTS:
             if form.action is Action.ALLOW:
                 return SetField(NODE_PORT_RULE, id), Goto(Table.EGRESS_TIER)
@@ -130,6 +141,17 @@ def _fate(form: Form, id: int) -> Actions:
             return REJECT, *count(id)
         case _:
             assert_never(form.action)
+
+
+def _inspected(direction: Direction, id: int, vlan: int) -> Actions:
+    """What the connection tracker will know is how the engine is to judge; what is not TCP gets no further."""
+    shift = 0 if direction is _OUT else VLAN_BITS
+    return (
+        SetField(_RECORD[direction], id),
+        SetField(L7_VLANS, vlan << shift, (1 << VLAN_BITS) - 1 << shift),
+        SetField(FLAGS, INSPECTED, INSPECTED),
+        Goto(Table.EGRESS_L7 if direction is _OUT else _ONWARD[_IN]),
+    )
 
 
 def clause(conjunctions: Iterable[Conjunction]) -> FlowBody:

@@ -55,6 +55,9 @@ class Inputs(Struct, frozen=True, kw_only=True):
 
     opens: Opens = Opens.RESOLVER
 
+    vlans: Mapping[str, int] = {}
+    """Of the inspection engine, by the digest of the rule set that is in force there."""
+
 
 def lower(inputs: Inputs, ids: RuleIds) -> Flows:
     """All flows of the node. Rules without numbers are given some.
@@ -68,7 +71,7 @@ def lower(inputs: Inputs, ids: RuleIds) -> Flows:
     plain: dict[FlowKey, tuple[RuleKey, FlowBody]] = {}
     clauses: dict[FlowKey, dict[int, Conjunction]] = {}
     for form, where in _placed(inputs, ids):
-        number, does = ids.allocate(form.key), fate(form, ids.allocate(form.key))
+        number, does = ids.allocate(form.key), fate(form, ids.allocate(form.key), inputs.vlans)
         for held, source, holds in held_for(form):
             flows |= dict.fromkeys(_keys(inputs, held, (source,)), holds)
         flows |= count_flows(number) if is_counted(form.action) else {}

@@ -1,6 +1,6 @@
 """The words of ovs-ofctl(8) for what our flows have; `text` writes them and `parse` reads them."""
 
-from sluice.dataplane.ovs.fields import CtState, Field
+from sluice.dataplane.ovs.fields import TCP_RST, CtState, Field
 from sluice.dataplane.protocols import EthType, IpProto
 
 _F = Field
@@ -12,11 +12,12 @@ ORDER = {
             *(_F.CT_NW_PROTO, _F.CT_TP_DST, _F.ETH_TYPE),
             *(_F.REG0, _F.REG1, _F.REG2, _F.REG3, _F.REG4, _F.REG5, _F.REG6, _F.REG7),
             *(_F.REG8, _F.REG9, _F.REG10, _F.REG11, _F.REG12, _F.REG13, _F.REG14, _F.REG15),
-            *(_F.TUN_ID, _F.TUN_SRC, _F.TUN_DST, _F.TUN_IPV6_SRC, _F.TUN_IPV6_DST, _F.IN_PORT, _F.ETH_SRC, _F.ETH_DST),
+            *(_F.TUN_ID, _F.TUN_SRC, _F.TUN_DST, _F.TUN_IPV6_SRC, _F.TUN_IPV6_DST, _F.IN_PORT, _F.VLAN_VID),
+            *(_F.ETH_SRC, _F.ETH_DST),
             *(_F.IPV4_SRC, _F.IPV4_DST, _F.IPV6_SRC, _F.IPV6_DST, _F.ARP_SPA, _F.ARP_TPA),
             *(_F.IP_PROTO, _F.ARP_OP, _F.ARP_SHA, _F.ARP_THA),
             *(_F.TCP_SRC, _F.UDP_SRC, _F.SCTP_SRC, _F.TCP_DST, _F.UDP_DST, _F.SCTP_DST),
-            *(_F.ICMP_TYPE, _F.ICMPV6_TYPE, _F.ICMP_CODE, _F.ICMPV6_CODE, _F.ND_TARGET),
+            *(_F.ICMP_TYPE, _F.ICMPV6_TYPE, _F.ICMP_CODE, _F.ICMPV6_CODE, _F.ND_TARGET, _F.TCP_FLAGS),
         )
     )
 }
@@ -44,7 +45,13 @@ SHARED = {
 
 SHARED_NAME = {field: name for name, fields in SHARED.items() for field in fields.values()}
 FIELDS = {field.spec.name: field for field in Field}
-IN_ACTIONS = {_F.ETH_SRC: "eth_src", _F.ETH_DST: "eth_dst", _F.IPV4_SRC: "ip_src", _F.IPV4_DST: "ip_dst"}
+IN_ACTIONS = {
+    _F.ETH_SRC: "eth_src",
+    _F.ETH_DST: "eth_dst",
+    _F.IPV4_SRC: "ip_src",
+    _F.IPV4_DST: "ip_dst",
+    _F.VLAN_VID: "vlan_vid",
+}
 """Names that set_field shows otherwise than matches do."""
 
 NXM = {
@@ -65,7 +72,7 @@ NXM = {
     _F.SCTP_DST: "OXM_OF_SCTP_DST",
     _F.CT_MARK: "NXM_NX_CT_MARK",
     _F.CT_LABEL: "NXM_NX_CT_LABEL",
-    _F.IN_PORT: "NXM_OF_IN_PORT",
+    _F.IN_PORT: "OXM_OF_IN_PORT",
 }
 """Names that move and output show. Source: Open vSwitch `include/openvswitch/meta-flow.h`, "NXM:" of each field."""
 
@@ -84,6 +91,9 @@ STATES = {
     "inv": CtState.INV,
     "trk": CtState.TRK,
 }
+BITS = {_F.CT_STATE: STATES, _F.TCP_FLAGS: {"rst": TCP_RST}}
+"""Names of the bits of fields that are shown by their bits."""
+
 MACS = frozenset((_F.ETH_DST, _F.ETH_SRC, _F.ARP_SHA, _F.ARP_THA))
 IPV4 = frozenset((_F.IPV4_SRC, _F.IPV4_DST, _F.ARP_SPA, _F.ARP_TPA, _F.TUN_SRC, _F.TUN_DST))
 IPV6 = frozenset((_F.IPV6_SRC, _F.IPV6_DST, _F.ND_TARGET, _F.TUN_IPV6_SRC, _F.TUN_IPV6_DST))

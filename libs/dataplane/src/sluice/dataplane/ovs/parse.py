@@ -22,12 +22,14 @@ from sluice.dataplane.ovs.flow import (
     Nat,
     Output,
     OutputField,
+    PopVlan,
+    PushVlan,
     Resubmit,
     SetField,
     Term,
     match,
 )
-from sluice.dataplane.ovs.notation import LONG, NAMED, RESERVED_PORTS, SHARED, STATES
+from sluice.dataplane.ovs.notation import BITS, LONG, NAMED, RESERVED_PORTS, SHARED
 
 
 class NotAFlow(ValueError):
@@ -75,8 +77,8 @@ def _terms(words: list[tuple[str, str]], line: str) -> Iterator[Term]:
             yield Term(Field.ETH_TYPE, eth_type)
             if number is not None:
                 yield Term(Field.IP_PROTO, number)
-        elif name == "ct_state":
-            yield _read_states(value, line)
+        elif name in ("ct_state", "tcp_flags"):
+            yield _read_bits(_field(name, line), value, line)
         else:
             shared = SHARED.get(name, {}).get(proto) if proto is not None else None
             yield Term(shared or _field(name, line), *_read_value(value, line))
@@ -89,14 +91,15 @@ def _field(name: str, line: str) -> Field:
         raise NotAFlow(f"{line!r}: no field is called {name!r} here; see sluice.dataplane.ovs.fields") from error
 
 
-def _read_states(value: str, line: str) -> Term:
+def _read_bits(field: Field, value: str, line: str) -> Term:
+    names = BITS[field]
     on = off = 0
     for sign, name in re.findall(r"([+-])([a-z]+)", value):
-        if name not in STATES:
-            raise NotAFlow(f"{line!r}: ct_state has no {name!r}; see ovs-fields(7)")
-        on |= STATES[name] if sign == "+" else 0
-        off |= STATES[name] if sign == "-" else 0
-    return Term(Field.CT_STATE, on, on | off)
+        if name not in names:
+            raise NotAFlow(f"{line!r}: {field.spec.name} has no {name!r} here; see ovs-fields(7)")
+        on |= names[name] if sign == "+" else 0
+        off |= names[name] if sign == "-" else 0
+    return Term(field, on, on | off)
 
 
 def _read_value(text: str, line: str) -> tuple[int, int | None]:
@@ -208,6 +211,8 @@ _ACTIONS: tuple[tuple[str, _Reader], ...] = (
     (r"set_field:(\S+)->(\w+)", _read_set),
     (rf"move:{_SUBFIELD}->{_SUBFIELD}", _read_move),
     (r"dec_ttl", lambda _, __: DecTtl()),
+    (r"push_vlan:0x8100", lambda _, __: PushVlan()),
+    (r"pop_vlan", lambda _, __: PopVlan()),
     (r"conjunction\((\d+),(\d+)/(\d+)\)", lambda groups, _: Conjunction(*map(int, groups))),
     (r"ct\((.*)\)", _read_ct),
     (r"resubmit\(,(\d+)\)", lambda groups, _: Resubmit(int(groups[0]))),

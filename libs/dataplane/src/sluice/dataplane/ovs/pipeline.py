@@ -40,6 +40,12 @@ HAIRPIN = 0x40
 TO_NODE = 0x80
 """Bit of FLAGS: it was sent to an address of a node, where NodePorts are."""
 
+INSPECTED = 0x400
+"""Bit of FLAGS: a rule that looks at requests let it out or in, so that it goes by the inspection engine."""
+
+JUDGED = 0x800
+"""Bit of FLAGS: it is an answer that came back from the inspection engine."""
+
 UNTRANSLATED = 0x1000
 """Bit of FLAGS: it is an answer of a Service and has its endpoint's address still, as TrafficControls show it."""
 
@@ -54,6 +60,10 @@ SCRATCH = Field.REG2
 
 ENDPOINT_NUMBER = Field.REG3
 """Of the endpoint that was chosen for a new connection to a Service."""
+
+L7_VLANS = Field.REG4
+"""VLANs of the inspection engine by which the packet still has to go, 12 bits each: the next, and the one after; 0:
+none. Until the connection is committed: that of the rule that let it out, and that of the one that let it in."""
 
 SERVICE_PORT = Field.REG7
 """Number of the port of a Service that a new connection was sent to, with BY_NODE_PORT; 0: none."""
@@ -93,6 +103,21 @@ MARK_LET_IN = 0x1
 MARK_SERVED = 0x2
 """Bit of ct_mark: its destination is translated."""
 
+MARK_INSPECTED = 1 << 2
+"""Bit of ct_mark: it goes by the inspection engine, with the VLANs that follow."""
+
+MARK_DEAD = 1 << 3
+"""Bit of ct_mark: the engine, or an end, reset it."""
+
+MARK_VLANS = 4
+"""First bit of ct_mark's VLANs, 12 bits each: that of the rule that let it out, then of the one that let it in."""
+
+VLAN_BITS = 12
+VLANS_MASK = (1 << 2 * VLAN_BITS) - 1
+
+MARK_INSPECTION = MARK_INSPECTED | MARK_DEAD | VLANS_MASK << MARK_VLANS
+"""Bits of ct_mark that are about the inspection engine."""
+
 LABEL_INGRESS = 0
 LABEL_EGRESS = 32
 """First bit of the rule ids in ct_label, 32 bits each."""
@@ -119,6 +144,9 @@ class Errand(IntEnum):
     DNS = 3
     """Hold it, an answer of DNS, until what it tells is in the switch."""
 
+    L7 = 4
+    """It is of a connection that the inspection engine reset: have both ends hear of it."""
+
 
 class Meter(IntEnum):
     """Numbers of meters: they bound how many packets a second are handed over for an errand, and drop the rest."""
@@ -126,6 +154,7 @@ class Meter(IntEnum):
     REJECT = 1
     AUDIT = 2
     DNS = 3
+    L7 = 4
 
 
 IN_PORT = 0xFFFFFFF8
@@ -168,7 +197,12 @@ class Table(IntEnum):
     SPOOF_GUARD = 10
     ARP = 20
     CONNTRACK = 30
+    L7_UNTAG = 31
+    L7_UNTAG_AGAIN = 32
+    L7_RETURN = 33
+    L7_NEXT = 34
     UNMASKED = 35
+    L7_ANSWER = 36
     WATCHED = 39
     CONNTRACK_STATE = 40
     NODE_ADDRESS = 41
@@ -185,6 +219,7 @@ class Table(IntEnum):
     DNS_CLIENT = 71
     DNS_ANSWER = 72
     DNS_HOLD = 73
+    EGRESS_L7 = 79
     FORWARD = 80
     INGRESS_TIER = 90
     INGRESS_K8S = 100
@@ -192,6 +227,8 @@ class Table(IntEnum):
     TALLY = 111
     COUNT = 112
     COMMIT = 120
+    L7_SEND = 121
+    L7_VLAN = 122
     MASK = 125
     COPY_SENT = 126
     COPY_RECEIVED = 127
@@ -227,7 +264,10 @@ _INGRESS = _TRAFFIC | _SOURCE | {OUT_PORT, _F.CONJ_ID}
 
 TABLES: dict[Table, TableSpec] = {
     Table.CLASSIFIER: TableSpec(
-        "lets in what comes from an open port", frozenset((_F.IN_PORT,)), (Table.RETURN, Table.SPOOF_GUARD), None
+        "lets in what comes from an open port",
+        frozenset((_F.IN_PORT,)),
+        (Table.RETURN, Table.SPOOF_GUARD, Table.L7_UNTAG),
+        None,
     ),
     Table.RETURN: TableSpec(
         "asks whether what comes back was redirected", frozenset((_F.ETH_TYPE,)), (Table.RETURN_STATE,), None
@@ -251,20 +291,54 @@ TABLES: dict[Table, TableSpec] = {
     Table.CONNTRACK: TableSpec(
         "asks the connection tracker, where it must for the second translation first",
         _DESTINATION | {_F.IN_PORT},
-        (Table.UNMASKED, Table.WATCHED, Table.CONNTRACK_STATE),
+        (Table.UNMASKED, Table.L7_ANSWER, Table.WATCHED, Table.CONNTRACK_STATE),
         None,
     ),
-    Table.UNMASKED: TableSpec("asks the connection tracker", frozenset((_F.ETH_TYPE,)), (Table.CONNTRACK_STATE,), None),
+    Table.L7_UNTAG: TableSpec(
+        "takes the tag off what the inspection engine gives back",
+        frozenset((_F.VLAN_VID,)),
+        (Table.L7_UNTAG_AGAIN,),
+        Table.L7_UNTAG_AGAIN,
+    ),
+    Table.L7_UNTAG_AGAIN: TableSpec(
+        "takes the second tag off", frozenset((_F.VLAN_VID,)), (Table.L7_RETURN,), Table.L7_RETURN
+    ),
+    Table.L7_RETURN: TableSpec(
+        "knows from the MACs which way a packet goes", _TRAFFIC | {_F.ETH_SRC}, (Table.L7_NEXT,), None
+    ),
+    Table.L7_NEXT: TableSpec(
+        "has what went by the inspection engine go on, or go by it for the other end's rule",
+        frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.TCP_FLAGS, FLAGS, L7_VLANS)),
+        (Table.L7_ANSWER, Table.CONNTRACK_STATE, Table.FORWARD, Table.L7_SEND),
+        Table.L7_SEND,
+    ),
+    Table.UNMASKED: TableSpec(
+        "asks the connection tracker", frozenset((_F.ETH_TYPE,)), (Table.L7_ANSWER, Table.CONNTRACK_STATE), None
+    ),
+    Table.L7_ANSWER: TableSpec(
+        "sends answers by the inspection engine, as they are before they are translated back",
+        frozenset((_F.CT_STATE, _F.CT_MARK, _F.ETH_TYPE, _F.IP_PROTO, _F.TCP_FLAGS, FLAGS)),
+        (Table.CONNTRACK_STATE, Table.L7_SEND),
+        Table.CONNTRACK_STATE,
+    ),
     Table.WATCHED: TableSpec(
         "keeps the endpoint's address in answers that TrafficControls are about",
-        frozenset((_F.ETH_TYPE, _F.CT_STATE, _F.CT_MARK, _F.CT_NW_PROTO, _F.CT_TP_DST)),
-        (Table.CONNTRACK_STATE, Table.DNS_CLIENT),
+        frozenset((_F.ETH_TYPE, _F.CT_STATE, _F.CT_MARK, _F.CT_NW_PROTO, _F.CT_TP_DST, _F.IP_PROTO, _F.TCP_FLAGS)),
+        (Table.CONNTRACK_STATE, Table.DNS_CLIENT, Table.L7_SEND),
         None,
     ),
     Table.CONNTRACK_STATE: TableSpec(
         "tells new connections from those that were let in before",
-        frozenset((_F.CT_STATE, _F.CT_MARK, _F.CT_NW_PROTO, _F.CT_TP_DST)),
-        (Table.NODE_ADDRESS, Table.NODE_PORT, Table.EGRESS_TIER, Table.DNS_CLIENT, Table.FORWARD),
+        frozenset((_F.CT_STATE, _F.CT_MARK, _F.CT_NW_PROTO, _F.CT_TP_DST, FLAGS)),
+        (
+            Table.NODE_ADDRESS,
+            Table.NODE_PORT,
+            Table.EGRESS_TIER,
+            Table.DNS_CLIENT,
+            Table.FORWARD,
+            Table.COUNT,
+            Table.L7_SEND,
+        ),
         None,
     ),
     Table.NODE_ADDRESS: TableSpec("knows the addresses of nodes", _DESTINATION, (Table.SERVICE,), Table.SERVICE),
@@ -308,7 +382,7 @@ TABLES: dict[Table, TableSpec] = {
     Table.EGRESS_TIER: TableSpec(
         "rules of tiers, towards the destination",
         _EGRESS,
-        (Table.EGRESS_K8S, Table.FORWARD, Table.AUDIT, Table.COUNT),
+        (Table.EGRESS_K8S, Table.EGRESS_L7, Table.FORWARD, Table.AUDIT, Table.COUNT),
         Table.EGRESS_K8S,
     ),
     Table.EGRESS_K8S: TableSpec(
@@ -320,7 +394,7 @@ TABLES: dict[Table, TableSpec] = {
     Table.EGRESS_DEFAULT: TableSpec(
         "drops what an isolated Pod sends and no rule allowed; then the baseline, towards the destination",
         _EGRESS,
-        (Table.FORWARD, Table.AUDIT, Table.COUNT),
+        (Table.EGRESS_L7, Table.FORWARD, Table.AUDIT, Table.COUNT),
         Table.FORWARD,
     ),
     Table.DNS_CLIENT: TableSpec(
@@ -337,6 +411,9 @@ TABLES: dict[Table, TableSpec] = {
     ),
     Table.DNS_HOLD: TableSpec(
         "has answers of DNS wait until what they tell is in the switch", frozenset(), (Table.FORWARD,), None
+    ),
+    Table.EGRESS_L7: TableSpec(
+        "drops what the inspection engine cannot judge", frozenset((_F.ETH_TYPE, _F.IP_PROTO)), (Table.FORWARD,), None
     ),
     Table.FORWARD: TableSpec(
         "finds the destination's port", _DESTINATION | {FLAGS, _F.IN_PORT}, (Table.INGRESS_TIER,), None
@@ -368,10 +445,14 @@ TABLES: dict[Table, TableSpec] = {
     Table.COUNT: TableSpec("counts for one rule", frozenset((COUNTED, _F.CT_STATE, _F.CT_MARK)), (), None),
     Table.COMMIT: TableSpec(
         "has the connection tracker remember a new connection, and the rules that allowed it",
-        frozenset((_F.ETH_TYPE, _F.CT_STATE)),
-        (Table.MASK,),
+        frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.CT_STATE, FLAGS)),
+        (Table.L7_SEND, Table.MASK),
         None,
     ),
+    Table.L7_SEND: TableSpec(
+        "notes in the MACs which way the packet goes", frozenset((FLAGS, L7_VLANS)), (Table.L7_VLAN,), None
+    ),
+    Table.L7_VLAN: TableSpec("sends it to the inspection engine", frozenset((L7_VLANS,)), (), None),
     Table.MASK: TableSpec(
         "puts another source in place of one that would get the answers by another way",
         frozenset((_F.ETH_TYPE, FLAGS, OUT_PORT)),
@@ -407,6 +488,7 @@ _L4 = {
 }
 NEEDS: dict[Field, tuple[tuple[Field, tuple[int, ...]], ...]] = {
     _F.IP_PROTO: ((_F.ETH_TYPE, (EthType.IPV4, EthType.IPV6)),),
+    _F.TCP_FLAGS: ((_F.IP_PROTO, (IpProto.TCP,)),),
     _F.CT_TP_DST: ((_F.CT_NW_PROTO, (IpProto.TCP, IpProto.UDP, IpProto.SCTP)),),
     **dict.fromkeys((_F.IPV4_SRC, _F.IPV4_DST), ((_F.ETH_TYPE, (EthType.IPV4,)),)),
     **dict.fromkeys((_F.IPV6_SRC, _F.IPV6_DST), ((_F.ETH_TYPE, (EthType.IPV6,)),)),

@@ -33,6 +33,7 @@ from sluice.contracts.programs import (
 )
 from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import PORTS, NotAnAddress, network
+from sluice.dataplane.l7.wanted import rule_set
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
 from sluice.dataplane.ovs.sources import Door, Named, Own, Place, Source
 from sluice.policy.everypod import EVERY_POD_ID, is_named
@@ -84,6 +85,9 @@ class Form(NamedTuple):
 
     logs: bool = False
 
+    inspected_by: str = ""
+    """Digest of the rule set by which the inspection engine judges what the rule allows; empty: nobody does."""
+
 
 def check(program: Program, rule: Rule) -> None:
     """The rule can be lowered as it is written.
@@ -108,10 +112,9 @@ def check(program: Program, rule: Rule) -> None:
         raise NotLowerable(f"{where}: a named port has a number only where the rule applies to Pods; write the number")
     if rule.direction is Direction.INGRESS and any(isinstance(peer, ServicePeer) for peer in rule.peers or ()):
         raise NotLowerable(f"{where}: a Service sends nothing; select its Pods")
-    if rule.l7 is not None:
+    if rule.l7 is not None and rule.services is not None:
         raise NotLowerable(
-            f"{where}: this version does not look into HTTP or TLS, so all that the rule is about is dropped; "
-            f"leave l7Protocols out to allow it"
+            f"{where}: what NodePorts get is looked into at the endpoints; write l7Protocols in a rule about them"
         )
     if rule.direction is Direction.INGRESS and any(isinstance(peer, FqdnPeer) for peer in rule.peers or ()):
         raise NotLowerable(f"{where}: names are known of whom Pods ask for, not of who comes; use an ipBlock")
@@ -167,13 +170,15 @@ def forms(program: Program) -> Iterator[Form]:
             continue  # no NodePort
         place = None if program.tier == K8S_TIER else order(program, rule)
         clauses = tuple(_clauses(program.applied_to, rule))
-        yield Form(_key(program, rule), _stage(program, rule), rule.action, clauses, place, rule.logs)
+        where = _key(program, rule), _stage(program, rule)
+        yield Form(*where, rule.action, clauses, place, rule.logs, _digest(program, rule))
 
 
 def placeless(program: Program, key: RuleKey) -> Form | None:
     """What stands in for a rule of a closed form for which its table has no priority left; None for nothing."""
     rule = next(rule for rule in program.rules if _key(program, rule) == key)
-    return _dropping_form(program, rule) if rule.action in (Action.DROP, Action.REJECT) else None
+    closes = rule.l7 is not None or rule.action in (Action.DROP, Action.REJECT)
+    return _dropping_form(program, rule) if closes else None
 
 
 def _dropping_form(program: Program, rule: Rule) -> Form:
@@ -183,6 +188,11 @@ def _dropping_form(program: Program, rule: Rule) -> Form:
     traffic: tuple[Traffic | None, ...] = (None,) if rule.traffic is None or named else rule.traffic
     clause = _distinct(Source(place, entry) for place in own for entry in traffic)
     return Form(_key(program, rule), _stage(program, rule), Action.DROP, (clause,), logs=rule.logs)
+
+
+def _digest(program: Program, rule: Rule) -> str:
+    rules = rule_set(program.origin, rule)
+    return "" if rules is None else rules.digest
 
 
 def _own(applied_to: GroupId, rule: Rule) -> tuple[Own | Door, ...]:

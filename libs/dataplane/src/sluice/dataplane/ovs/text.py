@@ -29,11 +29,14 @@ from sluice.dataplane.ovs.flow import (
     Nat,
     Output,
     OutputField,
+    PopVlan,
+    PushVlan,
     Resubmit,
     SetField,
     Term,
 )
 from sluice.dataplane.ovs.notation import (
+    BITS,
     DECIMAL,
     IN_ACTIONS,
     IPV4,
@@ -45,7 +48,6 @@ from sluice.dataplane.ovs.notation import (
     RESERVED_PORTS,
     SHARED_NAME,
     SHORT,
-    STATES,
 )
 
 
@@ -98,16 +100,16 @@ def _words(a_match: Match) -> Iterator[str]:
                 yield short or SHORT.get((term.value, None)) or f"dl_type={term.value:#06x}"
             case Field.IP_PROTO if short:
                 pass
-            case Field.CT_STATE:
-                yield f"ct_state={_states(term)}"
+            case Field.CT_STATE | Field.TCP_FLAGS:
+                yield f"{term.field.spec.name}={_bits(term)}"
             case _:
                 name = SHARED_NAME.get(term.field, term.field.spec.name)
                 yield f"{name}={_value(term.field, term.value, term.mask)}"
 
 
-def _states(term: Term) -> str:
+def _bits(term: Term) -> str:
     mask = term.value if term.mask is None else term.mask
-    flags = ((name, bit) for name, bit in STATES.items() if mask & bit)
+    flags = ((name, bit) for name, bit in BITS[term.field].items() if mask & bit)
     return "".join(f"{'+' if term.value & bit else '-'}{name}" for name, bit in flags)
 
 
@@ -145,6 +147,10 @@ def _action(action: AnyAction) -> str:
             return f"move:{from_}->{to}"
         case DecTtl():
             return "dec_ttl"
+        case PushVlan():
+            return "push_vlan:0x8100"
+        case PopVlan():
+            return "pop_vlan"
         case Conjunction(id, place, count):
             return f"conjunction({id},{place}/{count})"
         case Ct(zone, commit, table, exec_, nat):

@@ -26,6 +26,8 @@ from sluice.dataplane.ovs.flow import (
     Nat,
     Output,
     OutputField,
+    PopVlan,
+    PushVlan,
     Resubmit,
     SetField,
 )
@@ -38,6 +40,8 @@ APPLY_ACTIONS = 4
 
 # Actions: enum ofp_action_type
 OUTPUT = 0
+PUSH_VLAN = 17
+POP_VLAN = 18
 DEC_NW_TTL = 24
 SET_FIELD = 25
 COPY_FIELD = 28
@@ -45,6 +49,9 @@ EXPERIMENTER = 0xFFFF
 
 GROUP = 22
 METER = 29
+
+VLAN_TAG = b"\x81\x00"
+"""Of the tags that we push. Source: IEEE 802.1Q, the customer tag."""
 
 # Actions of the experimenter NICIRA: enum ofp_raw_action_type, NX1.0+
 NX_RESUBMIT_TABLE = 14
@@ -159,6 +166,10 @@ def encode_action(action: AnyAction) -> bytes:
             return padded(copy + fields)
         case DecTtl():
             return _standard(DEC_NW_TTL, b"")
+        case PushVlan():
+            return _standard(PUSH_VLAN, VLAN_TAG)
+        case PopVlan():
+            return _standard(POP_VLAN, b"")
         case Ct():
             table = CT_NO_TABLE if action.table is None else action.table
             fixed = _CT.pack(CT_COMMIT if action.commit else 0, 0, action.zone, table, 0)

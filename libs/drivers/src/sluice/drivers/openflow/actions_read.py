@@ -20,6 +20,8 @@ from sluice.dataplane.ovs.flow import (
     Nat,
     Output,
     OutputField,
+    PopVlan,
+    PushVlan,
     Resubmit,
     SetField,
     Term,
@@ -133,6 +135,12 @@ def _output_reg(body: bytes) -> OutputField:
     return OutputField(field)
 
 
+def _push_vlan(body: bytes) -> PushVlan:
+    if body[:2] != numbers.VLAN_TAG:
+        raise Undecodable(f"push_vlan:0x{body[:2].hex()} is none of ours")
+    return PushVlan()
+
+
 def _resubmit(body: bytes) -> Resubmit:
     in_port, table = _RESUBMIT.unpack(body)
     if in_port != numbers.RESUBMIT_IN_PORT:
@@ -234,6 +242,8 @@ _Readers = dict[int, Callable[[bytes], AnyAction]]
 _READERS: _Readers = {
     numbers.OUTPUT: _output,
     numbers.DEC_NW_TTL: lambda _: DecTtl(),
+    numbers.PUSH_VLAN: _push_vlan,
+    numbers.POP_VLAN: lambda _: PopVlan(),
     numbers.GROUP: lambda body: Group(int.from_bytes(body[:4], "big")),
     numbers.METER: lambda body: Meter(int.from_bytes(body[:4], "big")),
     numbers.SET_FIELD: _set_field,

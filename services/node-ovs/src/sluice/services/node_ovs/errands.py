@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import structlog
 
+from sluice.dataplane.ovs.detour import AS_JUDGED
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, Resubmit, SetField
 from sluice.dataplane.ovs.pipeline import ACCEPTED, FLAGS, SERVED, VIRTUAL_MAC, Errand, Table
 from sluice.dataplane.ovs.pipeline import Meter as MeterId
-from sluice.dataplane.refusal import SentTo, refuse
+from sluice.dataplane.refusal import SentTo, refuse, sever
 from sluice.drivers.openflow.errors import RequestRefused, SwitchGone
 from sluice.drivers.openflow.meters import Meter, Metered
 from sluice.drivers.openflow.oxm import Undecodable
@@ -48,14 +49,20 @@ class Errands:
         self._answers = answers
         self._meters = {
             Errand.REJECT: Meter(MeterId.REJECT, reject_rate, 2 * reject_rate),
+            Errand.L7: Meter(MeterId.L7, reject_rate, 2 * reject_rate),
             Errand.DNS: Meter(MeterId.DNS, dns_rate, 2 * dns_rate),
         }
         self._said: dict[Errand, Callable[[int, int, int], None]] = {
             Errand.REJECT: _not_answered,
+            Errand.L7: _not_answered,
             Errand.DNS: self._not_held,
         }
         self._all_meters = (*self._meters.values(), Meter(MeterId.AUDIT, packet_in_rate, 2 * packet_in_rate))
-        self._does: dict[int, Callable[[Switch, PacketIn], None]] = {Errand.REJECT: _answer, Errand.DNS: answers.take}
+        self._does: dict[int, Callable[[Switch, PacketIn], None]] = {
+            Errand.REJECT: _answer,
+            Errand.L7: _sever,
+            Errand.DNS: answers.take,
+        }
         self._heard: Counter[int] = Counter()
         """Packets that came, by errand, since meters were last looked at."""
 
@@ -133,6 +140,12 @@ def _answer(switch: Switch, packet: PacketIn) -> None:
     else:
         switch.send_packet(answer, AS_AN_ANSWER)
         _packets.add(1, "answered")
+
+
+def _sever(switch: Switch, packet: PacketIn) -> None:
+    """Both ends of a connection that the inspection engine reset hear of it, whatever they made of its own resets."""
+    for reset, way in zip(sever(packet.packet, _MAC), (AS_AN_ANSWER, AS_JUDGED), strict=False):
+        switch.send_packet(reset, way)
 
 
 def _sent_to(packet: PacketIn) -> SentTo | None:

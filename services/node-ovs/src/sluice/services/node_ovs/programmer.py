@@ -15,6 +15,7 @@ from sluice.contracts.programs import ServiceRef
 from sluice.contracts.status import Problem
 from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.audit.attribution import What
+from sluice.dataplane.ovs.detour import Detour, EnginePorts
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.flow import Buckets, FlowBody, FlowKey, Flows, Groups
 from sluice.dataplane.ovs.fqdn_values import HOLDING
@@ -71,11 +72,14 @@ class Programmer(Reading):
         self._traffic_problems: tuple[Problem, ...] = ()
         """As of the last change that was handed out."""
 
+        self._detour = Detour()
+        self._engine_ports: EnginePorts | None = None
+        self._vlans: Mapping[str, int] = {}
         self._groups: Groups = {}
         self._endpoints_gone: frozenset[tuple[Address, int]] = frozenset()
         self._groups_before: dict[int, Buckets | None] = {}
         self._ways: Flows = {}
-        """What routing, serving and traffic say. No flow of them is the engine's as well, nor of two."""
+        """What routing, serving, traffic and the detour say. No flow of them is the engine's as well, nor of two."""
 
         self._ways_before: dict[FlowKey, FlowBody | None] = {}
         self._routes: set[NodeName] = set()
@@ -160,6 +164,21 @@ class Programmer(Reading):
     def next_deadline_s(self, now_s: float) -> float | None:
         times = super().next_deadline_s(now_s), self.naming.next_s if self.in_sync else None
         return min((time for time in times if time is not None), default=None)
+
+    def engine_ports_are(self, ports: EnginePorts | None) -> None:
+        """OVSDB has exactly these ports of the inspection engine."""
+        self._engine_ports = ports
+        self._inspect()
+
+    def verified_are(self, vlans: Mapping[str, int]) -> None:
+        """The inspection engine judges by exactly these VLANs, by the digest of the rule set of each."""
+        self._vlans = vlans
+        self._inspect()
+
+    def _inspect(self) -> None:
+        vlans = self._vlans if self._engine_ports else {}
+        self._engine.inspect(vlans)
+        self._reroute(self._detour.use(self._engine_ports, vlans))
 
     def advance(self, now_s: float) -> Change | None:
         """The next change of the switch, or None. What it says counts as done: on failure, send all of `flows`."""

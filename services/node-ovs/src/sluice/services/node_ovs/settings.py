@@ -29,7 +29,7 @@ class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown
     """Where the ids of rules are kept, so that a restart finds its own flows in the switch."""
 
     hand_over: str = "/run/sluice/l7.json"
-    """The file in which node-l7 says what the engine has in force. Not read yet: layer 7 rules are closed."""
+    """Where node-l7 says which rule sets are in force. While it says of none, what such rules are about is dropped."""
 
     resync_interval_s: Annotated[float, Meta(ge=1)] = 60.0
     """Seconds between full read-backs of the switch and of the bus. Lower finds drift sooner; each costs one dump."""

@@ -37,6 +37,7 @@ from sluice.services.node_ovs.answers import Answers
 from sluice.services.node_ovs.audit import Audit
 from sluice.services.node_ovs.errands import Errands
 from sluice.services.node_ovs.explaining import Explaining
+from sluice.services.node_ovs.handover import verified_of
 from sluice.services.node_ovs.idsfile import IdsFile
 from sluice.services.node_ovs.podports import pod_ports
 from sluice.services.node_ovs.programmer import Change, Programmer
@@ -45,7 +46,7 @@ from sluice.services.node_ovs.settings import NodeOvsSettings
 from sluice.services.node_ovs.statefile import StateFile
 from sluice.services.node_ovs.tracing import Tracing
 from sluice.services.node_ovs.traffic_ports import TrafficPorts, found_ports
-from sluice.services.node_ovs.uplinks import uplinks
+from sluice.services.node_ovs.uplinks import engine_ports, uplinks
 
 log = structlog.get_logger()
 
@@ -70,6 +71,7 @@ class Shell:
         self._run_dir = Path(settings.run_dir)
         self._bridge = settings.bridge
         self._socket = self._run_dir / f"{self._bridge}.mgmt"
+        self._hand_over = Path(settings.hand_over)
         self._resync_s = settings.resync_interval_s
         self._bus = bus
         self._ids_file = IdsFile(Path(settings.state_dir) / "rule-ids.json")
@@ -116,6 +118,7 @@ class Shell:
             for task in (
                 self._feed.run,
                 self._watch_ports,
+                self._watch_engine,
                 self._hold_switch,
                 self._apply,
                 self._report,
@@ -144,6 +147,12 @@ class Shell:
                 log.warning("ovsdb_lost", error=str(error), kept="ports stay as they were")
             await asyncio.sleep(RETRY_S)
 
+    async def _watch_engine(self) -> None:
+        async for verified in verified_of(self._hand_over):
+            log.info("inspection_changed", rule_sets=len(verified), file=str(self._hand_over))
+            self._programmer.verified_are(verified)
+            self._news.set()
+
     def _interfaces_are(self, interfaces: Sequence[Interface]) -> None:
         ports, port_errors = pod_ports(interfaces)
         ways, way_errors = uplinks(interfaces)
@@ -155,6 +164,7 @@ class Shell:
         self._programmer.uplinks_are(ways)
         self._programmer.traffic_ports_are(self._found, self._traffic_ports.refused)
         self._ports_due.set()
+        self._programmer.engine_ports_are(engine_ports(interfaces))
         self._news.set()
 
     async def _keep_traffic_ports(self) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
+from sluice.dataplane.ovs.detour import EnginePorts
 from sluice.dataplane.ovs.ports import BadPort
 from sluice.dataplane.ovs.routes import Gateway, Uplinks
-from sluice.drivers.ovsdb.roles import TUNNEL, BadRole, GatewayIds, role
+from sluice.drivers.ovsdb.roles import L7_IN, L7_OUT, ROLE, TUNNEL, BadRole, GatewayIds, role
 from sluice.drivers.ovsdb.rows import Interface
 
 
@@ -26,3 +27,10 @@ def uplinks(interfaces: Iterable[Interface]) -> tuple[Uplinks, tuple[str, ...]]:
         except (BadRole, BadPort) as error:
             errors.append(str(error))
     return Uplinks(tunnel, gateway), tuple(errors)
+
+
+def engine_ports(interfaces: Iterable[Interface]) -> EnginePorts | None:
+    """The ports between which the inspection engine sits, if both are there."""
+    found = {one.external_ids.get(ROLE): one.ofport for one in interfaces if one.ofport is not None}
+    into, out = found.get(L7_IN), found.get(L7_OUT)
+    return None if into is None or out is None else EnginePorts(into, out)

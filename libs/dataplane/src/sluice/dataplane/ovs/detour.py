@@ -1,0 +1,279 @@
+"""The way through the inspection engine, of connections that a rule with `l7Protocols` let out or in.
+
+What goes into the engine's first port comes out of its second, or not at all; resets of its making come out there too.
+A tag says by which rule set it judges. Both directions of a connection go by it, each with the addresses of the two
+ends: after the translation of a Service's address, and before its undoing. Where the rules of both ends are on this
+node a packet goes by twice, near its sender's rule first.
+
+A packet takes its metadata along in its MACs, which nobody needs on this way. The sender's has flags and the port that
+it came from, the receiver's has the VLAN that is next. A reset of the engine's for the sender has the two swapped, and
+is known by it. Which ends they are is in their first octet, so that each way back is known without asking anybody.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.cookies import CookieKind
+from sluice.dataplane.ovs.counting import COUNT_EACH, RECALL_RULES, REMEMBER_RULES
+from sluice.dataplane.ovs.fields import TCP_RST, VLAN_PRESENT, CtState, Field
+from sluice.dataplane.ovs.flow import (
+    Actions,
+    Controller,
+    Ct,
+    FlowBody,
+    FlowKey,
+    Flows,
+    Goto,
+    Match,
+    MoveField,
+    Nat,
+    Output,
+    PopVlan,
+    PushVlan,
+    SetField,
+    Term,
+    match,
+)
+from sluice.dataplane.ovs.pipeline import (
+    ACCEPTED,
+    ANSWER,
+    CT_ZONE,
+    FLAGS,
+    FROM_TUNNEL,
+    INSPECTED,
+    JUDGED,
+    L7_VLANS,
+    MARK_DEAD,
+    MARK_INSPECTED,
+    MARK_INSPECTION,
+    MARK_LET_IN,
+    MARK_SERVED,
+    MARK_VLANS,
+    PRIORITY,
+    PRIORITY_FIRST,
+    SERVED,
+    VLAN_BITS,
+    Errand,
+    Meter,
+    Table,
+)
+from sluice.dataplane.protocols import EthType, IpProto
+
+_IP = (EthType.IPV4, EthType.IPV6)
+_VLAN_MASK = (1 << VLAN_BITS) - 1
+
+_KIND = 40
+"""First bit of what a MAC says of whose it is: its first octet."""
+
+_CLIENT, _SERVER = 0x02, 0x06
+_RECEIVES = 0x10
+"""Bit of that octet; unset: this end sent the packet. Its two lowest bits are those of a MAC of nobody's in particular
+(locally administered, one interface). Source: IEEE 802-2014 section 8.2.2."""
+
+_FLAGS_AT, _IN_PORT_AT = 16, 0
+"""First bits of what the sender's MAC has, 16 bits each."""
+
+_NEXT_VLAN_AT = 16
+"""First bit of what the receiver's has, 12 bits."""
+
+PRIORITY_INSPECTED = PRIORITY_FIRST + 50
+"""Before what these tables do with connections that nobody inspects."""
+
+PRIORITY_JUDGED = PRIORITY_FIRST + 100
+"""Before what these tables do with other packets, whatever the tracker thinks of their sequence numbers: it
+saw them before they went by the engine."""
+
+RESET_BOTH = Controller(userdata=bytes((Errand.L7,)), meter_id=Meter.L7.value)
+
+_MARKS = Term(Field.CT_MARK, MARK_LET_IN | MARK_INSPECTED, MARK_LET_IN | MARK_INSPECTED | MARK_DEAD)
+_INSPECTED = Term(Field.CT_MARK, MARK_INSPECTED, MARK_INSPECTED)
+_IS_DEAD = Term(Field.CT_MARK, MARK_INSPECTED | MARK_DEAD, MARK_INSPECTED | MARK_DEAD)
+_RESET = Term(Field.TCP_FLAGS, TCP_RST, TCP_RST)
+_ORIGINAL = Term(Field.CT_STATE, CtState.TRK | CtState.EST, CtState.TRK | CtState.EST | CtState.NEW | CtState.RPL)
+_REPLY = Term(
+    Field.CT_STATE, CtState.TRK | CtState.EST | CtState.RPL, CtState.TRK | CtState.EST | CtState.NEW | CtState.RPL
+)
+_ASK_AND_TRANSLATE = Ct(zone=CT_ZONE, table=Table.CONNTRACK_STATE, nat=Nat())
+
+
+def _bit(flag: int) -> int:
+    return flag.bit_length() - 1
+
+
+def _tcp(version: int) -> tuple[Term, Term]:
+    return Term(Field.ETH_TYPE, version), Term(Field.IP_PROTO, IpProto.TCP)
+
+
+def _flag(on: int, off: int = 0) -> Term:
+    return Term(FLAGS, on, on | off)
+
+
+_SERVED_AS_MARKED = MoveField(Field.CT_MARK, FLAGS, 1, _bit(MARK_SERVED), _bit(SERVED))
+
+_COMMIT: Actions = (
+    Ct(
+        zone=CT_ZONE,
+        commit=True,
+        exec=(
+            SetField(Field.CT_MARK, MARK_LET_IN | MARK_INSPECTED, MARK_LET_IN | MARK_INSPECTION),
+            MoveField(L7_VLANS, Field.CT_MARK, 2 * VLAN_BITS, target_offset=MARK_VLANS),
+            *REMEMBER_RULES,
+        ),
+    ),
+    Goto(Table.L7_SEND),
+)
+
+_ONWARD: Actions = (
+    SetField(FLAGS, ACCEPTED, ACCEPTED),
+    _SERVED_AS_MARKED,
+    MoveField(Field.CT_MARK, L7_VLANS, 2 * VLAN_BITS, MARK_VLANS),
+    *RECALL_RULES,
+    *COUNT_EACH,
+    Goto(Table.L7_SEND),
+)
+"""Counted here, for what is known of its connection does not come back with it; an answer is counted when it does."""
+
+_BACKWARD: Actions = (
+    SetField(FLAGS, ANSWER, ANSWER),
+    MoveField(Field.CT_MARK, L7_VLANS, VLAN_BITS, MARK_VLANS + VLAN_BITS, 0),
+    MoveField(Field.CT_MARK, L7_VLANS, VLAN_BITS, MARK_VLANS, VLAN_BITS),
+    Goto(Table.L7_SEND),
+)
+
+_DELIVER: Actions = (
+    SetField(FLAGS, ACCEPTED | ANSWER, ACCEPTED | ANSWER | FROM_TUNNEL | JUDGED),
+    _SERVED_AS_MARKED,
+    *RECALL_RULES,
+    Goto(Table.DNS_CLIENT),
+)
+
+_BURY = Ct(zone=CT_ZONE, commit=True, exec=(SetField(Field.CT_MARK, MARK_DEAD, MARK_DEAD),))
+
+
+def _send(sender: int, receiver: int, *, shifted: bool) -> Actions:
+    """The MACs say what is known of the packet, and L7_VLANS has its first VLAN first."""
+    shift = (
+        MoveField(L7_VLANS, L7_VLANS, VLAN_BITS, VLAN_BITS, 0),
+        SetField(L7_VLANS, 0, _VLAN_MASK << VLAN_BITS),
+    )
+    return (
+        *(shift if shifted else ()),
+        SetField(Field.ETH_SRC, sender << _KIND),
+        MoveField(FLAGS, Field.ETH_SRC, 16, 0, _FLAGS_AT),
+        MoveField(Field.IN_PORT, Field.ETH_SRC, 16, 0, _IN_PORT_AT),
+        SetField(Field.ETH_DST, (receiver | _RECEIVES) << _KIND),
+        MoveField(L7_VLANS, Field.ETH_DST, VLAN_BITS, VLAN_BITS, _NEXT_VLAN_AT),
+        Goto(Table.L7_VLAN),
+    )
+
+
+_RESTORE: Actions = (
+    MoveField(Field.ETH_SRC, FLAGS, 16, _FLAGS_AT, 0),
+    MoveField(Field.ETH_SRC, Field.IN_PORT, 16, _IN_PORT_AT, 0),
+    MoveField(Field.ETH_DST, L7_VLANS, VLAN_BITS, _NEXT_VLAN_AT, 0),
+    Goto(Table.L7_NEXT),
+)
+
+
+def _from(kind: int) -> Term:
+    return Term(Field.ETH_SRC, kind << _KIND, 0xFF << _KIND)
+
+
+def _standing() -> Iterator[tuple[Table, int, Match, Actions]]:
+    nothing_next = Term(L7_VLANS, 0, _VLAN_MASK)
+    tagged = match((Field.VLAN_VID, VLAN_PRESENT, VLAN_PRESENT))
+    yield Table.L7_UNTAG, PRIORITY, tagged, (PopVlan(), Goto(Table.L7_UNTAG_AGAIN))
+    yield Table.L7_UNTAG_AGAIN, PRIORITY, tagged, (PopVlan(), Goto(Table.L7_RETURN))
+    for version in _IP:
+        tcp, ip = _tcp(version), Term(Field.ETH_TYPE, version)
+        for end in (_CLIENT, _SERVER):
+            yield Table.L7_RETURN, PRIORITY, match(*tcp, _from(end)), _RESTORE
+        reset = match(*tcp, _from(_CLIENT | _RECEIVES))
+        yield Table.L7_RETURN, PRIORITY, reset, (Goto(Table.L7_NEXT),)
+        reset = match(*tcp, _from(_SERVER | _RECEIVES))
+        yield Table.L7_RETURN, PRIORITY, reset, (SetField(FLAGS, ANSWER, ANSWER), Goto(Table.L7_NEXT))
+
+        judged = SetField(FLAGS, JUDGED, JUDGED)
+        yield Table.L7_NEXT, PRIORITY, match(ip, nothing_next, _flag(ANSWER)), (judged, _ASK_AND_TRANSLATE)
+        yield Table.L7_ANSWER, PRIORITY, match(ip, (Field.CT_MARK, MARK_SERVED, MARK_SERVED)), (_ASK_AND_TRANSLATE,)
+        for table in (Table.L7_ANSWER, Table.WATCHED):
+            yield table, PRIORITY_INSPECTED + 1, match(*tcp, _IS_DEAD), (RESET_BOTH,)
+            yield table, PRIORITY_INSPECTED + 2, match(*tcp, _IS_DEAD, _RESET), ()
+        # A connection is found by what its packets are before they are translated back, so that is where it is buried.
+        reset = match(*tcp, nothing_next, _flag(ANSWER), _RESET)
+        yield Table.L7_NEXT, PRIORITY + 1, reset, (judged, Ct(zone=CT_ZONE, table=Table.L7_ANSWER))
+        ended = match(*tcp, _flag(JUDGED), _INSPECTED)
+        yield Table.L7_ANSWER, PRIORITY_JUDGED, ended, (_BURY, _ASK_AND_TRANSLATE)
+        yield Table.EGRESS_L7, PRIORITY, match(*tcp), (Goto(Table.FORWARD),)
+        new = Term(Field.CT_STATE, CtState.TRK | CtState.NEW, CtState.TRK | CtState.NEW)
+        yield Table.COMMIT, PRIORITY_FIRST + 1, match(*tcp, new, _flag(INSPECTED)), _COMMIT
+    onward = SetField(FLAGS, ACCEPTED, ACCEPTED | INSPECTED), Goto(Table.FORWARD)
+    yield Table.L7_NEXT, PRIORITY, match(nothing_next, _flag(0, ANSWER)), onward
+    for table in (Table.L7_ANSWER, Table.WATCHED):
+        yield table, PRIORITY_INSPECTED, match(_REPLY, _MARKS), _BACKWARD
+    yield Table.CONNTRACK_STATE, PRIORITY_JUDGED + 1, match(_flag(JUDGED), _INSPECTED), _DELIVER
+    yield Table.CONNTRACK_STATE, PRIORITY_JUDGED, match(_flag(JUDGED)), ()
+    yield Table.CONNTRACK_STATE, PRIORITY, match(_ORIGINAL, _MARKS), _ONWARD
+    yield Table.COMMIT, PRIORITY_FIRST, match(_flag(INSPECTED)), ()
+    for answers, ends in ((0, (_CLIENT, _SERVER)), (ANSWER, (_SERVER, _CLIENT))):
+        way = _flag(answers, ANSWER)
+        yield Table.L7_SEND, PRIORITY, match(way), _send(*ends, shifted=False)
+        yield Table.L7_SEND, PRIORITY + 1, match(way, nothing_next), _send(*ends, shifted=True)
+    yield Table.EGRESS_L7, 0, (), ()
+
+
+AS_JUDGED: Actions = (SetField(FLAGS, JUDGED, JUDGED), _ASK_AND_TRANSLATE)
+"""Has a packet of a known connection go on as if it came back from the engine, either way."""
+
+
+def _flows(lines: Iterable[tuple[Table, int, Match, Actions]], kind: CookieKind, number: int = 0) -> Flows:
+    cookie = cookies.pack(kind, number)
+    return {FlowKey(table, priority, a_match): FlowBody(actions, cookie) for table, priority, a_match, actions in lines}
+
+
+DETOUR: Flows = _flows(_standing(), CookieKind.BASE)
+"""What always stands. What comes here without an engine is dropped."""
+
+
+class EnginePorts(NamedTuple):
+    """OpenFlow ports of the node's inspection engine."""
+
+    into: int
+    out: int
+
+
+def lower_detour(ports: EnginePorts | None, vlans: frozenset[int]) -> Flows:
+    """What else the switch has while there are such ports, for these VLANs of which the rules are in force."""
+    if ports is None:
+        return {}
+    flows = _flows(_ways(ports), CookieKind.UPLINK, ports.out)
+    for vlan in vlans:
+        does = PushVlan(), SetField(Field.VLAN_VID, VLAN_PRESENT | vlan), Output(ports.into)
+        line = Table.L7_VLAN, PRIORITY, match((L7_VLANS, vlan, _VLAN_MASK)), does
+        flows |= _flows((line,), CookieKind.L7, vlan)
+    return flows
+
+
+def _ways(ports: EnginePorts) -> Iterator[tuple[Table, int, Match, Actions]]:
+    yield Table.CLASSIFIER, PRIORITY, match((Field.IN_PORT, ports.out)), (Goto(Table.L7_UNTAG),)
+    for version in _IP:
+        for table in (Table.CONNTRACK, Table.UNMASKED):
+            asked = match((Field.ETH_TYPE, version))
+            yield table, PRIORITY + 1, asked, (Ct(zone=CT_ZONE, table=Table.L7_ANSWER),)
+
+
+class Detour:
+    """The same, kept up to date: what changes is told as (flow, what it is now; None: gone)."""
+
+    def __init__(self) -> None:
+        self._flows: Flows = {}
+
+    def use(self, ports: EnginePorts | None, vlans: Mapping[str, int]) -> Iterator[tuple[FlowKey, FlowBody | None]]:
+        """There are exactly these ports, and these VLANs by the digest of their rules."""
+        before, self._flows = self._flows, lower_detour(ports, frozenset(vlans.values()))
+        for key in before.keys() - self._flows.keys():
+            yield key, None
+        for key, body in self._flows.items():
+            if before.get(key) != body:
+                yield key, body

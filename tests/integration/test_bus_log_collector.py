@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.audit import AuditBatch, AuditEvent, FlowDecision, Inspection, Loss
 from sluice.contracts.groups import Local, Member
-from sluice.contracts.ids import Address, NodeName, Revision, Uid
-from sluice.dataplane.audit import np_line
+from sluice.contracts.ids import Address, NodeName, Revision, Uid, Unit
+from sluice.dataplane.audit import attribution, np_line
+from sluice.dataplane.audit.attribution import Begun, Deciding, Entry, What
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.output import Output
@@ -118,6 +120,48 @@ async def test_inspections_name_the_pods_of_the_node(world: World, bus: Bus) -> 
 
     assert isinstance(inspection, Inspection)
     assert (inspection.source_pod, inspection.destination_pod) == ("", "x/web")
+
+
+RULE = Deciding(
+    id=7,
+    table="IngressDefaultRule",
+    policy="AntreaNetworkPolicy:x/p",
+    direction="Ingress",
+    action="Drop",
+    unit=Unit("annps:x:p"),
+    index=2,
+    revision=Revision(1, 10),
+)
+
+
+async def test_decisions_are_told_with_the_rule_and_the_object_of_then(world: World) -> None:
+    hour_us = 3_600_000_000
+    said: list[tuple[int, What]] = [
+        (hour_us, Begun()),
+        (hour_us, RULE),
+        (2 * hour_us, replace(RULE, revision=Revision(1, 20))),
+    ]
+    entries = [attribution.write(Entry(at_us=at_us, what=what)) for at_us, what in said]
+    (world.np / "attribution-2026.jsonl").write_bytes(b"".join(entries[:2]))
+    (world.np / "attribution.jsonl").write_bytes(b"not one\n" + entries[2])
+    async with world.running():
+        with (world.np / "np.log").open("a") as log:
+            log.write(line(5) + line(hour_us + 5) + line(2 * hour_us + 5))
+        decisions = await world.stored("np", 3)
+
+    by = [each.by for each in decisions if isinstance(each, FlowDecision)]
+    assert [[(one.unit, one.index, one.revision.sequence) for one in each] for each in by] == [
+        *([], [("annps:x:p", 2, 10)], [("annps:x:p", 2, 20)]),
+    ]
+
+
+async def test_what_the_switch_lost_is_published_as_a_loss(world: World) -> None:
+    loss = Loss(at_us=1_000_000, lines=1234, reason="over-rate")
+    async with world.running():
+        (world.np / "np.log").write_text(line(1) + np_line.write(loss) + "\n")
+        found = await world.stored("np", 2)
+
+    assert found[1] == loss
 
 
 async def test_a_restart_publishes_what_came_meanwhile(world: World) -> None:

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from sluice.contracts import subjects
 from sluice.contracts.ids import GroupId, Revision, Unit
 from sluice.contracts.kinds import INPUTS, Kind
-from sluice.contracts.objects import AnyObject, K8sNetworkPolicy, Namespace
+from sluice.contracts.objects import AnyObject, K8sNetworkPolicy
 from sluice.contracts.programs import Program
 from sluice.contracts.status import Problem
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
 from sluice.grouping.selectors import GroupSelector
-from sluice.policy.logged import Logged
+from sluice.policy.logged import Relogged, relogged
 from sluice.policy.policies import Policies
 from sluice.policy.selected import groups_of_control
 from sluice.policy.translate import SelfContained, Untranslatable, groups_of, translate
@@ -51,7 +51,6 @@ class Compiler:
         self._addressed: dict[Unit, tuple[GroupId, ...] | dict[GroupId, None]] = {}
         """The groups that the unit's programs are addressed to: of most units it is one."""
 
-        self._logged = Logged()
         self._problems: dict[Unit, Problem] = {}
         self._put: dict[ProgramKey, Program] = {}
         self._drop: set[ProgramKey] = set()
@@ -71,12 +70,12 @@ class Compiler:
             return False
         changed = False
         for unit, policy, cause, amended in self._policies.evolve(event):
-            if amended is not None and isinstance(policy, Draft):
+            if isinstance(policy, Relogged):
+                changed |= self._relog(unit, policy, cause)
+            elif amended is not None and isinstance(policy, Draft):
                 changed |= self._amend(unit, policy, amended.groups, cause)
             else:
                 changed |= self._compile(unit, policy, cause)
-        if event.key.kind is Kind.NAMESPACE:
-            changed |= self._log(event.key.name, event.object, event.revision)
         return changed
 
     def put(self, obj: AnyObject, at: Revision) -> bool:
@@ -96,22 +95,18 @@ class Compiler:
         self._put, self._drop = {}, set()
         return changes
 
-    def _log(self, namespace: str, obj: AnyObject | None, at: Revision) -> bool:
-        """The Kubernetes policies of the Namespace log as it says."""
+    def _relog(self, unit: Unit, policy: Relogged, at: Revision) -> bool:
         changed = False
-        for unit in self._logged.say(namespace, on=isinstance(obj, Namespace) and obj.logs):
-            for group in self._addressed[unit]:
-                program = self._programs[group, unit]
-                changed |= self._keep((group, unit), replace(self._logged.of(program), cause=max(program.cause, at)))
+        for group in self._addressed.get(unit, ()):
+            program = self._programs[group, unit]
+            made = relogged(program, on=policy.on)
+            changed |= self._keep((group, unit), replace(made, cause=max(program.cause, at)))
         return changed
 
     def _compile(self, unit: Unit, policy: SelfContained | Draft | None, cause: Revision) -> bool:
         programs = self._translate(unit, policy, cause)
-        if isinstance(policy, K8sNetworkPolicy):
-            programs = tuple(self._logged.of(program) for program in programs)
-            self._logged.note(unit, exists=bool(programs))
-        elif policy is None:
-            self._logged.note(unit, exists=False)
+        if isinstance(policy, K8sNetworkPolicy) and self._policies.logs(policy.metadata.namespace):
+            programs = tuple([relogged(program, on=True) for program in programs])
         changed = False
         for program in programs:
             changed |= self._keep((program.applied_to, unit), program)
@@ -208,6 +203,8 @@ class Groups:
             return self._name(subjects.unit(*event.key), groups_of_control(event.object))
         changed = False
         for unit, policy, _, amended in self._policies.evolve(event):
+            if isinstance(policy, Relogged):
+                continue  # its groups are what they were
             if isinstance(policy, Draft):
                 changed |= self._select_parts(unit, policy, amended.parts if amended else None)
             elif policy is None and unit in self._of_parts:

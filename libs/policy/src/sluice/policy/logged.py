@@ -5,13 +5,18 @@ programs, which are translated without a look at anything else.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from sluice.contracts import subjects
 from sluice.contracts.ids import Unit
-from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import Program
+
+
+class Relogged(NamedTuple):
+    """In place of a policy: as it was, but that it logs, or does not."""
+
+    on: bool
 
 
 class Logged:
@@ -22,11 +27,12 @@ class Logged:
         self._units: dict[str, set[Unit]] = {}
         """Of Kubernetes policies, by Namespace."""
 
-    def note(self, unit: Unit, *, exists: bool) -> None:
-        """The unit has programs, or none. Units of other kinds are no matter of ours."""
-        kind, namespace, _ = subjects.unit_parts(unit)
-        if kind is not Kind.K8S_NETWORK_POLICY:
-            return
+    def __contains__(self, namespace: str) -> bool:
+        """The Namespace's policies log."""
+        return namespace in self._on
+
+    def note(self, namespace: str, unit: Unit, *, exists: bool) -> None:
+        """The Namespace has this Kubernetes policy, or has it no more."""
         units = self._units.setdefault(namespace, set())
         (units.add if exists else units.discard)(unit)
         if not units:
@@ -39,9 +45,7 @@ class Logged:
         (self._on.add if on else self._on.discard)(namespace)
         return sorted(self._units.get(namespace, ()))
 
-    def of(self, program: Program) -> Program:
-        """The program of a Kubernetes policy, as its Namespace has it."""
-        on = program.origin.namespace in self._on
-        if on == program.logs_isolation:
-            return program
-        return replace(program, rules=tuple(replace(rule, logs=on) for rule in program.rules), logs_isolation=on)
+
+def relogged(program: Program, *, on: bool) -> Program:
+    """The program of a Kubernetes policy that logs what it decides, or does not."""
+    return replace(program, rules=tuple([replace(rule, logs=on) for rule in program.rules]), logs_isolation=on)

@@ -21,6 +21,7 @@ from sluice.contracts.objects import (
 )
 from sluice.grouping.events import ObjectEvent
 from sluice.policy.affected import Dependents
+from sluice.policy.logged import Logged, Relogged
 from sluice.policy.translate import SelfContained
 from sluice.policy.translate.antrea import Amendment, Draft
 from sluice.policy.translate.cluster import Labels, Name
@@ -33,7 +34,7 @@ class Affected(NamedTuple):
     """A unit that may mean something else now: what this policy says, or nothing if there is none."""
 
     unit: Unit
-    policy: SelfContained | Draft | None
+    policy: SelfContained | Draft | Relogged | None
     cause: Revision
     amended: Amendment | None = None
     """All that differs in the draft since before; unset: everything may."""
@@ -52,6 +53,7 @@ class Policies:
     def __init__(self) -> None:
         self._kept: dict[Unit, _Kept] = {}
         self._dependents = Dependents()
+        self._logged = Logged()
         self._tiers: dict[str, int] = {}
         self._namespaces: dict[str, Labels] = {}
         self._groups: dict[Name, GroupSpec] = {}
@@ -63,14 +65,23 @@ class Policies:
         key, obj, at = event.key, event.object, event.revision
         kind = key.kind  # compared by identity, for most events are about these: an Enum is compared as a text
         if kind is Kind.K8S_NETWORK_POLICY or kind is Kind.MULTI_NETWORK_POLICY:
-            return (Affected(subjects.unit(*key), obj if isinstance(obj, SelfContained) else None, at),)
+            unit = subjects.unit(*key)
+            if kind is Kind.K8S_NETWORK_POLICY:
+                self._logged.note(key.namespace, unit, exists=obj is not None)
+            return (Affected(unit, obj if isinstance(obj, SelfContained) else None, at),)
         match kind:
             case Kind.CLUSTER_NETWORK_POLICY | Kind.ANTREA_NETWORK_POLICY:
                 return (self._drafted(subjects.unit(*key), obj if isinstance(obj, AntreaPolicy) else None, at),)
             case Kind.NAMESPACE:
-                return self._on_namespace(key.name, obj.metadata.labels if isinstance(obj, Namespace) else None, at)
+                found = self._on_namespace(key.name, obj.metadata.labels if isinstance(obj, Namespace) else None, at)
+                on = isinstance(obj, Namespace) and obj.logs
+                return [*found, *(Affected(unit, Relogged(on), at) for unit in self._logged.say(key.name, on=on))]
             case _:
                 return self._again(self._looked_up_by(key.kind, (key.namespace, key.name), obj), at)
+
+    def logs(self, namespace: str) -> bool:
+        """The Namespace's Kubernetes policies log what they decide."""
+        return namespace in self._logged
 
     # ---------------------------------------------------------------------------------------- what translations ask
 

@@ -9,6 +9,7 @@ Source: docs "Antrea Network Policy CRDs", "enableLogging and logLabel"; the dur
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -53,7 +54,7 @@ def write(decision: FlowDecision | Loss) -> str:
     """The line, without its end."""
     if isinstance(decision, Loss):
         return _write_loss(decision)
-    when = (_EPOCH + timedelta(microseconds=decision.at_us)).strftime(_TIME)
+    when = _when(decision.at_us)
     repeated = f" [{decision.packets} packets in {_go(decision.within_us)}]" if decision.packets > 1 else ""
     return f"{when} {' '.join(fields(decision))}{repeated}"
 
@@ -95,7 +96,7 @@ def read(line: str) -> FlowDecision | Loss:
 
 
 def _write_loss(loss: Loss) -> str:
-    when = (_EPOCH + timedelta(microseconds=loss.at_us)).strftime(_TIME)
+    when = _when(loss.at_us)
     unset = " ".join([NIL] * (len(FIELDS) - 2))
     return f"{when} {LOSS} {unset} {_written(loss.reason)} [{loss.lines} packets in 1s]"
 
@@ -125,6 +126,17 @@ def unit_of(policy: str) -> Unit | None:
     return subjects.unit(kind, namespace if slash else "", bare if slash else name)
 
 
+def _when(at_us: int) -> str:
+    second, micros = divmod(at_us, 1_000_000)
+    return f"{_second(second)}.{micros:06}"
+
+
+@lru_cache(maxsize=64)
+def _second(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).strftime(_TIME.removesuffix(".%f"))
+
+
+@lru_cache(maxsize=4096)
 def _written(value: str | int | None) -> str:
     if value is None or value == "":
         return NIL

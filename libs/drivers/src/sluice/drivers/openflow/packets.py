@@ -7,7 +7,7 @@ Source: Open vSwitch include/openflow/nicira-ext.h, enum nx_packet_in2_prop_type
 7.3.6 (packet-out) and 7.3.2 (configuration).
 """
 
-from contextlib import suppress
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -89,7 +89,14 @@ def _known_terms(fields: bytes) -> tuple[Term, ...]:
     position = 0
     while position + 4 <= len(fields):
         following = position + 4 + fields[position + 3]
-        with suppress(Undecodable):  # the switch says more than we know
-            terms += decode_field(fields[position:following])
+        terms += _terms_of(fields[position:following])
         position = following
     return tuple(terms)
+
+
+@lru_cache(maxsize=4096)  # packets say the same few things again and again
+def _terms_of(field: bytes) -> tuple[Term, ...]:
+    try:
+        return decode_field(field)
+    except Undecodable:
+        return ()  # the switch says more than we know

@@ -186,6 +186,8 @@ class Audit:
                 counted = await _metered(switch)
             except SwitchGone:
                 continue
+            while not switch.packets.empty():  # they came before the answer, so they are not lost
+                self._take(switch.packets.get_nowait())
             over_rate, on_the_way = self._account.since_last(counted)
             self._lose("over-rate", over_rate)
             self._lose("not-handed-over", on_the_way)
@@ -201,8 +203,7 @@ class Audit:
             if lines or losses:
                 async with self._writing:
                     self._written(lines, losses, await asyncio.to_thread(self._write_now, lines, losses))
-            if counting == 0:
-                self._save()
+            self._save()
 
     async def _tidy(self) -> None:
         while True:

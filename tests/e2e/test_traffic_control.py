@@ -2,7 +2,8 @@
 
 Two nodes, five TrafficControls that come, change and go, Pods that do and whose labels change; in the middle the
 programmer of one node is killed. After every step a train of packets goes from Pod to Pod; `traffic_oracle` says who
-should have seen which of them how often. Connections between Pods that stay are asked at every step.
+should have seen which of them how often. Connections between Pods that stay are asked at every step. In the end all
+programmers are killed, and those that come after them, and know nothing but what is on the bus, change nothing.
 """
 
 import asyncio
@@ -12,10 +13,13 @@ from collections.abc import Iterator
 
 import pytest
 from msgspec.structs import replace
+from tests.e2e.traffic_held import as_from_scratch, ports_are
 from tests.e2e.traffic_oracle import COPIES_TO, GOES_BY, Control, Pod, losers, seen_at
 
 from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.kinds import Kind
+from sluice.contracts.traffic_control import TrafficControl
+from sluice.dataplane.ovs.traffic_ports import wish
 from sluice.kube.manifest import Document, parse
 from sluice.lab import trains
 from sluice.lab.capture.counting import Ends
@@ -168,12 +172,25 @@ class Walk:
 
     async def change(self, apply: list[Document], delete: list[Key]) -> None:
         await self._lab.change(apply=apply, delete=delete)
-        lost = losers(self.pods.values(), self.controls)
-        told = {(node, name) for node, name, _ in lost}
-        await self._lab.realised(
-            problems=tuple(Reported(on=node, message=f"{name}.*is redirected by") for node, name in sorted(told))
-        )
+        await self._lab.realised(problems=self.told())
         await self._lab.equipment.at_work()
+
+    def told(self) -> tuple[Reported, ...]:
+        """What nodes say of TrafficControls that come second."""
+        lost = losers(self.pods.values(), self.controls)
+        second = {(node, name) for node, name, _ in lost}
+        return tuple(Reported(on=node, message=f"{name}.*is redirected by") for node, name in sorted(second))
+
+    def ports(self, node: str) -> set[str]:
+        """Those that the node has for TrafficControls, by their names in the switch."""
+        found = set()
+        for control in self.controls.values():
+            if any(pod.node == node and control.app in ("", pod.app) for pod in self.pods.values()):
+                (document,) = read(control.text)
+                assert isinstance(document.object, TrafficControl)
+                spec = document.object.spec
+                found |= {wish(port).name for port in (spec.target_port, spec.return_port) if port is not None}
+        return found
 
     async def look(self, what: str) -> None:
         """Every receiver counts what it should, and connections live."""
@@ -223,6 +240,8 @@ async def test_a_walk() -> None:
             await walk.change(apply, delete)
             await walk.look(f"step {number}: {what}")
         assert walk.packets
+        await ports_are(lab, {node: walk.ports(node) for node in NODES})
+        assert await as_from_scratch(lab, walk.told()) == []
         await lab.clear()
         await lab.equipment.use(NOTHING)
         assert await leftovers(lab) == []

@@ -5,15 +5,20 @@ from pathlib import Path
 import pytest
 
 from sluice.contracts import subjects
+from sluice.contracts.groups import Member
 from sluice.contracts.ids import ALL_NODES, NEVER, Address
 from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import Direction, ServiceRef
 from sluice.contracts.serving import EndpointPort, EndpointsProgram, ServedEndpoint, ServedPort, ServiceProgram
+from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.text import write_all
+from sluice.dataplane.ovs.traffic import Traffic
 from sluice.dataplane.ovs.traffic_ports import Found
 from sluice.testkit import golden
 from sluice.testkit.steering import (
+    GROUPS,
     HERE,
+    MEMBERS,
     PODS,
     TAPS,
     Node,
@@ -252,3 +257,24 @@ def test_golden():
     node = Node(redirect("ips", "ab"), mirror("ids", "a", "tap2"))
 
     golden.check(Path(__file__).parent / "golden/traffic.flows", write_all(node.flows))
+
+
+def test_a_programmer_that_begins_anew_has_the_same_numbers_before_and_after_ports_are_told():
+    programs = mirror("gone", "b", "tap2"), mirror("m", "a", "tap0"), redirect("r", "b")
+    before = Node(*programs)
+    before.put(drop=programs[:1])
+    ids = RuleIds.restore(before.ids.state())
+    ids.traffic["ingress trafficcontrols:_:gone"]
+    after = Traffic(ids)
+    for program in programs[1:]:
+        after.put(program)
+    after.forget_unused()
+    for group, pods in MEMBERS.items():
+        members = [Member(pod=PODS[one].pod, uid=PODS[one].uid, addresses=PODS[one].addresses) for one in pods]
+        after.members_are(GROUPS[group], members)
+    after.switch_has(made(after.wishes()), {})
+    for port in PODS.values():
+        after.open_port(port)
+
+    assert after.flows == before.flows
+    assert ids.traffic.state() == before.ids.traffic.state()

@@ -5,7 +5,7 @@ one direction the first does, and the others are told.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from sluice.contracts.groups import Member
@@ -18,7 +18,7 @@ from sluice.dataplane.ovs.flow import FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.pipeline import Table
 from sluice.dataplane.ovs.ports import LocalPort
-from sluice.dataplane.ovs.traffic_copies import Copies, Pair, Set
+from sluice.dataplane.ovs.traffic_copies import Copies, Pair, Set, units_of
 from sluice.dataplane.ovs.traffic_flows import Redirect, Watched, pod_flows, return_flows
 from sluice.dataplane.ovs.traffic_ports import Found, Wish
 from sluice.dataplane.ovs.traffic_ways import Ways
@@ -126,9 +126,15 @@ class Traffic:
         self._ways.switch_has(found, refused)
 
     def forget_unused(self) -> None:
-        """Numbers of TrafficControls that went while we were away are free."""
-        self._settle()
-        self._ids.traffic.keep([*self._copies.names(), *self._ways.groups])
+        """Numbers of TrafficControls that went while we were away are free, and of sets with one of them.
+
+        Others are not: their Pods' ports may be still to come.
+        """
+        self._release(lambda unit: unit not in self._ways.groups)
+
+    def _release(self, gone: Callable[[Unit], bool]) -> None:
+        names = self._ids.traffic.state()
+        self._ids.traffic.release([name for name in names if any(gone(unit) for unit in units_of(name))])
 
     # -------------------------------------------------------------------------------------------------------- answers
 
@@ -198,7 +204,9 @@ class Traffic:
                 self.counted[key] = tuple(Counted(unit, "mirrored") for unit in (copying.units if copying else ()))
         if changed:
             self._bring_returns()
-            self._ids.traffic.release(unit for unit in changed if unit not in self._ways.groups)
+            left = changed - self._ways.groups.keys()
+            if left:
+                self._release(left.__contains__)
 
     def _bring_returns(self) -> None:
         backs = {standing.back for standing in self._ways.standing.values()}

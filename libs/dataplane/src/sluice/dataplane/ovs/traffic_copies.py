@@ -77,10 +77,6 @@ class Copies:
             if units not in self._users[side]:
                 self._ids.traffic.release((_name(side, units),))
 
-    def names(self) -> Iterator[str]:
-        """Of the sets that have a number."""
-        return (_name(side, units) for side, users in self._users.items() for units in users)
-
     def _is_used(self, pair: Pair) -> bool:
         sides = zip((Direction.EGRESS, Direction.INGRESS), pair, strict=True)
         return all(not units or units in self._users[side] for side, units in sides)
@@ -95,6 +91,11 @@ class Copies:
 
 def _name(side: Direction, units: Iterable[Unit]) -> str:
     return " ".join((side, *units))
+
+
+def units_of(name: str) -> Iterator[Unit]:
+    """The TrafficControls whose number, or whose set's number, has this name."""
+    return (Unit(word) for word in name.split(" ") if word not in tuple(Direction))
 
 
 def _other(side: Direction) -> Direction:

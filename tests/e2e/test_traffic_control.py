@@ -31,10 +31,12 @@ from sluice.lab.receiving import Forwarder, Receiver
 from sluice.lab.scenario import External, Reported, Spec
 from sluice.lab.world import Key
 
-pytestmark = [pytest.mark.datapath, pytest.mark.slow]
-
 STEPS = int(os.environ.get("SLUICE_TRAFFIC_STEPS", "12"))
+"""`SLUICE_TRAFFIC_STEPS=200 ./task test tests/e2e/test_traffic_control.py` takes some four minutes."""
+
 SEED = int(os.environ.get("SLUICE_TRAFFIC_SEED", "7"))
+pytestmark = [pytest.mark.datapath, pytest.mark.slow, pytest.mark.timeout(120 + 10 * STEPS)]
+
 TRAIN = 4
 """Packets from one Pod to another, in each step, and as many answers."""
 

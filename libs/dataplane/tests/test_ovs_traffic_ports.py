@@ -74,9 +74,15 @@ def test_ports_with_names_keep_them():
 
 
 def there(
-    owner: Owner, type_: str = INTERNAL, ofport: int | None = 5, error: str | None = None, said: str = ""
+    owner: Owner,
+    type_: str = INTERNAL,
+    ofport: int | None = 5,
+    error: str | None = None,
+    said: str = "",
+    *,
+    gone: bool = False,
 ) -> Found:
-    return Found("tap0", type_, owner, ofport, error, said)
+    return Found("tap0", type_, owner, ofport, error, said, gone)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +128,22 @@ def test_a_tunnel_of_somebody_else_with_our_name_is_not_ours():
 
 
 def test_only_what_we_made_goes():
-    found = {"tap0": there("ours"), "tap1": there("somebody"), "tap2": there("ours", DEVICE)}
+    found = {
+        "tap0": there("ours"),
+        "tap1": there("somebody"),
+        "tap2": there("ours", DEVICE),
+        "eno2": there("ours", DEVICE, gone=True),
+        "eno3": there("somebody", DEVICE, gone=True),
+    }
     wishes = {"tap2": Wish("tap2", INTERNAL), "tap3": Wish("tap3", INTERNAL)}
+    wishes |= {name: Wish(name, DEVICE) for name in ("eno2", "eno3")}
 
-    assert removable(found, wishes) == {"tap0", "tap2"}
+    assert removable(found, wishes) == {"tap0", "tap2", "eno2"}
     assert missing(found, wishes) == (Wish("tap3", INTERNAL),)
+
+
+@pytest.mark.parametrize("owner", ["ours", "somebody"])
+def test_a_port_whose_device_has_gone_is_no_port(owner):
+    said = state(Wish("tap0", DEVICE), there(owner, DEVICE, gone=True), None)
+
+    assert said == Broken("device tap0: the device has gone")

@@ -50,6 +50,9 @@ class Found(NamedTuple):
     said: str = ""
     """Whose it is, in words: the Pod, the role, the bridge."""
 
+    gone: bool = False
+    """The device that it was opened for is not there any more; another of its name may be."""
+
 
 class Ready(NamedTuple):
     ofport: int
@@ -96,6 +99,8 @@ def state(
         return Waiting() if refused is None else Broken(refused)
     if (reason := _claim(wanted, found, returns=returns)) is not None:
         return Broken(reason)
+    if found.gone:
+        return Broken(f"{wanted.words}: the device has gone")
     if found.error:
         return Broken(f"{wanted.words}: {found.error}")
     return Ready(found.ofport) if found.ofport is not None else Waiting()
@@ -124,11 +129,11 @@ def _claim(wanted: Wish, found: Found, *, returns: bool) -> str | None:
 
 
 def removable(found: Mapping[str, Found], wishes: Mapping[str, Wish]) -> frozenset[str]:
-    """Ports that we made and nobody needs, or not as they are; sorted out by name."""
+    """Ports that we made and nobody needs, or not as they are, or that have lost their device; sorted out by name."""
     return frozenset(
         name
         for name, one in found.items()
-        if one.owner == "ours" and (name not in wishes or wishes[name].type != one.type)
+        if one.owner == "ours" and (name not in wishes or wishes[name].type != one.type or one.gone)
     )
 
 

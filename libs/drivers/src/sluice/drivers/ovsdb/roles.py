@@ -20,6 +20,9 @@ L7_OUT = "l7-out"
 TRAFFIC = "traffic"
 """Made for TrafficControls, by node-ovs, which removes it again."""
 
+IFINDEX = "sluice.ifindex"
+"""Of the device that such a port was made for: of another one with its name the switch hears nothing."""
+
 TUNNEL_OPTIONS = {"remote_ip": "flow", "key": "flow"}
 """Each packet says where its tunnel ends. Source: ovs-vswitchd.conf.db(5), Interface, "Tunnel Options"."""
 

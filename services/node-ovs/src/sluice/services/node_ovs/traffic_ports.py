@@ -5,6 +5,7 @@ finds it. One that is wrong is told in the status of the TrafficControls that ne
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,7 @@ from sluice.drivers.ovsdb.client import NotApplied, Ovsdb, TransactionRefused
 from sluice.drivers.ovsdb.monitor import View
 from sluice.drivers.ovsdb.operations import NewPort, insert_port, must_exist
 from sluice.drivers.ovsdb.pods import POD, UID
-from sluice.drivers.ovsdb.roles import ROLE, TRAFFIC
+from sluice.drivers.ovsdb.roles import IFINDEX, ROLE, TRAFFIC
 from sluice.drivers.ovsdb.rows import Bridge, Interface, Port
 
 log = structlog.get_logger()
@@ -35,7 +36,8 @@ def found_ports(view: View, bridge: str) -> dict[str, Found]:
         if isinstance(row, Interface) and (row.name in own or row.name in elsewhere):
             owner, said = _owner(row) if row.name in own else ("bridge", f"bridge {elsewhere[row.name]}")
             kind = "" if row.type == "system" else row.type
-            found[row.name] = Found(row.name, kind, owner, row.ofport, row.error, said)
+            gone = kind == DEVICE and _has_gone(row)
+            found[row.name] = Found(row.name, kind, owner, row.ofport, row.error, said, gone)
     return found
 
 
@@ -58,7 +60,7 @@ class TrafficPorts:
             OSError, RpcGone: the database is away.
         """
         gone = removable(found, wishes) if remove else frozenset()
-        new = missing(found, wishes)
+        new = missing({name: one for name, one in found.items() if name not in gone}, wishes)
         refused: dict[str, str] = {}
         if gone or new:
             ovsdb = await Ovsdb.connect(self._run_dir / "db.sock")
@@ -80,9 +82,13 @@ class TrafficPorts:
 
     async def _make(self, ovsdb: Ovsdb, wish: Wish) -> str | None:
         """Add the port; why that is not possible."""
-        if wish.type == DEVICE and (reason := await self._claimed(wish.name)) is not None:
-            return reason
-        port = NewPort(name=wish.name, type=wish.type, options=dict(wish.options), external_ids={ROLE: TRAFFIC})
+        ids = {ROLE: TRAFFIC}
+        if wish.type == DEVICE:
+            claimed = await self._claimed(wish.name)
+            if isinstance(claimed, str):
+                return claimed
+            ids[IFINDEX] = str(claimed)
+        port = NewPort(name=wish.name, type=wish.type, options=dict(wish.options), external_ids=ids)
         try:
             await ovsdb.change(must_exist("Bridge", self._bridge), *insert_port(self._bridge, port))
         except TransactionRefused as error:
@@ -90,17 +96,17 @@ class TrafficPorts:
         log.info("traffic_port_made", port=wish.name, type=wish.type, options=dict(wish.options))
         return None
 
-    async def _claimed(self, device: str) -> str | None:
-        """Why the device is not to be attached; None if it may be."""
+    async def _claimed(self, device: str) -> str | int:
+        """Why the device is not to be attached; its index if it may be."""
 
-        def look() -> str | None:
+        def look() -> str | int:
             try:
-                address = links.address_of(device)
+                address, index = links.address_of(device), socket.if_nametoindex(device)
             except OSError as error:
                 return f"device {device}: {error.strerror}; it must exist on every node of the Pods"
             if address is not None:
                 return f"device {device} has the address {address}, so the node uses it itself; name another"
-            return None
+            return index
 
         return await asyncio.to_thread(self._in_namespace, look)
 
@@ -117,6 +123,13 @@ class TrafficPorts:
     def _in_namespace(self, function: Callable[[], T]) -> T:
         """Where the switch looks for devices."""
         return inside(links.namespace_of(self._run_dir / "ovs-vswitchd.pid"), function)
+
+
+def _has_gone(interface: Interface) -> bool:
+    """The device is not the one that the port was opened for, whose traffic alone the switch hears."""
+    if interface.ofport is None or interface.ifindex is None:  # it is being opened
+        return False
+    return interface.ifindex == 0 or interface.external_ids.get(IFINDEX, "") not in ("", str(interface.ifindex))
 
 
 def _owner(interface: Interface) -> tuple[Owner, str]:

@@ -608,9 +608,8 @@ MUTATIONS = (
     Mutation(
         "drop-goes-before-put",
         f"{COMPILER}/shell.py",
-        "        changes, (served, gone) = self._compiler.drain(), self._services.drain()\n",
-        "        changes, (served, gone) = self._compiler.drain(), self._services.drain()\n"
-        "        [self._output.remove(_subject(*one), cause) for one in changes.drop]\n",
+        "        new: dict[Unit, list[Write]] = {}\n",
+        "        new: dict[Unit, list[Write]] = {}\n        [self._remove(*one, cause, ()) for one in changes.drop]\n",
         (f"{COMPILER_BUS}::test_a_policy_that_moves_to_another_group_is_in_one_of_them_at_any_time",),
     ),
     # ------------------------------------------------------------------------------------------------- policy.verdict
@@ -794,7 +793,7 @@ MUTATIONS = (
     Mutation(
         "who-answers-before-policy-is-let-in",
         f"{DATAPLANE}/ovs/base.py",
-        "match(_state(_TRACKED | on, off), _LET_IN), does)",
+        "match(_state(_TRACKED | on, off), marks), does)",
         "match(_state(_TRACKED | on, off)), does)",
         (SERVING,),
     ),
@@ -885,8 +884,8 @@ MUTATIONS = (
     Mutation(
         "a-rule-that-rejects-and-finds-no-place-is-left-out",
         f"{DATAPLANE}/ovs/rules.py",
-        "if rule.action in (Action.DROP, Action.REJECT) else None",
-        "if rule.action is Action.DROP else None",
+        "closes = rule.l7 is not None or rule.action in (Action.DROP, Action.REJECT)",
+        "closes = rule.l7 is not None or rule.action is Action.DROP",
         ("libs/dataplane/tests/test_ovs_priorities.py",),
     ),
     Mutation(
@@ -1540,8 +1539,8 @@ MUTATIONS = (
     Mutation(
         "definitions-of-networks-are-not-read",
         "services/group-resolver/src/sluice/services/group_resolver/derived.py",
-        "{Kind.POD, Kind.NODE, Kind.NETWORK_ATTACHMENT}",
-        "{Kind.POD, Kind.NODE}",
+        "Kind.POD, Kind.NODE, Kind.NETWORK_ATTACHMENT}",
+        "Kind.POD, Kind.NODE}",
         ("services/group-resolver/tests/test_resolver_fold.py",),
     ),
     Mutation(

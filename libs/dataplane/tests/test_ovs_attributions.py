@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from sluice.contracts.audit import Attribution
 from sluice.contracts.ids import Revision
+from sluice.contracts.l7 import HttpMatch
 from sluice.contracts.programs import Action, Direction, Program, Rule
 from sluice.dataplane.audit.attribution import Deciding, Ended, Isolated, What
 from sluice.dataplane.ovs.cookies import CookieKind, unpack
@@ -157,6 +158,23 @@ def test_after_any_steps_what_was_said_is_what_there_is(old, new, random):
         and cookie.kind in (CookieKind.RULE, CookieKind.ISOLATION)
     }
     assert logging <= known.keys()
+
+
+def test_what_the_inspection_engine_judges_is_redirected_and_what_it_cannot_judge_is_dropped():
+    looks = replace(rule(0, IN, Action.ALLOW, logs=True), l7=(HttpMatch(path="/public"),))
+    made = engine(replace(TIER, rules=(looks,)))
+
+    def action():
+        (said,) = made.attributions()
+        assert isinstance(said, Deciding)
+        return said.action
+
+    (form,) = (form for rules in made._forms.values() for form in rules.values())
+    assert action() == "Drop"
+    made.inspect({form.inspected_by: 7})
+    assert action() == "Redirect"
+    made.inspect({})
+    assert action() == "Drop"
 
 
 def _about(what: What) -> object:

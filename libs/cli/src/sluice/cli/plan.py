@@ -110,6 +110,7 @@ def _keys(deleted: tuple[Any, ...], namespace: str | None) -> list[Any]:
 
 
 def _logged(logs: Iterable[str]) -> Iterator[Any]:
+    from sluice.contracts.audit import Loss
     from sluice.dataplane.audit import np_line
 
     for log in logs:
@@ -119,9 +120,11 @@ def _logged(logs: Iterable[str]) -> Iterator[Any]:
             options.refuse([f"{log}: it cannot be read: {error}"])
         for number, line in enumerate(told.splitlines(), start=1):
             try:
-                yield np_line.read(line)
+                said = np_line.read(line)
             except np_line.NotALine as error:
                 options.refuse([f"{log}:{number}: no line of np.log: {error}"])
+            if not isinstance(said, Loss):
+                yield said
 
 
 async def _asked(url: str) -> tuple[Any, list[Any]]:

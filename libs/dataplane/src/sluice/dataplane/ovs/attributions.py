@@ -50,7 +50,7 @@ class Attributions:
         self._isolating: dict[GroupId, dict[Unit, Program]] = {}
         """Those that log whom they isolate."""
 
-        self._laid: dict[int, tuple[RuleKey, Form, Layer]] = {}
+        self._laid: dict[int, tuple[RuleKey, Form, Layer, bool]] = {}
         """Rules that log, by id."""
 
         self._ids: dict[ProgramKey, set[int]] = {}
@@ -78,11 +78,15 @@ class Attributions:
                 self._regrouped.add(key[0])
                 self._isolating.setdefault(key[0], {})[key[1]] = program
 
-    def lay(self, rule: RuleKey, id: int, form: Form | None, where: Layer | None) -> None:
-        """The rule stands there in this form, or nowhere."""
+    def lay(self, rule: RuleKey, id: int, form: Form | None, where: Layer | None, *, judged: bool = True) -> None:
+        """The rule stands there in this form, or nowhere.
+
+        Args:
+            judged: the inspection engine can judge what the rule allows; if it cannot, that is dropped.
+        """
         key = rule.applied_to, rule.unit
         if form is not None and where is not None and form.logs:
-            self._laid[id] = rule, form, where
+            self._laid[id] = rule, form, where, judged
             self._ids.setdefault(key, set()).add(id)
         elif self._laid.pop(id, None) is not None:
             self._ids[key].discard(id)
@@ -123,7 +127,7 @@ class Attributions:
         program = self._programs.get((laid[0].applied_to, laid[0].unit)) if laid else None
         if laid is None or program is None:
             return None
-        key, form, where = laid
+        key, form, where, judged = laid
         if key.rule == ISOLATION:
             return Deciding(
                 id=id,
@@ -143,7 +147,7 @@ class Attributions:
             policy=f"{SOURCES[origin.kind]}:{name}",
             rule=rule.name,
             direction=TOWARD[key.direction],
-            action="Redirect" if rule.l7 is not None and form.action is Action.ALLOW else _DECISIONS[form.action],
+            action=_DECISIONS[form.action] if not form.inspected_by else "Redirect" if judged else "Drop",
             priority=where.priority,
             label=rule.log_label,
             unit=key.unit,

@@ -298,7 +298,8 @@ class Engine:
     def _lay(self, rule: RuleKey, id: int, form: Form | None) -> None:
         """The index has the rule in this form, where it stands now; or not at all, while that is not known."""
         where = None if form is None else self._layer(form, id)
-        self._attributions.lay(rule, id, form, where)
+        judged = form is None or not form.inspected_by or form.inspected_by in self._inspection.vlans
+        self._attributions.lay(rule, id, form, where, judged=judged)
         old = self._laid.pop(rule, None)
         before = {} if old is None else self._refs(*old, id)
         self._inspection.put(rule, "" if form is None else form.inspected_by)

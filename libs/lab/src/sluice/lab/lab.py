@@ -240,7 +240,7 @@ class Lab:
                     self.name,
                     self.folder / "nodes" / name,
                     self._variables,
-                    self._settings("node-ovs", {"FQDN_AHEAD_SERVER": f"127.0.0.1:{self._names.port}"}),
+                    self._settings("node-ovs", self._naming()),
                     inspector=self._settings("node-l7", {}),
                 )
                 self.nodes[name] = node
@@ -257,6 +257,10 @@ class Lab:
             if external not in self.externals:
                 self.externals[external] = await self._make_external(external, address)
         await self.sync()
+
+    def _naming(self) -> dict[str, str]:
+        """How nodes learn of names; a second is the least that one lives, so that nobody waits long for its end."""
+        return {"FQDN_AHEAD_SERVER": f"127.0.0.1:{self._names.port}", "FQDN_MIN_TTL_S": "1"}
 
     async def _make_external(self, name: str, address: Address) -> ExternalHost:
         end = f"{EXTERNAL_END}{name}"

@@ -7,6 +7,7 @@ its way to whom the packet came from, be that a Pod of this node, another node o
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
@@ -22,7 +23,7 @@ from sluice.drivers.openflow.oxm import Undecodable
 from sluice.drivers.openflow.packets import PacketIn
 from sluice.drivers.openflow.switch import Switch
 from sluice.runtime.metrics import METRICS
-from sluice.services.node_ovs.accounts import Lost
+from sluice.services.node_ovs.accounts import Account, AccountFile, Lost
 from sluice.services.node_ovs.answers import Answers
 
 log = structlog.get_logger()
@@ -45,17 +46,17 @@ _packets = METRICS.counter(
 class Errands:
     """Takes what one switch after the other hands over."""
 
-    def __init__(self, reject_rate: int, packet_in_rate: int, dns_rate: int, answers: Answers) -> None:
+    def __init__(
+        self, *, reject_rate: int, packet_in_rate: int, dns_rate: int, answers: Answers, state_folder: Path
+    ) -> None:
         self._answers = answers
+        self._account = Account(AccountFile(state_folder / "dns.json"))
+        """Of answers of DNS: those that come while nobody is there are counted as well."""
+
         self._meters = {
             Errand.REJECT: Meter(MeterId.REJECT, reject_rate, 2 * reject_rate),
             Errand.L7: Meter(MeterId.L7, reject_rate, 2 * reject_rate),
             Errand.DNS: Meter(MeterId.DNS, dns_rate, 2 * dns_rate),
-        }
-        self._said: dict[Errand, Callable[[int, int, int], None]] = {
-            Errand.REJECT: _not_answered,
-            Errand.L7: _not_answered,
-            Errand.DNS: self._not_held,
         }
         self._all_meters = (*self._meters.values(), Meter(MeterId.AUDIT, packet_in_rate, 2 * packet_in_rate))
         self._does: dict[int, Callable[[Switch, PacketIn], None]] = {
@@ -72,6 +73,8 @@ class Errands:
         Raises:
             RequestRefused, SwitchGone
         """
+        unattended = self._account.close(await _metered(switch, self._meters[Errand.DNS]))
+        self._answers.dropped("unattended", unattended)
         for meter in self._all_meters:
             await switch.set_meter(meter)
         await switch.hear_packets()
@@ -113,24 +116,24 @@ class Errands:
     async def _count(self, switch: Switch) -> None:
         """Say what meters dropped, and what got lost between them and us, since the last look."""
         self._heard.clear()
-        lost = {errand: Lost() for errand in self._meters}
+        lost = {errand: Lost() for errand in self._meters if errand is not Errand.DNS}
         while True:
             await asyncio.sleep(COUNT_INTERVAL_S)
             for errand, meter in self._meters.items():
-                counted = await _metered(switch, meter)
-                over_rate, on_the_way = lost[errand].since_last(counted, self._heard.pop(errand, 0))
+                counted, heard = await _metered(switch, meter), self._heard.pop(errand, 0)
+                if errand is Errand.DNS:
+                    self._account.heard = heard
+                    over_rate, on_the_way = self._account.since_last(counted)
+                    self._answers.dropped("over_rate", over_rate)
+                    self._answers.dropped("lost", on_the_way)
+                    self._account.save(0)
+                    continue
+                over_rate, on_the_way = lost[errand].since_last(counted, heard)
                 if over_rate or on_the_way:
-                    self._said[errand](over_rate, on_the_way, meter.packets_per_second)
-
-    def _not_held(self, over_rate: int, lost: int, _: int) -> None:
-        self._answers.dropped("over_rate", over_rate)
-        self._answers.dropped("lost", lost)
-
-
-def _not_answered(over_rate: int, lost: int, rate: int) -> None:
-    _packets.add(over_rate, "over_rate")
-    _packets.add(lost, "lost")
-    log.warning("rejects_not_answered", over_rate=over_rate, lost=lost, reject_rate=rate)
+                    _packets.add(over_rate, "over_rate")
+                    _packets.add(on_the_way, "lost")
+                    rate = meter.packets_per_second
+                    log.warning("rejects_not_answered", over_rate=over_rate, lost=on_the_way, reject_rate=rate)
 
 
 def _answer(switch: Switch, packet: PacketIn) -> None:

@@ -86,7 +86,13 @@ class Shell:
         self._names_saved = naming.names.changes
         self._answers = Answers(naming, self._programmer.holder, self._news.set)
         self._resolving = Resolving(naming, settings.ahead_server, self._news.set)
-        self._errands = Errands(settings.reject_rate, settings.packet_in_rate, settings.dns_rate, self._answers)
+        self._errands = Errands(
+            reject_rate=settings.reject_rate,
+            packet_in_rate=settings.packet_in_rate,
+            dns_rate=settings.dns_rate,
+            answers=self._answers,
+            state_folder=Path(settings.state_dir),
+        )
         self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
         self._told = asyncio.Event()
         self._switch: Switch | None = None

@@ -83,6 +83,9 @@ INGEST_SHELL = "services/ingest/tests/test_ingest_shell.py"
 SHELL = "services/node-ovs/tests/test_shell.py"
 PROGRAMMER = "services/node-ovs/tests/test_programmer.py"
 
+COUNTING = "libs/dataplane/tests/test_ovs_counting.py"
+COUNTS = "libs/dataplane/tests/test_ovs_counts.py"
+
 
 class Mutation(NamedTuple):
     name: str
@@ -1608,5 +1611,40 @@ MUTATIONS = (
         "inside = found[1] == bridge",
         "inside = True",
         ("libs/dataplane/tests/test_ovs_tracing.py",),
+    ),
+    Mutation(
+        "answers-are-not-counted",
+        f"{DATAPLANE}/ovs/base.py",
+        "    *RECALL_RULES,\n",
+        "",
+        (COUNTING,),
+    ),
+    Mutation(
+        "a-retransmission-is-a-session",
+        f"{DATAPLANE}/ovs/counting.py",
+        ", (Field.CT_MARK, 0, MARK_LET_IN)\n",
+        ", (Field.CT_MARK, 0, 0)\n",
+        (COUNTING,),
+    ),
+    Mutation(
+        "what-is-denied-is-not-counted",
+        f"{DATAPLANE}/ovs/counting.py",
+        "return SetField(COUNTED, id), Goto(Table.COUNT)",
+        "return ()",
+        (COUNTING,),
+    ),
+    Mutation(
+        "a-restart-counts-everything-again",
+        f"{DATAPLANE}/ovs/counts.py",
+        "{(one.id, one.begins): one for one in state.seen} if state else {}",
+        "{}",
+        (COUNTS,),
+    ),
+    Mutation(
+        "a-rule-that-is-applied-to-others-begins-anew",
+        f"{DATAPLANE}/ovs/counts.py",
+        "return Name(key.unit, key.direction, key.rule)",
+        "return Name(Unit(key.unit + key.applied_to), key.direction, key.rule)",
+        (COUNTS,),
     ),
 )

@@ -4,12 +4,12 @@ from hypothesis import given
 
 from sluice.contracts.ids import Address
 from sluice.contracts.programs import Action, Direction, Rule
+from sluice.dataplane.ovs.counting import counter
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.fields import Field
-from sluice.dataplane.ovs.flow import FlowKey
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
-from sluice.dataplane.ovs.pipeline import COUNTED, PRIORITY_FIRST, Table
+from sluice.dataplane.ovs.pipeline import PRIORITY_FIRST, Table
 from sluice.testkit import worlds
 from sluice.testkit.examples import share
 from sluice.testkit.meaning import Probe, packet, probes, receiver
@@ -21,13 +21,7 @@ ALL_PROBES = [probe for pod in PODS for probe in probes(pod)]
 
 def counted(walk: Walk) -> list[tuple[int, bool]]:
     """The rules that counted the packet, and whether as the first of a connection."""
-    return sorted(
-        (_id(key), key.priority == PRIORITY_FIRST) for key in walk.hits if key.table == Table.COUNT and _id(key)
-    )
-
-
-def _id(key: FlowKey) -> int:
-    return next((term.value for term in key.match if term.field is COUNTED), 0)
+    return sorted((number, key.priority == PRIORITY_FIRST) for key in walk.hits if (number := counter(key)))
 
 
 @share(20)
@@ -56,7 +50,7 @@ def test_a_rule_keeps_what_counts_for_it_while_everything_else_about_it_changes(
     engine.put_program(
         program(worlds.UNITS[0], mine, Rule(index=0, direction=Direction.INGRESS, action=Action.DROP), tier=5)
     )
-    before = {key for key in engine.drain()[0] if key.table == Table.COUNT and _id(key)}
+    before = {key for key in engine.drain()[0] if counter(key)}
 
     for step in (
         lambda: engine.close_port(worlds.uid("x/a")),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sluice.contracts import audit, groups, ledger, programs, serving, status, traffic_programs
+from sluice.contracts import audit, groups, ledger, programs, serving, stats, status, traffic_programs
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.objects import TYPES, Listed
 from sluice.contracts.streams import CAUSE_HEADER, WRITER_HEADER
@@ -121,6 +121,9 @@ CHANNELS: tuple[Channel, ...] = (
         "STATUS",
         "rule-compiler",
         "objects that could not be translated",
+    ),
+    Channel(
+        "node-stats", "stats.{node}.{backend}", stats.NodeStats, "STATS", "the programmers", "what rules decided about"
     ),
     Channel(
         "audit",

@@ -55,6 +55,8 @@ GROUPS = StreamSpec(name="GROUPS", subjects=("groups.>",), republish=True)
 PROGRAMS = StreamSpec(name="PROGRAMS", subjects=("programs.>",), republish=True)
 STATUS = StreamSpec(name="STATUS", subjects=("status.>",))
 
+STATS = StreamSpec(name="STATS", subjects=("stats.>",), last_per_subject=False, discard="old", max_age_s=DAY_S)
+
 AUDIT = StreamSpec(
     name="AUDIT",
     subjects=("audit.>",),
@@ -72,7 +74,7 @@ CHECKPOINTS = StreamSpec(
     tombstone_ttl_s=7 * DAY_S,
 )
 
-STREAMS: tuple[StreamSpec, ...] = (LEDGER, OBJECTS, GROUPS, PROGRAMS, STATUS, AUDIT, CHECKPOINTS)
+STREAMS: tuple[StreamSpec, ...] = (LEDGER, OBJECTS, GROUPS, PROGRAMS, STATUS, STATS, AUDIT, CHECKPOINTS)
 """In the order in which they are made: a mirror after its source."""
 
 BY_NAME: dict[str, StreamSpec] = {spec.name: spec for spec in STREAMS}

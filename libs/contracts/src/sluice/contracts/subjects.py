@@ -65,6 +65,11 @@ class StatusSubject(NamedTuple):
     backend: str
 
 
+class StatsSubject(NamedTuple):
+    node: NodeName
+    backend: str
+
+
 class AuditSubject(NamedTuple):
     node: NodeName
     log: str
@@ -92,6 +97,7 @@ Subject = (
     | ProgramSubject
     | ProgramMarkSubject
     | StatusSubject
+    | StatsSubject
     | AuditSubject
     | CheckpointSubject
     | StatePartSubject
@@ -201,6 +207,10 @@ def compiler_status(shard: int) -> str:
     return f"status._compiler.{shard}"
 
 
+def stats(node: NodeName, backend: Backend) -> str:
+    return f"stats.{token(node)}.{backend}"
+
+
 def audit(node: NodeName, log: str) -> str:
     return f"audit.{token(node)}.{log}"
 
@@ -264,6 +274,8 @@ def parse(subject: str) -> Subject:
                 return ProgramSubject(backend, GroupId(group), _token_unit(a_unit))
             case ["status", node, backend]:
                 return StatusSubject(node if node.startswith("_") else name(node), backend)
+            case ["stats", node, backend]:
+                return StatsSubject(NodeName(name(node)), backend)
             case ["audit", node, log]:
                 return AuditSubject(NodeName(name(node)), log)
             case ["ledger", "_checkpoint", epoch, last]:

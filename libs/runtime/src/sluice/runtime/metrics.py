@@ -1,6 +1,6 @@
 """Counters and gauges, in the text format that Prometheus reads (version 0.0.4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 
@@ -27,17 +27,49 @@ class Metric:
         return read() if read else self._values.get(label, 0.0)
 
     def text(self) -> str:
-        lines = [f"# HELP {self.name} {self._help}", f"# TYPE {self.name} {self._kind}"]
+        lines = _head(self.name, self._help, self._kind)
         for label in sorted(self._values.keys() | self._read.keys()):
-            escaped = label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-            tag = f'{{{self._label}="{escaped}"}}' if self._label else ""
+            tag = _tag(((self._label, label),)) if self._label else ""
             lines.append(f"{self.name}{tag} {self.value(label):.17g}")
         return "\n".join(lines) + "\n"
+
+
+class Rows:
+    """Counters of one name with several labels, read at the time of the scrape."""
+
+    def __init__(
+        self,
+        name: str,
+        help_text: str,
+        labels: tuple[str, ...],
+        read: Callable[[], Iterable[tuple[tuple[str, ...], float]]],
+    ) -> None:
+        self.name, self._help, self._labels, self._read = name, help_text, labels, read
+
+    def text(self) -> str:
+        lines = _head(self.name, self._help, "counter")
+        lines += [
+            f"{self.name}{_tag(zip(self._labels, values, strict=True))} {value:.17g}" for values, value in self._read()
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _head(name: str, help_text: str, kind: str) -> list[str]:
+    return [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
+
+
+def _tag(labels: Iterable[tuple[str, str]]) -> str:
+    return "{" + ",".join(f'{label}="{_escaped(value)}"' for label, value in labels) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 class Metrics:
     def __init__(self) -> None:
         self._metrics: dict[str, Metric] = {}
+        self._rows: dict[str, Rows] = {}
 
     def counter(self, name: str, help_text: str, label: str = "") -> Metric:
         return self._metrics.setdefault(name, Metric(name, help_text, "counter", label))
@@ -45,8 +77,19 @@ class Metrics:
     def gauge(self, name: str, help_text: str, label: str = "") -> Metric:
         return self._metrics.setdefault(name, Metric(name, help_text, "gauge", label))
 
+    def rows(
+        self,
+        name: str,
+        help_text: str,
+        labels: tuple[str, ...],
+        read: Callable[[], Iterable[tuple[tuple[str, ...], float]]],
+    ) -> None:
+        """From now on there are these counters, as `read` says at the time of the scrape."""
+        self._rows[name] = Rows(name, help_text, labels, read)
+
     def text(self) -> str:
-        return "".join(self._metrics[name].text() for name in sorted(self._metrics))
+        every: dict[str, Metric | Rows] = {**self._metrics, **self._rows}
+        return "".join(every[name].text() for name in sorted(every))
 
 
 METRICS = Metrics()

@@ -56,3 +56,10 @@ def count_flows(id: int) -> Flows:
         FlowKey(Table.COUNT, PRIORITY_FIRST, match((COUNTED, id), *_BEGINS)): body,
         FlowKey(Table.COUNT, PRIORITY, match((COUNTED, id))): body,
     }
+
+
+def counter(key: FlowKey) -> int | None:
+    """The id of the rule that the flow counts for, if it is one that counts."""
+    if key.table != Table.COUNT:
+        return None
+    return next((term.value for term in key.match if term.field is COUNTED), None)

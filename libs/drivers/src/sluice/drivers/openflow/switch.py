@@ -14,6 +14,7 @@ from sluice.dataplane.ovs.flow import Actions, Buckets, FlowBody, FlowKey, Flows
 from sluice.drivers.openflow.bundle import Control, encode_changes, encode_control
 from sluice.drivers.openflow.changes import Changes, Refused
 from sluice.drivers.openflow.connection import Connection, takes_none
+from sluice.drivers.openflow.counts import Counted, decode_counts
 from sluice.drivers.openflow.errors import BundleRefused, Refusal, RequestRefused, SwitchError, SwitchGone
 from sluice.drivers.openflow.flow_mod import Stranger
 from sluice.drivers.openflow.groups import Group, GroupCommand, decode_desc, encode_desc_request, encode_group_mod
@@ -207,6 +208,20 @@ class Switch:
         if reader.strangers:
             raise UnreadableFlows(self._connection.path, reader.flows, reader.strangers)
         return reader.flows
+
+    async def counted(self, table: int, cookie: int = 0, cookie_mask: int = 0) -> list[Counted]:
+        """What the table's flows counted whose cookie equals `cookie` where the mask has ones.
+
+        The datapath tells what it forwards by itself about once in half a second, and when its cache is purged.
+
+        Raises:
+            SwitchGone, Undecodable
+        """
+        found: list[Counted] = []
+        async with aclosing(self._connection.multipart(encode_request(cookie, cookie_mask, table))) as parts:
+            async for part in parts:
+                found += decode_counts(part)
+        return found
 
     async def dump_groups(self) -> Groups:
         """All groups; those that are none of ours have no buckets.

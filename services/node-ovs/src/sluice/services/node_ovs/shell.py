@@ -5,7 +5,8 @@ brought to what the programmer says in one bundle: after its restart that is eve
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, time
 
@@ -14,7 +15,7 @@ import structlog
 from sluice.contracts import subjects
 from sluice.contracts.ids import NEVER, NodeName, Revision
 from sluice.contracts.status import NodeStatus
-from sluice.dataplane.ovs.flow import FlowKey
+from sluice.dataplane.ovs.flow import Buckets, FlowKey, Flows
 from sluice.dataplane.ovs.fqdn import NamesState
 from sluice.dataplane.ovs.pipeline import CT_ZONE, REDIRECT_ZONE, Table
 from sluice.dataplane.ovs.plan import plan
@@ -25,6 +26,7 @@ from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.openflow.errors import BundleRefused, RequestRefused, SwitchGone
 from sluice.drivers.openflow.flow_mod import Stranger
 from sluice.drivers.openflow.headers import NotEncodable
+from sluice.drivers.openflow.oxm import Undecodable
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.rows import Interface
@@ -35,6 +37,7 @@ from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
 from sluice.services.node_ovs.answers import Answers
 from sluice.services.node_ovs.audit import Audit
+from sluice.services.node_ovs.counting import Counting, counters
 from sluice.services.node_ovs.errands import Errands
 from sluice.services.node_ovs.explaining import Explaining
 from sluice.services.node_ovs.handover import verified_of
@@ -79,6 +82,8 @@ class Shell:
         self._programmer = Programmer(self._node, self._ids, settings.naming)
         self._names_file = StateFile(Path(settings.state_dir) / "names.json", NamesState)
         self._audit = Audit(settings.audit_folder, Path(settings.state_dir), settings.audit_limits)
+        counts_file = Path(settings.state_dir) / "rule-counts.json"
+        self._counting = Counting(bus, self._node, counts_file, self._ids, settings.stats_interval_s)
         self._tracing = Tracing(bus, self._node, self._bridge, lambda: control_socket(self._run_dir), self._programmer)
         self._news = asyncio.Event()
         naming = self._programmer.naming
@@ -204,6 +209,7 @@ class Shell:
             self._news.set()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._errands.run(switch), name="errands")
+                tasks.create_task(self._counting.run(switch), name="counting")
                 reason = await self._watch_switch(switch)
             self._switch, self._behind, self._detail = None, True, f"switch lost: {reason}"
             self._told.set()
@@ -257,7 +263,7 @@ class Shell:
                 self._behind, self._detail = True, str(error)
                 log.warning("apply_interrupted", error=str(error))
                 asyncio.get_running_loop().call_later(REFUSED_RETRY_S, self._news.set)
-            except (BundleRefused, NotEncodable) as error:
+            except (BundleRefused, NotEncodable, Undecodable) as error:
                 self._behind, self._detail = True, str(error)
                 log.error("bundle_refused", error=str(error), kept="the switch holds what it held")
                 asyncio.get_running_loop().call_later(REFUSED_RETRY_S, self._news.set)
@@ -296,6 +302,7 @@ class Shell:
         except UnreadableFlows as error:
             actual, strangers = error.flows, error.strangers
         difference = plan(flows, actual, alone=True)
+        await self._counting.begin(switch, difference.put, actual)
         groups, held_groups = self._programmer.groups, await switch.dump_groups()
         put_groups = {number: made for number, made in groups.items() if held_groups.get(number) != made}
         delete_groups = held_groups.keys() - groups.keys()
@@ -303,12 +310,13 @@ class Shell:
             ports = self._programmer.open_ports
             guarded = [port for port in ports if not difference.put.keys().isdisjoint(guards(port))]
             await self._flush(guarded, opening=True)
-            self._cache_is_old = True
             await self._errands.ensure_meters(switch)
-            await switch.apply(
-                *(difference.put, difference.delete, strangers), groups=put_groups, delete_groups=delete_groups
+            await self._change(
+                switch,
+                *(difference.put, difference.delete, strangers),
+                groups=put_groups,
+                delete_groups=delete_groups,
             )
-            await self._forget_cached()
             elapsed_ms = round(1000 * (monotonic() - started))
             counts = {"put": len(difference.put), "deleted": len(difference.delete), "flows": len(flows)}
             if drifted:
@@ -328,9 +336,8 @@ class Shell:
         started = monotonic()
         self._behind, self._detail = True, "a change is on its way to the switch"
         await self._flush(change.opened, opening=True)
-        self._cache_is_old = True
-        await switch.apply(change.put, change.delete, groups=change.groups, delete_groups=change.delete_groups)
-        await self._forget_cached()
+        await self._counting.begin(switch, change.put)
+        await self._change(switch, change.put, change.delete, groups=change.groups, delete_groups=change.delete_groups)
         await self._flush(change.closed, opening=False)
         if change.endpoints_gone:
             await Tracker(control_socket(self._run_dir)).forget_udp(CT_ZONE, change.endpoints_gone)
@@ -339,6 +346,30 @@ class Shell:
         counts = {"put": len(change.put), "deleted": len(change.delete)}
         ports = {"opened": [port.pod for port in change.opened], "closed": [port.pod for port in change.closed]}
         log.info("program_applied", **counts, **ports, elapsed_ms=elapsed_ms, upto=self._programmer.upto.sequence)
+
+    async def _change(
+        self,
+        switch: Switch,
+        put: Flows,
+        delete: Collection[FlowKey],
+        strangers: Collection[Stranger] = (),
+        *,
+        groups: Mapping[int, Buckets],
+        delete_groups: Collection[int],
+    ) -> None:
+        """The switch is changed, its cache holds nothing of before, and what went has been counted to the last packet.
+
+        The datapath tells what it forwarded about twice a second, and what it did not tell before a change is counted
+        by the flows of after. So it is asked first, but never at the cost of the change.
+        """
+        with suppress(CommandRefused, RpcGone, OSError):
+            await self._forget_cached()
+        self._cache_is_old = True
+        counting = counters(delete)
+        await switch.apply(*(put, frozenset(delete) - counting, strangers), groups=groups, delete_groups=delete_groups)
+        await self._forget_cached()
+        if counting:
+            await self._counting.end(switch, counting)
 
     def _caught_up(self, switch: Switch) -> None:
         """The switch holds what the programmer said, unless it was lost or changed by somebody else meanwhile."""

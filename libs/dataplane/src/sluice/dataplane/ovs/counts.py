@@ -1,0 +1,159 @@
+"""What the rules of a node decided about, added up over all the flows that ever counted for them.
+
+Flows count from when they were put; they outlive the programmer, and not the switch. So what was seen of each is kept
+with the sums: the next reading adds the difference.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from sluice.contracts.ids import Unit
+from sluice.contracts.programs import Direction
+from sluice.contracts.stats import RuleCount
+from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
+
+ABSENT_KEPT = 10_000
+"""Sums of rules that the node does not hold now: their Pods may come back. Beyond it the oldest go."""
+
+
+class Name(NamedTuple):
+    """What people know a rule by. Whom it is applied to may change, and then its id does."""
+
+    unit: Unit
+    direction: Direction
+    rule: int
+    """Its index, or ISOLATION."""
+
+
+class Sum(NamedTuple):
+    sessions: int = 0
+    packets: int = 0
+    bytes: int = 0
+
+
+class Reading(NamedTuple):
+    """What one flow counted since it was put."""
+
+    id: int
+    """Of its rule."""
+
+    begins: bool
+    """It counts packets that begin a connection, and those that are denied."""
+
+    packets: int
+    bytes: int
+
+
+class CountsState(Struct, frozen=True, kw_only=True):
+    """All that has to outlive the process."""
+
+    sums: tuple[tuple[Name, Sum], ...]
+    seen: tuple[Reading, ...]
+
+
+class Counts:
+    """The sums. Mutable; the flows' ids are those that `hold` was told."""
+
+    def __init__(self, state: CountsState | None = None, held: Mapping[int, RuleKey] | None = None) -> None:
+        self._sums: dict[Name, Sum] = dict(state.sums) if state else {}
+        self._seen = {(one.id, one.begins): one for one in state.seen} if state else {}
+        self._names = {number: name(key) for number, key in (held or {}).items()}
+        self._holders: dict[Name, int] = {}
+        """How many ids have the name: a rule has one for each group it is applied to."""
+
+        for one in self._names.values():
+            self._holders[one] = self._holders.get(one, 0) + 1
+        self.changes = 0
+        """Grows with every change of what `state` says."""
+
+    @property
+    def held_ids(self) -> frozenset[int]:
+        return frozenset(self._names)
+
+    def state(self) -> CountsState:
+        return CountsState(sums=tuple(self._sums.items()), seen=tuple(self._seen.values()))
+
+    def hold(self, id: int, key: RuleKey) -> None:
+        """From now on flows with this id count for this rule."""
+        said = name(key)
+        before = self._names.get(id)
+        if before != said:
+            if before is not None:
+                self.let_go(id)
+            self._names[id] = said
+            self._holders[said] = self._holders.get(said, 0) + 1
+
+    def let_go(self, id: int) -> None:
+        """There are no such flows any more; what was read last stays in the sum."""
+        said = self._names.pop(id, None)
+        self.begin(id)
+        if said is not None:
+            self._holders[said] -= 1
+            if not self._holders[said]:
+                del self._holders[said]
+                self._sums[said] = self._sums.pop(said, Sum())  # the last of the absent
+                self._forget_oldest()
+
+    def begin(self, id: int) -> None:
+        """Flows with this id are put anew, and count from 0."""
+        for begins in (False, True):
+            if self._seen.pop((id, begins), None) is not None:
+                self.changes += 1
+
+    def take(self, readings: Iterable[Reading]) -> None:
+        """Add what was counted since the last reading."""
+        for now in readings:
+            before = self._seen.get((now.id, now.begins))
+            said = self._names.get(now.id)
+            if before == now or said is None:
+                continue
+            if before is None or now.packets < before.packets:  # the flow was put anew behind our back
+                before = Reading(now.id, now.begins, 0, 0)
+            self._seen[now.id, now.begins] = now
+            packets = now.packets - before.packets
+            if packets:
+                old = self._sums.get(said, Sum())
+                self._sums[said] = Sum(
+                    old.sessions + packets * now.begins, old.packets + packets, old.bytes + now.bytes - before.bytes
+                )
+            self.changes += 1
+
+    def pass_over(self, readings: Iterable[Reading]) -> None:
+        """These were counted for rules that nobody knows any more, whoever has their ids now."""
+        for one in readings:
+            self._seen[one.id, one.begins] = one
+            self.changes += 1
+
+    def rules(self, also: Collection[Name] = ()) -> Iterator[tuple[Name, Sum]]:
+        """The rules that the node holds, and the others that are named, sorted."""
+        for said in sorted(self._holders.keys() | (set(also) & self._sums.keys())):
+            yield said, self._sums.get(said, Sum())
+
+    def counted(self, also: Collection[Name] = ()) -> tuple[RuleCount, ...]:
+        """As they are told: what never counted anything is left out."""
+        return tuple(
+            RuleCount(
+                unit=said.unit,
+                direction=said.direction,
+                rule=None if said.rule == ISOLATION else said.rule,
+                **total._asdict(),
+            )
+            for said, total in self.rules(also)
+            if total.packets
+        )
+
+    @property
+    def held(self) -> frozenset[Name]:
+        return frozenset(self._holders)
+
+    def _forget_oldest(self) -> None:
+        if len(self._sums) - len(self._holders) > ABSENT_KEPT:
+            oldest = next((said for said in self._sums if said not in self._holders), None)
+            if oldest is not None:
+                del self._sums[oldest]
+
+
+def name(key: RuleKey) -> Name:
+    return Name(key.unit, key.direction, key.rule)

@@ -1,0 +1,171 @@
+"""What rules count: read from the switch every so often, added up, kept in a file, told on STATS and to Prometheus.
+
+A flow that counts is removed only after what it counted last was read, with the datapath's cache empty.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from time import time_ns
+
+import structlog
+from nats.errors import Error as NatsError
+from nats.js.errors import Error as JetStreamError
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.ids import NodeName
+from sluice.contracts.stats import NodeStats, RuleCount
+from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.cookies import CookieKind
+from sluice.dataplane.ovs.counting import counter
+from sluice.dataplane.ovs.counts import Counts, CountsState, Name, Reading
+from sluice.dataplane.ovs.flow import FlowKey
+from sluice.dataplane.ovs.ids import ISOLATION, RuleIds
+from sluice.dataplane.ovs.pipeline import PRIORITY_FIRST, Table
+from sluice.drivers.openflow.errors import SwitchGone
+from sluice.drivers.openflow.oxm import Undecodable
+from sluice.drivers.openflow.switch import Switch
+from sluice.runtime.bus import Bus
+from sluice.runtime.metrics import METRICS
+from sluice.services.node_ovs.statefile import StateFile
+
+log = structlog.get_logger()
+
+ACK_TIMEOUT_S = 5.0
+
+ONE_BY_ONE = 32
+"""Rules whose flows are asked for by their cookie, which takes the switch as long for few as for many flows; for more
+of them all are read at once."""
+
+_ALL = cookies.pack(CookieKind.COUNT), 0xFFFFFF << cookies.KIND_SHIFT
+EXACTLY = 0xFFFFFFFF_FFFFFFFF
+_LABELS = ("kind", "namespace", "policy", "direction", "rule")
+
+
+class Counting:
+    def __init__(self, bus: Bus, node: NodeName, file: Path, ids: RuleIds, interval_s: float) -> None:
+        self._bus, self._node, self._ids, self._interval_s = bus, node, ids, interval_s
+        self._file = StateFile(file, CountsState)
+        self._counts = Counts(self._file.load(), {ids.allocate(key): key for key in ids})
+        self._reading = asyncio.Lock()
+        """Two readings at a time would be taken in the wrong order."""
+
+        self._saved_at = self._counts.changes
+        self._published: tuple[RuleCount, ...] = ()
+        self._told: frozenset[Name] = frozenset()
+        """What the node held when it was told last: what went since is told once more."""
+
+        for what in ("sessions", "packets", "bytes"):
+            METRICS.rows(
+                f"sluice_node_ovs_rule_{what}_total",
+                f"{what.capitalize()} that a rule decided about; rule is its index, or `isolation`",
+                _LABELS,
+                lambda what=what: self._rows(what),  # type: ignore[misc]  # the default binds `what` now
+            )
+
+    async def run(self, switch: Switch) -> None:
+        """Read, keep and tell, until cancelled or the connection ends."""
+        while not switch.closed.done():
+            try:
+                await self.read(switch)
+            except Undecodable as error:
+                log.error("counts_not_read", error=str(error))
+            except SwitchGone:
+                return
+            await self._tell()
+            await asyncio.wait((switch.closed,), timeout=self._interval_s)
+
+    async def read(self, switch: Switch, ids: Collection[int] = ()) -> None:
+        """The sums are as the switch tells now, and kept; of these rules, or of all.
+
+        Raises:
+            SwitchGone, Undecodable
+        """
+        async with self._reading:
+            self._counts.take(await _readings(switch, ids))
+        self._keep()
+
+    async def begin(self, switch: Switch, put: Iterable[FlowKey], actual: Iterable[FlowKey] = ()) -> None:
+        """Before flows are put: for whom they count, and from which number on.
+
+        Args:
+            actual: what the switch holds already.
+
+        Raises:
+            SwitchGone, Undecodable
+        """
+        there = _counted_for(actual)
+        async with self._reading:
+            strange = there - self._counts.held_ids
+            if strange:
+                self._counts.pass_over(one for one in await _readings(switch) if one.id in strange)
+            for number in strange | _counted_for(put):
+                if number not in there:
+                    self._counts.begin(number)
+                rule = self._ids.key(number)
+                if rule is not None:
+                    self._counts.hold(number, rule)
+        self._keep()
+
+    async def end(self, switch: Switch, gone: Collection[FlowKey]) -> None:
+        """What these flows counted last is read, and then they are removed. Call it with the datapath's cache empty.
+
+        Raises:
+            SwitchGone, Undecodable, BundleRefused
+        """
+        ids = _counted_for(gone)
+        await self.read(switch, ids)
+        await switch.apply({}, gone)
+        async with self._reading:
+            for number in ids:
+                self._counts.let_go(number)
+        self._keep()
+
+    def _keep(self) -> None:
+        if self._counts.changes != self._saved_at:
+            self._file.save(self._counts.state())
+            self._saved_at = self._counts.changes
+
+    async def _tell(self) -> None:
+        rules = self._counts.counted(self._told)
+        if rules == self._published:
+            return
+        told = NodeStats(node=self._node, backend="ovs", at_us=time_ns() // 1_000, rules=rules)
+        try:
+            await self._bus.js.publish(
+                subjects.stats(self._node, "ovs"), codec.encode(told), timeout=ACK_TIMEOUT_S, stream="STATS"
+            )
+        except (NatsError, JetStreamError, OSError, TimeoutError) as error:
+            log.warning("stats_not_told", error=str(error) or type(error).__name__, instead="with the next ones")
+        else:
+            self._told, self._published = self._counts.held, rules
+
+    def _rows(self, what: str) -> Iterator[tuple[tuple[str, ...], float]]:
+        for said, counted in self._counts.rules():
+            kind, namespace, policy = subjects.unit_parts(said.unit)
+            rule = "isolation" if said.rule == ISOLATION else str(said.rule)
+            yield (kind, namespace, policy, said.direction, rule), getattr(counted, what)
+
+
+def counters(keys: Iterable[FlowKey]) -> frozenset[FlowKey]:
+    """Those of the flows that count."""
+    return frozenset(key for key in keys if counter(key) is not None)
+
+
+def _counted_for(keys: Iterable[FlowKey]) -> frozenset[int]:
+    return frozenset(number for key in keys if (number := counter(key)) is not None)
+
+
+async def _readings(switch: Switch, ids: Collection[int] = ()) -> list[Reading]:
+    """What the flows of these rules counted; of none given, those of all."""
+    if 0 < len(ids) <= ONE_BY_ONE:
+        told = [
+            await switch.counted(Table.COUNT, cookies.pack(CookieKind.COUNT, number), EXACTLY) for number in sorted(ids)
+        ]
+    else:
+        told = [await switch.counted(Table.COUNT, *_ALL)]
+    return [
+        Reading(one.cookie & 0xFFFFFFFF, one.priority == PRIORITY_FIRST, one.packets, one.bytes)
+        for part in told
+        for one in part
+    ]

@@ -229,6 +229,7 @@ class Walk:
         assert [pair for pair, result in zip(lasting, alive, strict=True) if result.result != "Allowed"] == [], context
 
 
+@pytest.mark.timeout(3600)  # 200 steps take some minutes
 async def test_a_walk() -> None:
     chance = random.Random(SEED)
     async with await Lab.start("traffic", NODES) as lab:

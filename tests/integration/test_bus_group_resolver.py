@@ -23,7 +23,7 @@ from sluice.runtime.bus import Bus, Limits
 from sluice.runtime.sharding import Resharded
 from sluice.services.group_resolver.app import opened
 from sluice.services.group_resolver.settings import GroupResolverSettings
-from sluice.testkit.builders import namespace, netpol, pod
+from sluice.testkit.builders import control, namespace, netpol, pod
 
 MARK = subjects.group_mark(0)
 WEB = {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{"from": [{"podSelector": {}}]}]}
@@ -150,7 +150,10 @@ async def test_a_random_story_with_restarts_ends_as_if_computed_at_once(bus, sou
 
     async def step():
         name = f"{chance.choice('xyz')}/{chance.choice('abcdef')}"
-        match chance.randrange(8):
+        match chance.randrange(9):
+            case 8:
+                app = chance.choice(["web", "api"])
+                return await source.put(control("tc", {"appliedTo": {"podSelector": {"matchLabels": {"app": app}}}}))
             case 0 | 1 | 2 | 3:
                 ip, where = f"10.0.0.{chance.randrange(250)}", f"node-{chance.randrange(3)}"
                 return await source.put(pod(name, ip=ip, node=where, app=chance.choice(["web", "api"])))

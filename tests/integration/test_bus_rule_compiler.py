@@ -14,16 +14,18 @@ from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.status import CompilerStatus
 from sluice.contracts.streams import STREAMS
-from sluice.grouping.events import ObjectKey
+from sluice.contracts.traffic_control import TrafficControl
+from sluice.grouping.events import ObjectEvent, ObjectKey, key_of
 from sluice.policy.backends import BACKENDS, backend_of
 from sluice.policy.compiler import Compiler
+from sluice.policy.traffic import TrafficControls
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.output import Fenced
 from sluice.runtime.sharding import Resharded
 from sluice.services.rule_compiler.app import opened
 from sluice.services.rule_compiler.settings import RuleCompilerSettings
-from sluice.testkit.builders import acnp, multi, namespace, netpol, pod, tier
+from sluice.testkit.builders import acnp, control, multi, namespace, netpol, pod, tier
 
 MARK = subjects.program_mark("ovs", 0)
 STATUS = subjects.compiler_status(0)
@@ -32,6 +34,10 @@ STATUS = subjects.compiler_status(0)
 def policy(name: str = "x/np", app: str = "web", port: int = 80):
     rule = {"from": [{"podSelector": {}}], "ports": [{"port": port}]}
     return netpol(name, {"podSelector": {"matchLabels": {"app": app}}, "ingress": [rule]})
+
+
+def followed(name: str = "tc", app: str = "web"):
+    return control(name, {"appliedTo": {"podSelector": {"matchLabels": {"app": app}}}})
 
 
 def settings(holder: str = "test", shards: int = 1) -> RuleCompilerSettings:
@@ -53,11 +59,13 @@ async def compiler(bus: Bus) -> AsyncIterator[asyncio.Task[None]]:
 
 def recomputed(source) -> dict[str, object]:
     """What PROGRAMS must hold for these objects, from scratch."""
-    fold = Compiler()
+    fold, controls = Compiler(), TrafficControls()
     for sequence, obj in enumerate(source.objects.values(), start=1):
         fold.put(obj, Revision(1, sequence))
+        if isinstance(obj, TrafficControl):
+            controls.evolve(ObjectEvent(key_of(obj), obj, Revision(1, sequence)))
     wanted: dict[str, object] = {}
-    for (group, unit), program in fold.programs.items():
+    for (group, unit), program in (*fold.programs.items(), *controls.programs.items()):
         value = wanted[subjects.program(backend_of(unit), group, unit)] = codec.decode(codec.encode(program), dict)
         value.pop("cause")
     return wanted
@@ -118,17 +126,18 @@ async def test_what_went_while_it_was_away_goes(bus, source, watch):
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["while it runs", "while it is away"])
-async def test_a_policy_that_moves_to_another_group_is_in_one_of_them_at_any_time(bus, source, watch, running):
-    await source.put(policy())
+@pytest.mark.parametrize("written", [policy, followed], ids=["a policy", "a TrafficControl"])
+async def test_what_moves_to_another_group_is_in_one_of_them_at_any_time(bus, source, watch, running, written):
+    await source.put(written())
     upto = await source.listed()
     programs = watch("PROGRAMS")
     async with compiler(bus):
         await programs.until(MARK, upto)
         begin = len(programs.history)
         if running:
-            await programs.until(MARK, await source.put(policy(app="api")))
+            await programs.until(MARK, await source.put(written(app="api")))
     if not running:
-        upto = await source.put(policy(app="api"))
+        upto = await source.put(written(app="api"))
         async with compiler(bus):
             await programs.until(MARK, upto)
 
@@ -143,6 +152,11 @@ async def test_a_random_story_with_restarts_ends_as_if_computed_at_once(bus, sou
 
     async def step():
         name = f"{chance.choice('xyz')}/{chance.choice('abcd')}"
+        if chance.random() < 0.3:
+            own = chance.choice("ab")
+            if chance.random() < 0.3:
+                return await source.delete(ObjectKey(Kind.TRAFFIC_CONTROL, "", own))
+            return await source.put(followed(own, chance.choice(["web", "api"])))
         if chance.random() < 0.3:
             return await source.delete(ObjectKey(Kind.K8S_NETWORK_POLICY, *name.split("/")))
         return await source.put(policy(name, chance.choice(["web", "api"]), chance.choice([80, 81])), pod("x/a"))

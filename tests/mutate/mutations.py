@@ -53,6 +53,9 @@ PIPELINE = "libs/dataplane/tests/test_ovs_pipeline.py"
 TEXT = "libs/dataplane/tests/test_ovs_text.py"
 PLAN = "libs/dataplane/tests/test_ovs_plan.py"
 SERVING = "libs/dataplane/tests/test_ovs_serving.py"
+TRAFFIC = "libs/dataplane/tests/test_ovs_traffic.py"
+TRAFFIC_LAWS = "libs/dataplane/tests/test_ovs_traffic_laws.py"
+TRAFFIC_PORTS = "libs/dataplane/tests/test_ovs_traffic_ports.py"
 REFUSAL = "libs/dataplane/tests/test_refusal.py"
 TC_MEANING = "libs/dataplane/tests/test_tc_meaning.py"
 TC_PLAN = "libs/dataplane/tests/test_tc_plan.py"
@@ -611,9 +614,9 @@ MUTATIONS = (
     Mutation(
         "drop-goes-before-put",
         f"{COMPILER}/shell.py",
-        "        new: dict[Unit, list[Write]] = {}\n",
-        "        new: dict[Unit, list[Write]] = {}\n        [self._remove(*one, cause, ()) for one in changes.drop]\n",
-        (f"{COMPILER_BUS}::test_a_policy_that_moves_to_another_group_is_in_one_of_them_at_any_time",),
+        "        changes = self._compiler.drain()\n",
+        "        changes = self._compiler.drain()\n        [self._remove(*one, cause, ()) for one in changes.drop]\n",
+        (f"{COMPILER_BUS}::test_what_moves_to_another_group_is_in_one_of_them_at_any_time",),
     ),
     # ------------------------------------------------------------------------------------------------- policy.verdict
     Mutation(
@@ -1604,6 +1607,76 @@ MUTATIONS = (
         "if any(one == device for other, one in targets.items() if other != key):",
         "if False:",
         (f"{NODE_TC_TESTS}/test_node_tc_upkeep.py::test_it_is_handed_over_without_being_open",),
+    ),
+    Mutation(
+        "the-younger-redirect-counts",
+        f"{CONTRACTS}/traffic_programs.py",
+        "return not self.created, self.created, self.name",
+        "return bool(self.created), self.created, self.name",
+        (f"{TRAFFIC}::test_the_earlier_redirects_and_the_other_is_told",),
+    ),
+    Mutation(
+        "what-comes-back-need-not-have-been-redirected",
+        f"{DATAPLANE}/ovs/traffic_flows.py",
+        "(Field.CT_MARK, MARK_REDIRECTED, MARK_REDIRECTED),\n",
+        "",
+        (f"{TRAFFIC}::test_nothing_comes_back_that_was_not_redirected",),
+    ),
+    Mutation(
+        "a-receivers-redirect-goes-before-its-senders",
+        f"{DATAPLANE}/ovs/traffic_flows.py",
+        "PRIORITY_BY_RECEIVER = 100",
+        "PRIORITY_BY_RECEIVER = 300",
+        (f"{TRAFFIC}::test_between_two_pods_the_senders_redirect_comes_first_and_then_the_receivers",),
+    ),
+    Mutation(
+        "a-target-has-a-copy-for-each-who-asks",
+        f"{DATAPLANE}/ovs/traffic_flows.py",
+        "for port in sorted(set(targets)))",
+        "for port in sorted(targets))",
+        (f"{TRAFFIC}::test_each_target_has_one_copy_whoever_asks_for_it",),
+    ),
+    Mutation(
+        "who-watches-sees-the-service-answer",
+        f"{DATAPLANE}/ovs/traffic_flows.py",
+        "PRIORITY_WATCHED = 150",
+        "PRIORITY_WATCHED = 50",
+        (f"{TRAFFIC}::test_both_directions_of_a_connection_to_a_service_are_seen_with_the_endpoint",),
+    ),
+    Mutation(
+        "a-redirect-without-its-device-is-passed-by",
+        f"{DATAPLANE}/ovs/traffic.py",
+        "return None if standing.way.passes else Redirect(number, None, standing.back)",
+        "return None",
+        (f"{TRAFFIC}::test_without_its_target_what_would_be_redirected_is_dropped_unless_it_may_pass",),
+    ),
+    Mutation(
+        "ports-that-change-are-not-waited-for",
+        f"{DATAPLANE}/ovs/traffic_ways.py",
+        "return None if before is None else Standing(before.way, self._states(before.way))",
+        "return Standing(wanted, states)",
+        (f"{TRAFFIC}::test_ports_that_change_are_there_before_packets_go_to_them",),
+    ),
+    Mutation(
+        "copies-keep-their-targets",
+        f"{DATAPLANE}/ovs/traffic.py",
+        "self._copies.changed(changed)",
+        "self._copies.changed(frozenset())",
+        (f"{TRAFFIC_LAWS}::test_step_by_step_comes_to_what_the_same_inputs_give_from_scratch",),
+    ),
+    Mutation(
+        "ports-of-others-are-removed",
+        f"{DATAPLANE}/ovs/traffic_ports.py",
+        'if one.owner == "ours" and (name not in wishes or wishes[name].type != one.type)',
+        "if name not in wishes or wishes[name].type != one.type",
+        (f"{TRAFFIC_PORTS}::test_only_what_we_made_goes",),
+    ),
+    Mutation(
+        "hardware-ids-are-decimal",
+        f"{DATAPLANE}/ovs/traffic_ports.py",
+        'options[f"erspan_{name}"] = f"{number:x}"',
+        'options[f"erspan_{name}"] = str(number)',
+        (f"{TRAFFIC_PORTS}::test_a_tunnel_is_named_by_all_that_it_is",),
     ),
     Mutation(
         "a-trace-goes-on-in-the-bridge-below",

@@ -40,6 +40,7 @@ from sluice.contracts.objects import (
     Tier,
 )
 from sluice.contracts.services import ServiceSpec
+from sluice.contracts.traffic_control import TrafficControl, TrafficControlSpec
 
 Port = int | tuple[str, int] | tuple[str, int, Protocol]
 """A container port: number, or name and number, or name, number and protocol."""
@@ -226,6 +227,22 @@ def group(key: str = "x/grp", /, spec: Mapping[str, Any] | None = None) -> Antre
     of, name = key.split("/")
     metadata = ObjectMeta(name=name, namespace=of, uid=f"uid-{of}-{name}")
     return AntreaGroup(api_version=ANTREA, kind="Group", metadata=metadata, spec=msgspec.convert(spec or {}, GroupSpec))
+
+
+def control(name: str = "tc", /, spec: Mapping[str, Any] | None = None, *, created: str = "") -> TrafficControl:
+    """A TrafficControl with the spec as one writes it in YAML; it mirrors every Pod to tap0 where it says nothing."""
+    plain = {
+        "appliedTo": {"podSelector": {}},
+        "direction": "Both",
+        "action": "Mirror",
+        "targetPort": {"ovsInternal": {"name": "tap0"}},
+    }
+    return TrafficControl(
+        api_version="crd.antrea.io/v1alpha2",
+        kind="TrafficControl",
+        metadata=ObjectMeta(name=name, uid=f"uid-{name}", creation_timestamp=created),
+        spec=msgspec.convert({**plain, **(spec or {})}, TrafficControlSpec),
+    )
 
 
 def service(key: str = "x/svc", /, spec: Mapping[str, Any] | None = None, **labels: str) -> Service:

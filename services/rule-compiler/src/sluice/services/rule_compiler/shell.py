@@ -70,13 +70,8 @@ class Programs:
 
     async def _store(self, cause: Revision) -> dict[Unit, list[Write]]:
         """New programs, then the end of old ones: a unit that moves to another group is in one of them at any time."""
-        changes, (served, gone), (steered, left) = self._compiler.drain(), self._services.drain(), self._traffic.drain()
-        for (group, unit), program in sorted([*served.items(), *steered.items()], key=lambda one: one[0]):
-            self._output.put(subjects.program(_SWITCH, group, unit), program)
-            await self._output.room()
-        for group, unit in sorted(gone | left):
-            self._output.remove(subjects.program(_SWITCH, group, unit), cause)
-            await self._output.room()
+        changes = self._compiler.drain()
+        await self._store_others(cause)
         new: dict[Unit, list[Write]] = {}
         for group, unit in sorted(changes.put):
             held = set()
@@ -91,6 +86,19 @@ class Programs:
             self._remove(group, unit, cause, new.get(unit, ()))
             await self._output.room()
         return new
+
+    async def _store_others(self, cause: Revision) -> None:
+        """The same for Services and TrafficControls."""
+        (served, gone), (steered, left) = self._services.drain(), self._traffic.drain()
+        new: dict[Unit, list[Write]] = {}
+        for (group, unit), program in sorted([*served.items(), *steered.items()], key=lambda one: one[0]):
+            write = self._output.put(subjects.program(_SWITCH, group, unit), program)
+            if write is not None:
+                new.setdefault(unit, []).append(write)
+            await self._output.room()
+        for group, unit in sorted(gone | left):
+            self._output.remove(subjects.program(_SWITCH, group, unit), cause, after=new.get(unit, ()))
+            await self._output.room()
 
     def _remove(
         self,

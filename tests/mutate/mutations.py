@@ -1720,4 +1720,25 @@ MUTATIONS = (
         "return Name(Unit(key.unit + key.applied_to), key.direction, key.rule)",
         (COUNTS,),
     ),
+    Mutation(
+        "multicast-from-the-tunnel-goes-back-into-it",
+        f"{DATAPLANE}/ovs/multicast.py",
+        "FlowBody((mask, *here) if here else (), cookie)",
+        "FlowBody(out, cookie)",
+        ("libs/dataplane/tests/test_ovs_multicast.py",),
+    ),
+    Mutation(
+        "who-may-not-report-joins",
+        f"{NODE_OVS}/joined.py",
+        "if report.joins and not self._may(",
+        "if not report.joins and not self._may(",
+        ("services/node-ovs/tests/test_joined.py",),
+    ),
+    Mutation(
+        "isolated-pods-report",
+        f"{POLICY}/igmp.py",
+        "    return direction is Direction.EGRESS\n",
+        "    return False\n",
+        ("libs/policy/tests/test_igmp.py",),
+    ),
 )

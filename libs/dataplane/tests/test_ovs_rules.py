@@ -15,7 +15,6 @@ from sluice.contracts.programs import (
     FqdnPeer,
     GroupPeer,
     IcmpTraffic,
-    IgmpTraffic,
     Peer,
     PortRange,
     Program,
@@ -113,8 +112,6 @@ CASES = [
     ),
     Case("from a Service", rule(peers=(SERVICE, PEERS)), rule(peers=(PEERS,)), "a Service sends nothing", 250),
     Case("drop from a Service", rule(Action.DROP, peers=(SERVICE,)), rule(Action.DROP), "a Service sends", 250),
-    Case("IGMP", rule(traffic=(TCP_80, IgmpTraffic())), rule(traffic=(TCP_80,)), "port 1: IGMP", 250),
-    Case("drop of IGMP", rule(Action.DROP, traffic=(IgmpTraffic(),)), rule(Action.DROP), "port 0: IGMP", 250),
     Case("Pods to a NodePort", at_door(rule(peers=(PEERS,))), at_door(rule(peers=())), "write ipBlocks", 250),
     Case(
         "drop of Pods to a NodePort",

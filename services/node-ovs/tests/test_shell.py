@@ -59,6 +59,9 @@ class FakeSwitch:
     async def metered(self, _: int) -> None:
         """It has every meter."""
 
+    def send_packet(self, *_: Any) -> None:  # Any: nobody looks
+        """It goes nowhere."""
+
     async def dump_groups(self) -> dict[int, Any]:  # Any: there are none
         return {}
 

@@ -8,6 +8,9 @@ import click
 from sluice.cli import onbus, options
 
 FROM = "NAMESPACE/POD, or an address beyond the cluster."
+ASIDE = ("AUDIT", "COUNT")
+"""Tables that note what others have decided."""
+
 TO = "NAMESPACE/POD, svc:NAMESPACE/SERVICE, or an address."
 
 

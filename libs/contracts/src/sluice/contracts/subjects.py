@@ -236,6 +236,14 @@ def explain(node: NodeName, backend: Backend) -> str:
     return f"_sluice.explain.{token(node)}.{backend}"
 
 
+def multicast(node: NodeName) -> str:
+    """Where the node tells which groups its Pods have joined; nothing is stored there."""
+    return f"_sluice.multicast.{token(node)}"
+
+
+MULTICASTS = "_sluice.multicast.*"
+
+
 def live(subject: str) -> str:
     """Where stored messages of the subject (or pattern) are republished."""
     return LIVE + subject

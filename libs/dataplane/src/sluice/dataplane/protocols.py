@@ -17,6 +17,7 @@ class IpProto:
     """Source: IANA protocol numbers."""
 
     ICMP = 1
+    IGMP = 2
     TCP = 6
     UDP = 17
     ICMPV6 = 58

@@ -23,7 +23,7 @@ GATES: Mapping[str, str] = {
     "TrafficControl": f"{_ON}: a TrafficControl counts as soon as it exists",
     "L7NetworkPolicy": f"{_ON}: a rule with l7Protocols counts as soon as it exists, on nodes that run node-l7",
     "NodeNetworkPolicy": f"{_ON}: a policy applied to a nodeSelector counts on nodes that run node-host",
-    "Multicast": f"{_ON} as far as policies are about multicast and IGMP; routing of multicast is not Sluice's",
+    "Multicast": f"{_ON}: among Pods, over IPv4; multicast from and to the world is dropped",
     "NetworkPolicyStats": f"{_ON}: the programmers count for every rule (STATS)",
 }
 """What each feature gate means here."""

@@ -16,7 +16,6 @@ What a Pod sends to itself never leaves it and is always allowed; what comes bac
 secondary networks the same holds for interfaces, and the policies of those networks alone decide (`secondary`).
 """
 
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import assert_never
 
@@ -39,7 +38,7 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.grouping.members import named_ports
-from sluice.policy import l7
+from sluice.policy import igmp, l7
 from sluice.policy.ends import Side, sides
 from sluice.policy.facing import Faced
 from sluice.policy.order import order
@@ -177,8 +176,8 @@ def _outcome(*decisions: Decision | None) -> Outcome:
 
 
 def _decide(state: ClusterState, pod: Pod | None, direction: Direction, other: Side, matches: "_Matcher") -> Decision:
-    matching = [faced for faced in _concerning(state, pod, direction, other, matches) if matches(faced.rule.traffic)]
-    isolating = state.facing(pod, direction).isolating if pod is not None else ()
+    matching = [faced for faced in _concerning(state, pod, direction, other, matches) if matches(faced.rule)]
+    isolating = state.facing(pod, direction).isolating if pod is not None and matches.may_isolate(direction) else ()
     passed: list[RuleRef] = []
 
     def decided(by: Faced) -> Decision:
@@ -258,8 +257,15 @@ class _Matcher:
             return rule.action
         return Action.REJECT if packet.protocol == "TCP" else Action.DROP
 
-    def __call__(self, traffic: Iterable[Traffic] | None) -> bool:
-        return traffic is None or any(self._is(kind) for kind in traffic)
+    def may_isolate(self, direction: Direction) -> bool:
+        """What no Kubernetes policy allows of such packets is dropped."""
+        return self._packet.protocol != "IGMP" or igmp.isolates(direction)
+
+    def __call__(self, rule: Rule) -> bool:
+        packet = self._packet
+        if packet.protocol == "IGMP":
+            return igmp.is_about(rule, igmp.Message(rule.direction, packet.igmp_type, packet.igmp_group))
+        return rule.traffic is None or any(self._is(kind) for kind in rule.traffic)
 
     def _is(self, traffic: Traffic) -> bool:
         packet = self._packet
@@ -275,9 +281,7 @@ class _Matcher:
                     traffic.icmp_type in (None, packet.icmp_type) and traffic.icmp_code in (None, packet.icmp_code)
                 )
             case IgmpTraffic():
-                return packet.protocol == "IGMP" and (
-                    traffic.igmp_type in (None, packet.igmp_type) and traffic.group in (None, packet.igmp_group)
-                )
+                return False  # no other packet is IGMP
             case _:
                 assert_never(traffic)
 

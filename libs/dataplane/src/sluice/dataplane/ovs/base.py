@@ -21,6 +21,7 @@ from sluice.dataplane.ovs.flow import (
     Term,
     match,
 )
+from sluice.dataplane.ovs.multicast import BASE_LINES as MANY_LINES
 from sluice.dataplane.ovs.pipeline import (
     ACCEPTED,
     ANSWER,
@@ -188,6 +189,7 @@ _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
     (Table.OUTPUT, PRIORITY, match((FLAGS, HAIRPIN, HAIRPIN)), (Output(IN_PORT),)),
     *TRAFFIC_BASE,
     (Table.WATCHED, PRIORITY_FIRST, WATCHED_ANSWER, (*KEEP, *_BACK)),
+    *MANY_LINES,
     *audit.FLOWS,
 )
 

@@ -61,6 +61,9 @@ class CookieKind(IntEnum):
     COUNT = 13
     """Counts what a rule decides about."""
 
+    MULTICAST = 14
+    """Of a group that somebody has joined."""
+
 
 class Cookie(NamedTuple):
     kind: CookieKind

@@ -56,6 +56,7 @@ class Engine:
         self._node, self._ids, self._opens = node, ids, opens
         self._facts, self.names = Facts(), WantedNames()
         self._programs: dict[ProgramKey, Program] = {}
+        self._by_group: dict[GroupId, dict[Unit, Program]] = {}
         self._forms: dict[ProgramKey, dict[RuleKey, Form]] = {}
         self._laid: dict[RuleKey, tuple[Form, Layer]] = {}
         """What the index has of each rule."""
@@ -90,6 +91,11 @@ class Engine:
     def programs(self) -> Mapping[ProgramKey, Program]:
         """What is in force: the closed form of every program that was put."""
         return self._programs
+
+    def about(self, uid: Uid) -> Iterator[Program]:
+        """Those that apply to a Pod of this node."""
+        for group in {group for group, _ in self._memberships.get(uid, ())}:
+            yield from self._by_group.get(group, {}).values()
 
     @property
     def flows(self) -> Flows:
@@ -138,6 +144,9 @@ class Engine:
         before = self._numbers()
         self._unfit.pop(key, None)
         if self._programs.pop(key, None) is not None:
+            del self._by_group[group][unit]
+            if not self._by_group[group]:
+                del self._by_group[group]
             self._change_rules(key, {})
             self._attributions.put(key, None)
             self._tell(key, ())
@@ -234,6 +243,7 @@ class Engine:
                 self._change_rules_that_fit(key, closed, new)
         if before is None or key not in self._unfit:
             self._programs[key] = closed
+            self._by_group.setdefault(program.applied_to, {})[program.unit] = closed
         self._attributions.put(key, self._programs.get(key))
         self._tell(key, found)
 

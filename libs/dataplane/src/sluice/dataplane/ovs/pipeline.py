@@ -147,6 +147,9 @@ class Errand(IntEnum):
     L7 = 4
     """It is of a connection that the inspection engine reset: have both ends hear of it."""
 
+    IGMP = 5
+    """Note which groups a Pod says that it wants. The packet itself goes no further."""
+
 
 class Meter(IntEnum):
     """Numbers of meters: they bound how many packets a second are handed over for an errand, and drop the rest."""
@@ -155,6 +158,7 @@ class Meter(IntEnum):
     AUDIT = 2
     DNS = 3
     L7 = 4
+    IGMP = 5
 
 
 IN_PORT = 0xFFFFFFF8
@@ -221,6 +225,7 @@ class Table(IntEnum):
     DNS_HOLD = 73
     EGRESS_L7 = 79
     FORWARD = 80
+    MULTICAST = 81
     INGRESS_TIER = 90
     INGRESS_K8S = 100
     INGRESS_DEFAULT = 110
@@ -289,9 +294,9 @@ TABLES: dict[Table, TableSpec] = {
     ),
     Table.ARP: TableSpec("answers for every address with the virtual MAC", _ARP | {_F.IN_PORT}, (), None),
     Table.CONNTRACK: TableSpec(
-        "asks the connection tracker, where it must for the second translation first",
-        _DESTINATION | {_F.IN_PORT},
-        (Table.UNMASKED, Table.L7_ANSWER, Table.WATCHED, Table.CONNTRACK_STATE),
+        "asks the connection tracker, where it must for the second translation first; but not of what is for many",
+        _DESTINATION | {_F.IN_PORT, _F.IP_PROTO, FLAGS},
+        (Table.UNMASKED, Table.L7_ANSWER, Table.WATCHED, Table.CONNTRACK_STATE, Table.EGRESS_TIER, Table.MULTICAST),
         None,
     ),
     Table.L7_UNTAG: TableSpec(
@@ -416,8 +421,12 @@ TABLES: dict[Table, TableSpec] = {
         "drops what the inspection engine cannot judge", frozenset((_F.ETH_TYPE, _F.IP_PROTO)), (Table.FORWARD,), None
     ),
     Table.FORWARD: TableSpec(
-        "finds the destination's port", _DESTINATION | {FLAGS, _F.IN_PORT}, (Table.INGRESS_TIER,), None
+        "finds the destination's port",
+        _DESTINATION | {FLAGS, _F.IN_PORT},
+        (Table.MULTICAST, Table.INGRESS_TIER, Table.COUNT),
+        None,
     ),
+    Table.MULTICAST: TableSpec("brings it to the members of the group", _DESTINATION | {FLAGS}, (), None),
     Table.INGRESS_TIER: TableSpec(
         "lets known connections pass; rules of tiers, from the source",
         _INGRESS | {FLAGS},

@@ -81,14 +81,16 @@ NOWHERE = tuple(
         (4, 0, 8),  # this network, RFC 1122 section 3.2.1.3
         (4, 127 << 24, 8),  # loopback, the same
         (4, 0xA9FE << 16, 16),  # link-local, RFC 3927
-        (4, 0xE << 28, 4),  # multicast, RFC 5771
         (4, 0xF << 28, 4),  # reserved, and broadcast, RFC 1112 section 4, RFC 919
         (6, 0, 127),  # unspecified and loopback, RFC 4291 sections 2.5.2 and 2.5.3
         (6, 0xFE80 << 112, 10),  # link-local, RFC 4291 section 2.5.6
         (6, 0xFF << 120, 8),  # multicast, RFC 4291 section 2.7
     )
 )
-"""Destinations that no router forwards: a Pod's neighbour discovery ends here, and so does whatever it broadcasts."""
+"""Destinations that no router forwards: a Pod's neighbour discovery ends here, and so does whatever it broadcasts.
+
+Multicast of IPv4 never gets so far, see `multicast`.
+"""
 
 
 class Gateway(Struct, frozen=True):
@@ -178,14 +180,19 @@ class Routing:
     def uplinks(self) -> Uplinks:
         return self._uplinks
 
+    def ends(self) -> dict[NodeName, Block]:
+        """Where the tunnels of the other nodes begin and end."""
+        found = {node: sorted(_said(route).addresses) for node, route in self._routes.items() if node != self._here}
+        return {node: ends[0] for node, ends in sorted(found.items()) if ends}
+
     def end_of(self, node: NodeName) -> Address | None:
         """Where the other node's tunnel begins and ends."""
-        ends = sorted(_said(self._routes[node]).addresses) if node in self._routes else []
-        return _address(ends[0]) if ends else None
+        end = self.ends().get(node)
+        return None if end is None else _address(end)
 
     def node_at(self, end: Address) -> NodeName | None:
         """The node whose tunnel ends there."""
-        return next((node for node in sorted(self._routes) if self.end_of(node) == end), None)
+        return next((node for node, one in self.ends().items() if _address(one) == end), None)
 
     def problems(self) -> Iterator[Problem]:
         """What several nodes say they have, and nodes that no packet gets to."""

@@ -160,7 +160,7 @@ def forms(program: Program) -> Iterator[Form]:
         key = RuleKey(program.unit, program.applied_to, direction, ISOLATION)
         clauses: tuple[tuple[Source, ...], ...] = ((Source(Own(program.applied_to), None),),)
         yield Form(key, Stage.ISOLATION, Action.DROP, clauses, logs=program.logs_isolation)
-    for rule in program.rules:
+    for rule in map(_without_igmp, program.rules):
         if rule.peers == () or rule.traffic == ():
             continue  # nobody, or nothing
         if program.tier == K8S_TIER and rule.action is Action.DROP:
@@ -176,9 +176,17 @@ def forms(program: Program) -> Iterator[Form]:
 
 def placeless(program: Program, key: RuleKey) -> Form | None:
     """What stands in for a rule of a closed form for which its table has no priority left; None for nothing."""
-    rule = next(rule for rule in program.rules if _key(program, rule) == key)
+    rule = next(rule for rule in map(_without_igmp, program.rules) if _key(program, rule) == key)
     closes = rule.l7 is not None or rule.action in (Action.DROP, Action.REJECT)
     return _dropping_form(program, rule) if closes else None
+
+
+def _without_igmp(rule: Rule) -> Rule:
+    """What flows can hold of the rule: IGMP is decided by the programmer, for flows do not see its type and group."""
+    if not any(isinstance(entry, IgmpTraffic) for entry in rule.traffic or ()):
+        return rule
+    others = tuple(entry for entry in rule.traffic or () if not isinstance(entry, IgmpTraffic))
+    return msgspec.structs.replace(rule, traffic=others)
 
 
 def _dropping_form(program: Program, rule: Rule) -> Form:
@@ -348,6 +356,6 @@ def _check_traffic(where: str, traffic: Traffic) -> None:
                 if number is not None and not 0 <= number <= 0xFF:
                     raise NotLowerable(f"{where}: ICMP has types and codes of 0..255, not {number}; correct the policy")
         case IgmpTraffic():
-            raise NotLowerable(f"{where}: IGMP: this version drops multicast in any case; leave it out")
+            pass
         case _:
             assert_never(traffic)

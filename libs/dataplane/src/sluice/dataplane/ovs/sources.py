@@ -211,7 +211,7 @@ def _packets(traffic: Traffic | None, named: Iterable[NamedPort]) -> Iterator[tu
                 terms = (Term(field, number) for field, number in wanted if number is not None)
                 yield version, match(*_ip(version, protocol), *terms)
         case IgmpTraffic():
-            raise AssertionError("IGMP has no flows here: no closed form has it")
+            raise AssertionError("IGMP has no flows: the programmer decides about it")
         case _:
             assert_never(traffic)
 

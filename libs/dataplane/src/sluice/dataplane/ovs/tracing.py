@@ -41,6 +41,7 @@ _NO_FLOW = re.compile(r"^ *(?P<table>\d+)\. No match\.?$")
 _BRIDGE = re.compile(r'^ *bridge\("(.*)"\)$')
 _COOKIE = re.compile(r"cookie (0x[0-9a-f]+)")
 _OUTPUT = re.compile(r"^\s*-> output port is (\d+)$")
+_OUTPUT_TO = re.compile(r"^\s*output:(\d+)$")
 
 
 class NotTraceable(ValueError):
@@ -191,7 +192,7 @@ def _outputs(said: str) -> Iterator[tuple[int | None, Mapping[str, str]]]:
     for part in said.split("\nFlow: "):
         flow = _flow(part)
         for line in part.splitlines():
-            if found := _OUTPUT.match(line):
+            if found := _OUTPUT.match(line) or _OUTPUT_TO.match(line):
                 yield int(found[1]), flow
         if any(one.table == Table.OUTPUT and "IN_PORT" in one.actions for one in _met(part)):
             yield None, flow

@@ -58,7 +58,10 @@ class Errands:
             Errand.L7: Meter(MeterId.L7, reject_rate, 2 * reject_rate),
             Errand.DNS: Meter(MeterId.DNS, dns_rate, 2 * dns_rate),
         }
-        self._all_meters = (*self._meters.values(), Meter(MeterId.AUDIT, packet_in_rate, 2 * packet_in_rate))
+        self._said: dict[Errand, Callable[[int, int, int], None]] = dict.fromkeys(
+            (Errand.REJECT, Errand.L7), _not_answered
+        )
+        self._all_meters = [*self._meters.values(), Meter(MeterId.AUDIT, packet_in_rate, 2 * packet_in_rate)]
         self._does: dict[int, Callable[[Switch, PacketIn], None]] = {
             Errand.REJECT: _answer,
             Errand.L7: _sever,
@@ -66,6 +69,18 @@ class Errands:
         }
         self._heard: Counter[int] = Counter()
         """Packets that came, by errand, since meters were last looked at."""
+
+    def do(
+        self,
+        errand: Errand,
+        meter: Meter,
+        take: Callable[[Switch, PacketIn], None],
+        said: Callable[[int, int, int], None],
+    ) -> None:
+        """`take` is given what is handed over for this, and `said` hears what got lost: over the rate, on the way."""
+        self._meters[errand] = meter
+        self._all_meters.append(meter)
+        self._does[errand], self._said[errand] = take, said
 
     async def prepare(self, switch: Switch) -> None:
         """The switch has the meters, and will hand packets over.
@@ -130,10 +145,13 @@ class Errands:
                     continue
                 over_rate, on_the_way = lost[errand].since_last(counted, heard)
                 if over_rate or on_the_way:
-                    _packets.add(over_rate, "over_rate")
-                    _packets.add(on_the_way, "lost")
-                    rate = meter.packets_per_second
-                    log.warning("rejects_not_answered", over_rate=over_rate, lost=on_the_way, reject_rate=rate)
+                    self._said[errand](over_rate, on_the_way, meter.packets_per_second)
+
+
+def _not_answered(over_rate: int, lost: int, rate: int) -> None:
+    _packets.add(over_rate, "over_rate")
+    _packets.add(lost, "lost")
+    log.warning("rejects_not_answered", over_rate=over_rate, lost=lost, reject_rate=rate)
 
 
 def _answer(switch: Switch, packet: PacketIn) -> None:

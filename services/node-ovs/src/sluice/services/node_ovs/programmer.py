@@ -28,6 +28,7 @@ from sluice.dataplane.ovs.traffic import Traffic
 from sluice.dataplane.ovs.traffic_ports import Found
 from sluice.dataplane.reading import Reading, waiting
 from sluice.dataplane.view import PageKey, ProgramKey, Step
+from sluice.services.node_ovs.joined import Joined
 from sluice.services.node_ovs.naming import Naming, NamingRules
 from sluice.services.node_ovs.opening import openable
 
@@ -91,6 +92,7 @@ class Programmer(Reading):
         self._holders: dict[Address, LocalPort] = {}
         self._incomplete: tuple[Unit, ...] = ()
         self._resolve_ports = False
+        self.multicast = Joined(self._engine.about)
 
     @property
     def flows(self) -> Flows:
@@ -151,6 +153,7 @@ class Programmer(Reading):
     def uplinks_are(self, uplinks: Uplinks) -> None:
         """OVSDB has exactly these uplinks."""
         self._reroute(self._routing.use(uplinks))
+        self.multicast.routes_changed()
 
     def traffic_ports_are(self, found: Mapping[str, Found], refused: Mapping[str, str]) -> None:
         """OVSDB has exactly these interfaces, and some that TrafficControls need could not be made."""
@@ -162,7 +165,11 @@ class Programmer(Reading):
         return None if port is None else port.uid
 
     def next_deadline_s(self, now_s: float) -> float | None:
-        times = super().next_deadline_s(now_s), self.naming.next_s if self.in_sync else None
+        times = (
+            super().next_deadline_s(now_s),
+            self.naming.next_s if self.in_sync else None,
+            self.multicast.next_deadline_s() if self.in_sync else None,
+        )
         return min((time for time in times if time is not None), default=None)
 
     def engine_ports_are(self, ports: EnginePorts | None) -> None:
@@ -192,6 +199,7 @@ class Programmer(Reading):
         self._traffic_problems = self.traffic.problems()
         self.naming.settle(now_s)
         self._change_groups(HOLDING if self.naming.holds else dict.fromkeys(HOLDING))
+        self._reroute(self.multicast.advance(self._open, self._routing, now_s))
         put, delete = self._drain()
         groups, delete_groups = self._drain_groups()
         gone, self._endpoints_gone = self._endpoints_gone, frozenset()
@@ -239,6 +247,10 @@ class Programmer(Reading):
                 self._serving.put(served)
         self._serve()
         self._steer(step)
+        if step.whole or step.routes:
+            self.multicast.routes_changed()
+        if step.whole or step.programs or any(node == self._node for _, node in step.pages):
+            self.multicast.policies_changed()
         if step.whole:
             self._engine.release_unused_ids()
             self._serving.forget_unused()

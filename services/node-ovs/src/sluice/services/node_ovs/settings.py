@@ -87,6 +87,14 @@ class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown
     audit_compress: bool = True
     """Whether they are compressed, all but the newest."""
 
+    igmp_rate: Annotated[int, Meta(ge=1)] = 100
+    """Messages of IGMP a second that are read, of all Pods, and twice as many at once. Others are lost, and asked for
+    again by the next query."""
+
+    igmp_query_interval_s: Annotated[float, Meta(ge=1)] = 125.0
+    """Seconds between two questions to Pods which groups of multicast they have joined (RFC 3376 section 8.2). One that
+    ends without a word is forgotten after twice that and ten seconds."""
+
     @property
     def audit_folder(self) -> Path:
         return Path(self.root, "var/log/antrea/networkpolicy")

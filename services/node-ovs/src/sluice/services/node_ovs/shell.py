@@ -42,6 +42,7 @@ from sluice.services.node_ovs.errands import Errands
 from sluice.services.node_ovs.explaining import Explaining
 from sluice.services.node_ovs.handover import verified_of
 from sluice.services.node_ovs.idsfile import IdsFile
+from sluice.services.node_ovs.multicast import Multicast
 from sluice.services.node_ovs.podports import pod_ports
 from sluice.services.node_ovs.programmer import Change, Programmer
 from sluice.services.node_ovs.resolving import Resolving
@@ -98,6 +99,10 @@ class Shell:
             answers=self._answers,
             state_folder=Path(settings.state_dir),
         )
+        self._multicast = Multicast(
+            bus, self._node, self._programmer.multicast, settings.igmp_query_interval_s, self._news.set
+        )
+        self._multicast.take_part_in(self._errands, settings.igmp_rate)
         self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
         self._told = asyncio.Event()
         self._switch: Switch | None = None
@@ -142,6 +147,7 @@ class Shell:
             tasks.create_task(self._audit.run(self._socket), name="audit")
             tasks.create_task(self._tracing.run(), name="tracing")
             tasks.create_task(Explaining(self._bus, self._node, self._programmer).run(), name="explaining")
+            tasks.create_task(self._multicast.run(), name="multicast")
 
     async def _watch_ports(self) -> None:
         while True:
@@ -288,6 +294,7 @@ class Shell:
         if not self._behind and switch is not None:
             self._applied = self._programmer.upto
             self._answers.release(switch)
+            self._multicast.look(switch)
         if self._traffic_ports.differs(self._programmer.traffic.wishes(), self._found):
             self._ports_due.set()
 
@@ -342,6 +349,7 @@ class Shell:
         if change.endpoints_gone:
             await Tracker(control_socket(self._run_dir)).forget_udp(CT_ZONE, change.endpoints_gone)
         self._caught_up(switch)
+        self._multicast.query(switch, [port.ofport for port in change.opened])
         elapsed_ms = round(1000 * (monotonic() - started))
         counts = {"put": len(change.put), "deleted": len(change.delete)}
         ports = {"opened": [port.pod for port in change.opened], "closed": [port.pod for port in change.closed]}

@@ -1,0 +1,77 @@
+"""IGMP: who may tell that a Pod wants a group, and who may ask it.
+
+A message of IGMP names a group and has no peer. So rules with peers are not about it, and neither are those with ports.
+Reports (egress) are else as all that a Pod sends: a rule about all traffic to everybody is about them, too, and so is
+isolation. Queries (ingress) come from the Pod's own node, which always may: only rules that name IGMP are about them.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sluice.contracts.ids import Address
+from sluice.contracts.programs import K8S_TIER, Action, Direction, IgmpTraffic, Program, Rule
+from sluice.policy.order import order
+
+
+class Message(NamedTuple):
+    """What a packet of IGMP says."""
+
+    direction: Direction
+    type: int | None
+    """Source: RFC 3376 section 4; unset matches no rule that names one."""
+
+    group: Address | None
+
+
+class Answer(NamedTuple):
+    allowed: bool
+    by: tuple[Program, Rule] | None = None
+    """Unset: nothing, or isolation."""
+
+
+def is_about(rule: Rule, message: Message) -> bool:
+    """The rule decides about such messages of those whom it applies to."""
+    if rule.direction is not message.direction or rule.peers is not None:
+        return False
+    if rule.traffic is None:
+        return rule.direction is Direction.EGRESS
+    return any(isinstance(one, IgmpTraffic) and names(one, message) for one in rule.traffic)
+
+
+def names(traffic: IgmpTraffic, message: Message) -> bool:
+    return traffic.igmp_type in (None, message.type) and traffic.group in (None, message.group)
+
+
+def isolates(direction: Direction) -> bool:
+    """What no Kubernetes policy allows of IGMP is dropped."""
+    return direction is Direction.EGRESS
+
+
+def decide(programs: Iterable[Program], message: Message) -> Answer:
+    """What the programs that apply to a Pod say of its message: as `verdict`, without a cluster."""
+    known = list(programs)
+    about = sorted(
+        (
+            (order(program, rule), program, rule)
+            for program in known
+            for rule in program.rules
+            if is_about(rule, message)
+        ),
+        key=lambda entry: entry[0],
+    )
+    for place, program, rule in about:
+        if place.tier < K8S_TIER:
+            if rule.action is Action.PASS:
+                break
+            return Answer(rule.action is Action.ALLOW, (program, rule))
+    for place, program, rule in about:
+        if place.tier == K8S_TIER:
+            return Answer(rule.action is Action.ALLOW, (program, rule))
+    if isolates(message.direction) and any(message.direction in program.isolates for program in known):
+        return Answer(allowed=False)
+    for place, program, rule in about:
+        if place.tier > K8S_TIER:
+            if rule.action is Action.PASS:
+                break
+            return Answer(rule.action is Action.ALLOW, (program, rule))
+    return Answer(allowed=True)

@@ -10,8 +10,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 from tests.integration.conftest import Source
 
+from sluice.cli.main import main
 from sluice.contracts import codec, subjects
 from sluice.contracts.audit import AuditBatch, AuditEvent, FlowDecision, Inspection, Loss
 from sluice.contracts.ids import Address, NodeName, Revision
@@ -270,6 +272,38 @@ async def test_days_that_are_too_old_go(cluster: Source, bus: Bus, tmp_path: Pat
     await tell(bus, "1", decided(AT_US))
     async with serving(bus, tmp_path, retention_days=1) as api:
         await eventually(api, "/v1/audit", lambda found: found["items"] == [])
+
+
+async def test_the_command_line_asks_it(cluster: Source, bus: Bus, tmp_path: Path) -> None:
+    await tell(bus, "1", decided(AT_US), Loss(at_us=AT_US, lines=3, reason="the rate limit"))
+    async with serving(bus, tmp_path, retention_days=3_650) as api:
+
+        async def sluice(*words: str) -> str:
+            arguments = [*words, "--api", api.url]
+            said = await asyncio.to_thread(CliRunner().invoke, main, arguments, catch_exceptions=False)
+            assert said.exit_code == 0, said.output
+            return said.output
+
+        await eventually(api, "/v1/audit", lambda found: len(found["items"]) == 2)
+        assert [line.split()[2] for line in (await sluice("get", "objects", "pods")).splitlines()] == [
+            "NAME",
+            "db",
+            "web",
+        ]
+        assert "k8snetworkpolicies:x:closed" in await sluice("get", "groups")
+        assert [line.split()[:3] for line in (await sluice("get", "nodes")).splitlines()][1] == ["a", "ovs", "yes"]
+        events = [line.split() for line in (await sluice("get", "audit")).splitlines()]
+        assert sorted(line[2:5] for line in events[1:]) == [["Drop", "x/web", "x/db:80"], ["LOST", "-", "-"]]
+        assert json.loads(await sluice("get", "audit", "--verdict", "drop", "-o", "json"))["items"][0]["node"] == "a"
+        assert "name: closed" in await sluice("get", "objects", "netpol", "-o", "yaml")
+        told = await sluice("query", "endpoint", "x/db")
+        assert [" ".join(line.split()) for line in told.splitlines()] == [
+            "x/db on a, 10.0.0.2",
+            "applied NetworkPolicy x/closed",
+            "isolated by NetworkPolicy x/closed",
+        ]
+        refused = await asyncio.to_thread(CliRunner().invoke, main, ["query", "endpoint", "x/no", "--api", api.url])
+        assert (refused.exit_code, "no such Pod" in refused.output) == (2, True)
 
 
 BAD = (

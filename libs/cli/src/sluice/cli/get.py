@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from sluice.cli import options
+from sluice.cli.listing import audit, groups, nodes, objects
 from sluice.cli.realised import status
 
 SHOWN = 1
@@ -68,7 +69,8 @@ def netpol(files: tuple[str, ...], namespace: str | None, kind: str | None, sort
 
 
 get.add_command(netpol, "networkpolicy")
-get.add_command(status)
+for command in (status, objects, groups, nodes, audit):
+    get.add_command(command)
 
 
 def _cells(row: Any) -> tuple[str, ...]:  # Any: a Row, which is imported late

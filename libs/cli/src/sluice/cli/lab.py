@@ -57,6 +57,7 @@ async def _up(name: str, nodes: int, documents: Sequence[Any]) -> None:
 
     async with await Lab.start(name, [f"node-{number}" for number in range(1, nodes + 1)]) as running:
         code = 0
+        await running.serve()
         await running.change(apply=documents)
         try:
             await running.realised()
@@ -64,6 +65,7 @@ async def _up(name: str, nodes: int, documents: Sequence[Any]) -> None:
             click.echo(str(error), err=True)
             code = NOT_AS_EXPECTED
         click.echo(_table(keep.portrait(running)))
+        click.echo(f"API: {running.api_url}")
         click.echo(f"`sluice lab exec --name {name} POD -- COMMAND`, `sluice lab down --name {name}`")
         await keep.stay(running, code)
 

@@ -12,6 +12,7 @@ from sluice.cli.lab import lab
 from sluice.cli.ledger import ledger
 from sluice.cli.lint import lint
 from sluice.cli.plan import plan
+from sluice.cli.query import query
 from sluice.cli.realised import wait
 from sluice.cli.trace import trace
 from sluice.cli.validate import validate
@@ -35,6 +36,7 @@ for command in (
     ledger,
     lint,
     plan,
+    query,
     trace,
     validate,
     verdict,

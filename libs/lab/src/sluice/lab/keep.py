@@ -107,6 +107,7 @@ def portrait(lab: Lab) -> LabState:
         folder=str(lab.folder),
         nats_url=lab.nats.url,
         manifests=str(lab.manifests),
+        api_url=lab.api_url,
         nodes=tuple(nodes),
         pods=tuple(pods),
         restarts={name: each.restarts for name, each in sorted(lab.supervised.items()) if each.restarts},

@@ -5,6 +5,7 @@ production. What it starts it starts again when it ends, and sweeps when it ends
 """
 
 import asyncio
+import socket
 import sys
 import time
 import uuid
@@ -81,6 +82,7 @@ class Lab:
         self._bus: Bus | None = None
         self._trouble: BaseException | None = None
         self.world = self._new_world(())
+        self.api_url = ""
 
     # ---------------------------------------------------------------------------------------------------- life
 
@@ -115,8 +117,9 @@ class Lab:
         self._nats = nats = await NatsServer.start(self.folder / "nats", variables=self._variables)
         self._supervise(Supervised("nats-server", nats.restart, nats.ended))
         await self._names.start()
+        ingest = {"FOLDER": str(self._manifests.path), "POLL_INTERVAL_MS": "20"}
         for service in CENTRAL:
-            await self._start_service(service)
+            await self._start_service(service, ingest if service == "ingest" else {})
         self._bus = await Bus.connect(nats.url, name=f"lab {self.name}")
         self._spawn(self._follow_status(self._bus), "status")
         self._spawn(self._follow_inspection(self._bus), "inspection")
@@ -147,9 +150,7 @@ class Lab:
             await self._nats.ended()
         return stuck
 
-    async def _start_service(self, service: str) -> None:
-        ingest = {"FOLDER": str(self._manifests.path), "POLL_INTERVAL_MS": "20"}
-        own = ingest if service == "ingest" else {}
+    async def _start_service(self, service: str, own: Mapping[str, str] = MappingProxyType({})) -> None:
         program = Program(
             [sys.executable, "-P", "-m", f"sluice.services.{service.replace('-', '_')}"],
             {**self._variables, **self._settings(service, own)},
@@ -158,6 +159,15 @@ class Lab:
         await program.start()
         self.programs[service] = program
         self._supervise(Supervised(service, program.start, program.ended))
+
+    async def serve(self) -> None:
+        """The lab has an API from now on, on a port that is free: see `api_url`."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        own = {"PORT": str(port), "STORE_DIR": str(self.folder / "query-api"), "HOLDER": self.name}
+        await self._start_service("query-api", own)
+        self.api_url = f"http://127.0.0.1:{port}"
 
     def _settings(self, service: str, own: Mapping[str, str]) -> dict[str, str]:
         """The service's environment."""

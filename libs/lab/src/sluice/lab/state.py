@@ -51,6 +51,9 @@ class LabState(Struct, frozen=True, kw_only=True):
     folder: str
     nats_url: str
     manifests: str
+    api_url: str = ""
+    """Of its API; empty where none runs."""
+
     nodes: tuple[NodeState, ...]
     pods: tuple[PodState, ...]
     restarts: dict[str, int]

@@ -1,0 +1,108 @@
+"""Asking the API: where it is, what it says, and how that is shown."""
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import click
+
+from sluice.cli import options
+
+ENV, TOKEN_ENV = "SLUICE_API", "SLUICE_TOKEN"
+DEFAULT = "http://127.0.0.1:8080"
+TIMEOUT_S = 30.0
+
+Row = Callable[[dict[str, Any]], Sequence[str]]
+
+_options = [
+    click.option("--api", metavar="URL", help=f"Of the API. Unset: ${ENV}, or that of a running lab, or {DEFAULT}."),
+    click.option("--token", metavar="TOKEN", help=f"Unset: ${TOKEN_ENV}."),
+    click.option("--name", "lab", metavar="LAB", help="Of the lab. Unset: the only one that runs."),
+]
+
+
+def asks_the_api(command: Any) -> Any:  # Any: as click's own decorators
+    for option in reversed(_options):
+        command = option(command)
+    return command
+
+
+class Api:
+    """One API, and the token for it."""
+
+    def __init__(self, api: str | None, token: str | None, lab: str | None) -> None:
+        self.url = (api or os.environ.get(ENV) or _of_lab(lab) or DEFAULT).rstrip("/")
+        self._token = token or os.environ.get(TOKEN_ENV)
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """What it says; an error ends the command."""
+        import msgspec
+
+        with self.open(path, query) as answer:
+            told: dict[str, Any] = msgspec.json.decode(answer.read())
+            return told
+
+    def items(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """All items of a list, page by page."""
+        more: str | None = None
+        while more != "":
+            told = self.get(path, **query, **({"continue": more} if more else {}))
+            yield from told["items"]
+            more = told.get("more") or told.get("metadata", {}).get("more") or ""
+
+    def open(self, path: str, query: dict[str, Any]) -> Any:
+        """The answer, to be read as it comes; an error ends the command."""
+        asked = urlencode({key: value for key, value in query.items() if value is not None})
+        request = urllib.request.Request(f"{self.url}{path}" + (f"?{asked}" if asked else ""))  # noqa: S310  # as given
+        if self._token:
+            request.add_header("Authorization", f"Bearer {self._token}")
+        try:
+            return _opener(self.url).open(request, timeout=TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            options.refuse([_reason(error)])
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            options.refuse([f"{self.url}: no API answers: {reason}; start one, or name it by --api or ${ENV}"])
+
+
+def show(items: Sequence[dict[str, Any]], output: str, header: Sequence[str], row: Row) -> None:
+    """The items, as a table or as they are."""
+    match output:
+        case "json":
+            options.echo_json({"items": items})
+        case "yaml":
+            import yaml
+
+            click.echo(yaml.safe_dump({"items": items}, sort_keys=False), nl=False)
+        case _:
+            click.echo(options.table([header, *map(row, items)]))
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    """Of this machine itself no proxy is asked, whatever the environment says."""
+    own = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
+    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if own else []))
+
+
+def _of_lab(name: str | None) -> str | None:
+    from sluice.lab import state
+
+    try:
+        return state.read(name).api_url or None
+    except state.NoLab as error:
+        if name is not None:
+            options.refuse([str(error)])
+        return None
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    import msgspec
+
+    try:
+        told: dict[str, Any] = msgspec.json.decode(error.read())
+        return f"{told['detail']} ({error.code})"
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return f"{error.url}: {error.code} {error.reason}"

@@ -164,14 +164,12 @@ def test_a_run_as_junit(tmp_path: Path) -> None:
 
 def test_bad_input_starts_nothing(tmp_path: Path) -> None:
     path = write(tmp_path)
-    path.write_text(path.read_text().replace("port: 80, expect", "http: {}, expect"))
+    path.write_text(path.read_text().replace("port: 80, expect", "port: eighty, expect"))
     done = sluice("run", path, write(tmp_path, "good"))
 
     assert done.returncode == 2
     assert done.stdout == ""
-    assert "scenario s, step closed: $.spec.steps[0].probes[0].http: a probe with `http`: not supported yet" in (
-        done.stderr
-    )
+    assert "s.yaml:10: scenario s, step closed: $.spec.steps[0].probes[0].port: Expected `int | null`" in done.stderr
 
 
 def test_offline_scenarios_say_so_and_may_be_refused(tmp_path: Path) -> None:

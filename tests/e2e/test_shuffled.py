@@ -6,18 +6,21 @@ that names it, a Namespace after its Pods, labels before or after whom they are 
 What is asked of packets is asked of `sluice trace`, too: the fourth witness.
 """
 
+import json
+import os
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
+from tests.e2e.randomly import scenario
 
 from sluice.contracts.tracing import FromPod, TraceQuestion
 from sluice.contracts.tracing import Traced as Packet
-from sluice.lab import reading
+from sluice.lab import offline, reading
 from sluice.lab.checks import Question
 from sluice.lab.lab import Lab
 from sluice.lab.probers import Result
@@ -103,10 +106,10 @@ async def witness() -> AsyncIterator[tuple[Lab, list[Traced]]]:
         await running.realised()
         send = running.ask
 
-        async def ask(questions: Sequence[Question]) -> list[Result]:
+        async def ask(questions: Sequence[Question], **how: Any) -> list[Result]:
             told = [await traced(running, bus, question) for question in questions[:TRACED]]
             seen.extend(filter(None, told))
-            return await send(questions)
+            return await send(questions, **how)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(running, "ask", ask)
@@ -125,3 +128,33 @@ async def test_the_order_of_events_does_not_matter(name: str, witness: tuple[Lab
     assert seen
     assert [one for one in seen if one.got != one.expect] == []
     assert all(one.decided for one in seen if one.expect != "Allowed")
+
+
+STORIES = int(os.environ.get("SLUICE_RANDOM_STORIES", "2"))
+"""So many stories of random policies are played. A hundred take 20 minutes, and more on a machine with other work."""
+
+
+@pytest.mark.parametrize("seed", range(STORIES))
+async def test_random_policies(seed: int, witness: tuple[Lab, list[Traced]], tmp_path: Path) -> None:
+    """`verdict()` says what becomes of packets of both IP versions, to Pods and to Services; switch and trace agree."""
+    path = tmp_path / f"random-{seed}.yaml"  # JSON is YAML
+    path.write_text(json.dumps(scenario(seed, steps=4, probes=30), indent=1))
+    (story,) = reading.read([path])
+    lab, seen = witness
+    seen.clear()
+
+    async for outcome in play(lab, [_with_verdicts(story)], last=False):
+        assert outcome.ok, "\n" + lines_of(outcome, [])
+        assert len({check.expect for check in outcome.checks}) > 1
+    assert [one for one in seen if one.got != one.expect] == []
+
+
+def _with_verdicts(story: Story) -> Story:
+    """Each probe expects what `verdict()` says of it."""
+    said = iter(offline.run(story).checks)
+    steps = []
+    for told in story.steps:
+        probes = tuple(replace(probe, expect=next(said).got) for probe in told.step.probes)
+        steps.append(replace(told, step=replace(told.step, probes=probes)))
+    assert next(said, None) is None
+    return replace(story, steps=tuple(steps))

@@ -20,6 +20,7 @@ from sluice.runtime.bus import Bus
 from sluice.runtime.output import Output
 from sluice.services.log_collector.settings import LogCollectorSettings
 from sluice.services.log_collector.shell import Shell
+from sluice.services.node_ovs.logfile import Limits, LogFile
 
 EVE = (
     b'{"timestamp":"2024-09-05T22:49:24.788756+0000","event_type":"alert","src_ip":"10.10.1.4","dest_ip":"10.10.1.3",'
@@ -153,6 +154,19 @@ async def test_decisions_are_told_with_the_rule_and_the_object_of_then(world: Wo
     assert [[(one.unit, one.index, one.revision.sequence) for one in each] for each in by] == [
         *([], [("annps:x:p", 2, 10)], [("annps:x:p", 2, 20)]),
     ]
+
+
+async def test_a_log_that_its_writer_begins_anew_is_read_to_its_end(world: World) -> None:
+    log = LogFile(world.np / "np.log", Limits(size_bytes=20_000, backups=5, age_s=0, compress=True))
+    async with world.running():
+        for number in range(1_000):
+            log.append(line(number).encode())
+            if number % 100 == 0:
+                log.tidy()
+                await asyncio.sleep(0.05)
+        found = await world.stored("np", 1_000)
+
+    assert [one.at_us for one in found] == list(range(1_000))
 
 
 async def test_what_the_switch_lost_is_published_as_a_loss(world: World) -> None:

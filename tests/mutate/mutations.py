@@ -923,6 +923,20 @@ MUTATIONS = (
         (AUDIT,),
     ),
     Mutation(
+        "what-a-disk-refuses-is-forgotten",
+        f"{NODE_OVS}/audit.py",
+        'self._lose("not-written", packets)',
+        "pass",
+        ("services/node-ovs/tests/test_audit.py",),
+    ),
+    Mutation(
+        "copies-before-the-rules-are-known-are-lost",
+        f"{NODE_OVS}/audit.py",
+        "        if self._told:",
+        "        if True:",
+        ("services/node-ovs/tests/test_audit.py",),
+    ),
+    Mutation(
         "lines-are-forged-by-names",
         f"{DATAPLANE}/audit/np_line.py",
         "_UNSAFE.sub(_encoded, value)",

@@ -14,11 +14,9 @@ from time import time_ns
 
 import structlog
 
-from sluice.contracts.audit import Loss
-from sluice.dataplane.audit import attribution, np_line
-from sluice.dataplane.audit.attribution import Decided, Entry, What
+from sluice.dataplane.audit.attribution import What
 from sluice.dataplane.audit.book import Book
-from sluice.dataplane.audit.seeing import Duplicates, Repeated, decision, is_repeatable, see
+from sluice.dataplane.audit.seeing import Duplicates, Repeated, is_repeatable, see
 from sluice.dataplane.frame import read
 from sluice.dataplane.ovs.audit import LISTENER, RULE_ID
 from sluice.dataplane.ovs.fields import Field
@@ -31,7 +29,8 @@ from sluice.drivers.openflow.packets import PacketIn
 from sluice.drivers.openflow.switch import Switch
 from sluice.runtime.metrics import METRICS
 from sluice.services.node_ovs.accounts import Account, AccountFile
-from sluice.services.node_ovs.logfile import Limits, LogFile
+from sluice.services.node_ovs.auditfiles import AuditFiles
+from sluice.services.node_ovs.logfile import Limits
 
 log = structlog.get_logger()
 
@@ -43,6 +42,9 @@ TIDY_INTERVAL_S = 60.0
 RETRY_S = 0.2
 AT_ONCE = 100
 """Packets that are taken before others have their turn."""
+
+LINES_KEPT = 100_000
+"""Lines that wait for a disk; what comes on top is lost, and told."""
 
 EARLY_KEPT = 10_000
 """Packets that come before anybody has said which rules there are, after a restart."""
@@ -58,9 +60,7 @@ _packets = METRICS.counter(
 class Audit:
     def __init__(self, folder: Path, state_folder: Path, limits: Limits) -> None:
         self._book = Book()
-        self._log = LogFile(folder / "np.log", limits)
-        kept = Limits(size_bytes=limits.size_bytes, backups=limits.backups, age_s=limits.age_s, compress=False)
-        self._attributions = LogFile(folder / "attribution.jsonl", kept, self._head)
+        self._files = AuditFiles(folder, limits, self._book)
         self._account = Account(AccountFile(state_folder / "audit.json"))
         self._pods: dict[int, str] = {}
         """By OpenFlow port; those of the past stay until another has the port."""
@@ -74,7 +74,6 @@ class Audit:
         self._last_us = 0
         self._lost: Counter[str] = Counter()
         self._switch: Switch | None = None
-        self._writing = asyncio.Lock()
 
     # ------------------------------------------------------------------------------------------------ what is told us
 
@@ -82,9 +81,7 @@ class Audit:
         """attribution.jsonl has this before it is so in the switch. Never raises: the log costs no packet."""
         for what in said:
             self._book.take(what)
-        if said:
-            async with self._writing:
-                await self._say(self._entries(said))
+        await self._files.say(said)
         self._told = True
         early, self._early = self._early, []
         for packet, at_us in early:
@@ -112,10 +109,8 @@ class Audit:
         finally:
             self._lines += self._duplicates.rest()
             lines, losses = self._due(time_ns() // 1_000)
-            self._written(lines, losses, self._write_now(lines, losses))
+            self._written(lines, losses, self._files.end(lines, losses))
             self._save()
-            self._log.close()
-            self._attributions.close()
 
     async def _hear(self, socket: Path) -> None:
         while True:
@@ -140,12 +135,13 @@ class Audit:
             if not getting.done():
                 getting.cancel()
                 return
-            self._take(getting.result())
+            self.take(getting.result())
             for _ in range(min(AT_ONCE, packets.qsize())):
-                self._take(packets.get_nowait())
+                self.take(packets.get_nowait())
             await asyncio.sleep(0)
 
-    def _take(self, packet: PacketIn) -> None:
+    def take(self, packet: PacketIn) -> None:
+        """A copy was handed over."""
         self._account.heard += 1
         self._last_us = at_us = max(time_ns() // 1_000, self._last_us + 1)  # a line is known by its microsecond
         if self._told:
@@ -167,8 +163,10 @@ class Audit:
         seen = see(number, self._pods.get(port, ""), frame)
         if is_repeatable(rule):
             self._duplicates.take(seen, rule, at_us)
-        else:
+        elif len(self._lines) < LINES_KEPT:
             self._lines.append(Repeated(seen, rule, at_us, at_us, 1))
+        else:
+            self._lose("not-written", 1)
 
     def _lose(self, reason: str, packets: int) -> None:
         if packets > 0:
@@ -187,7 +185,7 @@ class Audit:
             except SwitchGone:
                 continue
             while not switch.packets.empty():  # they came before the answer, so they are not lost
-                self._take(switch.packets.get_nowait())
+                self.take(switch.packets.get_nowait())
             over_rate, on_the_way = self._account.since_last(counted)
             self._lose("over-rate", over_rate)
             self._lose("not-handed-over", on_the_way)
@@ -201,17 +199,12 @@ class Audit:
             counting = (counting + 1) % round(COUNT_INTERVAL_S / WRITE_INTERVAL_S)
             lines, losses = self._due(time_ns() // 1_000, losses=counting == 0)
             if lines or losses:
-                async with self._writing:
-                    self._written(lines, losses, await asyncio.to_thread(self._write_now, lines, losses))
+                self._written(lines, losses, await self._files.write(lines, losses))
             self._save()
 
     async def _tidy(self) -> None:
         while True:
-            for file in (self._log, self._attributions):
-                try:
-                    await asyncio.to_thread(file.tidy)
-                except OSError as error:
-                    log.warning("log_not_tidied", file=str(file.path), error=str(error))
+            await self._files.tidy()
             await asyncio.sleep(TIDY_INTERVAL_S)
 
     def _due(self, now_us: int, *, losses: bool = True) -> tuple[list[Repeated], Mapping[str, int]]:
@@ -223,28 +216,12 @@ class Audit:
         lost, self._lost = self._lost, Counter()
         return lines, lost
 
-    def _write_now(self, lines: Sequence[Repeated], losses: Mapping[str, int]) -> OSError | None:
-        """Entries first, then the lines that they are about; why they are not written, if they are not."""
-        told = [np_line.write(decision(line)) for line in lines]
-        now_us = time_ns() // 1_000
-        told += [np_line.write(Loss(at_us=now_us, lines=lost, reason=reason)) for reason, lost in losses.items()]
-        which = [Entry(at_us=one.first_us, what=Decided(id=one.seen.rule)) for one in lines if self._needs_telling(one)]
-        try:
-            if which:
-                self._attributions.append(b"".join(map(attribution.write, which)))
-            if told:
-                self._log.append("".join(line + "\n" for line in told).encode())
-        except OSError as error:
-            return error
-        return None
-
     def _written(self, lines: Sequence[Repeated], losses: Mapping[str, int], error: OSError | None) -> None:
         packets = sum(line.packets for line in lines)
         if error is None:
             _packets.add(len(lines), "written")
             _packets.add(packets - len(lines), "duplicate")
             return
-        log.error("audit_log_not_written", file=str(self._log.path), error=str(error), packets=packets)
         self._lost.update(losses)
         self._lose("not-written", packets)
 
@@ -254,22 +231,6 @@ class Audit:
             self._account.save(waiting)
         except OSError as error:
             log.warning("audit_account_not_kept", error=str(error))
-
-    def _needs_telling(self, line: Repeated) -> bool:
-        return self._book.is_ambiguous(line.deciding)
-
-    def _head(self) -> bytes:
-        return self._entries(self._book.whole())
-
-    def _entries(self, said: Iterable[What]) -> bytes:
-        now_us = time_ns() // 1_000
-        return b"".join(attribution.write(Entry(at_us=now_us, what=what)) for what in said)
-
-    async def _say(self, entries: bytes) -> None:
-        try:
-            await asyncio.to_thread(self._attributions.append, entries, in_head=True)
-        except OSError as error:
-            log.error("attribution_not_written", file=str(self._attributions.path), error=str(error))
 
 
 async def _metered(switch: Switch) -> Metered | None:

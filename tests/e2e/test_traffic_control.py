@@ -232,7 +232,7 @@ class Walk:
 @pytest.mark.timeout(3600)  # 200 steps take some minutes
 async def test_a_walk() -> None:
     chance = random.Random(SEED)
-    async with await Lab.start("traffic", NODES) as lab:
+    async with await Lab.start(nodes=NODES) as lab:
         walk = Walk(lab, chance)
         await walk.begin()
         for number in range(STEPS):

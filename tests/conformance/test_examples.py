@@ -24,7 +24,9 @@ def documents(story):
 
 
 def test_the_stories_are_there():
-    assert {"antrea-policies", "kubernetes", "namespace-isolation", "secondary-networks"} <= set(STORIES)
+    assert {"antrea-policies", "kubernetes", "namespace-isolation", "secondary-networks", "traffic-control"} <= set(
+        STORIES
+    )
 
 
 @pytest.mark.parametrize("story", STORIES)
@@ -36,7 +38,7 @@ def test_a_story_is_admitted_and_complete(story):
 
     assert len(keys) == len(set(keys)), "one object, one file: the folder as a whole can be a source"
     assert {document.object.metadata.namespace for document in held} - {""} <= spaces
-    assert any(document.kind in SELF_CONTAINED for document in held)
+    assert any(document.kind in SELF_CONTAINED | {Kind.TRAFFIC_CONTROL} for document in held)
     assert all(pod.addresses and pod.metadata.labels and pod.spec.containers for pod in pods)
     assert len({pod.addresses for pod in pods}) == len(pods)
     assert all(port.container_port for pod in pods for container in pod.spec.containers for port in container.ports)

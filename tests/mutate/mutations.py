@@ -650,8 +650,8 @@ MUTATIONS = (
     Mutation(
         "isolation-is-ignored",
         f"{POLICY}/verdict.py",
-        "isolating = state.facing(pod, direction).isolating if pod is not None else ()",
-        "isolating = state.facing(pod, direction).isolating[:0] if pod is not None else ()",
+        "isolating = state.facing(pod, direction).isolating if pod is not None",
+        "isolating = state.facing(pod, direction).isolating[:0] if pod is not None",
         (f"{VERDICT}::test_verdict",),
     ),
     Mutation(
@@ -1681,8 +1681,8 @@ MUTATIONS = (
     Mutation(
         "ports-of-others-are-removed",
         f"{DATAPLANE}/ovs/traffic_ports.py",
-        'if one.owner == "ours" and (name not in wishes or wishes[name].type != one.type)',
-        "if name not in wishes or wishes[name].type != one.type",
+        'if one.owner == "ours" and (name not in wishes or wishes[name].type != one.type or one.gone)',
+        "if name not in wishes or wishes[name].type != one.type or one.gone",
         (f"{TRAFFIC_PORTS}::test_only_what_we_made_goes",),
     ),
     Mutation(

@@ -55,6 +55,7 @@ def digest(of: Program) -> str:
     return found.digest
 
 
+NOTHING = Inspected((), (), (), ())
 VLANS = {digest(LETS_IN): 7, digest(LETS_OUT): 8}
 
 
@@ -111,10 +112,10 @@ class Node:
         )
         self.served = self.serving.drain()
 
-    def change(self, *programs: Program, vlans: Mapping[str, int] = VLANS) -> None:
+    def change(self, *programs: Program, vlans: Mapping[str, int] = VLANS, tag: int = 3) -> None:
         flows = lower(inputs(*programs, vlans=vlans), self.ids)
         flows |= {key: body for key, body in self.served.flows.items() if body is not None}
-        flows |= lower_detour(PORTS, frozenset(vlans.values()))
+        flows |= lower_detour(PORTS, frozenset(vlans.values()), tag)
         for key, body in flows.items():
             check(key, body)
         groups = {number: made for number, made in self.served.groups.items() if made is not None}
@@ -196,6 +197,7 @@ def test_both_ways_go_by_the_engine_with_the_addresses_of_the_ends(case: Case, a
 
         assert (arrived.port, returned.port) == (1, 2)
         assert (tags(there), tags(back)) == (case.there, case.back)
+        assert set(there.tags + back.tags) <= {3}
         assert {ends(one) for one in there.seen} <= {ends(packet(CLIENT, server, port=8080))}
         assert {ends(one) for one in back.seen} <= {ends(answer(packet(CLIENT, server, port=8080), SERVER))}
         assert ends(returned.packet) == ends(answer(sent, CLIENT))  # from whom the client asked
@@ -221,7 +223,30 @@ def test_what_the_engine_resets_is_reset_at_both_ends_and_dead(case: Case, asked
         after = node.send(late)
         assert (after.sent, after.seen) == ((), ())
         assert after.punted == (bytes((Errand.L7,)),)
-        assert node.send({**late, Field.TCP_FLAGS: TCP_RST}) == ((), (), ())  # resets are never answered
+        assert node.send({**late, Field.TCP_FLAGS: TCP_RST}) == NOTHING  # resets are never answered
+
+
+def test_a_connection_keeps_its_tag_and_the_next_one_has_another():
+    """The engine drops what looks like a connection that it rejected, for minutes."""
+    node = Node(LETS_IN, LETS_OUT)
+    first, second = (packet(CLIENT, VIP[4], source_port=number) for number in (40000, 40001))
+    (arrived,) = node.send(first).sent
+    node.change(LETS_IN, LETS_OUT, tag=255)
+
+    assert set(node.send(answer(wire(arrived), SERVER)).tags) == {3}
+    assert set(node.send(first).tags) == {3}
+    (arrived,) = node.send(second).sent
+    assert set(node.send(answer(wire(arrived), SERVER)).tags) == {255}
+    assert set(node.send(second).tags) == {255}
+
+
+def test_of_a_reset_the_programmer_is_told():
+    node = Node(LETS_IN)
+    sent = packet(CLIENT, VIP[4])
+    (arrived,) = node.send(sent).sent
+    node.send(answer(wire(arrived), SERVER))
+
+    assert node.send(sent, passes=False).punted == (bytes((Errand.L7_RESET,)),)
 
 
 def test_a_reset_for_the_server_of_what_it_said_first_gets_there():
@@ -244,7 +269,7 @@ def test_nothing_passes_while_the_engine_has_not_shown_the_rules(case: Case):
     node.change(*case.programs, vlans={})
     late = packet(CLIENT, worlds.addresses(SERVER)[0], source_port=40001)
 
-    assert [node.send(one) for one in (sent, back, late)] == [((), (), ())] * 3
+    assert [node.send(one) for one in (sent, back, late)] == [NOTHING] * 3
 
 
 def test_a_connection_stays_on_its_way_when_its_rule_goes():
@@ -258,7 +283,7 @@ def test_a_connection_stays_on_its_way_when_its_rule_goes():
 
     assert tags(node.send(sent)) == [7]
     node.change(vlans={})
-    assert node.send(sent) == ((), (), ())
+    assert node.send(sent) == NOTHING
 
 
 @pytest.mark.parametrize("case", CASES[:3], ids=[case.name for case in CASES[:3]])
@@ -268,8 +293,8 @@ def test_what_is_not_tcp_is_dropped(case: Case):
     udp = {Field.UDP_SRC: sent.pop(Field.TCP_SRC), Field.UDP_DST: sent.pop(Field.TCP_DST)}
     echo = {**sent, Field.IP_PROTO: IpProto.ICMP, Field.ICMP_TYPE: 8}
 
-    assert node.send({**sent, **udp, Field.IP_PROTO: IpProto.UDP}) == ((), (), ())
-    assert node.send(echo) == ((), (), ())
+    assert node.send({**sent, **udp, Field.IP_PROTO: IpProto.UDP}) == NOTHING
+    assert node.send(echo) == NOTHING
 
 
 def test_the_engines_ports_give_nothing_else_back():
@@ -305,21 +330,21 @@ def test_the_engine_of_flows_follows_what_is_in_force():
         engine.put_page(members)
     for wanted in given.programs.values():
         engine.put_program(wanted)
-    for vlans in ({}, VLANS, {digest(LETS_IN): 9}, VLANS):
+    for tag, vlans in enumerate(({}, VLANS, {digest(LETS_IN): 9}, VLANS)):
         engine.inspect(vlans)
-        for key, body in detour.use(PORTS, vlans):
+        for key, body in detour.use(PORTS, vlans, tag):
             if body is None:
                 del ways[key]
             else:
                 ways[key] = body
         assert engine.flows == lower(inputs(LETS_IN, LETS_OUT, vlans=vlans), ids)
-        assert ways == lower_detour(PORTS, frozenset(vlans.values()))
+        assert ways == lower_detour(PORTS, frozenset(vlans.values()), tag)
         waits = {problem.unit for problem in engine.problems()}
         assert waits == {one.unit for one in (LETS_IN, LETS_OUT) if digest(one) not in vlans}
 
 
 def test_golden():
-    flows = lower(inputs(LETS_IN, LETS_OUT), RuleIds()) | lower_detour(PORTS, frozenset(VLANS.values()))
+    flows = lower(inputs(LETS_IN, LETS_OUT), RuleIds()) | lower_detour(PORTS, frozenset(VLANS.values()), 3)
     without = lower(inputs(), RuleIds())
 
     assert BASE.items() <= without.items() <= flows.items()

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from sluice.contracts.programs import Program
+from sluice.dataplane.ovs.detour import EnginePorts, lower_detour
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows, OutputField, SetField, match
 from sluice.dataplane.ovs.ids import RuleIds
@@ -155,7 +156,7 @@ def agree(switch: Switch, world: Inputs, rules_per_lane: int) -> None:
 
 def test_the_switch_shows_the_flows_as_they_were_written(switch: Switch):
     for world in CLASHES.values():
-        flows = lower(world, RuleIds())
+        flows = lower(world, RuleIds()) | lower_detour(EnginePorts(200, 201), frozenset((7,)), 3)
         switch.hold(flows)
 
         shown = switch.dump()

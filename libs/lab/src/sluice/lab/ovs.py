@@ -13,6 +13,7 @@ from typing import Self
 
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.ovsdb.client import PROTOCOLS, Ovsdb
+from sluice.drivers.suricata.taps import TAGS
 from sluice.drivers.unixctl import CommandRefused, command
 
 BRIDGE = "br-int"
@@ -62,6 +63,11 @@ class OvsNode:
             raise OvsFailed(f"{folder}: sockets in it would have paths of {longest} bytes: take a shorter folder")
         folder.mkdir(parents=True, exist_ok=True)
         await node.start_ovsdb()
+        ovsdb = await Ovsdb.connect(node.db_socket)
+        try:
+            await ovsdb.set_vlan_limit(TAGS)  # before ovs-vswitchd starts, or it goes on as it was
+        finally:
+            ovsdb.close()
         await node.start_vswitchd(monitor=monitor)
         return node
 

@@ -35,6 +35,8 @@ class Inspected(NamedTuple):
     """What the engine saw of it, in order."""
 
     punted: tuple[bytes, ...]
+    tags: tuple[int | None, ...]
+    """Second tags of what the engine saw."""
 
 
 def wire(sent: Sent) -> dict[Field, int]:
@@ -47,6 +49,7 @@ def inspected(walker: Walker, packet: Packet, passes: Callable[[Packet], bool] =
     sent: list[Sent] = []
     seen: list[Packet] = []
     punted: list[bytes] = []
+    tags: list[int | None] = []
     waiting = [dict(packet)]
     while waiting:
         walk: Walk = walker.walk(waiting.pop(0))
@@ -57,10 +60,11 @@ def inspected(walker: Walker, packet: Packet, passes: Callable[[Packet], bool] =
                 continue
             frame = wire(one)
             seen.append(frame)
+            tags.append(None if one.under_tag is None else one.under_tag & 0xFFF)
             assert len(seen) < 10, f"it goes round: {seen[-2:]}"
             returns = (frame,) if passes(frame) else resets(frame)
             waiting += [{**back, Field.IN_PORT: PORTS.out} for back in returns]
-    return Inspected(tuple(sent), tuple(seen), tuple(punted))
+    return Inspected(tuple(sent), tuple(seen), tuple(punted), tuple(tags))
 
 
 def resets(frame: Packet) -> tuple[dict[Field, int], ...]:

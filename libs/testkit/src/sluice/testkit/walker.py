@@ -46,6 +46,8 @@ _MAX_STEPS = 256
 class Sent(NamedTuple):
     port: int
     packet: Mapping[Field, int]
+    under_tag: int | None = None
+    """VLAN_VID of its second tag."""
 
 
 class Walk(NamedTuple):
@@ -185,6 +187,7 @@ class _Run:
         self.sent: list[Sent] = []
         self.hits: list[FlowKey] = []
         self.punted: list[bytes] = []
+        self._under_tag: int | None = None
 
     def enter(self, table: int, packet: dict[Field, int]) -> None:
         assert len(self.hits) < _MAX_STEPS, f"the packet goes round: {self.hits[-3:]}"
@@ -206,10 +209,12 @@ class _Run:
                 case SetField() | MoveField():
                     _change(action, packet)
                 case PushVlan():
-                    assert Field.VLAN_VID not in packet, "a second tag is not modelled"
+                    self._under_tag = packet.get(Field.VLAN_VID)
                     packet[Field.VLAN_VID] = VLAN_PRESENT
                 case PopVlan():
+                    below, self._under_tag = self._under_tag, None
                     del packet[Field.VLAN_VID]
+                    packet |= {} if below is None else {Field.VLAN_VID: below}
                 case DecTtl() | Conjunction() | Meter():
                     pass
                 case Ct():
@@ -235,9 +240,9 @@ class _Run:
     def _output(self, port: int, packet: dict[Field, int]) -> None:
         here = packet.get(Field.IN_PORT, 0)
         if port == IN_PORT:
-            self.sent.append(Sent(here, dict(packet)))
+            self.sent.append(Sent(here, dict(packet), self._under_tag))
         elif port not in (here, 0):
-            self.sent.append(Sent(port, dict(packet)))
+            self.sent.append(Sent(port, dict(packet), self._under_tag))
 
     def _track(self, action: Ct, packet: dict[Field, int]) -> None:
         tracker = self._walker.tracker

@@ -25,6 +25,7 @@ from sluice.dataplane.ovs.multicast import BASE_LINES as MANY_LINES
 from sluice.dataplane.ovs.pipeline import (
     ACCEPTED,
     ANSWER,
+    BY_NODE_PORT,
     CT_ZONE,
     FLAGS,
     FROM_TUNNEL,
@@ -45,6 +46,7 @@ from sluice.dataplane.ovs.pipeline import (
     SCRATCH,
     SERVED,
     SERVICE_PORT,
+    SERVICE_PORT_BITS,
     TABLES,
     VIRTUAL_MAC,
     Table,
@@ -76,7 +78,8 @@ _BACK: Actions = (
 
 _AGAIN: Actions = (
     SetField(FLAGS, SERVED, SERVED),
-    MoveField(Field.CT_LABEL, SERVICE_PORT, 32, LABEL_SERVICE_PORT),
+    MoveField(Field.CT_LABEL, SERVICE_PORT, SERVICE_PORT_BITS, LABEL_SERVICE_PORT),
+    MoveField(Field.CT_LABEL, SERVICE_PORT, 1, LABEL_SERVICE_PORT + _bit(BY_NODE_PORT), _bit(BY_NODE_PORT)),
     Goto(Table.NODE_PORT),
 )
 

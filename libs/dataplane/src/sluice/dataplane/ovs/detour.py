@@ -44,6 +44,7 @@ from sluice.dataplane.ovs.pipeline import (
     INSPECTED,
     JUDGED,
     L7_VLANS,
+    LABEL_TAG,
     MARK_DEAD,
     MARK_INSPECTED,
     MARK_INSPECTION,
@@ -53,6 +54,8 @@ from sluice.dataplane.ovs.pipeline import (
     PRIORITY,
     PRIORITY_FIRST,
     SERVED,
+    TAG_AT,
+    TAG_BITS,
     VLAN_BITS,
     Errand,
     Meter,
@@ -75,7 +78,7 @@ _FLAGS_AT, _IN_PORT_AT = 16, 0
 """First bits of what the sender's MAC has, 16 bits each."""
 
 _NEXT_VLAN_AT = 16
-"""First bit of what the receiver's has, 12 bits."""
+"""First bit of what the receiver's has, 12 bits; then the connection's tag."""
 
 PRIORITY_INSPECTED = PRIORITY_FIRST + 50
 """Before what these tables do with connections that nobody inspects."""
@@ -85,6 +88,16 @@ PRIORITY_JUDGED = PRIORITY_FIRST + 100
 saw them before they went by the engine."""
 
 RESET_BOTH = Controller(userdata=bytes((Errand.L7,)), meter_id=Meter.L7.value)
+
+TELL_RESET = Controller(userdata=bytes((Errand.L7_RESET,)), meter_id=Meter.L7_RESET.value)
+"""New connections are to have another tag."""
+
+TAG_FLOWS = frozenset(FlowKey(Table.L7_TAG, PRIORITY, match((Field.ETH_TYPE, version))) for version in _IP)
+"""Those that give connections their tag."""
+
+TAGS = (1 << TAG_BITS) - 1
+"""From 1. The engine knows a connection by its tags, addresses and ports. One that it rejected it drops for as long as
+it keeps it, five minutes from its last packet: whoever has the same ports meanwhile must differ in its tag."""
 
 _MARKS = Term(Field.CT_MARK, MARK_LET_IN | MARK_INSPECTED, MARK_LET_IN | MARK_INSPECTED | MARK_DEAD)
 _INSPECTED = Term(Field.CT_MARK, MARK_INSPECTED, MARK_INSPECTED)
@@ -111,23 +124,23 @@ def _flag(on: int, off: int = 0) -> Term:
 
 _SERVED_AS_MARKED = MoveField(Field.CT_MARK, FLAGS, 1, _bit(MARK_SERVED), _bit(SERVED))
 
-_COMMIT: Actions = (
-    Ct(
-        zone=CT_ZONE,
-        commit=True,
-        exec=(
-            SetField(Field.CT_MARK, MARK_LET_IN | MARK_INSPECTED, MARK_LET_IN | MARK_INSPECTION),
-            MoveField(L7_VLANS, Field.CT_MARK, 2 * VLAN_BITS, target_offset=MARK_VLANS),
-            *REMEMBER_RULES,
-        ),
+_COMMIT = Ct(
+    zone=CT_ZONE,
+    commit=True,
+    exec=(
+        SetField(Field.CT_MARK, MARK_LET_IN | MARK_INSPECTED, MARK_LET_IN | MARK_INSPECTION),
+        MoveField(L7_VLANS, Field.CT_MARK, 2 * VLAN_BITS, target_offset=MARK_VLANS),
+        MoveField(L7_VLANS, Field.CT_LABEL, TAG_BITS, TAG_AT, LABEL_TAG),
+        *REMEMBER_RULES,
     ),
-    Goto(Table.L7_SEND),
 )
+_RECALL_TAG = MoveField(Field.CT_LABEL, L7_VLANS, TAG_BITS, LABEL_TAG, TAG_AT)
 
 _ONWARD: Actions = (
     SetField(FLAGS, ACCEPTED, ACCEPTED),
     _SERVED_AS_MARKED,
     MoveField(Field.CT_MARK, L7_VLANS, 2 * VLAN_BITS, MARK_VLANS),
+    _RECALL_TAG,
     *RECALL_RULES,
     *COUNT_EACH,
     Goto(Table.L7_SEND),
@@ -138,6 +151,7 @@ _BACKWARD: Actions = (
     SetField(FLAGS, ANSWER, ANSWER),
     MoveField(Field.CT_MARK, L7_VLANS, VLAN_BITS, MARK_VLANS + VLAN_BITS, 0),
     MoveField(Field.CT_MARK, L7_VLANS, VLAN_BITS, MARK_VLANS, VLAN_BITS),
+    _RECALL_TAG,
     Goto(Table.L7_SEND),
 )
 
@@ -163,7 +177,7 @@ def _send(sender: int, receiver: int, *, shifted: bool) -> Actions:
         MoveField(FLAGS, Field.ETH_SRC, 16, 0, _FLAGS_AT),
         MoveField(Field.IN_PORT, Field.ETH_SRC, 16, 0, _IN_PORT_AT),
         SetField(Field.ETH_DST, (receiver | _RECEIVES) << _KIND),
-        MoveField(L7_VLANS, Field.ETH_DST, VLAN_BITS, VLAN_BITS, _NEXT_VLAN_AT),
+        MoveField(L7_VLANS, Field.ETH_DST, VLAN_BITS + TAG_BITS, VLAN_BITS, _NEXT_VLAN_AT),
         Goto(Table.L7_VLAN),
     )
 
@@ -172,6 +186,7 @@ _RESTORE: Actions = (
     MoveField(Field.ETH_SRC, FLAGS, 16, _FLAGS_AT, 0),
     MoveField(Field.ETH_SRC, Field.IN_PORT, 16, _IN_PORT_AT, 0),
     MoveField(Field.ETH_DST, L7_VLANS, VLAN_BITS, _NEXT_VLAN_AT, 0),
+    MoveField(Field.ETH_DST, L7_VLANS, TAG_BITS, _NEXT_VLAN_AT + VLAN_BITS, TAG_AT),
     Goto(Table.L7_NEXT),
 )
 
@@ -202,12 +217,12 @@ def _standing() -> Iterator[tuple[Table, int, Match, Actions]]:
             yield table, PRIORITY_INSPECTED + 2, match(*tcp, _IS_DEAD, _RESET), ()
         # A connection is found by what its packets are before they are translated back, so that is where it is buried.
         reset = match(*tcp, nothing_next, _flag(ANSWER), _RESET)
-        yield Table.L7_NEXT, PRIORITY + 1, reset, (judged, Ct(zone=CT_ZONE, table=Table.L7_ANSWER))
+        yield Table.L7_NEXT, PRIORITY + 1, reset, (TELL_RESET, judged, Ct(zone=CT_ZONE, table=Table.L7_ANSWER))
         ended = match(*tcp, _flag(JUDGED), _INSPECTED)
         yield Table.L7_ANSWER, PRIORITY_JUDGED, ended, (_BURY, _ASK_AND_TRANSLATE)
         yield Table.EGRESS_L7, PRIORITY, match(*tcp), (Goto(Table.FORWARD),)
         new = Term(Field.CT_STATE, CtState.TRK | CtState.NEW, CtState.TRK | CtState.NEW)
-        yield Table.COMMIT, PRIORITY_FIRST + 1, match(*tcp, new, _flag(INSPECTED)), _COMMIT
+        yield Table.COMMIT, PRIORITY_FIRST + 1, match(*tcp, new, _flag(INSPECTED)), (Goto(Table.L7_TAG),)
     onward = SetField(FLAGS, ACCEPTED, ACCEPTED | INSPECTED), Goto(Table.FORWARD)
     yield Table.L7_NEXT, PRIORITY, match(nothing_next, _flag(0, ANSWER)), onward
     for table in (Table.L7_ANSWER, Table.WATCHED):
@@ -243,20 +258,29 @@ class EnginePorts(NamedTuple):
     out: int
 
 
-def lower_detour(ports: EnginePorts | None, vlans: frozenset[int]) -> Flows:
-    """What else the switch has while there are such ports, for these VLANs of which the rules are in force."""
+def lower_detour(ports: EnginePorts | None, vlans: frozenset[int], tag: int) -> Flows:
+    """What else the switch has while there are such ports.
+
+    Args:
+        vlans: those of which the rules are in force.
+        tag: of connections that begin now; 0: they have none, for the switch does not read two tags.
+    """
     if ports is None:
         return {}
-    flows = _flows(_ways(ports), CookieKind.UPLINK, ports.out)
+    flows = _flows(_ways(ports, tag), CookieKind.UPLINK, ports.out)
     for vlan in vlans:
-        does = PushVlan(), SetField(Field.VLAN_VID, VLAN_PRESENT | vlan), Output(ports.into)
+        tagged = (PushVlan(), MoveField(L7_VLANS, Field.VLAN_VID, TAG_BITS, TAG_AT)) if tag else ()
+        does = *tagged, PushVlan(), SetField(Field.VLAN_VID, VLAN_PRESENT | vlan), Output(ports.into)
         line = Table.L7_VLAN, PRIORITY, match((L7_VLANS, vlan, _VLAN_MASK)), does
         flows |= _flows((line,), CookieKind.L7, vlan)
     return flows
 
 
-def _ways(ports: EnginePorts) -> Iterator[tuple[Table, int, Match, Actions]]:
+def _ways(ports: EnginePorts, tag: int) -> Iterator[tuple[Table, int, Match, Actions]]:
     yield Table.CLASSIFIER, PRIORITY, match((Field.IN_PORT, ports.out)), (Goto(Table.L7_UNTAG),)
+    tagging = SetField(L7_VLANS, tag << TAG_AT, TAGS << TAG_AT)
+    for key in TAG_FLOWS:
+        yield Table.L7_TAG, key.priority, key.match, (tagging, _COMMIT, Goto(Table.L7_SEND))
     for version in _IP:
         for table in (Table.CONNTRACK, Table.UNMASKED):
             asked = match((Field.ETH_TYPE, version))
@@ -269,9 +293,11 @@ class Detour:
     def __init__(self) -> None:
         self._flows: Flows = {}
 
-    def use(self, ports: EnginePorts | None, vlans: Mapping[str, int]) -> Iterator[tuple[FlowKey, FlowBody | None]]:
-        """There are exactly these ports, and these VLANs by the digest of their rules."""
-        before, self._flows = self._flows, lower_detour(ports, frozenset(vlans.values()))
+    def use(
+        self, ports: EnginePorts | None, vlans: Mapping[str, int], tag: int
+    ) -> Iterator[tuple[FlowKey, FlowBody | None]]:
+        """There are exactly these ports, and these VLANs by the digest of their rules; see `lower_detour`."""
+        before, self._flows = self._flows, lower_detour(ports, frozenset(vlans.values()), tag)
         for key in before.keys() - self._flows.keys():
             yield key, None
         for key, body in self._flows.items():

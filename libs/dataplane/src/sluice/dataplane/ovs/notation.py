@@ -72,6 +72,7 @@ NXM = {
     _F.SCTP_DST: "OXM_OF_SCTP_DST",
     _F.CT_MARK: "NXM_NX_CT_MARK",
     _F.CT_LABEL: "NXM_NX_CT_LABEL",
+    _F.VLAN_VID: "OXM_OF_VLAN_VID",
     _F.IN_PORT: "OXM_OF_IN_PORT",
 }
 """Names that move and output show. Source: Open vSwitch `include/openvswitch/meta-flow.h`, "NXM:" of each field."""
@@ -98,5 +99,15 @@ MACS = frozenset((_F.ETH_DST, _F.ETH_SRC, _F.ARP_SHA, _F.ARP_THA))
 IPV4 = frozenset((_F.IPV4_SRC, _F.IPV4_DST, _F.ARP_SPA, _F.ARP_TPA, _F.TUN_SRC, _F.TUN_DST))
 IPV6 = frozenset((_F.IPV6_SRC, _F.IPV6_DST, _F.ND_TARGET, _F.TUN_IPV6_SRC, _F.TUN_IPV6_DST))
 DECIMAL = frozenset(
-    (_F.IN_PORT, _F.CONJ_ID, _F.CT_ZONE, _F.CT_NW_PROTO, _F.CT_TP_DST, _F.IP_PROTO, _F.ARP_OP, *SHARED_NAME)
+    (
+        _F.IN_PORT,
+        _F.CONJ_ID,
+        _F.CT_ZONE,
+        _F.CT_NW_PROTO,
+        _F.CT_TP_DST,
+        _F.IP_PROTO,
+        _F.ARP_OP,
+        _F.VLAN_VID,
+        *SHARED_NAME,
+    )
 )

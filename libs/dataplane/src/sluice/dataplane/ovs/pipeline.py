@@ -63,7 +63,10 @@ ENDPOINT_NUMBER = Field.REG3
 
 L7_VLANS = Field.REG4
 """VLANs of the inspection engine by which the packet still has to go, 12 bits each: the next, and the one after; 0:
-none. Until the connection is committed: that of the rule that let it out, and that of the one that let it in."""
+none. Until the connection is committed: that of the rule that let it out, and that of the one that let it in. Then the
+connection's tag, 8 bits."""
+
+TAG_AT, TAG_BITS = 24, 8
 
 SERVICE_PORT = Field.REG7
 """Number of the port of a Service that a new connection was sent to, with BY_NODE_PORT; 0: none."""
@@ -128,6 +131,12 @@ LABEL_NODE_PORT = 96
 LABEL_SERVICE_PORT = 64
 """First bit of SERVICE_PORT in ct_label: the first packet may come again, when its destination is translated."""
 
+LABEL_TAG = 87
+"""First bit of a connection's tag in ct_label: between the number of SERVICE_PORT and BY_NODE_PORT."""
+
+SERVICE_PORT_BITS = LABEL_TAG - LABEL_SERVICE_PORT
+"""Of the number. No node has eight million ports of Services."""
+
 MASKS = {4: 0xA9FE0102, 6: 0xFD51CE51CE510000000000000000_0002}
 """169.254.1.2 and fd51:ce51:ce51::2: whom a Pod sees that asks a Service and is its endpoint itself."""
 
@@ -150,6 +159,9 @@ class Errand(IntEnum):
     IGMP = 5
     """Note which groups a Pod says that it wants. The packet itself goes no further."""
 
+    L7_RESET = 6
+    """The inspection engine resets it: what begins now must not be taken for it."""
+
 
 class Meter(IntEnum):
     """Numbers of meters: they bound how many packets a second are handed over for an errand, and drop the rest."""
@@ -159,6 +171,8 @@ class Meter(IntEnum):
     DNS = 3
     L7 = 4
     IGMP = 5
+    L7_RESET = 6
+    """Of the news that the engine reset a connection; a few a second are enough."""
 
 
 IN_PORT = 0xFFFFFFF8
@@ -232,8 +246,9 @@ class Table(IntEnum):
     TALLY = 111
     COUNT = 112
     COMMIT = 120
-    L7_SEND = 121
-    L7_VLAN = 122
+    L7_TAG = 121
+    L7_SEND = 122
+    L7_VLAN = 123
     MASK = 125
     COPY_SENT = 126
     COPY_RECEIVED = 127
@@ -455,7 +470,13 @@ TABLES: dict[Table, TableSpec] = {
     Table.COMMIT: TableSpec(
         "has the connection tracker remember a new connection, and the rules that allowed it",
         frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.CT_STATE, FLAGS)),
-        (Table.L7_SEND, Table.MASK),
+        (Table.L7_TAG, Table.MASK),
+        None,
+    ),
+    Table.L7_TAG: TableSpec(
+        "gives a new connection its tag, and has the connection tracker remember it",
+        frozenset((_F.ETH_TYPE,)),
+        (Table.L7_SEND,),
         None,
     ),
     Table.L7_SEND: TableSpec(

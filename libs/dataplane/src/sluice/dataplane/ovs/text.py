@@ -133,6 +133,10 @@ def _mac(value: int) -> str:
     return value.to_bytes(6, "big").hex(":")
 
 
+_DECIMAL_IN_ACTIONS = frozenset((Field.ARP_OP, Field.VLAN_VID))
+"""Others are hexadecimal there."""
+
+
 def _action(action: AnyAction) -> str:
     match action:
         case Output(port):
@@ -140,7 +144,9 @@ def _action(action: AnyAction) -> str:
         case OutputField(field):
             return f"output:{_nxm(field)}[]"
         case SetField(field, value, mask):
-            text = f"{value:#x}" if mask is None and field in DECIMAL - {Field.ARP_OP} else _value(field, value, mask)
+            text = (
+                f"{value:#x}" if mask is None and field in DECIMAL - _DECIMAL_IN_ACTIONS else _value(field, value, mask)
+            )
             return f"set_field:{text}->{IN_ACTIONS.get(field, field.spec.name)}"
         case MoveField(source, target, bits, source_offset, target_offset):
             from_, to = _part(source, source_offset, bits), _part(target, target_offset, bits)

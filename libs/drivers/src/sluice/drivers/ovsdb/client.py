@@ -127,6 +127,17 @@ class Ovsdb:
         else:
             await self.change(*operations.insert_bridge(name, settings))
 
+    async def set_vlan_limit(self, tags: int) -> None:
+        """The next ovs-vswitchd reads so many VLAN tags of a packet.
+
+        One that runs asked its datapath at its start how many it knows, within the limit that there was, and goes by
+        that. Source: ovs-vswitchd.conf.db(5), Open_vSwitch, other_config:vlan-limit.
+        """
+        (root,) = await self.transact(operations.root_columns("_uuid"))
+        if not root["rows"]:
+            await self.transact(operations.insert_root())
+        await self.transact(operations.set_keys(ROOT, [], "other_config", {"vlan-limit": str(tags)}))
+
     async def delete_bridge(self, name: str) -> None:
         """There is no such bridge."""
         (found,) = await self.transact(operations.identity("Bridge", name))

@@ -61,6 +61,12 @@ def insert_bridge(name: str, settings: Mapping[str, Any]) -> list[Operation]:
     ]
 
 
+def set_keys(table: str, where: list[Any], column: str, keys: Mapping[str, str]) -> Operation:
+    """These keys of a map have these values, whatever they had; others stay."""
+    gone, there = [column, "delete", as_set(list(keys))], [column, "insert", as_map(keys)]
+    return {"op": "mutate", "table": table, "where": where, "mutations": [gone, there]}
+
+
 def update_bridge(name: str, settings: Mapping[str, Any]) -> Operation:
     return {"op": "update", "table": "Bridge", "where": [["name", "==", name]], "row": dict(settings)}
 

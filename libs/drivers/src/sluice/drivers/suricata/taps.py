@@ -1,5 +1,6 @@
 """The two ports of the switch between which the engine sits."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pyroute2 import IPRoute
@@ -9,6 +10,12 @@ from sluice.drivers.ovsdb import operations
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
 from sluice.drivers.ovsdb.roles import L7_IN, L7_OUT, ROLE
+
+TAGS = 2
+"""Of a packet on its way: the rule set's, and one that tells connections apart."""
+
+TAG_BYTES = 4
+"""Source: IEEE 802.1Q."""
 
 
 class Taps:
@@ -41,11 +48,30 @@ class Taps:
                 await ovsdb.add_ports(bridge, *new)
             for name in known:  # a port of ours from before, or one that its owner meant for this
                 await ovsdb.set_external_ids(name, {ROLE: wanted[name]})
+            await _fit_tags(ovsdb, wanted)
             port_in = (await ovsdb.ofports(tap_in, tap_out))[tap_in]
         finally:
             ovsdb.close()
         inside(netns, lambda: _raise_quietly((tap_in, tap_out)))
         return cls(tap_in, tap_out, port_in)
+
+
+async def _fit_tags(ovsdb: Ovsdb, taps: Iterable[str]) -> None:
+    """Packets with two tags pass whole: the taps take what any other port does, and the tags."""
+    (found,) = await ovsdb.transact({"op": "select", "table": "Interface", "where": [], "columns": ["name", "mtu"]})
+    longest = max(row["mtu"] for row in found["rows"] if row["name"] not in taps and isinstance(row["mtu"], int))
+    await ovsdb.set_vlan_limit(TAGS)
+    await ovsdb.change(
+        *(
+            {
+                "op": "update",
+                "table": "Interface",
+                "where": [["name", "==", name]],
+                "row": {"mtu_request": longest + TAGS * TAG_BYTES},
+            }
+            for name in taps
+        ),
+    )
 
 
 def _raise_quietly(names: tuple[str, ...]) -> None:

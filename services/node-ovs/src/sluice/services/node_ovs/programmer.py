@@ -15,7 +15,7 @@ from sluice.contracts.programs import ServiceRef
 from sluice.contracts.status import Problem
 from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.audit.attribution import What
-from sluice.dataplane.ovs.detour import Detour, EnginePorts
+from sluice.dataplane.ovs.detour import TAG_FLOWS, TAGS, Detour, EnginePorts
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.flow import Buckets, FlowBody, FlowKey, Flows, Groups
 from sluice.dataplane.ovs.fqdn_values import HOLDING
@@ -49,6 +49,11 @@ class Change(Struct, frozen=True, kw_only=True):
     endpoints_gone: frozenset[tuple[Address, int]] = frozenset()
     """After the flows: forget which clients were sent there over UDP."""
 
+    @property
+    def decides(self) -> bool:
+        """It changes what becomes of packets, and not only the tag that some have on their way."""
+        return self.put.keys() != TAG_FLOWS or bool(self.delete)
+
     attributions: tuple[What, ...] = ()
     """Before the flows: whose the lines of the audit log are from now on."""
 
@@ -62,7 +67,15 @@ class Change(Struct, frozen=True, kw_only=True):
 class Programmer(Reading):
     """The fold. Feed it what arrives, then ask `advance` what to send."""
 
-    def __init__(self, node: NodeName, ids: RuleIds, naming: NamingRules = NamingRules()) -> None:  # noqa: B008  # frozen
+    def __init__(
+        self,
+        node: NodeName,
+        ids: RuleIds,
+        naming: NamingRules = NamingRules(),  # noqa: B008  # frozen
+        *,
+        tag: int = 1,
+    ) -> None:
+        """`tag` is that of the first connections that are inspected: best another one in each life."""
         super().__init__(node, "ovs")
         self._ids = ids
         self._engine = Engine(node, ids, naming.opens)
@@ -76,6 +89,8 @@ class Programmer(Reading):
         self._detour = Detour()
         self._engine_ports: EnginePorts | None = None
         self._vlans: Mapping[str, int] = {}
+        self._tag = tag
+        self._reads_two_tags = False
         self._groups: Groups = {}
         self._endpoints_gone: frozenset[tuple[Address, int]] = frozenset()
         self._groups_before: dict[int, Buckets | None] = {}
@@ -185,7 +200,17 @@ class Programmer(Reading):
     def _inspect(self) -> None:
         vlans = self._vlans if self._engine_ports else {}
         self._engine.inspect(vlans)
-        self._reroute(self._detour.use(self._engine_ports, vlans))
+        self._reroute(self._detour.use(self._engine_ports, vlans, self._tag if self._reads_two_tags else 0))
+
+    def switch_reads_two_tags(self, *, so: bool) -> None:
+        """Connections have tags in the engine, or not."""
+        self._reads_two_tags = so
+        self._inspect()
+
+    def change_tag(self) -> None:
+        """Connections that begin from now on have another tag in the engine, if they have one."""
+        self._tag = self._tag % TAGS + 1
+        self._inspect()
 
     def advance(self, now_s: float) -> Change | None:
         """The next change of the switch, or None. What it says counts as done: on failure, send all of `flows`."""

@@ -5,6 +5,7 @@ brought to what the programmer says in one bundle: after its restart that is eve
 """
 
 import asyncio
+import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ import structlog
 from sluice.contracts import subjects
 from sluice.contracts.ids import NEVER, NodeName, Revision
 from sluice.contracts.status import NodeStatus
+from sluice.dataplane.ovs.detour import TAGS
 from sluice.dataplane.ovs.flow import Buckets, FlowKey, Flows
 from sluice.dataplane.ovs.fqdn import NamesState
 from sluice.dataplane.ovs.pipeline import CT_ZONE, REDIRECT_ZONE, Table
@@ -48,6 +50,7 @@ from sluice.services.node_ovs.programmer import Change, Programmer
 from sluice.services.node_ovs.resolving import Resolving
 from sluice.services.node_ovs.settings import NodeOvsSettings
 from sluice.services.node_ovs.statefile import StateFile
+from sluice.services.node_ovs.tagging import Tagging, tags_read
 from sluice.services.node_ovs.tracing import Tracing
 from sluice.services.node_ovs.traffic_ports import TrafficPorts, found_ports
 from sluice.services.node_ovs.uplinks import engine_ports, uplinks
@@ -80,7 +83,8 @@ class Shell:
         self._bus = bus
         self._ids_file = IdsFile(Path(settings.state_dir) / "rule-ids.json")
         self._ids = self._ids_file.load()
-        self._programmer = Programmer(self._node, self._ids, settings.naming)
+        first_tag = secrets.randbelow(TAGS) + 1
+        self._programmer = Programmer(self._node, self._ids, settings.naming, tag=first_tag)
         self._names_file = StateFile(Path(settings.state_dir) / "names.json", NamesState)
         self._audit = Audit(settings.audit_folder, Path(settings.state_dir), settings.audit_limits)
         counts_file = Path(settings.state_dir) / "rule-counts.json"
@@ -103,6 +107,7 @@ class Shell:
             bus, self._node, self._programmer.multicast, settings.igmp_query_interval_s, self._news.set
         )
         self._multicast.take_part_in(self._errands, settings.igmp_rate)
+        Tagging(self._change_tag).take_part_in(self._errands)
         self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
         self._told = asyncio.Event()
         self._switch: Switch | None = None
@@ -170,6 +175,10 @@ class Shell:
             self._programmer.verified_are(verified)
             self._news.set()
 
+    def _change_tag(self) -> None:
+        self._programmer.change_tag()
+        self._news.set()
+
     def _interfaces_are(self, interfaces: Sequence[Interface]) -> None:
         ports, port_errors = pod_ports(interfaces)
         ways, way_errors = uplinks(interfaces)
@@ -224,6 +233,7 @@ class Shell:
     async def _connect(self) -> Switch:
         """A connection that hears what others do to the switch, from before it is read."""
         switch = await Switch.connect(self._socket)
+        self._programmer.switch_reads_two_tags(so=await tags_read(control_socket(self._run_dir), self._bridge) >= 2)
         try:
             await self._audit.before_meter_is_set(switch)
             await self._errands.prepare(switch)
@@ -340,6 +350,9 @@ class Shell:
         self._caught_up(switch)
 
     async def _send(self, switch: Switch, change: Change) -> None:
+        if not change.decides:
+            await switch.apply(change.put, change.delete)
+            return
         started = monotonic()
         self._behind, self._detail = True, "a change is on its way to the switch"
         await self._flush(change.opened, opening=True)

@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from tests.integration.conftest import Source
 
 from sluice.cli.main import main
-from sluice.contracts import subjects
+from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NodeName, Revision
 from sluice.contracts.kinds import Kind
+from sluice.contracts.stats import NodeStats, TrafficCount
 from sluice.contracts.status import NodeStatus, Problem
 from sluice.runtime.bus import Bus
 from sluice.runtime.natsserver import NatsServer
@@ -22,7 +24,7 @@ from sluice.services.group_resolver import app as group_resolver
 from sluice.services.group_resolver.settings import GroupResolverSettings
 from sluice.services.rule_compiler import app as rule_compiler
 from sluice.services.rule_compiler.settings import RuleCompilerSettings
-from sluice.testkit.builders import acnp, group, namespace, node, pod
+from sluice.testkit.builders import acnp, control, group, namespace, node, pod
 
 SPEC = {"priority": 5, "appliedTo": [{"podSelector": {}}], "ingress": [{"action": "Drop"}]}
 UNIT = subjects.unit(Kind.CLUSTER_NETWORK_POLICY, "", "p")
@@ -173,3 +175,36 @@ def test_without_a_bus_it_ends() -> None:
 
     assert result.exit_code == 2
     assert "no bus answers" in result.output
+
+
+async def test_traffic_controls_are_told_with_their_packets(
+    report: Report, sluice: Sluice, source: Source, bus: Bus
+) -> None:
+    tunnel = {"vxlan": {"remoteIP": "10.0.10.2", "vni": 1}}
+    taps = {"targetPort": {"ovsInternal": {"name": "tap0"}}, "returnPort": {"ovsInternal": {"name": "tap1"}}}
+    await source.put(control("copies", {"targetPort": tunnel}), control("ips", {"action": "Redirect", **taps}))
+    units = [subjects.unit(Kind.TRAFFIC_CONTROL, "", name) for name in ("copies", "ips")]
+    for node_name, packets in (("a", 3), ("b", 4)):
+        counts = TrafficCount(unit=units[0], mirrored=packets), TrafficCount(unit=units[1], redirected=1, dropped=2)
+        stats = NodeStats(node=NodeName(node_name), backend="ovs", at_us=1, rules=(), traffic=counts)
+        for older in (msgspec.structs.replace(stats, traffic=()), stats):
+            await bus.js.publish(subjects.stats(stats.node, "ovs"), codec.encode(older), stream="STATS")
+    await report("a")
+    await report("b", Problem(unit=units[1], state="failed", reason="no such device"))
+    await sluice("wait", "--for=realized", "trafficcontrol/copies")
+
+    table = await sluice("get", "trafficcontrols")
+
+    assert table.exit_code == 0, table.output
+    header, *rows = [line.split() for line in table.output.splitlines()]
+    assert header[-4:] == ["MIRRORED", "REDIRECTED", "DROPPED", "WHY"]
+    copies, ips = (dict(zip(header, row, strict=False)) for row in rows)
+    assert [copies[column] for column in header[:10]] == [
+        *("copies", "Mirror", "Both", "vxlan:10.0.10.2/vni=1", "-", "2/2", "Realized", "7", "0", "0")
+    ]
+    assert (ips["TARGET"], ips["RETURN"], ips["NODES"]) == ("ovsInternal:tap0", "ovsInternal:tap1", "1/2")
+    assert (ips["REDIRECTED"], ips["DROPPED"]) == ("2", "4")
+    assert "no such device" in table.output
+    one = json.loads((await sluice("get", "trafficcontrols", "copies", "-o", "json")).output)
+    assert [each["name"] for each in one["trafficControls"]] == ["copies"]
+    assert (await sluice("get", "trafficcontrols", "none")).exit_code == 2

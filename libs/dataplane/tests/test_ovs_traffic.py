@@ -249,7 +249,7 @@ def test_nothing_is_left_when_all_are_gone():
 
     node.put(drop=programs)
 
-    assert (node.flows, node.traffic.wishes(), node.traffic.counted, len(node.ids.traffic)) == ({}, {}, {}, 0)
+    assert (node.flows, node.traffic.wishes(), node.traffic.counted(), len(node.ids.traffic)) == ({}, {}, {}, 0)
 
 
 def test_golden():

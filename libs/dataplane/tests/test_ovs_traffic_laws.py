@@ -157,7 +157,7 @@ def test_step_by_step_comes_to_what_the_same_inputs_give_from_scratch(story):
     assert fresh.flows == world.flows
     assert fresh.wishes() == world.traffic.wishes()
     assert fresh.problems() == world.traffic.problems()
-    assert fresh.counted == world.traffic.counted
+    assert fresh.counted() == world.traffic.counted()
     assert set(world.ports) == set(world.traffic.wishes())
 
 
@@ -183,7 +183,7 @@ def test_nothing_is_left_when_all_are_gone(story):
         world.step("drop", name)
     world.settle()
 
-    assert (world.flows, world.ports, dict(world.traffic.counted), len(world.ids.traffic)) == ({}, {}, {}, 0)
+    assert (world.flows, world.ports, world.traffic.counted(), len(world.ids.traffic)) == ({}, {}, {}, 0)
 
 
 def targets(flows: Flows) -> set[int]:

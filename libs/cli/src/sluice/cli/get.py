@@ -7,6 +7,7 @@ import click
 from sluice.cli import options
 from sluice.cli.listing import audit, groups, nodes, objects
 from sluice.cli.realised import status
+from sluice.cli.traffic_controls import traffic_controls
 
 SHOWN = 1
 """So many groups of a policy stand in a table; the rest are counted."""
@@ -69,7 +70,7 @@ def netpol(files: tuple[str, ...], namespace: str | None, kind: str | None, sort
 
 
 get.add_command(netpol, "networkpolicy")
-for command in (status, objects, groups, nodes, audit):
+for command in (status, objects, groups, nodes, audit, traffic_controls):
     get.add_command(command)
 
 

@@ -27,6 +27,18 @@ class RuleCount(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the frames, as the switch counts them."""
 
 
+class TrafficCount(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of packets because of a TrafficControl on a node, since its programmer began."""
+
+    unit: Unit
+    mirrored: int = 0
+    """Packets that it had copied; each counts once, however many TrafficControls have the same target."""
+
+    redirected: int = 0
+    dropped: int = 0
+    """Packets that it would have redirected while a port was not there."""
+
+
 class NodeStats(Struct, frozen=True, kw_only=True):
     """Sums of one backend of a node (`stats.<node>.<backend>`)."""
 
@@ -37,3 +49,6 @@ class NodeStats(Struct, frozen=True, kw_only=True):
 
     rules: tuple[RuleCount, ...]
     """Those that decided about a packet; sorted."""
+
+    traffic: tuple[TrafficCount, ...] = ()
+    """Of TrafficControls that the node has and that dealt with a packet; sorted by unit."""

@@ -4,9 +4,9 @@ Every Pod has the list of TrafficControls that select it, in their order. All th
 one direction the first does, and the others are told.
 """
 
-from collections import Counter
+import collections
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import GroupId, Uid, Unit
@@ -19,6 +19,7 @@ from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.pipeline import Table
 from sluice.dataplane.ovs.ports import LocalPort
 from sluice.dataplane.ovs.traffic_copies import Copies, Pair, Set, units_of
+from sluice.dataplane.ovs.traffic_counts import Counted, Counter
 from sluice.dataplane.ovs.traffic_flows import Redirect, Watched, pod_flows, return_flows
 from sluice.dataplane.ovs.traffic_ports import Found, Wish
 from sluice.dataplane.ovs.traffic_ways import Ways
@@ -27,13 +28,6 @@ _MOST_PODS = 3
 """Named in a problem; of the others how many there are."""
 
 _SAID = {Direction.INGRESS: "receive", Direction.EGRESS: "send"}
-
-
-class Counted(NamedTuple):
-    """What the packets of a flow are to a TrafficControl."""
-
-    unit: Unit
-    became: Literal["mirrored", "redirected", "dropped"]
 
 
 class Lost(NamedTuple):
@@ -68,15 +62,16 @@ class Traffic:
         self._pods: dict[Uid, _Pod] = {}
         self._lost: dict[Unit, dict[Lost, set[str]]] = {}
         self._pairs: dict[Pair, Flows] = {}
+        self._copied: dict[FlowKey, Set] = {}
+        """Whose copies flows send."""
+
         self._returns: Flows = {}
         self._stale: set[Uid] = set()
         self._flows: Flows = {}
-        self._brought: Counter[FlowKey] = Counter()
+        self._brought: collections.Counter[FlowKey] = collections.Counter()
         """How often: two Pods may claim one address for a while."""
 
         self._before: dict[FlowKey, FlowBody | None] = {}
-        self.counted: dict[FlowKey, tuple[Counted, ...]] = {}
-        """Whose packets flows count."""
 
     # --------------------------------------------------------------------------------------------------------- inputs
 
@@ -158,6 +153,21 @@ class Traffic:
         self._settle()
         return dict(self._flows)
 
+    def counted(self) -> dict[Counter, tuple[Counted, ...]]:
+        """What the packets mean that flows of a table with a cookie of this number count."""
+        self._settle()
+        found = {
+            (key.table, _number(self._flows[key])): tuple(Counted(unit, "mirrored") for unit in units)
+            for key, units in self._copied.items()
+        }
+        numbers = self._ids.traffic.state()
+        for unit, standing in self._ways.standing.items():
+            if standing.way.redirects and unit in numbers:
+                there = standing.target is not None and standing.back is not None
+                became = Counted(unit, "redirected" if there else "dropped")
+                found[int(Table.REDIRECT), numbers[unit]] = (became,)
+        return found
+
     def problems(self) -> tuple[Problem, ...]:
         """What is not done as it is written, sorted."""
         self._settle()
@@ -200,8 +210,9 @@ class Traffic:
             if new:
                 self._pairs[pair] = new
             self._exchange(old, new)
-            for key in new:
-                self.counted[key] = tuple(Counted(unit, "mirrored") for unit in (copying.units if copying else ()))
+            for flow in old.keys() - new.keys():
+                self._copied.pop(flow, None)
+            self._copied |= dict.fromkeys(new, copying.units if copying else ())
         if changed:
             self._bring_returns()
             left = changed - self._ways.groups.keys()
@@ -244,15 +255,12 @@ class Traffic:
         copies: dict[Direction, Set] = {}
         redirects: dict[Direction, Redirect | None] = {}
         lost: list[Lost] = []
-        by_number: dict[int, Unit] = {}
         for direction in Direction:
             here = [one.unit for one in programs if direction in one.directions]
             copies[direction] = tuple(sorted(unit for unit in here if not self._ways.standing[unit].way.redirects))
             redirecting = [unit for unit in here if self._ways.standing[unit].way.redirects]
             redirects[direction] = self._redirect(redirecting[0]) if redirecting else None
-            for first in redirecting[:1]:
-                by_number[self._ids.traffic[first]] = first
-                lost += [Lost(unit, direction, first) for unit in redirecting[1:]]
+            lost += [Lost(unit, direction, redirecting[0]) for unit in redirecting[1:]]
         watched = Watched(
             sent=self._copies.number(Direction.EGRESS, copies[Direction.EGRESS]),
             received=self._copies.number(Direction.INGRESS, copies[Direction.INGRESS]),
@@ -260,10 +268,6 @@ class Traffic:
             by_receiver=redirects[Direction.INGRESS],
         )
         flows = pod_flows(port, port.addresses, watched)
-        for key, body in flows.items():
-            unit = by_number.get(_number(body))
-            if key.table == Table.REDIRECT and unit is not None:
-                self.counted[key] = (Counted(unit, "redirected" if body.actions else "dropped"),)
         return _Pod(port.pod, copies[Direction.EGRESS], copies[Direction.INGRESS], tuple(lost), flows)
 
     def _redirect(self, unit: Unit) -> Redirect | None:
@@ -291,7 +295,6 @@ class Traffic:
         self._before.setdefault(key, old)
         if body is None:
             del self._flows[key]
-            self.counted.pop(key, None)
         else:
             self._flows[key] = body
 

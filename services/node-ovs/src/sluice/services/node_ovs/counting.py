@@ -14,7 +14,7 @@ from nats.js.errors import Error as JetStreamError
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NodeName
-from sluice.contracts.stats import NodeStats, RuleCount
+from sluice.contracts.stats import NodeStats, RuleCount, TrafficCount
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.counting import counter
@@ -22,6 +22,8 @@ from sluice.dataplane.ovs.counts import Counts, CountsState, Name, Reading
 from sluice.dataplane.ovs.flow import FlowKey
 from sluice.dataplane.ovs.ids import ISOLATION, RuleIds
 from sluice.dataplane.ovs.pipeline import PRIORITY_FIRST, Table
+from sluice.dataplane.ovs.traffic import Traffic
+from sluice.dataplane.ovs.traffic_counts import TrafficCounts
 from sluice.drivers.openflow.errors import SwitchGone
 from sluice.drivers.openflow.oxm import Undecodable
 from sluice.drivers.openflow.switch import Switch
@@ -37,13 +39,16 @@ ONE_BY_ONE = 32
 """Rules whose flows are asked for by their cookie, which takes the switch as long for few as for many flows; for more
 of them all are read at once."""
 
+_TRAFFIC = cookies.pack(CookieKind.TRAFFIC_CONTROL), 0xFFFFFF << cookies.KIND_SHIFT
 _ALL = cookies.pack(CookieKind.COUNT), 0xFFFFFF << cookies.KIND_SHIFT
 EXACTLY = 0xFFFFFFFF_FFFFFFFF
 _LABELS = ("kind", "namespace", "policy", "direction", "rule")
 
 
 class Counting:
-    def __init__(self, bus: Bus, node: NodeName, file: Path, ids: RuleIds, interval_s: float) -> None:
+    def __init__(self, bus: Bus, node: NodeName, file: Path, of: tuple[RuleIds, Traffic], interval_s: float) -> None:
+        """`of` are the rules of the node, and its TrafficControls."""
+        ids, traffic = of
         self._bus, self._node, self._ids, self._interval_s = bus, node, ids, interval_s
         self._file = StateFile(file, CountsState)
         self._counts = Counts(self._file.load(), {ids.allocate(key): key for key in ids})
@@ -51,10 +56,22 @@ class Counting:
         """Two readings at a time would be taken in the wrong order."""
 
         self._saved_at = self._counts.changes
-        self._published: tuple[RuleCount, ...] = ()
+        self._traffic, self._traffic_counts = traffic, TrafficCounts()
+        self._steered: tuple[TrafficCount, ...] = ()
+        self._published: tuple[tuple[RuleCount, ...], tuple[TrafficCount, ...]] = ((), ())
         self._told: frozenset[Name] = frozenset()
         """What the node held when it was told last: what went since is told once more."""
 
+        METRICS.rows(
+            "sluice_node_ovs_traffic_packets_total",
+            "Packets that a TrafficControl dealt with: mirrored, redirected, or dropped while a port is not there",
+            ("control", "became"),
+            lambda: (
+                ((subjects.unit_parts(one.unit)[2], became), float(getattr(one, became)))
+                for one in self._steered
+                for became in ("mirrored", "redirected", "dropped")
+            ),
+        )
         for what in ("sessions", "packets", "bytes"):
             METRICS.rows(
                 f"sluice_node_ovs_rule_{what}_total",
@@ -68,6 +85,7 @@ class Counting:
         while not switch.closed.done():
             try:
                 await self.read(switch)
+                await self._read_traffic(switch)
             except Undecodable as error:
                 log.error("counts_not_read", error=str(error))
             except SwitchGone:
@@ -84,6 +102,15 @@ class Counting:
         async with self._reading:
             self._counts.take(await _readings(switch, ids))
         self._keep()
+
+    async def _read_traffic(self, switch: Switch) -> None:
+        means = self._traffic.counted()
+        readings = [
+            ((int(table), one.cookie & 0xFFFFFFFF), one.packets)
+            for table in (Table.COPY, Table.REDIRECT)
+            for one in (await switch.counted(table, *_TRAFFIC) if means else ())
+        ]
+        self._steered = self._traffic_counts.take(readings, means)
 
     async def begin(self, switch: Switch, put: Iterable[FlowKey], actual: Iterable[FlowKey] = ()) -> None:
         """Before flows are put: for whom they count, and from which number on.
@@ -127,10 +154,10 @@ class Counting:
             self._saved_at = self._counts.changes
 
     async def _tell(self) -> None:
-        rules = self._counts.counted(self._told)
-        if rules == self._published:
+        rules, traffic = self._counts.counted(self._told), self._steered
+        if (rules, traffic) == self._published:
             return
-        told = NodeStats(node=self._node, backend="ovs", at_us=time_ns() // 1_000, rules=rules)
+        told = NodeStats(node=self._node, backend="ovs", at_us=time_ns() // 1_000, rules=rules, traffic=traffic)
         try:
             await self._bus.js.publish(
                 subjects.stats(self._node, "ovs"), codec.encode(told), timeout=ACK_TIMEOUT_S, stream="STATS"
@@ -138,7 +165,7 @@ class Counting:
         except (NatsError, JetStreamError, OSError, TimeoutError) as error:
             log.warning("stats_not_told", error=str(error) or type(error).__name__, instead="with the next ones")
         else:
-            self._told, self._published = self._counts.held, rules
+            self._told, self._published = self._counts.held, (rules, traffic)
 
     def _rows(self, what: str) -> Iterator[tuple[tuple[str, ...], float]]:
         for said, counted in self._counts.rules():

@@ -88,7 +88,9 @@ class Shell:
         self._names_file = StateFile(Path(settings.state_dir) / "names.json", NamesState)
         self._audit = Audit(settings.audit_folder, Path(settings.state_dir), settings.audit_limits)
         counts_file = Path(settings.state_dir) / "rule-counts.json"
-        self._counting = Counting(bus, self._node, counts_file, self._ids, settings.stats_interval_s)
+        self._counting = Counting(
+            bus, self._node, counts_file, (self._ids, self._programmer.traffic), settings.stats_interval_s
+        )
         self._tracing = Tracing(bus, self._node, self._bridge, lambda: control_socket(self._run_dir), self._programmer)
         self._news = asyncio.Event()
         naming = self._programmer.naming

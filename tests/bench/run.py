@@ -39,10 +39,11 @@ BENCHMARKS = {
     "P20": ("admission_p20",),
     "P21": ("ingest_p21",),
     "AUDIT": ("audit_log",),
+    "FQDN": ("fqdn_answer",),
 }
 """The modules of tests/bench that measure it, each run with the figure's name.
 
-AUDIT, P9, P10, P11, P16 and P18 need root and Open vSwitch; P19 needs what `./task kernels` fetches.
+AUDIT, FQDN, P9, P10, P11, P16 and P18 need root and Open vSwitch; P19 needs what `./task kernels` fetches.
 """
 
 

@@ -85,6 +85,11 @@ STATUS_WRITER = "services/status-writer/tests/test_status_writer.py"
 INGEST_SHELL = "services/ingest/tests/test_ingest_shell.py"
 SHELL = "services/node-ovs/tests/test_shell.py"
 PROGRAMMER = "services/node-ovs/tests/test_programmer.py"
+ANSWERS = "services/node-ovs/tests/test_answers.py"
+FQDN = "libs/dataplane/tests/test_ovs_fqdn.py"
+DNS_MESSAGE = "libs/dataplane/tests/test_dns_message.py"
+DNS_STREAM = "libs/dataplane/tests/test_dns_stream.py"
+DNS_CLIENT = "libs/drivers/tests/test_dns_client.py"
 
 COUNTING = "libs/dataplane/tests/test_ovs_counting.py"
 COUNTS = "libs/dataplane/tests/test_ovs_counts.py"
@@ -1754,5 +1759,90 @@ MUTATIONS = (
         "    return direction is Direction.EGRESS\n",
         "    return False\n",
         ("libs/policy/tests/test_igmp.py",),
+    ),
+    # ----------------------------------------------------------------------------------------------------------- names
+    Mutation(
+        "a-name-may-lead-ahead",
+        f"{DATAPLANE}/dns/message.py",
+        "            if target >= lowest or jumps > MAX_JUMPS:",
+        "            if jumps > MAX_JUMPS:",
+        (f"{DNS_MESSAGE}::test_what_is_no_answer_is_refused",),
+    ),
+    Mutation(
+        "an-alias-outlives-its-link",
+        f"{DATAPLANE}/dns/message.py",
+        "                weakest = min(weakest, link_ttl_s)",
+        "                weakest = max(weakest, link_ttl_s)",
+        (f"{DNS_MESSAGE}::test_what_an_answer_tells",),
+    ),
+    Mutation(
+        "dns-goes-on-after-nonsense",
+        f"{DATAPLANE}/dns/stream.py",
+        "            except Unreadable:\n                stream.failed = True",
+        "            except Unreadable:\n                stream.failed = False",
+        (f"{DNS_STREAM}::test_after_what_is_no_message_nothing_passes",),
+    ),
+    Mutation(
+        "a-name-is-forgotten-where-that-opens",
+        f"{DATAPLANE}/ovs/fqdn.py",
+        "            if not any(self._wanted.get(pattern) for pattern in self._patterns[line.name]):",
+        "            if True:",
+        (f"{FQDN}::test_nothing_is_forgotten_where_that_would_open",),
+    ),
+    Mutation(
+        "a-later-answer-shortens",
+        f"{DATAPLANE}/ovs/fqdn.py",
+        "        self._until[line] = max(until, known or until)",
+        "        self._until[line] = until",
+        (f"{FQDN}::test_a_later_answer_prolongs_and_never_shortens",),
+    ),
+    Mutation(
+        "a-name-opens-to-everybody",
+        f"{DATAPLANE}/ovs/fqdn_values.py",
+        "    for_all = not of.place.opens or opens",
+        "    for_all = of.place.opens or opens",
+        (f"{TEXT}::test_golden",),
+    ),
+    Mutation(
+        "answers-of-dns-do-not-wait",
+        f"{DATAPLANE}/ovs/fqdn_values.py",
+        "pause=True",
+        "pause=False",
+        (f"{TEXT}::test_golden",),
+    ),
+    Mutation(
+        "a-fragment-is-an-answer",
+        f"{DATAPLANE}/ovs/fqdn_answers.py",
+        '        if int.from_bytes(carried[4:6], "big") != len(carried):',
+        "        if False:",
+        (f"{ANSWERS}::test_what_must_not_pass_teaches_nothing",),
+    ),
+    Mutation(
+        "an-answer-passes-before-the-switch-knows",
+        f"{NODE_OVS}/answers.py",
+        "            if waits:",
+        "            if not waits:",
+        (f"{ANSWERS}::test_an_answer_goes_on_when_the_switch_has_what_it_tells_and_not_before",),
+    ),
+    Mutation(
+        "an-answer-waits-for-ever",
+        f"{NODE_OVS}/answers.py",
+        "            while queue and queue[0].since + HOLD_S < now_s:",
+        "            while False:",
+        (f"{ANSWERS}::test_after_two_seconds_it_is_dropped",),
+    ),
+    Mutation(
+        "what-was-refused-passes-the-second-time",
+        f"{NODE_OVS}/naming.py",
+        "        except Full:\n            self._reader.refuse(octets)",
+        "        except Full:",
+        (f"{ANSWERS}::test_what_there_is_no_room_for_does_not_pass_when_it_comes_again",),
+    ),
+    Mutation(
+        "any-answer-is-of-our-question",
+        f"{DRIVERS}/dns/client.py",
+        "            if _question(answer) == wanted:",
+        "            if True:",
+        (f"{DNS_CLIENT}::test_what_is_no_answer_to_the_question_is_ignored",),
     ),
 )

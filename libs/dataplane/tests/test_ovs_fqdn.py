@@ -58,6 +58,7 @@ def test_a_later_answer_prolongs_and_never_shortens():
     known = names(WILD)
     known.learn(A, [Told("a.com", ONE, 60)], 0)
     known.learn(A, [Told("a.com", ONE, 10)], 20)
+    assert [each.until for each in known.state(20, 20).known] == [60]
     known.expire(59)
     assert known.facts
     known.learn(A, [Told("a.com", ONE, 60)], 59)

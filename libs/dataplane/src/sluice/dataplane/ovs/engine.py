@@ -262,6 +262,7 @@ class Engine:
                 self._ids.release(rule)
             raise
         self._forms[key] = new
+        self.names.change(old.values(), new.values())
         for rule, form, number in taken:
             if old.get(rule) != form:
                 self._lay(rule, number, form)
@@ -322,9 +323,6 @@ class Engine:
                 self._index.refer(*place, ref)
         for place in before.keys() - after.keys():
             self._index.withdraw(*place, id)
-        for one, by in ((form if rule in self._laid else None, 1), (old[0] if old else None, -1)):
-            if one is not None:
-                self.names.count(one, by)
         if old is not None and len(old[0].clauses) > 1:
             self._set(old[1].conj_key(id), None)
         if form is not None and where is not None and len(form.clauses) > 1:

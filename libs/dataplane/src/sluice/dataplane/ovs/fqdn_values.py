@@ -111,11 +111,12 @@ class WantedNames:
         self._rules: Counter[Named] = Counter()
         self._changed: set[str] = set()
 
-    def count(self, form: Form, by: int) -> None:
-        """One rule more is in this form, or one less (-1)."""
-        for place in set(names_of(form)):
-            self._rules[place] += by
-            self._changed.add(place.pattern)
+    def change(self, old: Iterable[Form], new: Iterable[Form]) -> None:
+        """Rules that were in these forms are in those, whether they have a place in their table yet or not."""
+        for forms, by in ((old, -1), (new, 1)):
+            for place in (place for form in forms for place in set(names_of(form))):
+                self._rules[place] += by
+                self._changed.add(place.pattern)
 
     def __bool__(self) -> bool:
         return any(self._rules.values())

@@ -58,7 +58,8 @@ async def ask_and_count(
 ) -> tuple[list[Result], list[tuple[Count, str]]]:
     """What becomes of these while receivers hear; what came to each, and, where that is wrong, all that it heard.
 
-    All is asked once more if a packet got lost on the way; what is too much stays too much.
+    All is asked once more if a packet got lost on the way. What is too much the first time is too much; later it may
+    be what was late.
     """
     attempts = 0
     while True:
@@ -66,9 +67,9 @@ async def ask_and_count(
         async with lab.equipment.capture(asked) as capture:
             results = await ask(lab, questions, once=True)
             counts = await capture.counts()
-        again = any(map(lost, questions, results)) or any(each.short for each in counts)
+        missing = any(map(lost, questions, results)) or any(each.short for each in counts)
         surplus = any(not each.ok and not each.short for each in counts)
-        if attempts == CAPTURES or surplus or not again:
+        if attempts == CAPTURES or not (missing or surplus) or (surplus and attempts == 1):
             told = ("" if each.ok else f"it heard {capture.seen(each.wanted, names)}" for each in counts)
             return results, list(zip(counts, told, strict=True))
 

@@ -152,3 +152,41 @@ def test_services_are_compiled_with_their_groups(sluice, folder, tmp_path) -> No
     asked = {**packet("y/b", "x/a", "TCP", 8000), Field.IPV4_DST: int(ip_address("10.96.0.9"))}
     groups: Groups = {int(group.split("=")[1].split(",")[0]): (made.actions,)}
     assert Walker(parse.read_all(result.output), groups=groups).walk(asked).ports == (1,)
+
+
+CONTROLS = """
+apiVersion: crd.antrea.io/v1alpha2
+kind: TrafficControl
+metadata: {name: ips}
+spec:
+  appliedTo: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: x}}}
+  direction: Both
+  action: Redirect
+  targetPort: {ovsInternal: {name: tap0}}
+  returnPort: {ovsInternal: {name: tap1}}
+---
+apiVersion: crd.antrea.io/v1alpha2
+kind: TrafficControl
+metadata: {name: second}
+spec:
+  appliedTo: {podSelector: {}}
+  direction: Egress
+  action: Redirect
+  targetPort: {ovsInternal: {name: tap2}}
+  returnPort: {ovsInternal: {name: tap3}}
+"""
+
+
+def test_traffic_controls_are_compiled_with_their_order(sluice, folder) -> None:
+    (folder / "controls.yaml").write_text(CONTROLS)
+
+    result = sluice("compile", "-f", folder, "--backend", "ovs", "-o", "json")
+    said = json.loads(result.output)
+
+    walker = Walker(parse.read_all("\n".join(said["flows"])))
+    tap0, tap2 = 6, 8  # after three Pods, the tunnel and the gateway
+    assert walker.walk(packet("x/a", "y/b", "TCP", 9999)).ports == (tap0,)
+    assert walker.walk(packet("y/b", "x/a", "TCP", 80)).ports == (tap2,)
+    (problem,) = said["problems"]
+    assert "x/a" in str(problem)
+    assert "trafficcontrols:_:ips" in str(problem)

@@ -18,7 +18,7 @@ def compiled(documents: Mapping[Any, Any], node: Any) -> tuple[list[Tenant], lis
     from sluice.cli.derived import derive
     from sluice.dataplane.l7.wanted import rule_sets
 
-    compiler, _, grouping, _ = derive(documents)
+    compiler, _, grouping, *_ = derive(documents)
     here = set(grouping.groups_on(node))
     wanted = rule_sets(program for (group, _), program in sorted(compiler.programs.items()) if group in here)
     shared: dict[str, list[str]] = {}

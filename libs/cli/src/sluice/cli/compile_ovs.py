@@ -5,6 +5,7 @@ from typing import Any
 
 def compiled(world: Any, node: Any) -> tuple[Any, Any, list[Any]]:
     """The flows and groups of the node, and what could not be compiled as it is written."""
+    from sluice.cli.compile_traffic import steered
     from sluice.cli.derived import derive
     from sluice.contracts.groups import Page
     from sluice.contracts.ids import ALL_NODES, Revision
@@ -12,11 +13,11 @@ def compiled(world: Any, node: Any) -> tuple[Any, Any, list[Any]]:
     from sluice.dataplane.ovs.ids import RuleIds
     from sluice.dataplane.ovs.ports import LocalPort
     from sluice.dataplane.ovs.serving import Serving
-    from sluice.lab.ways import uplinks, way_flows
+    from sluice.lab.ways import UPLINKS, uplinks, way_flows
     from sluice.lab.world import mac_of
     from sluice.policy.backends import backend_of
 
-    compiler, groups, grouping, services = derive(world.objects)
+    compiler, groups, grouping, services, controls = derive(world.objects)
     ids = RuleIds()
     engine, serving = Engine(node, ids), Serving(node, ids)
     for _, served in sorted(services.programs.items()):
@@ -33,9 +34,15 @@ def compiled(world: Any, node: Any) -> tuple[Any, Any, list[Any]]:
             members = grouping.members(group, place)
             engine.put_page(Page(group=group, node=place, cause=Revision(1, 0), members=members))
     pods = sorted(pod for pod in world.pods().values() if pod.node == node and not pod.host_network)
-    for number, pod in enumerate(pods, start=1):
-        engine.open_port(LocalPort(pod.pod, pod.uid, number, mac_of(pod.addresses[0]), pod.addresses))
+    ports = [
+        LocalPort(pod.pod, pod.uid, number, mac_of(pod.addresses[0]), pod.addresses)
+        for number, pod in enumerate(pods, start=1)
+    ]
+    for port in ports:
+        engine.open_port(port)
     ways = way_flows(world, node, uplinks(world, node, len(pods)))
-    flows = {**engine.flows, **ways, **{key: body for key, body in changes.flows.items() if body is not None}}
+    steering, troubles = steered(controls, grouping, node, ids, ports, first=len(pods) + UPLINKS + 1)
+    served_flows = {key: body for key, body in changes.flows.items() if body is not None}
     chosen = {number: buckets for number, buckets in changes.groups.items() if buckets is not None}
-    return flows, chosen, sorted({*compiler.problems, *engine.problems(), *serving.problems()})
+    problems = {*compiler.problems, *engine.problems(), *serving.problems(), *troubles}
+    return {**engine.flows, **ways, **served_flows, **steering}, chosen, sorted(problems)

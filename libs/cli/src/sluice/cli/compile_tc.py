@@ -28,7 +28,7 @@ def compiled(documents: Mapping[Any, Any], node: Any) -> tuple[list[Interface], 
     from sluice.dataplane.tc.engine import Engine
     from sluice.policy.backends import backend_of
 
-    compiler, groups, grouping, _ = derive(documents)
+    compiler, groups, grouping, *_ = derive(documents)
     engine = Engine(node)
     for group in sorted(groups.selectors):
         for place in grouping.nodes(group):

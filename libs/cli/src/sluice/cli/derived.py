@@ -9,6 +9,7 @@ class Derived(NamedTuple):
     groups: Any
     grouping: Any
     services: Any
+    controls: Any
 
 
 def derive(documents: Mapping[Any, Any]) -> Derived:
@@ -20,8 +21,9 @@ def derive(documents: Mapping[Any, Any]) -> Derived:
     from sluice.grouping.index import Grouping
     from sluice.policy.compiler import Compiler, Groups
     from sluice.policy.services import Services
+    from sluice.policy.traffic import TrafficControls
 
-    found = Derived(Compiler(), Groups(), Grouping(), Services())
+    found = Derived(Compiler(), Groups(), Grouping(), Services(), TrafficControls())
     sequence = count(1)
     for document in documents.values():
         event = ObjectEvent(key_of(document.object), document.object, Revision(1, next(sequence)))

@@ -6,6 +6,9 @@ from sluice.dataplane.ovs.flow import Flows
 from sluice.dataplane.ovs.routes import Gateway, Uplinks, lower_routes
 from sluice.lab.world import World
 
+UPLINKS = 2
+"""Ports that are no Pod's."""
+
 GATEWAY_MAC = "0a:58:00:00:00:01"
 """Locally administered; each node has its own network behind its own gateway, so it may be the same everywhere."""
 

@@ -928,6 +928,13 @@ MUTATIONS = (
         (AUDIT,),
     ),
     Mutation(
+        "what-is-on-its-way-is-lost",
+        f"{NODE_OVS}/accounts.py",
+        "min(self._least, self._unheard)",
+        "self._unheard",
+        ("services/node-ovs/tests/test_accounts.py",),
+    ),
+    Mutation(
         "what-a-disk-refuses-is-forgotten",
         f"{NODE_OVS}/audit.py",
         'self._lose("not-written", packets)',

@@ -57,21 +57,50 @@ class AccountFile:
 
 
 class Account:
-    """Of one meter after the other: that of a switch counts from when it was set."""
+    """Of one meter after the other: that of a switch counts from when it was set.
+
+    Look often, settle now and then. The switch counts the packets of a batch before it says which it drops, so a look
+    may find some that were neither dropped nor handed over yet; only what all looks find for a while is lost.
+    """
 
     def __init__(self, file: AccountFile) -> None:
         self._file = file
-        self._lost = Lost()
         self.heard = 0
         """Since the last look."""
 
         self.is_new = True
         """No meter was set by us yet: who ran before us may have set one."""
 
+        self._before = Metered(0, 0)
+        self._over_rate = 0
+        self._unheard = 0
+        """Handed over, and neither heard of nor told as lost."""
+
+        self._least = 0
+        """Of those, how many there were at every look since the last settling."""
+
+    def look(self, counted: Metered | None) -> bool:
+        """Take in what the meter counted, None if there is none; True if that is more than at the last look."""
+        now = counted or Metered(0, 0)
+        before = self._before if now.packets >= self._before.packets else Metered(0, 0)  # it was set anew
+        dropped = now.dropped - before.dropped
+        self._over_rate += dropped
+        self._unheard += now.packets - before.packets - dropped - self.heard
+        self._least = min(self._least, self._unheard)
+        self._before, self.heard = now, 0
+        return now.packets > before.packets
+
+    def settle(self) -> tuple[int, int]:
+        """How many the meter dropped, and how many more got lost, since the last time."""
+        over_rate, lost = self._over_rate, max(0, self._least)
+        self._unheard -= lost
+        self._over_rate, self._least = 0, self._unheard
+        return over_rate, lost
+
     def since_last(self, counted: Metered | None) -> tuple[int, int]:
-        """See `Lost`."""
-        heard, self.heard = self.heard, 0
-        return self._lost.since_last(counted or Metered(0, 0), heard)
+        """Look, and settle."""
+        self.look(counted)
+        return self.settle()
 
     def close(self, counted: Metered | None) -> int:
         """The meter is set anew: how many it counted that are accounted for nowhere."""
@@ -79,7 +108,8 @@ class Account:
         if counted is not None:
             known = self._file.load() if self.is_new else self._accounted
             missing = counted.packets - known if counted.packets >= known else 0
-        self.is_new, self._lost, self.heard = False, Lost(), 0
+        self.is_new, self.heard = False, 0
+        self._before, self._over_rate, self._unheard, self._least = Metered(0, 0), 0, 0, 0
         return missing
 
     def save(self, waiting: int) -> None:
@@ -89,4 +119,4 @@ class Account:
 
     @property
     def _accounted(self) -> int:
-        return self._lost.before.packets - self._lost.unheard + self.heard
+        return self._before.packets - self._unheard - self._over_rate + self.heard

@@ -35,8 +35,11 @@ from sluice.services.node_ovs.logfile import Limits
 log = structlog.get_logger()
 
 WRITE_INTERVAL_S = 0.1
+LOOK_INTERVAL_S = 0.2
+"""Between two looks at the meter while it counts."""
+
 COUNT_INTERVAL_S = 1.0
-"""Between two looks at what the meter dropped; lines about it say `in 1s`."""
+"""Between two times that it is said what got lost; lines about it say `in 1s`."""
 
 TIDY_INTERVAL_S = 60.0
 RETRY_S = 0.2
@@ -175,8 +178,10 @@ class Audit:
 
     async def _count(self) -> None:
         """Say what the meter dropped, and what got lost between it and us."""
+        loop = asyncio.get_running_loop()
+        settled, busy = loop.time(), False
         while True:
-            await asyncio.sleep(COUNT_INTERVAL_S)
+            await asyncio.sleep(LOOK_INTERVAL_S if busy else COUNT_INTERVAL_S)
             switch = self._switch
             if switch is None:
                 continue
@@ -186,9 +191,12 @@ class Audit:
                 continue
             while not switch.packets.empty():  # they came before the answer, so they are not lost
                 self.take(switch.packets.get_nowait())
-            over_rate, on_the_way = self._account.since_last(counted)
-            self._lose("over-rate", over_rate)
-            self._lose("not-handed-over", on_the_way)
+            busy = self._account.look(counted)
+            if loop.time() >= settled + COUNT_INTERVAL_S:
+                settled = loop.time()
+                over_rate, on_the_way = self._account.settle()
+                self._lose("over-rate", over_rate)
+                self._lose("not-handed-over", on_the_way)
 
     # --------------------------------------------------------------------------------------------------------- writing
 

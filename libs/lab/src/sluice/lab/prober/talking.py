@@ -62,8 +62,9 @@ class Talk:
     def close(self) -> None:
         self._waiting = None
         self._next.clear()
-        self._loop.forget(self._sock.fileno())
-        self._sock.close()
+        if self._sock.fileno() >= 0:
+            self._loop.forget(self._sock.fileno())
+            self._sock.close()
 
     def _say(self, text: bytes) -> None:
         if self._tls is None:

@@ -7,7 +7,7 @@ from sluice.lab.prober.probing import Settled
 from sluice.lab.prober.sockets import judge
 
 Ask = Callable[[Settled], Callback]
-"""Sends one question; what it returns stops waiting for the answer. Raises OSError."""
+"""Sends one question; what it returns stops waiting for the answer, as often as it is called. Raises OSError."""
 
 
 class Tries:
@@ -37,4 +37,5 @@ class Tries:
     def _settle(self, result: str, detail: str) -> None:
         if not self._done:
             self._done = True
+            self._cancel()  # now, and not with the timer: what ends a connection late is a packet of the next question
             self._settled(result, detail)

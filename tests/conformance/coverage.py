@@ -7,30 +7,25 @@ a rule that no packet meets covers nothing. The rule's object says what peers an
 """
 
 import argparse
-import uuid
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple, assert_never
 
-from tests.conformance import coverage_traffic
+from tests.conformance import coverage_l7, coverage_traffic
+from tests.conformance.deciding import PLACES, decided, rule_of
 
 from sluice.contracts.antrea import AntreaPeer, AntreaPort, AntreaRule
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import (
-    AntreaNetworkPolicy,
-    ClusterNetworkPolicy,
-    K8sNetworkPolicy,
     NetworkPolicyEgressRule,
     NetworkPolicyIngressRule,
     NetworkPolicyPeer,
     NetworkPolicyPort,
 )
 from sluice.contracts.programs import Direction
-from sluice.lab import checks, reading
-from sluice.lab.ends import ends_of
-from sluice.lab.reasons import judged, state_of
-from sluice.lab.world import Key, World
+from sluice.lab import reading
+from sluice.lab.world import World
 from sluice.policy.verdict import Isolation, RuleRef
 
 HERE = Path(__file__).parent
@@ -54,10 +49,6 @@ PEERS = (
 RELATIVE = frozenset(PEERS[6:])
 PORTS = ("all", "number", "range", "named", "all of one protocol", "source", "ICMP")
 ANTREA_PORTS = frozenset(PORTS[5:])
-PLACES = ("4=", "4\N{NOT EQUAL TO}", "6=", "6\N{NOT EQUAL TO}")
-"""IP version, and whether both Pods are on one node."""
-
-
 HEAD = """\
 # What the scenarios cover
 
@@ -97,40 +88,16 @@ def covered(stories: list[reading.Story]) -> set[Cell]:
 
 
 def _of_story(story: reading.Story) -> Iterator[Cell]:
-    spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.dns)
-    for document in story.objects:
-        world.put(document)
-    for told in story.steps:
-        for name in told.step.delete:
-            world.remove(reading.found(world, name))
-        for document in told.apply:
-            world.put(document)
-        state, pods, ends = state_of(world.objects), world.pods(), ends_of(world)
-        for question in (*checks.probes(told.step, ends), *checks.matrix(told.step, pods)):
-            near = ends[question.from_].node == ends[question.to].node
-            place = PLACES[2 * (checks.family(question.address) == "IPv6") + (not near)]
-            given = judged(state, question)
-            for direction, decision in ((Direction.EGRESS, given.egress), (Direction.INGRESS, given.ingress)):
-                if direction is Direction.INGRESS and given.egress is not None and given.egress.action != "allow":
-                    continue  # it never came so far
-                if decision is None:
-                    continue
-                for ref in decision.passed:
-                    yield from _of_rule(world, ref, place)
-                match decision.reason:
-                    case RuleRef() as ref:
-                        yield from _of_rule(world, ref, place)
-                    case Isolation():
-                        yield Cell(K8S, direction, ISOLATES, "everybody", "all", place)
+    for one in decided(story):
+        match one.by:
+            case RuleRef() as ref:
+                yield from _of_rule(one.world, ref, one.place)
+            case Isolation():
+                yield Cell(K8S, one.direction, ISOLATES, "everybody", "all", one.place)
 
 
 def _of_rule(world: World, ref: RuleRef, place: str) -> Iterator[Cell]:
-    origin = ref.origin
-    made = world.objects[Key(origin.kind, origin.namespace, origin.name)].object
-    assert isinstance(made, K8sNetworkPolicy | ClusterNetworkPolicy | AntreaNetworkPolicy), made
-    inward = ref.direction is Direction.INGRESS
-    rule = (made.spec.ingress if inward else made.spec.egress)[ref.index]
+    origin, rule, inward = ref.origin, rule_of(world, ref), ref.direction is Direction.INGRESS
     peers = {_peer(peer) for peer in _peers(rule, inward=inward)} or {"everybody"}
     peers.discard("")
     ports = {_port(port) for port in rule.ports}
@@ -219,7 +186,8 @@ def holes(cells: set[Cell]) -> list[tuple[Kind, Direction, str, str, str]]:
 
 def page(stories: list[reading.Story]) -> str:
     """All of it."""
-    return table(covered(stories)) + "\n" + coverage_traffic.table(coverage_traffic.steered(stories))
+    parts = (table(covered(stories)), coverage_l7.table(coverage_l7.inspected(stories)))
+    return "\n".join(parts) + "\n" + coverage_traffic.table(coverage_traffic.steered(stories))
 
 
 def main() -> None:

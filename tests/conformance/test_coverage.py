@@ -1,10 +1,13 @@
 """docs/conformance.md says what the scenarios cover, and they cover every kind of rule."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
-from tests.conformance import coverage, coverage_traffic
+from tests.conformance import coverage, coverage_l7, coverage_traffic
+from tests.conformance.deciding import PLACES
 
+from sluice.contracts.programs import Direction
 from sluice.lab import reading
 
 HERE = Path(__file__).parent
@@ -32,7 +35,7 @@ def test_every_rule_is_seen_over_both_families_near_and_far(cells):
     every = [one for one in coverage.every() if coverage.reachable(*one)]
 
     assert len(every) > 800
-    assert [(one, place) for one in every for place in coverage.PLACES if coverage.Cell(*one, place) not in cells] == []
+    assert [(one, place) for one in every for place in PLACES if coverage.Cell(*one, place) not in cells] == []
 
 
 def test_a_scenario_less_is_seen():
@@ -55,3 +58,18 @@ def test_a_receiver_of_something_else_covers_nothing():
     only = coverage_traffic.steered(reading.read([HERE / "traffic-control" / "mirror-gre.yaml"]))
 
     assert {cell[:3] for cell in only} == {("Mirror", "gre", one) for one in coverage_traffic.DIRECTIONS}
+
+
+def test_every_layer_7_entry_allows_and_denies_near_and_far(stories):
+    found = coverage_l7.inspected(stories)
+    seen = {
+        (direction, entry, fate.split()[-1], place)
+        for direction, entry, fate, place in found
+        if fate.split()[0] in ("Pod", "Service")
+    }
+    wanted = product(Direction, coverage_l7.ENTRIES, ("allowed", "denied"), PLACES)
+
+    assert [one for one in wanted if one not in seen] == []
+    assert {(one.direction, one.place) for one in found if one.fate == "not TCP"} == set(product(Direction, PLACES))
+    for fate in ("Service allowed", "Service denied", "outside allowed", "outside denied"):
+        assert {(one.direction, one.place[0]) for one in found if one.fate == fate} == set(product(Direction, "46"))

@@ -11,7 +11,14 @@ from sluice.lab import offline, reading
 HERE = Path(__file__).parent
 STORIES = reading.read([HERE])
 
-ENOUGH = {"kubernetes": 45, "antrea": 100, "seeds": 48, "networks": 10, "traffic-control": 21}
+ENOUGH = {
+    "kubernetes": 45,
+    "antrea": 100,
+    "seeds": 48,
+    "networks": 10,
+    "l7": 7,
+    "traffic-control": 21,
+}
 """Scenarios of each folder, at least: none is lost by a mistake in how they are found."""
 
 

@@ -92,7 +92,6 @@ class Prober:
         Raises:
             ProberGone
         """
-        try_s = max((try_s, *map(_least, questions)))
         return await self._request({"probe": [_order(question) for question in questions]}, tries, try_s)
 
     async def open(self, name: str, question: Question, *, tries: int = TRIES, try_s: float = TRY_S) -> Result:
@@ -101,7 +100,6 @@ class Prober:
         Raises:
             ProberGone
         """
-        try_s = max(try_s, _least(question))
         return (await self._request({"open": {"name": name, **_order(question)}}, tries, try_s))[0]
 
     async def check(
@@ -113,7 +111,7 @@ class Prober:
             ProberGone
         """
         what = {"name": name, **_order(question)} if question else {"name": name}
-        return (await self._request({"check": what}, tries, max(try_s, _least(question))))[0]
+        return (await self._request({"check": what}, tries, try_s))[0]
 
     async def close_connection(self, name: str) -> None:
         """Forget the connection of this name.
@@ -263,14 +261,10 @@ def _order(question: Question) -> dict[str, Any]:
         "source_port": question.source_port,
         "icmp_type": question.icmp.type if question.icmp else None,
         "requests": list(map(partial(_text, question.address), _requests(question))),
+        "least_ms": ASKING_TRY_S * 1000 if question.asks else 0,
         "sni": question.asks.sni if isinstance(question.asks, TlsHello) else None,
         "resolve": msgspec.to_builtins(question.resolve),
     }
-
-
-def _least(question: Question | None) -> float:
-    """Seconds that a try must have."""
-    return ASKING_TRY_S if question and question.asks else 0.0
 
 
 def _requests(question: Question) -> tuple[HttpRequest, ...]:

@@ -19,7 +19,8 @@ Each child then listens on its unix socket, where one line asks and one line ans
     {"id": 3, "check": {"name": "c1"}, ...}      {"id": 4, "close": "c1"}
     -> {"id": 1, "results": [{"result": "Allowed", "detail": ""}]}
 
-What speaks HTTP or TLS has `"requests": [TEXT]` or `"sni": NAME` as well, and is Allowed when that is answered.
+What speaks HTTP or TLS has `"requests": [TEXT]` or `"sni": NAME` as well, and is Allowed when that is answered; each of
+its tries takes at least `"least_ms"`.
 
 Results are Allowed, Dropped, Rejected, and Error where no packet says so (nothing listens, no route).
 """

@@ -78,6 +78,7 @@ class Desk:
             case "SCTP":
                 Tries(self._loop, partial(self._endpoints.ask, what), tries, timeout_s, settled)
             case _ if _asks(what):
+                timeout_s = max(timeout_s, _least(what))
                 Tries(self._loop, partial(once, self._loop, what, timeout_s), tries, timeout_s, settled)
             case _:
                 Probe(self._loop, what, tries, timeout_s, settled)
@@ -94,10 +95,16 @@ def _asks(what: Json) -> bool:
     return bool(what.get("requests")) or what.get("sni") is not None
 
 
+def _least(what: Json) -> float:
+    """Seconds that a try of it must have."""
+    seconds: float = what.get("least_ms", 0) / 1000
+    return seconds
+
+
 def _check(connection: LongLived | Talk, what: Json, tries: int, timeout_s: float, settled: Settled) -> None:
     match connection:
         case Talk():
-            connection.ask(what, tries * timeout_s, settled)
+            connection.ask(what, tries * max(timeout_s, _least(what)), settled)
         case LongLived():
             connection.check(tries, timeout_s, settled)
 

@@ -1,0 +1,262 @@
+"""Clients of all kinds, as tenants of a lab: what the table says, near and far, by a Service, over IPv4 and IPv6.
+
+`tests/l7` is about rule sets by themselves; here everything that stands between a policy and a packet does.
+"""
+
+import asyncio
+import json
+import socket
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from itertools import count, cycle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import pytest_asyncio
+from tests.l7.rig import FIRST_SOURCE, Hand, connected
+from tests.l7.server import ECHO_PORT, TLS_PORT, Server
+from tests.l7.table import BAD, CASES, HTTP, OK, TLS, Case, ask, denied, play
+
+from sluice.drivers import namespaces
+from sluice.kube.manifest import Document, parse
+from sluice.lab.ends import SERVICE_END, ends_of
+from sluice.lab.inspection import LOGS
+from sluice.lab.lab import Lab
+
+pytestmark = [pytest.mark.datapath, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+SCENERY = """\
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+spec: {podCIDRs: [10.81.0.0/24, "fd00:81::/64"]}
+status: {addresses: [{type: InternalIP, address: 172.30.0.1}, {type: InternalIP, address: "fd00:30::1"}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-2}
+spec: {podCIDRs: [10.82.0.0/24, "fd00:82::/64"]}
+status: {addresses: [{type: InternalIP, address: 172.30.0.2}, {type: InternalIP, address: "fd00:30::2"}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: x, labels: {app: web}}
+spec: {nodeName: node-1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: near, namespace: x}
+spec: {nodeName: node-1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: far, namespace: x}
+spec: {nodeName: node-2}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: x}
+spec:
+  selector: {app: web}
+  ipFamilyPolicy: RequireDualStack
+  ports: [{name: a, port: 80}, {name: b, port: 443}, {name: c, port: 22}, {name: d, port: 9000}]
+"""
+
+
+def policy(entries: list[dict[str, Any]], *, logs: bool = False) -> list[Document]:
+    rule = {"name": "web", "action": "Allow", "l7Protocols": entries, "enableLogging": logs}
+    made = {
+        "apiVersion": "crd.antrea.io/v1beta1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "p", "namespace": "x"},
+        "spec": {
+            "priority": 5,
+            "appliedTo": [{"podSelector": {"matchLabels": {"app": "web"}}}],
+            "ingress": [rule],
+        },
+    }
+    return read(json.dumps(made), "policy.json")
+
+
+def read(text: str, name: str) -> list[Document]:
+    return [one for one in parse(text, name) if isinstance(one, Document)]
+
+
+ENTRIES = [
+    *({"http": {k: v for k, v in (("path", e.path), ("host", e.host), ("method", e.method)) if v}} for e in HTTP),
+    *({"tls": {"sni": entry.sni}} for entry in TLS),
+]
+
+
+class Way(NamedTuple):
+    client: str
+    by_service: bool
+    family: int
+
+    def __str__(self) -> str:
+        return f"{self.client}-{'service' if self.by_service else 'pod'}-IPv{self.family}"
+
+
+WAYS = [Way(client, by, family) for client in ("near", "far") for by in (False, True) for family in (4, 6)]
+
+
+class Stage:
+    """The lab, and the server in its Pod; a client's place is `on`."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab = lab
+        self.server = Server(folder)
+        self._sources = count(FIRST_SOURCE)
+        self._service = ends_of(lab.world)[f"{SERVICE_END}x/web"].addresses
+
+    def serve(self) -> None:
+        self.inside("web", self.server.serve)
+
+    def inside(self, pod: str, function: Any) -> Any:
+        return namespaces.inside(self.lab.sandboxes()[f"x/{pod}"].netns, function)
+
+    def address(self, way: Way) -> str:
+        known = self._service if way.by_service else self.lab.sandboxes()["x/web"].pod.addresses
+        return next(str(one) for one in known if (":" in one) == (way.family == 6))
+
+    def on(self, way: Way) -> "Client":
+        return Client(self, way)
+
+    def connect(self, way: Way, port: int) -> socket.socket:
+        source, address = next(self._sources), self.address(way)
+        made: socket.socket = self.inside(way.client, lambda: connected(address, port, source))
+        return made
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """What the event log of the server's node says."""
+        files = (self.lab.nodes[self.lab.sandboxes()["x/web"].pod.node].folder / LOGS).glob("eve-*.json")
+        found = [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
+        return [one for one in found if one["event_type"] == kind]
+
+
+class Client:
+    """A place of the table."""
+
+    def __init__(self, stage: Stage, way: Way) -> None:
+        self._stage, self._way = stage, way
+
+    @property
+    def seen(self) -> list[bytes]:
+        return self._stage.server.seen
+
+    def connect(self, port: int, family: int = 0) -> socket.socket:
+        return self._stage.connect(self._way, port)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    async with await Lab.start(nodes=["node-1", "node-2"]) as lab:
+        await lab.change(apply=[*read(SCENERY, "scenery.yaml"), *policy(ENTRIES)])
+        await lab.realised()
+        made = Stage(lab, tmp_path_factory.mktemp("l7lab"))
+        await asyncio.to_thread(made.serve)
+        yield made
+
+
+HOLES = (
+    "the second is denied",
+    "the second of a segment is denied",
+    "pipelined into a denial",
+    "a byte a segment, denied",
+    "a long body, then a denied one",
+    "text, a byte a segment",
+    "a server that speaks first",
+    "an allowed path in the query",
+    "HTTP/2 on an open connection",
+)
+"""Rows that are played on every way; the others on one, in turn."""
+
+PLAYED = [
+    *((case, way) for case, way in zip((one for one in CASES if one.name not in HOLES), cycle(WAYS), strict=False)),
+    *((case, way) for case in CASES if case.name in HOLES for way in WAYS),
+]
+
+
+@pytest.mark.parametrize(("case", "way"), PLAYED, ids=[f"{one.name.replace(' ', '-')}-{way}" for one, way in PLAYED])
+async def test_what_becomes_of_it(stage: Stage, case: Case, way: Way) -> None:
+    served, reset = await asyncio.to_thread(play, stage.on(way), case, way.family)
+
+    assert reset is case.reset
+    if case.port == ECHO_PORT:
+        assert b"hello" not in b"".join(stage.server.seen[-1:])
+    elif case.pipelined:
+        assert served <= case.served
+    else:
+        assert served == case.served
+
+
+async def test_every_hole_is_a_row() -> None:
+    assert set(HOLES) <= {case.name for case in CASES}
+    assert len(PLAYED) >= len(CASES) + len(HOLES) * (len(WAYS) - 1)
+
+
+HELLOS = [("foo.bar.com", True), ("FOO.Bar.com", True), ("evil.org", False), (None, False)]
+
+
+SHAKEN = [
+    *((way, step) for way in WAYS for step in (300, 1 << 16)),
+    (Way("near", by_service=False, family=6), 1),
+    (Way("far", by_service=True, family=4), 1),
+]
+
+
+@pytest.mark.parametrize(("way", "step"), SHAKEN, ids=[f"{way}-{step}" for way, step in SHAKEN])
+async def test_a_handshake_is_judged_by_its_name(stage: Stage, step: int, way: Way) -> None:
+    def shaken(sni: str | None) -> bool:
+        with stage.connect(way, TLS_PORT) as sock:
+            try:
+                return Hand(sock, sni, step).ask(BAD).startswith(b"HTTP/1.1 200")
+            except ConnectionError:
+                return False
+
+    assert [await asyncio.to_thread(shaken, sni) for sni, _ in HELLOS] == [passes for _, passes in HELLOS]
+
+
+@pytest.mark.parametrize("way", [one for one in WAYS if not one.by_service], ids=str)
+async def test_quic_reaches_nobody(stage: Stage, way: Way) -> None:
+    """HTTP/3 begins with a datagram to the port of TLS; no engine looks at it. Source: RFC 9000, section 17.2.2."""
+
+    def opened() -> socket.socket:
+        sock = socket.socket(socket.AF_INET6 if way.family == 6 else socket.AF_INET, socket.SOCK_DGRAM)
+        sock.settimeout(0.3)
+        return sock
+
+    def asked() -> bool:
+        with stage.inside("web", opened) as listener, stage.inside(way.client, opened) as client:
+            listener.bind(("", TLS_PORT))
+            for _ in range(2):
+                client.sendto(b"\xc3\x00\x00\x00\x01" + b"\x00" * 1195, (stage.address(way), TLS_PORT))
+            try:
+                listener.recv(1 << 16)
+            except TimeoutError:
+                return False
+            return True
+
+    assert not await asyncio.to_thread(asked)
+
+
+async def test_the_event_log_says_who_was_denied_and_keeps_the_request_if_asked(stage: Stage) -> None:
+    way = Way("far", by_service=True, family=4)
+    assert stage.events("packet") == []
+    await stage.lab.change(apply=policy(ENTRIES, logs=True))
+    await stage.lab.realised()
+    before = len(stage.events("alert"))
+    await asyncio.to_thread(play, stage.on(way), denied("", ask(OK), ask(BAD), served=1), 4)
+    async with asyncio.timeout(20):
+        while not stage.events("packet"):  # noqa: ASYNC110  # files have no events
+            await asyncio.sleep(0.05)
+    (packet,), (alert,) = stage.events("packet"), stage.events("alert")[before:]
+
+    assert alert["alert"]["signature"] == "Reject by AntreaNetworkPolicy:x/p"
+    assert (alert["in_iface"], alert["alert"]["action"]) == ("antrea-l7-tap0", "blocked")
+    assert [alert["alert"][one] for one in ("gid", "signature_id", "rev")] == [1, 1, 0]
+    assert alert["src_ip"] in stage.lab.sandboxes()["x/far"].pod.addresses
+    assert alert["dest_ip"] in stage.lab.sandboxes()["x/web"].pod.addresses
+    assert b64decode(packet["packet"]).endswith(BAD)
+    assert any(event["http"]["url"] == "/public/x" for event in stage.events("http"))

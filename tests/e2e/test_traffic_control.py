@@ -3,7 +3,8 @@
 Two nodes, five TrafficControls that come, change and go, Pods that do and whose labels change; in the middle the
 programmer of one node is killed. After every step a train of packets goes from Pod to Pod; `traffic_oracle` says who
 should have seen which of them how often. Connections between Pods that stay are asked at every step. In the end all
-programmers are killed, and those that come after them, and know nothing but what is on the bus, change nothing.
+programmers are killed, and those that come after them, and know nothing but what is on the bus, change nothing; and
+what nodes tell of packets is what receivers counted.
 """
 
 import asyncio
@@ -15,7 +16,9 @@ import pytest
 from msgspec.structs import replace
 from tests.e2e.traffic_held import as_from_scratch, ports_are
 from tests.e2e.traffic_oracle import COPIES_TO, GOES_BY, Control, Pod, losers, seen_at
+from tests.e2e.traffic_told import Told, differs
 
+from sluice.contracts import subjects
 from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.kinds import Kind
 from sluice.contracts.traffic_control import TrafficControl
@@ -228,9 +231,35 @@ class Walk:
         )
         assert [pair for pair, result in zip(lasting, alive, strict=True) if result.result != "Allowed"] == [], context
 
+    async def as_told(self) -> str:
+        """Where what nodes tell is not what receivers count, of a mirror and two redirects."""
+        told = Told()
+        for node in NODES:
+            await self._lab.bus.nc.subscribe(subjects.stats(NodeName(node), "ovs"), cb=told.take)
+        held = [Key(Kind.TRAFFIC_CONTROL, "", name) for name in sorted(self.controls)]
+        counted = (
+            Control("copies", "", "Egress", "tap4"),
+            Control("out", "", "Egress", "tap0"),
+            Control("in", "", "Ingress", "eno4"),
+        )
+        self.controls = {control.name: control for control in counted}
+        await self.change(read("---\n".join(control.text for control in counted)), held)
+        one, other, *_ = (pod for pod in self.staying() if ":" not in pod.address)
+        return await differs(
+            self._lab,
+            told,
+            [question(one, other, 25)],
+            {
+                ("copies", "mirrored"): Receiver(on="port:tap4"),
+                ("out", "redirected"): Receiver(on="port:tap0"),
+                ("in", "redirected"): Receiver(on="port:eno4"),
+            },
+        )
+
 
 @pytest.mark.timeout(3600)  # 200 steps take some minutes
-async def test_a_walk() -> None:
+async def test_a_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_NODE_OVS_STATS_INTERVAL_S", "0.5")
     chance = random.Random(SEED)
     async with await Lab.start(nodes=NODES) as lab:
         walk = Walk(lab, chance)
@@ -245,6 +274,7 @@ async def test_a_walk() -> None:
         assert walk.packets
         await ports_are(lab, {node: walk.ports(node) for node in NODES})
         assert await as_from_scratch(lab, walk.told()) == []
+        assert await walk.as_told() == ""
         await lab.clear()
         await lab.equipment.use(NOTHING)
         assert await leftovers(lab) == []

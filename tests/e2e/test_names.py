@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,13 +20,16 @@ from sluice.kube.manifest import Document, parse
 from sluice.lab.checks import Question, Resolve
 from sluice.lab.lab import Lab
 from sluice.lab.nameserver import SERVERS
+from sluice.lab.records import answered
 from sluice.lab.scenario import DnsRecord
 from sluice.lab.trains import ask_again
 
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
 
 NODE = NodeName("node-1")
-OUTSIDE = {name: Address(f"192.0.2.{number}") for number, name in enumerate(("lasting", "brief", "later"), start=1)}
+OUTSIDE = {
+    name: Address(f"192.0.2.{number}") for number, name in enumerate(("lasting", "brief", "later", "inside"), start=1)
+}
 SERVER = SERVERS["IPv4"]
 CLUSTER = """\
 {apiVersion: v1, kind: Namespace, metadata: {name: x}}
@@ -35,14 +40,28 @@ metadata: {name: client, namespace: x, labels: {app: client}}
 spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}
 status: {podIPs: [{ip: 10.64.0.9}]}
 ---
+apiVersion: v1
+kind: Pod
+metadata: {name: dns, namespace: x, labels: {app: dns}}
+spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}
+status: {podIPs: [{ip: 10.64.0.10}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: dns, namespace: x}
+spec:
+  clusterIP: 10.96.0.10
+  selector: {app: dns}
+  ports: [{port: 53, targetPort: 5353, protocol: UDP}]
+---
 apiVersion: crd.antrea.io/v1beta1
 kind: NetworkPolicy
 metadata: {name: web, namespace: x}
 spec:
   priority: 1
-  appliedTo: [{podSelector: {}}]
+  appliedTo: [{podSelector: {matchLabels: {app: client}}}]
   egress:
-    - {action: Allow, to: [{ipBlock: {cidr: 203.0.113.53/32}}]}
+    - {action: Allow, to: [{ipBlock: {cidr: 203.0.113.53/32}}, {podSelector: {matchLabels: {app: dns}}}]}
     - {action: Allow, to: [{fqdn: "*.foobar.com"}]}
     - {action: Drop}
 """
@@ -63,7 +82,7 @@ def read(text: str) -> list[Document]:
     return [one for one in parse(text, "names.yaml") if isinstance(one, Document)]
 
 
-def question(name: str, *, asks: bool) -> Question:
+def question(name: str, *, asks: bool, server: Address = SERVER) -> Question:
     """To the host of this name; by its address alone, or asking DNS first."""
     return Question(
         kind="probe",
@@ -75,7 +94,7 @@ def question(name: str, *, asks: bool) -> Question:
         source=Address("10.64.0.9"),
         address=OUTSIDE[name],
         port=80,
-        resolve=Resolve(name=f"{name}.foobar.com", server=SERVER, by="UDP") if asks else None,
+        resolve=Resolve(name=f"{name}.foobar.com", server=server, by="UDP") if asks else None,
     )
 
 
@@ -95,6 +114,29 @@ async def until(true: Callable[[], bool], what: str) -> None:
                 await asyncio.sleep(0.1)
     except TimeoutError:
         pytest.fail(f"after a minute not yet: {what}")
+
+
+@contextmanager
+def serving(netns: Path, name: str, address: Address) -> Iterator[None]:
+    """A Pod serves DNS on port 5353, with this one record."""
+
+    def listen() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        sock.bind(("", 5353))
+        return sock
+
+    def take() -> None:
+        asked, sender = sock.recvfrom(4096)
+        if octets := answered({name: {"ips": [address], "cname": "", "ttl": 3600}}, asked, udp=True):
+            sock.sendto(octets, sender)
+
+    sock, loop = namespaces.inside(netns, listen), asyncio.get_running_loop()
+    loop.add_reader(sock, take)
+    try:
+        yield
+    finally:
+        loop.remove_reader(sock)
+        sock.close()
 
 
 def known(state: Path) -> str:
@@ -121,6 +163,12 @@ async def test_names_outlive_the_programmer_and_answers_do_not_pass_without_it()
         assert [await asked(name, asks=True) for name in ("lasting", "brief")] == ["Allowed", "Allowed"]
         ended = time.monotonic() + ttls["brief"] + 0.5
         await until(lambda: OUTSIDE["brief"] in known(node.state_folder), "both names are in the file")
+
+        # A server behind a Service: its answers have the address and the port that were asked.
+        with serving(lab.sandboxes()["x/dns"].netns, "inside.foobar.com", OUTSIDE["inside"]):
+            assert await asked("inside", asks=False) == "Dropped"
+            (told,) = await lab.ask([question("inside", asks=True, server=Address("10.96.0.10"))])
+            assert told.result == "Allowed", told
 
         # Nobody takes what the switch holds: no answer passes, and what is known stays in force.
         pid = node.programmer.pid

@@ -148,7 +148,10 @@ class Chance:
         for way in ("ingress", "egress"):
             rules = self.some(lambda way=way: self._rule(way, tier), 0, 3)  # type: ignore[misc]  # bound now
             if rules:
-                spec[way] = [{**rule, **({"appliedTo": self.some(applied, 1, 1)} if by_rule else {})} for rule in rules]
+                spec[way] = [
+                    {"name": f"{way}-{index}", **rule, **({"appliedTo": self.some(applied, 1, 1)} if by_rule else {})}
+                    for index, rule in enumerate(rules)
+                ]
         if not spec.keys() & {"ingress", "egress"}:
             spec["ingress"] = [{"action": "Drop", **({"appliedTo": [applied()]} if by_rule else {})}]
         kind = "ClusterNetworkPolicy" if wide else "NetworkPolicy"

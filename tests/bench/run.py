@@ -27,6 +27,7 @@ BENCHMARKS = {
     "P4": ("core_p1",),
     "P5": ("core_p1",),
     "P6": ("core_p1",),
+    "P7": ("past_p7",),
     "P8": ("ovs_p8",),
     "P9": ("ovs_p9",),
     "P10": ("latency_p10",),

@@ -49,7 +49,7 @@ def plan(
         before, after = _offline(against, files, _keys(deleted, namespace))
     else:
         there, audited = onbus.run(_asked(onbus.url(nats_url, name)))
-        before, after = _on_top(there, files, _keys(deleted, namespace))
+        before, after = on_top(there, files, _keys(deleted, namespace))
         recorded += audited
     found = differing.compared(before, after)
     changed = [_connection(one) for one in whatif.verdicts(before, after, whatif.recorded(recorded))]
@@ -82,7 +82,7 @@ def _offline(against: tuple[str, ...], files: tuple[str, ...], deleted: Iterable
     return before, after
 
 
-def _on_top(there: Any, files: tuple[str, ...], deleted: Iterable[Any]) -> tuple[Any, Any]:
+def on_top(there: Any, files: tuple[str, ...], deleted: Iterable[Any]) -> tuple[Any, Any]:
     """The state of a bus, and the same with the changes."""
     from sluice.cli.loading import load_all
     from sluice.contracts import subjects

@@ -158,14 +158,14 @@ def _seen(event: Event, caller: Caller) -> Seen:
 
 
 def _place(event: Event) -> str:
-    return f"{event.at_us}|{event.line}|{event.batch}"
+    return f"{event.at_us}|{event.place}"
 
 
-def _before(text: str) -> tuple[int, str, int] | None:
+def _before(text: str) -> tuple[int, int] | None:
     if not text:
         return None
     try:
-        at_us, line, batch = answers.decoded(text).split("|", 2)
-        return int(at_us), batch, int(line)
+        at_us, place = answers.decoded(text).split("|")
+        return int(at_us), int(place)
     except ValueError:
         raise Problem(400, f"continue: {text!r} is not what a page ended with; begin without it") from None

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 
 from sluice.contracts import codec
 from sluice.contracts.audit import AuditBatch, AuditEvent, FlowDecision, Inspection, Loss
-from sluice.contracts.ids import NEVER, Address
+from sluice.contracts.ids import NEVER, Address, NodeName
 from sluice.contracts.streams import AUDIT
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
@@ -77,7 +77,8 @@ class Filling:
         await self._objects.caught_up.wait()  # else addresses would have no Pods
         place = self.store.place() or NEVER
         here = place
-        gathered: list[Event] = []
+        gathered: list[tuple[str, list[Event]]] = []
+        count = 0
         pruned_s = float("-inf")
         async with follow(self._bus, AUDIT.name, after=place.sequence) as events:
             async for event in events:
@@ -87,39 +88,38 @@ class Filling:
                             log.warning("audit_made_anew", epoch=event.revision.epoch)
                             place = NEVER
                         here = event.revision
-                        gathered += self._read(event)
+                        if batch := self._read(event):
+                            gathered.append(batch)
+                            count += len(batch[1])
                     case CaughtUp():
                         self.caught_up.set()
                     case NewEpoch():
                         here = place = NEVER
-                if gathered and (len(gathered) >= GATHERED or not events.waiting):
+                if gathered and (count >= GATHERED or not events.waiting):
                     async with self._lock:
                         await asyncio.to_thread(self.store.add, gathered, here)
                         if time.monotonic() - pruned_s > _PRUNE_S:
                             pruned_s = time.monotonic()
                             for day in await asyncio.to_thread(self.store.prune, time.time_ns() // 1_000):
                                 log.info("audit_day_dropped", day=day)
-                    for one in gathered:
+                    for one in (event for _, told in gathered for event in told):
                         _stored.add(1, one.kind)
                         for listener in self._listeners:
                             listener.tell(one)
-                    gathered = []
+                    gathered, count = [], 0
 
-    def _read(self, message: Message) -> Iterator[Event]:
+    def _read(self, message: Message) -> tuple[str, list[Event]] | None:
         try:
             batch = codec.decode(message.body, AuditBatch)
         except codec.Undecodable as error:
             _unread.add(1)
             self._bus.rejects.add(message, str(error))
-            return
-        for line, told in enumerate(batch.events):
-            yield self._event(batch, line, told)
+            return None
+        return batch.id, [self._event(batch.node, told) for told in batch.events]
 
-    def _event(self, batch: AuditBatch, line: int, told: AuditEvent) -> Event:
+    def _event(self, node: NodeName, told: AuditEvent) -> Event:
         kind, verdict, unit, source, destination = self._facts(told)
-        return Event(
-            told.at_us, batch.node, batch.id, line, kind, verdict, unit, source, destination, codec.encode(told)
-        )
+        return Event(told.at_us, node, kind, verdict, unit, source, destination, codec.encode(told))
 
     def _facts(self, told: AuditEvent) -> tuple[str, str, str, str, str]:
         """Kind, verdict, policy, and the Pods at both ends."""

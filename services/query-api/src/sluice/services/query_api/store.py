@@ -4,7 +4,7 @@ Another store (a column store, say) is another class with these methods.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from msgspec.structs import astuple
 from sluice.contracts.ids import Revision
 
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS batches (batch TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS events (
-    at_us INTEGER NOT NULL, node TEXT NOT NULL, batch TEXT NOT NULL, line INTEGER NOT NULL, kind TEXT NOT NULL,
-    verdict TEXT NOT NULL, unit TEXT NOT NULL, source_pod TEXT NOT NULL, destination_pod TEXT NOT NULL,
-    body BLOB NOT NULL, PRIMARY KEY (batch, line)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS by_time ON events (at_us, batch, line);
+    at_us INTEGER NOT NULL, node TEXT NOT NULL, kind TEXT NOT NULL, verdict TEXT NOT NULL, unit TEXT NOT NULL,
+    source_pod TEXT NOT NULL, destination_pod TEXT NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_time ON events (at_us);
 CREATE INDEX IF NOT EXISTS by_unit ON events (unit, at_us);
 CREATE INDEX IF NOT EXISTS by_source ON events (source_pod, at_us);
 CREATE INDEX IF NOT EXISTS by_destination ON events (destination_pod, at_us);
@@ -33,10 +33,6 @@ class Event(Struct, frozen=True):
 
     at_us: int
     node: str
-    batch: str
-    line: int
-    """Its place in the batch."""
-
     kind: str
     """np, l7 or loss."""
 
@@ -46,6 +42,9 @@ class Event(Struct, frozen=True):
     destination_pod: str
     body: bytes
     """The event, JSON."""
+
+    place: int = 0
+    """Among the events of its day, once it is stored."""
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -60,8 +59,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     pod: str = ""
     """On either side."""
 
-    before: tuple[int, str, int] | None = None
-    """Older than this one: time, batch and line."""
+    before: tuple[int, int] | None = None
+    """Older than this one: time and place."""
 
     limit: int = 500
 
@@ -85,18 +84,19 @@ class Store:
         found = self._index.execute("SELECT epoch, sequence FROM place").fetchone()
         return Revision(*found) if found else None
 
-    def add(self, events: Iterable[Event], upto: Revision) -> None:
-        """Store the events, each once, and then how far AUDIT is stored."""
-        days: dict[str, list[Event]] = {}
-        for event in events:
-            days.setdefault(_day(event.at_us), []).append(event)
+    def add(self, batches: Iterable[tuple[str, Sequence[Event]]], upto: Revision) -> None:
+        """Store the events of these batches, each batch once, and then how far AUDIT is stored."""
+        days: dict[str, dict[str, list[Event]]] = {}
+        for batch, events in dict(batches).items():
+            for event in events:
+                days.setdefault(_day(event.at_us), {}).setdefault(batch, []).append(event)
         for day, told in days.items():
             held = self._day(day)
             with held:
-                held.executemany(
-                    "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    map(astuple, told),
-                )
+                for batch, events in told.items():
+                    if held.execute("INSERT OR IGNORE INTO batches VALUES (?)", (batch,)).rowcount:
+                        rows = (astuple(event)[:-1] for event in events)
+                        held.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         with self._index:
             self._index.execute("DELETE FROM place")
             self._index.execute("INSERT INTO place VALUES (?, ?)", upto)
@@ -147,9 +147,9 @@ class Store:
             clauses.append("(source_pod = ? OR destination_pod = ?)")
             said += [wanted.pod, wanted.pod]
         if wanted.before:
-            clauses.append("(at_us, batch, line) < (?, ?, ?)")
+            clauses.append("(at_us, rowid) < (?, ?)")
             said += wanted.before
-        asked = f"SELECT * FROM events WHERE {' AND '.join(clauses)} ORDER BY at_us DESC, batch DESC, line DESC LIMIT ?"  # noqa: S608  # columns of ours
+        asked = f"SELECT *, rowid FROM events WHERE {' AND '.join(clauses)} ORDER BY at_us DESC, rowid DESC LIMIT ?"  # noqa: S608  # columns of ours
         for row in held.execute(asked, (*said, limit)):
             yield Event(*row)
 

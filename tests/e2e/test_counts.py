@@ -113,7 +113,10 @@ class Traffic:
             self.send(made, version, port, 1, begins=True)
             yield made
 
-    def send(self, out: socket.socket, version: int, port: int, count: int, *, begins: bool = False) -> None:
+    def send(
+        self, out: socket.socket, version: int, port: int, count: int, *, begins: bool = False, denied: bool = False
+    ) -> None:
+        """Send to b, and know who counts it: by its port, or because it is denied now, the policy that isolates."""
         to, payload = PODS["b"][version == 6], b"counted!"
         for number in range(count):
             while True:
@@ -123,9 +126,9 @@ class Traffic:
             if number % AT_ONCE == AT_ONCE - 1:
                 time.sleep(PAUSE_S)
         time.sleep(PAUSE_S)
-        for rule in BY_PORT[port]:
+        for rule in BY_PORT[ISOLATED if denied else port]:
             old = self.expected.get(rule, Counted(0, 0, 0))
-            sessions = count if port != LET_IN else int(begins)
+            sessions = int(begins) if port == LET_IN and not denied else count
             size = HEADERS[version] + len(payload)
             self.expected[rule] = Counted(old.sessions + sessions, old.packets + count, old.bytes + count * size)
 
@@ -166,16 +169,20 @@ class Story:
     def __init__(self, lab: Lab, traffic: Traffic, lasting: Mapping[int, socket.socket]) -> None:
         self._lab, self._traffic, self._lasting = lab, traffic, lasting
         self._priority = 5
+        self._ended = False
+        """The lasting connections have been, so what comes next begins them anew."""
 
     async def send(self) -> None:
         await asyncio.to_thread(self._send, 30)
 
     def _send(self, count: int) -> None:
         for version, client in self._lasting.items():
+            self._traffic.send(client, version, LET_IN, 1, begins=self._ended)
             self._traffic.send(client, version, LET_IN, count)
             for port in BY_PORT:
                 with self._traffic.connection(version, port) as out:
                     self._traffic.send(out, version, port, count)
+        self._ended = False
 
     async def edit(self) -> None:
         """At once, while the datapath has not told of the packets: every rule moves, and one is written anew."""
@@ -202,10 +209,14 @@ class Story:
         await self.send()
         await self._lab.change(delete=[key for key in self._lab.world.bodies if key.name == "counted"])
         await self._lab.realised()
+        for version, client in self._lasting.items():  # as the setting says, they have been ended with that
+            await asyncio.to_thread(self._traffic.send, client, version, LET_IN, 30, denied=True)
+        self._ended = True
 
 
 async def test_counters_are_what_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_NODE_OVS_STATS_INTERVAL_S", "0.5")
+    monkeypatch.setenv("SLUICE_NODE_OVS_END_DENIED", "true")
     async with await Lab.start() as lab:
         told = Told()
         await lab.bus.nc.subscribe(subjects.stats(NODE, "ovs"), cb=told.take)

@@ -1,5 +1,6 @@
 """A Pod that sends before its link is up gets nothing through that its policies deny."""
 
+import os
 import socket
 import threading
 import time
@@ -18,10 +19,14 @@ from sluice.lab.node import LabNode
 
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
 
-ROUNDS, AT_ONCE = 10, 10
-"""A hundred starts of Pods that may not send, and in each round one of a Pod that may."""
+ROUNDS, AT_ONCE = int(os.environ.get("SLUICE_BIRD_ROUNDS", "10")), 10
+"""A hundred starts of Pods that may not send, and in each round one of a Pod that may. `SLUICE_BIRD_ROUNDS=30` makes
+it three hundred, in a minute."""
 
 LISTENER, PORT = "10.10.4.1", 9999
+SERVICE = "10.96.4.1"
+"""The listener's: birds send there as well."""
+
 SO_RCVBUFFORCE = 33
 """Source: asm-generic/socket.h."""
 
@@ -32,10 +37,18 @@ GAP_S = 0.001
 def pod(name: str, address: str, *, may_send: bool) -> str:
     return (
         f"apiVersion: v1\nkind: Pod\n"
-        f"metadata: {{name: {name}, namespace: early, labels: {{bird: {'free' if may_send else 'caged'}}}}}\n"
+        f"metadata: {{name: {name}, namespace: early, labels: {{bird: {'free' if may_send else 'caged'}, "
+        f"role: {'listener' if address == LISTENER else 'bird'}}}}}\n"
         f"spec: {{containers: [{{name: main, image: any}}]}}\nstatus: {{podIP: {address}}}\n"
     )
 
+
+SERVE = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: listener, namespace: early}}
+spec: {{clusterIP: {SERVICE}, selector: {{role: listener}}, ports: [{{protocol: UDP, port: {PORT}}}]}}
+"""
 
 DENY = """
 apiVersion: networking.k8s.io/v1
@@ -73,6 +86,7 @@ class Bird:
             try:
                 out = out or namespaces.inside(self._path, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
                 out.sendto(self._name.encode(), (LISTENER, PORT))
+                out.sendto(f"{self._name} {SERVICE}".encode(), (SERVICE, PORT))
             except OSError:
                 self.early += out is not None
         if out is not None:
@@ -100,12 +114,12 @@ def namespace_of(lab: Lab, node: LabNode, number: int) -> Path:
     return sweep.NAMESPACES / f"{sweep.netns_prefix(lab.name)}pod.{node.name}.{number}"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300 + 30 * ROUNDS)
 async def test_nothing_gets_out_before_the_policies_are_in_force() -> None:
     total, early = Counter[str](), 0
     async with await Lab.start() as lab:
         node = lab.nodes[next(iter(lab.nodes))]
-        await lab.change(apply=read(pod("listener", LISTENER, may_send=True), DENY))
+        await lab.change(apply=read(pod("listener", LISTENER, may_send=True), SERVE, DENY))
         await lab.realised()
         listener = lab.sandboxes()["early/listener"]
         assert listener.netns == namespace_of(lab, node, 1)
@@ -134,5 +148,6 @@ async def test_nothing_gets_out_before_the_policies_are_in_force() -> None:
         ear.close()
 
     assert early == ROUNDS * (AT_ONCE + 1), "some Pods did not send before their link was up"
-    assert {name for name in total if name.startswith("free")} == {f"free-{turn}" for turn in range(ROUNDS)}
+    free = {f"free-{turn}{way}" for turn in range(ROUNDS) for way in ("", f" {SERVICE}")}
+    assert {name for name in total if name.startswith("free")} == free
     assert not {name: count for name, count in total.items() if name.startswith("caged")}

@@ -1852,4 +1852,18 @@ MUTATIONS = (
         "            if True:",
         (f"{DNS_CLIENT}::test_what_is_no_answer_to_the_question_is_ignored",),
     ),
+    Mutation(
+        "nothing-ends-when-an-allow-goes",
+        f"{DATAPLANE}/ovs/ending.py",
+        "        self._changed()  # what it allowed, others may deny\n",
+        "",
+        ("libs/dataplane/tests/test_ovs_ending.py",),
+    ),
+    Mutation(
+        "what-is-let-in-is-ended",
+        f"{DATAPLANE}/ovs/ending.py",
+        "if not met or any(one.table == Table.TALLY for one in met):",
+        "if not met:",
+        ("libs/dataplane/tests/test_ovs_ending.py",),
+    ),
 )

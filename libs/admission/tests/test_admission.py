@@ -260,3 +260,16 @@ def test_what_is_admitted_as_a_name_is_safe_in_a_subject(text):
     if names.dns_subdomain(text) is None:
         assert text
         assert not set(text) & set("_*> \t\n:")
+
+
+@pytest.mark.parametrize(("written", "refused"), [("end", ()), ("keep", ()), ("End", ("neither keep nor end",))])
+def test_what_becomes_of_established_connections(written, refused):
+    annotation = "policy.sluice.dev/established"
+    policy = made(
+        K8sNetworkPolicy,
+        "networking.k8s.io/v1",
+        metadata={"annotations": {annotation: written}},
+        spec={"podSelector": {}},
+    )
+
+    check(admit(policy), [f"$.metadata.annotations['{annotation}']: {part}" for part in refused])

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from sluice.contracts.ids import Revision
 from sluice.contracts.programs import (
@@ -322,3 +323,13 @@ def test_ids_do_not_change_by_accident() -> None:
 
     assert group_id(union([SelectorTerm(namespace="x")])) == "c913a528570b8c01abc6a0774fcb4cbd"
     assert group_id(union([both, in_x(app="a")])) == "db959859ab3e6ca54277c1d4b571390d"
+
+
+@pytest.mark.parametrize(("written", "ends"), [("end", True), ("keep", False), (None, False)])
+def test_a_policy_may_end_what_it_comes_to_deny(written, ends):
+    policy = netpol()
+    annotations = {} if written is None else {"policy.sluice.dev/established": written}
+    policy = replace(policy, metadata=replace(policy.metadata, annotations=annotations))
+
+    (program,) = translate(policy, CAUSE).programs
+    assert program.ends is ends

@@ -7,7 +7,7 @@ the other direction, ports beyond 65535, a peer that is two things at once, a no
 
 from collections.abc import Iterator, Sequence
 
-from sluice.admission import antrea_ends, antrea_rule, names
+from sluice.admission import antrea_ends, antrea_rule, established, names
 from sluice.admission.antrea_ends import Way
 from sluice.admission.refusal import Caution, Refusal
 from sluice.contracts import jsonpath
@@ -24,6 +24,7 @@ MAX_NODE_LOG_LABEL = 12
 def refusals(policy: AntreaPolicy) -> Iterator[Refusal]:
     spec = policy.spec
     namespaced = isinstance(policy, AntreaNetworkPolicy)
+    yield from established.refusals(policy.metadata)
     if not LOWEST <= spec.priority <= HIGHEST:
         yield Refusal("$.spec.priority", f"{spec.priority:g} is out of range; give one of 1 to 10000")
     if spec.tier and (bad := names.dns_subdomain(tier_name(spec.tier))):

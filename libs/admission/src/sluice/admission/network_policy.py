@@ -7,7 +7,7 @@ Types, operators, protocols and policy types need no word here: the structs hold
 
 from collections.abc import Iterator, Sequence
 
-from sluice.admission import addresses, label_selector, names
+from sluice.admission import addresses, established, label_selector, names
 from sluice.admission.refusal import Refusal
 from sluice.contracts import jsonpath
 from sluice.contracts.objects import (
@@ -23,6 +23,7 @@ PORTS = range(1, 65536)
 
 def refusals(policy: K8sNetworkPolicy | MultiNetworkPolicy) -> Iterator[Refusal]:
     spec = policy.spec
+    yield from established.refusals(policy.metadata)
     yield from label_selector.refusals(spec.pod_selector, "$.spec.podSelector")
     for index, ingress in enumerate(spec.ingress):
         here = jsonpath.item("$.spec.ingress", index)

@@ -6,6 +6,7 @@ checker list every place that must learn it.
 """
 
 from enum import StrEnum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -16,6 +17,11 @@ from sluice.contracts.objects import Protocol
 
 K8S_TIER = 251
 """Where Kubernetes NetworkPolicies stand among the tiers: after application (250), before baseline (253)."""
+
+ESTABLISHED = "policy.sluice.dev/established"
+"""Annotation of a policy: what becomes of established connections that it comes to deny, `keep` (default) or `end`."""
+
+Established = Literal["keep", "end"]
 
 
 class Direction(StrEnum):
@@ -158,3 +164,6 @@ class Program(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     about_nodes: bool = False
     """The members are nodes: the rules are about what nodes themselves send and receive, not about their Pods."""
+
+    ends: bool = False
+    """Established connections that it comes to deny are ended. Else they go on as long as they last."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from sluice.admission.among import admit_all, admit_removal
 from sluice.admission.context import Known
 from sluice.contracts.kinds import RESOURCES
+from sluice.contracts.programs import ESTABLISHED, Action, Origin
 from sluice.contracts.status import DocumentProblem
 from sluice.contracts.subjects import ObjectSubject
 from sluice.kube.convert import DEFAULT_NAMESPACE
@@ -18,8 +19,10 @@ from sluice.lab.reading import Story, Told, found
 from sluice.lab.reasons import judged, state_of
 from sluice.lab.results import Check, Outcome
 from sluice.lab.scenario import Denial, ObjectName
-from sluice.lab.world import World
+from sluice.lab.world import Key, World
 from sluice.policy.state import ClusterState
+from sluice.policy.verdict import Isolation, RuleRef
+from sluice.policy.verdict import Outcome as Fate
 
 INLINE = "an inline object"
 
@@ -59,10 +62,13 @@ def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str
             yield _check(told, question, opened[connection.open][1], f"connection {connection.open} opens,")
         elif connection.check and connection.expect:
             expect = connection.verdict or connection.expect
-            question, got = opened[connection.check]  # an established connection passes, whatever policies say now
+            question, got = opened[connection.check]  # it passes whatever policies say now, unless one ends it
             if question.asks:  # but for what is asked on it
                 question = checks.checking(connection, question)
                 got = _got(state, question)
+            elif _is_ended(state, world, question):
+                got = str(Fate.DROPPED)
+                opened[connection.check] = question, got
             yield Check(
                 step=told.name,
                 kind="probe",
@@ -76,6 +82,24 @@ def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str
     for question in (*checks.probes(told.step, ends), *checks.matrix(told.step, pods)):
         yield _check(told, question, _got(state, question))
     yield from denials(told, world)
+
+
+def _is_ended(state: ClusterState, world: World, question: checks.Question) -> bool:
+    """A policy denies it now that ends what it denies."""
+    said = judged(state, question)
+    for decision in (said.egress, said.ingress):
+        match decision and decision.action is not Action.ALLOW and decision.reason:
+            case RuleRef(origin=origin):
+                origins: tuple[Origin, ...] = (origin,)
+            case Isolation(policies=policies):
+                origins = policies
+            case _:
+                origins = ()
+        for origin in origins:
+            document = world.objects[Key(origin.kind, origin.namespace, origin.name)]
+            if document.object.metadata.annotations.get(ESTABLISHED) == "end":
+                return True
+    return False
 
 
 def denials(told: Told, world: World) -> Iterator[Check]:

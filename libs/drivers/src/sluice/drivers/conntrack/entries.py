@@ -7,7 +7,7 @@ from msgspec import Struct
 from sluice.contracts.ids import Address
 
 
-class Tuple(Struct, frozen=True):
+class Tuple(Struct, frozen=True, order=True):
     """The packets of one direction."""
 
     source: Address

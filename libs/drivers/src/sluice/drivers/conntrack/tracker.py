@@ -90,6 +90,29 @@ class Tracker:
         if left:
             raise NotForgotten(f"{self._control}: {sorted(left)}: UDP connections remain: is the tracker flooded?")
 
+    async def forget(self, zone: int, connections: Iterable[Entry]) -> None:
+        """None of these connections, over TCP or UDP, is remembered as it was.
+
+        Raises:
+            CommandRefused, OSError, RpcGone: see unixctl.
+            NotForgotten: some are still there after FLUSHES rounds.
+        """
+        left = {(entry.protocol, entry.original): entry for entry in connections}
+        for _ in range(FLUSHES):
+            if not left:
+                return
+            for protocol, asks in sorted(left):
+                family = "ct_nw" if ip_address(asks.source).version == 4 else "ct_ipv6"
+                fields = (
+                    f"{family}_src={asks.source},{family}_dst={asks.destination},ct_nw_proto={NUMBERS[protocol]},"
+                    f"ct_tp_src={asks.source_port},ct_tp_dst={asks.destination_port}"
+                )
+                await command(self._control, "dpctl/flush-conntrack", f"zone={zone}", fields)
+            there = {(entry.protocol, entry.original): entry for entry in await self.entries(zone)}
+            left = {key: entry for key, entry in left.items() if key in there and there[key].label == entry.label}
+        if left:
+            raise NotForgotten(f"{self._control}: {sorted(left)}: connections remain: is the tracker flooded?")
+
     async def flush_zone(self, zone: int) -> None:
         """The zone remembers no connection that was there before."""
         await command(self._control, "dpctl/flush-conntrack", f"zone={zone}")

@@ -24,7 +24,7 @@ from sluice.contracts.antrea import AppliedTo, tier_name
 from sluice.contracts.ids import ALL_NODES, GroupId, Revision, Uid
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AntreaPolicy, ClusterNetworkPolicy, LabelRequirement
-from sluice.contracts.programs import Direction, GroupPeer, Origin, Program, Rule
+from sluice.contracts.programs import ESTABLISHED, Direction, GroupPeer, Origin, Program, Rule
 from sluice.grouping.selectors import GroupSelector
 from sluice.policy.everypod import EVERY_POD, EVERY_POD_ID, asks_every_pod
 from sluice.policy.translate.cluster import Cluster, Labels, LookedUp, Recorder
@@ -162,6 +162,7 @@ class Draft:
             priority=self._policy.spec.priority,
             rules=tuple(rules[place] for place in sorted(rules, key=_order)),
             about_nodes=group != ALL_NODES and bool(self._parts[min(standing)][group].nodes),
+            ends=self._policy.metadata.annotations.get(ESTABLISHED) == "end",
         )
 
     # ------------------------------------------------------------------------------------------------------- changes

@@ -20,6 +20,7 @@ from sluice.contracts.objects import (
     NetworkPolicyPort,
 )
 from sluice.contracts.programs import (
+    ESTABLISHED,
     K8S_TIER,
     Action,
     Direction,
@@ -126,6 +127,7 @@ class _Translator:
             priority=0,
             rules=tuple(rules),
             isolates=about,
+            ends=meta.annotations.get(ESTABLISHED) == "end",
         )
         return Translation((program,), self._groups, tuple(self._problems))
 

@@ -23,6 +23,11 @@ def spaced(**spec: Any) -> dict[str, Any]:
     return crd("NetworkPolicy", {"priority": 5, "appliedTo": PODS, **spec}, namespace="x")
 
 
+def established(text: str, made: dict[str, Any]) -> dict[str, Any]:
+    made["metadata"]["annotations"] = {"policy.sluice.dev/established": text}
+    return made
+
+
 def lacking(field: str, **spec: Any) -> dict[str, Any]:
     made = cluster(**spec)
     del made["spec"][field]
@@ -89,6 +94,8 @@ _COMES = "there is no group g yet, and it is empty until there is"
 
 ACCEPTED = (
     Case("no rules", cluster()),
+    Case("established connections end", established("end", cluster())),
+    Case("established connections stay", established("keep", spaced())),
     Case("the lowest priority", cluster(priority=1)),
     Case("the highest priority", cluster(priority=10000)),
     Case("a fraction", cluster(priority=1.5)),
@@ -242,6 +249,11 @@ _MANY = "is not possible for multicast"
 _OWN = "a NetworkPolicy is about its own Namespace"
 
 REFUSED = (
+    Case(
+        "established connections: neither",
+        established("flush", cluster()),
+        ("$.metadata.annotations['policy.sluice.dev/established']: neither keep nor end",),
+    ),
     Case("no priority", lacking("priority"), ("$.spec.priority: missing",)),
     Case("priority 0", cluster(priority=0), ("$.spec.priority: 0 is out of range; give one of 1 to 10000",)),
     Case("priority 10001", cluster(priority=10001), ("$.spec.priority: 10001 is out of range",)),

@@ -16,10 +16,11 @@ from sluice.contracts.status import Problem
 from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.audit.attribution import What
 from sluice.dataplane.ovs.detour import TAG_FLOWS, TAGS, Detour, EnginePorts
+from sluice.dataplane.ovs.ending import Ending
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.flow import Buckets, FlowBody, FlowKey, Flows, Groups
 from sluice.dataplane.ovs.fqdn_values import HOLDING
-from sluice.dataplane.ovs.ids import ISOLATION, RuleIds
+from sluice.dataplane.ovs.ids import ISOLATION, RuleIds, RuleKey
 from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort, claim
 from sluice.dataplane.ovs.routes import Routing, Uplinks
@@ -74,12 +75,17 @@ class Programmer(Reading):
         naming: NamingRules = NamingRules(),  # noqa: B008  # frozen
         *,
         tag: int = 1,
+        end_denied: bool = False,
     ) -> None:
-        """`tag` is that of the first connections that are inspected: best another one in each life."""
+        """`tag` is that of the first connections that are inspected: best another one in each life.
+
+        With `end_denied` every policy ends what it comes to deny.
+        """
         super().__init__(node, "ovs")
         self._ids = ids
         self._engine = Engine(node, ids, naming.opens)
         self.naming = Naming(self._engine, naming)
+        self.ending = Ending(always=end_denied)
         self._routing = Routing(node)
         self._serving = Serving(node, ids)
         self.traffic = Traffic(ids)
@@ -174,6 +180,15 @@ class Programmer(Reading):
         """OVSDB has exactly these interfaces, and some that TrafficControls need could not be made."""
         self.traffic.switch_has(found, refused)
 
+    def rule_key(self, number: int) -> RuleKey | None:
+        """The rule that has this id in the switch."""
+        return self._ids.key(number)
+
+    def port_of(self, address: Address) -> int | None:
+        """The open port of the Pod that has the address."""
+        port = self._holders.get(address)
+        return None if port is None else port.ofport
+
     def holder(self, address: Address) -> Uid | None:
         """The Pod whose open port has the address."""
         port = self._holders.get(address)
@@ -246,6 +261,7 @@ class Programmer(Reading):
         for page_key in self._pages - step.pages.keys() if step.whole else ():
             self._drop_page(page_key)
         for page_key, page in step.pages.items():
+            self.ending.page(page_key[0], page, own=page_key[1] == self._node)
             if page is None:
                 self._drop_page(page_key)
             else:
@@ -257,6 +273,7 @@ class Programmer(Reading):
             else:
                 self._programs.add(program_key)
                 self._engine.put_program(program)
+                self.ending.put(program)
         for node in self._routes - step.routes.keys() if step.whole else ():
             self._routes.discard(node)
             self._reroute(self._routing.drop(node))
@@ -344,10 +361,12 @@ class Programmer(Reading):
         if key in self._programs:
             self._programs.discard(key)
             self._engine.drop_program(*key)
+            self.ending.drop(key)
 
     def _drop_page(self, key: PageKey) -> None:
         if key in self._pages:
             self._pages.discard(key)
+            self.ending.page(key[0], None, own=key[1] == self._node)
             self._engine.drop_page(*key)
             if key[1] == self._node:
                 self.traffic.members_are(key[0], ())

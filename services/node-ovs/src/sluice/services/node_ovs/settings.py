@@ -38,6 +38,11 @@ class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown
     """Seconds between two readings of what rules counted. Each costs about 2 µs of a core for each rule, and a message
     on STATS if there is something new. A switch that restarts loses what it counted since the last."""
 
+    end_denied: bool = False
+    """Every policy ends established connections that it comes to deny, as if each had the annotation
+    `policy.sluice.dev/established: end`. Each connection of its Pods costs the switch about half a millisecond then,
+    whenever the policy or its peers change."""
+
     reject_rate: Annotated[int, Meta(ge=1)] = 500
     """Packets a second whose senders hear that they are rejected, and twice as many at once; those of the rest wait
     until they give up, as if they were dropped. An answer takes about 0.2 ms of a core."""

@@ -40,6 +40,7 @@ from sluice.runtime.output import Output
 from sluice.services.node_ovs.answers import Answers
 from sluice.services.node_ovs.audit import Audit
 from sluice.services.node_ovs.counting import Counting, counters
+from sluice.services.node_ovs.ending import Ender
 from sluice.services.node_ovs.errands import Errands
 from sluice.services.node_ovs.explaining import Explaining
 from sluice.services.node_ovs.handover import verified_of
@@ -84,13 +85,16 @@ class Shell:
         self._ids_file = IdsFile(Path(settings.state_dir) / "rule-ids.json")
         self._ids = self._ids_file.load()
         first_tag = secrets.randbelow(TAGS) + 1
-        self._programmer = Programmer(self._node, self._ids, settings.naming, tag=first_tag)
+        self._programmer = Programmer(
+            self._node, self._ids, settings.naming, tag=first_tag, end_denied=settings.end_denied
+        )
         self._names_file = StateFile(Path(settings.state_dir) / "names.json", NamesState)
         self._audit = Audit(settings.audit_folder, Path(settings.state_dir), settings.audit_limits)
         counts_file = Path(settings.state_dir) / "rule-counts.json"
         self._counting = Counting(
             bus, self._node, counts_file, (self._ids, self._programmer.traffic), settings.stats_interval_s
         )
+        self._ender = Ender(self._bridge, lambda: control_socket(self._run_dir), self._programmer)
         self._tracing = Tracing(bus, self._node, self._bridge, lambda: control_socket(self._run_dir), self._programmer)
         self._news = asyncio.Event()
         naming = self._programmer.naming
@@ -349,6 +353,7 @@ class Shell:
             )
         elif self._cache_is_old:  # the last change went in, and was interrupted after that
             await self._forget_cached()
+        await self._end_denied()
         self._caught_up(switch)
 
     async def _send(self, switch: Switch, change: Change) -> None:
@@ -363,6 +368,7 @@ class Shell:
         await self._flush(change.closed, opening=False)
         if change.endpoints_gone:
             await Tracker(control_socket(self._run_dir)).forget_udp(CT_ZONE, change.endpoints_gone)
+        await self._end_denied()
         self._caught_up(switch)
         self._multicast.query(switch, [port.ofport for port in change.opened])
         elapsed_ms = round(1000 * (monotonic() - started))
@@ -393,6 +399,12 @@ class Shell:
         await self._forget_cached()
         if counting:
             await self._counting.end(switch, counting)
+
+    async def _end_denied(self) -> None:
+        """Policies that end what they deny have done so."""
+        if self._programmer.ending.due:
+            await self._ender.run()
+            self._programmer.ending.due = False
 
     def _caught_up(self, switch: Switch) -> None:
         """The switch holds what the programmer said, unless it was lost or changed by somebody else meanwhile."""

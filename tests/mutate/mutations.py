@@ -811,7 +811,7 @@ MUTATIONS = (
     Mutation(
         "a-first-packet-that-comes-again-is-for-no-service",
         f"{DATAPLANE}/ovs/base.py",
-        "    MoveField(Field.CT_LABEL, SERVICE_PORT, 32, LABEL_SERVICE_PORT),\n",
+        "    MoveField(Field.CT_LABEL, SERVICE_PORT, SERVICE_PORT_BITS, LABEL_SERVICE_PORT),\n",
         "",
         (SERVING,),
     ),

@@ -48,11 +48,11 @@ def rule(number: int, action: Decision, direction: Toward = "Ingress") -> Decidi
 RULES = (rule(1, "Allow"), rule(2, "Drop"), rule(3, "Allow", "Egress"))
 
 
-def copy(number: int, ethernet_type: int = 0x0800, source_port: int = 4000) -> PacketIn:
+def copy(number: int, ethernet_type: int = 0x0800, source_port: int = 4000, ct_state: int = 0x21) -> PacketIn:
     """UDP from x/b to x/a, for this rule."""
     ends = bytes((10, 0, 0, 2)), bytes((10, 0, 0, 1))
     packet = pack("!BBHHHBBH4s4s", 0x45, 0, 28, 0, 0, 64, 17, 0, *ends) + pack("!HHHH", source_port, 53, 8, 0)
-    metadata = (Term(Field.IN_PORT, 2), Term(OUT_PORT, 1), Term(RULE_ID, number))
+    metadata = (Term(Field.IN_PORT, 2), Term(OUT_PORT, 1), Term(RULE_ID, number), Term(Field.CT_STATE, ct_state))
     return PacketIn(bytes(12) + ethernet_type.to_bytes(2, "big") + packet, b"\2", 0, 0, metadata, False, b"")
 
 
@@ -102,6 +102,17 @@ async def test_copies_have_lines_with_the_pod_that_the_rule_is_about(world: Worl
     told = [(one.rule, one.applied_to, one.packets) for one in found if isinstance(one, FlowDecision)]
     assert told == [("rule-1", "x/a", 1), ("rule-3", "x/b", 1), ("rule-2", "x/a", 2)]
     assert (world.folder / "attribution.jsonl").read_text().count('"rule"') > 2
+
+
+async def test_a_stream_that_is_no_connection_has_a_line_a_second(world: World):
+    async with world.running() as audit:
+        await audit.attribute(RULES)
+        for _ in range(50):
+            audit.take(copy(1, ct_state=0))
+        (found,) = await world.until(1)
+
+    assert isinstance(found, FlowDecision)
+    assert (found.action, found.packets) == ("Allow", 50)
 
 
 async def test_copies_that_come_before_the_rules_are_known_wait_for_them(world: World):

@@ -164,7 +164,8 @@ class Audit:
             return
         port = said.get(OUT_PORT if rule.direction == "Ingress" else Field.IN_PORT, 0)
         seen = see(number, self._pods.get(port, ""), frame)
-        if is_repeatable(rule):
+        untracked = not said.get(Field.CT_STATE)  # of what is for many, no connection is known: no packet is its first
+        if is_repeatable(rule) or untracked:
             self._duplicates.take(seen, rule, at_us)
         elif len(self._lines) < LINES_KEPT:
             self._lines.append(Repeated(seen, rule, at_us, at_us, 1))

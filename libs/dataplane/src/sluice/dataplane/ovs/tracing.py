@@ -18,7 +18,7 @@ from sluice.dataplane.ovs.ports import mac
 from sluice.dataplane.ovs.text import write_packet
 from sluice.dataplane.protocols import EthType, IpProto
 
-PASSES = 6
+PASSES = 10
 """No packet goes through the tracker more often than this."""
 
 _TTL = "nw_ttl=64"

@@ -4,20 +4,26 @@
 """
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
 import socket
+import threading
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from itertools import count, cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from time import monotonic
+from typing import Any, NamedTuple, Self
 
 import pytest
 import pytest_asyncio
-from tests.l7.rig import FIRST_SOURCE, Hand, connected
-from tests.l7.server import ECHO_PORT, TLS_PORT, Server
+from tests.l7.rig import FIRST_SOURCE, PATIENCE_S, Hand, connected
+from tests.l7.server import ECHO_PORT, HTTP_PORT, TLS_PORT, Server
 from tests.l7.table import BAD, CASES, HTTP, OK, TLS, Case, ask, denied, play
 
+from sluice.contracts.ids import NodeName
 from sluice.drivers import namespaces
 from sluice.kube.manifest import Document, parse
 from sluice.lab.ends import SERVICE_END, ends_of
@@ -64,15 +70,15 @@ spec:
 """
 
 
-def policy(entries: list[dict[str, Any]], *, logs: bool = False) -> list[Document]:
+def policy(entries: list[dict[str, Any]], *, logs: bool = False, name: str = "p", app: str = "web") -> list[Document]:
     rule = {"name": "web", "action": "Allow", "l7Protocols": entries, "enableLogging": logs}
     made = {
         "apiVersion": "crd.antrea.io/v1beta1",
         "kind": "NetworkPolicy",
-        "metadata": {"name": "p", "namespace": "x"},
+        "metadata": {"name": name, "namespace": "x"},
         "spec": {
             "priority": 5,
-            "appliedTo": [{"podSelector": {"matchLabels": {"app": "web"}}}],
+            "appliedTo": [{"podSelector": {"matchLabels": {"app": app}}}],
             "ingress": [rule],
         },
     }
@@ -123,9 +129,9 @@ class Stage:
     def on(self, way: Way) -> "Client":
         return Client(self, way)
 
-    def connect(self, way: Way, port: int) -> socket.socket:
+    def connect(self, way: Way, port: int, patience_s: float = PATIENCE_S) -> socket.socket:
         source, address = next(self._sources), self.address(way)
-        made: socket.socket = self.inside(way.client, lambda: connected(address, port, source))
+        made: socket.socket = self.inside(way.client, lambda: connected(address, port, source, patience_s))
         return made
 
     def events(self, kind: str) -> list[dict[str, Any]]:
@@ -260,3 +266,91 @@ async def test_the_event_log_says_who_was_denied_and_keeps_the_request_if_asked(
     assert alert["dest_ip"] in stage.lab.sandboxes()["x/web"].pod.addresses
     assert b64decode(packet["packet"]).endswith(BAD)
     assert any(event["http"]["url"] == "/public/x" for event in stage.events("http"))
+
+
+class Load:
+    """Clients that ask for what is allowed and for what is denied, all the time, each on a connection of its own."""
+
+    def __init__(self, stage: Stage, ways: list[Way]) -> None:
+        self._stage, self._ways = stage, ways
+        self._ended = threading.Event()
+        self.answered: dict[Way, list[float]] = {way: [] for way in ways}
+        """When a request that is allowed was."""
+
+        self.denied = 0
+        self.leaked: list[bytes] = []
+
+    def __enter__(self) -> Self:
+        self._threads = [threading.Thread(target=self._run, args=(way,), daemon=True) for way in self._ways]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, way: Way) -> None:
+        while not self._ended.is_set():
+            if self._answer(way, OK):
+                self.answered[way].append(monotonic())
+            if answer := self._answer(way, BAD):
+                self.leaked.append(answer)
+            self.denied += 1
+
+    def _answer(self, way: Way, request: bytes) -> bytes:
+        with contextlib.suppress(OSError), self._stage.connect(way, HTTP_PORT, patience_s=0.3) as sock:
+            sock.sendall(request)
+            return sock.recv(1 << 16)
+        return b""
+
+    async def all_answered_after(self, when: float, timeout_s: float = 30) -> float:
+        """Seconds until allowed requests of everybody were answered again."""
+        async with asyncio.timeout(timeout_s):
+            while not all(times and times[-1] > when for times in self.answered.values()):  # noqa: ASYNC110  # threads
+                await asyncio.sleep(0.01)
+        return max(next(at for at in times if at > when) for times in self.answered.values()) - when
+
+
+def engine_pid(stage: Stage) -> int:
+    wanted = os.fsencode(stage.lab.nodes[NodeName("node-1")].folder / "l7" / "suricata.yaml")
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and wanted in (entry / "cmdline").read_bytes().split(b"\0"):
+                return int(entry.name)
+    raise AssertionError("no engine runs")
+
+
+LOADED = [Way("near", by_service=False, family=4), Way("far", by_service=True, family=6)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+async def test_an_engine_that_goes_lets_nothing_through(stage: Stage, how: signal.Signals) -> None:
+    seen = len(stage.server.seen)
+    with Load(stage, LOADED) as load:
+        await load.all_answered_after(monotonic())
+        os.kill(engine_pid(stage), how)
+        away = monotonic()
+        await load.all_answered_after(away + 2.5)  # whatever passed before it was noticed
+        await load.all_answered_after(monotonic())
+
+    assert load.denied
+    assert load.leaked == []
+    assert BAD.strip() not in stage.server.seen[seen:]
+
+
+async def test_what_changes_lets_nothing_through(stage: Stage) -> None:
+    """Tenants are reloaded, come and go, beside connections of all kinds."""
+    seen = len(stage.server.seen)
+    with Load(stage, LOADED) as load:
+        await load.all_answered_after(monotonic())
+        for number in range(4):
+            await stage.lab.change(apply=policy([*ENTRIES, {"http": {"path": f"/number/{number}"}}]))
+            await stage.lab.change(apply=policy([{"http": {"path": f"/{number}"}}], name=f"q{number}", app="nobody"))
+            await stage.lab.realised()
+        await load.all_answered_after(monotonic())
+
+    assert load.denied
+    assert load.leaked == []
+    assert BAD.strip() not in stage.server.seen[seen:]

@@ -196,12 +196,12 @@ def running(name: str, folder: Path, rules: RuleSet) -> Iterator[Rig]:
         rig.stop()
 
 
-def connected(address: str, port: int, source: int) -> socket.socket:
-    """A connection from this port of ours, without delay between small writes; it waits PATIENCE_S for anything."""
+def connected(address: str, port: int, source: int, patience_s: float = PATIENCE_S) -> socket.socket:
+    """A connection from this port of ours, without delay between small writes, which waits so long for anything."""
     sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     try:
         sock.bind(("", source))
-        sock.settimeout(PATIENCE_S)
+        sock.settimeout(patience_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect((address, port))
     except OSError:

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from sluice.contracts.ids import Address
+from sluice.contracts.tracing import FromPod, Traced, TraceQuestion
 from sluice.dataplane.ovs.pipeline import Table
 from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
+from sluice.runtime import tracing
 
 pytestmark = pytest.mark.datapath
 
@@ -172,6 +175,16 @@ async def test_pods_join_groups_as_far_as_policies_let_them() -> None:
             await scene.arrives(GROUP, near, far)
             await scene.arrives(OTHER, near)
             assert not any(word.startswith(OTHER) for word in far.heard)
+
+            packet = Traced(
+                source=lab.sandboxes()["x/sender"].pod.addresses[0],
+                destination=Address(GROUP),
+                protocol="UDP",
+                port=5000,
+            )
+            question = TraceQuestion(begin=FromPod(pod="x/sender"), packet=packet)
+            way = await tracing.trace(lab.bus, one.name, question)
+            assert [(one.pods, one.nodes) for one in way] == [(("x/near",), (two.name,)), (("x/far",), ())]
 
             # A group that nobody has joined goes nowhere, nor does one of a link's own.
             await scene.send(UNKNOWN)

@@ -43,6 +43,9 @@ bridge("br-int")
     goto_table:48
 50. conj_id=7,ip, priority 32501, cookie 0x51ce040000000007
     goto_table:80
+80. ip,nw_dst=10.64.16.0/20, priority 87, cookie 0x51ce060000000000
+    set_field:192.168.77.11->tun_dst
+    goto_table:90
 130. priority 0, cookie 0x51ce010000000000
     output:NXM_NX_REG1[]
      -> output port is 2
@@ -79,6 +82,7 @@ def test_a_way_through_a_service_and_the_tunnel():
         (46, 0x51CE080000000000),
         (47, 0x51CE010000000000),
         (50, 0x51CE040000000007),
+        (80, 0x51CE060000000000),
         (130, 0x51CE010000000000),
     ]
     assert way.met[2].match == "tcp,reg3=0x1"
@@ -89,6 +93,15 @@ def test_a_way_through_a_service_and_the_tunnel():
     assert way.packet == Traced(
         source=Address("10.64.0.2"), destination=Address("10.64.16.2"), protocol="TCP", port=80, source_port=40000
     )
+
+
+def test_one_that_goes_to_many():
+    does = ("output:4", "set_field:fd00::9->tun_ipv6_dst", "output:2", "set_field:192.0.2.3->tun_dst", "output:2")
+    said = REJECTED.replace("50. conj_id=1,", "81. ip,nw_dst=225.1.2.3,")
+    said = said.replace("    controller(userdata=01,meter_id=1)", "\n".join(f"    {one}" for one in does))
+    way = read(said, PACKET, 3, "br-int")
+
+    assert (way.ports, way.tunnel_ends) == ((4, 2, 2), ("fd00::9", "192.0.2.3"))
 
 
 def test_one_that_is_rejected():

@@ -41,6 +41,7 @@ _NO_FLOW = re.compile(r"^ *(?P<table>\d+)\. No match\.?$")
 _BRIDGE = re.compile(r'^ *bridge\("(.*)"\)$')
 _COOKIE = re.compile(r"cookie (0x[0-9a-f]+)")
 _OUTPUT = re.compile(r"^\s*-> output port is (\d+)$")
+_TUNNEL_END = re.compile(r"^set_field:(\S+)->tun_(?:ipv6_)?dst$")
 _OUTPUT_TO = re.compile(r"^\s*output:(\d+)$")
 
 
@@ -130,17 +131,11 @@ def read(said: str, asked: Traced, in_port: int, bridge: str) -> Way:
         raise NotTraceable(f"the switch does not tell the packet's way: {said.strip()[:200]}")
     said = "\n".join(_within(said, bridge))
     met = tuple(_met(said))
-    ports, ends = [], []
-    for line, flow in _outputs(said):
-        port = in_port if line is None else line
-        ports.append(port)
-        ends += [Address(flow[name]) for name in ("tun_dst", "tun_ipv6_dst") if flow.get(name, "::") not in _UNSET]
+    ports = tuple(in_port if port is None else port for port in _outputs(said))
+    ends = [Address(found[1]) for one in met for action in one.actions if (found := _TUNNEL_END.match(action))]
     reject = f"controller(userdata={Errand.REJECT:02x}"
     rejected = any(action.startswith(reject) for one in met for action in one.actions)
-    return Way(met, tuple(ports), tuple(dict.fromkeys(ends)), rejected, _packet(said, asked))
-
-
-_UNSET = frozenset(("::", "0.0.0.0"))  # noqa: S104  # what a packet has that leaves by no tunnel
+    return Way(met, ports, tuple(dict.fromkeys(ends)) if ports else (), rejected, _packet(said, asked))
 
 
 def _within(said: str, bridge: str) -> Iterator[str]:
@@ -187,15 +182,14 @@ def _actions(after: list[str], depth: int) -> Iterator[str]:
         yield word
 
 
-def _outputs(said: str) -> Iterator[tuple[int | None, Mapping[str, str]]]:
-    """Ports that packets were sent to, None for where it came from; each with the packet as that pass left it."""
+def _outputs(said: str) -> Iterator[int | None]:
+    """Ports that packets were sent to, None for where it came from."""
     for part in said.split("\nFlow: "):
-        flow = _flow(part)
         for line in part.splitlines():
             if found := _OUTPUT.match(line) or _OUTPUT_TO.match(line):
-                yield int(found[1]), flow
+                yield int(found[1])
         if any(one.table == Table.OUTPUT and "IN_PORT" in one.actions for one in _met(part)):
-            yield None, flow
+            yield None
 
 
 def _flow(part: str) -> Mapping[str, str]:

@@ -48,15 +48,15 @@ def objects() -> list[Document]:
     return [one for one in parse(OBJECTS, "audit.yaml") if isinstance(one, Document)]
 
 
-def flood(netns: Path, to: str, per_second: int, seconds: float) -> None:
-    """Half of the packets are denied, and half begin a connection each."""
+def flood(netns: Path, to: str, per_second: int, seconds: float, first: int = 0) -> None:
+    """Half of the packets are denied, and half begin a connection each; none that packets below `first` began."""
     out = namespaces.inside(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP))
     with out:
         begun, sent, total = time.monotonic(), 0, round(per_second * seconds)
         while sent < total:
             due = min(total, round((time.monotonic() - begun) * per_second))
             for number in range(sent, due):
-                out.sendto(_packet(number), (to, 0))
+                out.sendto(_packet(first + number), (to, 0))
             sent = due
             time.sleep(_BURST_S)
 
@@ -69,11 +69,19 @@ def _packet(number: int) -> bytes:
 
 def handed_over(node: LabNode) -> int:
     """How many packets flows have handed over to be logged."""
+    return sum(_packets(node, table, r"controller\(id=2") for table in (Table.INGRESS_TIER, Table.AUDIT))
+
+
+def begun(node: LabNode) -> tuple[int, int]:
+    """How many connections rules have had logged as allowed, and how many the tracker was told to remember."""
+    return _packets(node, Table.AUDIT, r"controller\(id=2"), _packets(node, Table.COMMIT, r"ct\(commit")
+
+
+def _packets(node: LabNode, table: Table, does: str) -> int:
     bridge = f"unix:{node.ovs.mgmt_socket()}"
-    words = ["ovs-ofctl", "-O", "OpenFlow15", "--timeout=10", "dump-flows", bridge]
+    words = ["ovs-ofctl", "-O", "OpenFlow15", "--timeout=10", "dump-flows", bridge, f"table={table:d}"]
     flows = subprocess.run(words, text=True, check=True, timeout=20, capture_output=True).stdout
-    found = re.findall(rf"table=({Table.INGRESS_TIER:d}|{Table.AUDIT:d}), n_packets=(\d+).*controller\(id=2", flows)
-    return sum(int(packets) for _, packets in found)
+    return sum(int(packets) for packets in re.findall(rf"n_packets=(\d+).*{does}", flows))
 
 
 def accounted(node: LabNode) -> Counter[str]:

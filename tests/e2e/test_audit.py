@@ -6,7 +6,7 @@ import signal
 from collections import Counter
 
 import pytest
-from tests.bench.audit_flood import accounted, flood, handed_over, objects
+from tests.bench.audit_flood import accounted, begun, flood, handed_over, objects
 
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
@@ -36,8 +36,10 @@ async def test_each_is_accounted_for_above_the_rate_and_while_the_programmer_is_
 
         await asyncio.to_thread(flood, sender.netns, to, 200, 1.0)
         few = await settled(node, least=100)
-        await asyncio.to_thread(flood, sender.netns, to, 4_000, 1.0)
+        await asyncio.to_thread(flood, sender.netns, to, 4_000, 1.0, 200)
         many = await settled(node, least=1_000)
+        logged, remembered = await asyncio.to_thread(begun, node)
+        assert logged == remembered > many["written"]  # what is above the rate is let in all the same
         node.programmer.kill()
         await asyncio.to_thread(flood, sender.netns, to, 100, 0.4)
         after = await settled(node, least=many.total() + 1)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import pytest
 from msgspec.structs import replace
@@ -12,17 +12,19 @@ from sluice.contracts import subjects
 from sluice.contracts.ids import ALL_NODES, NEVER, Address, GroupId, NodeName, Uid
 from sluice.contracts.kinds import Kind
 from sluice.contracts.l7 import HttpMatch
-from sluice.contracts.programs import Direction, Program, ServiceRef
+from sluice.contracts.programs import BlockPeer, Direction, Program, ServiceRef
 from sluice.contracts.serving import EndpointPort, EndpointsProgram, ServedEndpoint, ServedPort, ServiceProgram
 from sluice.dataplane.l7.wanted import rule_set
+from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.base import BASE
+from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.detour import Detour, lower_detour
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.fields import TCP_RST, Field
-from sluice.dataplane.ovs.flow import Flows
+from sluice.dataplane.ovs.flow import Flows, SetField
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
-from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Errand, check
+from sluice.dataplane.ovs.pipeline import L7_VLANS, VIRTUAL_MAC, Errand, check
 from sluice.dataplane.ovs.ports import LocalPort, mac
 from sluice.dataplane.ovs.serving import Serving
 from sluice.dataplane.ovs.text import write_all
@@ -231,13 +233,13 @@ def test_a_connection_keeps_its_tag_and_the_next_one_has_another():
     node = Node(LETS_IN, LETS_OUT)
     first, second = (packet(CLIENT, VIP[4], source_port=number) for number in (40000, 40001))
     (arrived,) = node.send(first).sent
-    node.change(LETS_IN, LETS_OUT, tag=255)
+    node.change(LETS_IN, LETS_OUT, tag=4094)
 
     assert set(node.send(answer(wire(arrived), SERVER)).tags) == {3}
     assert set(node.send(first).tags) == {3}
     (arrived,) = node.send(second).sent
-    assert set(node.send(answer(wire(arrived), SERVER)).tags) == {255}
-    assert set(node.send(second).tags) == {255}
+    assert set(node.send(answer(wire(arrived), SERVER)).tags) == {4094}
+    assert set(node.send(second).tags) == {4094}
 
 
 def test_of_a_reset_the_programmer_is_told():
@@ -341,6 +343,39 @@ def test_the_engine_of_flows_follows_what_is_in_force():
         assert ways == lower_detour(PORTS, frozenset(vlans.values()), tag)
         waits = {problem.unit for problem in engine.problems()}
         assert waits == {one.unit for one in (LETS_IN, LETS_OUT) if digest(one) not in vlans}
+
+
+def test_a_rule_whose_entries_change_goes_by_the_old_ones_until_the_new_ones_are_in_force():
+    """Unless it is about other packets as well: for those the old entries were not meant."""
+    engine, new = Engine(NodeName(HERE), RuleIds()), about_requests("in", WEB, IN, "/other/*")
+    ways = [({**VLANS}, 7), ({digest(new): 7}, 7), ({}, None)]
+    narrowed = replace(new, rules=(replace(new.rules[0], peers=(BlockPeer(cidr="10.0.0.0/8"),)),))
+    for given in inputs().pages.values():
+        engine.put_page(given)
+    for port in ports().values():
+        engine.open_port(port)
+
+    def vlan() -> int | None:
+        bodies = [body for body in engine.flows.values() if cookies.unpack(body.cookie) == (CookieKind.RULE, 1)]
+        (found,) = {next((one.value >> 12 for one in body.actions if is_vlans(one)), None) for body in bodies}
+        return found
+
+    engine.inspect(VLANS)
+    engine.put_program(LETS_IN)
+    assert vlan() == 7
+    engine.put_program(new)
+    assert [problem.state for problem in engine.problems()] == ["waiting"]
+    for vlans, expected in ways:
+        engine.inspect(vlans)
+        assert vlan() == expected
+    engine.inspect({digest(new): 7})
+    assert vlan() == 7
+    engine.put_program(replace(narrowed, rules=(replace(narrowed.rules[0], l7=(HttpMatch(path="/x"),)),)))
+    assert vlan() is None
+
+
+def is_vlans(action: object) -> TypeGuard[SetField]:
+    return isinstance(action, SetField) and action.field is L7_VLANS
 
 
 def test_golden():

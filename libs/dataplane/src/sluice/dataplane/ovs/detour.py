@@ -38,6 +38,7 @@ from sluice.dataplane.ovs.flow import (
 from sluice.dataplane.ovs.pipeline import (
     ACCEPTED,
     ANSWER,
+    CONNECTION_TAG,
     CT_ZONE,
     FLAGS,
     FROM_TUNNEL,
@@ -54,7 +55,6 @@ from sluice.dataplane.ovs.pipeline import (
     PRIORITY,
     PRIORITY_FIRST,
     SERVED,
-    TAG_AT,
     TAG_BITS,
     VLAN_BITS,
     Errand,
@@ -95,9 +95,10 @@ TELL_RESET = Controller(userdata=bytes((Errand.L7_RESET,)), meter_id=Meter.L7_RE
 TAG_FLOWS = frozenset(FlowKey(Table.L7_TAG, PRIORITY, match((Field.ETH_TYPE, version))) for version in _IP)
 """Those that give connections their tag."""
 
-TAGS = (1 << TAG_BITS) - 1
-"""From 1. The engine knows a connection by its tags, addresses and ports. One that it rejected it drops for as long as
-it keeps it, five minutes from its last packet: whoever has the same ports meanwhile must differ in its tag."""
+TAGS = (1 << TAG_BITS) - 2
+"""From 1; 0 and the last are no VLANs. The engine knows a connection by its tags, addresses and ports. One that it
+rejected it drops for as long as it keeps it, five minutes from its last packet: whoever has the same ports meanwhile
+must differ in its tag."""
 
 _MARKS = Term(Field.CT_MARK, MARK_LET_IN | MARK_INSPECTED, MARK_LET_IN | MARK_INSPECTED | MARK_DEAD)
 _INSPECTED = Term(Field.CT_MARK, MARK_INSPECTED, MARK_INSPECTED)
@@ -130,11 +131,11 @@ _COMMIT = Ct(
     exec=(
         SetField(Field.CT_MARK, MARK_LET_IN | MARK_INSPECTED, MARK_LET_IN | MARK_INSPECTION),
         MoveField(L7_VLANS, Field.CT_MARK, 2 * VLAN_BITS, target_offset=MARK_VLANS),
-        MoveField(L7_VLANS, Field.CT_LABEL, TAG_BITS, TAG_AT, LABEL_TAG),
+        MoveField(CONNECTION_TAG, Field.CT_LABEL, TAG_BITS, 0, LABEL_TAG),
         *REMEMBER_RULES,
     ),
 )
-_RECALL_TAG = MoveField(Field.CT_LABEL, L7_VLANS, TAG_BITS, LABEL_TAG, TAG_AT)
+_RECALL_TAG = MoveField(Field.CT_LABEL, CONNECTION_TAG, TAG_BITS, LABEL_TAG)
 
 _ONWARD: Actions = (
     SetField(FLAGS, ACCEPTED, ACCEPTED),
@@ -177,7 +178,8 @@ def _send(sender: int, receiver: int, *, shifted: bool) -> Actions:
         MoveField(FLAGS, Field.ETH_SRC, 16, 0, _FLAGS_AT),
         MoveField(Field.IN_PORT, Field.ETH_SRC, 16, 0, _IN_PORT_AT),
         SetField(Field.ETH_DST, (receiver | _RECEIVES) << _KIND),
-        MoveField(L7_VLANS, Field.ETH_DST, VLAN_BITS + TAG_BITS, VLAN_BITS, _NEXT_VLAN_AT),
+        MoveField(L7_VLANS, Field.ETH_DST, VLAN_BITS, VLAN_BITS, _NEXT_VLAN_AT),
+        MoveField(CONNECTION_TAG, Field.ETH_DST, TAG_BITS, 0, _NEXT_VLAN_AT + VLAN_BITS),
         Goto(Table.L7_VLAN),
     )
 
@@ -186,7 +188,7 @@ _RESTORE: Actions = (
     MoveField(Field.ETH_SRC, FLAGS, 16, _FLAGS_AT, 0),
     MoveField(Field.ETH_SRC, Field.IN_PORT, 16, _IN_PORT_AT, 0),
     MoveField(Field.ETH_DST, L7_VLANS, VLAN_BITS, _NEXT_VLAN_AT, 0),
-    MoveField(Field.ETH_DST, L7_VLANS, TAG_BITS, _NEXT_VLAN_AT + VLAN_BITS, TAG_AT),
+    MoveField(Field.ETH_DST, CONNECTION_TAG, TAG_BITS, _NEXT_VLAN_AT + VLAN_BITS),
     Goto(Table.L7_NEXT),
 )
 
@@ -269,7 +271,7 @@ def lower_detour(ports: EnginePorts | None, vlans: frozenset[int], tag: int) -> 
         return {}
     flows = _flows(_ways(ports, tag), CookieKind.UPLINK, ports.out)
     for vlan in vlans:
-        tagged = (PushVlan(), MoveField(L7_VLANS, Field.VLAN_VID, TAG_BITS, TAG_AT)) if tag else ()
+        tagged = (PushVlan(), MoveField(CONNECTION_TAG, Field.VLAN_VID, TAG_BITS)) if tag else ()
         does = *tagged, PushVlan(), SetField(Field.VLAN_VID, VLAN_PRESENT | vlan), Output(ports.into)
         line = Table.L7_VLAN, PRIORITY, match((L7_VLANS, vlan, _VLAN_MASK)), does
         flows |= _flows((line,), CookieKind.L7, vlan)
@@ -278,7 +280,7 @@ def lower_detour(ports: EnginePorts | None, vlans: frozenset[int], tag: int) -> 
 
 def _ways(ports: EnginePorts, tag: int) -> Iterator[tuple[Table, int, Match, Actions]]:
     yield Table.CLASSIFIER, PRIORITY, match((Field.IN_PORT, ports.out)), (Goto(Table.L7_UNTAG),)
-    tagging = SetField(L7_VLANS, tag << TAG_AT, TAGS << TAG_AT)
+    tagging = SetField(CONNECTION_TAG, tag)
     for key in TAG_FLOWS:
         yield Table.L7_TAG, key.priority, key.match, (tagging, _COMMIT, Goto(Table.L7_SEND))
     for version in _IP:

@@ -186,8 +186,10 @@ class Engine:
         """The inspection engine judges by these VLANs, by the digest of the rule set of each, and by no others."""
         changed = self._inspection.changed(vlans)
         for rule in changed:
-            self._lay(rule, self._ids.allocate(rule), None)
-        self._inspection.vlans = dict(vlans)
+            number = self._ids.allocate(rule)
+            for place in self._refs(*laid, number) if (laid := self._laid.pop(rule, None)) else ():
+                self._index.withdraw(*place, number)
+        self._inspection.use(vlans)
         for rule in changed:
             self._lay(rule, self._ids.allocate(rule), self._forms[rule.applied_to, rule.unit][rule])
 
@@ -309,11 +311,11 @@ class Engine:
     def _lay(self, rule: RuleKey, id: int, form: Form | None) -> None:
         """The index has the rule in this form, where it stands now; or not at all, while that is not known."""
         where = None if form is None else self._layer(form, id)
-        judged = form is None or not form.inspected_by or form.inspected_by in self._inspection.vlans
-        self._attributions.lay(rule, id, form, where, judged=judged)
         old = self._laid.pop(rule, None)
         before = {} if old is None else self._refs(*old, id)
-        self._inspection.put(rule, "" if form is None else form.inspected_by)
+        self._inspection.put(rule, form)
+        judged = form is None or not form.inspected_by or self._inspection.vlan(form) is not None
+        self._attributions.lay(rule, id, form, where, judged=judged)
         after = {}
         if form is not None and where is not None:
             after = self._refs(form, where, id)
@@ -326,13 +328,13 @@ class Engine:
         if old is not None and len(old[0].clauses) > 1:
             self._set(old[1].conj_key(id), None)
         if form is not None and where is not None and len(form.clauses) > 1:
-            self._set(where.conj_key(id), fate(form, id, self._inspection.vlans))
+            self._set(where.conj_key(id), fate(form, id, self._inspection.vlan(form)))
 
     def _refs(self, form: Form, where: Layer, id: int) -> dict[tuple[Layer, Source], Ref]:
         count = len(form.clauses)
         found: dict[tuple[Layer, Source], Ref] = {}
         for place, sources in enumerate(form.clauses, start=1):
-            does = Conjunction(id, place, count) if count > 1 else fate(form, id, self._inspection.vlans)
+            does = Conjunction(id, place, count) if count > 1 else fate(form, id, self._inspection.vlan(form))
             found |= dict.fromkeys(((where, source) for source in sources), Ref(form.key, id, does))
         return found | {(at, source): Ref(form.key, id, holds) for at, source, holds in held_for(form)}
 

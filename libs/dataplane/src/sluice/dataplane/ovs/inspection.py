@@ -1,41 +1,77 @@
-"""Which rules wait for the inspection engine, and by which VLANs it judges for them."""
+"""Which rules wait for the inspection engine, and by which VLANs it judges for them.
+
+A rule whose entries change, and nothing else of it, goes on by the VLAN that it had until the engine has shown the new
+ones: whom both allow is never turned away. Should it be about other packets as well, it waits closed, for the old
+entries were not meant for these.
+"""
 
 from collections.abc import Iterator, Mapping
 
 from sluice.contracts.status import Problem
 from sluice.dataplane.ovs.ids import RuleKey
+from sluice.dataplane.ovs.rules import Form
 
 
 class Inspection:
     """What is known of the engine. A change costs the rules whose VLAN it changes."""
 
     def __init__(self) -> None:
-        self.vlans: Mapping[str, int] = {}
+        self._vlans: Mapping[str, int] = {}
         """By the digest of the rule set that was shown to be in force there."""
 
-        self._digests: dict[RuleKey, str] = {}
-        self._rules: dict[str, set[RuleKey]] = {}
+        self._forms: dict[RuleKey, Form] = {}
+        self._former: dict[RuleKey, str] = {}
+        """By what a rule is judged until its own rule set is in force."""
 
-    def put(self, rule: RuleKey, digest: str) -> None:
-        """The rule allows what this rule set does; empty: it is none that has one."""
-        old = self._digests.pop(rule, "")
-        if old:
-            self._rules[old].discard(rule)
-            if not self._rules[old]:
-                del self._rules[old]
-        if digest:
-            self._digests[rule] = digest
-            self._rules.setdefault(digest, set()).add(rule)
+        self._rules: dict[str, set[RuleKey]] = {}
+        """Those that are judged by a digest, or were."""
+
+    def put(self, rule: RuleKey, form: Form | None) -> None:
+        """The rule has this form, or is none that the engine judges for."""
+        if form is not None and not form.inspected_by:
+            form = None
+        old, former = self._forms.pop(rule, None), self._former.pop(rule, "")
+        for digest in (old.inspected_by, former) if old else ():
+            self._toggle(digest, rule, there=False)
+        if form is None:
+            return
+        self._forms[rule] = form
+        if old is not None and old._replace(inspected_by=form.inspected_by) == form:
+            by = old.inspected_by if old.inspected_by in self._vlans else former
+            if by and by != form.inspected_by and form.inspected_by not in self._vlans:
+                self._former[rule] = by
+                self._toggle(by, rule, there=True)
+        self._toggle(form.inspected_by, rule, there=True)
+
+    def vlan(self, form: Form) -> int | None:
+        """By which the engine judges what the rule allows; None: it does not, yet."""
+        own = self._vlans.get(form.inspected_by)
+        return self._vlans.get(self._former.get(form.key, "")) if own is None else own
 
     def changed(self, vlans: Mapping[str, int]) -> tuple[RuleKey, ...]:
-        """The rules that would have another VLAN by these."""
-        known = self.vlans
+        """The rules that may have another VLAN by these."""
+        known = self._vlans
         changed = {digest for digest in known.keys() | vlans.keys() if known.get(digest) != vlans.get(digest)}
-        return tuple(sorted(rule for digest in changed for rule in self._rules.get(digest, ())))
+        return tuple(sorted({rule for digest in changed for rule in self._rules.get(digest, ())}))
+
+    def use(self, vlans: Mapping[str, int]) -> None:
+        """The engine has these VLANs. A rule set that was in force once needs no other in its place."""
+        self._vlans = dict(vlans)
+        for rule in [rule for rule in self._former if self._forms[rule].inspected_by in vlans]:
+            self._toggle(self._former.pop(rule), rule, there=False)
 
     def problems(self) -> Iterator[Problem]:
-        """Units whose connections are closed for the engine has not shown their rules."""
-        for digest, rules in self._rules.items():
-            for unit in {rule.unit for rule in rules} if digest not in self.vlans else ():
-                reason = f"{unit}: the inspection engine has not shown its rules yet, so its traffic is dropped"
-                yield Problem(unit=unit, state="waiting", reason=f"{reason}; see the status of node-l7")
+        """Units of which the engine has not shown all rules."""
+        for rule, form in self._forms.items():
+            if form.inspected_by not in self._vlans:
+                meanwhile = (
+                    "it goes by the rules of before" if self.vlan(form) is not None else "its traffic is dropped"
+                )
+                reason = f"{rule.unit}: the inspection engine has not shown its rules yet, and {meanwhile}"
+                yield Problem(unit=rule.unit, state="waiting", reason=f"{reason}; see the status of node-l7")
+
+    def _toggle(self, digest: str, rule: RuleKey, *, there: bool) -> None:
+        rules = self._rules.setdefault(digest, set())
+        (rules.add if there else rules.discard)(rule)
+        if not rules:
+            del self._rules[digest]

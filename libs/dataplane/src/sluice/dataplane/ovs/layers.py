@@ -11,7 +11,7 @@ Plain rules and clauses never share a priority, else a plain flow and a clause o
 flow with conjunction() can do nothing else (ovs-fields(7), "Conjunctive Match Fields").
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import NamedTuple, assert_never
 
@@ -109,21 +109,20 @@ def spot(form: Form, lane: int) -> Spot | None:
     return Spot(_TABLES[form.key.direction][form.stage], place)
 
 
-def fate(form: Form, id: int, vlans: Mapping[str, int]) -> FlowBody:
+def fate(form: Form, id: int, vlan: int | None = None) -> FlowBody:
     """What happens to a packet that is in the rule.
 
     Args:
-        vlans: by which the inspection engine judges now, by digest; what it cannot judge is dropped.
+        vlan: by which the inspection engine judges what it allows; what it does not judge yet is dropped.
     """
     kind = CookieKind.ISOLATION if form.stage is Stage.ISOLATION else CookieKind.RULE
-    return FlowBody((*audit.logging(form, id), *_fate(form, id, vlans)), cookies.pack(kind, id))
+    return FlowBody((*audit.logging(form, id), *_fate(form, id, vlan)), cookies.pack(kind, id))
 
 
-def _fate(form: Form, id: int, vlans: Mapping[str, int]) -> Actions:
+def _fate(form: Form, id: int, vlan: int | None) -> Actions:
     direction = form.key.direction
     match form.action:
         case Action.ALLOW if form.inspected_by:
-            vlan = vlans.get(form.inspected_by)
             return () if vlan is None else _inspected(direction, id, vlan)
         case Action.ALLOW | Action.PASS if form.stage in _AT_NODE_PORTS:
             if form.action is Action.ALLOW:

@@ -71,7 +71,7 @@ def lower(inputs: Inputs, ids: RuleIds) -> Flows:
     plain: dict[FlowKey, tuple[RuleKey, FlowBody]] = {}
     clauses: dict[FlowKey, dict[int, Conjunction]] = {}
     for form, where in _placed(inputs, ids):
-        number, does = ids.allocate(form.key), fate(form, ids.allocate(form.key), inputs.vlans)
+        number, does = ids.allocate(form.key), fate(form, ids.allocate(form.key), inputs.vlans.get(form.inspected_by))
         for held, source, holds in held_for(form):
             flows |= dict.fromkeys(_keys(inputs, held, (source,)), holds)
         flows |= count_flows(number) if is_counted(form.action) else {}

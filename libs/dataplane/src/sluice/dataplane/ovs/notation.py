@@ -77,6 +77,9 @@ NXM = {
 }
 """Names that move and output show. Source: Open vSwitch `include/openvswitch/meta-flow.h`, "NXM:" of each field."""
 
+VID_BITS = 12
+"""Of VLAN_VID in moves: without its thirteenth, which says that there is a tag."""
+
 NAMED = FIELDS | {name: field for names in (IN_ACTIONS, NXM) for field, name in names.items()}
 LEARNT = {_F.ETH_TYPE: "eth_type"}
 """Names that learn shows otherwise than matches do."""

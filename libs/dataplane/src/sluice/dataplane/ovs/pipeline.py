@@ -63,10 +63,12 @@ ENDPOINT_NUMBER = Field.REG3
 
 L7_VLANS = Field.REG4
 """VLANs of the inspection engine by which the packet still has to go, 12 bits each: the next, and the one after; 0:
-none. Until the connection is committed: that of the rule that let it out, and that of the one that let it in. Then the
-connection's tag, 8 bits."""
+none. Until the connection is committed: that of the rule that let it out, and that of the one that let it in."""
 
-TAG_AT, TAG_BITS = 24, 8
+CONNECTION_TAG = Field.REG13
+"""By which the inspection engine tells the connection from others of the same ports; TAG_BITS."""
+
+TAG_BITS = 12
 
 SERVICE_PORT = Field.REG7
 """Number of the port of a Service that a new connection was sent to, with BY_NODE_PORT; 0: none."""
@@ -131,11 +133,11 @@ LABEL_NODE_PORT = 96
 LABEL_SERVICE_PORT = 64
 """First bit of SERVICE_PORT in ct_label: the first packet may come again, when its destination is translated."""
 
-LABEL_TAG = 87
+LABEL_TAG = 83
 """First bit of a connection's tag in ct_label: between the number of SERVICE_PORT and BY_NODE_PORT."""
 
 SERVICE_PORT_BITS = LABEL_TAG - LABEL_SERVICE_PORT
-"""Of the number. No node has eight million ports of Services."""
+"""Of the number. No node has half a million ports of Services."""
 
 MASKS = {4: 0xA9FE0102, 6: 0xFD51CE51CE510000000000000000_0002}
 """169.254.1.2 and fd51:ce51:ce51::2: whom a Pod sees that asks a Service and is its endpoint itself."""

@@ -48,6 +48,7 @@ from sluice.dataplane.ovs.notation import (
     RESERVED_PORTS,
     SHARED_NAME,
     SHORT,
+    VID_BITS,
 )
 
 
@@ -217,6 +218,6 @@ def _nxm(field: Field) -> str:
 
 
 def _part(field: Field, offset: int, bits: int) -> str:
-    if bits == field.spec.bits:
+    if bits == (VID_BITS if field is Field.VLAN_VID else field.spec.bits):
         return f"{_nxm(field)}[]"
     return f"{_nxm(field)}[{offset}]" if bits == 1 else f"{_nxm(field)}[{offset}..{offset + bits - 1}]"

@@ -1,0 +1,108 @@
+"""The inspection engine and whoever looks after it are killed, stopped and given other rules, under load.
+
+No request that is denied is ever answered, whatever happens; those that are allowed are served again soon after.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.l7.load import Load
+
+from sluice.kube.manifest import Document, parse
+from sluice.lab.lab import Lab
+
+pytestmark = [pytest.mark.datapath, pytest.mark.slow]
+
+ROUNDS = int(os.environ.get("SLUICE_KILL_ROUNDS", "1"))
+RECOVERY_S = 30.0
+"""What a machine under load may take; measured figures are in docs/performance.md."""
+
+SERVER, SERVER6 = "10.10.7.1", "fd00:10:7::1"
+PODS = "".join(
+    f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: x, labels: {{app: {name}}}}}\n"
+    f"spec: {{containers: [{{name: c, image: any, ports: [{{containerPort: 80}}]}}]}}\n"
+    f"status: {{podIP: 10.10.7.{number}, podIPs: [{{ip: 10.10.7.{number}}}, {{ip: 'fd00:10:7::{number}'}}]}}\n---\n"
+    for number, name in enumerate(("server", "client"), start=1)
+)
+
+
+def policy(paths: list[str], *, name: str = "in", applied_to: str = "server", direction: str = "ingress") -> str:
+    entries = ", ".join(f"{{http: {{path: '{path}'}}}}" for path in paths)
+    applied = f"[{{podSelector: {{matchLabels: {{app: {applied_to}}}}}}}]"
+    rule = f"{{name: web, action: Allow, l7Protocols: [{entries}]}}"
+    return (
+        f"apiVersion: crd.antrea.io/v1beta1\nkind: NetworkPolicy\nmetadata: {{name: {name}, namespace: x}}\n"
+        f"spec: {{priority: 5, tier: application, appliedTo: {applied}, {direction}: [{rule}]}}\n---\n"
+    )
+
+
+OUT = policy(["/public/*", "/admin"], name="out", applied_to="client", direction="egress")
+
+
+def read(*texts: str) -> list[Document]:
+    return [one for one in parse("---\n".join(texts), "test.yaml") if isinstance(one, Document)]
+
+
+def engine_pid(folder: Path) -> int:
+    (found,) = (
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and is_engine(entry / "cmdline", folder)
+    )
+    return found
+
+
+def is_engine(words: Path, folder: Path) -> bool:
+    try:
+        return os.fsencode(f"{folder}/l7/suricata.yaml") in words.read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+async def test_nothing_denied_is_answered_whoever_is_dead():
+    told = []
+    async with await Lab.start() as lab:
+        await lab.change(apply=read(PODS))
+        await lab.change(apply=read(policy(["/public/*"]), OUT))
+        await lab.realised()
+        (node,) = lab.nodes.values()
+        load = Load(lab.sandboxes()["x/client"].netns, (SERVER, SERVER6))
+        with load.running():
+            await asyncio.to_thread(load.recovered, time.monotonic(), RECOVERY_S)
+            for number in range(ROUNDS):
+                for what in (
+                    "kill the engine",
+                    "stop the engine",
+                    "kill node-l7",
+                    "kill node-ovs",
+                    "kill the switch",
+                    "other rules",
+                ):
+                    match what:
+                        case "kill the engine":
+                            os.kill(engine_pid(node.folder), signal.SIGKILL)
+                        case "stop the engine":
+                            os.kill(engine_pid(node.folder), signal.SIGSTOP)
+                        case "kill node-l7":
+                            node.inspector.kill()
+                        case "kill node-ovs":
+                            node.programmer.kill()
+                        case "kill the switch":
+                            await node.ovs.kill_vswitchd()
+                        case _:
+                            paths = ["/public/*", f"/other/{number}"]
+                            await lab.change(apply=read(policy(paths)))
+                    since = time.monotonic() + 0.1  # what is answered before that may have been under way
+                    took = await asyncio.to_thread(load.recovered, since, RECOVERY_S)
+                    told.append(f"{what}: served again after {took:.1f} s")
+                    await lab.realised()
+                    await asyncio.sleep(0.5)
+        sys.stdout.write(f"{told} {load.counts}\n")
+
+    assert load.counts["leaked"] == 0
+    assert min(load.counts[kind] for kind in ("served", "denied", "denied later")) > 20

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -32,6 +34,7 @@ from sluice.services.rule_compiler import app as rule_compiler
 from sluice.services.rule_compiler.settings import RuleCompilerSettings
 from sluice.testkit.builders import acnp, namespace, netpol, node, pod
 
+EXAMPLES = int(os.environ.get("SLUICE_API_EXAMPLES", "5"))
 DAY_US = 86_400_000_000
 AT_US = 20_000 * DAY_US
 
@@ -332,6 +335,25 @@ async def test_bad_questions_are_told_why(source: Source, bus: Bus, tmp_path: Pa
             problem = await api.get(path, status)
             assert said in problem["detail"], path
             assert problem["status"] == status, path
+
+
+@pytest.mark.timeout(600)
+async def test_no_question_breaks_it(cluster: Source, bus: Bus, tmp_path: Path) -> None:
+    """What its own description allows, and what it does not, made up by Schemathesis."""
+    await tell(bus, "1", decided(AT_US))
+    async with serving(bus, tmp_path, retention_days=3_650) as api:
+        words = ["run", f"{api.url}/openapi.json", "--exclude-path=/v1/audit/follow", "--checks=not_a_server_error"]
+        words += [f"--max-examples={EXAMPLES}", "--seed=1", "--workers=1", "--phases=examples,coverage,fuzzing"]
+        asking = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("schemathesis"),
+            *words,
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await asking.communicate()
+        assert asking.returncode == 0, said.decode()
+        assert b"passed" in said, said.decode()
 
 
 @pytest.mark.parametrize(

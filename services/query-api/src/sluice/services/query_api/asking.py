@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Path, Query
 from msgspec import Struct
 
 from sluice.runtime.bus import Bus
@@ -12,6 +12,13 @@ from sluice.services.query_api.moments import Moments
 
 Seq = Annotated[int | None, Query(ge=0, le=(1 << 63) - 1, description="As it was after this entry of the ledger")]
 At = Annotated[str | None, Query(max_length=64, description="As it was then, RFC 3339: 2026-07-04T12:45:21Z")]
+
+Name = Annotated[
+    str, Path(max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$", description="Of an object")
+]
+InNamespace = Annotated[
+    str, Path(max_length=63, pattern=r"^(_|[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)$", description="_ for none")
+]
 
 
 class Asking(Struct, frozen=True):

@@ -12,7 +12,7 @@ from sluice.grouping.selectors import GroupSelector
 from sluice.policy.state import ClusterState
 from sluice.services.query_api import answers
 from sluice.services.query_api.answers import Meta
-from sluice.services.query_api.asking import Asking, At, Seq
+from sluice.services.query_api.asking import Asking, At, Name, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.problems import Problem
 
@@ -54,7 +54,7 @@ def router(asking: Asking) -> APIRouter:
         return answers.json(request, GroupList(metadata=meta, items=rows), there.revision)
 
     @routes.get("/{group}", responses=answers.told(GroupDetail), summary="One group, and who is in it now")
-    async def one(*, request: Request, group: str) -> Response:
+    async def one(*, request: Request, group: Name) -> Response:
         asking.gate.require(request, Scope.READ)
         cluster = asking.board.objects.cluster
         if group not in cluster.selectors:

@@ -13,7 +13,7 @@ from sluice.contracts.ids import ALL_NODES, GroupId, NodeName
 from sluice.contracts.status import NodeStatus
 from sluice.services.query_api import answers
 from sluice.services.query_api.answers import LIMIT, MOST, Meta
-from sluice.services.query_api.asking import Asking
+from sluice.services.query_api.asking import Asking, Name
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.problems import Problem
 
@@ -46,7 +46,7 @@ def router(asking: Asking) -> APIRouter:
         return answers.json(request, NodeList(metadata=_meta(asking), items=tuple(_statuses(asking))))
 
     @routes.get("/{node}", responses=answers.told(NodeList), summary="What one node says of itself")
-    async def one(*, request: Request, node: str) -> Response:
+    async def one(*, request: Request, node: Name) -> Response:
         asking.gate.require(request, Scope.READ)
         return answers.json(request, NodeList(metadata=_meta(asking), items=tuple(_of(asking, node))))
 
@@ -54,7 +54,7 @@ def router(asking: Asking) -> APIRouter:
     async def programs(
         *,
         request: Request,
-        node: str,
+        node: Name,
         limit: Annotated[int, Query(ge=1, le=MOST)] = LIMIT,
         continue_: Annotated[str, Query(alias="continue", max_length=1024)] = "",
     ) -> Response:

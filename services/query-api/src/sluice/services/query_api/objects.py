@@ -13,7 +13,7 @@ from sluice.runtime.follow import CaughtUp, follow
 from sluice.runtime.message import Message
 from sluice.services.query_api import answers
 from sluice.services.query_api.answers import LIMIT, MOST, Meta
-from sluice.services.query_api.asking import Asking, At, Seq
+from sluice.services.query_api.asking import Asking, At, InNamespace, Name, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.mirrors import Version
 from sluice.services.query_api.moments import written
@@ -81,7 +81,7 @@ def router(asking: Asking) -> APIRouter:
         "/{kind}/{namespace}/{name}", responses=answers.told(Stored), summary="One object; namespace _ for none"
     )
     async def one(
-        *, request: Request, kind: Kind, namespace: str, name: str, seq: Seq = None, at: At = None
+        *, request: Request, kind: Kind, namespace: InNamespace, name: Name, seq: Seq = None, at: At = None
     ) -> Response:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)
@@ -94,7 +94,7 @@ def router(asking: Asking) -> APIRouter:
     @routes.get(
         "/{kind}/{namespace}/{name}/history", responses=answers.told(History), summary="Every version that is kept"
     )
-    async def history(*, request: Request, kind: Kind, namespace: str, name: str) -> Response:
+    async def history(*, request: Request, kind: Kind, namespace: InNamespace, name: Name) -> Response:
         asking.gate.require(request, Scope.READ)
         found = []
         async with follow(asking.bus, LEDGER.name, (_subject(kind, namespace, name),)) as events:
@@ -117,7 +117,7 @@ def router(asking: Asking) -> APIRouter:
     return routes
 
 
-def _subject(kind: Kind, namespace: str, name: str) -> str:
+def _subject(kind: Kind, namespace: InNamespace, name: Name) -> str:
     return subjects.object_(kind, "" if namespace == "_" else namespace, name)
 
 

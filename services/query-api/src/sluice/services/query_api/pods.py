@@ -9,7 +9,7 @@ from sluice.contracts.programs import Origin
 from sluice.policy.state import ClusterState
 from sluice.policy.verdict import RuleRef, ref
 from sluice.services.query_api import answers
-from sluice.services.query_api.asking import Asking, At, Seq
+from sluice.services.query_api.asking import Asking, At, InNamespace, Name, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.problems import Problem
 
@@ -36,7 +36,7 @@ def router(asking: Asking) -> APIRouter:
     routes = APIRouter(prefix="/v1/pods", tags=["pods"])
 
     @routes.get("/{namespace}/{name}", responses=answers.told(Endpoint), summary="What policy says of a Pod")
-    async def one(*, request: Request, namespace: str, name: str, seq: Seq = None, at: At = None) -> Response:
+    async def one(*, request: Request, namespace: InNamespace, name: Name, seq: Seq = None, at: At = None) -> Response:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)
         pod = there.cluster.pods.get((namespace, name))

@@ -12,7 +12,7 @@ from sluice.grouping.events import ObjectKey, key_of
 from sluice.policy.listing import SOURCES, rows
 from sluice.services.query_api import answers
 from sluice.services.query_api.answers import Meta
-from sluice.services.query_api.asking import Asking, At, Seq
+from sluice.services.query_api.asking import Asking, At, InNamespace, Name, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.moments import Moment
 from sluice.services.query_api.problems import Problem
@@ -60,7 +60,7 @@ def router(asking: Asking) -> APIRouter:
 
     @routes.get("/{kind}/{namespace}/{name}", responses=answers.told(PolicyDetail), summary="One policy")
     async def one(
-        *, request: Request, kind: Kind, namespace: str, name: str, seq: Seq = None, at: At = None
+        *, request: Request, kind: Kind, namespace: InNamespace, name: Name, seq: Seq = None, at: At = None
     ) -> Response:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)

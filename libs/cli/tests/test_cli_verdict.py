@@ -39,6 +39,37 @@ def test_the_policies_that_isolate_and_their_lines(sluice, folder) -> None:
     assert result.exit_code == 0
 
 
+IGMP = """\
+apiVersion: crd.antrea.io/v1beta1
+kind: ClusterNetworkPolicy
+metadata: {name: reports}
+spec:
+  priority: 5
+  appliedTo: [{podSelector: {}}]
+  egress: [{action: Drop, protocols: [{igmp: {igmpType: 0x16, groupAddress: 225.1.2.3}}]}]
+"""
+
+
+def test_reports_of_igmp(sluice, folder) -> None:
+    (folder / "igmp.yaml").write_text(IGMP)
+    way = "y/b 225.1.2.3 --protocol igmp"
+
+    for words, outcome in (
+        (f"{way} --igmp-type 22 --igmp-group 225.1.2.3", "Dropped"),
+        (f"{way} --igmp-type 22 --igmp-group 225.1.2.4", "Allowed"),
+        (f"{way} --igmp-type 18 --igmp-group 225.1.2.3", "Allowed"),
+    ):
+        assert ask(sluice, folder, words).output.splitlines()[0] == f"y/b to 225.1.2.3, IGMP: {outcome}"
+    for wrong, words in (
+        ("an IGMP packet has none", f"{way} --port 80"),
+        ("a TCP packet has none", "y/b x/a --port 80 --igmp-type 22"),
+        ("no address", f"{way} --igmp-group all"),
+    ):
+        refused = ask(sluice, folder, words)
+        assert refused.exit_code == 2
+        assert wrong in refused.output
+
+
 MULTI = """\
 apiVersion: v1
 kind: Pod

@@ -4,17 +4,20 @@ from typing import Any
 
 import click
 
-PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP")
+PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP", "IGMP")
+WITHOUT_PORTS = ("ICMP", "IGMP")
 END = "NAMESPACE/POD, or an address; NAMESPACE/POD@NETWORK for its interface on a secondary network."
 
 _options = [
     click.option("--from", "source", required=True, metavar="END", help=END),
     click.option("--to", "destination", required=True, metavar="END", help=END),
     click.option("--protocol", type=click.Choice(PROTOCOLS, case_sensitive=False), default="TCP", show_default=True),
-    click.option("--port", type=click.IntRange(1, 65_535), help="Destination port; not for ICMP."),
+    click.option("--port", type=click.IntRange(1, 65_535), help="Destination port; not for ICMP and IGMP."),
     click.option("--source-port", type=click.IntRange(1, 65_535)),
     click.option("--icmp-type", type=click.IntRange(0, 255)),
     click.option("--icmp-code", type=click.IntRange(0, 255)),
+    click.option("--igmp-type", type=click.IntRange(0, 255), help="Of a query, 17; of a report, 18, 22 or 34."),
+    click.option("--igmp-group", metavar="ADDRESS", help="The group that the message is about."),
     click.option("--family", type=click.Choice(["4", "6"]), help="Between Pods that have addresses of both."),
     click.option("--fqdn", metavar="NAME", help="The name for which DNS told the sender this destination."),
     click.option(
@@ -38,12 +41,14 @@ def packet(said: dict[str, Any]) -> Any:  # Any: a Packet, which is imported lat
     from sluice.policy.packet import Packet
 
     protocol = said["protocol"]
-    if protocol != "ICMP" and said["port"] is None:
+    if protocol not in WITHOUT_PORTS and said["port"] is None:
         raise click.UsageError(f"--port is missing: a {protocol} packet goes to one")
-    if protocol == "ICMP" and (said["port"] or said["source_port"]):
-        raise click.UsageError("--port and --source-port: an ICMP packet has none; leave them out")
-    if protocol != "ICMP" and (said["icmp_type"] is not None or said["icmp_code"] is not None):
-        raise click.UsageError(f"--icmp-type and --icmp-code: a {protocol} packet has none; leave them out")
+    if protocol in WITHOUT_PORTS and (said["port"] or said["source_port"]):
+        raise click.UsageError(f"--port and --source-port: an {protocol} packet has none; leave them out")
+    for of, names in (("ICMP", ("icmp_type", "icmp_code")), ("IGMP", ("igmp_type", "igmp_group"))):
+        if protocol != of and any(said[name] is not None for name in names):
+            options = " and ".join(f"--{name.replace('_', '-')}" for name in names)
+            raise click.UsageError(f"{options}: a {protocol} packet has none; leave them out")
     family: Any = int(said["family"]) if said["family"] else None
     return Packet(
         source=_end(said["source"], "--from"),
@@ -53,10 +58,25 @@ def packet(said: dict[str, Any]) -> Any:  # Any: a Packet, which is imported lat
         source_port=said["source_port"],
         icmp_type=said["icmp_type"],
         icmp_code=said["icmp_code"],
+        igmp_type=said["igmp_type"],
+        igmp_group=_group(said["igmp_group"]),
         family=family,
         fqdn=said["fqdn"] or "",
         asks=_asked(said["http"], said["sni"], protocol),
     )
+
+
+def _group(text: str | None) -> Any:
+    from ipaddress import ip_address
+
+    from sluice.contracts.ids import Address
+
+    if text is None:
+        return None
+    try:
+        return Address(str(ip_address(text)))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no address; write that of a group", param_hint="--igmp-group") from None
 
 
 def words(said: dict[str, Any]) -> str:

@@ -63,8 +63,8 @@ def see(rule: int, applied_to: str, frame: Frame) -> Seen:
 
 
 def is_repeatable(deciding: Deciding) -> bool:
-    """Denials are; of what passes there is one packet a connection, and each has a line."""
-    return deciding.action in ("Drop", "Reject")
+    """What is let in is not, there is one packet a connection; others may be denied later, and come again and again."""
+    return deciding.action not in ("Allow", "Redirect")
 
 
 def decision(repeated: Repeated) -> FlowDecision:

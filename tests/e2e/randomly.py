@@ -118,8 +118,10 @@ class Chance:
             case _:
                 return self.block()
 
-    def ports(self) -> Json:
-        return {"ports": self.some(lambda: self._random.choice(PORTS), 1, 2)} if self._random.random() < 0.6 else {}
+    def ports(self, *, named: bool) -> Json:
+        """Of a port that has a name nobody knows the number where the peers are no Pods (docs/backends/ovs.md)."""
+        choice = [port for port in PORTS if named or port.get("port") != "web"]
+        return {"ports": self.some(lambda: self._random.choice(choice), 1, 2)} if self._random.random() < 0.6 else {}
 
     def netpol(self, number: int) -> Json:
         spec: Json = {"podSelector": self.pod_selector(), "policyTypes": []}
@@ -130,7 +132,8 @@ class Chance:
         return _object("networking.k8s.io/v1", "NetworkPolicy", f"np-{number}", spec, self._random.choice("xyz"))
 
     def _allow(self, peers: str) -> Json:
-        return {**({peers: self.some(self.peer, 1, 2)} if self._random.random() < 0.8 else {}), **self.ports()}
+        chosen = {peers: self.some(self.peer, 1, 2)} if self._random.random() < 0.8 else {}
+        return {**chosen, **self.ports(named=not any("ipBlock" in peer for peer in chosen.get("to", ())))}
 
     def antrea(self, number: int) -> Json:
         of = self._random.choice(["", "", *"xyz"])
@@ -170,9 +173,7 @@ class Chance:
                 **rule,
                 "protocols": [self._random.choice([{"icmp": {}}, *({"icmp": {"icmpType": n}} for n in (8, 128))])],
             }
-        named = way == "egress" and any("ipBlock" in peer for peer in rule.get("to", ()))
-        ports = self.ports()
-        return rule if named and {"protocol": "TCP", "port": "web"} in ports.get("ports", ()) else {**rule, **ports}
+        return {**rule, **self.ports(named=not any("ipBlock" in peer for peer in rule.get("to", ())))}
 
     def probe(self) -> Json:
         (of, name, _), (to_of, to, _) = self._random.choice(PODS), self._random.choice(PODS)

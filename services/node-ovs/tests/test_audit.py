@@ -20,9 +20,11 @@ from sluice.dataplane.ovs.flow import Term
 from sluice.dataplane.ovs.pipeline import OUT_PORT
 from sluice.dataplane.ovs.ports import LocalPort
 from sluice.drivers.openflow.packets import PacketIn
+from sluice.services.node_ovs import audit as audit_module
 from sluice.services.node_ovs.audit import Audit
 from sluice.services.node_ovs.logfile import Limits
 
+HOUR_NS = 3_600 * 10**9
 LIMITS = Limits(size_bytes=1 << 20, backups=1, age_s=0, compress=False)
 PORTS = [
     LocalPort(f"x/{name}", Uid(name), number, f"02:00:00:00:00:0{number}", (Address(f"10.0.0.{number}"),))
@@ -135,6 +137,20 @@ async def test_what_is_held_back_is_written_when_the_programmer_ends(world: Worl
     (found,) = world.written()
     assert isinstance(found, FlowDecision)
     assert found.rule == "rule-2"
+
+
+async def test_a_clock_that_is_set_back_holds_nothing_up(world: World, monkeypatch: pytest.MonkeyPatch):
+    clock = [2 * HOUR_NS]
+    monkeypatch.setattr(audit_module, "time_ns", lambda: clock[0])
+    async with world.running() as audit:
+        await audit.attribute(RULES)
+        audit.take(copy(2))
+        clock[0] = HOUR_NS
+        await world.until(1)
+        audit.take(copy(1))
+        found = await world.until(2)
+
+    assert [one.at_us * 1_000 for one in found] == [2 * HOUR_NS, HOUR_NS + 1_000]
 
 
 async def test_what_makes_no_line_is_told(world: World):

@@ -16,7 +16,7 @@ import structlog
 
 from sluice.dataplane.audit.attribution import What
 from sluice.dataplane.audit.book import Book
-from sluice.dataplane.audit.seeing import Duplicates, Repeated, is_repeatable, see
+from sluice.dataplane.audit.seeing import WINDOW_US, Duplicates, Repeated, is_repeatable, see
 from sluice.dataplane.frame import read
 from sluice.dataplane.ovs.audit import LISTENER, RULE_ID
 from sluice.dataplane.ovs.fields import Field
@@ -146,7 +146,7 @@ class Audit:
     def take(self, packet: PacketIn) -> None:
         """A copy was handed over."""
         self._account.heard += 1
-        self._last_us = at_us = max(time_ns() // 1_000, self._last_us + 1)  # a line is known by its microsecond
+        self._last_us = at_us = max(self._now_us(), self._last_us + 1)  # a line is known by its microsecond
         if self._told:
             self._see(packet, at_us)
         elif len(self._early) < EARLY_KEPT:
@@ -171,6 +171,14 @@ class Audit:
             self._lines.append(Repeated(seen, rule, at_us, at_us, 1))
         else:
             self._lose("not-written", 1)
+
+    def _now_us(self) -> int:
+        """Microseconds since 1970. If the clock was set back, what waits for its second waits no longer."""
+        now_us = time_ns() // 1_000
+        if now_us + WINDOW_US < self._last_us:
+            self._lines += self._duplicates.rest()
+            self._last_us = now_us
+        return now_us
 
     def _lose(self, reason: str, packets: int) -> None:
         if packets > 0:
@@ -206,7 +214,7 @@ class Audit:
         while True:
             await asyncio.sleep(WRITE_INTERVAL_S)
             counting = (counting + 1) % round(COUNT_INTERVAL_S / WRITE_INTERVAL_S)
-            lines, losses = self._due(time_ns() // 1_000, losses=counting == 0)
+            lines, losses = self._due(self._now_us(), losses=counting == 0)
             if lines or losses:
                 self._written(lines, losses, await self._files.write(lines, losses))
             self._save()

@@ -1688,7 +1688,10 @@ MUTATIONS = (
         f"{DATAPLANE}/ovs/traffic.py",
         "self._copies.changed(changed)",
         "self._copies.changed(frozenset())",
-        (f"{TRAFFIC_LAWS}::test_step_by_step_comes_to_what_the_same_inputs_give_from_scratch",),
+        (
+            f"{TRAFFIC}::test_copies_follow_their_target",
+            f"{TRAFFIC_LAWS}::test_step_by_step_comes_to_what_the_same_inputs_give_from_scratch",
+        ),
     ),
     Mutation(
         "ports-of-others-are-removed",

@@ -278,3 +278,11 @@ def test_a_programmer_that_begins_anew_has_the_same_numbers_before_and_after_por
 
     assert after.flows == before.flows
     assert ids.traffic.state() == before.ids.traffic.state()
+
+
+def test_copies_follow_their_target():
+    node = Node(mirror("m", "a", "tap0"))
+    node.put(mirror("m", "a", "tap2"))
+
+    assert node.send(packet("a", B)).ports == (52, 2)
+    assert node.traffic.wishes().keys() == {"tap2"}

@@ -40,8 +40,9 @@ def start(checkpoints: Sequence[Checkpoint], first: int, wanted: int) -> Start:
             return Start(nearest, nearest.last + 1)
     if first == 1:
         return Start(None, 1)
-    reach = min([*(one.last for one in checkpoints if one.last >= wanted), first])
-    raise TooOld(f"entry {wanted} is older than what is kept: the oldest state that can be told is that at {reach}")
+    later = [one.last for one in checkpoints if one.last >= wanted]
+    oldest = f"the next state that can be told is that at {later[0]}" if later else "no checkpoint was made since then"
+    raise TooOld(f"entry {wanted} is older than what is kept: {oldest}")
 
 
 def replay(begun: State, entries: Iterable[Entry], wanted: int) -> State:

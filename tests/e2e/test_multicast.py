@@ -111,6 +111,13 @@ class Scene:
     def netns(self, pod: str) -> Path:
         return self.lab.sandboxes()[f"x/{pod}"].netns
 
+    async def speak(self, version: int, pod: str) -> None:
+        """The Pod's kernel reports by this version of IGMP, and not by the third."""
+        command = ("ip", "netns", "exec", self.netns(pod).name, "sysctl", "-q", "-w")
+        setting = f"net.ipv4.conf.eth0.force_igmp_version={version}"
+        process = await asyncio.create_subprocess_exec(*command, setting)
+        assert await process.wait() == 0
+
     async def send(self, group: str) -> str:
         """What was sent: a word that was not sent before."""
         self._sent += 1
@@ -220,6 +227,7 @@ async def test_pods_join_groups_as_far_as_policies_let_them() -> None:
                 # A programmer that starts asks Pods what they have joined, but not one that must not be asked.
                 os.kill(one.programmer.pid or 0, signal.SIGKILL)
                 await scene.parts(GROUP, asked, near)
+        await scene.speak(2, "far")
         async with receiving(scene.netns("far"), GROUP) as far:
             await scene.arrives(GROUP, far)
             async with asyncio.timeout(ARRIVES_S):

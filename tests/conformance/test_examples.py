@@ -10,7 +10,7 @@ from sluice.contracts.objects import Pod
 from sluice.kube.manifest import Document, parse
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-STORIES = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.is_dir())
+STORIES = sorted({path.relative_to(EXAMPLES).parts[0] for path in EXAMPLES.rglob("*.yaml")})
 
 
 def documents(story):

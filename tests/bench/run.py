@@ -40,11 +40,12 @@ BENCHMARKS = {
     "P20": ("admission_p20",),
     "P21": ("ingest_p21",),
     "AUDIT": ("audit_log",),
+    "COUNT": ("ovs_counts",),
     "FQDN": ("fqdn_answer",),
 }
 """The modules of tests/bench that measure it, each run with the figure's name.
 
-AUDIT, FQDN, P9, P10, P11, P16 and P18 need root and Open vSwitch; P19 needs what `./task kernels` fetches.
+AUDIT, COUNT, FQDN, P9, P10, P11, P16 and P18 need root and Open vSwitch; P19 needs what `./task kernels` fetches.
 """
 
 

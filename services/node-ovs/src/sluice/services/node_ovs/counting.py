@@ -100,7 +100,7 @@ class Counting:
             SwitchGone, Undecodable
         """
         async with self._reading:
-            self._counts.take(await _readings(switch, ids))
+            self._counts.take(await readings(switch, ids))
         self._keep()
 
     async def _read_traffic(self, switch: Switch) -> None:
@@ -125,7 +125,7 @@ class Counting:
         async with self._reading:
             strange = there - self._counts.held_ids
             if strange:
-                self._counts.pass_over(one for one in await _readings(switch) if one.id in strange)
+                self._counts.pass_over(one for one in await readings(switch) if one.id in strange)
             for number in strange | _counted_for(put):
                 if number not in there:
                     self._counts.begin(number)
@@ -183,8 +183,8 @@ def _counted_for(keys: Iterable[FlowKey]) -> frozenset[int]:
     return frozenset(number for key in keys if (number := counter(key)) is not None)
 
 
-async def _readings(switch: Switch, ids: Collection[int] = ()) -> list[Reading]:
-    """What the flows of these rules counted; of none given, those of all."""
+async def readings(switch: Switch, ids: Collection[int] = ()) -> list[Reading]:
+    """What the flows of these rules counted, those that did; of none given, those of all."""
     if 0 < len(ids) <= ONE_BY_ONE:
         told = [
             await switch.counted(Table.COUNT, cookies.pack(CookieKind.COUNT, number), EXACTLY) for number in sorted(ids)
@@ -195,4 +195,5 @@ async def _readings(switch: Switch, ids: Collection[int] = ()) -> list[Reading]:
         Reading(one.cookie & 0xFFFFFFFF, one.priority == PRIORITY_FIRST, one.packets, one.bytes)
         for part in told
         for one in part
+        if one.packets
     ]

@@ -35,7 +35,7 @@ class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown
     """Seconds between full read-backs of the switch and of the bus. Lower finds drift sooner; each costs one dump."""
 
     stats_interval_s: Annotated[float, Meta(ge=0.1)] = 10.0
-    """Seconds between two readings of what rules counted. Each costs about 2 µs of a core for each rule, and a message
+    """Seconds between two readings of what rules counted. Each costs about 5 µs of a core for each rule, and a message
     on STATS if there is something new. A switch that restarts loses what it counted since the last."""
 
     end_denied: bool = False

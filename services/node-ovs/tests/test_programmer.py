@@ -10,11 +10,15 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Local, Mark, Member, Own, Page
 from sluice.contracts.ids import Address, GroupId, NodeName, Revision, Uid
 from sluice.contracts.kinds import Kind
-from sluice.contracts.programs import Direction, Origin, Program
-from sluice.dataplane.ovs.flow import FlowKey, Flows
+from sluice.contracts.programs import Action, Direction, FqdnPeer, Origin, Program, Rule
+from sluice.dataplane.ovs.fields import Field
+from sluice.dataplane.ovs.flow import FlowKey, Flows, match
+from sluice.dataplane.ovs.fqdn import Known, NamesState
+from sluice.dataplane.ovs.fqdn_values import HOLDING
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.pipeline import Table
 from sluice.dataplane.ovs.ports import LocalPort
+from sluice.dataplane.protocols import EthType
 from sluice.services.node_ovs.opening import openable
 from sluice.services.node_ovs.programmer import Change, Programmer
 
@@ -272,3 +276,26 @@ def test_a_restarted_programmer_says_the_same_of_the_switch():
         return fed
 
     assert told().switch == told().switch
+
+
+def test_names_that_outlived_the_programmer_are_in_its_first_change():
+    """Not in the one after: until something else happens, that may take a minute."""
+    fed = Fed()
+    known = Known("www.a.com", Address("192.0.2.1"), Uid("a"), 60.0)
+    fed.programmer.naming.names.restore(NamesState(known=(known,)), 0.0, 0.0)
+    fed.plug(A)
+    fed.pods(1, member("a", "10.0.0.1"))
+    fed.protect(1, member("a", "10.0.0.1"))
+    names = Rule(index=0, direction=Direction.EGRESS, action=Action.ALLOW, peers=(FqdnPeer(pattern="*.a.com"),))
+    fed.tell(subjects.program("ovs", WEB, UNIT), replace(DENY, tier=250, cause=at(1), rules=(names,), isolates=()), 1)
+    fed.mark(1)
+
+    change = fed.advance()
+
+    assert change is not None
+    told = match((Field.ETH_TYPE, EthType.IPV4), (Field.IPV4_DST, 0xC0000201), (Field.IN_PORT, A.ofport))
+    assert told in {key.match for key in change.put}
+    assert change.groups == HOLDING
+    assert fed.programmer.next_deadline_s(0.0) == 60.0
+    assert (ended := fed.programmer.advance(60.0)) is not None
+    assert told in {key.match for key in ended.delete}

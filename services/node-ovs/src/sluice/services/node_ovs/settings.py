@@ -100,6 +100,9 @@ class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown
     """Seconds between two questions to Pods which groups of multicast they have joined (RFC 3376 section 8.2). One that
     ends without a word is forgotten after twice that and ten seconds."""
 
+    def __post_init__(self) -> None:
+        _ = self.naming, self.ahead_server  # a ValueError that says which is no address
+
     @property
     def audit_folder(self) -> Path:
         return Path(self.root, "var/log/antrea/networkpolicy")

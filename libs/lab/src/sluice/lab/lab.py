@@ -34,7 +34,7 @@ from sluice.lab.processes import Program, Supervised
 from sluice.lab.realised import Statuses, Wanted, kind_of
 from sluice.lab.records import Records
 from sluice.lab.scenario import DnsRecord, Reported
-from sluice.lab.underlay import Underlay, wirings
+from sluice.lab.underlay import UPLINK, Underlay, wirings
 from sluice.lab.world import Key, World
 from sluice.policy import fqdn
 from sluice.runtime.bus import Bus
@@ -300,6 +300,9 @@ class Lab:
 
     async def _remove_external(self, name: str) -> None:
         host = self.externals.pop(name)
+        # First: the kernel takes a namespace apart later, and what its sockets say until then draws the answers to
+        # whoever has the address next to the port of this one.
+        await asyncio.to_thread(netns.remove_links, host.netns, (UPLINK,))
         host.prober.kill()
         await host.prober.disconnect()
         await asyncio.to_thread(netns.remove, host.netns)

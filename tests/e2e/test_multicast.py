@@ -219,6 +219,7 @@ async def test_pods_join_groups_as_far_as_policies_let_them() -> None:
             await scene.arrives(GROUP, near)
             await scene.passes_by(GROUP, far)
             await scene.delete("ClusterNetworkPolicy", "", "many")
+            await scene.arrives(GROUP, near, far)  # it is asked once more, long before its turn
             async with receiving(scene.netns("asked"), GROUP) as asked:
                 await scene.arrives(GROUP, near, asked)
                 await scene.apply(QUERY)

@@ -116,6 +116,22 @@ def test_policies_that_change_end_what_they_would_not_have_let_begin() -> None:
     assert outputs(node.advance()) == ["output:2"]
 
 
+def test_pods_that_were_denied_are_asked_when_policies_change() -> None:
+    node = node_with(B)
+    node.programs = {A.uid: [REPORTS], B.uid: [REPORTS]}
+    node.joined.policies_changed()
+    node.advance()
+    node.hear(A, JOINS)
+    asked = [node.joined.to_ask()]
+
+    node.programs = {}
+    for _ in range(2):
+        node.joined.policies_changed()
+        node.advance()
+        asked.append(node.joined.to_ask())
+    assert asked == [(), (1, 2), ()]
+
+
 def test_who_must_not_be_asked_is_not() -> None:
     node = node_with()
     assert node.joined.askable() == (1, 2)

@@ -28,6 +28,10 @@ class Joined:
         self._flows: dict[int, Flows] = {}
         self._open: Mapping[Uid, LocalPort] = {}
         self._stale: set[int] = set()
+        self._denied: set[Uid] = set()
+        """Pods that would have joined something."""
+
+        self._ask: set[Uid] = set()
         self._rejudge = self._everything = False
 
     @property
@@ -43,6 +47,7 @@ class Joined:
         for report in reports:
             if report.joins and not self._may(uid, Direction.EGRESS, report.type, report.group):
                 self._stale |= self._memberships.leave(uid, report.group)
+                self._denied.add(uid)
             else:
                 self._stale |= self._memberships.take(uid, report, until_s)
 
@@ -59,6 +64,16 @@ class Joined:
                 if self._may(uid, Direction.INGRESS, igmp.QUERY, igmp.ALL_HOSTS)
             )
         )
+
+    @property
+    def asks(self) -> bool:
+        """There are Pods to ask, see `to_ask`."""
+        return bool(self._ask)
+
+    def to_ask(self) -> tuple[int, ...]:
+        """The ports of Pods to ask anew: what policy did not let them say before it changed, it may now."""
+        asked, self._ask = self._ask, set()
+        return tuple(sorted(self._open[uid].ofport for uid in asked if uid in self._open))
 
     def policies_changed(self) -> None:
         self._rejudge = True
@@ -79,9 +94,12 @@ class Joined:
                     self._stale |= self._memberships.close(uid)
             self._open = ports
         if self._rejudge:
+            self._ask |= self._denied
+            self._denied.clear()
             for uid, group, kind in list(self._memberships.joined()):
                 if not self._may(uid, Direction.EGRESS, kind, group):
                     self._stale |= self._memberships.leave(uid, group)
+                    self._denied.add(uid)
         self._stale |= self._memberships.expire(now_s)
         if self._everything:
             self._stale |= self._memberships.groups

@@ -85,7 +85,7 @@ class Multicast:
         if switch is not None and switch is not self._switch:
             self.query(switch)
         self._switch = switch
-        if self._joined.groups != self._said:
+        if self._joined.groups != self._said or self._joined.asks:
             self._news.set()
 
     async def run(self) -> None:
@@ -106,6 +106,9 @@ class Multicast:
                     next_s = loop.time() + self._interval_s
                     if self._switch is not None:
                         self.query(self._switch, answer_within_s=ANSWER_S)
+                if self._joined.asks and self._switch is not None:
+                    self.query(self._switch, self._joined.to_ask())
+                    await asyncio.sleep(AT_ONCE_S)  # policies may change all the time
                 await self._say()
         finally:
             forget()

@@ -3,15 +3,19 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from tests.integration.conftest import Source
 
 from sluice.cli.main import main
+from sluice.cli.restoring import manifest
 from sluice.contracts import codec, subjects
 from sluice.contracts.audit import AuditBatch, FlowDecision
 from sluice.contracts.ids import Address, NodeName
+from sluice.grouping.events import key_of
+from sluice.kube.manifest import Document, parse
 from sluice.ledger.weaving import Weaver
 from sluice.runtime import past
 from sluice.runtime.bus import Bus
@@ -105,6 +109,39 @@ async def test_the_past_is_told(sluice: Sluice, source: Source, server: NatsServ
         broken = await sluice("ledger", "verify")
         assert broken.exit_code == 1
         assert broken.output.splitlines()[0] == f"{planted}: missing: entry {planted} is gone"
+
+
+async def test_manifests_are_put_back_to_what_they_were(sluice: Sluice, source: Source, tmp_path: Path) -> None:
+    old, other = netpol("x/closed", {"policyTypes": ["Egress"]}), netpol("x/kept")
+    await source.put(namespace("x"), pod("x/web", ip="10.0.0.1"), pod("x/db", ip="10.0.0.2"), old, other)
+    then = await source.put(netpol("x/gone"))
+    await source.put(netpol("x/closed"), netpol("x/new"), other)
+    await source.delete(key_of(netpol("x/gone")))
+    await source.listed()
+    now = "# ours\n" + "---\n".join(manifest(codec.encode(one)) for one in (netpol("x/closed"), other))
+    (tmp_path / "a.yaml").write_text(now)
+    (tmp_path / "new.yaml").write_text(manifest(codec.encode(netpol("x/new"))))
+
+    shown = await sluice("rollback", "--to", str(then.sequence))
+    assert [" ".join(line.split()) for line in shown.output.splitlines()[:3]] == [
+        "restore NetworkPolicy x/closed",
+        "create NetworkPolicy x/gone",
+        "delete NetworkPolicy x/new",
+    ]
+    assert shown.exit_code == 1
+    assert "# delete NetworkPolicy x/new" in (await sluice("rollback", "--to", str(then.sequence), "-o", "yaml")).output
+
+    done = await sluice("rollback", "--to", str(then.sequence), "--folder", str(tmp_path), "--yes")
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in tmp_path.glob("*.yaml")) == ["a.yaml", "networkpolicy-x-gone.yaml"]
+    objects = {key_of(one.object): one.object for file in tmp_path.glob("*.yaml") for one in parsed(file)}
+    specs = {key.name: getattr(held, "spec", None) for key, held in objects.items()}
+    assert specs == {one.metadata.name: one.spec for one in (old, other, netpol("x/gone"))}
+    assert (await sluice("rollback", "--to", "999999")).exit_code == 2
+
+
+def parsed(file: Path) -> list[Document]:
+    return [one for one in parse(file.read_bytes(), file.name) if isinstance(one, Document)]
 
 
 async def test_a_bus_without_a_ledger_is_no_bus_of_ours(sluice: Sluice) -> None:

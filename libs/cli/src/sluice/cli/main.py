@@ -14,6 +14,7 @@ from sluice.cli.lint import lint
 from sluice.cli.plan import plan
 from sluice.cli.query import query
 from sluice.cli.realised import wait
+from sluice.cli.rollback import rollback
 from sluice.cli.trace import trace
 from sluice.cli.validate import validate
 from sluice.cli.verdict import verdict
@@ -37,6 +38,7 @@ for command in (
     lint,
     plan,
     query,
+    rollback,
     trace,
     validate,
     verdict,

@@ -146,20 +146,21 @@ _ONWARD: Actions = (
     *COUNT_EACH,
     Goto(Table.L7_SEND),
 )
-"""Counted here, for what is known of its connection does not come back with it; an answer is counted when it does."""
+"""Counted here, for what is known of its connection does not come back with it."""
 
 _BACKWARD: Actions = (
     SetField(FLAGS, ANSWER, ANSWER),
+    _SERVED_AS_MARKED,
     MoveField(Field.CT_MARK, L7_VLANS, VLAN_BITS, MARK_VLANS + VLAN_BITS, 0),
     MoveField(Field.CT_MARK, L7_VLANS, VLAN_BITS, MARK_VLANS, VLAN_BITS),
     _RECALL_TAG,
+    *RECALL_RULES,
+    *COUNT_EACH,
     Goto(Table.L7_SEND),
 )
 
 _DELIVER: Actions = (
     SetField(FLAGS, ACCEPTED | ANSWER, ACCEPTED | ANSWER | FROM_TUNNEL | JUDGED),
-    _SERVED_AS_MARKED,
-    *RECALL_RULES,
     Goto(Table.DNS_CLIENT),
 )
 
@@ -212,7 +213,8 @@ def _standing() -> Iterator[tuple[Table, int, Match, Actions]]:
         yield Table.L7_RETURN, PRIORITY, reset, (SetField(FLAGS, ANSWER, ANSWER), Goto(Table.L7_NEXT))
 
         judged = SetField(FLAGS, JUDGED, JUDGED)
-        yield Table.L7_NEXT, PRIORITY, match(ip, nothing_next, _flag(ANSWER)), (judged, _ASK_AND_TRANSLATE)
+        served = match(ip, nothing_next, _flag(ANSWER | SERVED))
+        yield Table.L7_NEXT, PRIORITY, served, (judged, _ASK_AND_TRANSLATE)
         yield Table.L7_ANSWER, PRIORITY, match(ip, (Field.CT_MARK, MARK_SERVED, MARK_SERVED)), (_ASK_AND_TRANSLATE,)
         for table in (Table.L7_ANSWER, Table.WATCHED):
             yield table, PRIORITY_INSPECTED + 1, match(*tcp, _IS_DEAD), (RESET_BOTH,)
@@ -227,6 +229,7 @@ def _standing() -> Iterator[tuple[Table, int, Match, Actions]]:
         yield Table.COMMIT, PRIORITY_FIRST + 1, match(*tcp, new, _flag(INSPECTED)), (Goto(Table.L7_TAG),)
     onward = SetField(FLAGS, ACCEPTED, ACCEPTED | INSPECTED), Goto(Table.FORWARD)
     yield Table.L7_NEXT, PRIORITY, match(nothing_next, _flag(0, ANSWER)), onward
+    yield Table.L7_NEXT, PRIORITY, match(nothing_next, _flag(ANSWER, SERVED)), _DELIVER
     for table in (Table.L7_ANSWER, Table.WATCHED):
         yield table, PRIORITY_INSPECTED, match(_REPLY, _MARKS), _BACKWARD
     yield Table.CONNTRACK_STATE, PRIORITY_JUDGED + 1, match(_flag(JUDGED), _INSPECTED), _DELIVER

@@ -331,7 +331,7 @@ TABLES: dict[Table, TableSpec] = {
     Table.L7_NEXT: TableSpec(
         "has what went by the inspection engine go on, or go by it for the other end's rule",
         frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.TCP_FLAGS, FLAGS, L7_VLANS)),
-        (Table.L7_ANSWER, Table.CONNTRACK_STATE, Table.FORWARD, Table.L7_SEND),
+        (Table.L7_ANSWER, Table.CONNTRACK_STATE, Table.DNS_CLIENT, Table.FORWARD, Table.L7_SEND),
         Table.L7_SEND,
     ),
     Table.UNMASKED: TableSpec(
@@ -340,13 +340,13 @@ TABLES: dict[Table, TableSpec] = {
     Table.L7_ANSWER: TableSpec(
         "sends answers by the inspection engine, as they are before they are translated back",
         frozenset((_F.CT_STATE, _F.CT_MARK, _F.ETH_TYPE, _F.IP_PROTO, _F.TCP_FLAGS, FLAGS)),
-        (Table.CONNTRACK_STATE, Table.L7_SEND),
+        (Table.CONNTRACK_STATE, Table.COUNT, Table.L7_SEND),
         Table.CONNTRACK_STATE,
     ),
     Table.WATCHED: TableSpec(
         "keeps the endpoint's address in answers that TrafficControls are about",
         frozenset((_F.ETH_TYPE, _F.CT_STATE, _F.CT_MARK, _F.CT_NW_PROTO, _F.CT_TP_DST, _F.IP_PROTO, _F.TCP_FLAGS)),
-        (Table.CONNTRACK_STATE, Table.DNS_CLIENT, Table.L7_SEND),
+        (Table.CONNTRACK_STATE, Table.DNS_CLIENT, Table.COUNT, Table.L7_SEND),
         None,
     ),
     Table.CONNTRACK_STATE: TableSpec(

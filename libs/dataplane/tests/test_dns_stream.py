@@ -96,6 +96,11 @@ def test_a_stream_is_read_from_its_beginning_only():
         Streams().take(segment(ONE))
 
 
+def test_nothing_passes_before_the_connection_is_there():
+    with pytest.raises(Unreadable):
+        Streams().take(segment(ONE, flags=SYN | ACK))
+
+
 def test_after_what_is_no_message_nothing_passes():
     streams = opened()
     with pytest.raises(Unreadable):

@@ -42,9 +42,18 @@ def segment(payload: bytes, sequence: int, flags: int = 0x10) -> bytes:
     return frame(TCP.pack(PORT, 4000, sequence, 0, 5 << 4, flags, 0, 0, 0) + payload, CLIENT, 6)
 
 
-def frame(carried: bytes, target: bytes, proto: int) -> bytes:
-    header = IPV4.pack(0x45, 0, 20 + len(carried), 0, 0, 64, proto, 0, bytes(map(int, SERVER.split("."))), target)
+def frame(carried: bytes, target: bytes, proto: int, fragment: int = 0) -> bytes:
+    header = IPV4.pack(
+        0x45, 0, 20 + len(carried), 0, fragment, 64, proto, 0, bytes(map(int, SERVER.split("."))), target
+    )
     return bytes(12) + b"\x08\x00" + header + carried
+
+
+def ipv6_fragment(payload: bytes) -> bytes:
+    """The first of several."""
+    carried = bytes((17, 0, 0, 1)) + bytes(4) + UDP.pack(PORT, 4000, 8 + len(payload), 0) + payload
+    header = Struct("!IHBB").pack(6 << 28, len(carried), 44, 64) + bytes(15) + b"\1" + bytes(15) + b"\2"
+    return bytes(12) + b"\x86\xdd" + header + carried
 
 
 def naming(action: Action = Action.ALLOW, pattern: str = "*.a.com", **rules) -> Naming:
@@ -90,6 +99,10 @@ REFUSED = [
     Refused("no DNS", datagram(b"hello"), Unreadable, {}),
     Refused("a question", datagram(question(7, "www.a.com", Kind.A)), Unreadable, {}),
     Refused("a fragment", datagram(told(), length=1400), Unreadable, {}),
+    Refused(
+        "a fragment of TCP", frame(TCP.pack(PORT, 4000, 1, 0, 5 << 4, 2, 0, 0, 0), CLIENT, 6, 0x2000), Unreadable, {}
+    ),
+    Refused("a fragment over IPv6", ipv6_fragment(told()), Unreadable, {}),
     Refused("cut short", datagram(told())[:40], Unreadable, {}),
     Refused("neither UDP nor TCP", datagram(told(), proto=132), Unreadable, {}),
     Refused("no Pod's", datagram(told(), target=b"\x0a\0\0\x63"), NoPod, {}),

@@ -40,6 +40,9 @@ class Frame(NamedTuple):
     first: bool
     """It is whole, or the first of its fragments: `payload` begins with the header of `proto`."""
 
+    whole: bool = True
+    """It is no fragment."""
+
     @property
     def payload(self) -> bytes:
         return self.packet[self.header :]
@@ -70,8 +73,9 @@ def _ipv4(packet: bytes) -> Frame | None:
     header, length = (packet[0] & 0x0F) * 4, int.from_bytes(packet[2:4], "big")
     if not _IPV4_LEAST <= header <= length <= len(packet):
         return None
-    offset = int.from_bytes(packet[6:8], "big") & 0x1FFF
-    return Frame(4, packet[9], packet[12:16], packet[16:20], packet[:length], header, offset == 0)
+    offset, more = int.from_bytes(packet[6:8], "big") & 0x1FFF, packet[6] & 0x20
+    whole = offset == 0 and not more
+    return Frame(4, packet[9], packet[12:16], packet[16:20], packet[:length], header, offset == 0, whole)
 
 
 def _ipv6(packet: bytes) -> Frame | None:
@@ -80,17 +84,20 @@ def _ipv6(packet: bytes) -> Frame | None:
     length = _IPV6_LEAST + int.from_bytes(packet[4:6], "big")
     if length > len(packet):
         return None
-    proto, header, first = packet[6], _IPV6_LEAST, True
+    proto, header, first, whole = packet[6], _IPV6_LEAST, True, True
     while proto in _EXTENSIONS or proto == _FRAGMENT:
         if header + 8 > length:
             return None
         if proto == _FRAGMENT:
-            first = int.from_bytes(packet[header + 2 : header + 4], "big") >> 3 == 0
+            offset_and_more = int.from_bytes(packet[header + 2 : header + 4], "big")
+            first, whole = offset_and_more >> 3 == 0, offset_and_more & ~0x6 == 0
             size = 8
         else:
             size = 8 + packet[header + 1] * 8
         proto, header = packet[header], header + size
-    return Frame(6, proto, packet[8:24], packet[24:40], packet[:length], header, first) if header <= length else None
+    if header > length:
+        return None
+    return Frame(6, proto, packet[8:24], packet[24:40], packet[:length], header, first, whole)
 
 
 def checksum(octets: bytes) -> int:

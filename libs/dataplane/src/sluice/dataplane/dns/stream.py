@@ -79,10 +79,12 @@ class Streams:
             raise Unreadable("cut short in a TCP header")
         _, client_port, sequence, _, offset, flags = _TCP.unpack_from(carried)
         key = _Key(frame.target, client_port, frame.source)
+        data = carried[max(offset >> 4, 5) * 4 :]
         if flags & _SYN:
+            if data:
+                raise Unreadable("an answer before the connection is there")
             self._open(key, sequence + 1)
             return Segment()
-        data = carried[max(offset >> 4, 5) * 4 :]
         stream = self._streams.get(key)
         if flags & _RST or (flags & _FIN and not data and stream is not None and not stream.held):
             self._close(key)

@@ -51,8 +51,8 @@ class Reader:
             Unreadable: it must not pass.
         """
         held = frame.read(octets)
-        if held is None or not held.first:
-            raise Unreadable("no whole packet of IP")
+        if held is None or not held.whole:
+            raise Unreadable("no whole packet of IP")  # the other fragments are not held: they have no ports
         if self._servers and held.source not in self._servers:
             raise NotBelieved("of a server that is not believed")
         client = Address(str(ip_address(held.target)))

@@ -150,24 +150,29 @@ class Lab:
             await self._nats.ended()
         return stuck
 
-    async def _start_service(self, service: str, own: Mapping[str, str] = MappingProxyType({})) -> None:
+    async def _start_service(self, service: str, own: Mapping[str, str] = MappingProxyType({}), node: str = "") -> None:
+        title = f"{service} on {node}" if node else service
         program = Program(
             [sys.executable, "-P", "-m", f"sluice.services.{service.replace('-', '_')}"],
             {**self._variables, **self._settings(service, own)},
-            self.folder / f"{service}.log",
+            (self.nodes[NodeName(node)].folder if node else self.folder) / f"{service}.log",
         )
         await program.start()
-        self.programs[service] = program
-        self._supervise(Supervised(service, program.start, program.ended))
+        self.programs[title] = program
+        self._supervise(Supervised(title, program.start, program.ended))
 
     async def serve(self) -> None:
-        """The lab has an API from now on, on a port that is free: see `api_url`."""
+        """The lab has an API from now on, on a port that is free (`api_url`), and what its nodes log gets there."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         own = {"PORT": str(port), "STORE_DIR": str(self.folder / "query-api"), "HOLDER": self.name}
         await self._start_service("query-api", own)
         self.api_url = f"http://127.0.0.1:{port}"
+        for name, node in self.nodes.items():
+            logs = {"NP_DIR": str(node.audit_log.parent), "L7_DIR": str(node.folder / inspection.LOGS)}
+            places = {**logs, "STATE_DIR": str(node.state_folder / "log-collector")}
+            await self._start_service("log-collector", {"NODE_NAME": name, **places}, name)
 
     def _settings(self, service: str, own: Mapping[str, str]) -> dict[str, str]:
         """The service's environment."""

@@ -1,13 +1,15 @@
 """Pods that come and go all the time leave nothing behind: no flow, group, id, connection, page or program.
 
-They have ports in the switch and no namespaces, which would take longer than they live; a Pod that stays sends to each.
+They have ports in the switch and no namespaces, which would take longer than they live. A Pod that stays sends to each.
 """
 
 import asyncio
 import json
 import os
 import socket
+import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,8 +36,10 @@ pytestmark = [pytest.mark.datapath, pytest.mark.slow, pytest.mark.timeout(600)]
 SECONDS = float(os.environ.get("SLUICE_CHURN_SECONDS", "3"))
 """How long. `SLUICE_CHURN_SECONDS=60` is 6,000 Pods."""
 
-SLOTS, AT_ONCE, EVERY_S = 10, 10, 0.1
-"""Every tenth of a second the ten Pods of one slot give way to others: a hundred go in a second, and a hundred come."""
+SLOTS, AT_ONCE, EVERY_S = 20, 10, 0.1
+"""Every tenth of a second the ten Pods of a slot give way to others: a hundred go in a second, and a hundred come.
+
+Each lives for two seconds, for ingest believes a folder that never rests after one. A busy machine gets less done."""
 
 ADDRESSES = 250
 """So soon somebody else has a Pod's address."""
@@ -80,7 +84,7 @@ def wave(number: int) -> list[PodIds]:
     return pods
 
 
-def manifest(pods: list[PodIds], slot: int) -> bytes:
+def manifest(pods: list[PodIds], number: int) -> bytes:
     """These Pods, each with a policy of its own, and as endpoints of the Service."""
     made: list[dict[str, Any]] = []  # Any: as JSON has it
     for pod in pods:
@@ -109,7 +113,7 @@ def manifest(pods: list[PodIds], slot: int) -> bytes:
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
             "metadata": {
-                "name": f"web-{slot}",
+                "name": f"web-{number}",
                 "namespace": "churn",
                 "labels": {"kubernetes.io/service-name": "web"},
             },
@@ -140,13 +144,16 @@ class Churn:
     async def turn(self, number: int) -> None:
         """The Pods of a slot give way."""
         slot, pods = number % SLOTS, wave(number)
-        file = self._lab.manifests / f"churn-{slot}.yaml"
-        new = file.with_suffix(".new")
-        new.write_bytes(manifest(pods, slot))
-        await self._ovsdb.delete_ports(BRIDGE, [_port(pod) for pod in self._plugged.get(slot, ())])
-        ports = [NewPort(name=_port(pod), type="internal", external_ids=to_external_ids(pod)) for pod in pods]
-        await self._ovsdb.add_ports(BRIDGE, *ports)
-        new.rename(file)
+        self._file(number - SLOTS).unlink(missing_ok=True)
+        new = self._file(number).with_suffix(".new")
+        new.write_bytes(manifest(pods, number))
+        if slot in self._plugged:
+            await self._ovsdb.delete_ports(BRIDGE, devices(slot))
+        ports = zip(devices(slot), pods, strict=True)
+        await self._ovsdb.add_ports(
+            BRIDGE, *(NewPort(name=name, external_ids=to_external_ids(pod)) for name, pod in ports)
+        )
+        new.rename(self._file(number))
         self._plugged[slot] = pods
         self._node.had.update(address for pod in pods for address in pod.addresses)
         self.came += len(pods)
@@ -170,13 +177,24 @@ class Churn:
 
     async def end(self) -> None:
         """All of them are gone."""
-        for slot in range(SLOTS):
-            (self._lab.manifests / f"churn-{slot}.yaml").unlink(missing_ok=True)
-        await self._ovsdb.delete_ports(BRIDGE, [_port(pod) for pods in self._plugged.values() for pod in pods])
+        for file in self._lab.manifests.glob("churn-*"):
+            file.unlink()
+        await self._ovsdb.delete_ports(BRIDGE, [name for slot in self._plugged for name in devices(slot)])
+
+    def _file(self, number: int) -> Path:
+        return self._lab.manifests / f"churn-{number}.yaml"
 
 
-def _port(pod: PodIds) -> str:
-    return f"ch{pod.uid.removeprefix('uid-')}"
+def devices(slot: int) -> list[str]:
+    """What the Pods of a slot are plugged in by, one after the other: to make them takes longer than a Pod lives."""
+    return [f"ch{slot}x{place}" for place in range(AT_ONCE)]
+
+
+def make_devices(netns: str) -> None:
+    names = [name for slot in range(SLOTS) for name in devices(slot)]
+    lines = [f"link add {name} up type veth peer name p{name}\nlink set p{name} up\n" for name in names]
+    command = ("ip", "-n", netns, "-batch", "-")
+    subprocess.run(command, input="".join(lines), text=True, check=True, timeout=60)
 
 
 async def held(node: LabNode) -> dict[str, int]:
@@ -211,6 +229,7 @@ async def test_pods_that_come_and_go_leave_nothing(record_property: Any) -> None
         await lab.change(apply=[one for one in parse(STANDING, "churn.yaml") if isinstance(one, Document)])
         await lab.realised()
         (node,) = lab.nodes.values()
+        await asyncio.to_thread(make_devices, node.netns.name)
         service = lab.world.objects[lab.world.find("Service", "churn", "web")].object
         assert isinstance(service, Service)
         async with asyncio.timeout(GONE_S):

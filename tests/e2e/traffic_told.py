@@ -80,8 +80,7 @@ async def differs(
             await trains.ask(lab, asked, once=True)
             counts = await capture.counts()
         heard = Counter({key: count.got for key, count in zip(receivers, counts, strict=True)})
-        assert all(heard.values()), heard
-        if await told.becomes(before + heard):
+        if all(heard.values()) and await told.becomes(before + heard):
             return ""
         said = f"receivers counted {heard}, nodes {told.sums - before}"
     return said

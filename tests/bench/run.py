@@ -42,10 +42,11 @@ BENCHMARKS = {
     "AUDIT": ("audit_log",),
     "COUNT": ("ovs_counts",),
     "FQDN": ("fqdn_answer",),
+    "L7": ("l7_lab",),
 }
 """The modules of tests/bench that measure it, each run with the figure's name.
 
-AUDIT, COUNT, FQDN, P9, P10, P11, P16 and P18 need root and Open vSwitch; P19 needs what `./task kernels` fetches.
+AUDIT, COUNT, FQDN, L7, P9, P10, P11, P16 and P18 need root and Open vSwitch; P19 needs what `./task kernels` fetches.
 """
 
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.l7.rig import Hand, Rig, received, running
+from tests.l7.rig import TAPS, VLAN, Hand, Rig, received, running
 from tests.l7.server import ECHO_PORT, HTTP_PORT, TLS_PORT
 from tests.l7.table import BAD, CASES, HTTP, OK, TLS, WHOLE, Case, Part, allowed, ask, denied, play, post, request, send
 
 from sluice.contracts.l7 import HttpMatch, L7Match, TlsMatch
 from sluice.dataplane.l7.ruleset import compile_rules
+from sluice.drivers.openflow.switch import Switch
+from sluice.drivers.suricata.probing import Prober
 
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
 
@@ -225,3 +227,24 @@ def after(
     while len(rig.events("packet")) < packets + max(wanted, 1) and time.monotonic() < until:
         time.sleep(0.05)
     return rig.events("alert")[alerts:], rig.events("packet")[packets:]
+
+
+async def test_a_probe_shows_which_rules_are_in_force(rig: Rig) -> None:
+    held = compile_rules((*HTTP, *TLS), policy="AntreaNetworkPolicy:x/p").digest
+    other = compile_rules(HTTP, policy="AntreaNetworkPolicy:x/p").digest
+    switch = await Switch.connect(rig.switch.mgmt_socket())
+    prober = Prober(TAPS[1], rig.netns)
+
+    async def shown(digests: dict[int, str], tries: int = 1) -> frozenset[int]:
+        found = frozenset[int]()
+        for _ in range(tries):
+            found |= await prober.shown(switch, 100, digests)
+        return found
+
+    try:
+        assert await shown({VLAN: held}, tries=8) == {VLAN}
+        assert await shown({VLAN: other}) == frozenset()
+        assert await shown({VLAN: held, VLAN + 1: other, VLAN + 2: held}) <= {VLAN}  # the others drop all
+    finally:
+        prober.close()
+        switch.close()

@@ -274,6 +274,13 @@ MUTATIONS = (
         (f"{L7_ENGINE}::test_what_becomes_of_it",),
     ),
     Mutation(
+        "l7-any-rules-are-shown",
+        f"{DRIVERS}/suricata/probing.py",
+        "return frozenset(vlan for vlan in came if digests[vlan] not in passed)",
+        "return frozenset(came)",
+        (f"{L7_ENGINE}::test_a_probe_shows_which_rules_are_in_force",),
+    ),
+    Mutation(
         "l7-packets-are-kept-without-logging",
         f"{DATAPLANE}/l7/events.py",
         "    if logged and kept:",

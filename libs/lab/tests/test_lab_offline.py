@@ -57,7 +57,7 @@ spec:
   - {apiVersion: v1, kind: Pod, metadata: {name: b}}
   - {apiVersion: v1, kind: Service, metadata: {name: s}, spec: {selector: {app: a}, ports: [{port: 8}]}}
   steps:
-  - connections: [{open: c, from: default/b, to: default/a, http: {path: /x}}]
+  - connections: [{open: before, from: default/b, to: default/a, http: {path: /x}}]
     probes: [{from: default/b, to: "svc:default/s", http: {path: /y}, port: 8, expect: Allowed}]
   - apply:
     - apiVersion: crd.antrea.io/v1beta1
@@ -68,6 +68,8 @@ spec:
         appliedTo: [{podSelector: {matchLabels: {app: a}}}]
         ingress: [{action: Allow, l7Protocols: [{http: {path: /x}}]}]
     connections:
+    - {check: before, http: {path: /y}, expect: Allowed}
+    - {open: c, from: default/b, to: default/a, http: {path: /x}}
     - {check: c, expect: Allowed}
     - {check: c, http: {path: "/x?q=/y"}, expect: Allowed}
     - {check: c, http: {path: "/y?q=/x"}, expect: Rejected}

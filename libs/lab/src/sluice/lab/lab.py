@@ -47,6 +47,9 @@ log = structlog.get_logger()
 REALISED_S = 30.0
 """How long a change may take to be in force. It takes some ten milliseconds; starting everything, a few seconds."""
 
+ENGINE_S = 60.0
+"""How much longer where node-l7 and its engine only start: a second or two, and many more on a machine under load."""
+
 STREAM_BYTES = 64 << 20
 """Of each stream: a lab is small, and so may be the disk it lives on."""
 
@@ -398,6 +401,8 @@ class Lab:
             inspected=inspected,
             problems=problems,
         )
+        if inspected - self.statuses.engines.keys():
+            timeout_s += ENGINE_S
         await self._until(lambda: self.statuses.missing(wanted), timeout_s)
         return time.monotonic() - started
 

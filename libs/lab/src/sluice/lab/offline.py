@@ -4,6 +4,9 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from sluice.admission.among import admit_all, admit_removal
 from sluice.admission.context import Known
@@ -34,7 +37,7 @@ def run(story: Story) -> Outcome:
     world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.dns, networks=spec.networks)
     for document in story.objects:
         world.put(document)
-    opened: dict[str, tuple[checks.Question, str]] = {}
+    opened: dict[str, _Opened] = {}
     done: list[Check] = []
     for told in story.steps:
         for name in told.step.delete:
@@ -53,22 +56,36 @@ def run(story: Story) -> Outcome:
     )
 
 
-def _step(told: Told, world: World, opened: dict[str, tuple[checks.Question, str]]) -> Iterator[Check]:
+class _Opened(NamedTuple):
+    """A long-lived connection."""
+
+    question: checks.Question
+    got: str
+    inspected: bool
+    """A rule that looks into requests let it come about, so that each is decided by itself."""
+
+
+def _opened(state: ClusterState, question: checks.Question) -> _Opened:
+    got = _got(state, question)
+    return _Opened(question, got, question.asks is not None and _got(state, replace(question, asks=None)) != got)
+
+
+def _step(told: Told, world: World, opened: dict[str, _Opened]) -> Iterator[Check]:
     state, pods, ends = state_of(world.objects), world.pods(), ends_of(world)
     for connection in told.step.connections:
         if connection.open:
             question = checks.opening(connection, ends, "")
-            opened[connection.open] = question, _got(state, question)
-            yield _check(told, question, opened[connection.open][1], f"connection {connection.open} opens,")
+            opened[connection.open] = _opened(state, question)
+            yield _check(told, question, opened[connection.open].got, f"connection {connection.open} opens,")
         elif connection.check and connection.expect:
             expect = connection.verdict or connection.expect
-            question, got = opened[connection.check]  # it passes whatever policies say now, unless one ends it
-            if question.asks:  # but for what is asked on it
-                question = checks.checking(connection, question)
+            was = opened[connection.check]
+            question, got = checks.checking(connection, was.question), was.got
+            if was.inspected:
                 got = _got(state, question)
-            elif _is_ended(state, world, question):
+            elif _is_ended(state, world, was.question):  # else it passes whatever policies say now
                 got = str(Fate.DROPPED)
-                opened[connection.check] = question, got
+                opened[connection.check] = was._replace(got=got)
             yield Check(
                 step=told.name,
                 kind="probe",

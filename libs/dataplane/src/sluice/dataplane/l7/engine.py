@@ -124,6 +124,7 @@ def _settings(engine: Engine) -> dict[str, Any]:
                 "tls": {"enabled": True, "ja3-fingerprints": True, "encryption-handling": "full"},
             },
         },
+        "exception-policy": "drop-flow",
         "host-mode": "sniffer-only",
         "max-pending-packets": 1024,
         "flow": {"memcap": "64mb", "hash-size": 16384, "prealloc": 1000},

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 import socket
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +26,13 @@ TRY_S = 0.25
 
 ADDRESS = "192.0.2.1"
 """Of both ends: TEST-NET-1 (RFC 5737), which nobody has."""
+
+CONTROL = b"sluice-l7-control-"
+TOKEN = 16
+"""Bytes behind it that are a packet's own."""
+
+MOST = 32
+"""VLANs to ask about at once: twice as many packets, which the listening socket has to hold."""
 
 DISCARD = 9
 """The port of the discard protocol. Source: RFC 863."""
@@ -73,22 +81,28 @@ class Prober:
     def close(self) -> None:
         self._socket.close()
 
-    async def shows(self, switch: Switch, port_in: int, vlan: int, digest: str) -> bool:
-        """Whether the VLAN's tenant has the rule set with this digest. One question at a time."""
-        control = b"sluice-l7-control-" + secrets.token_hex(8).encode()
+    async def shown(self, switch: Switch, port_in: int, digests: Mapping[int, str]) -> frozenset[int]:
+        """Which of these VLANs have the rule set with this digest. One question at a time, of MOST VLANs.
+
+        Where two VLANs have equal rule sets and one does not hold them, neither is shown.
+        """
         self._drain()
-        for payload in (proof(digest), control):
-            switch.send_packet(frame(vlan, payload), (Output(port_in),))
-        dropped = True
+        asked = {secrets.token_hex(8).encode(): vlan for vlan in digests}
+        for token, vlan in asked.items():
+            for payload in (proof(digests[vlan]), CONTROL + token):  # in this order they come out, if both do
+                switch.send_packet(frame(vlan, payload), (Output(port_in),))
+        came: set[int] = set()
+        passed: set[str] = set()
         with suppress(TimeoutError):
             async with asyncio.timeout(TRY_S):
-                while True:
+                while len(came) < len(asked):
                     packet = await asyncio.get_running_loop().sock_recv(self._socket, 1 << 16)
-                    if proof(digest) in packet:
-                        dropped = False
-                    elif control in packet:
-                        return dropped
-        return False
+                    _, control, rest = packet.partition(CONTROL)
+                    if control:
+                        came |= {vlan for vlan in (asked.get(rest[:TOKEN]),) if vlan is not None}
+                    else:
+                        passed |= {digest for digest in digests.values() if proof(digest) in packet}
+        return frozenset(vlan for vlan in came if digests[vlan] not in passed)
 
     def _drain(self) -> None:
         with suppress(BlockingIOError):

@@ -5,6 +5,7 @@ that it never says more than is true.
 """
 
 import asyncio
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 
@@ -23,7 +24,7 @@ from sluice.drivers.openflow.switch import Switch
 from sluice.drivers.ovsdb.client import NotApplied, PortFailed, TransactionRefused
 from sluice.drivers.suricata.checking import RulesRefused, check_rules
 from sluice.drivers.suricata.commands import Commands, EngineGone, EngineRefused
-from sluice.drivers.suricata.probing import Prober
+from sluice.drivers.suricata.probing import MOST, Prober
 from sluice.drivers.suricata.taps import Taps
 from sluice.runtime.bus import Bus
 from sluice.runtime.feed import Feed
@@ -211,11 +212,7 @@ class Shell:
                 self._tenants.done(step)
                 log.info("tenant_changed", step=described(step), elapsed_ms=round(1000 * (monotonic() - started)))
             files.replace(self._state, codec.encode(self._tenants.kept()))
-        holds = dict(self._tenants.kept().vlans)
-        for vlan in self._tenants.unverified():
-            if holds[vlan] != CLOSED:
-                await self._show(switch, prober, port_in, vlan, holds[vlan])
-            self._tenants.shown(vlan)
+        await self._show(switch, prober, port_in)
         self._publish()
 
     async def _checked(self, step: Step) -> bool:
@@ -236,11 +233,24 @@ class Shell:
             case Replace(vlan, _):
                 await commands.call("reload-tenant", id=vlan, filename=self._engine.tenant(vlan))
 
-    async def _show(self, switch: Switch, prober: Prober, port_in: int, vlan: int, rules: RuleSet) -> None:
+    async def _show(self, switch: Switch, prober: Prober, port_in: int) -> None:
+        """Probe packets show that every tenant has its rules."""
+        holds = dict(self._tenants.kept().vlans)
+        left = {vlan: holds[vlan].digest for vlan in self._tenants.unverified()}
+        for vlan in [vlan for vlan in left if holds[vlan] == CLOSED]:
+            self._tenants.shown(vlan)
+            del left[vlan]
         for _ in range(PROBES):
-            if await prober.shows(switch, port_in, vlan, rules.digest):
+            for begin in range(0, len(left), MOST):
+                some = dict(islice(left.items(), begin, begin + MOST))
+                for vlan in await prober.shown(switch, port_in, some):
+                    self._tenants.shown(vlan)
+            unshown = frozenset(self._tenants.unverified())
+            left = {vlan: digest for vlan, digest in left.items() if vlan in unshown}
+            if not left:
                 return
-        raise EngineFailed(f"VLAN {vlan}: the engine does not hold the rules {rules.digest} that it was given")
+        vlan, digest = next(iter(left.items()))
+        raise EngineFailed(f"VLAN {vlan}: the engine does not hold the rules {digest} that it was given")
 
     def _write(self, vlan: int, rules: RuleSet) -> None:
         files.replace(Path(self._engine.rules(vlan)), rules.text)

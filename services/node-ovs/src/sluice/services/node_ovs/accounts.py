@@ -4,8 +4,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from sluice.contracts import codec
 from sluice.drivers.openflow.meters import Metered
+from sluice.services.node_ovs.statefile import StateFile
 
 
 class Lost:
@@ -37,23 +37,14 @@ class Accounted(Struct, frozen=True, kw_only=True):
 
 class AccountFile:
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._saved = -1
+        self._file = StateFile(path, Accounted)
 
     def load(self) -> int:
-        try:
-            return codec.decode(self._path.read_bytes(), Accounted).packets
-        except (FileNotFoundError, codec.Undecodable):
-            return 0
+        kept = self._file.load()
+        return 0 if kept is None else kept.packets
 
     def save(self, packets: int) -> None:
-        if packets == self._saved:
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._path.with_suffix(".new")
-        new.write_bytes(codec.encode(Accounted(packets=packets)))
-        new.replace(self._path)
-        self._saved = packets
+        self._file.save(Accounted(packets=packets))
 
 
 class Account:

@@ -186,7 +186,8 @@ class Held:
         self.counted = Counter[str]()
         monkeypatch.setattr(answers_module, "_answers", self)
         self.naming = naming()
-        self.answers = Answers(self.naming, holder, self._told)
+        self.settled = False
+        self.answers = Answers(self.naming, holder, self._told, lambda: self.settled)
         self.switch = FakeSwitch()
 
     def _told(self) -> None:
@@ -219,6 +220,32 @@ def test_an_answer_goes_on_when_the_switch_has_what_it_tells_and_not_before(held
     assert held.switch.resumed == [], "and now the switch is told"
     assert held.release() == [packet]
     assert held.counted == {"released": 1}
+
+
+def test_one_that_tells_nothing_new_goes_on_at_once(held: Held):
+    held.settled = True
+    first = held.take(datagram(told()))
+    assert (held.switch.resumed, held.news) == ([], 1)
+    held.naming.settle(0)
+    held.release()
+
+    again = held.take(datagram(told()))
+    assert held.switch.resumed == [first, again]
+    new = held.take(datagram(told("b.a.com", "192.0.2.2")))
+    known = held.take(datagram(told()))
+    assert held.switch.resumed == [first, again], "what is known waits for what came before it"
+    held.answers.read(held.now_s)
+    assert held.release() == [first, again, new, known]
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_what_is_known_waits_while_the_switch_is_behind(held: Held, settled: bool):
+    held.naming.hear(datagram(told()), holder, 0)
+    held.naming.settle(0)
+    held.settled = settled
+    packet = held.take(datagram(told()))
+
+    assert held.switch.resumed == ([packet] if settled else [])
 
 
 def test_in_the_order_in_which_they_came(held: Held):

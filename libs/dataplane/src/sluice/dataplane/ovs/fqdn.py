@@ -111,6 +111,11 @@ class Names:
     def facts(self) -> frozenset[Fact]:
         return frozenset(self._facts)
 
+    @property
+    def drained(self) -> bool:
+        """No fact changed since the last drain."""
+        return not self._before
+
     def drain(self) -> Iterator[tuple[Fact, bool]]:
         """The facts that became true or untrue since the last call."""
         before, self._before = self._before, {}

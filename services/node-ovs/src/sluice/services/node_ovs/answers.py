@@ -56,10 +56,21 @@ class _Held(NamedTuple):
 
 
 class Answers:
-    """Holds them; `news` is called when there is something to read."""
+    """Holds them.
 
-    def __init__(self, naming: Naming, holder_of: Callable[[Address], Uid | None], news: Callable[[], None]) -> None:
-        self._naming, self._holder_of, self._news = naming, holder_of, news
+    Args:
+        news: called when there is something to read.
+        settled: whether the switch has all that the fold said, so that what tells nothing new may pass at once.
+    """
+
+    def __init__(
+        self,
+        naming: Naming,
+        holder_of: Callable[[Address], Uid | None],
+        news: Callable[[], None],
+        settled: Callable[[], bool],
+    ) -> None:
+        self._naming, self._holder_of, self._news, self._settled = naming, holder_of, news, settled
         self._unread: deque[_Held] = deque()
         self._waiting: deque[_Held] = deque()
         self._dropped: Counter[str] = Counter()
@@ -74,7 +85,13 @@ class Answers:
         if len(self._unread) + len(self._waiting) >= MOST_HELD:
             self.dropped("too_many", 1)
         elif packet.held:
+            alone = not self._unread and not self._waiting and self._naming.names.drained
             self._unread.append(_Held(monotonic(), switch, packet))
+            if alone and self._settled():
+                self.read(monotonic())
+                if self._naming.names.drained:
+                    self.release(switch)
+                    return
             self._news()
 
     def read(self, now_s: float) -> None:

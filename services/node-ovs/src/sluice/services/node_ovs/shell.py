@@ -100,7 +100,7 @@ class Shell:
         naming = self._programmer.naming
         naming.names.restore(self._names_file.load() or NamesState(), monotonic(), time())
         self._names_saved = naming.names.changes
-        self._answers = Answers(naming, self._programmer.holder, self._news.set)
+        self._answers = Answers(naming, self._programmer.holder, self._news.set, lambda: self.ready)
         self._resolving = Resolving(naming, settings.ahead_server, self._news.set)
         self._errands = Errands(
             reject_rate=settings.reject_rate,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tarfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -142,6 +143,19 @@ async def test_manifests_are_put_back_to_what_they_were(sluice: Sluice, source: 
 
 def parsed(file: Path) -> list[Document]:
     return [one for one in parse(file.read_bytes(), file.name) if isinstance(one, Document)]
+
+
+async def test_a_support_bundle_holds_what_is_said_and_objects_if_asked(
+    sluice: Sluice, source: Source, tmp_path: Path
+) -> None:
+    await source.put(namespace("x"), pod("x/web", ip="10.0.0.1"))
+    for words, has_objects in (((), False), (("--objects",), True)):
+        done = await sluice("support-bundle", "-o", str(tmp_path / "made.tar.gz"), *words)
+        assert done.exit_code == 0, done.output
+        with tarfile.open(tmp_path / "made.tar.gz") as archive:
+            names = archive.getnames()
+        assert {"sluice/versions.json", "sluice/streams.json"} <= set(names)
+        assert ("sluice/objects/objects.pods.x.web.json" in names) == has_objects
 
 
 async def test_a_bus_without_a_ledger_is_no_bus_of_ours(sluice: Sluice) -> None:

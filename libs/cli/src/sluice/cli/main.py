@@ -3,6 +3,7 @@
 import click
 
 from sluice.cli.bisect import bisect
+from sluice.cli.bundle import bundle
 from sluice.cli.compile import compile_
 from sluice.cli.connectivity import connectivity
 from sluice.cli.diff import diff
@@ -28,6 +29,7 @@ def main() -> None:
 
 for command in (
     bisect,
+    bundle,
     compile_,
     connectivity,
     diff,

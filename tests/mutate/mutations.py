@@ -92,6 +92,7 @@ DNS_STREAM = "libs/dataplane/tests/test_dns_stream.py"
 DNS_CLIENT = "libs/drivers/tests/test_dns_client.py"
 
 COUNTING = "libs/dataplane/tests/test_ovs_counting.py"
+DETOUR = "libs/dataplane/tests/test_ovs_detour.py"
 COUNTS = "libs/dataplane/tests/test_ovs_counts.py"
 
 
@@ -1875,5 +1876,41 @@ MUTATIONS = (
         "if not met or any(one.table == Table.TALLY for one in met):",
         "if not met:",
         ("libs/dataplane/tests/test_ovs_ending.py",),
+    ),
+    # ------------------------------------------------------------------------------------------------------ inspection
+    Mutation(
+        "what-was-inspected-passes-without-an-engine",
+        f"{DATAPLANE}/ovs/base.py",
+        "_KNOWN_TO_US = Term(Field.CT_MARK, MARK_LET_IN, MARK_LET_IN | MARK_INSPECTED)",
+        "_KNOWN_TO_US = Term(Field.CT_MARK, MARK_LET_IN, MARK_LET_IN)",
+        (f"{DETOUR}::test_nothing_passes_while_the_engine_has_not_shown_the_rules",),
+    ),
+    Mutation(
+        "a-rule-does-not-wait-for-its-engine",
+        f"{DATAPLANE}/ovs/layers.py",
+        "            return () if vlan is None else _inspected(direction, id, vlan)",
+        "            return _inspected(direction, id, vlan or 1)",
+        (DETOUR,),
+    ),
+    Mutation(
+        "old-entries-judge-other-packets",
+        f"{DATAPLANE}/ovs/inspection.py",
+        "if old is not None and old._replace(inspected_by=form.inspected_by) == form:",
+        "if old is not None:",
+        (f"{DETOUR}::test_a_rule_whose_entries_change_goes_by_the_old_ones_until_the_new_ones_are_in_force",),
+    ),
+    Mutation(
+        "a-reset-connection-lives-on",
+        f"{DATAPLANE}/ovs/detour.py",
+        "SetField(Field.CT_MARK, MARK_DEAD, MARK_DEAD)",
+        "SetField(Field.CT_MARK, 0, MARK_DEAD)",
+        (f"{DETOUR}::test_what_the_engine_resets_is_reset_at_both_ends_and_dead",),
+    ),
+    Mutation(
+        "every-connection-has-one-tag",
+        f"{DATAPLANE}/ovs/detour.py",
+        "    tagging = SetField(CONNECTION_TAG, tag)",
+        "    tagging = SetField(CONNECTION_TAG, min(tag, 3))",
+        (f"{DETOUR}::test_a_connection_keeps_its_tag_and_the_next_one_has_another",),
     ),
 )

@@ -24,10 +24,12 @@ from sluice.contracts.programs import Program
 from sluice.dataplane.ovs.detour import EnginePorts, lower_detour
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows, OutputField, SetField, match
+from sluice.dataplane.ovs.fqdn_values import HOLDING
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.parse import read_all
-from sluice.dataplane.ovs.text import write_all, write_match
+from sluice.dataplane.ovs.pipeline import Meter
+from sluice.dataplane.ovs.text import write_all, write_groups, write_match
 from sluice.dataplane.protocols import EthType, IpProto
 from sluice.testkit import worlds
 from sluice.testkit.clashes import CLASHES
@@ -74,6 +76,11 @@ class Switch:
                 f" -- add-port {BRIDGE} p{number} -- set interface p{number} type=internal ofport_request={number}"
             )
         run("ovs-vsctl", f"--db=unix:{db}", f"--timeout={WAIT_S}", *bridge.split())
+        ofctl = ("ovs-ofctl", "-O", "OpenFlow15", f"--timeout={WAIT_S}")
+        for meter in Meter:  # flows of the worlds name meters and a group, and must find them
+            bands = f"meter={meter.value},pktps,burst,bands=type=drop,rate=1000,burst_size=1000"
+            run(*ofctl, "add-meter", self.manage, bands)
+        run(*ofctl, "add-groups", self.manage, "-", stdin=write_groups(HOLDING))
 
     def _daemon(self, program: str, *arguments: str) -> None:
         where = (f"--pidfile={self.folder}/{program}.pid", f"--log-file={self.folder}/{program}.log")

@@ -227,7 +227,14 @@ def look_at_the_way_of_packets() -> None:
     assert said["reply"]["end"] == "to Pod y/b on node node-1: no rule is about it"
     assert [hop["name"] for hop in said["packet"]["nodes"][0]["hops"]][-1] == "OUTPUT"
 
+    world = ("--name", NAME, "--from", "192.0.2.9", "--port", "80", "-o", "json")
+    for end, outcome in (("--to=y/b", "Dropped"), ("--to=x/a", "Allowed")):
+        said = json.loads(sluice(*world, end, "--node", "node-1", group="trace").stdout)
+        assert said["packet"]["outcome"] == outcome
+
     for wrong, words in (
+        ("--node is missing", ("--name", NAME, "--from", "192.0.2.9", "--to", "192.0.2.1", "--port", "80")),
+        ("node-ovs does not run there", (*way, "--to", "y/b", "--from", "192.0.2.9", "--node", "node-9")),
         ("knows no such Pod", (*way, "--to", "y/nobody")),
         ("knows no such Service", (*way, "--to", "svc:y/nobody")),
         ("no end of a packet", (*way, "--to", "nobody")),

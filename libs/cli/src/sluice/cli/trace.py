@@ -28,6 +28,7 @@ TO = "NAMESPACE/POD, svc:NAMESPACE/SERVICE, or an address."
 @click.option("--icmp-type", type=click.IntRange(0, 255), help="Unset: an echo request.")
 @click.option("--icmp-code", type=click.IntRange(0, 255), default=0, show_default=True)
 @click.option("--family", type=click.Choice(["4", "6"]), help="Between ends that have addresses of both.")
+@click.option("--node", help="Where a packet from beyond the cluster comes in. Unset: where its receiver is.")
 @click.option(
     "--established", is_flag=True, help="As a later packet of a connection that was let in, and not as its first."
 )
@@ -81,9 +82,9 @@ async def _traced(url: str, asked: dict[str, Any], *, reply: bool) -> list[_Way]
         try:
             source = await _found(bus, asked["source"], "--from")
             target = await _found(bus, asked["destination"], "--to")
-            node = source.node or target.node
+            node = source.node or asked["node"] or target.node
             if not node:
-                options.refuse(["--from: of a packet between two ends beyond the cluster no switch knows; give a Pod"])
+                options.refuse(["--node is missing: no end of the packet is a Pod, so say where it comes in"])
             addresses = _of_one_family(source, target, asked["family"])
             packet = Traced(
                 source=addresses[0],

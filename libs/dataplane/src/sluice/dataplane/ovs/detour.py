@@ -159,7 +159,7 @@ _BACKWARD: Actions = (
     Goto(Table.L7_SEND),
 )
 
-_DELIVER: Actions = (
+DELIVER: Actions = (
     SetField(FLAGS, ACCEPTED | ANSWER, ACCEPTED | ANSWER | FROM_TUNNEL | JUDGED),
     Goto(Table.DNS_CLIENT),
 )
@@ -229,10 +229,10 @@ def _standing() -> Iterator[tuple[Table, int, Match, Actions]]:
         yield Table.COMMIT, PRIORITY_FIRST + 1, match(*tcp, new, _flag(INSPECTED)), (Goto(Table.L7_TAG),)
     onward = SetField(FLAGS, ACCEPTED, ACCEPTED | INSPECTED), Goto(Table.FORWARD)
     yield Table.L7_NEXT, PRIORITY, match(nothing_next, _flag(0, ANSWER)), onward
-    yield Table.L7_NEXT, PRIORITY, match(nothing_next, _flag(ANSWER, SERVED)), _DELIVER
+    yield Table.L7_NEXT, PRIORITY, match(nothing_next, _flag(ANSWER, SERVED)), DELIVER
     for table in (Table.L7_ANSWER, Table.WATCHED):
         yield table, PRIORITY_INSPECTED, match(_REPLY, _MARKS), _BACKWARD
-    yield Table.CONNTRACK_STATE, PRIORITY_JUDGED + 1, match(_flag(JUDGED), _INSPECTED), _DELIVER
+    yield Table.CONNTRACK_STATE, PRIORITY_JUDGED + 1, match(_flag(JUDGED), _INSPECTED), DELIVER
     yield Table.CONNTRACK_STATE, PRIORITY_JUDGED, match(_flag(JUDGED)), ()
     yield Table.CONNTRACK_STATE, PRIORITY, match(_ORIGINAL, _MARKS), _ONWARD
     yield Table.COMMIT, PRIORITY_FIRST, match(_flag(INSPECTED)), ()

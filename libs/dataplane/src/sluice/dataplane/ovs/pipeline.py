@@ -330,7 +330,7 @@ TABLES: dict[Table, TableSpec] = {
     ),
     Table.L7_NEXT: TableSpec(
         "has what went by the inspection engine go on, or go by it for the other end's rule",
-        frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.TCP_FLAGS, FLAGS, L7_VLANS)),
+        _DESTINATION | {_F.IN_PORT, _F.IP_PROTO, _F.TCP_FLAGS, FLAGS, L7_VLANS},
         (Table.L7_ANSWER, Table.CONNTRACK_STATE, Table.DNS_CLIENT, Table.FORWARD, Table.L7_SEND),
         Table.L7_SEND,
     ),

@@ -15,7 +15,8 @@ from sluice.contracts.ids import Address
 from sluice.dataplane.addresses import address
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
-from sluice.dataplane.ovs.fields import CtState, Field
+from sluice.dataplane.ovs.detour import DELIVER
+from sluice.dataplane.ovs.fields import TCP_RST, CtState, Field
 from sluice.dataplane.ovs.flow import (
     Actions,
     Ct,
@@ -32,10 +33,12 @@ from sluice.dataplane.ovs.flow import (
 )
 from sluice.dataplane.ovs.pipeline import (
     ACCEPTED,
+    ANSWER,
     COPIES,
     CT_ZONE,
     FLAGS,
     HAIRPIN,
+    L7_VLANS,
     MARK_LET_IN,
     MARK_REDIRECTED,
     MARK_SERVED,
@@ -44,14 +47,16 @@ from sluice.dataplane.ovs.pipeline import (
     PRIORITY_FIRST,
     REDIRECT_ZONE,
     RETURNED,
+    SERVED,
     UNTRANSLATED,
+    VLAN_BITS,
     Table,
 )
 from sluice.dataplane.ovs.ports import LocalPort, destination
 from sluice.dataplane.protocols import EthType, IpProto
 
 PRIORITY_WATCHED = 150
-"""CONNTRACK: before what is asked of all, after what is translated for the second time."""
+"""CONNTRACK and L7_NEXT: before what is asked of all, after what is translated for the second time."""
 
 PRIORITY_BY_SENDER = 200
 PRIORITY_DONE = 150
@@ -71,6 +76,15 @@ _IP = (EthType.IPV4, EthType.IPV6)
 _ANSWERED = Term(FLAGS, UNTRANSLATED, UNTRANSLATED)
 _TRANSLATE = Ct(CT_ZONE, table=Table.OUTPUT, nat=Nat())
 _REMEMBER = Ct(REDIRECT_ZONE, commit=True, exec=(SetField(Field.CT_MARK, MARK_REDIRECTED, MARK_REDIRECTED),))
+
+
+_JUDGED_ANSWER = (
+    Term(Field.IP_PROTO, IpProto.TCP),
+    Term(Field.TCP_FLAGS, 0, TCP_RST),
+    Term(FLAGS, ANSWER | SERVED, ANSWER | SERVED),
+    Term(L7_VLANS, 0, (1 << VLAN_BITS) - 1),
+)
+"""Of a Service; the inspection engine gives it back for the last time, and it is no reset."""
 
 
 def _state(on: int, off: int = 0) -> Term:
@@ -191,13 +205,14 @@ _Flow = tuple[Table, int, Match, Actions, int]
 
 def _pod_flows(port: LocalPort, addresses: Iterable[Address], watched: Watched) -> Iterator[_Flow]:
     here, there = Term(Field.IN_PORT, port.ofport), Term(OUT_PORT, port.ofport)
-    ask = (Ct(CT_ZONE, table=Table.WATCHED),)
+    whose: list[Match] = []
     if watched.sent or watched.redirects:
-        for version in _IP:
-            yield Table.CONNTRACK, PRIORITY_WATCHED, match(here, (Field.ETH_TYPE, version)), ask, 0
+        whose += [match(here, (Field.ETH_TYPE, version)) for version in _IP]
     if watched.received or watched.redirects:
-        for block in map(address, addresses):
-            yield Table.CONNTRACK, PRIORITY_WATCHED, destination(block), ask, 0
+        whose += [destination(block) for block in map(address, addresses)]
+    for one in whose:
+        yield Table.CONNTRACK, PRIORITY_WATCHED, one, (Ct(CT_ZONE, table=Table.WATCHED),), 0
+        yield Table.L7_NEXT, PRIORITY_WATCHED, match(*one, *_JUDGED_ANSWER), (*KEEP, *DELIVER), 0
     if watched.sent:
         copy = (SetField(COPIES, watched.sent, SETS - 1), Goto(Table.COPY_RECEIVED))
         yield Table.COPY_SENT, PRIORITY, match(here), copy, watched.sent

@@ -1,10 +1,11 @@
 """Every process is killed, again and again, while packets are sent and policies change.
 
 What the old and the new state of a policy both deny never gets through, whoever is dead; what both allow gets through
-again soon after. Two nodes, both IP versions, one world: `server` has a policy that changes all the time (does it let
-`c` in?), `pinned` has one that never does, `free` has none. Before the Kubernetes policies stand those of tiers: a
-ClusterNetworkPolicy on `walled` changes as well (does it pass `c` on, and so let it in?), and lets `a` through before a
-drop that never goes; what a drop of a tier before says of `b`, `free` and `pinned` holds whoever is dead.
+again soon after. Two nodes, both IP versions, each Pod itself and by a Service, one world: `server` has a policy that
+changes all the time (does it let `c` in?), `pinned` has one that never does, `free` has none. Before the Kubernetes
+policies stand those of tiers: a ClusterNetworkPolicy on `walled` changes as well (does it pass `c` on, and so let it
+in?), and lets `a` through before a drop that never goes; what a drop of a tier before says of `b`, `free` and `pinned`
+holds whoever is dead.
 """
 
 import asyncio
@@ -52,6 +53,13 @@ PODS = {
     for number, name in enumerate(("a", "b", "c", "server", "pinned", "free", "walled"), start=1)
 }
 
+SERVICES = {
+    name: tuple(ip.replace("10.10.3.", "10.96.3.").replace("10:3", "96:3") for ip in PODS[name]) for name in PODS
+}
+"""Each Pod has one of its name."""
+
+WAYS = (PODS, SERVICES)
+
 ALLOWED = [
     ("a", "server"),
     ("a", "pinned"),
@@ -76,8 +84,8 @@ DENIED = [
 CHANGING = [("c", "server"), ("c", "walled")]
 
 
-Asked = tuple[tuple[str, str], ProbeProtocol, int]
-"""A pair, and how it is asked."""
+Asked = tuple[tuple[str, str], ProbeProtocol, int, int]
+"""A pair, and how it is asked: the family, and the place in WAYS."""
 
 
 class Seen(NamedTuple):
@@ -96,6 +104,12 @@ def pods() -> str:
         f"spec: {{containers: [{{name: main, image: any, ports: [{{containerPort: 80}}]}}]}}\n"
         f"status: {{podIPs: [{{ip: {old}}}, {{ip: '{new}'}}]}}\n"
         for name, (old, new) in PODS.items()
+    ]
+    documents += [
+        f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: k}}\n"
+        f"spec: {{clusterIPs: [{old}, '{new}'], selector: {{app: {name}}}, "
+        f"ports: [{{name: t, protocol: TCP, port: 80}}, {{name: u, protocol: UDP, port: 80}}]}}\n"
+        for name, (old, new) in SERVICES.items()
     ]
     return "---\n".join(documents)
 
@@ -148,7 +162,7 @@ def read(text: str) -> list[Document]:
     return documents
 
 
-def question(pair: tuple[str, str], protocol: ProbeProtocol, family: int = 0) -> Question:
+def question(pair: tuple[str, str], protocol: ProbeProtocol, family: int = 0, way: int = 0) -> Question:
     source, target = pair
     return Question(
         kind="probe",
@@ -158,7 +172,7 @@ def question(pair: tuple[str, str], protocol: ProbeProtocol, family: int = 0) ->
         expect="Allowed",
         protocol=protocol,
         source=PODS[source][family],  # type: ignore[arg-type]  # an Address is text
-        address=PODS[target][family],  # type: ignore[arg-type]  # the same
+        address=WAYS[way][target][family],  # type: ignore[arg-type]  # the same
         port=80,
     )
 
@@ -173,7 +187,13 @@ class Traffic:
     async def send(self) -> None:
         pairs = ALLOWED + DENIED + CHANGING
         asked: Iterator[Asked] = cycle(
-            [(pair, protocol, family) for pair in pairs for protocol in ("TCP", "UDP") for family in range(FAMILIES)]
+            [
+                (pair, protocol, family, way)
+                for pair in pairs
+                for protocol in ("TCP", "UDP")
+                for family in range(FAMILIES)
+                for way in range(len(WAYS))
+            ]
         )
         start = time.monotonic()
         async with asyncio.TaskGroup() as answers:
@@ -184,7 +204,7 @@ class Traffic:
     async def _ask(self, asked: list[Asked]) -> None:
         now = time.monotonic()
         results = await self._lab.ask([question(*each) for each in asked])
-        for (pair, protocol, _), result in zip(asked, results, strict=True):
+        for (pair, protocol, _, _), result in zip(asked, results, strict=True):
             self.seen.append(Seen(now, pair, protocol, result.result))
 
 
@@ -243,14 +263,22 @@ async def test_nothing_opens_and_everything_comes_back(capsys: pytest.CaptureFix
         end = time.monotonic()
         await lab.realised()
         final = await ask_again(
-            lab, [question(pair, "TCP", family) for family in range(FAMILIES) for pair in ALLOWED + DENIED]
+            lab,
+            [
+                question(pair, "TCP", family, way)
+                for family in range(FAMILIES)
+                for way in range(len(WAYS))
+                for pair in ALLOWED + DENIED
+            ],
         )
 
     leaks = [seen for seen in traffic.seen if seen.pair in DENIED and seen.got == "Allowed"]
     with capsys.disabled():
         print(report(traffic.seen, kills, end))  # noqa: T201  # what a run is worth reading for
     assert not leaks, f"{len(leaks)} packets that both states deny got through: {leaks[:5]}"
-    assert [result.result for result in final] == FAMILIES * (["Allowed"] * len(ALLOWED) + ["Dropped"] * len(DENIED))
+    assert [result.result for result in final] == FAMILIES * len(WAYS) * (
+        ["Allowed"] * len(ALLOWED) + ["Dropped"] * len(DENIED)
+    )
     late = [got for _, gots in recovered(traffic.seen, kills, end) for got in gots]
     assert len(late) > 50 * len(kills), "too few probes after the recoveries to say anything"
     assert late.count("Allowed") >= 0.99 * len(late)

@@ -14,6 +14,7 @@ from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import AnyObject, ObjectMeta
 from sluice.contracts.programs import Action, ServiceRef
 from sluice.contracts.services import SERVICE_LABEL, Endpoint, EndpointPort, EndpointSlice
+from sluice.dataplane.ovs.counting import counter
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Table
 from sluice.dataplane.ovs.ports import mac
@@ -169,6 +170,10 @@ def test_packets_to_services_meet_the_fate_that_the_verdict_has_for_their_endpoi
         if not walker.tracker.connections:
             assert outcome(walk) is Outcome.REJECTED  # there are no endpoints
             continue
+        if walk.sent:
+            label = walker.tracker.connections[0].label
+            let_in = sorted(number for at in (0, 32, 96) if (number := label >> at & 0xFFFFFFFF))
+            assert sorted(filter(None, map(counter, walk.hits))) == let_in
         chosen = walker.tracker.connections[0].translated
         version = 4 if fields[Field.ETH_TYPE] == EthType.IPV4 else 6
         address = Address(str(ip_address(chosen.target.to_bytes(4 if version == 4 else 16, "big"))))

@@ -30,10 +30,12 @@ from sluice.dataplane.ovs.flow import (
 from sluice.dataplane.ovs.flow import Group as GroupAction
 from sluice.dataplane.protocols import EthType, IpProto
 from sluice.drivers.openflow import connection
+from sluice.drivers.openflow.counts import Counted, decode_counts
 from sluice.drivers.openflow.errors import BundleRefused, RequestRefused, SwitchGone, VersionRefused
 from sluice.drivers.openflow.groups import Group, GroupType
 from sluice.drivers.openflow.headers import NotEncodable, Port
 from sluice.drivers.openflow.meters import Meter
+from sluice.drivers.openflow.oxm import Undecodable
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows
 from sluice.drivers.ovsdb.client import Ovsdb
 
@@ -207,6 +209,25 @@ async def test_a_replaced_flow_keeps_its_counters(switch, ofctl):
 
     (line,) = [line for line in ofctl("dump-flows") if "actions" in line]
     assert "n_packets=1" in line
+
+
+async def test_flows_say_what_they_counted(switch):
+    begins, again = key(0, 200, (Field.ETH_TYPE, 0x0800)), key(0, 100)
+    await switch.apply({begins: drop(COOKIE | 7), again: drop(COOKIE | 7), key(1, 100): drop(COOKIE | 7)})
+    for _ in range(3):
+        switch.send_packet(bytes(60), (Output(0xFFFFFFF9),))  # OFPP_TABLE: through the flows
+    await switch.barrier()
+
+    mine = await switch.counted(0, COOKIE | 7, (1 << 64) - 1)
+    assert sorted(mine) == [Counted(100, COOKIE | 7, 3, 180), Counted(200, COOKIE | 7, 0, 0)]
+    assert await switch.counted(0, COOKIE | 8, (1 << 64) - 1) == []
+    assert sorted(await switch.counted(0, COOKIE, OWNER)) == sorted(mine)
+
+
+@pytest.mark.parametrize("part", [bytes(3), bytes(40), b"\x00\x20" + bytes(20)])
+def test_counts_that_are_cut_short_are_told(part):
+    with pytest.raises(Undecodable):
+        list(decode_counts(part))
 
 
 async def test_deleting_what_is_not_there_is_no_error(switch):

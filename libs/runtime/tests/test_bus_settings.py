@@ -68,6 +68,19 @@ def test_metrics_are_told_in_the_text_format():
     )
 
 
+def test_metrics_with_several_labels_are_read_when_they_are_asked_for():
+    metrics, told = Metrics(), {("x", "p"): 1.0}
+    metrics.rows("rules_total", "Rules", ("namespace", "policy"), told.items)
+    metrics.gauge("a", "First by name").set(2)
+    told["y", 'q"'] = 3
+
+    assert metrics.text() == (
+        "# HELP a First by name\n# TYPE a gauge\na 2\n"
+        "# HELP rules_total Rules\n# TYPE rules_total counter\n"
+        'rules_total{namespace="x",policy="p"} 1\nrules_total{namespace="y",policy="q\\""} 3\n'
+    )
+
+
 @pytest.fixture
 def as_before():
     handlers, level = logging.getLogger().handlers[:], logging.getLogger().level

@@ -39,6 +39,7 @@ async def test_checkpoints_are_kept_through_restarts_by_one(server: NatsServer, 
 
         await source.put(namespace("x"), *(pod(f"x/p{number}") for number in range(14)))
         one, running = await keeper("one")
+        await one.elected.wait()
         other, waiting = await keeper("other")
         await kept(10)
         assert (one.elected.is_set(), other.elected.is_set()) == (True, False)

@@ -43,6 +43,20 @@ def address_of(name: str) -> str | None:
     return socket.inet_ntoa(answer[20:24])  # after the name (16), family and port (2 each) of a sockaddr_in
 
 
+def master_of(name: str) -> str | None:
+    """What the interface is a part of, a bridge or a bond; None if it stands by itself.
+
+    Raises:
+        OSError: there is no such interface.
+    """
+    from pyroute2 import IPRoute  # noqa: PLC0415  # takes a third of a second, and is needed for devices alone
+
+    with IPRoute() as route:
+        (link,) = route.get_links(socket.if_nametoindex(name))
+    master = link.get("master")
+    return socket.if_indextoname(master) if master else None
+
+
 def namespace_of(pid_file: Path) -> Path | None:
     """The network namespace of the process that the file names; None: it is not to be seen from here."""
     try:

@@ -102,10 +102,13 @@ class TrafficPorts:
         def look() -> str | int:
             try:
                 address, index = links.address_of(device), socket.if_nametoindex(device)
+                master = links.master_of(device)
             except OSError as error:
                 return f"device {device}: {error.strerror}; it must exist on every node of the Pods"
             if address is not None:
                 return f"device {device} has the address {address}, so the node uses it itself; name another"
+            if master is not None:
+                return f"device {device} is a part of {master}, and stays there; take it out, or name another"
             return index
 
         return await asyncio.to_thread(self._in_namespace, look)

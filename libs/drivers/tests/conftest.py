@@ -104,7 +104,7 @@ def samples() -> dict[str, Sample]:
         Field.IP_PROTO: (ipv4,),
         **dict.fromkeys((Field.IPV4_SRC, Field.IPV4_DST), (ipv4,)),
         **dict.fromkeys((Field.IPV6_SRC, Field.IPV6_DST), (ipv6,)),
-        **dict.fromkeys((Field.TCP_SRC, Field.TCP_DST), (ipv4, Term(Field.IP_PROTO, IpProto.TCP))),
+        **dict.fromkeys((Field.TCP_SRC, Field.TCP_DST, Field.TCP_FLAGS), (ipv4, Term(Field.IP_PROTO, IpProto.TCP))),
         **dict.fromkeys((Field.UDP_SRC, Field.UDP_DST), (ipv6, Term(Field.IP_PROTO, IpProto.UDP))),
         **dict.fromkeys((Field.SCTP_SRC, Field.SCTP_DST), (ipv4, Term(Field.IP_PROTO, IpProto.SCTP))),
         **dict.fromkeys((Field.ICMP_TYPE, Field.ICMP_CODE), (ipv4, Term(Field.IP_PROTO, IpProto.ICMP))),

@@ -374,8 +374,8 @@ async def test_twenty_thousand_flows_are_there_as_they_were_sent(switch):
 # ----------------------------------------------------------------------------------------------------------- strangers
 
 STRANGE = {
-    "an action we never send": "table=3,priority=5,cookie=0x51ce000000000000,ip,actions=push_vlan:0x8100,output:1",
-    "a field we never match": "table=3,priority=5,cookie=0x51ce000000000000,dl_vlan=7,actions=drop",
+    "an action we never send": "table=3,priority=5,cookie=0x51ce000000000000,ip,actions=push_mpls:0x8847,output:1",
+    "a field we never match": "table=3,priority=5,cookie=0x51ce000000000000,metadata=7,actions=drop",
     "a timeout": "table=3,priority=5,cookie=0x51ce000000000000,ip,hard_timeout=600,actions=drop",
 }
 

@@ -521,6 +521,7 @@ _L4 = {
 NEEDS: dict[Field, tuple[tuple[Field, tuple[int, ...]], ...]] = {
     _F.IP_PROTO: ((_F.ETH_TYPE, (EthType.IPV4, EthType.IPV6)),),
     _F.TCP_FLAGS: ((_F.IP_PROTO, (IpProto.TCP,)),),
+    _F.TCP_FLAGS: ((_F.ETH_TYPE, (EthType.IPV4, EthType.IPV6)), (_F.IP_PROTO, (IpProto.TCP,))),
     _F.CT_TP_DST: ((_F.CT_NW_PROTO, (IpProto.TCP, IpProto.UDP, IpProto.SCTP)),),
     **dict.fromkeys((_F.IPV4_SRC, _F.IPV4_DST), ((_F.ETH_TYPE, (EthType.IPV4,)),)),
     **dict.fromkeys((_F.IPV6_SRC, _F.IPV6_DST), ((_F.ETH_TYPE, (EthType.IPV6,)),)),

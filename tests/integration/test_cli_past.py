@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from tests.integration.conftest import Source
+from tests.integration.test_bus_query_api import until
 
 from sluice.cli.main import main
 from sluice.cli.restoring import manifest
@@ -18,7 +19,7 @@ from sluice.contracts.ids import Address, NodeName
 from sluice.grouping.events import key_of
 from sluice.kube.manifest import Document, parse
 from sluice.ledger.weaving import Weaver
-from sluice.runtime import past
+from sluice.runtime import past, streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.natsserver import NatsServer
 from sluice.testkit.builders import namespace, netpol, pod
@@ -146,9 +147,14 @@ def parsed(file: Path) -> list[Document]:
 
 
 async def test_a_support_bundle_holds_what_is_said_and_objects_if_asked(
-    sluice: Sluice, source: Source, tmp_path: Path
+    sluice: Sluice, source: Source, bus: Bus, tmp_path: Path
 ) -> None:
-    await source.put(namespace("x"), pod("x/web", ip="10.0.0.1"))
+    stored = await source.put(namespace("x"), pod("x/web", ip="10.0.0.1"))
+
+    async def mirrored() -> bool:
+        return (await streams.origin(bus, "OBJECTS")).last_sequence >= stored.sequence
+
+    await until(mirrored)
     for words, has_objects in (((), False), (("--objects",), True)):
         done = await sluice("support-bundle", "-o", str(tmp_path / "made.tar.gz"), *words)
         assert done.exit_code == 0, done.output

@@ -22,6 +22,7 @@ from sluice.contracts.ids import Address, NodeName, Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.status import NodeStatus
 from sluice.grouping.events import ObjectKey
+from sluice.runtime import streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.natsserver import NatsServer
 from sluice.runtime.service import Service
@@ -269,6 +270,18 @@ async def test_audit_events_are_found_once_and_followed(cluster: Source, bus: Bu
     ) as api:  # a restart goes on where it was
         assert len((await api.get("/v1/audit", headers=reader))["items"]) == 6
         assert 'sluice_query_api_requests_total{status="2xx"}' in await api.text("/metrics")
+
+
+async def test_audit_that_was_made_anew_is_read_from_its_beginning(cluster: Source, bus: Bus, tmp_path: Path) -> None:
+    for batch in ("1", "2", "3"):
+        await tell(bus, batch, decided(AT_US))
+    async with serving(bus, tmp_path, retention_days=3_650) as api:
+        await eventually(api, "/v1/audit", lambda found: len(found["items"]) == 3)
+    await bus.js.delete_stream("AUDIT")
+    await streams.ensure(bus)
+    await tell(bus, "4", decided(AT_US))
+    async with serving(bus, tmp_path, retention_days=3_650) as api:
+        await eventually(api, "/v1/audit", lambda found: len(found["items"]) == 4)
 
 
 async def test_days_that_are_too_old_go(cluster: Source, bus: Bus, tmp_path: Path) -> None:

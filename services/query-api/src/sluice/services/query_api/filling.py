@@ -9,8 +9,9 @@ import structlog
 
 from sluice.contracts import codec
 from sluice.contracts.audit import AuditBatch, AuditEvent, FlowDecision, Inspection, Loss
-from sluice.contracts.ids import NEVER, Address, NodeName
+from sluice.contracts.ids import NEVER, Address, NodeName, Revision
 from sluice.contracts.streams import AUDIT
+from sluice.runtime import streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.message import Message
@@ -75,7 +76,7 @@ class Filling:
     async def run(self) -> None:
         """Endless."""
         await self._objects.caught_up.wait()  # else addresses would have no Pods
-        place = self.store.place() or NEVER
+        place = await self._place()
         here = place
         gathered: list[tuple[str, list[Event]]] = []
         count = 0
@@ -84,9 +85,6 @@ class Filling:
             async for event in events:
                 match event:
                     case Message():
-                        if place != NEVER and event.revision.epoch != place.epoch:
-                            log.warning("audit_made_anew", epoch=event.revision.epoch)
-                            place = NEVER
                         here = event.revision
                         if batch := self._read(event):
                             gathered.append(batch)
@@ -94,7 +92,7 @@ class Filling:
                     case CaughtUp():
                         self.caught_up.set()
                     case NewEpoch():
-                        here = place = NEVER
+                        here = NEVER
                 if gathered and (count >= GATHERED or not events.waiting):
                     async with self._lock:
                         await asyncio.to_thread(self.store.add, gathered, here)
@@ -107,6 +105,17 @@ class Filling:
                         for listener in self._listeners:
                             listener.tell(one)
                     gathered, count = [], 0
+
+    async def _place(self) -> Revision:
+        """Up to where AUDIT is stored; NEVER if there is another AUDIT now, which is read from its start."""
+        place = self.store.place()
+        if place is None:
+            return NEVER
+        epoch = await streams.epoch(self._bus, AUDIT.name)
+        if place.epoch != epoch:
+            log.warning("audit_made_anew", epoch=epoch)
+            return NEVER
+        return place
 
     def _read(self, message: Message) -> tuple[str, list[Event]] | None:
         try:

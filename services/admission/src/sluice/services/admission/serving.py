@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Generator
 from pathlib import Path
 
 import structlog
@@ -11,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from sluice.runtime.metrics import METRICS
+from sluice.runtime.serving import Serving
 
 log = structlog.get_logger()
 
@@ -22,16 +22,8 @@ class BadCertificate(ValueError):
     """The files hold no certificate and key that belong together; the message says which."""
 
 
-class _Server(uvicorn.Server):
-    """Signals are the frame's business."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
-class Webhook:
-    """The server. `address` is known once it is `listening`."""
+class Webhook(Serving):
+    """The server, and its certificate."""
 
     def __init__(self, app: ASGIApp, host: str, port: int, certificate: Path, key: Path) -> None:
         self._certificate, self._key = certificate, key
@@ -58,29 +50,7 @@ class Webhook:
             raise AssertionError("uvicorn made a context of the two files")
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
         self._context = config.ssl
-        self._server = _Server(config)
-        self.listening = asyncio.Event()
-
-    @property
-    def port(self) -> int:
-        """The one that it listens on."""
-        [server] = self._server.servers
-        return int(server.sockets[0].getsockname()[1])
-
-    async def run(self) -> None:
-        """Serve until cancelled."""
-        serving = asyncio.create_task(self._server.serve(), name="uvicorn")
-        try:
-            while not self._server.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event for it
-                await asyncio.sleep(0.01)
-            if self._server.started:
-                log.info("webhook_served", port=self.port)
-                self.listening.set()
-            await asyncio.shield(serving)
-            raise OSError("the webhook does not listen any more; its port may be taken, see the log above")
-        finally:
-            self._server.should_exit = True
-            await asyncio.wait([serving], timeout=_STOP_S + 1)
+        super().__init__("webhook", config)
 
     async def watch(self, interval_s: float) -> None:
         """Read the certificate again whenever its files change: new connections have it, the old ones keep theirs.

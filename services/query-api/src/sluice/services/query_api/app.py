@@ -12,7 +12,7 @@ from sluice.services.query_api.filling import Filling
 from sluice.services.query_api.keeping import Keeper
 from sluice.services.query_api.mirrors import Board
 from sluice.services.query_api.moments import Moments
-from sluice.services.query_api.serving import Listening
+from sluice.services.query_api.serving import listening
 from sluice.services.query_api.settings import QueryApiSettings
 from sluice.services.query_api.store import Store
 from sluice.services.query_api.web import application
@@ -36,7 +36,7 @@ class Api:
         self._filling = Filling(bus, self._store, self.board.objects)
         self._keeper = Keeper(bus, SERVICE, own.holder, own.checkpoint_entries)
         asking = Asking(bus, self.board, Moments(bus, self.board), gate)
-        self.listening = Listening(application(asking, self._filling, health.lacking), own)
+        self.listening = listening(application(asking, self._filling, health.lacking), own)
         health.ready_when("in sync", lambda: self.board.objects.in_sync)
         for name, mirror in self.board.mirrors.items():
             health.ready_when(name, mirror.caught_up.is_set)

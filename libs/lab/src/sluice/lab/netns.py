@@ -16,7 +16,7 @@ from sluice.contracts.ids import Address
 from sluice.drivers.namespaces import apart, inside
 from sluice.lab import sweep
 
-MS_BIND = 4096
+MS_BIND, MS_REC, MS_SHARED = 4096, 16384, 1 << 20
 """Source: linux/mount.h."""
 
 SIOCETHTOOL = 0x8946
@@ -53,7 +53,7 @@ def family(address: str) -> int:
 
 def create(name: str, lab: str) -> Path:
     """A new namespace of the lab, named so that `ip netns` and the sweep find it."""
-    sweep.NAMESPACES.mkdir(parents=True, exist_ok=True)
+    _mountpoint()
     path = sweep.NAMESPACES / (sweep.netns_prefix(lab) + name)
     path.touch(mode=0o444, exist_ok=False)
 
@@ -65,6 +65,24 @@ def create(name: str, lab: str) -> Path:
 
     apart(bind)
     return path
+
+
+def _mountpoint() -> None:
+    """Make the folder of namespaces a shared mount point, if nobody has, the way `ip netns add` does.
+
+    If that command came to it later, it would mount the folder over itself with all that is in it: namespaces mounted
+    twice, of which nobody could remove the lower ones.
+    """
+    sweep.NAMESPACES.mkdir(parents=True, exist_ok=True)
+    where = os.fsencode(sweep.NAMESPACES)
+    folder = os.open(sweep.NAMESPACES, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # as the others do who look and mount
+        if _libc.mount(b"none", where, b"none", MS_SHARED | MS_REC, None):
+            _check(_libc.mount(where, where, b"none", MS_BIND | MS_REC, None), f"bind {sweep.NAMESPACES}")
+            _check(_libc.mount(b"none", where, b"none", MS_SHARED | MS_REC, None), f"share {sweep.NAMESPACES}")
+    finally:
+        os.close(folder)
 
 
 def remove(path: Path) -> None:

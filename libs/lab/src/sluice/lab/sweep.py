@@ -92,7 +92,10 @@ def clear(name: str, folder: Path) -> list[str]:
     """Remove all that belongs to the lab but its lock; returns what could not be removed, in words."""
     stuck = [f"process {pid} does not die" for pid in kill(name)]
     for path in namespaces(name):
-        remove_namespace(path)
+        try:
+            remove_namespace(path)
+        except OSError as error:  # mounted twice
+            stuck.append(f"{path} cannot be removed: {error.strerror}")
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

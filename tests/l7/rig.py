@@ -22,10 +22,10 @@ from sluice.contracts.ids import Address
 from sluice.dataplane.l7 import events
 from sluice.dataplane.l7.engine import CLOSED_TENANT, Engine, configuration_text, tenant_text
 from sluice.dataplane.l7.ruleset import CLOSED, RuleSet
-from sluice.drivers import namespaces
+from sluice.drivers import namespaces, veth
 from sluice.drivers.suricata.commands import Commands
+from sluice.drivers.veth import Link
 from sluice.lab import netns
-from sluice.lab.netns import Link
 from sluice.lab.ovs import BRIDGE, OvsNode
 
 T = TypeVar("T")
@@ -86,8 +86,8 @@ class Rig:
         self._spaces = {one: netns.create(one, self._name) for one in ("switch", "client", "server")}
         self._switch = asyncio.run(self._start_switch())
         for name, link in (("client", CLIENT), ("server", SERVER)):
-            netns.plug(self._spaces[name], self._spaces["switch"], link, GATEWAY_MAC)
-        netns.raise_links(self._spaces["switch"], [CLIENT.host_end, SERVER.host_end])
+            veth.plug(self._spaces[name], self._spaces["switch"], link, GATEWAY_MAC)
+        veth.raise_links(self._spaces["switch"], [CLIENT.host_end, SERVER.host_end])
         self._add_ports((CLIENT.host_end, 1, ""), (SERVER.host_end, 2, ""))
         self._inside("server", self._server.serve)
 
@@ -162,7 +162,7 @@ class Rig:
             words += ["--", "add-port", BRIDGE, name, "--", "set", "interface", name, f"ofport_request={number}"]
             words += [f"type={kind}"] if kind else []
         _run(*words)
-        netns.raise_links(self._spaces["switch"], [name for name, _, kind in ports if kind])
+        veth.raise_links(self._spaces["switch"], [name for name, _, kind in ports if kind])
 
     def _write(self, rules: RuleSet, vlan: int = VLAN) -> None:
         Path(self.engine.rules(vlan)).write_text(rules.text)

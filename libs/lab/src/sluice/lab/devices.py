@@ -10,7 +10,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 
 from sluice.contracts.ids import NodeName
-from sluice.drivers import namespaces
+from sluice.drivers import namespaces, veth
 from sluice.lab import netns
 from sluice.lab.capture.capturing import Place
 
@@ -42,7 +42,7 @@ class Devices:
         """The device is not there; again is once."""
         if name in self._there:
             self._there.discard(name)
-            await asyncio.to_thread(netns.remove_links, self._path, [name])
+            await asyncio.to_thread(veth.remove_links, self._path, [name])
 
     def place(self, port: str) -> Place:
         """Where receivers hear what the switch sends to the port."""
@@ -57,8 +57,8 @@ class Devices:
 
         def link() -> None:
             with beyond.open("rb") as there, IPRoute() as netlink:
-                peer = {"ifname": name, "mtu": netns.MTU, "net_ns_fd": there.fileno()}
-                netlink.link("add", kind="veth", ifname=name, mtu=netns.MTU, peer=peer)
+                peer = {"ifname": name, "mtu": veth.MTU, "net_ns_fd": there.fileno()}
+                netlink.link("add", kind="veth", ifname=name, mtu=veth.MTU, peer=peer)
             raised(name)
 
         namespaces.inside(self._path, link)
@@ -67,6 +67,6 @@ class Devices:
 
 def raised(name: str) -> None:
     """The link of the namespace we are in is up, and the kernel says nothing by it."""
-    netns.quiet(name)
+    veth.quiet(name)
     with IPRoute() as netlink:
         netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")

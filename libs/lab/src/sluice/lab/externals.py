@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pyroute2 import IPRoute
 
 from sluice.contracts.ids import Address
-from sluice.drivers import namespaces
+from sluice.drivers import namespaces, veth
 from sluice.lab import netns
 from sluice.lab.probers import Prober
 from sluice.lab.underlay import SCOPE_LINK, UPLINK, Underlay
@@ -54,9 +54,9 @@ def routes(world: World) -> dict[int, Routes]:
     found: dict[int, set[tuple[str, Address]]] = {4: set(), 6: set()}
     for name in world.nodes:
         for version in found:
-            way = next((each for each in world.node_addresses(name) if netns.family(each) == version), None)
+            way = next((each for each in world.node_addresses(name) if veth.family(each) == version), None)
             if way is not None:
-                found[version] |= {(each, way) for each in world.behind(name) if netns.family(each) == version}
+                found[version] |= {(each, way) for each in world.behind(name) if veth.family(each) == version}
     return {version: frozenset(ways) for version, ways in found.items()}
 
 
@@ -77,12 +77,12 @@ async def make(name: str, lab: str, address: Address, underlay: Underlay, *, fir
 
 
 def _configure(address: Address, firewall: str) -> None:
-    six = netns.family(address) == 6
+    six = veth.family(address) == 6
     with IPRoute() as netlink:
         (link,) = netlink.link_lookup(ifname=UPLINK)
-        netns.no_transmit_checksum_offload(UPLINK)  # the nodes' switches are in user space
+        veth.no_transmit_checksum_offload(UPLINK)  # the nodes' switches are in user space
         netlink.link("set", index=link, address=mac_of(address))  # nodes remember who had the address before
-        netlink.addr("add", index=link, address=address, prefixlen=128 if six else 32, flags=netns.IFA_F_NODAD)
+        netlink.addr("add", index=link, address=address, prefixlen=128 if six else 32, flags=veth.IFA_F_NODAD)
         netlink.link("set", index=link, state="up")
         everybody = "::/0" if six else "0.0.0.0/0"
         netlink.route("add", dst=everybody, oif=link, scope=0 if six else SCOPE_LINK)
@@ -105,6 +105,6 @@ def reroute(path: Path, old: Routes, new: Routes) -> None:
             for destination, way in sorted(old - new):
                 netlink.route("del", dst=destination, gateway=way, oif=link)
             for destination, way in sorted(new - old):
-                netlink.route("add", dst=destination, gateway=way, oif=link, flags=netns.RTNH_F_ONLINK)
+                netlink.route("add", dst=destination, gateway=way, oif=link, flags=veth.RTNH_F_ONLINK)
 
     namespaces.inside(path, change)

@@ -20,6 +20,7 @@ import structlog
 from sluice.contracts import codec
 from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.status import DocumentProblem
+from sluice.drivers import veth
 from sluice.kube.manifest import Document
 from sluice.lab import claim, inspection, nameserver, netns, sweep
 from sluice.lab.checks import Question
@@ -310,7 +311,7 @@ class Lab:
         host = self.externals.pop(name)
         # First: the kernel takes a namespace apart later, and what its sockets say until then draws the answers to
         # whoever has the address next to the port of this one.
-        await asyncio.to_thread(netns.remove_links, host.netns, (UPLINK,))
+        await asyncio.to_thread(veth.remove_links, host.netns, (UPLINK,))
         host.prober.kill()
         await host.prober.disconnect()
         await asyncio.to_thread(netns.remove, host.netns)
@@ -347,7 +348,7 @@ class Lab:
             await self.nodes[name].rewire(wiring)
         ways = routes(self.world)
         for external, host in self.externals.items():
-            wanted_routes = ways[netns.family(host.address)]
+            wanted_routes = ways[veth.family(host.address)]
             await asyncio.to_thread(reroute, host.netns, host.routes, wanted_routes)
             self.externals[external] = host._replace(routes=wanted_routes)
         for node in self.nodes.values():

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sluice.contracts.ids import Address, NodeName
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
+from sluice.drivers import veth
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.ovsdb.client import NotApplied, Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
@@ -129,7 +130,7 @@ class LabNode:
         made = await asyncio.gather(*(self._make(pod, probers) for pod in pods))
         plugged = [sandbox for sandbox in made if sandbox.host_end]
         if plugged:
-            await asyncio.to_thread(netns.raise_links, self.netns, [sandbox.host_end for sandbox in plugged])
+            await asyncio.to_thread(veth.raise_links, self.netns, [sandbox.host_end for sandbox in plugged])
             await self._change_ports(add=plugged)
         self.sandboxes |= {sandbox.pod.pod: sandbox for sandbox in made}
         self.had |= {address for sandbox in plugged for address in sandbox.pod.addresses}
@@ -152,10 +153,10 @@ class LabNode:
         number = next(self._numbers)
         host_end = f"pod{number}"
         path = await asyncio.to_thread(netns.create, f"pod.{self.name}.{number}", self._lab)
-        link = netns.Link(host_end, mac_of(pod.addresses[0]), pod.addresses)
+        link = veth.Link(host_end, mac_of(pod.addresses[0]), pod.addresses)
         prober, _ = await asyncio.gather(
             probers.start(pod.pod, path, pod.ports),
-            asyncio.to_thread(netns.plug, path, self.netns, link, GATEWAY_MAC),
+            asyncio.to_thread(veth.plug, path, self.netns, link, GATEWAY_MAC),
         )
         return Sandbox(pod, prober, path, host_end)
 

@@ -18,7 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from sluice.contracts.ids import Address, NodeName
 from sluice.dataplane.addresses import WIDTH
-from sluice.drivers import namespaces
+from sluice.drivers import namespaces, veth
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
 from sluice.drivers.ovsdb.roles import TUNNEL_OPTIONS, GatewayIds, gateway_ids, tunnel_ids
@@ -114,17 +114,17 @@ async def wire(path: Path, db_socket: Path, bridge: str) -> None:
 
 
 def _make_gateway() -> None:
-    netns.quiet(UPLINK)  # the node's addresses are on br-phy: else the kernel answers for them here as well
-    netns.set_sysctl("net/ipv4/ip_forward", "1")
-    netns.set_sysctl("net/ipv4/conf/all/rp_filter", "0")
-    netns.set_sysctl("net/ipv4/conf/default/rp_filter", "0")
-    netns.set_sysctl("net/ipv6/conf/all/forwarding", "1")
+    veth.quiet(UPLINK)  # the node's addresses are on br-phy: else the kernel answers for them here as well
+    veth.set_sysctl("net/ipv4/ip_forward", "1")
+    veth.set_sysctl("net/ipv4/conf/all/rp_filter", "0")
+    veth.set_sysctl("net/ipv4/conf/default/rp_filter", "0")
+    veth.set_sysctl("net/ipv6/conf/all/forwarding", "1")
     with IPRoute() as netlink:
         netlink.link("set", index=netlink.link_lookup(ifname=UPLINK)[0], state="up")
-        peer = {"ifname": GATEWAY_PORT, "mtu": netns.MTU}
-        netlink.link("add", kind="veth", ifname=GATEWAY, address=GATEWAY_MAC, mtu=netns.MTU, peer=peer)
-        netns.quiet(GATEWAY_PORT)
-        netns.no_transmit_checksum_offload(GATEWAY)
+        peer = {"ifname": GATEWAY_PORT, "mtu": veth.MTU}
+        netlink.link("add", kind="veth", ifname=GATEWAY, address=GATEWAY_MAC, mtu=veth.MTU, peer=peer)
+        veth.quiet(GATEWAY_PORT)
+        veth.no_transmit_checksum_offload(GATEWAY)
         for name in (GATEWAY, GATEWAY_PORT):
             netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")
     _hand_node_ports_over()
@@ -132,8 +132,8 @@ def _make_gateway() -> None:
 
 def _hand_node_ports_over() -> None:
     """What is sent to a NodePort goes to the switch as it is, before the stack takes it for its own."""
-    netns.set_sysctl(f"net/ipv4/conf/{GATEWAY}/accept_local", "1")  # answers come from the node's own address
-    for version in netns.GATEWAY:
+    veth.set_sysctl(f"net/ipv4/conf/{GATEWAY}/accept_local", "1")  # answers come from the node's own address
+    for version in veth.GATEWAY:
         rule = ("ip", f"-{version}", "rule")
         ports = f"{FIRST_NODE_PORT}-{LAST_NODE_PORT}"
         for protocol in ("tcp", "udp", "sctp"):
@@ -154,7 +154,7 @@ def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
         with IPRoute() as netlink:
             (outside,) = netlink.link_lookup(ifname=BRIDGE)
             (inside,) = netlink.link_lookup(ifname=GATEWAY)
-            netns.no_transmit_checksum_offload(BRIDGE)
+            veth.no_transmit_checksum_offload(BRIDGE)
             netlink.link("set", index=outside, state="up")
             # Everybody is on the network between the nodes. Open vSwitch takes a route only if an address of the
             # device is in the same subnet as the destination. Source: Open vSwitch lib/ovs-router.c, get_src_addr.
@@ -163,17 +163,17 @@ def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
                 (inside, WIDTH, old.gateways, new.gateways),
             ):
                 for address in set(before) - set(after):
-                    netlink.addr("del", index=index, address=address, prefixlen=length[netns.family(address)])
+                    netlink.addr("del", index=index, address=address, prefixlen=length[veth.family(address)])
                 for address in after:
-                    prefix = length[netns.family(address)]
-                    netlink.addr("replace", index=index, address=address, prefixlen=prefix, flags=netns.IFA_F_NODAD)
+                    prefix = length[veth.family(address)]
+                    netlink.addr("replace", index=index, address=address, prefixlen=prefix, flags=veth.IFA_F_NODAD)
             for family in {ip_address(address).version for address in new.addresses}:
                 everybody = "::/0" if family == 6 else "0.0.0.0/0"
                 netlink.route("replace", dst=everybody, oif=outside, scope=0 if family == 6 else SCOPE_LINK)
-            for version, gateway in netns.GATEWAY.items():
-                netlink.neigh("replace", dst=gateway, lladdr=virtual_mac, ifindex=inside, state=netns.NUD_PERMANENT)
+            for version, gateway in veth.GATEWAY.items():
+                netlink.neigh("replace", dst=gateway, lladdr=virtual_mac, ifindex=inside, state=veth.NUD_PERMANENT)
                 everything = {"dst": "::/0" if version == 6 else "0.0.0.0/0", "table": NODE_PORT_TABLE}
-                netlink.route("replace", gateway=gateway, oif=inside, flags=netns.RTNH_F_ONLINK, **everything)
+                netlink.route("replace", gateway=gateway, oif=inside, flags=veth.RTNH_F_ONLINK, **everything)
                 own = [each for each in new.gateways if ip_address(each).version == version]
                 for pods in old.pods - new.pods:
                     if ip_network(pods).version == version:
@@ -183,7 +183,7 @@ def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
                     if ip_network(pods).version == version:
                         source = {"prefsrc": own[0]} if own else {}
                         netlink.route(
-                            "replace", dst=pods, gateway=gateway, oif=inside, flags=netns.RTNH_F_ONLINK, **source
+                            "replace", dst=pods, gateway=gateway, oif=inside, flags=veth.RTNH_F_ONLINK, **source
                         )
 
     namespaces.inside(path, change)

@@ -5,24 +5,28 @@ import json
 import tarfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from tests.integration.conftest import Source
 from tests.integration.test_bus_query_api import until
 
+from sluice.cli import moments
 from sluice.cli.main import main
 from sluice.cli.restoring import manifest
 from sluice.contracts import codec, subjects
 from sluice.contracts.audit import AuditBatch, FlowDecision
 from sluice.contracts.ids import Address, NodeName
+from sluice.contracts.objects import ObjectMeta
+from sluice.contracts.services import SERVICE_LABEL, Endpoint, EndpointPort, EndpointSlice
 from sluice.grouping.events import key_of
 from sluice.kube.manifest import Document, parse
 from sluice.ledger.weaving import Weaver
 from sluice.runtime import past, streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.natsserver import NatsServer
-from sluice.testkit.builders import namespace, netpol, pod
+from sluice.testkit.builders import acnp, namespace, netpol, pod, service
 
 Sluice = Callable[..., Awaitable[Result]]
 ASK = ("--from", "x/web", "--to", "x/db", "--port", "5432")
@@ -111,6 +115,81 @@ async def test_the_past_is_told(sluice: Sluice, source: Source, server: NatsServ
         broken = await sluice("ledger", "verify")
         assert broken.exit_code == 1
         assert broken.output.splitlines()[0] == f"{planted}: missing: entry {planted} is gone"
+
+
+EVERYTHING: tuple[tuple[str, str], ...] = (
+    ("x/web x/db --port 80", "Allowed"),
+    ("x/web x/db --port 81", "Dropped"),
+    ("x/web x/db --port 80 --protocol UDP", "Dropped"),
+    ("x/web x/db --port 5000 --protocol SCTP", "Allowed"),
+    ("x/web x/db --protocol ICMP --icmp-type 8", "Dropped"),
+    ("x/web 192.0.2.7 --port 9", "Allowed"),  # the ipBlock
+    ("x/web 192.0.2.200 --port 9", "Dropped"),  # its exception
+    ("x/web svc:x/db --port 8080", "Allowed"),
+    ("x/web svc:x/db --port 8080 --protocol UDP", "Dropped"),
+    ("x/web 198.51.100.1 --port 80 --fqdn www.foo.com", "Rejected"),
+    ("x/web 198.51.100.1 --port 80 --fqdn www.bar.com", "Dropped"),
+    ("x/web 198.51.100.1 --port 80 --fqdn www.foo.com --http", "Allowed"),
+    ("x/web 198.51.100.1 --port 443 --fqdn www.foo.com --sni www.foo.com", "Allowed"),
+    ("x/web 198.51.100.1 --port 443 --fqdn www.foo.com --sni www.bar.com", "Rejected"),
+)
+"""Ends and options of a packet, and what became of it while the policy was there. Before and after it: Allowed."""
+
+OUT: Any = {
+    "priority": 5,
+    "appliedTo": [{"podSelector": {"matchLabels": {"app": "web"}}}],
+    "egress": [
+        {
+            "action": "Allow",
+            "to": [{"podSelector": {"matchLabels": {"app": "db"}}}],
+            "ports": [{"port": 80}, {"protocol": "SCTP", "port": 5000, "endPort": 5010}],
+        },
+        {"action": "Allow", "to": [{"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.128/25"]}}]},
+        {
+            "action": "Allow",
+            "to": [{"fqdn": "*.foo.com"}],
+            "l7Protocols": [{"http": {"path": "/public/*"}}, {"tls": {"sni": "www.foo.com"}}],
+        },
+        {"action": "Drop"},
+    ],
+}
+
+
+async def test_everything_of_a_packet_is_asked_of_the_past(sluice: Sluice, source: Source, bus: Bus) -> None:
+    served = EndpointSlice(
+        api_version="discovery.k8s.io/v1",
+        kind="EndpointSlice",
+        metadata=ObjectMeta(name="db-1", namespace="x", labels={SERVICE_LABEL: "db"}),
+        address_type="IPv4",
+        endpoints=(Endpoint(addresses=("10.0.0.2",)),),
+        ports=(EndpointPort(name="", port=80),),
+    )
+    web, db = (pod(f"x/{name}", ip=ip, app=name) for name, ip in (("web", "10.0.0.1"), ("db", "10.0.0.2")))
+    to = service("x/db", {"clusterIPs": ["10.96.0.1"], "ports": [{"port": 8080, "targetPort": 80}]}, app="db")
+    before = await source.put(namespace("x"), web, db, to, served)
+    policy = acnp("out", OUT)
+    during = await source.put(policy)
+    await asyncio.sleep(1.1)  # that times, told in seconds, tell the two moments apart
+    after = await source.delete(key_of(policy))
+    here = await past.reach(bus)
+    times = {one.sequence: one.time_ns for one in await past.entries(bus, here.epoch, 0, here.last)}
+
+    async def outcome(words: str, *when: str) -> str:
+        start, end, *rest = words.split()
+        request = ("GET www.foo.com/public/x",) if rest[-1] == "--http" else ()
+        said = await sluice("verdict", "--from", start, "--to", end, *rest, *request, *when, "-o", "json")
+        assert said.exit_code == 0, (words, said.output)
+        return str(json.loads(said.output)["outcome"])
+
+    at = moments.written(times[during.sequence] + 10**9)
+    assert times[during.sequence] < moments.time_ns(at) < times[after.sequence]
+    for words, then in EVERYTHING:
+        assert await outcome(words, "--seq", str(during.sequence)) == then, words
+        assert await outcome(words, "--at", at) == then, words
+    for sequence in (before.sequence, after.sequence):
+        for words, _ in EVERYTHING[1::5]:
+            said = await outcome(words, "--seq", str(sequence))
+            assert said == ("Dropped" if "svc:" in words and "UDP" in words else "Allowed"), words
 
 
 async def test_manifests_are_put_back_to_what_they_were(sluice: Sluice, source: Source, tmp_path: Path) -> None:

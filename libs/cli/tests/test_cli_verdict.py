@@ -159,7 +159,64 @@ def test_json_of_what_no_policy_is_about(sluice, folder) -> None:
     assert said["ingress"] is None
 
 
+SERVICES = """\
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: x}
+spec: {clusterIPs: [10.96.0.1], selector: {role: web}, ports: [{port: 8080, targetPort: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: idle, namespace: x}
+spec: {clusterIPs: [10.96.0.2], selector: {role: nobody}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: one, namespace: x, labels: {role: web, open: "yes"}}
+status: {podIP: 10.0.0.11}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: two, namespace: x, labels: {role: web}}
+status: {podIP: 10.0.0.12}
+"""
+
+
+def test_what_is_sent_to_a_service_is_told_of_each_endpoint(sluice, folder) -> None:
+    (folder / "services.yaml").write_text(SERVICES)
+    for words, outcome in (
+        ("x/a svc:x/web --port 8080", "Allowed"),
+        ("x/a svc:x/web --port 80", "Dropped"),
+        ("x/a svc:x/web --port 8080 --protocol UDP", "Dropped"),
+        ("x/a svc:x/idle --port 80", "Rejected"),
+    ):
+        assert ask(sluice, folder, words).output.splitlines()[0].rpartition(": ")[2] == outcome, words
+
+    selected = "{matchLabels: {role: web}, matchExpressions: [{key: open, operator: DoesNotExist}]}"
+    closed = CLOSED % ("closed", f"{{podSelector: {selected}}}")
+    (folder / "closed.yaml").write_text(closed.replace("namespace: y", "namespace: x"))
+    varied = ask(sluice, folder, "x/a svc:x/web --port 8080")
+    assert [" ".join(line.split()) for line in varied.output.splitlines()] == [
+        "x/a to svc:x/web, TCP 8080: Varies",
+        "10.0.0.11 80: Allowed",
+        "egress allow no policy applies",
+        "ingress allow no policy applies",
+        "10.0.0.12 80: Dropped",
+        "egress allow no policy applies",
+        f"ingress drop no rule allows it, and it is isolated by NetworkPolicy x/closed {folder}/closed.yaml:4",
+    ]
+    said = json.loads(ask(sluice, folder, "x/a svc:x/web --port 8080", "-o", "json").output)
+    assert (said["outcome"], said["ingress"]) == ("Varies", None)
+    assert [(one["address"], one["port"], one["outcome"]) for one in said["endpoints"]] == [
+        ("10.0.0.11", 80, "Allowed"),
+        ("10.0.0.12", 80, "Dropped"),
+    ]
+
+
 REFUSED = [
+    ("x/a svc:x/none --port 80", "svc:x/none: no such Service with a ClusterIP"),
+    ("svc:x/none x/a --port 80", "a Service sends nothing"),
+    ("x/a svc:none --port 80", "'svc:none' is no end of a packet"),
     ("x/a y/nobody --port 1", "y/nobody: no such Pod"),
     ("x/a b --port 1", "'b' is no end of a packet"),
     ("x/a y/b/c --port 1", "'y/b/c' is no end of a packet"),

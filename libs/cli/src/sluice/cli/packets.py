@@ -10,7 +10,7 @@ END = "NAMESPACE/POD, or an address; NAMESPACE/POD@NETWORK for its interface on 
 
 _options = [
     click.option("--from", "source", required=True, metavar="END", help=END),
-    click.option("--to", "destination", required=True, metavar="END", help=END),
+    click.option("--to", "destination", required=True, metavar="END", help=f"{END} Or svc:NAMESPACE/SERVICE."),
     click.option("--protocol", type=click.Choice(PROTOCOLS, case_sensitive=False), default="TCP", show_default=True),
     click.option("--port", type=click.IntRange(1, 65_535), help="Destination port; not for ICMP and IGMP."),
     click.option("--source-port", type=click.IntRange(1, 65_535)),
@@ -107,22 +107,12 @@ def _asked(http: str | None, sni: str | None, protocol: str) -> Any:
 
 
 def _end(text: str, option: str) -> Any:
-    from ipaddress import ip_address
+    from sluice.policy.packet import ServiceEnd, end
 
-    from sluice.contracts.ids import Address
-    from sluice.policy.packet import AddressEnd, PodEnd
-
-    pod, at, network = text.partition("@")
-    match pod.split("/"):
-        case [namespace, name] if namespace and name and (network or not at):
-            return PodEnd(namespace, name, network if not network or "/" in network else f"{namespace}/{network}")
-        case [address] if not at:
-            try:
-                return AddressEnd(Address(str(ip_address(address))))
-            except ValueError:
-                pass
-        case _:
-            pass
-    raise click.BadParameter(
-        f"{text!r} is no end of a packet; write NAMESPACE/POD[@NETWORK] or an address", param_hint=option
-    )
+    try:
+        found = end(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+    if isinstance(found, ServiceEnd) and option == "--from":
+        raise click.BadParameter(f"{text}: a Service sends nothing; give one of its Pods", param_hint=option)
+    return found

@@ -16,7 +16,7 @@ from sluice.lab.scenario import HttpRequest, IcmpMessage, TlsHello
 from sluice.lab.world import Key
 from sluice.policy import l7
 from sluice.policy.ends import NoSuchEnd
-from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
+from sluice.policy.packet import AddressEnd, End, Packet, PodEnd, ServiceEnd
 from sluice.policy.services import Asked
 from sluice.policy.state import ClusterState
 from sluice.policy.verdict import Decision, Isolation, Itself, NoPolicy, Outcome, RuleRef, Verdict, verdict
@@ -48,8 +48,8 @@ def judged(state: ClusterState, question: Question) -> Verdict:
 
 
 def _judged(state: ClusterState, question: Question) -> Verdict:
-    if prefix(question.to) in (SERVICE_END, NODE_PORT_END):
-        return _judged_service(state, question)
+    if prefix(question.to) == NODE_PORT_END:
+        return _judged_node_port(state, question)
     source, target = _end(question.from_, question.source), _end(question.to, question.address)
     if _is_its_node(state, question):
         return Verdict(outcome=Outcome.ALLOWED, egress=None, ingress=None)
@@ -84,7 +84,7 @@ def _asked(question: Question) -> l7.Asked | None:
             assert_never(question.asks)
 
 
-def _judged_service(state: ClusterState, question: Question) -> Verdict:
+def _judged_node_port(state: ClusterState, question: Question) -> Verdict:
     """What policy says of every endpoint that may get the packet.
 
     Raises:
@@ -92,7 +92,6 @@ def _judged_service(state: ClusterState, question: Question) -> Verdict:
     """
     namespace, _, service = question.to.removeprefix(prefix(question.to)).partition("@")[0].partition("/")
     ref = ServiceRef(namespace=namespace, name=service)
-    by_node = prefix(question.to) == NODE_PORT_END
     client = (
         None if prefix(question.from_) else state.pods.get((question.from_.split("/")[0], question.from_.split("/")[1]))
     )
@@ -103,7 +102,7 @@ def _judged_service(state: ClusterState, question: Question) -> Verdict:
         question.protocol,
         question.port,
         6 if ":" in question.address else 4,
-        question.node if by_node else None,
+        question.node,
         client.node if client else NodeName(""),
     )
     found = state.services.endpoints(asked)
@@ -118,8 +117,8 @@ def _judged_service(state: ClusterState, question: Question) -> Verdict:
                 protocol=question.protocol,
                 port=port,
                 source_port=question.source_port or None,
-                service=None if by_node and client else ref,
-                node_port=by_node and client is None,
+                service=None if client else ref,
+                node_port=client is None,
                 masked=question.masked if _node_of(state, address) != question.node else None,
                 family=6 if ":" in address else 4,
                 asks=_asked(question),
@@ -143,7 +142,9 @@ _NOBODY = Verdict(outcome=Outcome.DROPPED, egress=None, ingress=None)
 
 
 def _end(name: str, address: Address) -> End:
-    """All but Pods are known by their addresses."""
+    """All but Pods and Services are known by their addresses."""
+    if prefix(name) == SERVICE_END:
+        return ServiceEnd(*name.removeprefix(SERVICE_END).split("/", 1))
     if prefix(name):
         return AddressEnd(address)
     pod, _, network = name.partition(AT)

@@ -1,14 +1,14 @@
 """The event after which a connection began or stopped to work."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from sluice.contracts.kinds import Kind
 from sluice.contracts.subjects import ObjectSubject
 from sluice.ledger.chain import Entry
 from sluice.ledger.state import State
 from sluice.policy.ends import NoSuchEnd
-from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
+from sluice.policy.packet import AddressEnd, End, Packet, PodEnd, ServiceEnd
 from sluice.policy.past import Journey, Wanted
 from sluice.policy.verdict import Outcome, Verdict, verdict
 
@@ -68,8 +68,8 @@ def _outcome(given: Verdict | None) -> Outcome | None:
 
 def _wanted(packet: Packet) -> Wanted:
     """Only what can change what becomes of the packet: of Pods, those that are its ends or may have their addresses."""
+    behind_service = packet.service is not None or isinstance(packet.destination, ServiceEnd)
     is_end = [_is(end) for end in (packet.source, packet.destination)]
-    behind_service = packet.service is not None
 
     def wanted(subject: ObjectSubject, body: bytes) -> bool:
         match subject.kind:
@@ -90,3 +90,7 @@ def _is(end: End) -> Callable[[ObjectSubject, bytes], bool]:
         case AddressEnd():
             text = f'"{end.address}"'.encode()
             return lambda _, body: text in body
+        case ServiceEnd():
+            return lambda _, __: True  # any Pod may be behind it
+        case _:
+            assert_never(end)

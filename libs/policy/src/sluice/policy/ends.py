@@ -6,7 +6,7 @@ from typing import NamedTuple, assert_never
 
 from sluice.contracts.ids import Address, GroupId
 from sluice.contracts.objects import Pod
-from sluice.policy.packet import AddressEnd, End, Family, Packet, PodEnd
+from sluice.policy.packet import SERVICE_PREFIX, AddressEnd, End, Family, Packet, PodEnd, ServiceEnd
 from sluice.policy.state import ClusterState
 
 
@@ -59,6 +59,8 @@ def _addresses(state: ClusterState, end: End) -> tuple[Pod | None, tuple[Address
                 f"{_text(end)}: sends and receives nothing: it has ended, or has no node or address; "
                 f"check spec.nodeName and status"
             )
+        case ServiceEnd():
+            raise NoSuchEnd(f"{_text(end)}: it sends nothing itself; name one of its Pods")
         case _:
             assert_never(end)
 
@@ -82,4 +84,12 @@ def _of_family(addresses: Iterable[Address], family: Family) -> Address | None:
 
 
 def _text(end: End) -> str:
-    return f"{end.namespace}/{end.name}" if isinstance(end, PodEnd) else end.address
+    match end:
+        case AddressEnd():
+            return end.address
+        case PodEnd():
+            return f"{end.namespace}/{end.name}"
+        case ServiceEnd():
+            return f"{SERVICE_PREFIX}{end.namespace}/{end.name}"
+        case _:
+            assert_never(end)

@@ -1,5 +1,6 @@
 """The packet that a verdict is about: the first of a connection, between two ends."""
 
+from ipaddress import ip_address
 from typing import Literal
 
 from msgspec import Struct
@@ -29,7 +30,39 @@ class AddressEnd(Struct, frozen=True, tag="address"):
     address: Address
 
 
-End = PodEnd | AddressEnd
+class ServiceEnd(Struct, frozen=True, tag="service"):
+    """The ClusterIP of a Service; of a destination alone. One of its endpoints gets the packet."""
+
+    namespace: str
+    name: str
+
+
+End = PodEnd | AddressEnd | ServiceEnd
+
+SERVICE_PREFIX = "svc:"
+ENDS = "NAMESPACE/POD[@NETWORK], svc:NAMESPACE/SERVICE or an address"
+
+
+def end(text: str) -> End:
+    """The end that people mean by this: x/web, x/web@net, svc:x/db, 10.0.0.7.
+
+    Raises:
+        ValueError: it is none; the message says what to write.
+    """
+    match text.removeprefix(SERVICE_PREFIX).split("/", 1):
+        case [namespace, name] if namespace and name and text.startswith(SERVICE_PREFIX):
+            if "/" not in name and "@" not in name:
+                return ServiceEnd(namespace, name)
+        case [namespace, rest] if namespace and rest:
+            name, at, network = rest.partition("@")
+            if name and "/" not in name and (network or not at):
+                return PodEnd(namespace, name, network if not network or "/" in network else f"{namespace}/{network}")
+        case [address]:
+            try:
+                return AddressEnd(Address(str(ip_address(address))))
+            except ValueError:
+                pass
+    raise ValueError(f"{text!r} is no end of a packet; write {ENDS}")
 
 
 class Packet(Struct, frozen=True, kw_only=True, omit_defaults=True):

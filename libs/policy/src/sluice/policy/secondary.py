@@ -17,7 +17,7 @@ from sluice.grouping.addresses import Claim, precedence
 from sluice.grouping.attachments import interfaces_of
 from sluice.grouping.selectors import selects
 from sluice.policy.ends import NoSuchEnd
-from sluice.policy.packet import AddressEnd, End, Family, Packet, PodEnd
+from sluice.policy.packet import AddressEnd, End, Family, Packet, PodEnd, ServiceEnd
 from sluice.policy.state import ClusterState
 
 
@@ -137,6 +137,8 @@ class Segment:
     def _end(self, end: End, home: str) -> tuple[Holder | None, list[Address]]:
         if isinstance(end, AddressEnd):
             return self._on.get(home, {}).get(end.address), [end.address]
+        if isinstance(end, ServiceEnd):
+            raise NoSuchEnd(f"{_text(end)}: Services are on the Pod network alone; name a Pod or an address")
         network = end.network or home
         for holder in self._all:
             attachment = holder.member.attachment
@@ -194,4 +196,5 @@ def _of_family(addresses: Iterable[Address], family: Family) -> Address | None:
 def _text(end: End) -> str:
     if isinstance(end, AddressEnd):
         return end.address
-    return f"{end.namespace}/{end.name}" + (f" on {end.network}" if end.network else "")
+    network = end.network if isinstance(end, PodEnd) else ""
+    return f"{end.namespace}/{end.name}" + (f" on {network}" if network else "")

@@ -68,6 +68,10 @@ class Services:
         self._drop.discard(key)
         return True
 
+    def addresses(self, service: ServiceRef) -> tuple[Address, ...] | None:
+        """Its ClusterIPs; None if it has none, or does not exist."""
+        return next((one.addresses for one in self._services() if one.service == service), None)
+
     def endpoints(self, asked: Asked) -> tuple[tuple[Address, int], ...] | None:
         """Addresses and ports that a new connection may get to, sorted; None if the Service has no such port."""
         service = next((one for one in self._services() if one.service == asked.service), None)

@@ -39,10 +39,11 @@ from sluice.contracts.programs import (
 )
 from sluice.grouping.members import named_ports
 from sluice.policy import igmp, l7
-from sluice.policy.ends import Side, sides
+from sluice.policy.behind import behind
+from sluice.policy.ends import NoSuchEnd, Side, sides
 from sluice.policy.facing import Faced
 from sluice.policy.order import order
-from sluice.policy.packet import AddressEnd, Packet
+from sluice.policy.packet import SERVICE_PREFIX, AddressEnd, Packet, ServiceEnd
 from sluice.policy.secondary import Holder, Place, Segment, is_secondary
 from sluice.policy.state import ClusterState
 
@@ -106,10 +107,13 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
     """Whether the packet passes, and what decides that in each direction.
 
     Raises:
-        NoSuchEnd: an end is no Pod of the cluster, or the two have no address of one family.
+        NoSuchEnd: an end is no Pod of the cluster, or the two have no address of one family; or the endpoints of a
+            Service fare differently (`behind` has the packet for each).
     """
     if is_secondary(packet):
         return _between_interfaces(state, packet)
+    if isinstance(packet.destination, ServiceEnd):
+        return _at_service(state, packet, packet.destination)
     source, destination = sides(state, packet)
     itself = Decision(action=Action.ALLOW, reason=Itself())
     hairpin = source.pod is not None and source.pod is destination.pod
@@ -126,6 +130,18 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
     elif destination.pod is not None:
         ingress = _decide(state, destination.pod, Direction.INGRESS, source, matches)
     return Verdict(outcome=_outcome(egress, ingress), egress=egress, ingress=ingress)
+
+
+def _at_service(state: ClusterState, packet: Packet, service: ServiceEnd) -> Verdict:
+    """What all endpoints have in common, as the first has it."""
+    found = behind(state, packet, service)
+    if not found:
+        return Verdict(outcome=Outcome.REJECTED if found is not None else Outcome.DROPPED, egress=None, ingress=None)
+    first, *others = (verdict(state, one) for one in found)
+    if any(one.outcome != first.outcome for one in others):
+        name = f"{SERVICE_PREFIX}{service.namespace}/{service.name}"
+        raise NoSuchEnd(f"{name}: its endpoints fare differently; ask for each of them")
+    return first
 
 
 def _behind_node_port(

@@ -1,16 +1,16 @@
 """/v1/verdicts: what becomes of a packet, now or then, and which rule says so."""
 
-from ipaddress import ip_address
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct
 
-from sluice.contracts.ids import Address
 from sluice.contracts.objects import Protocol
+from sluice.policy.behind import behind
 from sluice.policy.ends import NoSuchEnd
 from sluice.policy.l7 import HttpRequest, TlsHello
-from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
+from sluice.policy.packet import ENDS, End, Packet, ServiceEnd, end
+from sluice.policy.state import ClusterState
 from sluice.policy.verdict import Verdict, verdict
 from sluice.services.query_api import answers
 from sluice.services.query_api.answers import Meta
@@ -19,12 +19,23 @@ from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.problems import Problem
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class AtEndpoint(Struct, frozen=True):
+    """What becomes of a packet to a Service if this endpoint gets it."""
+
+    packet: Packet
+    verdict: Verdict
+
+
+class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What becomes of the packet."""
 
     metadata: Meta
     packet: Packet
-    verdict: Verdict
+    verdict: Verdict | None = None
+    """Unset for a Service whose endpoints fare differently."""
+
+    endpoints: tuple[AtEndpoint, ...] = ()
+    """Of a Service: what becomes of it at each."""
 
 
 def router(asking: Asking) -> APIRouter:
@@ -34,8 +45,8 @@ def router(asking: Asking) -> APIRouter:
     async def one(
         *,
         request: Request,
-        source: Annotated[str, Query(alias="from", max_length=512, description="NAMESPACE/POD, or an address")],
-        to: Annotated[str, Query(max_length=512, description="NAMESPACE/POD, or an address")],
+        source: Annotated[str, Query(alias="from", max_length=512, description=ENDS)],
+        to: Annotated[str, Query(max_length=512, description=ENDS)],
         protocol: Protocol | None = None,
         port: Annotated[int | None, Query(ge=1, le=65_535)] = None,
         source_port: Annotated[int | None, Query(ge=1, le=65_535)] = None,
@@ -68,21 +79,25 @@ def router(asking: Asking) -> APIRouter:
             asks=HttpRequest(method=method, host=host, path=path) if method else TlsHello(sni=sni) if sni else None,
         )
         there = await asking.moments.find(seq, at)
+        meta = Meta(revision=answers.revision_text(there.revision))
         try:
-            given = verdict(there.cluster, packet)
+            return answers.json(request, _given(there.cluster, packet, meta))
         except NoSuchEnd as error:
             raise Problem(404, str(error)) from error
-        meta = Meta(revision=answers.revision_text(there.revision))
-        return answers.json(request, Answer(metadata=meta, packet=packet, verdict=given))
 
     return routes
 
 
 def _end(field: str, text: str) -> End:
-    namespace, slash, name = text.partition("/")
-    if slash and namespace and name and "/" not in name:
-        return PodEnd(namespace, name)
     try:
-        return AddressEnd(Address(str(ip_address(text))))
-    except ValueError:
-        raise Problem(400, f"{field}: {text!r} is no end of a packet; write NAMESPACE/POD or an address") from None
+        return end(text)
+    except ValueError as error:
+        raise Problem(400, f"{field}: {error}") from None
+
+
+def _given(state: ClusterState, packet: Packet, meta: Meta) -> Answer:
+    if not isinstance(packet.destination, ServiceEnd):
+        return Answer(metadata=meta, packet=packet, verdict=verdict(state, packet))
+    found = tuple(AtEndpoint(one, verdict(state, one)) for one in behind(state, packet, packet.destination) or ())
+    alike = len({one.verdict.outcome for one in found}) < 2
+    return Answer(metadata=meta, packet=packet, verdict=verdict(state, packet) if alike else None, endpoints=found)

@@ -1,4 +1,4 @@
-"""The inspection engine and whoever looks after it are killed, stopped and given other rules, under load.
+"""The inspection engine and whoever looks after it are given tenants and other rules, killed and stopped, under load.
 
 No request that is denied is ever answered, whatever happens; those that are allowed are served again soon after.
 """
@@ -19,6 +19,9 @@ from sluice.lab.lab import Lab
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
 
 ROUNDS = int(os.environ.get("SLUICE_KILL_ROUNDS", "1"))
+TENANTS = int(os.environ.get("SLUICE_L7_TENANTS", "25"))
+"""Rule sets that come one after the other; each takes the engine most of a second."""
+
 RECOVERY_S = 60.0
 """What a machine under load may take; measured figures are in docs/performance.md."""
 
@@ -30,7 +33,7 @@ PODS = "".join(
     f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: x, labels: {{app: {name}}}}}\n"
     f"spec: {{containers: [{{name: c, image: any, ports: [{{containerPort: 80}}]}}]}}\n"
     f"status: {{podIP: 10.10.7.{number}, podIPs: [{{ip: 10.10.7.{number}}}, {{ip: 'fd00:10:7::{number}'}}]}}\n---\n"
-    for number, name in enumerate(("server", "client"), start=1)
+    for number, name in enumerate(("server", "client", "bystander"), start=1)
 )
 
 
@@ -67,6 +70,21 @@ def is_engine(words: Path, folder: Path) -> bool:
         return False
 
 
+async def one_after_the_other(lab: Lab, load: Load) -> str:
+    """Rule sets come, each once the one before it is in force; how long they took, and the load's longest wait."""
+    took, load.longest_s = [], 0.0
+    for number in range(TENANTS):
+        began = time.monotonic()
+        await lab.change(apply=read(policy([f"/{number}"], name=f"t{number}", applied_to="bystander")))
+        await lab.realised(PATIENCE_S)
+        took.append(time.monotonic() - began)
+    middle = sorted(took)[len(took) // 2]
+    return (
+        f"{TENANTS} tenants: in force after {middle:.2f} s, the first {took[0]:.2f}, the last {took[-1]:.2f}, "
+        f"at most {max(took):.2f}; nobody served for {load.longest_s:.2f} s at most"
+    )
+
+
 async def test_nothing_denied_is_answered_whoever_is_dead():
     told = []
     async with await Lab.start() as lab:
@@ -77,6 +95,7 @@ async def test_nothing_denied_is_answered_whoever_is_dead():
         load = Load(lab.sandboxes()["x/client"].netns, (SERVER, SERVER6))
         with load.running():
             await asyncio.to_thread(load.recovered, time.monotonic(), RECOVERY_S)
+            told.append(await one_after_the_other(lab, load))
             for number in range(ROUNDS):
                 for what in (
                     "kill the engine",

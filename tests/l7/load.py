@@ -27,6 +27,9 @@ class Load:
         self.served_at = 0.0
         """When an allowed request was answered last, by `time.monotonic`."""
 
+        self.longest_s = 0.0
+        """Between two of them. Whoever sets it to 0 measures from then on."""
+
     @contextlib.contextmanager
     def running(self) -> Iterator["Load"]:
         asks = (self._allowed, self._denied, self._denied_later)
@@ -54,7 +57,9 @@ class Load:
             with self._lock:
                 self.counts["served" if answer else "not served"] += 1
                 if answer and began > self.served_at:
-                    self.served_at = time.monotonic()
+                    now = time.monotonic()
+                    self.longest_s = max(self.longest_s, now - self.served_at) if self.served_at else 0.0
+                    self.served_at = now
 
     def _denied(self) -> None:
         for server in self._each():

@@ -81,10 +81,12 @@ def test_what_nobody_uses_is_closed_and_used_again_last() -> None:
     settle(tenants)
     tenants.want({})
 
+    assert tenants.deserted == (1,)  # at once, whatever the engine still holds
     assert settle(tenants) == [Replace(1, CLOSED)]
     assert tenants.verified == {}
     tenants.want({B: TWO})
     assert settle(tenants) == [Load(2, TWO)]
+    assert Tenants(tenants.kept()).deserted == tenants.deserted == (1,)
 
 
 def test_a_vlan_is_given_out_again_when_there_is_no_other() -> None:
@@ -98,6 +100,7 @@ def test_a_vlan_is_given_out_again_when_there_is_no_other() -> None:
     assert str(LAST_VLAN) in reason
     del many[subject("0007")]
     tenants.want(many)
+    assert tenants.deserted == ()  # whoever has the VLAN now, its connections are judged
     assert settle(tenants) == [Replace(8, rules(str(LAST_VLAN)))]
     assert tenants.problems == {}
 

@@ -114,10 +114,16 @@ class Node:
         )
         self.served = self.serving.drain()
 
-    def change(self, *programs: Program, vlans: Mapping[str, int] = VLANS, tag: int = 3) -> None:
+    def change(
+        self,
+        *programs: Program,
+        vlans: Mapping[str, int] = VLANS,
+        tag: int = 3,
+        deserted: tuple[int, ...] = (),
+    ) -> None:
         flows = lower(inputs(*programs, vlans=vlans), self.ids)
         flows |= {key: body for key, body in self.served.flows.items() if body is not None}
-        flows |= lower_detour(PORTS, frozenset(vlans.values()), tag)
+        flows |= lower_detour(PORTS, frozenset(vlans.values()), tag, deserted)
         for key, body in flows.items():
             check(key, body)
         groups = {number: made for number, made in self.served.groups.items() if made is not None}
@@ -288,6 +294,40 @@ def test_a_connection_stays_on_its_way_when_its_rule_goes():
     assert node.send(sent) == NOTHING
 
 
+@pytest.mark.parametrize("asked", ["the Pod", "the Service"])
+@pytest.mark.parametrize("case", CASES[:3], ids=[case.name for case in CASES[:3]])
+@pytest.mark.parametrize("first", ["there", "back"])
+def test_a_connection_whose_rule_is_gone_is_reset_at_both_ends_with_its_next_packet(case: Case, asked: str, first: str):
+    """Whoever sends it, and whichever of its rules it is; the engine sees nothing of it."""
+    for gone in case.there:
+        node = Node(*case.programs)
+        sent = packet(CLIENT, worlds.addresses(SERVER)[0], port=8080) if asked == "the Pod" else packet(CLIENT, VIP[4])
+        (arrived,) = node.send(sent).sent
+        back = answer(wire(arrived), SERVER)
+        node.send(back)
+
+        rest = {name: vlan for name, vlan in VLANS.items() if vlan != gone}
+        node.change(vlans=rest, deserted=(gone, 9))
+        late = (sent, back) if first == "there" else (back, sent)
+        for one in late:
+            found = node.send(one)
+            assert (found.sent, found.seen) == ((), ())
+            assert found.punted == (bytes((Errand.L7,)),)
+        node.change(vlans=rest)  # whoever has the VLAN next has nothing to do with it
+        assert node.send(sent).punted == (bytes((Errand.L7,)),)
+
+
+def test_another_rule_that_goes_leaves_a_connection_alone():
+    node = Node(LETS_IN, LETS_OUT)
+    sent = packet(CLIENT, VIP[4])
+    (arrived,) = node.send(sent).sent
+
+    node.change(LETS_IN, LETS_OUT, deserted=(1, 6, 9, 4094))
+
+    assert tags(node.send(answer(wire(arrived), SERVER))) == [7, 8]
+    assert tags(node.send(sent)) == [8, 7]
+
+
 @pytest.mark.parametrize("case", CASES[:3], ids=[case.name for case in CASES[:3]])
 def test_what_is_not_tcp_is_dropped(case: Case):
     node = Node(*case.programs)
@@ -334,13 +374,14 @@ def test_the_engine_of_flows_follows_what_is_in_force():
         engine.put_program(wanted)
     for tag, vlans in enumerate(({}, VLANS, {digest(LETS_IN): 9}, VLANS)):
         engine.inspect(vlans)
-        for key, body in detour.use(PORTS, vlans, tag):
+        deserted = tuple(range(1, 1 + tag % 3))
+        for key, body in detour.use(PORTS, vlans, tag, deserted):
             if body is None:
                 del ways[key]
             else:
                 ways[key] = body
         assert engine.flows == lower(inputs(LETS_IN, LETS_OUT, vlans=vlans), ids)
-        assert ways == lower_detour(PORTS, frozenset(vlans.values()), tag)
+        assert ways == lower_detour(PORTS, frozenset(vlans.values()), tag, deserted)
         waits = {problem.unit for problem in engine.problems()}
         assert waits == {one.unit for one in (LETS_IN, LETS_OUT) if digest(one) not in vlans}
 
@@ -379,7 +420,7 @@ def is_vlans(action: object) -> TypeGuard[SetField]:
 
 
 def test_golden():
-    flows = lower(inputs(LETS_IN, LETS_OUT), RuleIds()) | lower_detour(PORTS, frozenset(VLANS.values()), 3)
+    flows = lower(inputs(LETS_IN, LETS_OUT), RuleIds()) | lower_detour(PORTS, frozenset(VLANS.values()), 3, (9,))
     without = lower(inputs(), RuleIds())
 
     assert BASE.items() <= without.items() <= flows.items()

@@ -163,7 +163,7 @@ def agree(switch: Switch, world: Inputs, rules_per_lane: int) -> None:
 
 def test_the_switch_shows_the_flows_as_they_were_written(switch: Switch):
     for world in CLASHES.values():
-        flows = lower(world, RuleIds()) | lower_detour(EnginePorts(200, 201), frozenset((7,)), 3)
+        flows = lower(world, RuleIds()) | lower_detour(EnginePorts(200, 201), frozenset((7,)), 3, (8,))
         switch.hold(flows)
 
         shown = switch.dump()

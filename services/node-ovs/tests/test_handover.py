@@ -1,13 +1,13 @@
 """What node-l7 says is in force is taken up as it changes; what cannot be read says nothing is."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from sluice.dataplane.l7.handover import HandOver, write
-from sluice.services.node_ovs.handover import verified_of
+from sluice.services.node_ovs.handover import Verified, verified_of
 
 TIMEOUT_S = 10.0
 
@@ -18,11 +18,11 @@ def say(path: Path, body: bytes) -> None:
     new.replace(path)
 
 
-def handed(**vlans: int) -> bytes:
-    return write(HandOver(tap_in="in", tap_out="out", vlans=vlans))
+def handed(*deserted: int, **vlans: int) -> bytes:
+    return write(HandOver(tap_in="in", tap_out="out", vlans=vlans, deserted=deserted))
 
 
-async def heard(told: AsyncIterator[Mapping[str, int]]) -> Mapping[str, int]:
+async def heard(told: AsyncIterator[Verified]) -> Verified:
     async with asyncio.timeout(TIMEOUT_S):
         return await anext(told)
 
@@ -32,14 +32,16 @@ async def test_what_is_in_force(tmp_path: Path, last: bytes | None):
     path = tmp_path / "l7.json"
     told = verified_of(path)
 
-    assert await heard(told) == {}
+    assert await heard(told) == Verified()
     say(path, handed(a=1))
-    assert await heard(told) == {"a": 1}
+    assert await heard(told) == Verified({"a": 1})
     say(path, handed(a=1))  # nothing new
     say(path, handed(a=1, b=2))
-    assert await heard(told) == {"a": 1, "b": 2}
+    assert await heard(told) == Verified({"a": 1, "b": 2})
+    say(path, handed(1, b=2))
+    assert await heard(told) == Verified({"b": 2}, (1,))
     if last is None:
         path.unlink()
     else:
         say(path, last)
-    assert await heard(told) == {}
+    assert await heard(told) == Verified()

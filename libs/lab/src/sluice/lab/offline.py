@@ -6,12 +6,11 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from sluice.admission.among import admit_all, admit_removal
 from sluice.admission.context import Known
+from sluice.contracts.antrea import AntreaNetworkPolicy, ClusterNetworkPolicy, rule_name
 from sluice.contracts.kinds import RESOURCES
-from sluice.contracts.programs import ESTABLISHED, Action, Origin
+from sluice.contracts.programs import ESTABLISHED, Action, Direction, Origin
 from sluice.contracts.status import DocumentProblem
 from sluice.contracts.subjects import ObjectSubject
 from sluice.kube.convert import DEFAULT_NAMESPACE
@@ -61,13 +60,26 @@ class _Opened(NamedTuple):
 
     question: checks.Question
     got: str
-    inspected: bool
-    """A rule that looks into requests let it come about, so that each is decided by itself."""
+    judges: frozenset[RuleRef]
+    """The rules that let it come about and look into requests, so that each is decided by itself."""
 
 
-def _opened(state: ClusterState, question: checks.Question) -> _Opened:
-    got = _got(state, question)
-    return _Opened(question, got, question.asks is not None and _got(state, replace(question, asks=None)) != got)
+def _opened(state: ClusterState, world: World, question: checks.Question) -> _Opened:
+    said = judged(state, question)
+    reasons = (decision.reason for decision in (said.egress, said.ingress) if decision)
+    judges = (one for one in reasons if isinstance(one, RuleRef) and _judges(world, one))
+    return _Opened(question, str(said.outcome), frozenset(judges))
+
+
+def _judges(world: World, rule: RuleRef) -> bool:
+    """There still is a rule of that name there, and it looks into requests."""
+    document = world.objects.get(Key(rule.origin.kind, rule.origin.namespace, rule.origin.name))
+    match document and document.object:
+        case AntreaNetworkPolicy(spec=spec) | ClusterNetworkPolicy(spec=spec):
+            rules = spec.ingress if rule.direction is Direction.INGRESS else spec.egress
+            return any(one.l7_protocols and rule_name(rule.direction.value, one) == rule.name for one in rules)
+        case _:
+            return False
 
 
 def _step(told: Told, world: World, opened: dict[str, _Opened]) -> Iterator[Check]:
@@ -75,13 +87,16 @@ def _step(told: Told, world: World, opened: dict[str, _Opened]) -> Iterator[Chec
     for connection in told.step.connections:
         if connection.open:
             question = checks.opening(connection, ends, "")
-            opened[connection.open] = _opened(state, question)
+            opened[connection.open] = _opened(state, world, question)
             yield _check(told, question, opened[connection.open].got, f"connection {connection.open} opens,")
         elif connection.check and connection.expect:
             expect = connection.verdict or connection.expect
             was = opened[connection.check]
             question, got = checks.checking(connection, was.question), was.got
-            if was.inspected:
+            if not all(_judges(world, one) for one in was.judges):
+                got = str(Fate.REJECTED)
+                opened[connection.check] = was._replace(got=got, judges=frozenset())
+            elif was.judges:
                 got = _got(state, question)
             elif _is_ended(state, world, was.question):  # else it passes whatever policies say now
                 got = str(Fate.DROPPED)

@@ -19,6 +19,9 @@ class HandOver(Struct, frozen=True, kw_only=True):
     vlans: dict[str, int]
     """By the digest of a rule set: shown to be in force by a probe packet."""
 
+    deserted: tuple[int, ...] = ()
+    """VLANs whose rule is gone: nobody judges the connections that bear them any more."""
+
 
 def write(value: HandOver) -> bytes:
     return codec.encode(value)

@@ -159,6 +159,11 @@ class Tenants:
         return {rules.digest: vlan for vlan, rules in sorted(self._verified.items()) if vlan not in self._freed}
 
     @property
+    def deserted(self) -> tuple[int, ...]:
+        """VLANs that had a subject and have none: their connections are to be ended."""
+        return tuple(sorted(self._freed))
+
+    @property
     def problems(self) -> dict[Subject, str]:
         """Subjects whose rule set is not in force for good, and why."""
         found = {

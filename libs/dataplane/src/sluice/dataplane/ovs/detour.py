@@ -8,9 +8,12 @@ node a packet goes by twice, near its sender's rule first.
 A packet takes its metadata along in its MACs, which nobody needs on this way. The sender's has flags and the port that
 it came from, the receiver's has the VLAN that is next. A reset of the engine's for the sender has the two swapped, and
 is known by it. Which ends they are is in their first octet, so that each way back is known without asking anybody.
+
+A connection whose rule went has nobody who judges it: with its next packet it is dead, and both ends hear of it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import product
 from typing import NamedTuple
 
 from sluice.dataplane.ovs import cookies
@@ -263,12 +266,13 @@ class EnginePorts(NamedTuple):
     out: int
 
 
-def lower_detour(ports: EnginePorts | None, vlans: frozenset[int], tag: int) -> Flows:
+def lower_detour(ports: EnginePorts | None, vlans: frozenset[int], tag: int, deserted: Collection[int] = ()) -> Flows:
     """What else the switch has while there are such ports.
 
     Args:
         vlans: those of which the rules are in force.
         tag: of connections that begin now; 0: they have none, for the switch does not read two tags.
+        deserted: VLANs whose rule is gone; connections may bear them still.
     """
     if ports is None:
         return {}
@@ -278,6 +282,8 @@ def lower_detour(ports: EnginePorts | None, vlans: frozenset[int], tag: int) -> 
         does = *tagged, PushVlan(), SetField(Field.VLAN_VID, VLAN_PRESENT | vlan), Output(ports.into)
         line = Table.L7_VLAN, PRIORITY, match((L7_VLANS, vlan, _VLAN_MASK)), does
         flows |= _flows((line,), CookieKind.L7, vlan)
+    for vlan in deserted:
+        flows |= _flows(_ends(vlan), CookieKind.UPLINK, ports.out)
     return flows
 
 
@@ -292,6 +298,15 @@ def _ways(ports: EnginePorts, tag: int) -> Iterator[tuple[Table, int, Match, Act
             yield table, PRIORITY + 1, asked, (Ct(zone=CT_ZONE, table=Table.L7_ANSWER),)
 
 
+def _ends(vlan: int) -> Iterator[tuple[Table, int, Match, Actions]]:
+    """Connections of this VLAN die with their next packet, be it of the rule that let them out or in."""
+    for first in (MARK_VLANS, MARK_VLANS + VLAN_BITS):
+        mask = MARK_INSPECTED | MARK_DEAD | _VLAN_MASK << first
+        bears = Term(Field.CT_MARK, MARK_INSPECTED | vlan << first, mask)
+        for version, table in product(_IP, (Table.L7_ANSWER, Table.WATCHED)):
+            yield table, PRIORITY_INSPECTED + 1, match(*_tcp(version), bears), (_BURY, RESET_BOTH)
+
+
 class Detour:
     """The same, kept up to date: what changes is told as (flow, what it is now; None: gone)."""
 
@@ -299,10 +314,10 @@ class Detour:
         self._flows: Flows = {}
 
     def use(
-        self, ports: EnginePorts | None, vlans: Mapping[str, int], tag: int
+        self, ports: EnginePorts | None, vlans: Mapping[str, int], tag: int, deserted: Collection[int] = ()
     ) -> Iterator[tuple[FlowKey, FlowBody | None]]:
         """There are exactly these ports, and these VLANs by the digest of their rules; see `lower_detour`."""
-        before, self._flows = self._flows, lower_detour(ports, frozenset(vlans.values()), tag)
+        before, self._flows = self._flows, lower_detour(ports, frozenset(vlans.values()), tag, deserted)
         for key in before.keys() - self._flows.keys():
             yield key, None
         for key, body in self._flows.items():

@@ -94,6 +94,7 @@ class Shell:
     def _told_something(self) -> None:
         if self._asked.advance(monotonic()):
             self._tenants.want(self._asked.rule_sets)
+            self._publish()  # what went is told at once, whatever the engine is busy with
             self._news.set()
             self._feed.tell_interests()
         self._told.set()
@@ -259,7 +260,12 @@ class Shell:
     def _publish(self) -> None:
         """The hand-over file says what is in force, and nothing else."""
         verified = self._tenants.verified if self._running else {}
-        value = handover.HandOver(tap_in=self._settings.tap_in, tap_out=self._settings.tap_out, vlans=verified)
+        value = handover.HandOver(
+            tap_in=self._settings.tap_in,
+            tap_out=self._settings.tap_out,
+            vlans=verified,
+            deserted=self._tenants.deserted,
+        )
         body = handover.write(value)
         if body != self._said:
             files.replace(Path(self._settings.hand_over), body)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -15,11 +16,16 @@ LOOK_S = 0.02
 """Between two looks at the file, 5 us each. An engine that died is noticed in 0.5 to 2 s; this adds to it."""
 
 
-async def verified_of(path: Path) -> AsyncIterator[Mapping[str, int]]:
-    """The VLANs by the digest of the rule set that is in force there, now and whenever that changes.
+class Verified(NamedTuple):
+    vlans: Mapping[str, int] = {}
+    """By the digest of the rule set that is in force there."""
 
-    While there is no such file, or one that is none, nothing is in force.
-    """
+    deserted: tuple[int, ...] = ()
+    """VLANs of rules that are gone."""
+
+
+async def verified_of(path: Path) -> AsyncIterator[Verified]:
+    """What is in force, now and whenever that changes; nothing while there is no such file, or one that is none."""
     seen, told = None, None
     while True:
         known = _version(path)
@@ -41,11 +47,12 @@ def _version(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _read(path: Path) -> Mapping[str, int]:
+def _read(path: Path) -> Verified:
     try:
-        return handover.read(path.read_bytes()).vlans
+        said = handover.read(path.read_bytes())
     except FileNotFoundError:
-        return {}
+        return Verified()
     except (OSError, codec.Undecodable) as error:
         log.error("hand_over_refused", file=str(path), error=str(error), instead="what needs inspection is dropped")
-        return {}
+        return Verified()
+    return Verified(said.vlans, said.deserted)

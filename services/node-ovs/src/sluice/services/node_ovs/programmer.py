@@ -95,6 +95,7 @@ class Programmer(Reading):
         self._detour = Detour()
         self._engine_ports: EnginePorts | None = None
         self._vlans: Mapping[str, int] = {}
+        self._deserted: tuple[int, ...] = ()
         self._tag = tag
         self._reads_two_tags = False
         self._groups: Groups = {}
@@ -207,15 +208,19 @@ class Programmer(Reading):
         self._engine_ports = ports
         self._inspect()
 
-    def verified_are(self, vlans: Mapping[str, int]) -> None:
-        """The inspection engine judges by exactly these VLANs, by the digest of the rule set of each."""
-        self._vlans = vlans
+    def verified_are(self, vlans: Mapping[str, int], deserted: tuple[int, ...] = ()) -> None:
+        """The inspection engine judges by exactly these VLANs, by the digest of the rule set of each.
+
+        The rules of the `deserted` ones are gone, and their connections are ended.
+        """
+        self._vlans, self._deserted = vlans, deserted
         self._inspect()
 
     def _inspect(self) -> None:
         vlans = self._vlans if self._engine_ports else {}
         self._engine.inspect(vlans)
-        self._reroute(self._detour.use(self._engine_ports, vlans, self._tag if self._reads_two_tags else 0))
+        tag = self._tag if self._reads_two_tags else 0
+        self._reroute(self._detour.use(self._engine_ports, vlans, tag, self._deserted))
 
     def switch_reads_two_tags(self, *, so: bool) -> None:
         """Connections have tags in the engine, or not."""

@@ -177,8 +177,9 @@ class Shell:
 
     async def _watch_engine(self) -> None:
         async for verified in verified_of(self._hand_over):
-            log.info("inspection_changed", rule_sets=len(verified), file=str(self._hand_over))
-            self._programmer.verified_are(verified)
+            counts = {"rule_sets": len(verified.vlans), "deserted": len(verified.deserted)}
+            log.info("inspection_changed", **counts, file=str(self._hand_over))
+            self._programmer.verified_are(*verified)
             self._news.set()
 
     def _change_tag(self) -> None:

@@ -1,6 +1,7 @@
-"""`sluice ledger`: whether the past is what it was."""
+"""`sluice ledger`: whether the past is what it was; and the past in a file, to be kept and put back."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,30 +17,89 @@ def ledger() -> None:
 
 
 @ledger.command()
+@click.option(
+    "-f",
+    "--filename",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Of a file that `export` made.",
+)
 @onbus.on_a_bus
 @options.output("table")
-def verify(nats_url: str | None, name: str | None, output: str) -> None:
+def verify(file: Path | None, nats_url: str | None, name: str | None, output: str) -> None:
     """Hold every entry of the ledger against the checkpoints that vouch for it.
 
-    Tells each entry that was altered, is missing or stands in another place, and each checkpoint that was changed.
-    Entries since the last checkpoint have nothing that vouches for them yet. Write the head down elsewhere: whoever
-    rewrites the ledger and all its checkpoints is found by a head that he could not change. Exits with 0 if all is as
-    it was, with 1 if not, with 2 if it cannot be read.
+    Of a running bus, or of a file that `export` made. Tells each entry that was altered, is missing or stands in
+    another place, and each checkpoint that was changed. Entries since the last checkpoint have nothing that vouches for
+    them yet (in a file, its own chain does). Write the head down elsewhere: whoever rewrites the ledger and all its
+    checkpoints is found by a head that he could not change. Exits with 0 if all is as it was, with 1 if not, with 2 if
+    it cannot be read.
     """
-    found = onbus.run(_verified(onbus.url(nats_url, name)))
+    if file and (nats_url or name):
+        raise click.UsageError("-f: a file has no bus; leave out -f, or --nats-url and --name")
+    found = _of_file(file) if file else onbus.run(_verified(onbus.url(nats_url, name)))
     if output == "json":
         findings = [{"sequence": one.sequence, "fault": one.fault, "says": one.says} for one in found.findings]
         covered = {"checked": found.checked, "uncovered": found.uncovered, "head": found.head}
         options.echo_json({**covered, "findings": findings})
     else:
-        for one in found.findings:
-            click.echo(f"{one.sequence}: {one.fault}: {one.says}")
-        click.echo(
-            f"{found.checked} entries are vouched for, {found.uncovered} since the last checkpoint are not yet; "
-            f"{len(found.findings) or 'no'} fault{'' if len(found.findings) == 1 else 's'}"
-        )
-        click.echo(f"head {found.head}")
+        _show(found)
     sys.exit(BROKEN if found.findings else 0)
+
+
+@ledger.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@onbus.on_a_bus
+def export(file: Path, nats_url: str | None, name: str | None) -> None:
+    """Write the whole ledger into FILE, with the checkpoints that vouch for it.
+
+    A line of JSON for each entry: its sequence, when it was stored, its subject, the object as it was, and the head of
+    a chain of hashes up to it; `ledger verify -f FILE` checks it, `ledger import FILE` puts it back. A FILE whose name
+    ends with .gz is compressed; - is standard output. Exits with 0, with 2 if there is no ledger.
+    """
+    made = onbus.run(_exported(onbus.url(nats_url, name), file))
+    click.echo(f"{made.entries} entries\nhead {made.head.hex()}", err=str(file) == "-")
+
+
+@ledger.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--damaged", is_flag=True, help="Also if `ledger verify` finds faults in it.")
+@onbus.on_a_bus
+def import_(file: Path, nats_url: str | None, name: str | None, *, damaged: bool) -> None:
+    """Put the ledger in FILE into a bus that has none, with the sequences and the times that its entries had.
+
+    Stop all services of Sluice first and start them afterwards: they take the ledger that is there as theirs. From the
+    import on it ages as a new one does. Exits with 0, with 1 if the file has faults, with 2 on bad input, or if the bus
+    has a ledger.
+    """
+    found = _of_file(file)
+    if found.findings:
+        _show(found)
+        if not damaged:
+            sys.exit(BROKEN)
+    count = onbus.run(_imported(onbus.url(nats_url, name), file))
+    click.echo(f"{count} entries\nhead {found.head}")
+
+
+def _show(found: Any) -> None:
+    for one in found.findings:
+        click.echo(f"{one.sequence}: {one.fault}: {one.says}")
+    click.echo(
+        f"{found.checked} entries are vouched for, {found.uncovered} since the last checkpoint are not yet; "
+        f"{len(found.findings) or 'no'} fault{'' if len(found.findings) == 1 else 's'}"
+    )
+    click.echo(f"head {found.head}")
+
+
+def _of_file(file: Path) -> Any:  # Any: a Verified, which is imported late
+    from sluice.cli import recording
+    from sluice.ledger.record import BadRecord
+
+    try:
+        with recording.read(file) as record:
+            return record.verified()
+    except (BadRecord, OSError) as error:
+        options.refuse([f"{file}: {error}"])
 
 
 async def _verified(url: str) -> Any:  # Any: a Verified, which is imported late
@@ -54,3 +114,33 @@ async def _verified(url: str) -> Any:  # Any: a Verified, which is imported late
             raise onbus.NoBus(f"{error}; is this the bus of Sluice?") from None
         except Undecodable as error:
             options.refuse([f"a checkpoint cannot be read: {error}"])
+
+
+async def _exported(url: str, file: Path) -> Any:  # Any: a Writer, which is imported late
+    from sluice.cli import recording
+    from sluice.contracts.codec import Undecodable
+    from sluice.ledger.state import BadState
+    from sluice.runtime import records
+    from sluice.runtime.streams import Missing
+
+    async with await onbus.connected(url) as bus:
+        try:
+            with recording.written(file) as opened:
+                return await records.export(bus, opened.write)
+        except Missing as error:
+            raise onbus.NoBus(f"{error}; is this the bus of Sluice?") from None
+        except (BadState, Undecodable, OSError) as error:
+            options.refuse([f"{file}: not written: {error}"])
+
+
+async def _imported(url: str, file: Path) -> int:
+    from sluice.cli import recording
+    from sluice.ledger.record import BadRecord
+    from sluice.runtime import records
+
+    async with await onbus.connected(url) as bus:
+        try:
+            with recording.read(file) as record:
+                return await records.restore(bus, record)
+        except (records.NotEmpty, records.NotRestored, BadRecord, OSError) as error:
+            options.refuse([str(error)])

@@ -11,7 +11,7 @@ import msgspec
 from sluice.contracts import audit, groups, ledger, programs, serving, stats, status, traffic_programs
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.objects import TYPES, Listed
-from sluice.contracts.streams import CAUSE_HEADER, WRITER_HEADER
+from sluice.contracts.streams import CAUSE_HEADER, TIME_HEADER, WRITER_HEADER
 
 VERSION = "0.1.0"
 
@@ -28,6 +28,11 @@ _HEADERS: Json = {
             "description": "Epoch and sequence in OBJECTS that the message reflects; a tombstone has no body to say it",
         },
         WRITER_HEADER: {"type": "string", "description": "Which run of which writer stored the message."},
+        TIME_HEADER: {
+            "type": "string",
+            "pattern": "^[0-9]+$",
+            "description": "When the message was stored first, nanoseconds since 1970: in a ledger that was put back",
+        },
     },
 }
 

@@ -95,6 +95,9 @@ CAUSE_HEADER = "Sluice-Cause"
 WRITER_HEADER = "Sluice-Writer"
 """Which run of which writer stored the message: how a writer tells an earlier try of its own from another writer."""
 
+TIME_HEADER = "Sluice-Time"
+"""When the message was stored first, nanoseconds since 1970: on entries of a ledger that was put back."""
+
 
 def cause_text(cause: Revision) -> str:
     """The cause as its header says it."""

@@ -20,7 +20,7 @@ from nats.js import api
 from nats.js.errors import NotFoundError
 
 from sluice.contracts.ids import NEVER, Revision
-from sluice.contracts.streams import CAUSE_HEADER, parse_cause
+from sluice.contracts.streams import CAUSE_HEADER, TIME_HEADER, parse_cause
 from sluice.runtime.bus import Bus
 from sluice.runtime.client import subscribe
 from sluice.runtime.message import Message
@@ -255,7 +255,8 @@ class _Consumer:
         if not self._gap:
             self.complete = Revision(epoch, sequence)
         cause = parse_cause(raw.headers.get(CAUSE_HEADER, "")) if raw.headers else NEVER
-        return Message(raw.subject, raw.data, Revision(epoch, sequence), time_ns, cause), pending
+        first_ns = _first_ns(raw, time_ns)
+        return Message(raw.subject, raw.data, Revision(epoch, sequence), first_ns, cause, time_ns), pending
 
     async def _idle(self, raw: Msg) -> bool:
         """True for a heartbeat that says that all was delivered. Flow control is answered when its turn comes."""
@@ -278,6 +279,12 @@ class _Consumer:
             raise _Broken(str(error)) from error
         if now.created != created:
             raise _Broken(f"{self.stream}: made anew")
+
+
+def _first_ns(raw: Msg, time_ns: int) -> int:
+    """When the message was stored first."""
+    told = raw.headers.get(TIME_HEADER, "") if raw.headers else ""
+    return int(told) if told.isascii() and told.isdigit() else time_ns
 
 
 _RECONNECTED = Msg(_client=None)  # type: ignore[arg-type]  # a mark in the inbox, never answered

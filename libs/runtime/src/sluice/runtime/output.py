@@ -58,7 +58,7 @@ class Output:
                     case Message():
                         held[event.subject] = Held(event.body, event.revision.sequence, event.cause)
                         if not event.body:
-                            self._writes.buried(event.subject, event.time_ns / 1e9)
+                            self._writes.buried(event.subject, event.put_ns / 1e9)
                     case NewEpoch():
                         held.clear()
                     case CaughtUp():

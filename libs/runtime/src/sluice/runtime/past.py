@@ -1,5 +1,7 @@
 """The past of the objects, from the bus: LEDGER, and the checkpoints that vouch for it."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import NamedTuple
 
 from nats.js.errors import NotFoundError
@@ -54,8 +56,8 @@ async def checkpoints(bus: Bus, epoch: int) -> list[Checkpoint]:
     Raises:
         Undecodable: one is not what it should be.
     """
-    told = await last_of(bus, CHECKPOINTS.name, f"ledger._checkpoint.{epoch}.*")
-    found = (codec.decode(message.body, Checkpoint) for message in told if message.body)
+    stored = await last_of(bus, CHECKPOINTS.name, f"ledger._checkpoint.{epoch}.*")
+    found = (codec.decode(message.body, Checkpoint) for message in stored if message.body)
     return sorted(found, key=lambda one: one.last)
 
 
@@ -65,12 +67,19 @@ async def state_at(bus: Bus, checkpoint: Checkpoint) -> State:
     Raises:
         BadState: its parts are not those it was made of; Undecodable.
     """
+    return state.read(await parts(bus, checkpoint), checkpoint.state)
+
+
+async def parts(bus: Bus, checkpoint: Checkpoint) -> tuple[StatePart, ...]:
+    """The parts of its state that are there, in order.
+
+    Raises:
+        Undecodable: one is none.
+    """
     pattern = f"ledger._state.{checkpoint.epoch}.{checkpoint.last}.*"
-    parts = {message.subject: message.body for message in await last_of(bus, CHECKPOINTS.name, pattern)}
+    stored = {message.subject: message.body for message in await last_of(bus, CHECKPOINTS.name, pattern)}
     wanted = [subjects.state_part(checkpoint.epoch, checkpoint.last, part) for part in range(checkpoint.parts)]
-    return state.read(
-        [codec.decode(parts.get(subject, b""), StatePart) for subject in wanted if subject in parts], checkpoint.state
-    )
+    return tuple(codec.decode(stored[subject], StatePart) for subject in wanted if subject in stored)
 
 
 async def entries(bus: Bus, epoch: int, after: int, upto: int) -> list[Entry]:
@@ -79,9 +88,18 @@ async def entries(bus: Bus, epoch: int, after: int, upto: int) -> list[Entry]:
     Raises:
         Missing: LEDGER was made anew meanwhile.
     """
-    found: list[Entry] = []
+    async with aclosing(told(bus, epoch, after, upto)) as stream:
+        return [one async for one in stream]
+
+
+async def told(bus: Bus, epoch: int, after: int, upto: int) -> AsyncGenerator[Entry]:
+    """The same, one by one as they come.
+
+    Raises:
+        Missing: LEDGER was made anew meanwhile.
+    """
     if upto <= after:
-        return found
+        return
     async with follow(bus, LEDGER.name, after=after) as events:
         async for event in events:
             match event:
@@ -89,12 +107,12 @@ async def entries(bus: Bus, epoch: int, after: int, upto: int) -> list[Entry]:
                     if revision.epoch != epoch:
                         break
                     if revision.sequence > upto:
-                        return found
-                    found.append(Entry(revision.sequence, subject, body, time_ns))
+                        return
+                    yield Entry(revision.sequence, subject, body, time_ns)
                     if revision.sequence == upto:
-                        return found
+                        return
                 case CaughtUp(there) if there.epoch == epoch:
-                    return found
+                    return
                 case CaughtUp() | NewEpoch():
                     break
     raise Missing(f"{LEDGER.name}: it was made anew while it was read")
@@ -112,8 +130,8 @@ async def moment(bus: Bus, sequence: int | None = None) -> Moment:
         raise history.TooOld(f"entry {wanted}: LEDGER goes from {here.first} to {here.last}")
     begin = history.start(await checkpoints(bus, here.epoch), here.first, wanted)
     begun = await state_at(bus, begin.checkpoint) if begin.checkpoint else State()
-    told = await entries(bus, here.epoch, begin.sequence - 1, wanted)
-    return Moment(here.epoch, wanted, history.replay(begun, told, wanted))
+    since = await entries(bus, here.epoch, begin.sequence - 1, wanted)
+    return Moment(here.epoch, wanted, history.replay(begun, since, wanted))
 
 
 async def sequence_at(bus: Bus, time_ns: int) -> int:

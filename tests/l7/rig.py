@@ -24,6 +24,7 @@ from sluice.dataplane.l7.engine import CLOSED_TENANT, Engine, configuration_text
 from sluice.dataplane.l7.ruleset import CLOSED, RuleSet
 from sluice.drivers import namespaces, veth
 from sluice.drivers.suricata.commands import Commands
+from sluice.drivers.suricata.probing import ETH_P_ALL
 from sluice.drivers.veth import Link
 from sluice.lab import netns
 from sluice.lab.ovs import BRIDGE, OvsNode
@@ -120,6 +121,17 @@ class Rig:
         """A connection of the client's, from a port that none had before, without delay between small writes."""
         source = next(self._sources)
         return self._inside("client", lambda: connected(ADDRESSES[family], port, source))
+
+    def listen(self, name: str, interface: str) -> socket.socket:
+        """All that comes and goes there. `name` is "switch", "client" or "server"."""
+
+        def bound() -> socket.socket:
+            found = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+            found.bind((interface, 0))
+            found.settimeout(PATIENCE_S)
+            return found
+
+        return self._inside(name, bound)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """What the log says of this kind."""

@@ -1,8 +1,12 @@
 """Rule sets against a real engine: the table of clients, and what is no matter of a single connection."""
 
+import asyncio
+import socket
 import time
 from base64 import b64decode
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -13,6 +17,8 @@ from tests.l7.table import BAD, CASES, HTTP, OK, TLS, WHOLE, Case, Part, allowed
 from sluice.contracts.l7 import HttpMatch, L7Match, TlsMatch
 from sluice.dataplane.l7.ruleset import compile_rules
 from sluice.drivers.openflow.switch import Switch
+from sluice.drivers.suricata.checking import MOST, refusals
+from sluice.drivers.suricata.nudging import FRAME, Nudges
 from sluice.drivers.suricata.probing import Prober
 
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
@@ -227,6 +233,46 @@ def after(
     while len(rig.events("packet")) < packets + max(wanted, 1) and time.monotonic() < until:
         time.sleep(0.05)
     return rig.events("alert")[alerts:], rig.events("packet")[packets:]
+
+
+@pytest.mark.parametrize(("by", "other"), [TAPS, TAPS[::-1]])
+async def test_nudges_get_to_the_engine_and_to_nobody_else(rig: Rig, by: str, other: str) -> None:
+    """It hands each on to the other port, and there it ends."""
+    places = (("switch", other), ("client", "eth0"), ("server", "eth0"))
+    with ExitStack() as stack:
+        listening = [stack.enter_context(rig.listen(space, link)) for space, link in places]
+        nudges = stack.enter_context(closing(Nudges((by,), rig.netns)))
+        async with nudges.given():
+            while await asyncio.to_thread(listening[0].recv, 1 << 16) != FRAME:
+                pass
+        assert play(rig, allowed("", ask(OK)), 4) == (1, False)
+        for at_a_pod in listening[1:]:
+            seen = received_frames(at_a_pod)
+            assert seen
+            assert FRAME not in seen
+
+
+def received_frames(sock: socket.socket) -> list[bytes]:
+    """What has come there up to now."""
+    sock.setblocking(False)
+    found: list[bytes] = []
+    with suppress(BlockingIOError):
+        while True:
+            found.append(sock.recv(1 << 16))
+    return found
+
+
+async def test_of_many_rule_files_those_that_the_engine_refuses_are_named() -> None:
+    good = {number: compile_rules((HttpMatch(path=f"/{number}"),), policy="P").text for number in range(MOST - 3)}
+    wrong = {
+        "no keyword": "drop tcp any any -> any any (nonsense; sid:1;)\n",
+        "cut short": good[0][:-20],
+        "empty": "\n",
+    }
+
+    assert await refusals(good) == {}
+    assert (await refusals({**dict(islice(good.items(), 2)), **wrong})).keys() == wrong.keys()
+    assert (await refusals({"": wrong["no keyword"]})).keys() == {""}
 
 
 async def test_a_probe_shows_which_rules_are_in_force(rig: Rig) -> None:

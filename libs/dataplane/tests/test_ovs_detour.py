@@ -59,6 +59,8 @@ def digest(of: Program) -> str:
 
 NOTHING = Inspected((), (), (), ())
 VLANS = {digest(LETS_IN): 7, digest(LETS_OUT): 8}
+NUDGE = {Field.ETH_SRC: 0x02_00_00_00_00_02, Field.ETH_DST: 0x02_00_00_00_00_01, Field.ETH_TYPE: 0x88B5}
+"""By which node-l7 wakes the engine."""
 
 
 def ports() -> dict[Uid, LocalPort]:
@@ -347,6 +349,8 @@ def test_the_engines_ports_give_nothing_else_back():
     assert node.send({**seen, Field.IN_PORT: PORTS.into}).sent == ()  # its resets are copied to that port
     assert node.send({**sent, Field.IN_PORT: PORTS.out}).sent == ()
     assert node.send({**seen, Field.IN_PORT: PORTS.out, Field.IP_PROTO: IpProto.UDP}).sent == ()
+    for port in PORTS:
+        assert node.send({Field.IN_PORT: port, **NUDGE}) == NOTHING
 
 
 def test_a_pod_that_is_given_itself_goes_by_the_engine_too():

@@ -78,7 +78,7 @@ def configuration_text(engine: Engine, vlans: Iterable[int]) -> str:
                 "tenants": [{"id": one, "yaml": engine.tenant(one)} for one in (*sorted(known), CLOSED_TENANT)],
                 "mappings": [
                     {"vlan-id": vlan, "tenant-id": vlan if vlan in known else CLOSED_TENANT}
-                    for vlan in range(FIRST_VLAN, LAST_VLAN + 1)
+                    for vlan in range(LAST_VLAN, FIRST_VLAN - 1, -1)  # of each packet it looks through them, last first
                 ],
             },
         }
@@ -100,7 +100,7 @@ def _settings(engine: Engine) -> dict[str, Any]:
         "stats": {"enabled": False},
         "logging": {
             "default-log-level": "notice",
-            "outputs": [{"file": {"enabled": True, "level": "info", "filename": f"{engine.folder}/suricata.log"}}],
+            "outputs": [{"file": {"enabled": True, "level": "notice", "filename": f"{engine.folder}/suricata.log"}}],
         },
         "outputs": [{"eve-log": _events(engine)}],
         "af-packet": inline_pair(engine.tap_in, engine.tap_out),
@@ -145,6 +145,7 @@ def _settings(engine: Engine) -> dict[str, Any]:
         "host": {"hash-size": 1024, "prealloc": 100, "memcap": "8mb"},
         "defrag": {"memcap": "8mb", "hash-size": 4096, "trackers": 1000, "max-frags": 4096, "prealloc": False},
         "detect": {"profile": "low"},
+        "spm-algo": "bm",  # a third less to do for a tenant at start than with the default, Hyperscan, for each content
         "pcre": {"match-limit": _PCRE_LIMIT, "match-limit-recursion": _PCRE_LIMIT},
     }
 

@@ -5,7 +5,7 @@ that it never says more than is true.
 """
 
 import asyncio
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 
@@ -17,15 +17,12 @@ from sluice.contracts.status import NodeStatus, Problem
 from sluice.dataplane.l7 import handover
 from sluice.dataplane.l7.engine import CLOSED_TENANT, configuration_text, tenant_text
 from sluice.dataplane.l7.ruleset import CLOSED, RuleSet
-from sluice.dataplane.l7.tenants import Load, Replace, Step, Tenants, described
+from sluice.dataplane.l7.tenants import Step, Tenants, described
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.openflow.errors import SwitchGone
-from sluice.drivers.openflow.switch import Switch
 from sluice.drivers.ovsdb.client import NotApplied, PortFailed, TransactionRefused
-from sluice.drivers.suricata.checking import RulesRefused, check_rules
-from sluice.drivers.suricata.commands import Commands, EngineGone, EngineRefused
-from sluice.drivers.suricata.probing import MOST, Prober
-from sluice.drivers.suricata.taps import Taps
+from sluice.drivers.suricata.checking import MOST, refusals
+from sluice.drivers.suricata.commands import EngineGone, EngineRefused
 from sluice.runtime.bus import Bus
 from sluice.runtime.feed import Feed
 from sluice.runtime.metrics import METRICS
@@ -33,22 +30,14 @@ from sluice.runtime.output import Output
 from sluice.services.node_l7 import files
 from sluice.services.node_l7.asked import Asked
 from sluice.services.node_l7.eventlog import EventLog
-from sluice.services.node_l7.process import EngineFailed, EngineProcess, sweep
+from sluice.services.node_l7.life import Life
+from sluice.services.node_l7.patience import Patience
+from sluice.services.node_l7.process import EngineFailed, sweep
 from sluice.services.node_l7.settings import NodeL7Settings
 
 log = structlog.get_logger()
 
 _starts = METRICS.counter("sluice_node_l7_engine_starts_total", "How often the inspection engine was started")
-
-RETRY_S = 0.5
-LONGEST_RETRY_S = 10.0
-"""Between two starts of an engine that does not live: doubled each time."""
-
-SETTLED_S = 10.0
-"""An engine that lived this long is not one that fails at its start."""
-
-PROBES = 8
-"""Times to ask by packets whether a tenant has its rules, before the engine is taken for broken."""
 
 LOGS_INTERVAL_S = 60.0
 
@@ -136,63 +125,41 @@ class Shell:
 
     async def _drive(self) -> None:
         """Keep an engine running, for ever; while there is none the hand-over file is empty."""
-        pause_s = RETRY_S
+        if not self._tenants.kept().vlans:  # an engine without tenants judges nothing: those asked for come first
+            await self._news.wait()
+        patience = Patience()
         while True:
-            since = monotonic()
+            since, failed = monotonic(), False
             try:
                 await self._live()
-            except (
-                *(EngineFailed, EngineGone, EngineRefused, OSError, RpcGone, SwitchGone),
-                *(TransactionRefused, PortFailed, NotApplied),
-            ) as error:
+            except (EngineFailed, EngineGone, EngineRefused) as error:
+                self._detail, failed = str(error), True
+            except (OSError, RpcGone, SwitchGone, TransactionRefused, PortFailed, NotApplied) as error:
                 self._detail = str(error)
             finally:  # when we end, too: nobody looks after the engine then
                 self._running = False
                 self._tenants.engine_ended()
                 self._publish()
-            pause_s = RETRY_S if monotonic() - since > SETTLED_S else min(2 * pause_s, LONGEST_RETRY_S)
+            pause_s = patience.after(monotonic() - since, failed=failed)
             log.error("engine_ended", reason=self._detail, next_start_in_s=pause_s, meanwhile="its traffic is dropped")
             await asyncio.sleep(pause_s)
 
     async def _live(self) -> None:
         """One life of the engine. Raises when it no longer works."""
-        settings = self._settings
-        run_dir = Path(settings.run_dir)
-        netns = Path(settings.netns) if settings.netns else None
-        taps = await Taps.ensure(run_dir / "db.sock", settings.bridge, settings.tap_in, settings.tap_out, netns)
         await self._prepare()
-        process = await EngineProcess.start(self._engine, settings.program, netns)
-        _starts.add(1)
-        try:
-            switch = await Switch.connect(run_dir / f"{settings.bridge}.mgmt")
-            prober = Prober(taps.tap_out, netns)
-            try:
-                self._running, self._detail = True, ""
-                log.info("engine_started", pid=process.pid, tenants=len(self._tenants.unverified()))
-                ended = asyncio.ensure_future(process.ended())
-                try:
-                    while True:
-                        await self._bring_up_to_date(process.commands, switch, prober, taps.port_in)
-                        news = asyncio.ensure_future(self._news.wait())
-                        await asyncio.wait((news, ended, switch.closed), return_when=asyncio.FIRST_COMPLETED)
-                        news.cancel()
-                        self._news.clear()
-                        if ended.done():
-                            raise EngineFailed(ended.result())
-                        if switch.closed.done():
-                            raise SwitchGone(switch.closed.result())
-                finally:
-                    ended.cancel()
-            finally:
-                prober.close()
-                switch.close()
-        finally:
-            await process.stop()
+        async with Life.begun(self._settings) as life:
+            _starts.add(1)
+            self._running, self._detail = True, ""
+            log.info("engine_started", pid=life.pid, tenants=len(self._tenants.unverified()))
+            while True:
+                self._news.clear()
+                await life.during(self._bring_up_to_date(life))
+                await life.during(self._news.wait())
 
     async def _prepare(self) -> None:
         """Write all that the engine starts with."""
-        for step in self._tenants.steps():
-            if await self._checked(step):
+        for some in _batches(self._tenants.steps()):
+            for step in await self._checked(some):
                 self._tenants.prepared(step)
         kept = self._tenants.kept()
         for vlan, rules in (*kept.vlans, (CLOSED_TENANT, CLOSED)):
@@ -201,57 +168,41 @@ class Shell:
         files.replace(Path(self._engine.configuration), configuration_text(self._engine, dict(kept.vlans)))
         files.replace(self._state, codec.encode(kept))
 
-    async def _bring_up_to_date(self, commands: Commands, switch: Switch, prober: Prober, port_in: int) -> None:
+    async def _bring_up_to_date(self, life: Life) -> None:
+        """The engine holds what is asked for, and the file says so, of some after the other."""
         self._publish()  # first what is no longer to be used
-        while steps := self._tenants.steps():
-            for step in steps:
-                if not await self._checked(step):
-                    continue
+        await self._show(life)
+        while some := self._tenants.steps()[:MOST]:
+            for step in await self._checked(some):
                 started = monotonic()
                 self._write(step.vlan, step.rules)
-                await self._tell(commands, step)
+                await life.tell(step)
                 self._tenants.done(step)
                 log.info("tenant_changed", step=described(step), elapsed_ms=round(1000 * (monotonic() - started)))
             files.replace(self._state, codec.encode(self._tenants.kept()))
-        await self._show(switch, prober, port_in)
-        self._publish()
+            await self._show(life)
 
-    async def _checked(self, step: Step) -> bool:
-        try:
-            await check_rules(step.rules.text, program=self._settings.program)
-        except RulesRefused as error:
+    async def _checked(self, steps: Sequence[Step]) -> list[Step]:
+        """Those of which the engine can load the rules."""
+        texts = {step: step.rules.text for step in steps}
+        refused = await refusals(texts, program=self._settings.program)
+        for step, error in refused.items():
             self._tenants.refused(step, f"the engine refuses its rules: {error}")
-            log.error("rules_refused", step=described(step), error=str(error), kept="what was there before")
-            return False
-        return True
+            log.error("rules_refused", step=described(step), error=error, kept="what was there before")
+        return [step for step in steps if step not in refused]
 
-    async def _tell(self, commands: Commands, step: Step) -> None:
-        match step:
-            case Load(vlan, _):
-                await commands.call("register-tenant", id=vlan, filename=self._engine.tenant(vlan))
-                await commands.call("unregister-tenant-handler", id=CLOSED_TENANT, htype="vlan", hargs=vlan)
-                await commands.call("register-tenant-handler", id=vlan, htype="vlan", hargs=vlan)
-            case Replace(vlan, _):
-                await commands.call("reload-tenant", id=vlan, filename=self._engine.tenant(vlan))
-
-    async def _show(self, switch: Switch, prober: Prober, port_in: int) -> None:
-        """Probe packets show that every tenant has its rules."""
+    async def _show(self, life: Life) -> None:
+        """Probe packets show that every tenant has its rules, and the file names them."""
         holds = dict(self._tenants.kept().vlans)
-        left = {vlan: holds[vlan].digest for vlan in self._tenants.unverified()}
-        for vlan in [vlan for vlan in left if holds[vlan] == CLOSED]:
-            self._tenants.shown(vlan)
-            del left[vlan]
-        for _ in range(PROBES):
-            for begin in range(0, len(left), MOST):
-                some = dict(islice(left.items(), begin, begin + MOST))
-                for vlan in await prober.shown(switch, port_in, some):
-                    self._tenants.shown(vlan)
-            unshown = frozenset(self._tenants.unverified())
-            left = {vlan: digest for vlan, digest in left.items() if vlan in unshown}
-            if not left:
-                return
-        vlan, digest = next(iter(left.items()))
-        raise EngineFailed(f"VLAN {vlan}: the engine does not hold the rules {digest} that it was given")
+        unverified = self._tenants.unverified()
+        for vlan in unverified:
+            if holds[vlan] == CLOSED:
+                self._tenants.shown(vlan)
+        digests = {vlan: holds[vlan].digest for vlan in unverified if holds[vlan] != CLOSED}
+        try:
+            await life.show(digests, self._tenants.shown)
+        finally:
+            self._publish()
 
     def _write(self, vlan: int, rules: RuleSet) -> None:
         files.replace(Path(self._engine.rules(vlan)), rules.text)
@@ -278,3 +229,8 @@ class Shell:
         while True:
             self._events.forget()
             await asyncio.sleep(LOGS_INTERVAL_S)
+
+
+def _batches(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
+    """All of them, as many at a time as are checked at once."""
+    return (steps[begin : begin + MOST] for begin in range(0, len(steps), MOST))

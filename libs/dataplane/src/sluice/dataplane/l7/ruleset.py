@@ -1,6 +1,7 @@
 """What one tenant of the engine holds: the signatures for one rule's entries."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from hashlib import sha256
 
 from msgspec import Struct
@@ -20,12 +21,12 @@ HELLO_SID = 2
 """Of what rejects a handshake where requests are rejected as well."""
 
 
-class RuleSet(Struct, frozen=True, kw_only=True):
+class RuleSet(Struct, frozen=True, kw_only=True, dict=True):
     """What a tenant holds. Equal rule sets are one tenant."""
 
     rules: str
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits, of the rules."""
         return sha256(self.rules.encode()).hexdigest()[:16]

@@ -21,7 +21,7 @@ from sluice.dataplane.l7.tenants import Step, Tenants, described
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.openflow.errors import SwitchGone
 from sluice.drivers.ovsdb.client import NotApplied, PortFailed, TransactionRefused
-from sluice.drivers.suricata.checking import MOST, refusals
+from sluice.drivers.suricata.checking import MOST, RulesRefused, check_rules, refusals
 from sluice.drivers.suricata.commands import EngineGone, EngineRefused
 from sluice.runtime.bus import Bus
 from sluice.runtime.feed import Feed
@@ -63,6 +63,9 @@ class Shell:
         self._feed = Feed(bus, self._asked, resync_s=settings.resync_interval_s, told=self._told_something)
         self._news, self._told = asyncio.Event(), asyncio.Event()
         self._said: bytes | None = None
+        self._loadable: set[str] = set()
+        """Digests of the rule sets that were checked."""
+
         self._running = False
         self._detail = "the engine is not started yet"
 
@@ -158,6 +161,12 @@ class Shell:
 
     async def _prepare(self) -> None:
         """Write all that the engine starts with."""
+        if CLOSED.digest not in self._loadable:
+            try:
+                await check_rules(CLOSED.text, program=self._settings.program)
+            except RulesRefused as error:
+                raise EngineFailed(f"the rules of closed VLANs: {error}") from error
+            self._loadable.add(CLOSED.digest)
         for some in _batches(self._tenants.steps()):
             for step in await self._checked(some):
                 self._tenants.prepared(step)
@@ -183,9 +192,10 @@ class Shell:
             await self._show(life)
 
     async def _checked(self, steps: Sequence[Step]) -> list[Step]:
-        """Those of which the engine can load the rules."""
-        texts = {step: step.rules.text for step in steps}
+        """Those of which the engine can load the rules. What it could once it can again: closing waits for no check."""
+        texts = {step: step.rules.text for step in steps if step.rules.digest not in self._loadable}
         refused = await refusals(texts, program=self._settings.program)
+        self._loadable |= {step.rules.digest for step in texts.keys() - refused.keys()}
         for step, error in refused.items():
             self._tenants.refused(step, f"the engine refuses its rules: {error}")
             log.error("rules_refused", step=described(step), error=error, kept="what was there before")

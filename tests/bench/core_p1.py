@@ -74,7 +74,7 @@ def compile_(stored: list[workloads.Stored]) -> tuple[Compiler, Made]:
         compiler.settle(batch[-1].revision)
     put = compiler.drain().put
     return compiler, (
-        (subjects.program(backend_of(unit), group, unit), codec.encode(made)) for (group, unit), made in put.items()
+        (subjects.program(backend_of(made), group, unit), codec.encode(made)) for (group, unit), made in put.items()
     )
 
 

@@ -10,11 +10,13 @@ import pytest
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Mark
-from sluice.contracts.ids import Revision
+from sluice.contracts.ids import GroupId, Revision, Unit
 from sluice.contracts.kinds import Kind
+from sluice.contracts.programs import Program
 from sluice.contracts.status import CompilerStatus
 from sluice.contracts.streams import STREAMS
 from sluice.contracts.traffic_control import TrafficControl
+from sluice.contracts.traffic_programs import TrafficProgram
 from sluice.grouping.events import ObjectEvent, ObjectKey, key_of
 from sluice.policy.backends import BACKENDS, backend_of
 from sluice.policy.compiler import Compiler
@@ -65,8 +67,9 @@ def recomputed(source) -> dict[str, object]:
         if isinstance(obj, TrafficControl):
             controls.evolve(ObjectEvent(key_of(obj), obj, Revision(1, sequence)))
     wanted: dict[str, object] = {}
-    for (group, unit), program in (*fold.programs.items(), *controls.programs.items()):
-        value = wanted[subjects.program(backend_of(unit), group, unit)] = codec.decode(codec.encode(program), dict)
+    programs: dict[tuple[GroupId, Unit], Program | TrafficProgram] = {**fold.programs, **controls.programs}
+    for (group, unit), program in programs.items():
+        value = wanted[subjects.program(backend_of(program), group, unit)] = codec.decode(codec.encode(program), dict)
         value.pop("cause")
     return wanted
 
@@ -96,6 +99,20 @@ async def test_a_restart_with_nothing_new_stores_nothing(bus, source, watch):
         await programs.until(MARK, upto)
 
     assert (await streams.origin(bus, "PROGRAMS")).last_sequence == before + len(BACKENDS)
+
+
+async def test_policies_on_nodes_go_to_the_host_and_those_on_both_to_both(bus, source, watch):
+    both: list[dict[str, dict[str, str]]] = [{"nodeSelector": {}}, {"podSelector": {}}]
+    await source.put(
+        acnp("n", {"appliedTo": both, "ingress": [{"action": "Drop"}]}), acnp("p", {"appliedTo": both[1:]})
+    )
+    upto = await source.listed()
+    programs = watch("PROGRAMS")
+    async with compiler(bus):
+        held = await programs.until(subjects.program_mark("host", 0), upto)
+
+        assert held == recomputed(source)
+        assert sorted(subject.split(".")[1] for subject in held) == ["host", "ovs"]
 
 
 async def test_policies_of_secondary_networks_go_to_tc(bus, source, watch):

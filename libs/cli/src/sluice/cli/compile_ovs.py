@@ -26,8 +26,8 @@ def compiled(world: Any, node: Any) -> tuple[Any, Any, list[Any]]:
     for service in sorted(changes.services):
         engine.serve(service, serving.numbers(service))
     here = set(grouping.groups_on(node))
-    for (group, unit), program in sorted(compiler.programs.items()):
-        if (group in here or group == ALL_NODES) and backend_of(unit) == "ovs":
+    for (group, _), program in sorted(compiler.programs.items()):
+        if (group in here or group == ALL_NODES) and backend_of(program) == "ovs":
             engine.put_program(program)
     for group in sorted(groups.selectors):
         for place in grouping.nodes(group):

@@ -34,8 +34,8 @@ def compiled(documents: Mapping[Any, Any], node: Any) -> tuple[list[Interface], 
         for place in grouping.nodes(group):
             members = grouping.members(group, place)
             engine.put_page(Page(group=group, node=place, cause=Revision(1, 0), members=members))
-    for (_, unit), program in sorted(compiler.programs.items()):
-        if backend_of(unit) == "tc":
+    for _, program in sorted(compiler.programs.items()):
+        if backend_of(program) == "tc":
             engine.put_program(program)
     return _interfaces(engine), sorted({*compiler.problems, *engine.problems()})
 

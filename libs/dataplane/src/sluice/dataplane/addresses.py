@@ -7,7 +7,7 @@ cover of masked values. Both covers are the least there are, and their parts do 
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from ipaddress import AddressValueError, IPv6Address, NetmaskValueError, ip_address, ip_network
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, NetmaskValueError, ip_address, ip_network
 from typing import NamedTuple
 
 WIDTH = {4: 32, 6: 128}
@@ -40,9 +40,20 @@ class Block(NamedTuple):
         width = WIDTH[self.version]
         return (1 << width) - (1 << (width - self.prefix))
 
+    @property
+    def text(self) -> str:
+        """As a CIDR; one address has no length."""
+        own = text(self.version, self.value)
+        return own if self.prefix == WIDTH[self.version] else f"{own}/{self.prefix}"
+
     def covers(self, other: "Block") -> bool:
         """Every address of the other is in this one."""
         return self.version == other.version and self.prefix <= other.prefix and (other.value & self.mask) == self.value
+
+
+def text(version: int, value: int) -> str:
+    """The address, as people write it."""
+    return str(IPv4Address(value) if version == 4 else IPv6Address(value))
 
 
 @lru_cache(maxsize=1 << 16)

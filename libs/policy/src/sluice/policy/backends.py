@@ -9,32 +9,37 @@ from sluice.contracts import subjects
 from sluice.contracts.ids import Backend, Unit
 from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import Program
+from sluice.contracts.traffic_programs import TrafficProgram
 
-BACKENDS: Final[tuple[Backend, ...]] = ("ovs", "tc", "l7")
+BACKENDS: Final[tuple[Backend, ...]] = ("ovs", "tc", "l7", "host")
 """Those that programs are made for: each has marks of its own."""
 
 
 def backends_of(unit: Unit) -> tuple[Backend, ...]:
-    """Those that may hold something of the unit; the first always does."""
+    """Those that may hold something of the unit."""
     match subjects.unit_parts(unit)[0]:
         case Kind.MULTI_NETWORK_POLICY:
             return ("tc",)  # secondary networks
         case Kind.TRAFFIC_CONTROL:
             return ("ovs",)
+        case Kind.CLUSTER_NETWORK_POLICY:
+            return ("ovs", "l7", "host")
         case _:
             return ("ovs", "l7")
 
 
-def backend_of(unit: Unit) -> Backend:
-    """The one that holds all of the unit's programs."""
-    return backends_of(unit)[0]
+def backend_of(program: Program | TrafficProgram) -> Backend:
+    """The one that holds all of the program."""
+    if isinstance(program, Program) and program.about_nodes:
+        return "host"
+    return backends_of(program.unit)[0]
 
 
 def parts(program: Program) -> Iterator[tuple[Backend, Program]]:
     """What each backend gets of it, the one that holds all of it first."""
-    first, *others = backends_of(program.unit)
+    first = backend_of(program)
     yield first, program
-    if "l7" in others and any(rule.l7 for rule in program.rules):
+    if first == "ovs" and any(rule.l7 for rule in program.rules):
         yield "l7", requests_of(program)
 
 

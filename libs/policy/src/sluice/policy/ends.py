@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import NamedTuple, assert_never
 
 from sluice.contracts.ids import Address, GroupId
-from sluice.contracts.objects import Pod
+from sluice.contracts.objects import Node, Pod
 from sluice.policy.packet import SERVICE_PREFIX, AddressEnd, End, Family, Packet, PodEnd, ServiceEnd
 from sluice.policy.state import ClusterState
 
@@ -22,6 +22,8 @@ class Side(NamedTuple):
     """Of the Pod; or else of nodes that have the address."""
 
     address: Address | None
+    node: Node | None = None
+    """Whose address it is, if that is no Pod's."""
 
 
 def sides(state: ClusterState, packet: Packet) -> tuple[Side, Side]:
@@ -68,7 +70,9 @@ def _addresses(state: ClusterState, end: End) -> tuple[Pod | None, tuple[Address
 def _side(state: ClusterState, pod: Pod | None, address: Address | None) -> Side:
     if pod is not None:
         return Side(pod, state.groups_of(pod), address)
-    return Side(None, state.groups_at(address) if address is not None else frozenset(), address)
+    if address is None:
+        return Side(None, frozenset(), address)
+    return Side(None, state.groups_at(address), address, state.node_at(address))
 
 
 def _families(addresses: Iterable[Address]) -> list[Family]:

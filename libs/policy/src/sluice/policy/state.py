@@ -156,6 +156,10 @@ class ClusterState:
         names = self._nodes_at.get(address, ())
         return frozenset().union(*(self.groups_of_node(self._nodes[name]) for name in names))
 
+    def node_at(self, address: Address) -> Node | None:
+        """The node that has the address; of several the first by name."""
+        return next((self._nodes[name] for name in sorted(self._nodes_at.get(address, ()))), None)
+
     def programs_of(self, groups: Iterable[GroupId]) -> list[Program]:
         """The programs that are addressed to any of these groups."""
         if self._addressed is None:
@@ -185,9 +189,9 @@ class ClusterState:
             known = self._facing[key] = Facing(self.programs_of((ALL_NODES,)), Direction.INGRESS)
         return known
 
-    def facing(self, pod: Pod, direction: Direction) -> Facing:
-        """What the policies say that apply to the Pod."""
-        groups = self.groups_of(pod)
+    def facing(self, subject: Pod | Node, direction: Direction) -> Facing:
+        """What the policies say that apply to the Pod, or to the node itself."""
+        groups = self.groups_of(subject) if isinstance(subject, Pod) else self.groups_of_node(subject)
         known = self._facing.get((groups, direction))
         if known is None:
             known = self._facing[groups, direction] = Facing(self.programs_of(groups), direction)

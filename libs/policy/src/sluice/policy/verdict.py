@@ -1,8 +1,11 @@
 """What policy says of a packet: the reference that compiled programs and real datapaths are held against.
 
-Egress is decided at the source if it is a Pod, ingress at the destination if it is a Pod; the packet passes if neither
-refuses it. What comes to a NodePort is decided where it comes in, by the rules that apply to the Service, and again at
-the Pod, which may be on another node. In each direction, of the rules that match the packet:
+Egress is decided at the source if it is a Pod or a node, ingress at the destination if it is one; the packet passes if
+neither refuses it. Policies that apply to nodes are about what nodes themselves send and receive; the Pods that it runs
+a node may always reach, and what is kept open for it whatever policies say (its lifelines) is no matter of this.
+
+What comes to a NodePort is decided where it comes in, by the rules that apply to the Service, and again at the Pod,
+which may be on another node. In each direction, of the rules that match the packet:
 
 1. tiers before the Kubernetes one, in order: allow, drop and reject decide; pass skips the rest of these tiers;
 2. Kubernetes policies: any rule that matches allows; else the Pod is closed if one of them isolates it;
@@ -22,7 +25,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from sluice.contracts.objects import Pod
+from sluice.contracts.objects import Node, Pod
 from sluice.contracts.programs import (
     K8S_TIER,
     Action,
@@ -79,7 +82,7 @@ class NoPolicy(Struct, frozen=True, tag="no-policy"):
 
 
 class Itself(Struct, frozen=True, tag="itself"):
-    """A Pod may always talk to itself."""
+    """A Pod or a node may always talk to itself."""
 
 
 Reason = RuleRef | Isolation | NoPolicy | Itself
@@ -97,10 +100,10 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Verdict(Struct, frozen=True, kw_only=True):
     outcome: Outcome
     egress: Decision | None
-    """At the source; None if that is no Pod."""
+    """At the source; None if that is neither a Pod nor a node."""
 
     ingress: Decision | None
-    """At the destination, whatever egress says; None if that is neither a Pod nor a NodePort."""
+    """At the destination, whatever egress says; None if that is no Pod, node or NodePort."""
 
 
 def verdict(state: ClusterState, packet: Packet) -> Verdict:
@@ -116,19 +119,20 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
         return _at_service(state, packet, packet.destination)
     source, destination = sides(state, packet)
     itself = Decision(action=Action.ALLOW, reason=Itself())
-    hairpin = source.pod is not None and source.pod is destination.pod
+    subjects = source.pod or source.node, destination.pod or destination.node
+    hairpin = subjects[0] is not None and subjects[0] is subjects[1]
     if hairpin and packet.service is None:
         return Verdict(outcome=Outcome.ALLOWED, egress=itself, ingress=itself)
     matches = _Matcher(packet, destination)
     egress = ingress = None
-    if source.pod is not None:
-        egress = _decide(state, source.pod, Direction.EGRESS, destination, matches)
+    if subjects[0] is not None and not _runs(source.node, destination.pod):
+        egress = _decide(state, subjects[0], Direction.EGRESS, destination, matches)
     if hairpin:
         ingress = itself
     elif packet.node_port:
         ingress = _behind_node_port(state, packet, source, destination, matches)
-    elif destination.pod is not None:
-        ingress = _decide(state, destination.pod, Direction.INGRESS, source, matches)
+    elif subjects[1] is not None:
+        ingress = _decide(state, subjects[1], Direction.INGRESS, source, matches)
     return Verdict(outcome=_outcome(egress, ingress), egress=egress, ingress=ingress)
 
 
@@ -142,6 +146,10 @@ def _at_service(state: ClusterState, packet: Packet, service: ServiceEnd) -> Ver
         name = f"{SERVICE_PREFIX}{service.namespace}/{service.name}"
         raise NoSuchEnd(f"{name}: its endpoints fare differently; ask for each of them")
     return first
+
+
+def _runs(node: Node | None, pod: Pod | None) -> bool:
+    return node is not None and pod is not None and pod.node == node.metadata.name
 
 
 def _behind_node_port(
@@ -191,9 +199,12 @@ def _outcome(*decisions: Decision | None) -> Outcome:
     return Outcome.ALLOWED
 
 
-def _decide(state: ClusterState, pod: Pod | None, direction: Direction, other: Side, matches: "_Matcher") -> Decision:
-    matching = [faced for faced in _concerning(state, pod, direction, other, matches) if matches(faced.rule)]
-    isolating = state.facing(pod, direction).isolating if pod is not None and matches.may_isolate(direction) else ()
+def _decide(
+    state: ClusterState, subject: Pod | Node | None, direction: Direction, other: Side, matches: "_Matcher"
+) -> Decision:
+    matching = [faced for faced in _concerning(state, subject, direction, other, matches) if matches(faced.rule)]
+    may_isolate = subject is not None and matches.may_isolate(direction)
+    isolating = state.facing(subject, direction).isolating if subject is not None and may_isolate else ()
     passed: list[RuleRef] = []
 
     def decided(by: Faced) -> Decision:
@@ -220,13 +231,13 @@ def _decide(state: ClusterState, pod: Pod | None, direction: Direction, other: S
 
 
 def _concerning(
-    state: ClusterState, pod: Pod | None, direction: Direction, other: Side, matches: "_Matcher"
+    state: ClusterState, subject: Pod | Node | None, direction: Direction, other: Side, matches: "_Matcher"
 ) -> list[Faced]:
-    """The rules about this peer, in order: those that apply to the Pod, or without one to the Service it is for."""
+    """The rules about this peer, in order: those that apply to the Pod or node, or else to the Service it is for."""
     found: list[Faced] = []
-    if pod is not None:
+    if subject is not None:
         service, name = matches.service(direction), matches.name(direction)
-        found += state.facing(pod, direction).concerning(other.groups, other.address, service, name)
+        found += state.facing(subject, direction).concerning(other.groups, other.address, service, name)
     elif matches.node_port is not None:
         at_services = state.facing_services().concerning(other.groups, other.address)
         found += [faced for faced in at_services if matches.node_port in (faced.rule.services or ())]

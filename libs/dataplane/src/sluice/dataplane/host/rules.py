@@ -1,0 +1,199 @@
+"""What of a program can be lowered, and what stands in for the rest.
+
+What cannot be lowered is a problem that is reported, and is closed: a rule keeps the form it had before; if it had
+none, what allows or passes is narrowed to what can be lowered, and what drops or rejects becomes a drop for every peer
+of its ports. A node's lifelines pass all the same (`guard`).
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import assert_never
+
+import msgspec
+
+from sluice.contracts.programs import (
+    K8S_TIER,
+    Action,
+    BlockPeer,
+    Direction,
+    FqdnPeer,
+    GroupPeer,
+    IcmpTraffic,
+    IgmpTraffic,
+    Peer,
+    PortRange,
+    Program,
+    Rule,
+    ServicePeer,
+    Traffic,
+    TransportTraffic,
+)
+from sluice.contracts.status import Problem
+from sluice.dataplane.addresses import PORTS, NotAnAddress, network
+from sluice.policy.everypod import is_named
+
+_Place = tuple[Direction, int]
+
+
+class NotLowerable(ValueError):
+    """A rule that nftables cannot hold as written; the message says where, what, why and what to do."""
+
+
+def problems(program: Program) -> tuple[Problem, ...]:
+    """Why the program is not in force as written: a reason for each rule that is not."""
+    return tuple(
+        Problem(unit=program.unit, state="failed", reason=str(fault)) for _, fault in _examined(program) if fault
+    )
+
+
+def closed_form(program: Program, previous: Program | None = None) -> Program:
+    """The program with every rule that cannot be lowered in the form it had before, or else closed.
+
+    Args:
+        previous: the closed form that is in force now, if there is one.
+    """
+    known = previous.rules if previous is not None and previous.tier == program.tier else ()
+    before = {_place(rule): rule for rule in known}
+    rules: dict[_Place, Rule] = {}
+    for rule, fault in _examined(program):
+        place = _place(rule)
+        form = rule if fault is None else before.get(place) or _closed(rule)
+        if place not in rules or form.action is Action.DROP:
+            rules[place] = form
+    return msgspec.structs.replace(program, rules=tuple(rules.values()))
+
+
+def widened(program: Program) -> Program:
+    """What stands in while the members of peers are not known: what denies, denies every peer."""
+    return msgspec.structs.replace(
+        program,
+        rules=tuple(
+            msgspec.structs.replace(rule, peers=None)
+            if rule.action in (Action.DROP, Action.REJECT) and _has_groups(rule)
+            else rule
+            for rule in program.rules
+        ),
+    )
+
+
+def _has_groups(rule: Rule) -> bool:
+    return any(isinstance(peer, GroupPeer) for peer in rule.peers or ())
+
+
+def _check(program: Program, rule: Rule) -> None:
+    where = f"{program.unit}: {rule.direction} rule {rule.index}"
+    if program.tier == K8S_TIER or not program.about_nodes:
+        raise NotLowerable(f"{where}: it is none of a ClusterNetworkPolicy about Nodes; report a bug of rule-compiler")
+    if rule.l7 is not None:
+        raise NotLowerable(f"{where}: what Nodes send and receive is not looked into; leave l7Protocols out")
+    if rule.services is not None:
+        raise NotLowerable(f"{where}: a rule about Nodes is not about NodePorts, too; write two policies")
+    for place, peer in enumerate(rule.peers or ()):
+        _check_peer(f"{where}, peer {place}", peer)
+    for place, traffic in enumerate(rule.traffic or ()):
+        _check_traffic(f"{where}, port {place}", traffic)
+    if any(map(is_named, rule.traffic or ())) and not _names_pods(rule):
+        raise NotLowerable(f"{where}: a named port has a number only where Pods are the destination; write the number")
+
+
+def _names_pods(rule: Rule) -> bool:
+    return rule.direction is Direction.EGRESS and all(isinstance(peer, GroupPeer) for peer in rule.peers or ())
+
+
+def _check_peer(where: str, peer: Peer) -> None:
+    match peer:
+        case GroupPeer():
+            pass
+        case BlockPeer(cidr=cidr, excepts=excepts):
+            try:
+                versions = {network(text).version for text in (cidr, *excepts)}
+            except NotAnAddress as error:
+                raise NotLowerable(f"{where}: {error}; correct the policy") from error
+            if len(versions) > 1:
+                raise NotLowerable(f"{where}: {cidr} and its excepts are of two IP versions; correct the policy")
+        case FqdnPeer(pattern=pattern):
+            raise NotLowerable(f"{where}: {pattern}: nobody hears what names Nodes are told; use an ipBlock")
+        case ServicePeer(service=service):
+            name = f"{service.namespace}/{service.name}"
+            raise NotLowerable(f"{where}: {name}: what Nodes send to Services is not told apart; select its Pods")
+        case _:
+            assert_never(peer)
+
+
+def _check_traffic(where: str, traffic: Traffic) -> None:
+    match traffic:
+        case TransportTraffic(ports=ports, source_ports=source_ports):
+            for bounds in (ports, source_ports):
+                if isinstance(bounds, PortRange) and not 0 <= bounds.first <= bounds.last < PORTS:
+                    raise NotLowerable(
+                        f"{where}: {bounds.first}-{bounds.last} is no range within 0..{PORTS - 1}; correct the policy"
+                    )
+        case IcmpTraffic(icmp_type=icmp_type, icmp_code=icmp_code):
+            for number in (icmp_type, icmp_code):
+                if number is not None and not 0 <= number <= 0xFF:
+                    raise NotLowerable(f"{where}: ICMP has types and codes of 0..255, not {number}; correct the policy")
+        case IgmpTraffic(group=group):
+            if group is not None:
+                raise NotLowerable(f"{where}: groups of IGMP are told apart for Pods alone; leave groupAddress out")
+        case _:
+            assert_never(traffic)
+
+
+def _closed(rule: Rule) -> Rule:
+    """What stands in for a rule that never was in force.
+
+    An Allow that looks into what it allows keeps later rules from allowing more.
+    """
+    traffic = None if rule.traffic is None else tuple(_lowerable(rule))
+    match rule.action:
+        case Action.ALLOW | Action.PASS:
+            peers = None if rule.peers is None else tuple(peer for peer in rule.peers if _is_lowerable(peer))
+            action = rule.action if rule.l7 is None else Action.DROP
+            return msgspec.structs.replace(rule, action=action, peers=peers, traffic=traffic, l7=None, services=None)
+        case Action.DROP | Action.REJECT:
+            whole = traffic == rule.traffic
+            return msgspec.structs.replace(
+                rule, action=Action.DROP, peers=None, traffic=traffic if whole else None, l7=None, services=None
+            )
+        case _:
+            assert_never(rule.action)
+
+
+def _is_lowerable(peer: Peer) -> bool:
+    try:
+        _check_peer("", peer)
+    except NotLowerable:
+        return False
+    return True
+
+
+def _lowerable(rule: Rule) -> Iterator[Traffic]:
+    """What is lowerable of the traffic; names, where Pods alone are the destination."""
+    for traffic in rule.traffic or ():
+        try:
+            _check_traffic("", traffic)
+        except NotLowerable:
+            continue
+        if not is_named(traffic) or (rule.action in (Action.ALLOW, Action.PASS) and _names_pods(rule)):
+            yield traffic
+
+
+def _place(rule: Rule) -> _Place:
+    return rule.direction, rule.index
+
+
+def _examined(program: Program) -> Iterator[tuple[Rule, NotLowerable | None]]:
+    """The rules, each with what is wrong with it."""
+    claims = Counter(map(_place, program.rules))
+    for rule in program.rules:
+        try:
+            _check(program, rule)
+            if claims[_place(rule)] > 1:
+                raise NotLowerable(
+                    f"{program.unit}: {rule.direction} rule {rule.index}: the program has {claims[_place(rule)]} rules "
+                    f"of this number, and ids need one; report a bug of rule-compiler"
+                )
+        except NotLowerable as fault:
+            yield rule, fault
+        else:
+            yield rule, None

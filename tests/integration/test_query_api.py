@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
@@ -12,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 from click.testing import CliRunner
 from tests.integration.conftest import Source
 
@@ -228,6 +230,8 @@ async def test_audit_events_are_found_once_and_followed(cluster: Source, bus: Bu
     await tell(bus, "1", decided(AT_US), decided(AT_US + DAY_US, "Allow"), request)
     await tell(bus, "1", decided(AT_US), decided(AT_US + DAY_US, "Allow"), request)  # sent again
     async with serving(bus, tmp_path, tokens=str(tmp_path / "tokens"), retention_days=3_650) as api:
+        for path in await every_path(api):
+            await api.get(path, 401)
         await api.get("/v1/audit", 401)
         await api.get("/v1/audit", 401, {"Authorization": "Bearer wrong"})
         whole = await api.get("/v1/audit", headers=everything)
@@ -270,6 +274,64 @@ async def test_audit_events_are_found_once_and_followed(cluster: Source, bus: Bu
     ) as api:  # a restart goes on where it was
         assert len((await api.get("/v1/audit", headers=reader))["items"]) == 6
         assert 'sluice_query_api_requests_total{status="2xx"}' in await api.text("/metrics")
+
+
+async def every_path(api: Client) -> list[str]:
+    """A path for each that the API has."""
+    told = json.loads(await api.text("/openapi.json"))
+    names = {"kind": "pods", "namespace": "x", "name": "web", "node": "a", "group": "g"}
+    paths = [path.format_map(names) for path in told["paths"]]
+    assert len(paths) > 10
+    return [f"{path}?from=x/web&to=x/db&port=80" if path == "/v1/verdicts" else path for path in paths]
+
+
+async def test_certificates_of_clients_say_who_asks_and_what_he_may(cluster: Source, bus: Bus, tmp_path: Path) -> None:
+    ours, strangers = trustme.CA(), trustme.CA()
+    served = ours.issue_cert("127.0.0.1")
+    served.private_key_pem.write_to_path(tmp_path / "key.pem")
+    for number, blob in enumerate(served.cert_chain_pems):
+        blob.write_to_path(tmp_path / "certificate.pem", append=number > 0)
+    ours.cert_pem.write_to_path(tmp_path / "ca.pem")
+    token = sha256(b"all-token").hexdigest()
+    (tmp_path / "tokens").write_text(
+        f"all read,content {token}\nviewer read,content CN=Some Viewer\nnobody write CN=writer\n"
+    )
+    names = {name: str(tmp_path / f"{name}.pem") for name in ("certificate", "key")}
+    settings = {**names, "client_ca": str(tmp_path / "ca.pem"), "tokens": str(tmp_path / "tokens")}
+
+    def context(issuer: trustme.CA | None, name: str = "") -> ssl.SSLContext:
+        made = ssl.create_default_context()
+        ours.configure_trust(made)
+        if issuer is not None:
+            issuer.issue_cert("client.example", common_name=name).configure_cert(made)
+        return made
+
+    request = Inspection(
+        at_us=AT_US,
+        event="http",
+        source=Address("10.0.0.1"),
+        destination=Address("10.0.0.2"),
+        protocol="TCP",
+        url="/secret",
+    )
+    await tell(bus, "1", request)
+    for scopes, others in (("read", 200), ("", 401)):
+        async with serving(bus, tmp_path, **settings, client_scopes=scopes, retention_days=3_650) as api:
+            api.url = api.url.replace("http:", "https:")
+
+            async def got(
+                tls: ssl.SSLContext, headers: Mapping[str, str] | None = None, api: Client = api
+            ) -> tuple[int, bool]:
+                async with api.session.get(f"{api.url}/v1/audit", ssl=tls, headers=headers) as answer:
+                    return answer.status, b"/secret" in await answer.read()
+
+            assert await got(context(ours, "Some Viewer")) == (200, True)
+            assert await got(context(ours, "somebody")) == (others, False)
+            assert await got(context(ours, "writer")) == (403, False)
+            assert await got(context(ours, "somebody"), {"Authorization": "Bearer all-token"}) == (200, True)
+            for wrong in (context(None), context(strangers, "Some Viewer")):
+                with pytest.raises(aiohttp.ClientError):
+                    await got(wrong)
 
 
 async def test_audit_that_was_made_anew_is_read_from_its_beginning(cluster: Source, bus: Bus, tmp_path: Path) -> None:
@@ -373,6 +435,8 @@ async def test_no_question_breaks_it(cluster: Source, bus: Bus, tmp_path: Path) 
     ("settings", "said"),
     [
         ({"host": "0.0.0.0"}, "open to strangers"),  # what must be refused
+        ({"host": "::"}, "open to strangers"),
+        ({"client_ca": "x"}, "CLIENT_CA needs both"),
         ({"certificate": "x"}, "go together"),
         ({"tokens": "/nonexistent"}, "tokens cannot be read"),
         ({"certificate": "/nonexistent", "key": "/nonexistent"}, "PEM files"),
@@ -384,7 +448,7 @@ async def test_what_would_be_open_does_not_start(bus: Bus, tmp_path: Path, setti
         Api(Service(SERVICE, own, bus))
 
 
-@pytest.mark.parametrize("line", ["reader", "reader read 12ab", "reader admin " + "0" * 64])
+@pytest.mark.parametrize("line", ["reader", "reader read 12ab", "reader admin " + "0" * 64, "reader read CN="])
 async def test_a_line_that_is_no_token_is_named(bus: Bus, tmp_path: Path, line: str) -> None:
     (tmp_path / "tokens").write_text(f"# tokens\n{line}\n")
     own = QueryApiSettings(port=0, store_dir=str(tmp_path), tokens=str(tmp_path / "tokens"))

@@ -5,6 +5,7 @@ import click
 from sluice.cli.bisect import bisect
 from sluice.cli.bundle import bundle
 from sluice.cli.compile import compile_
+from sluice.cli.completion import completion
 from sluice.cli.connectivity import connectivity
 from sluice.cli.diff import diff
 from sluice.cli.explain import explain
@@ -31,6 +32,7 @@ for command in (
     bisect,
     bundle,
     compile_,
+    completion,
     connectivity,
     diff,
     explain,

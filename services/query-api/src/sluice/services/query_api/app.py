@@ -70,5 +70,5 @@ def _gate(own: QueryApiSettings) -> Gate:
         raise ConfigError("SLUICE_QUERY_API_CERTIFICATE and _KEY go together, and CLIENT_CA needs both")
     tokens = Tokens.read(Path(own.tokens)) if own.tokens else Tokens()
     return Gate(
-        tokens, trusted(own.host, has_tokens=bool(tokens), client_scopes=own.client_scopes if own.client_ca else "")
+        tokens, trusted(own.host, has_tokens=bool(tokens), client_scopes=own.client_scopes if own.client_ca else None)
     )

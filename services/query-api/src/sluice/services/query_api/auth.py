@@ -11,7 +11,13 @@ from fastapi import Request
 from msgspec import Struct
 
 from sluice.runtime.settings import ConfigError
+from sluice.services.query_api import certificates
 from sluice.services.query_api.problems import Problem
+
+_CN = "CN="
+
+LOCAL = "local"
+"""Whoever asks on loopback, where nobody is asked who it is."""
 
 
 class Scope(StrEnum):
@@ -29,12 +35,19 @@ class Caller(Struct, frozen=True):
 
 
 class Tokens:
-    """The callers of a file: `NAME SCOPE,SCOPE SHA256-OF-THE-TOKEN` a line, `#` begins a comment."""
+    """The callers of a file, a line each; `#` begins a comment.
+
+    NAME SCOPE,SCOPE SHA256-OF-THE-TOKEN    whoever brings the token
+    NAME SCOPE,SCOPE CN=COMMON NAME         whoever has a certificate of that name, of the CA of clients
+    """
 
     def __init__(self, callers: Iterable[tuple[str, Caller]] = ()) -> None:
-        self._callers = list(callers)
+        known = list(callers)
+        self._callers = [one for one in known if not one[0].startswith(_CN)]
+        self._certified = {key.removeprefix(_CN): caller for key, caller in known if key.startswith(_CN)}
 
     def __bool__(self) -> bool:
+        """Somebody has a token."""
         return bool(self._callers)
 
     @classmethod
@@ -63,6 +76,10 @@ class Tokens:
                 found = caller
         return found
 
+    def certified(self, name: str) -> Caller | None:
+        """Whose certificate has this common name."""
+        return self._certified.get(name)
+
 
 class Gate:
     """Lets requests in."""
@@ -83,9 +100,12 @@ class Gate:
             if caller is None:
                 raise Problem(401, "the token is not known; ask whoever runs this API for one")
             return caller
+        name = certificates.name_of(request)
+        if name and (caller := self._tokens.certified(name)):
+            return caller
         if not self._trusted:
             raise Problem(401, "a token is missing: send Authorization: Bearer TOKEN")
-        return Caller("local", self._trusted)
+        return Caller(name or LOCAL, self._trusted)
 
     def require(self, request: Request, scope: Scope) -> Caller:
         """Who asks, and may.
@@ -99,16 +119,16 @@ class Gate:
         return caller
 
 
-def trusted(host: str, *, has_tokens: bool, client_scopes: str) -> frozenset[Scope]:
+def trusted(host: str, *, has_tokens: bool, client_scopes: str | None) -> frozenset[Scope]:
     """What may be done without a token.
 
     Args:
-        client_scopes: of whoever has a client certificate; empty where none is asked for.
+        client_scopes: of whoever has a client certificate; None where none is asked for.
 
     Raises:
         ConfigError: strangers could ask.
     """
-    if client_scopes:
+    if client_scopes is not None:
         return _scopes("SLUICE_QUERY_API_CLIENT_SCOPES", client_scopes)
     if has_tokens:
         return frozenset()
@@ -131,14 +151,17 @@ def _caller(where: str, words: list[str]) -> tuple[str, Caller]:
     match words:
         case [name, scopes, digest] if len(digest) == 64 and set(digest) <= set("0123456789abcdef"):
             return digest, Caller(name, _scopes(where, scopes))
+        case [name, scopes, *rest] if (certificate := " ".join(rest)).startswith(_CN) and certificate != _CN:
+            return certificate, Caller(name, _scopes(where, scopes))
         case _:
             raise ConfigError(
-                f"{where}: write NAME SCOPE,SCOPE SHA256, the last of these as 64 hex digits of the token"
+                f"{where}: write NAME SCOPE,SCOPE SHA256, the last of these as 64 hex digits of the token, or "
+                "NAME SCOPE,SCOPE CN=NAME, the last as a client's certificate says it"
             )
 
 
 def _scopes(where: str, text: str) -> frozenset[Scope]:
     try:
-        return frozenset(Scope(one) for one in text.split(","))
+        return frozenset(Scope(one) for one in text.split(",") if text)
     except ValueError:
         raise ConfigError(f"{where}: {text!r}: scopes are {', '.join(Scope)}") from None

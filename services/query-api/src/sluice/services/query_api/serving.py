@@ -7,6 +7,7 @@ from starlette.types import ASGIApp
 
 from sluice.runtime.serving import Serving
 from sluice.runtime.settings import ConfigError
+from sluice.services.query_api.certificates import Certified
 from sluice.services.query_api.settings import QueryApiSettings
 
 _STOP_S = 2  # for requests under way when the service ends; those who follow are cut
@@ -20,6 +21,7 @@ def listening(app: ASGIApp, own: QueryApiSettings) -> Serving:
     """
     config = uvicorn.Config(
         app,
+        http=Certified,
         host=own.host,
         port=own.port,
         log_config=None,

@@ -22,7 +22,8 @@ class QueryApiSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknow
     """TCP port of the API. 0 takes any free one and logs it."""
 
     tokens: str = ""
-    """File of tokens: `NAME SCOPE,SCOPE SHA256` a line. Scopes are read, content (payloads and URLs) and write."""
+    """File of callers: `NAME SCOPE,SCOPE SHA256` (of a token) or `NAME SCOPE,SCOPE CN=NAME` (of a certificate) a line.
+    Scopes are read, content (payloads and URLs) and write."""
 
     certificate: str = ""
     """File with the certificate chain, PEM. Set, with `key`: HTTPS; unset: HTTP."""
@@ -34,7 +35,7 @@ class QueryApiSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknow
     """File with the CA of clients, PEM. Set: nobody gets in without a certificate of it."""
 
     client_scopes: str = "read"
-    """What whoever has such a certificate may do without a token."""
+    """What whoever has such a certificate may do, if no token and no line of `tokens` says more. Empty: nothing."""
 
     store_dir: str = "/var/lib/sluice/query-api"
     """Folder of the store of audit events; a replica has its own."""

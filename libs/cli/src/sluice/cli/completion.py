@@ -1,0 +1,23 @@
+"""`sluice completion`: the shell knows the commands, their options and what they take."""
+
+import click
+from click.shell_completion import get_completion_class
+
+NAME = "sluice"
+VARIABLE = f"_{NAME.upper()}_COMPLETE"
+"""What the script sets when it asks the command line for words; click's own name for it."""
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what a shell needs to complete commands and options.
+
+    For bash (4.4 or newer) and zsh it goes into ~/.bashrc or ~/.zshrc as `eval "$(sluice completion bash)"`, for fish into
+    ~/.config/fish/completions/sluice.fish.
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise AssertionError(f"click completes for {shell}")
+    click.echo(kind(context.find_root().command, {}, NAME, VARIABLE).source())

@@ -14,8 +14,8 @@ VARIABLE = f"_{NAME.upper()}_COMPLETE"
 def completion(context: click.Context, shell: str) -> None:
     """Print what a shell needs to complete commands and options.
 
-    For bash (4.4 or newer) and zsh it goes into ~/.bashrc or ~/.zshrc as `eval "$(sluice completion bash)"`, for fish into
-    ~/.config/fish/completions/sluice.fish.
+    For bash (4.4 or newer) and zsh the line `eval "$(sluice completion bash)"` goes into ~/.bashrc or ~/.zshrc; what is
+    printed for fish goes into ~/.config/fish/completions/sluice.fish.
     """
     kind = get_completion_class(shell)
     if kind is None:

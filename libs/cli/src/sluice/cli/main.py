@@ -2,6 +2,7 @@
 
 import click
 
+from sluice.cli import examples
 from sluice.cli.bisect import bisect
 from sluice.cli.bundle import bundle
 from sluice.cli.compile import compile_
@@ -49,3 +50,4 @@ for command in (
     wait,
 ):
     main.add_command(command)
+examples.give(main)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests.e2e.explained import unexplained
 
 from sluice.lab import reading
 from sluice.lab.lab import Lab
@@ -30,6 +31,7 @@ async def lab() -> AsyncIterator[Lab]:
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: f"{Path(story.file).parent.name}/{story.name}")
 async def test_scenario(story: Story, lab: Lab) -> None:
-    async for outcome in play(lab, [story], last=False):
+    """The packets get where they should, and whatever nodes hold and log then can be explained."""
+    async for outcome in play(lab, [story], last=False, look=unexplained):
         assert outcome.ok, "\n" + lines_of(outcome, [])
         assert outcome.checks

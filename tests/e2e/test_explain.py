@@ -1,4 +1,8 @@
-"""`sluice explain` goes from every flow of a lab with all examples back to what it is for, and to its version."""
+"""`sluice explain` goes from everything in a lab with all examples back to what it is for, and to its version.
+
+Scenarios are played to their end and asked there in `test_conformance`; here it is what people find in `examples`, and
+what the commands say.
+"""
 
 import asyncio
 import json
@@ -6,23 +10,21 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.e2e.explained import held, listed, unexplained
 
 from sluice.cli.main import main
 from sluice.contracts.ids import NodeName
 from sluice.dataplane.ovs import cookies, text
 from sluice.dataplane.ovs.cookies import CookieKind
-from sluice.dataplane.ovs.flow import Flows
-from sluice.drivers.openflow.switch import Switch
 from sluice.kube.manifest import Document
 from sluice.lab.lab import Lab
 from sluice.lab.tales import Tale, read
-from sluice.runtime import explaining
 
 pytestmark = pytest.mark.datapath
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STORIES = ("kubernetes", "namespace-isolation", "antrea-policies")
-OF_RULES = {CookieKind.RULE, CookieKind.ISOLATION, CookieKind.CLAUSE}
+NODES = tuple(map(NodeName, ("node-1", "node-2")))
 
 
 def documents(tale: Tale) -> list[Document]:
@@ -31,53 +33,41 @@ def documents(tale: Tale) -> list[Document]:
     return list({(document.kind, *document.object.key): document for document in told}.values())
 
 
-async def test_every_flow_of_all_examples_is_explained() -> None:
+async def test_everything_of_all_examples_is_explained() -> None:
     told = 0
-    async with await Lab.start("explain", nodes=("node-1", "node-2")) as lab:
+    async with await Lab.start("explain", nodes=NODES) as lab:
         for tale in read([EXAMPLES / story for story in STORIES]):
             await lab.use(tale.nodes)
             await lab.change(apply=documents(tale))
             await lab.realised()
-            for name in tale.nodes:
-                flows = await held(lab, name)
-                for key, body in flows.items():
-                    await explained(lab, NodeName(name), text.write(key, body), body.cookie)
-                told += len(flows)
-                if told == len(flows):
-                    rule = next(key for key, body in flows.items() if is_rule(body.cookie))
-                    await blamed(lab, name, text.write(rule, flows[rule]))
+            assert await unexplained(lab) == []
+            if told == 0:
+                await asked(lab)
+            told += sum([len(await listed(lab, NodeName(name), "ovs")) for name in tale.nodes])
             await lab.clear()
     assert told > 500
 
 
-def is_rule(number: int) -> bool:
-    cookie = cookies.unpack(number)
-    return cookie is not None and cookie.kind is CookieKind.RULE
-
-
-async def held(lab: Lab, node: str) -> Flows:
-    switch = await Switch.connect(lab.nodes[NodeName(node)].ovs.mgmt_socket())
-    try:
-        return await switch.dump()
-    finally:
-        switch.close()
-
-
-async def explained(lab: Lab, node: NodeName, line: str, number: int) -> None:
-    found = await explaining.explain(lab.bus, [node], "ovs", line)
-    cookie = cookies.unpack(number)
-    assert cookie is not None, line
-    assert found.kind == cookie.kind.name.lower()
-    assert found.says, line
-    assert found.does, line
-    assert found.rules or cookie.kind not in OF_RULES, line
-    assert found.pods or cookie.kind is not CookieKind.PORT, line
-
-
-async def blamed(lab: Lab, node: str, line: str) -> None:
-    """The command names a version of the object, too."""
-    arguments = ["explain", "flow", line, "--node", node, "--nats-url", lab.nats.url, "-o", "json"]
-    said = await asyncio.to_thread(CliRunner().invoke, main, arguments, catch_exceptions=False)
-    assert said.exit_code == 0, said.output
-    (rule,) = json.loads(said.output)["rules"]
+async def asked(lab: Lab) -> None:
+    """What the commands say."""
+    node, line = min([(node, line) for node in NODES for line in await rules(lab, node)])
+    (rule,) = json.loads(await sluice(lab, "explain", "flow", line, "--node", node, "-o", "json"))["rules"]
     assert rule["since"]["sequence"] > 0
+
+
+async def rules(lab: Lab, node: NodeName) -> list[str]:
+    """Flows of rules on the node."""
+    flows = await held(lab.nodes[node])
+    return [text.write(key, body) for key, body in flows.items() if kind(body.cookie) is CookieKind.RULE]
+
+
+def kind(number: int) -> CookieKind | None:
+    cookie = cookies.unpack(number)
+    return cookie.kind if cookie is not None else None
+
+
+async def sluice(lab: Lab, *words: str, code: int = 0) -> str:
+    arguments = [*words, "--nats-url", lab.nats.url]
+    said = await asyncio.to_thread(CliRunner().invoke, main, arguments, catch_exceptions=False)
+    assert said.exit_code == code, said.output
+    return said.output

@@ -12,12 +12,14 @@ from tests.tc.plays import tc
 from tests.tc.scene import PODS, Cell, cluster, scene
 
 from sluice.contracts import codec, subjects
-from sluice.contracts.ids import NEVER, Revision
+from sluice.contracts.ids import NEVER, NodeName, Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AnyObject, Listed
 from sluice.contracts.status import NodeStatus
+from sluice.dataplane.tc.filter import Hook
 from sluice.drivers.tc.capabilities import probe
 from sluice.grouping.events import key_of
+from sluice.runtime import explaining
 from sluice.runtime.bus import Bus, Limits
 from sluice.runtime.follow import follow
 from sluice.runtime.message import Message
@@ -30,7 +32,8 @@ from sluice.services.node_tc.shell import Shell
 from sluice.services.rule_compiler import app as rule_compiler
 from sluice.services.rule_compiler.settings import RuleCompilerSettings
 
-STATUS = subjects.status(codec.decode(b'"node-1"', str), "tc")  # type: ignore[arg-type]  # a NodeName
+NODE = NodeName("node-1")
+STATUS = subjects.status(NODE, "tc")
 WAIT_S = 60.0
 
 
@@ -53,6 +56,12 @@ class Travelled(NamedTuple):
     open_at_last: bool
     left: int
     """Filters of ours, when the policy was deleted."""
+
+    unexplained: tuple[str, ...]
+    """Filters, as tc shows them, of which node-tc does not say whose they are."""
+
+    listed: bool
+    """It lists as many as tc shows."""
 
 
 def travel(policy: AnyObject, denied: Cell, allowed: Cell) -> Travelled:
@@ -88,6 +97,7 @@ async def _on(bus: Bus, ledger: Output, policy: AnyObject, denied: Cell, allowed
     async with _node(bus):
         status = await statuses.until(ledger.revision)
         first = await _ask(denied, allowed)
+        unexplained, listed = await _explained(bus)
         tc("filter", "del", "dev", "rep-a", "egress", "pref", str(0x4E00), "protocol", "all")
         repaired = await statuses.until(ledger.revision, repairs=1)
         (again,) = await _ask(denied)
@@ -112,7 +122,25 @@ async def _on(bus: Bus, ledger: Output, policy: AnyObject, denied: Cell, allowed
         denied_after_restart=after,
         open_at_last=at_last,
         left=left,
+        unexplained=unexplained,
+        listed=listed,
     )
+
+
+async def _explained(bus: Bus) -> tuple[tuple[str, ...], bool]:
+    unexplained = []
+    shown = 0
+    for hook in Hook:
+        for line in tc("filter", "show", "dev", "rep-a", hook).splitlines():
+            if not line.startswith("filter ") or " handle " not in line:
+                continue
+            shown += 1
+            found = await explaining.explain(bus, [NODE], "tc", f"dev rep-a {hook} {line}")
+            of_policy = found.rules or found.kind in ("base", "state") or found.says.startswith("lets pass")
+            if found.pods != ("x/a",) or not found.does or not of_policy:
+                unexplained.append(f"{line}: {found}")
+    told = await explaining.held(bus, NODE, "tc", limit=1_000)
+    return tuple(unexplained), 0 < shown == sum("rep-a" in one.line for one in told.items)
 
 
 async def _ask(*cells: Cell) -> list[bool]:

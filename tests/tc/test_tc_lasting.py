@@ -169,4 +169,6 @@ def test_the_whole_road(quick: Guest) -> None:
         denied_after_restart=False,
         open_at_last=True,
         left=0,
+        unexplained=(),
+        listed=True,
     )

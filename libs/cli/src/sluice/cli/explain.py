@@ -1,10 +1,17 @@
-"""`sluice explain`: whose is this flow, and since when?"""
+"""`sluice explain`: whose is this, and since when?"""
 
+import re
 from typing import Any
 
 import click
 
 from sluice.cli import moments, onbus, options
+
+_BACKENDS = (
+    ("l7", re.compile(r"\s*\{|.*\bsid:\s*\d+\s*;|\s*(vlan\s+)?\d+\s*(/|\s+sid\s+)\s*\d+\s*$", re.DOTALL)),
+    ("tc", re.compile(r".*(\bpref\s+\d+|\d+/\d+/(0x)?[0-9a-fA-F]+\s*$|\b534c4345[0-9a-fA-F]{24}\b)", re.DOTALL)),
+)
+"""By what the text looks like; what is none of these is a flow."""
 
 
 @click.group()
@@ -15,135 +22,151 @@ def explain() -> None:
 @explain.command()
 @click.argument("words", nargs=-1, required=True, metavar="COOKIE|LINE...")
 @click.option("--node", metavar="NODE", help="That holds it. Unset: each is asked.")
+@click.option(
+    "--backend", type=click.Choice(["ovs", "tc", "l7"]), help="That holds it. Unset: by what the text looks like."
+)
 @onbus.on_a_bus
 @options.output("table")
-def flow(words: tuple[str, ...], node: str | None, nats_url: str | None, name: str | None, output: str) -> None:
-    """Name the policy, the rule and the version of the object behind a flow, a signature or a line of a log.
+def flow(
+    *,
+    words: tuple[str, ...],
+    node: str | None,
+    backend: str | None,
+    nats_url: str | None,
+    name: str | None,
+    output: str,
+) -> None:
+    """Name the policy, the rule and the version of the object behind what a node holds or logs.
 
-    Takes a cookie, a flow as ovs-ofctl shows it, a line of np.log, an event of eve.json or a signature of Suricata. Ids
-    in cookies are those of a node, so --node says whose they are. Exits with 0, or with 2 if nothing is known of it.
+    Takes a flow as ovs-ofctl shows it, or its cookie; a filter as tc shows it, CHAIN/PREF/HANDLE, or its cookie; a
+    signature of Suricata, or VLAN/SID; a line of np.log; an event of eve.json. Ids in cookies, chains and VLANs are
+    those of a node, so --node says whose they are. Exits with 0, or with 2 if nothing is known of it.
     """
     text = " ".join(words)
-    told = onbus.run(_told(onbus.url(nats_url, name), text, node))
+    said = onbus.run(_asked(onbus.url(nats_url, name), text, node, backend))
     if output == "json":
-        options.echo_json(told)
+        options.echo_json(said)
         return
-    for line in _lines(told):
+    for line in _lines(said):
         click.echo(line)
 
 
-async def _told(url: str, text: str, node: str | None) -> dict[str, Any]:
+async def _asked(url: str, text: str, node: str | None, backend: str | None) -> dict[str, Any]:
     async with await onbus.connected(url) as bus:
-        logged = _logged(text)
-        if logged is not None:
-            return {**logged, "rules": [await _rule(bus, one) for one in logged["rules"]]}
-        return await _flow(bus, text, node)
+        return await told(bus, text, node, backend)
 
 
-async def _flow(bus: Any, text: str, node: str | None) -> dict[str, Any]:
+async def told(bus: Any, text: str, node: str | None = None, backend: str | None = None) -> dict[str, Any]:
+    """What is known of it. The command ends where that is nothing."""
+    from sluice.cli import loglines
+    from sluice.contracts import subjects
+
+    said = await loglines.np_log(bus, text)
+    event = loglines.event(text) if said is None else None
+    if said is None:
+        wanted = backend or next((one for one, looks in _BACKENDS if looks.match(text)), "ovs")
+        found, why = await _held(bus, text, node, wanted)
+        if event is None:
+            if found is None:
+                options.refuse([why])
+            return await _explained(bus, found, wanted)
+        said = await loglines.eve_log(bus, event, found, why)
+    rules = [await _rule(bus, rule, said.upto) for rule in said.rules]
+    if not rules and event is not None:  # the alert names the policy
+        rules = [await _policy(bus, subjects.unit_parts(event.unit))]
+    return {**said.told, "rules": rules}
+
+
+async def _held(bus: Any, text: str, node: str | None, backend: str) -> tuple[Any, str]:
+    """What nodes say of it, or None, and why."""
     from sluice.contracts.ids import NodeName
-    from sluice.grouping.events import ObjectKey
     from sluice.runtime import explaining
 
-    nodes = [NodeName(node)] if node else await _nodes(bus)
+    nodes = [NodeName(node)] if node else await _nodes(bus, backend)
     try:
-        found = await explaining.explain(bus, nodes, "ovs", text)
+        return await explaining.explain(bus, nodes, backend, text), ""  # type: ignore[arg-type]  # one of the choices
     except explaining.NoExplanation as error:
-        options.refuse([str(error)])
-    rules = []
-    for rule in found.rules:
-        asked = {
-            "key": ObjectKey(rule.policy.kind, rule.policy.namespace, rule.policy.name),
-            "direction": rule.direction,
-            "index": rule.index,
-            "name": rule.name,
-            "action": rule.action,
-            "upto": rule.object_revision.sequence,
-        }
-        rules.append(await _rule(bus, asked))
-    return {
-        "node": found.node,
-        "kind": found.kind,
-        "says": found.says,
-        "table": found.table,
-        "does": found.does,
-        "pods": found.pods,
-        "services": [f"{one.namespace}/{one.name}" for one in found.services],
-        "rules": rules,
-    }
+        return None, str(error)
 
 
-async def _rule(bus: Any, asked: dict[str, Any]) -> dict[str, Any]:
-    """The rule, and since when it is so."""
-    from sluice.contracts.kinds import RESOURCES
-    from sluice.runtime import explaining, past
-
-    key = asked.pop("key")
-    upto = asked.pop("upto", None) or (await past.reach(bus)).last
-    blamed = await explaining.blame(bus, key, upto, asked["direction"], asked["index"])
-    named = {"kind": RESOURCES[key.kind].kind, "namespace": key.namespace, "policy": key.name}
-    since = {"sequence": blamed.revision.sequence, "time": moments.written(blamed.time_ns)} if blamed else {}
-    return {**named, **asked, "since": since}
-
-
-async def _nodes(bus: Any) -> list[Any]:
+async def _nodes(bus: Any, backend: str) -> list[Any]:
     from sluice.contracts import codec
     from sluice.contracts.status import NodeStatus
     from sluice.runtime import past
 
-    told = await past.last_of(bus, "STATUS", "status.*.ovs")
+    told = await past.last_of(bus, "STATUS", f"status.*.{backend}")
     return sorted(codec.decode(message.body, NodeStatus).node for message in told if message.body)
 
 
-def _logged(text: str) -> dict[str, Any] | None:
-    """What a line of a log, or a signature, is about; None if it is neither."""
-    import re
-
-    from sluice.contracts.audit import Loss
-    from sluice.dataplane.audit import np_line
-
-    try:
-        said = np_line.read(text)
-    except np_line.NotALine:
-        pass
-    else:
-        if isinstance(said, Loss):
-            return {"kind": "np.log", "says": f"{said.lines} lines are missing: {said.reason}", "rules": []}
-        told: dict[str, Any] = {
-            "kind": "np.log",
-            "says": f"{said.action} in {said.table}, for {said.applied_to or 'a Pod'}",
-        }
-        return {**told, "rules": _units([said.unit] if said.unit else [], said.direction.lower(), said.rule)}
-    denial = re.search(r"Reject by ([A-Za-z0-9]+:[^\"\\;]+)", text)
-    if denial is None:
-        return None
-    unit = np_line.unit_of(denial[1].strip())
-    kind = "signature" if "sid:" in text else "eve.json"
+async def _explained(bus: Any, found: Any, backend: str) -> dict[str, Any]:
     return {
-        "kind": kind,
-        "says": "rejects what the policy's L7 rules do not allow",
-        "rules": _units([unit] if unit else []),
+        "node": found.node,
+        "backend": backend,
+        "kind": found.kind,
+        "says": found.says,
+        "table": found.table,
+        "does": found.does,
+        "places": found.places,
+        "pods": found.pods,
+        "services": [f"{one.namespace}/{one.name}" for one in found.services],
+        "objects": [await _object(bus, one) for one in found.objects],
+        "rules": [await _rule(bus, rule, rule.object_revision.sequence) for rule in found.rules],
     }
 
 
-def _units(units: list[Any], direction: str | None = None, name: str = "") -> list[dict[str, Any]]:
-    from sluice.contracts import subjects
-    from sluice.contracts.programs import Direction
-    from sluice.grouping.events import ObjectKey
+async def _rule(bus: Any, rule: Any, upto: int) -> dict[str, Any]:
+    """The rule, and since when it is so."""
+    key = _key(rule)
+    said = {"direction": rule.direction, "index": rule.index, "name": rule.name, "action": rule.action}
+    return {**_named(*key), **said, "since": await _since(bus, key, upto, rule.direction, rule.index)}
 
-    toward = Direction(direction) if direction else None
-    return [
-        {"key": ObjectKey(*subjects.unit_parts(unit)), "direction": toward, "index": None, "name": name}
-        for unit in units
-    ]
+
+def _key(rule: Any) -> tuple[Any, str, str]:
+    return rule.policy.kind, rule.policy.namespace, rule.policy.name
+
+
+async def _policy(bus: Any, key: tuple[Any, str, str]) -> dict[str, Any]:
+    """The policy as it is, where no rule of it is known."""
+    said = {"direction": None, "index": None, "name": "", "action": None}
+    return {**_named(*key), **said, "since": await _since(bus, key, None)}
+
+
+async def _object(bus: Any, ref: Any) -> dict[str, Any]:
+    named = {"kind": ref.kind, "namespace": ref.namespace, "name": ref.name}
+    upto = ref.revision.sequence if ref.revision else None
+    return {**named, "since": await _since(bus, (ref.kind, ref.namespace, ref.name), upto)}
+
+
+async def _since(
+    bus: Any, key: tuple[Any, str, str], upto: int | None, direction: Any = None, index: int | None = None
+) -> dict[str, Any]:
+    from sluice.grouping.events import ObjectKey
+    from sluice.runtime import explaining, past
+
+    upto = (await past.reach(bus)).last if upto is None else upto
+    blamed = await explaining.blame(bus, ObjectKey(*key), upto, direction, index)
+    return {"sequence": blamed.revision.sequence, "time": moments.written(blamed.time_ns)} if blamed else {}
+
+
+def _named(kind: Any, namespace: str, name: str) -> dict[str, Any]:
+    from sluice.contracts.kinds import RESOURCES
+
+    return {"kind": RESOURCES[kind].kind, "namespace": namespace, "policy": name}
 
 
 def _lines(told: dict[str, Any]) -> list[str]:
     found = [f"{told['kind']}: {told['says']}" + (f" (on node {told['node']})" if told.get("node") else "")]
     if told.get("table"):
-        found.append(f"  table {told['table']}: {told['does']}")
+        word = {"ovs": "table ", "tc": "chain "}.get(told["backend"], "")
+        found.append(f"  {word}{told['table']}: {told['does']}")
+    found += [f"  at {place}" for place in told.get("places", ()) if place != told.get("table")]
     found += [f"  Pod {pod}" for pod in told.get("pods", ())]
     found += [f"  Service {service}" for service in told.get("services", ())]
+    for one in told.get("objects", ()):
+        from sluice.contracts.kinds import RESOURCES, Kind
+
+        found.append(f"  {RESOURCES[Kind(one['kind'])].kind} {'/'.join(filter(None, (one['namespace'], one['name'])))}")
+        found.append(f"    {_age(one['since'])}")
     for rule in told["rules"]:
         what = f", {rule['direction']} rule {rule['index']}" if rule["index"] is not None else ""
         name = f" ({rule['name']})" if rule["name"] else ""
@@ -151,8 +174,9 @@ def _lines(told: dict[str, Any]) -> list[str]:
         found.append(
             f"  {rule['kind']} {'/'.join(filter(None, (rule['namespace'], rule['policy'])))}{what}{name}{action}"
         )
-        since = rule["since"]
-        found.append(
-            f"    since {since['time']}, revision {since['sequence']}" if since else "    older than the ledger"
-        )
+        found.append(f"    {_age(rule['since'])}")
     return found
+
+
+def _age(since: dict[str, Any]) -> str:
+    return f"since {since['time']}, revision {since['sequence']}" if since else "older than the ledger"

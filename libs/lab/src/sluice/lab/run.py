@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -27,10 +27,17 @@ _LAST = "zz-denied"
 """Files of what must be refused: of two that claim one thing the first has it, and that is what was there before."""
 
 
-async def run(lab: Lab, story: Story, *, keep: bool = False, last: bool = True) -> Outcome:
+Look = Callable[[Lab], Awaitable[list[str]]]
+"""Tells what is wrong with a lab."""
+
+
+async def run(lab: Lab, story: Story, *, keep: bool = False, last: bool = True, look: Look | None = None) -> Outcome:
     """Play the story. The lab is empty afterwards (unless asked to keep it all), or the outcome says what is left.
 
     Looking for ids of rules takes a second, so only the last of several stories does.
+
+    Args:
+        look: is asked before the objects go.
     """
     started = time.monotonic()
     player = _Player(lab, story)
@@ -39,6 +46,8 @@ async def run(lab: Lab, story: Story, *, keep: bool = False, last: bool = True) 
         await player.play()
     except (CannotAnswer, NotAtWork, NotRealised, ProberGone) as error:
         errors.append(f"{player.at}: {error}")
+    if look is not None and not errors:
+        errors += await look(lab)
     if not keep:
         try:
             await lab.clear()

@@ -23,6 +23,7 @@ async def play(
     require_datapath: bool = False,
     keep_last: bool = False,
     last: bool = True,
+    look: online.Look | None = None,
 ) -> AsyncIterator[Outcome]:
     """What comes of each, as soon as it does. The lab may be missing if all are offline.
 
@@ -30,6 +31,7 @@ async def play(
         require_datapath: offline stories fail.
         keep_last: the objects of the last one stay in the lab.
         last: nothing follows in this lab, so look for ids of rules after the last one.
+        look: is asked what is wrong while the objects of a story are still there.
     """
     for number, story in enumerate(stories, start=1):
         if story.scenario.offline:
@@ -38,7 +40,7 @@ async def play(
         else:
             assert lab is not None
             final = all(later.scenario.offline for later in stories[number:])
-            yield await online.run(lab, story, keep=keep_last and final, last=last and final)
+            yield await online.run(lab, story, keep=keep_last and final, last=last and final, look=look)
 
 
 async def play_side_by_side(

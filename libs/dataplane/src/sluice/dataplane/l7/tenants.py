@@ -52,6 +52,9 @@ class Kept(Struct, frozen=True, kw_only=True):
     freed: tuple[int, ...]
     """Closed VLANs, the one that has been so longest first."""
 
+    former: tuple[tuple[int, tuple[Subject, ...]], ...] = ()
+    """Whose each closed VLAN was last: logs tell of what it let pass."""
+
 
 NOTHING_KEPT = Kept(vlans=(), subjects=(), freed=())
 
@@ -65,6 +68,7 @@ class Tenants:
 
         self._vlan = {subject: vlan for subject, vlan in kept.subjects if vlan in self._holds}
         self._freed: dict[int, None] = dict.fromkeys(kept.freed)
+        self._former = dict(kept.former)
         self._wanted = {subject: self._holds[vlan] for subject, vlan in self._vlan.items()}
         """Until somebody says what is wanted, what was."""
 
@@ -76,7 +80,9 @@ class Tenants:
         """These are all the rule sets there are to be."""
         self._wanted = dict(rule_sets)
         users: dict[int, set[Subject]] = {}
+        before: dict[int, tuple[Subject, ...]] = {}
         for subject, vlan in sorted(self._vlan.items()):
+            before[vlan] = (*before.get(vlan, ()), subject)
             if subject in rule_sets:
                 users.setdefault(vlan, set()).add(subject)
         self._vlan = {subject: vlan for vlan, some in users.items() for subject in some}
@@ -84,6 +90,7 @@ class Tenants:
             self._part(vlan, some)
         for vlan in sorted(self._holds.keys() - frozenset(self._vlan.values())):
             self._freed.setdefault(vlan)
+            self._former[vlan] = before.get(vlan) or self._former.get(vlan, ())
         of_rules = {self._wanted[subject].digest: vlan for subject, vlan in sorted(self._vlan.items())}
         self._homeless = set()
         vacant = self._vacant()
@@ -98,6 +105,7 @@ class Tenants:
             self._vlan[subject] = of_rules[digest]
         for vlan in self._freed.keys() & frozenset(self._vlan.values()):
             del self._freed[vlan]
+            self._former.pop(vlan, None)
 
     def _part(self, vlan: int, some: set[Subject]) -> None:
         """Subjects that share a VLAN and no longer want the same: the first by name keeps it with its equals."""
@@ -164,6 +172,19 @@ class Tenants:
         return tuple(sorted(self._freed))
 
     @property
+    def holds(self) -> Mapping[int, RuleSet]:
+        """What each VLAN's tenant has, as far as all went well."""
+        return self._holds
+
+    def subjects(self, vlan: int) -> tuple[Subject, ...]:
+        """Whose packets are judged by the VLAN; sorted. None: it is closed."""
+        return tuple(sorted(subject for subject, held in self._vlan.items() if held == vlan))
+
+    def last_subjects(self, vlan: int) -> tuple[Subject, ...]:
+        """The same; of a closed one, whose it was last."""
+        return self.subjects(vlan) or self._former.get(vlan, ())
+
+    @property
     def problems(self) -> dict[Subject, str]:
         """Subjects whose rule set is not in force for good, and why."""
         found = {
@@ -188,6 +209,7 @@ class Tenants:
             vlans=tuple(sorted(self._holds.items())),
             subjects=tuple(sorted(self._vlan.items())),
             freed=tuple(self._freed),
+            former=tuple(sorted(self._former.items())),
         )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from sluice.contracts.programs import Origin, Program, Rule
+from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.l7.ruleset import RuleSet, compile_rules
 from sluice.dataplane.l7.tenants import Subject
 from sluice.policy.listing import SOURCES
@@ -24,6 +25,22 @@ def subject(program: Program, rule: Rule) -> Subject:
 def rule_sets(programs: Iterable[Program]) -> dict[Subject, RuleSet]:
     """All of them."""
     return dict(_pairs(programs))
+
+
+def deciding(program: Program) -> dict[Subject, DecidingRule]:
+    """Whose each of the program's rule sets is, as it is in force."""
+    return {
+        subject(program, rule): DecidingRule(
+            policy=program.origin,
+            object_revision=program.cause,
+            direction=rule.direction,
+            index=rule.index,
+            name=rule.name,
+            action=rule.action,
+        )
+        for rule in program.rules
+        if rule.l7
+    }
 
 
 def _pairs(programs: Iterable[Program]) -> Iterator[tuple[Subject, RuleSet]]:

@@ -97,8 +97,10 @@ SAYS: dict[CookieKind, str] = {
     CookieKind.UPLINK: "of the tunnel's port or the gateway's",
     CookieKind.SERVICE: "of a Service: its ports and its endpoints",
     CookieKind.AFFINITY: "which endpoint a client has, as the switch has learnt",
+    CookieKind.L7: "the way into the inspection engine, for these rules",
     CookieKind.TRAFFIC_CONTROL: "copies or redirects traffic of Pods, or takes back what was redirected",
     CookieKind.FQDN: "has answers of DNS wait until what they tell is in force",
     CookieKind.COUNT: "counts what this rule decides about",
+    CookieKind.MULTICAST: "brings what is sent to a multicast group to those that joined it",
 }
 """What flows of each kind are for, to people."""

@@ -97,6 +97,10 @@ class Engine:
         for group in {group for group, _ in self._memberships.get(uid, ())}:
             yield from self._by_group.get(group, {}).values()
 
+    def judged_by(self, vlan: int) -> tuple[RuleKey, ...]:
+        """The rules whose packets the inspection engine gets by the VLAN; sorted."""
+        return self._inspection.judged_by(vlan)
+
     @property
     def flows(self) -> Flows:
         """All that the switch must hold now."""

@@ -48,6 +48,10 @@ class Inspection:
         own = self._vlans.get(form.inspected_by)
         return self._vlans.get(self._former.get(form.key, "")) if own is None else own
 
+    def judged_by(self, vlan: int) -> tuple[RuleKey, ...]:
+        """The rules whose packets go by the VLAN; sorted."""
+        return tuple(sorted(rule for rule, form in self._forms.items() if self.vlan(form) == vlan))
+
     def changed(self, vlans: Mapping[str, int]) -> tuple[RuleKey, ...]:
         """The rules that may have another VLAN by these."""
         known = self._vlans

@@ -194,6 +194,10 @@ class Routing:
         """The node whose tunnel ends there."""
         return next((node for node, one in self.ends().items() if _address(one) == end), None)
 
+    def owner(self, key: FlowKey) -> NodeName | None:
+        """To which node the flow is the way. Looks through all nodes."""
+        return next((node for node, flows in self._flows.items() if key in flows), None)
+
     def problems(self) -> Iterator[Problem]:
         """What several nodes say they have, and nodes that no packet gets to."""
         for block, claimants in sorted(self._claims.items()):

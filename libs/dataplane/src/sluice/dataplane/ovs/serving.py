@@ -149,6 +149,11 @@ class Serving:
         """Whose flow it is. Looks through all Services."""
         return next((ref for ref, served in self._served.items() if key in served.flows), None)
 
+    def owner_of_endpoint(self, number: int) -> ServiceRef | None:
+        """Whose endpoint has the number, as flows that the switch learns name it. Looks through all Services."""
+        names = {name for name, one in self._ids.endpoints.state().items() if one == number}
+        return next((ref for ref, served in self._served.items() if names & served.endpoints), None)
+
     def problems(self) -> Iterator[Problem]:
         for served in self._served.values():
             yield from served.problems

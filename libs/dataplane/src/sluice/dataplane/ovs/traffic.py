@@ -168,6 +168,26 @@ class Traffic:
                 found[int(Table.REDIRECT), numbers[unit]] = (became,)
         return found
 
+    def owners(self, number: int, key: FlowKey | None = None) -> tuple[TrafficProgram, ...]:
+        """Whose the flow with this number in its cookie is; sorted.
+
+        Without a number it is of all that select the Pod; if it takes back what comes by a port, of all that redirect.
+        """
+        self._settle()
+        names = [
+            name for name, one in self._ids.traffic.state().items() if one in (number, number & 0xFFFF, number >> 16)
+        ]
+        if key is not None and key in self._copied:
+            units: Iterable[Unit] = self._copied[key]
+        elif number:
+            units = {unit for name in names for unit in units_of(name)}
+        elif key in self._returns:
+            units = [unit for unit, standing in self._ways.standing.items() if standing.back is not None]
+        else:
+            about = [uid for uid, held in self._pods.items() if key in held.flows]
+            units = {program.unit for uid in about for program in self._programs_of(uid)}
+        return tuple(self._ways.program(unit) for unit in sorted(units) if unit in self._ways.groups)
+
     def problems(self) -> tuple[Problem, ...]:
         """What is not done as it is written, sorted."""
         self._settle()

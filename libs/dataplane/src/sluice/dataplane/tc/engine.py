@@ -4,32 +4,33 @@ The law: after any steps, contents are what `contents_of` makes of the same inpu
 while a program applies to it, that is while a page of this node says that it is in the program's group.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, assert_never
 
-from sluice.contracts import codec, subjects
+import msgspec
+
+from sluice.contracts import codec
 from sluice.contracts.groups import Member, Page
 from sluice.contracts.ids import GroupId, NodeName, Uid, Unit
-from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import (
-    Action,
     BlockPeer,
     Direction,
-    FqdnPeer,
     GroupPeer,
     Program,
     Rule,
-    ServicePeer,
-    TransportTraffic,
 )
 from sluice.contracts.status import Problem
+from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.addresses import Block, NotAnAddress, address, network
+from sluice.dataplane.protocols import EthType
 from sluice.dataplane.tc import owner
 from sluice.dataplane.tc.board import EVERYWHERE, Board, Standing
 from sluice.dataplane.tc.content import EVERYTHING_OPEN, NO_OPTIONS, Content, Mode, Options
-from sluice.dataplane.tc.filter import DIRECTIONS, Hook
-from sluice.dataplane.tc.openings import NotLowerable, Opening, Openings, meet, openings
-from sluice.dataplane.tc.owner import CookieKind
+from sluice.dataplane.tc.faults import fault, faults, strange
+from sluice.dataplane.tc.filter import DIRECTIONS, FilterKey, Hook
+from sluice.dataplane.tc.openings import Opening, Openings, meet, openings
+from sluice.dataplane.tc.owner import Cookie, CookieKind
 
 ProgramKey = tuple[GroupId, Unit]
 
@@ -56,9 +57,9 @@ class _Policed:
 
     def __init__(self, member: Member, programs: Iterable[Program], options: Options) -> None:
         self.member = member
-        self._programs = sorted(programs, key=lambda program: (program.unit, program.applied_to))
+        self.programs = sorted(programs, key=lambda program: (program.unit, program.applied_to))
         self._options = options
-        isolated = {direction for program in self._programs for direction in program.isolates}
+        isolated = {direction for program in self.programs for direction in program.isolates}
         self.modes = {hook: _mode(DIRECTIONS[hook], isolated) for hook in Hook}
         self.rules = {hook: tuple(self._rules(DIRECTIONS[hook])) for hook in Hook}
         self.boards = {hook: Board(self._standing(hook)) for hook in Hook}
@@ -80,7 +81,8 @@ class _Policed:
     def _digest(self, hook: Hook) -> int:
         """Of all that does not change while the interface is policed by these programs."""
         member = self.member
-        about = [self.modes[hook], self.rules[hook], member.ports, member.attachment.tagged, self._options]
+        rules = [(program.unit, rule) for program, rule in self.rules[hook]]
+        about = [self.modes[hook], rules, member.ports, member.attachment.tagged, self._options]
         return int(codec.digest(codec.encode(about))[:16], 16)
 
     def openings(self, rule: Rule, peer: Member) -> Openings:
@@ -96,11 +98,11 @@ class _Policed:
             except NotAnAddress:
                 continue  # told by `problems`
 
-    def _rules(self, direction: Direction) -> Iterator[tuple[Unit, Rule]]:
-        for program in self._programs:
+    def _rules(self, direction: Direction) -> Iterator[tuple[Program, Rule]]:
+        for program in self.programs:
             for rule in program.rules:
                 if rule.direction is direction and fault(program, rule) is None:
-                    yield program.unit, rule
+                    yield program, rule
 
     def _standing(self, hook: Hook) -> Iterator[Standing]:
         """What does not depend on who is a member of what. A name is no number at an address of nobody known."""
@@ -147,7 +149,7 @@ class Engine:
         self._programs[key] = program
         self._units.setdefault(program.applied_to, set()).add(program.unit)
         self._program_problems.pop(key, None)
-        if found := tuple(_faults(program)):
+        if found := tuple(faults(program)):
             self._program_problems[key] = found
         self._renew(program.applied_to)
 
@@ -184,23 +186,69 @@ class Engine:
         return EVERYTHING_OPEN if policed is None else {hook: policed.content(hook) for hook in Hook}
 
     def rules(self, key: InterfaceKey, hook: Hook, cookie: bytes) -> tuple[tuple[Unit, int], ...]:
-        """The rules that a filter with this cookie may come from: unit, and index in the list of the direction. Sorted.
+        """The rules that a filter of a port with this cookie may come from: unit and index in its direction, sorted."""
+        said = owner.unpack(cookie)
+        if said is None or said.kind is not CookieKind.PORT:
+            return ()
+        return tuple(sorted({(program.unit, rule.index) for program, rule in self._opening(key, hook, said)}))
+
+    def owners(self, key: InterfaceKey, hook: Hook, where: FilterKey, cookie: bytes) -> tuple[DecidingRule, ...]:
+        """The rules that a filter belongs to, and the policies that close the interface, if it is by them. Sorted.
 
         A filter of a port belongs to all rules about the port, whoever their peers are: addresses with equal ports
         share it. Which of these are about one address, `verdict` says.
         """
         self._settle()
         policed, said = self._policed.get(key), owner.unpack(cookie)
-        if policed is None or said is None or said.kind is not CookieKind.PORT:
+        if policed is None or said is None:
             return ()
+        direction = DIRECTIONS[hook]
+        match said.kind:
+            case CookieKind.PORT:
+                found = {_deciding(program, rule) for program, rule in self._opening(key, hook, said)}
+            case CookieKind.ADDRESS:
+                found = {_deciding(program, rule) for program, rule in self._about(policed, hook, where)}
+            case CookieKind.ROOT:
+                found = {_isolating(program, each) for program in policed.programs for each in program.isolates}
+            case CookieKind.REST:
+                found = {
+                    _isolating(program, direction) for program in policed.programs if direction in program.isolates
+                }
+            case CookieKind.BASE | CookieKind.STATE:
+                found = set()
+            case _:
+                assert_never(said.kind)
+        return tuple(sorted(found, key=lambda one: (one.policy, one.direction, -1 if one.index is None else one.index)))
+
+    def _opening(self, key: InterfaceKey, hook: Hook, said: Cookie) -> Iterator[tuple[Program, Rule]]:
+        """Rules that open what the filter of a port lets pass."""
+        self._settle()
+        policed = self._policed.get(key)
+        if policed is None:
+            return
         wanted = (Opening.of(said.reference),)
         members = [policed.member] if hook is Hook.EGRESS else self._peers(policed, hook)
-        found = {
-            (unit, rule.index)
-            for unit, rule in policed.rules[hook]
-            if any(meet(openings(rule.traffic, member.ports), wanted) for member in members)
-        }
-        return tuple(sorted(found))
+        for program, rule in policed.rules[hook]:
+            if any(meet(openings(rule.traffic, member.ports), wanted) for member in members):
+                yield program, rule
+
+    def _about(self, policed: _Policed, hook: Hook, where: FilterKey) -> Iterator[tuple[Program, Rule]]:
+        """Rules that are about the filter's address or block, be it that they leave it out."""
+        match, v4 = where.match, EthType.IPV4 in (where.protocol, where.match.vlan_ethtype)
+        block = match.destination or match.source or Block(4 if v4 else 6, 0, 0)
+        for program, rule in policed.rules[hook]:
+            groups = [peer.group for peer in rule.peers or () if isinstance(peer, GroupPeer)]
+            blocks = [network(peer.cidr) for peer in rule.peers or () if isinstance(peer, BlockPeer)]
+            by_block = rule.peers is None or any(one.covers(block) for one in blocks)
+            if by_block or any(block in self._addresses(group) for group in groups):
+                yield program, rule
+
+    def _addresses(self, group: GroupId) -> Iterator[Block]:
+        for members in self._pages.get(group, {}).values():
+            for member in members:
+                for text in member.addresses:
+                    with contextlib.suppress(NotAnAddress):  # told by `problems`
+                        yield address(text)
 
     def _peers(self, policed: _Policed, hook: Hook) -> list[Member]:
         """Whose ports have the names of egress rules; and somebody without ports."""
@@ -237,7 +285,7 @@ class Engine:
         if not pages:
             del self._pages[group]
         self._page_problems.pop((group, node), None)
-        if found := tuple(one for member in members for one in _strange(group, member)):
+        if found := tuple(one for member in members for one in strange(group, member)):
             self._page_problems[group, node] = found
         left, joined = before - after, after - before
         for key in self._users.get(group, ()):
@@ -304,51 +352,13 @@ class Engine:
         return policed
 
 
-def fault(program: Program, rule: Rule) -> str | None:
-    """Why the rule is not in force here: where, what and why, and what to do. None if it is."""
-    where = f"{program.unit}: {rule.direction} rule {rule.index}"
-    if rule.action is not Action.ALLOW or rule.l7 is not None or rule.services is not None:
-        return (
-            f"{where}: policies of secondary networks only allow, by addresses and ports; report a bug of rule-compiler"
-        )
-    for peer in rule.peers or ():
-        match peer:
-            case GroupPeer():
-                pass
-            case BlockPeer(cidr=cidr, excepts=excepts):
-                try:
-                    for text in (cidr, *excepts):
-                        network(text)
-                except NotAnAddress as error:
-                    return f"{where}: {error}, so it allows nothing; correct it"
-            case FqdnPeer() | ServicePeer():
-                return f"{where}: peers of secondary networks are selected or blocks; report a bug of rule-compiler"
-            case _:
-                assert_never(peer)
-    try:
-        openings(rule.traffic, ())
-    except NotLowerable as error:
-        return f"{where}: {error}"
-    return None
+def _deciding(program: Program, rule: Rule) -> DecidingRule:
+    told = _isolating(program, rule.direction)
+    return msgspec.structs.replace(told, index=rule.index, name=rule.name, action=rule.action)
 
 
-def _faults(program: Program) -> Iterator[Problem]:
-    for rule in program.rules:
-        reason = fault(program, rule)
-        if reason is None and _names_nobody(rule):
-            reason = (
-                f"{program.unit}: {rule.direction} rule {rule.index}: a named port has a number only where the peers "
-                f"are Pods, so it opens nothing to blocks; give the number"
-            )
-        if reason is not None:
-            yield Problem(unit=program.unit, state="failed", reason=reason)
-
-
-def _names_nobody(rule: Rule) -> bool:
-    """It is about named ports of addresses of which nobody knows whose they are."""
-    unknown = rule.peers is None or any(isinstance(peer, BlockPeer) for peer in rule.peers)
-    named = any(isinstance(each, TransportTraffic) and isinstance(each.ports, str) for each in rule.traffic or ())
-    return rule.direction is Direction.EGRESS and unknown and named
+def _isolating(program: Program, direction: Direction) -> DecidingRule:
+    return DecidingRule(policy=program.origin, object_revision=program.cause, direction=direction)
 
 
 def _mode(direction: Direction, isolated: set[Direction]) -> Mode:
@@ -359,14 +369,3 @@ def _mode(direction: Direction, isolated: set[Direction]) -> Mode:
 
 def key_of(member: Member) -> InterfaceKey:
     return InterfaceKey(member.uid, member.attachment.network, member.attachment.interface)
-
-
-def _strange(group: GroupId, member: Member) -> Iterator[Problem]:
-    for text in member.addresses:
-        try:
-            address(text)
-        except NotAnAddress as error:
-            namespace, _, name = member.pod.partition("/")
-            unit = subjects.unit(Kind.POD, namespace, name)
-            reason = f"{unit} in group {group}: {error}, so nothing is allowed for it; correct its network-status"
-            yield Problem(unit=unit, state="failed", reason=reason)

@@ -27,9 +27,11 @@ from sluice.runtime.bus import Bus
 from sluice.runtime.feed import Feed
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
+from sluice.runtime.telling import Telling
 from sluice.services.node_l7 import files
 from sluice.services.node_l7.asked import Asked
 from sluice.services.node_l7.eventlog import EventLog
+from sluice.services.node_l7.explaining import Explaining
 from sluice.services.node_l7.life import Life
 from sluice.services.node_l7.patience import Patience
 from sluice.services.node_l7.process import EngineFailed, sweep
@@ -80,6 +82,8 @@ class Shell:
         async with asyncio.TaskGroup() as tasks:
             for task in (self._feed.run, self._drive, self._report, self._events.run, self._forget_events):
                 tasks.create_task(task(), name=task.__name__.strip("_"))
+            explaining = Explaining(self._asked, self._tenants)
+            tasks.create_task(Telling(self._bus, self._node, "l7", explaining).run(), name="telling")
 
     # --------------------------------------------------------------------------------------------------------- bus
 

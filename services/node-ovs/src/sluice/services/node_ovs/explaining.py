@@ -1,18 +1,20 @@
-"""Answers whose a flow of this node is."""
+"""Says whose the flows of this node are."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 
-from sluice.contracts import codec, subjects
-from sluice.contracts.explaining import ExplainQuestion, ExplainRefused, Explanation
-from sluice.contracts.ids import NodeName
+from sluice.contracts.explaining import Held, Meaning, ObjectRef
+from sluice.contracts.ids import NodeName, Revision
+from sluice.contracts.kinds import Kind
+from sluice.contracts.programs import ServiceRef
 from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.ovs import cookies, parse
+from sluice.dataplane.ovs import text as notation
 from sluice.dataplane.ovs.cookies import Cookie, CookieKind
-from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey
+from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows, Output
 from sluice.dataplane.ovs.pipeline import TABLES, Table
-from sluice.runtime.answering import answer
-from sluice.runtime.bus import Bus
+from sluice.runtime.telling import NotOurs, Page, Place, cut, held, window
 from sluice.services.node_ovs.programmer import Programmer
 
 OF_RULES = (CookieKind.RULE, CookieKind.ISOLATION, CookieKind.COUNT)
@@ -21,47 +23,55 @@ OF_PORTS = (CookieKind.PORT, CookieKind.UPLINK)
 _COOKIE = re.compile(r"\s*(?:cookie=)?(0x[0-9a-fA-F]{1,16})\s*")
 
 
-class NotOurs(ValueError):
-    """It is no flow of ours. The message says why."""
-
-
 class Explaining:
-    """Listens on the bus."""
+    """What the switch holds, by what the programmer says it must: what differs is put right at once."""
 
-    def __init__(self, bus: Bus, node: NodeName, facts: Programmer) -> None:
-        self._bus, self._node, self._facts = bus, node, facts
+    def __init__(self, node: NodeName, facts: Programmer) -> None:
+        self._node, self._facts = node, facts
 
-    async def run(self) -> None:
-        """Answer until cancelled."""
-        await answer(self._bus, subjects.explain(self._node, "ovs"), self._answer)
+    @property
+    def upto(self) -> Revision:
+        return self._facts.upto
 
-    async def _answer(self, body: bytes) -> Explanation | ExplainRefused:
-        try:
-            return self.explain(codec.decode(body, ExplainQuestion).flow)
-        except (NotOurs, codec.Undecodable) as error:
-            return ExplainRefused(reason=f"node {self._node}: {error}")
-
-    def explain(self, text: str) -> Explanation:
+    async def meaning(self, text: str) -> Meaning:
         """Whose the flow is.
 
         Raises:
             NotOurs
         """
-        cookie, key, body = _read(text)
+        return self._meaning(*_read(text))
+
+    async def page(self, after: str, limit: int) -> Page:
+        """Flows, in the order of tables, and in a table as packets meet them.
+
+        Raises:
+            NotOurs
+        """
+        flows = self._facts.flows
+        found = await asyncio.to_thread(_window, flows, after, limit)
+        return cut(((place, self._held(key, flows[key])) for place, key in found), limit)
+
+    def _held(self, key: FlowKey, body: FlowBody) -> Held:
+        cookie = cookies.unpack(body.cookie)
+        assert cookie is not None, "pipeline.check refuses such"
+        return held(notation.write(key, body), self._meaning(cookie, key, body))
+
+    def _meaning(self, cookie: Cookie, key: FlowKey | None, body: FlowBody | None) -> Meaning:
         table = Table(key.table) if key and key.table in TABLES else None
-        return Explanation(
-            node=self._node,
-            applied=self._facts.upto,
+        return Meaning(
             kind=cookie.kind.name.lower(),
             says=cookies.SAYS[cookie.kind],
             table=table.name if table is not None else "",
             does=TABLES[table].does if table is not None else "",
             rules=tuple(self._rules(cookie, body)),
-            pods=tuple(self._pods(cookie)),
-            services=tuple(self._facts.services_of(key)) if key else (),
+            pods=tuple(self._pods(cookie, body)),
+            services=tuple(self._services(cookie, key)),
+            objects=tuple(self._objects(cookie, key)),
         )
 
     def _rules(self, cookie: Cookie, body: FlowBody | None) -> Iterator[DecidingRule]:
+        if cookie.kind is CookieKind.L7:
+            yield from self._facts.judged_by(cookie.number)
         numbers = [cookie.number] if cookie.kind in OF_RULES else []
         if body is not None:
             numbers += [action.id for action in body.actions if isinstance(action, Conjunction)]
@@ -69,9 +79,43 @@ class Explaining:
             if (rule := self._facts.rule(number)) is not None:
                 yield rule
 
-    def _pods(self, cookie: Cookie) -> Iterator[str]:
-        if cookie.kind in OF_PORTS:
-            yield from (port.pod for port in self._facts.ports.values() if port.ofport == cookie.number)
+    def _pods(self, cookie: Cookie, body: FlowBody | None) -> Iterator[str]:
+        numbers: set[int] = {cookie.number} if cookie.kind in OF_PORTS else set()
+        if cookie.kind is CookieKind.MULTICAST and body is not None:
+            numbers = {action.port for action in body.actions if isinstance(action, Output)}
+        if numbers:
+            yield from sorted(port.pod for port in self._facts.ports.values() if port.ofport in numbers)
+
+    def _services(self, cookie: Cookie, key: FlowKey | None) -> Iterator[ServiceRef]:
+        owner = None
+        if cookie.kind is CookieKind.AFFINITY:
+            owner = self._facts.serving.owner_of_endpoint(cookie.number)
+        elif cookie.kind is CookieKind.SERVICE and key is not None:
+            owner = self._facts.serving.owner(key)
+        if owner is not None:
+            yield owner
+
+    def _objects(self, cookie: Cookie, key: FlowKey | None) -> Iterator[ObjectRef]:
+        match cookie.kind:
+            case CookieKind.TRAFFIC_CONTROL:
+                for program in self._facts.traffic.owners(cookie.number, key):
+                    yield ObjectRef(kind=Kind.TRAFFIC_CONTROL, name=program.name, revision=program.cause)
+            case CookieKind.UPLINK:
+                yield ObjectRef(kind=Kind.NODE, name=self._node)
+            case CookieKind.ROUTE if key is not None and (node := self._facts.routing.owner(key)) is not None:
+                yield ObjectRef(kind=Kind.NODE, name=node)
+            case _:
+                pass
+
+
+def _window(flows: Flows, after: str, limit: int) -> list[tuple[Place, FlowKey]]:
+    keys = {_place(key): key for key in flows}
+    return [(place, keys[place]) for place in window(keys, after, limit)]
+
+
+def _place(key: FlowKey) -> Place:
+    terms = tuple((term.field.name, term.value, -1 if term.mask is None else term.mask) for term in key.match)
+    return key.table, -key.priority, terms
 
 
 def _read(text: str) -> tuple[Cookie, FlowKey | None, FlowBody | None]:

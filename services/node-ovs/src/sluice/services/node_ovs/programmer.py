@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
-from sluice.contracts.programs import ServiceRef
 from sluice.contracts.status import Problem
 from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.audit.attribution import What
@@ -142,8 +141,16 @@ class Programmer(Reading):
     def rule(self, number: int) -> DecidingRule | None:
         """What has this id in the switch, unless it is not in force any more."""
         key = self._ids.key(number)
-        program = self._engine.programs.get((key.applied_to, key.unit)) if key else None
-        if key is None or program is None:
+        return self._deciding(key) if key else None
+
+    def judged_by(self, vlan: int) -> tuple[DecidingRule, ...]:
+        """The rules whose packets the inspection engine gets by the VLAN."""
+        found = map(self._deciding, self._engine.judged_by(vlan))
+        return tuple(rule for rule in found if rule is not None)
+
+    def _deciding(self, key: RuleKey) -> DecidingRule | None:
+        program = self._engine.programs.get((key.applied_to, key.unit))
+        if program is None:
             return None
         told = DecidingRule(policy=program.origin, object_revision=program.cause, direction=key.direction)
         if key.rule == ISOLATION:
@@ -153,10 +160,9 @@ class Programmer(Reading):
             return None
         return msgspec.structs.replace(told, index=rule.index, name=rule.name, action=rule.action)
 
-    def services_of(self, key: FlowKey) -> tuple[ServiceRef, ...]:
-        """Of which Service the flow is, if of any."""
-        owner = self._serving.owner(key)
-        return (owner,) if owner else ()
+    @property
+    def serving(self) -> Serving:
+        return self._serving
 
     @property
     def waiting_ports(self) -> tuple[str, ...]:

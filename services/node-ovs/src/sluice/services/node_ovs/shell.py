@@ -37,6 +37,7 @@ from sluice.runtime.bus import Bus
 from sluice.runtime.feed import Feed
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
+from sluice.runtime.telling import Telling
 from sluice.services.node_ovs.answers import Answers
 from sluice.services.node_ovs.audit import Audit
 from sluice.services.node_ovs.counting import Counting, counters
@@ -157,7 +158,8 @@ class Shell:
                 tasks.create_task(task(), name=task.__name__.strip("_"))
             tasks.create_task(self._audit.run(self._socket), name="audit")
             tasks.create_task(self._tracing.run(), name="tracing")
-            tasks.create_task(Explaining(self._bus, self._node, self._programmer).run(), name="explaining")
+            telling = Telling(self._bus, self._node, "ovs", Explaining(self._node, self._programmer))
+            tasks.create_task(telling.run(), name="telling")
             tasks.create_task(self._multicast.run(), name="multicast")
 
     async def _watch_ports(self) -> None:

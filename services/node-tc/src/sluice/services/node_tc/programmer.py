@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import GroupId, NodeName, Unit
 from sluice.contracts.status import Problem
+from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.reading import Reading, waiting
 from sluice.dataplane.tc.content import Content, Options
 from sluice.dataplane.tc.engine import Change, Engine, InterfaceKey
-from sluice.dataplane.tc.filter import Hook
+from sluice.dataplane.tc.filter import FilterKey, Hook
 from sluice.dataplane.view import PageKey, ProgramKey, Step
 
 
@@ -39,6 +40,10 @@ class Programmer(Reading):
     def contents(self, key: InterfaceKey) -> Mapping[Hook, Content]:
         """What the hooks of the interface must hold."""
         return self._engine.contents(key)
+
+    def owners(self, key: InterfaceKey, hook: Hook, where: FilterKey, cookie: bytes) -> tuple[DecidingRule, ...]:
+        """The rules that a filter belongs to, and the policies that close the interface, if it is by them."""
+        return self._engine.owners(key, hook, where, cookie)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

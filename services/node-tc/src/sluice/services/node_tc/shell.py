@@ -16,6 +16,8 @@ from sluice.drivers.tc.events import Event
 from sluice.runtime.bus import Bus
 from sluice.runtime.feed import Feed
 from sluice.runtime.output import Output
+from sluice.runtime.telling import Telling
+from sluice.services.node_tc.explaining import Explaining
 from sluice.services.node_tc.programmer import Programmer
 from sluice.services.node_tc.settings import NodeTcSettings
 from sluice.services.node_tc.upkeep import Upkeep
@@ -39,6 +41,8 @@ class Shell:
         self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
         self._applied: Revision = NEVER
         self._said: NodeStatus | None = None
+        self._quiet = asyncio.Lock()
+        """Held while the upkeep works beside the loop: what it holds is not to be read meanwhile."""
 
     @property
     def ready(self) -> bool:
@@ -50,6 +54,8 @@ class Shell:
             async with asyncio.TaskGroup() as tasks:
                 for task in (self._feed.run, self._hear_kernel, self._apply, self._report):
                     tasks.create_task(task(), name=task.__name__.strip("_"))
+                explaining = Explaining(self._programmer, self._upkeep.keeper, self._quiet)
+                tasks.create_task(Telling(self._bus, self._node, "tc", explaining).run(), name="telling")
         finally:
             self._upkeep.close()
 
@@ -78,7 +84,8 @@ class Shell:
             self._upkeep.heard(heard)
             if self._programmer.in_sync:
                 upto = self._programmer.upto
-                await asyncio.to_thread(self._upkeep.advance, changes, monotonic())
+                async with self._quiet:
+                    await asyncio.to_thread(self._upkeep.advance, changes, monotonic())
                 if self._upkeep.done:
                     self._applied = upto
                 elif self._upkeep.failures:

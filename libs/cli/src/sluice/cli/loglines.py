@@ -1,0 +1,88 @@
+"""Lines of logs, as `sluice explain` takes them: what they say, and whose they are by the objects of then."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sluice.cli import options
+
+
+class Said(NamedTuple):
+    """What is known of a line."""
+
+    told: dict[str, Any]
+    rules: Sequence[Any] = ()
+    """DecidingRules, as they were when it was written."""
+
+    upto: int = 0
+    """The last entry of the ledger then."""
+
+
+async def np_log(bus: Any, text: str) -> Said | None:
+    """A line of np.log; None: it is none."""
+    from sluice.contracts.audit import Loss
+    from sluice.dataplane.audit import np_line
+    from sluice.policy.decided import decided
+
+    try:
+        line = np_line.read(text)
+    except np_line.NotALine:
+        return None
+    if isinstance(line, Loss):
+        return Said({"kind": "np.log", "says": f"{line.lines} lines are missing: {line.reason}"})
+    rules, upto = await _then(bus, line.at_us, line.unit, lambda cluster: decided(cluster, line))
+    if not rules:
+        policy = line.policy if line.unit else f"a policy that isolates {line.applied_to}"
+        options.refuse([f"{policy}: the ledger had no such {f'rule {line.rule}' if line.rule else 'rule'} then"])
+    says = f"{line.action} in {line.table}, for {line.applied_to or 'a Pod'}"
+    return Said({"kind": "np.log", "says": says}, rules, upto)
+
+
+def event(text: str) -> Any:  # Any: an Inspection, which is imported late
+    """An event of eve.json; None: it is none."""
+    from sluice.dataplane.audit import eve
+    from sluice.dataplane.audit.np_line import NotALine
+
+    try:
+        return eve.read(text.encode())
+    except NotALine:
+        return None
+
+
+async def eve_log(bus: Any, line: Any, found: Any, why: str) -> Said:
+    """What an event of eve.json says.
+
+    Args:
+        found: what the node says of the event's tenant, or None, and why.
+    """
+    from sluice.contracts import subjects
+    from sluice.policy.decided import named
+
+    became = {True: "was allowed", False: "was denied", None: "is kept"}[line.allowed]
+    about = line.url or line.sni or f"a {line.event}"
+    told = {"kind": "eve.json", "says": f"{line.event}: {about} from {line.source} to {line.destination} {became}"}
+    if found is not None:
+        told |= {"node": found.node, "places": found.places}
+    rules: list[Any] = []
+    upto = 0
+    for rule in found.rules if found is not None else ():
+        unit = subjects.unit(rule.policy.kind, rule.policy.namespace, rule.policy.name)
+        if line.unit in (None, unit):
+            some, upto = await _then(bus, line.at_us, unit, _named(named, unit, rule))
+            rules += some
+    if not rules and line.unit is None:
+        options.refuse([why or "the ledger had none of the tenant's rules then"])
+    return Said(told, rules, upto)
+
+
+def _named(named: Any, unit: Any, rule: Any) -> Callable[[Any], Sequence[Any]]:
+    return lambda cluster: named(cluster, unit, rule.direction, rule.name)
+
+
+async def _then(bus: Any, at_us: int, unit: Any, find: Callable[[Any], Sequence[Any]]) -> tuple[Sequence[Any], int]:
+    from sluice.ledger.history import TooOld
+    from sluice.runtime import explaining
+
+    try:
+        return await explaining.decided(bus, at_us, unit, find)
+    except TooOld as error:
+        options.refuse([f"what was in force when the line was written is not known any more: {error}"])

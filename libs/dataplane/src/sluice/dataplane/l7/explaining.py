@@ -1,0 +1,106 @@
+"""What a signature is for, in words, and which signature a text is about.
+
+A signature is known by its tenant's VLAN and its sid, for every rule set counts its own from 1: as `3/1`, as an event
+of eve.json that says both, or as the rule itself, which every tenant with an equal rule set has.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from sluice.dataplane.l7.ruleset import CLOSED, RuleSet
+from sluice.dataplane.l7.signature import Does
+
+SAYS = {
+    Does.NOTE: "notes what a connection is like, for the other signatures of its tenant",
+    Does.PASS: "lets pass what these rules allow",
+    Does.DROP: "drops what these rules do not allow, without a word",
+    Does.REJECT: "rejects what these rules do not allow",
+}
+"""What signatures of each kind are for, to people."""
+
+PROOF = "is met by a probe packet alone, which finds by it that just this rule set is in force"
+NOBODYS = "rejects everything: no rule sends connections here any more"
+
+_SHORT = re.compile(r"(?:vlan\s+)?(\d+)(?:\s*/\s*|\s+sid\s+)(\d+)")
+_SID = re.compile(r"\bsid:\s*(\d+)\s*;")
+_WORD = re.compile(r"[a-z]+")
+
+
+class NotASignature(ValueError):
+    """The text is about no signature."""
+
+
+class Wanted(NamedTuple):
+    """What a text says of a signature; None where it says nothing."""
+
+    vlan: int | None = None
+    sid: int | None = None
+    line: str | None = None
+    happened: bool = False
+    """It is about an event, which may have been when the tenant was another's."""
+
+    def fits(self, one: "Line") -> bool:
+        said = zip(self[:3], (one.vlan, one.sid, one.line), strict=True)
+        return all(wanted in (None, has) for wanted, has in said)
+
+
+class Line(NamedTuple):
+    """A signature of a tenant."""
+
+    vlan: int
+    sid: int
+    line: str
+
+
+class _Alert(msgspec.Struct):
+    signature_id: int | None = None
+
+
+class _Event(msgspec.Struct):
+    vlan: tuple[int, ...] = ()
+    tenant_id: int | None = None
+    alert: _Alert = msgspec.field(default_factory=_Alert)
+
+
+def read(text: str) -> Wanted:
+    """Which signature the text is about; of an event that no signature made, the tenant alone is known.
+
+    Raises:
+        NotASignature
+    """
+    text = text.strip()
+    if short := _SHORT.fullmatch(text):
+        return Wanted(int(short[1]), int(short[2]))
+    if text.startswith("{"):
+        try:
+            event = msgspec.json.decode(text, type=_Event)
+        except msgspec.DecodeError as error:
+            raise NotASignature(f"{text[:60]!r}… is no event of eve.json: {error}") from error
+        vlan = event.tenant_id if event.tenant_id is not None else next(iter(event.vlan), None)
+        if vlan is None:
+            raise NotASignature(f"{text[:60]!r}… says neither tenant_id nor vlan, so it is of no tenant")
+        return Wanted(vlan, event.alert.signature_id, happened=True)
+    if _SID.search(text):
+        return Wanted(line=text)
+    raise NotASignature(f"{text[:60]!r} is no signature; take a rule with its sid, VLAN/SID, or an event of eve.json")
+
+
+def lines(vlan: int, rules: RuleSet) -> Iterator[Line]:
+    """The signatures of a tenant, as its rule file has them."""
+    for line in rules.text.splitlines():
+        found = _SID.search(line)
+        yield Line(vlan, int(found[1]) if found else 0, line)
+
+
+def does(line: Line) -> Does:
+    found = _WORD.match(line.line)
+    return Does(found[0] if found else "")
+
+
+def says(line: Line, rules: RuleSet) -> str:
+    if "sluice-l7-" in line.line:
+        return PROOF
+    return NOBODYS if rules == CLOSED else SAYS[does(line)]

@@ -1,0 +1,101 @@
+"""What a filter is for, in words, and which filter a line of tc(8) is about.
+
+tc(8) begins the lines of a filter with where it stands, `filter protocol ip pref 1 flower chain 84934656 handle 0x1`,
+and does not say at which interface; `dev eth3 ingress` may stand before it. Shorter are `84934656/1/0x1` (chain,
+preference and handle, the last of which may be left out) and a cookie.
+"""
+
+import re
+from typing import NamedTuple
+
+from sluice.dataplane.tc.filter import FilterKey, Hook, Standing
+from sluice.dataplane.tc.owner import Cookie, CookieKind, Place, place_of
+
+SAYS = {
+    CookieKind.ROOT: "leads every packet to the filters that are in force",
+    CookieKind.BASE: "stands at every policed interface, whatever the rules",
+    CookieKind.STATE: "decides by what is known of the connection",
+    CookieKind.ADDRESS: "one address or block, on to the ports that are open to it",
+    CookieKind.PORT: "a port, a range or a protocol that these rules open",
+    CookieKind.REST: "drops what no rule allowed",
+}
+"""What filters of each kind are for, to people."""
+
+_DOES = {
+    Place.ENTRY: "ARP and neighbour discovery pass; IP goes through connection tracking",
+    Place.CLASSES: "known connections pass; then one filter for each address, longest prefix first",
+    Place.ACCEPT: "the connection is remembered, and the packet passes",
+    Place.PORTS: "what is open to the addresses that lead here; the rest is dropped",
+}
+
+_SHORT = re.compile(r"(\d+)/(\d+)(?:/(0x[0-9a-fA-F]+|\d+))?")
+_COOKIE = re.compile(r"(?:\bcookie\s+)?\b([0-9a-fA-F]{32})\b")
+_DEVICE = re.compile(r"\bdev\s+(\S+)")
+_HOOK = re.compile(r"\b(ingress|egress)\b")
+_CHAIN = re.compile(r"(?<!goto )\bchain\s+(\d+)")
+_PREF = re.compile(r"\bpref\s+(\d+)")
+_HANDLE = re.compile(r"\bhandle\s+(0x[0-9a-fA-F]+|\d+)")
+
+
+class NotAFilter(ValueError):
+    """The text says of no filter where it stands."""
+
+
+class Wanted(NamedTuple):
+    """What a text says of a filter; None where it says nothing."""
+
+    device: str | None = None
+    hook: Hook | None = None
+    chain: int | None = None
+    pref: int | None = None
+    handle: int | None = None
+    cookie: bytes | None = None
+
+    def fits(self, device: str, hook: Hook, key: FilterKey, standing: Standing) -> bool:
+        has = (device, hook, key.chain, key.pref, standing.handle, standing.body.cookie)
+        return all(said in (None, is_) for said, is_ in zip(self, has, strict=True))
+
+
+def read(text: str) -> Wanted:
+    """Which filter the text is about.
+
+    Raises:
+        NotAFilter
+    """
+    device, hook = _DEVICE.search(text), _HOOK.search(text)
+    at = Wanted(device[1] if device else None, Hook(hook[1]) if hook else None)
+    if short := _SHORT.fullmatch(text.strip().split(" ")[-1]):
+        return at._replace(chain=int(short[1]), pref=int(short[2]), handle=int(short[3], 0) if short[3] else None)
+    pref, chain, handle, cookie = (one.search(text) for one in (_PREF, _CHAIN, _HANDLE, _COOKIE))
+    if pref is None and cookie is None:
+        raise NotAFilter(
+            f"{text!r} says of no filter where it stands; take a line of `tc filter show` that says pref, "
+            f"CHAIN/PREF/HANDLE, or a cookie"
+        )
+    at = at._replace(cookie=bytes.fromhex(cookie[1]) if cookie else None)
+    if pref is None:
+        return at
+    return at._replace(
+        chain=int(chain[1]) if chain else 0, pref=int(pref[1]), handle=int(handle[1], 0) if handle else None
+    )
+
+
+def says(cookie: Cookie, *, polices: bool) -> str:
+    if cookie.kind is CookieKind.REST and not polices:
+        return "lets pass what no other filter is about: only the other direction is policed"
+    return SAYS[cookie.kind]
+
+
+def chain_name(key: FilterKey) -> str:
+    """What people call the filter's chain."""
+    return "root" if key.chain == 0 else _place(key).name.lower()
+
+
+def does(key: FilterKey) -> str:
+    """What the filter's chain is for."""
+    return "one filter leads to all others" if key.chain == 0 else _DOES[_place(key)]
+
+
+def _place(key: FilterKey) -> Place:
+    number = place_of(key.chain)
+    return Place(number) if number < Place.PORTS and number in _DOES else Place.PORTS

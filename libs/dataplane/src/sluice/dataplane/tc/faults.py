@@ -1,0 +1,81 @@
+"""What of the programs and pages of a node cannot be in force, and why."""
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from sluice.contracts import subjects
+from sluice.contracts.groups import Member
+from sluice.contracts.ids import GroupId
+from sluice.contracts.kinds import Kind
+from sluice.contracts.programs import (
+    Action,
+    BlockPeer,
+    Direction,
+    FqdnPeer,
+    GroupPeer,
+    Program,
+    Rule,
+    ServicePeer,
+    TransportTraffic,
+)
+from sluice.contracts.status import Problem
+from sluice.dataplane.addresses import NotAnAddress, address, network
+from sluice.dataplane.tc.openings import NotLowerable, openings
+
+
+def fault(program: Program, rule: Rule) -> str | None:
+    """Why the rule is not in force here: where, what and why, and what to do. None if it is."""
+    where = f"{program.unit}: {rule.direction} rule {rule.index}"
+    if rule.action is not Action.ALLOW or rule.l7 is not None or rule.services is not None:
+        return (
+            f"{where}: policies of secondary networks only allow, by addresses and ports; report a bug of rule-compiler"
+        )
+    for peer in rule.peers or ():
+        match peer:
+            case GroupPeer():
+                pass
+            case BlockPeer(cidr=cidr, excepts=excepts):
+                try:
+                    for text in (cidr, *excepts):
+                        network(text)
+                except NotAnAddress as error:
+                    return f"{where}: {error}, so it allows nothing; correct it"
+            case FqdnPeer() | ServicePeer():
+                return f"{where}: peers of secondary networks are selected or blocks; report a bug of rule-compiler"
+            case _:
+                assert_never(peer)
+    try:
+        openings(rule.traffic, ())
+    except NotLowerable as error:
+        return f"{where}: {error}"
+    return None
+
+
+def faults(program: Program) -> Iterator[Problem]:
+    for rule in program.rules:
+        reason = fault(program, rule)
+        if reason is None and _names_nobody(rule):
+            reason = (
+                f"{program.unit}: {rule.direction} rule {rule.index}: a named port has a number only where the peers "
+                f"are Pods, so it opens nothing to blocks; give the number"
+            )
+        if reason is not None:
+            yield Problem(unit=program.unit, state="failed", reason=reason)
+
+
+def _names_nobody(rule: Rule) -> bool:
+    """It is about named ports of addresses of which nobody knows whose they are."""
+    unknown = rule.peers is None or any(isinstance(peer, BlockPeer) for peer in rule.peers)
+    named = any(isinstance(each, TransportTraffic) and isinstance(each.ports, str) for each in rule.traffic or ())
+    return rule.direction is Direction.EGRESS and unknown and named
+
+
+def strange(group: GroupId, member: Member) -> Iterator[Problem]:
+    for text in member.addresses:
+        try:
+            address(text)
+        except NotAnAddress as error:
+            namespace, _, name = member.pod.partition("/")
+            unit = subjects.unit(Kind.POD, namespace, name)
+            reason = f"{unit} in group {group}: {error}, so nothing is allowed for it; correct its network-status"
+            yield Problem(unit=unit, state="failed", reason=reason)

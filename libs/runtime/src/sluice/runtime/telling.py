@@ -1,0 +1,130 @@
+"""How a node's programmer says what its backend holds, whichever it is: answers to `contracts.explaining`.
+
+Pages are by the order of what is held and not by numbers: what comes or goes between two pages shifts no other.
+"""
+
+import heapq
+import json
+from collections.abc import Awaitable, Iterable
+from typing import Any, NamedTuple, Protocol, assert_never
+
+import msgspec
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.explaining import (
+    AnyAnswer,
+    AnyQuestion,
+    ExplainQuestion,
+    ExplainRefused,
+    Explanation,
+    Held,
+    HeldPage,
+    HeldQuestion,
+    Meaning,
+)
+from sluice.contracts.ids import Backend, NodeName, Revision
+from sluice.runtime.answering import answer
+from sluice.runtime.bus import Bus
+
+PAGE_BYTES = 1 << 20
+"""An eighth of the longest message: a flow of a thousand rules says some 200 KB."""
+
+MOST = 1_000
+"""Of a page: the programmer does nothing else while it writes them, which takes it some 50 ms."""
+
+Place = tuple[Any, ...]
+"""Where something stands in a backend's order: numbers, texts, and tuples of them."""
+
+
+class NotOurs(ValueError):
+    """The backend holds no such thing, or it is not ours. The message says why, and what would do."""
+
+
+class Page(NamedTuple):
+    items: tuple[Held, ...]
+    more: str
+
+
+class Holding(Protocol):
+    """A backend that says what it holds."""
+
+    @property
+    def upto(self) -> Revision:
+        """OBJECTS up to here are in force."""
+
+    def meaning(self, text: str) -> Awaitable[Meaning]:
+        """What it is that the text shows or names.
+
+        Raises:
+            NotOurs
+        """
+
+    def page(self, after: str, limit: int) -> Awaitable[Page]:
+        """So many at most, from there on.
+
+        Raises:
+            NotOurs: the page before did not end so.
+        """
+
+
+class Telling:
+    """Listens on the bus."""
+
+    def __init__(self, bus: Bus, node: NodeName, backend: Backend, holding: Holding) -> None:
+        self._bus, self._node, self._backend, self._holding = bus, node, backend, holding
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        await answer(self._bus, subjects.explain(self._node, self._backend), self._answer)
+
+    async def _answer(self, body: bytes) -> AnyAnswer:
+        upto = self._holding.upto
+        try:
+            asked: AnyQuestion = codec.decode(body, AnyQuestion)  # type: ignore[arg-type]  # a union is no type
+            match asked:
+                case ExplainQuestion(flow=text):
+                    said = msgspec.structs.asdict(await self._holding.meaning(text))
+                    return Explanation(**said, node=self._node, applied=upto)
+                case HeldQuestion(after=after, limit=limit):
+                    items, more = await self._holding.page(after, max(1, min(limit, MOST)))
+                    return HeldPage(node=self._node, backend=self._backend, applied=upto, items=items, more=more)
+                case _:
+                    assert_never(asked)
+        except (NotOurs, codec.Undecodable) as error:
+            return ExplainRefused(reason=f"node {self._node}: {error}")
+
+
+def held(line: str, meaning: Meaning) -> Held:
+    """What is held, as the tool writes it, with what it is."""
+    return Held(**msgspec.structs.asdict(meaning), line=line)
+
+
+def window(places: Iterable[Place], after: str, limit: int) -> list[Place]:
+    """The first places from there on, in order, and the one that the next page begins with.
+
+    Raises:
+        NotOurs: no page ends so.
+    """
+    if not after:
+        return heapq.nsmallest(limit + 1, places)
+    try:
+        begin = _tuples(json.loads(after))
+        return heapq.nsmallest(limit + 1, (one for one in places if one >= begin))
+    except (ValueError, TypeError) as error:
+        raise NotOurs(f"continue {after!r}: no page ends so; begin without") from error
+
+
+def cut(wanted: Iterable[tuple[Place, Held]], limit: int) -> Page:
+    """As much as a page takes of what stands at the places of a window."""
+    items: list[Held] = []
+    size = 0
+    for place, one in wanted:
+        size += len(codec.encode(one))
+        if items and (len(items) == limit or size > PAGE_BYTES):
+            return Page(tuple(items), json.dumps(place, separators=(",", ":")))
+        items.append(one)
+    return Page(tuple(items), "")
+
+
+def _tuples(value: Any) -> Any:  # what JSON may hold
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

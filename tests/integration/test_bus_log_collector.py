@@ -17,10 +17,10 @@ from sluice.dataplane.audit import attribution, np_line
 from sluice.dataplane.audit.attribution import Begun, Deciding, Entry, What
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus
+from sluice.runtime.logfile import Limits, LogFile
 from sluice.runtime.output import Output
 from sluice.services.log_collector.settings import LogCollectorSettings
 from sluice.services.log_collector.shell import Shell
-from sluice.services.node_ovs.logfile import Limits, LogFile
 
 EVE = (
     b'{"timestamp":"2024-09-05T22:49:24.788756+0000","event_type":"alert","src_ip":"10.10.1.4","dest_ip":"10.10.1.3",'

@@ -986,10 +986,10 @@ MUTATIONS = (
     ),
     Mutation(
         "a-full-log-loses-what-it-holds",
-        f"{NODE_OVS}/logfile.py",
+        f"{RUNTIME}/logfile.py",
         "self.path.rename(self._backup())",
         "self.path.unlink()",
-        ("services/node-ovs/tests/test_logfile.py",),
+        ("libs/runtime/tests/test_logfile.py",),
     ),
     Mutation(
         "policies-that-come-after-the-annotation-do-not-log",

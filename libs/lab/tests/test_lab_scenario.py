@@ -320,7 +320,6 @@ def test_refused(case: Refused, tmp_path: Path) -> None:
 
 
 UNSUPPORTED = [
-    ("spec: {steps: [{probes: [{from: x/a, to: 'node:node-1', port: 80, expect: Allowed}]}]}", ".probes[0].to"),
     ("spec: {steps: [{probes: [{from: 'svc:y/web', to: x/a, port: 80, expect: Allowed}]}]}", ".probes[0].from"),
     (
         "spec: {steps: [{probes: [{from: x/a, to: y/b, protocol: ICMP, icmp: {type: 3}, expect: Allowed}]}]}",

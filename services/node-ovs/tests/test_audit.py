@@ -20,9 +20,9 @@ from sluice.dataplane.ovs.flow import Term
 from sluice.dataplane.ovs.pipeline import OUT_PORT
 from sluice.dataplane.ovs.ports import LocalPort
 from sluice.drivers.openflow.packets import PacketIn
+from sluice.runtime.logfile import Limits
 from sluice.services.node_ovs import audit as audit_module
 from sluice.services.node_ovs.audit import Audit
-from sluice.services.node_ovs.logfile import Limits
 
 HOUR_NS = 3_600 * 10**9
 LIMITS = Limits(size_bytes=1 << 20, backups=1, age_s=0, compress=False)

@@ -45,7 +45,7 @@ class FlowDecision(Struct, frozen=True, kw_only=True, tag="np", omit_defaults=Tr
     """OpenFlow priority of the flow."""
 
     applied_to: str = ""
-    """The Pod it was decided for, `namespace/name`."""
+    """The Pod it was decided for, `namespace/name`; or the node, by its name."""
 
     source: Address
     source_port: int | None = None

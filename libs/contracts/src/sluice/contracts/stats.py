@@ -21,7 +21,7 @@ class RuleCount(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     packets: int
     """Of these connections in both directions, and what it denied. A packet that another rule denies counts there
-    alone."""
+    alone. On backend `host`, as many as sessions: of a connection the first packet alone."""
 
     bytes: int
     """Of the frames, as the switch counts them."""

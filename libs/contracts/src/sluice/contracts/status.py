@@ -50,6 +50,9 @@ class NodeStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     repairs: int = 0
     """How often the kernel held something else than what it was given and was put right, since the programmer began."""
 
+    lifelines: tuple[str, ...] = ()
+    """What of a node itself passes whatever policies on Nodes say, in words."""
+
 
 class DocumentProblem(Struct, frozen=True, kw_only=True, order=True):
     """A document that was not taken in. The objects it held before, if any, stay."""

@@ -220,7 +220,7 @@ def _question(
         expect=probe.expect,
         protocol=probe.protocol,
         source=_address(source, chosen),
-        address=_address(target, chosen),
+        address=_address(target, chosen, last=target.pod.startswith(NODE_END)),
         port=port,
         source_port=probe.source_port or 0,
         icmp=probe.icmp,
@@ -267,8 +267,9 @@ def _families(source: Placed, target: Placed, wanted: Family | None, path: str) 
     )
 
 
-def _address(pod: Placed, wanted: Family) -> Address:
-    return next(address for address in pod.addresses if family(address) == wanted)
+def _address(pod: Placed, wanted: Family, *, last: bool = False) -> Address:
+    found = [address for address in pod.addresses if family(address) == wanted]
+    return found[-1 if last else 0]
 
 
 def _end(ends: Ends, name: str, path: str) -> Placed:

@@ -1,6 +1,6 @@
 """Who probes and connections begin and end at, by the names that scenarios give them.
 
-    x/a                a Pod                              node:node-1        a node, from its gateway
+    x/a                a Pod                              node:node-1        a node
     external:outside   a host beyond the cluster          svc:y/web          a Service, by its ClusterIP
     nodeport:y/web     a Service, by a port of the first node (nodeport:y/web@node-2: of another)
     fqdn:www.a.com     whom the lab's DNS names
@@ -38,7 +38,7 @@ POD = ""
 BEGINS = frozenset({POD, NODE_END, EXTERNAL_END})
 """What packets can be sent from."""
 
-ENDS = frozenset({POD, EXTERNAL_END, SERVICE_END, NODE_PORT_END, NAME_END})
+ENDS = frozenset({POD, NODE_END, EXTERNAL_END, SERVICE_END, NODE_PORT_END, NAME_END})
 """What packets can be sent to."""
 
 
@@ -59,11 +59,13 @@ def end_of(ends: Ends, name: str) -> Placed | None:
 
 
 def ends_of(world: World) -> dict[str, Placed]:
-    """Where packets begin or end: Pods, nodes (the first address of each range), hosts beyond, names, and Services.
+    """Where packets begin or end: Pods, nodes, hosts beyond, names, and Services.
+
+    Of a node first the addresses that it sends to Pods from, then those that others send to.
 
     And interfaces on secondary networks, as `x/a@x/net`: the first that the Pod has there.
     """
-    nodes = {f"{NODE_END}{name}": (name, world.gateways(name)) for name in world.nodes}
+    nodes = {f"{NODE_END}{name}": (name, (*world.gateways(name), *world.node_addresses(name))) for name in world.nodes}
     others = {f"{EXTERNAL_END}{name}": (NodeName(""), (address,)) for name, address in world.externals.items()}
     named = {f"{NAME_END}{name}": (NodeName(""), addresses) for name, addresses in world.names.items()}
     return (

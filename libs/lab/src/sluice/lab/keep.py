@@ -74,7 +74,8 @@ def portrait(lab: Lab) -> LabState:
     nodes = []
     for name, node in sorted(lab.nodes.items()):
         status, engine = lab.statuses.nodes.get(name), lab.statuses.engines.get(name)
-        problems = [problem.words() for each in (status, engine) if each for problem in each.problems]
+        guard = lab.statuses.guards.get(name)
+        problems = [problem.words() for each in (status, engine, guard) if each for problem in each.problems]
         if node.inspects and not (engine and engine.healthy):
             problems.append(f"inspection engine: {engine.detail if engine else 'it has not reported yet'}")
         nodes.append(

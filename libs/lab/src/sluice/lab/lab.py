@@ -22,7 +22,7 @@ from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.status import DocumentProblem
 from sluice.drivers import veth
 from sluice.kube.manifest import Document
-from sluice.lab import claim, inspection, nameserver, netns, sweep
+from sluice.lab import claim, hosting, inspection, nameserver, netns, sweep
 from sluice.lab.checks import Question
 from sluice.lab.ends import EXTERNAL_END, NODE_END
 from sluice.lab.equipment import Equipment
@@ -126,7 +126,7 @@ class Lab:
             await self._start_service(service, ingest if service == "ingest" else {})
         self._bus = await Bus.connect(nats.url, name=f"lab {self.name}")
         self._spawn(self._follow_status(self._bus), "status")
-        self._spawn(self._follow_inspection(self._bus), "inspection")
+        self._spawn(self._follow_programs(self._bus), "programs")
         await self.use(nodes)
 
     async def stop(self) -> list[str]:
@@ -210,10 +210,21 @@ class Lab:
                     pass
             self._changed.set()
 
-    async def _follow_inspection(self, bus: Bus) -> None:
-        async for event in follow(bus, "PROGRAMS", [inspection.PROGRAMS]):
-            if isinstance(event, Message) and event.body:
-                await self._inspect()
+    async def _follow_programs(self, bus: Bus) -> None:
+        async for event in follow(bus, "PROGRAMS", [inspection.PROGRAMS, hosting.PROGRAMS]):
+            match event:
+                case Message(subject=subject, body=body) if body and "._mark." not in subject:
+                    await (self._protect() if subject.startswith("programs.host.") else self._inspect())
+                case _:
+                    pass
+
+    async def _protect(self) -> None:
+        """Each node of the world has node-host."""
+        for name in self.world.nodes:
+            node = self.nodes[name]
+            if not node.is_guarded:
+                self._supervise(await node.protect())
+                self.programs[f"node-host on {name}"] = node.guard
 
     async def _inspect(self) -> None:
         """Each node of the world has node-l7."""
@@ -261,6 +272,7 @@ class Lab:
                     self._variables,
                     self._settings("node-ovs", self._naming()),
                     inspector=self._settings("node-l7", {}),
+                    guard=self._settings("node-host", {}),
                 )
                 self.nodes[name] = node
                 await node.start(self._underlay)
@@ -343,6 +355,8 @@ class Lab:
         """Make folder and Pods what the world says."""
         if inspection.asked_for(self.world.objects.values()):
             await self._inspect()
+        if hosting.asked_for(self.world.objects.values()):
+            await self._protect()
         wanted = self.world.pods()
         for name, wiring in wirings(self.world).items():
             await self.nodes[name].rewire(wiring)
@@ -400,6 +414,7 @@ class Lab:
             ports=ports,
             ignored=frozenset(self._extra),
             inspected=inspected,
+            guarded=frozenset(name for name, node in self.nodes.items() if node.is_guarded),
             problems=problems,
         )
         if inspected - self.statuses.engines.keys():

@@ -14,7 +14,7 @@ from sluice.drivers.conntrack.tracker import ICMPV6, Tracker
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.roles import ROLE, TRAFFIC
-from sluice.lab import inspection
+from sluice.lab import hosting, inspection
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
 from sluice.lab.ovs import BRIDGE
@@ -47,6 +47,10 @@ async def leftovers(lab: Lab) -> list[str]:
 async def _on_node(node: LabNode) -> list[str]:
     found = [f"a port of the switch: {name}" for name in await _strange_ports(node)]
     found += [f"a rule set of the inspection engine: {digest}" for digest in await _rule_sets(node)]
+    if node.is_guarded:
+        found += [
+            f"a rule of the node's own table: {one}" for one in await asyncio.to_thread(hosting.rules_left, node.netns)
+        ]
     found += await _flows(node)
     entries = await Tracker(node.ovs.vswitchd_control).entries(CT_ZONE)
     return [*found, *(f"a connection: {entry}" for entry in entries if _should_be_gone(node, entry))]
@@ -112,6 +116,8 @@ async def forget(lab: Lab) -> None:
     for node in lab.nodes.values():
         await Tracker(node.ovs.vswitchd_control).flush_zone(CT_ZONE)
         node.had.clear()
+        if node.is_guarded:
+            await asyncio.to_thread(hosting.forget, node.netns)
 
 
 async def ids_left(lab: Lab, timeout_s: float = IDS_S) -> list[str]:

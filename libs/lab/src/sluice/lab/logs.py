@@ -23,10 +23,10 @@ POLL_S = 0.05
 
 
 class Logs:
-    def __init__(self, files: Mapping[NodeName, Path]) -> None:
-        self._files = dict(files)
+    def __init__(self, files: Mapping[NodeName, Sequence[Path]]) -> None:
+        self._files = [(node, file) for node, of_node in files.items() for file in of_node]
         self._since_us = time_ns() // 1_000
-        self._read = {node: file.stat().st_size if file.exists() else 0 for node, file in files.items()}
+        self._read = {file: file.stat().st_size if file.exists() else 0 for _, file in self._files}
 
     async def checks(self, step: str, wanted: Sequence[Logged]) -> list[Check]:
         """What came of each, once all is there, or cannot be waited for any more."""
@@ -66,9 +66,9 @@ class Logs:
         )
 
     def _lines(self) -> Iterator[tuple[NodeName, str]]:
-        for node, file in self._files.items():
+        for node, file in self._files:
             if file.exists():
-                written = file.read_bytes()[self._read[node] :].decode()
+                written = file.read_bytes()[self._read[file] :].decode()
                 yield from ((node, line) for line in written.splitlines())
 
 

@@ -15,7 +15,7 @@ from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.ovsdb.client import NotApplied, Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
 from sluice.drivers.ovsdb.pods import PodIds, to_external_ids
-from sluice.lab import inspection, netns
+from sluice.lab import hosting, inspection, netns
 from sluice.lab.ovs import BRIDGE, OvsNode
 from sluice.lab.probers import Prober, Probers
 from sluice.lab.processes import Program, Supervised
@@ -48,8 +48,9 @@ class LabNode:
         programmer: Mapping[str, str],
         *,
         inspector: Mapping[str, str] = MappingProxyType({}),
+        guard: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`programmer` and `inspector` are the environments of node-ovs and node-l7, but for what this node knows."""
+        """The environments of node-ovs, node-l7 and node-host, but for what this node knows."""
         self.name = name
         self.folder = folder
         self._lab, self._variables = lab, variables
@@ -76,6 +77,11 @@ class LabNode:
         self.inspects = False
         """node-l7 was started."""
 
+        self.host_log = folder / hosting.LOG
+        self.guard = hosting.program(name, self.netns, folder, {**variables, **guard})
+        self.is_guarded = False
+        """node-host was started."""
+
         self.sandboxes: dict[str, Sandbox] = {}
         self.had: set[Address] = set()
         """Addresses of Pods that it has, or had since somebody cleared this."""
@@ -98,6 +104,12 @@ class LabNode:
         self.inspects = True
         await self.inspector.start()
         return Supervised(f"node-l7 on {self.name}", self.inspector.start, self.inspector.ended)
+
+    async def protect(self) -> Supervised:
+        """node-host runs."""
+        self.is_guarded = True
+        await self.guard.start()
+        return Supervised(f"node-host on {self.name}", self.guard.start, self.guard.ended)
 
     def supervised(self) -> list[Supervised]:
         return [

@@ -35,6 +35,9 @@ class Wanted(Struct, frozen=True, kw_only=True):
     inspected: frozenset[NodeName] = frozenset()
     """Nodes that run an inspection engine."""
 
+    guarded: frozenset[NodeName] = frozenset()
+    """Nodes that run node-host."""
+
 
 class Statuses:
     """The last status of everybody who has one."""
@@ -47,6 +50,9 @@ class Statuses:
         self.engines: dict[NodeName, NodeStatus] = {}
         """Of node-l7."""
 
+        self.guards: dict[NodeName, NodeStatus] = {}
+        """Of node-host."""
+
         self.compilers: dict[int, CompilerStatus] = {}
 
     def put(self, status: AnyStatus) -> None:
@@ -55,6 +61,8 @@ class Statuses:
                 self.source = status
             case NodeStatus(backend="l7"):
                 self.engines[status.node] = status
+            case NodeStatus(backend="host"):
+                self.guards[status.node] = status
             case NodeStatus():
                 self.nodes[status.node] = status
             case CompilerStatus():
@@ -73,7 +81,9 @@ class Statuses:
             found += self._missing_on(node, source.upto, wanted)
         for node in sorted(wanted.inspected):
             found += _missing_of(f"node-l7 on {node}", self.engines.get(node), source.upto, wanted)
-        statuses = (*self.nodes.values(), *self.engines.values())
+        for node in sorted(wanted.guarded):
+            found += _missing_of(f"node-host on {node}", self.guards.get(node), source.upto, wanted)
+        statuses = (*self.nodes.values(), *self.engines.values(), *self.guards.values())
         for each in wanted.problems:
             if not any(_is(each, status.node, problem) for status in statuses for problem in status.problems):
                 found.append(f"{each.on or 'every node'}: no problem is told that says {each.message!r}")
@@ -118,7 +128,7 @@ def kind_of(subject: str) -> type[AnyStatus] | None:
             return SourceStatus
         case StatusSubject(node="_compiler"):
             return CompilerStatus
-        case StatusSubject(node=node, backend="ovs" | "l7") if not node.startswith("_"):
+        case StatusSubject(node=node, backend="ovs" | "l7" | "host") if not node.startswith("_"):
             return NodeStatus
         case _:
             return None

@@ -94,7 +94,7 @@ class _Player:
 
     async def _step(self, told: Told) -> None:
         step, lab = told.step, self._lab
-        logs = Logs({name: node.audit_log for name, node in lab.nodes.items()})
+        logs = Logs({name: (node.audit_log, node.host_log) for name, node in lab.nodes.items()})
         await lab.equipment.change(step.devices)
         if _changes(told):
             gone = [found(lab.world, name) for name in step.delete]

@@ -13,7 +13,7 @@ import struct
 
 from sluice.lab.prober.loop import Callback, Loop
 from sluice.lab.prober.probing import Settled, What
-from sluice.lab.prober.sockets import FROM_ICMP, FROM_ICMP6, PROHIBITED, family_of
+from sluice.lab.prober.sockets import FROM_ICMP, FROM_ICMP6, PROHIBITED, family_of, lost_at_home
 
 ECHO = {socket.AF_INET: 8, socket.AF_INET6: 128}
 REPLIES = {socket.AF_INET: {8: 0, 13: 14}, socket.AF_INET6: {128: 129}}
@@ -40,7 +40,8 @@ class Pinger:
         """Send one request; the returned function stops waiting for its answer."""
         self._identifier = identifier = (self._identifier + 1) & 0xFFFF
         self._waiting[identifier] = settled
-        self._sock.sendto(self._request(kind, identifier), (address, 0))
+        with lost_at_home():
+            self._sock.sendto(self._request(kind, identifier), (address, 0))
         return functools.partial(self._forget, identifier)
 
     def _forget(self, identifier: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sluice.lab.prober.loop import Loop
-from sluice.lab.prober.sockets import bound, family_of, icmp_error, judge
+from sluice.lab.prober.sockets import bound, family_of, icmp_error, judge, lost_at_home
 
 Settled = Callable[[str, str], None]
 """Takes a result and its detail, once."""
@@ -52,7 +52,8 @@ class Probe:
             sock.close()
             raise OSError(code, os.strerror(code))
         if kind == socket.SOCK_DGRAM:
-            sock.send(b"sluice")
+            with lost_at_home():
+                sock.send(b"sluice")
         self._loop.watch(sock.fileno(), select.EPOLLIN if kind == socket.SOCK_DGRAM else select.EPOLLOUT, self._ready)
         return sock
 

@@ -15,7 +15,15 @@ import struct
 
 from sluice.lab.prober.loop import Callback, Loop
 from sluice.lab.prober.probing import Settled, What
-from sluice.lab.prober.sockets import EVERY_PORT, SOURCE_PORTS, family_of, icmp_error_of, judge, keep_errors
+from sluice.lab.prober.sockets import (
+    EVERY_PORT,
+    SOURCE_PORTS,
+    family_of,
+    icmp_error_of,
+    judge,
+    keep_errors,
+    lost_at_home,
+)
 
 PROTOCOL = 132
 INIT, INIT_ACK, ABORT = 1, 2, 6
@@ -62,7 +70,8 @@ class Endpoint:
         self._waiting.pop(key, None)
 
     def _send(self, address: str, body: bytes) -> None:
-        self._sock.sendto(body, (address, 0))
+        with lost_at_home():
+            self._sock.sendto(body, (address, 0))
 
     def _ready(self, events: int) -> None:
         if events & select.EPOLLERR:

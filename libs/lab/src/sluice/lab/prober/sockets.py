@@ -95,6 +95,11 @@ def icmp_error_of(sock: socket.socket) -> tuple[Icmp | None, bytes, str] | None:
     return None
 
 
+def lost_at_home() -> contextlib.suppress:
+    """Around what sends: where the machine's own firewall drops a packet, its sender is told, and others are not."""
+    return contextlib.suppress(PermissionError)
+
+
 def judge(code: int, icmp: Icmp | None) -> Verdict | None:
     """What an error of a socket means, or None if it settles nothing."""
     if icmp:

@@ -27,10 +27,10 @@ from sluice.drivers.openflow.meters import Metered
 from sluice.drivers.openflow.oxm import Undecodable
 from sluice.drivers.openflow.packets import PacketIn
 from sluice.drivers.openflow.switch import Switch
+from sluice.runtime.logfile import Limits
 from sluice.runtime.metrics import METRICS
 from sluice.services.node_ovs.accounts import Account, AccountFile
 from sluice.services.node_ovs.auditfiles import AuditFiles
-from sluice.services.node_ovs.logfile import Limits
 
 log = structlog.get_logger()
 

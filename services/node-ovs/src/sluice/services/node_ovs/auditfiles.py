@@ -18,7 +18,7 @@ from sluice.dataplane.audit import attribution, np_line
 from sluice.dataplane.audit.attribution import Decided, Entry, What
 from sluice.dataplane.audit.book import Book
 from sluice.dataplane.audit.seeing import Repeated, decision
-from sluice.services.node_ovs.logfile import Limits, LogFile
+from sluice.runtime.logfile import Limits, LogFile
 
 log = structlog.get_logger()
 

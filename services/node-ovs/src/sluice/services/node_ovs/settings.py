@@ -11,8 +11,8 @@ from sluice.contracts.ids import Address
 from sluice.dataplane.dns.message import PORT
 from sluice.dataplane.ovs.fqdn import Bounds
 from sluice.dataplane.ovs.fqdn_values import Opens
+from sluice.runtime.logfile import Limits
 from sluice.runtime.settings import ConfigError, ServiceSettings
-from sluice.services.node_ovs.logfile import Limits
 from sluice.services.node_ovs.naming import NamingRules
 
 

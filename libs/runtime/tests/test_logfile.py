@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from sluice.services.node_ovs.logfile import Limits, LogFile
+from sluice.runtime.logfile import Limits, LogFile
 
 LINE = b"0123456789\n"
 

@@ -1,0 +1,1 @@
+"""Enforces policies on Nodes on one of them: programs in, a table of nftables out."""

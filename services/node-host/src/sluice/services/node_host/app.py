@@ -1,0 +1,14 @@
+"""Wiring: the shell with the bus it reads and the table it keeps."""
+
+from sluice.runtime.service import Service
+from sluice.services.node_host.settings import NodeHostSettings
+from sluice.services.node_host.shell import Shell
+
+SERVICE = "node-host"
+
+
+async def main(service: Service[NodeHostSettings]) -> None:
+    """Run until cancelled."""
+    shell = Shell(service.settings, service.bus)
+    service.health.ready_when("the table holds what the bus says", lambda: shell.ready)
+    await shell.run()

@@ -1,0 +1,72 @@
+"""Keeps the table at what is wanted, whatever happens to it meanwhile.
+
+`advance` waits for the kernel as long as that takes: call it where nothing else has to go on.
+"""
+
+import structlog
+
+from sluice.dataplane.host import wire
+from sluice.dataplane.host.plan import plan
+from sluice.dataplane.host.table import Table
+from sluice.dataplane.host.wire import Held
+from sluice.drivers.nftables.tables import NoNft, Refused, Tables
+from sluice.runtime.metrics import METRICS
+
+log = structlog.get_logger()
+
+_repairs = METRICS.counter("sluice_node_host_repairs_total", "How often somebody else's changes were put right")
+
+
+class Upkeep:
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._actual: Held | None = None
+        """What the kernel holds; None: it has to be read."""
+
+        self._drifted = False
+        self.failure = ""
+        """Why the table is not what is wanted; empty while it is."""
+
+        self.repairs = 0
+        """How often the kernel held something else than it was given, and was put right."""
+
+    @property
+    def done(self) -> bool:
+        """The kernel holds what was wanted last."""
+        return self._actual is not None and not self.failure
+
+    def look_again(self) -> None:
+        """Read the table anew the next time."""
+        self._actual = None
+
+    def doubt(self) -> None:
+        """Somebody else changed it."""
+        self._actual, self._drifted = None, True
+
+    def advance(self, table: Table) -> None:
+        """The kernel holds the table, or `failure` says why not."""
+        desired = wire.encoded(table)
+        try:
+            actual = self._actual if self._actual is not None else self._tables.read()
+            commands = plan(desired, actual)
+            self._tables.apply(commands)
+        except (NoNft, Refused, OSError) as error:
+            if str(error) != self.failure:
+                log.error("table_refused", error=str(error), kept="the kernel holds what it held")
+            self._actual, self.failure = None, str(error)
+            return
+        drifted, self._drifted = self._drifted, False
+        self._actual, self.failure = desired, ""
+        if not commands:
+            return
+        if drifted:
+            self.repairs += 1
+            _repairs.add(1)
+        log.info("drift_repaired" if drifted else "table_changed", commands=len(commands), rules=len(table.counters))
+
+    def remove(self) -> None:
+        """Nothing of ours is left."""
+        try:
+            self._tables.remove()
+        except (NoNft, Refused, OSError) as error:
+            log.error("table_not_removed", error=str(error), instead="run node-host with --remove")

@@ -1,14 +1,12 @@
-"""L7: what inspection costs: connections, throughput, policies coming into force, memory, and an engine's death.
+"""L7: what inspection costs: connections, throughput, and policies that come into force. `l7_recovery` has the rest.
 
 A lab of one node, with a client and two equal servers; a layer 7 rule is about one of them. Both are asked in turns, so
 that what the machine does otherwise disturbs them alike. Needs root, Open vSwitch and Suricata.
 """
 
 import asyncio
-import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -31,13 +29,13 @@ NODE = NodeName("node-1")
 PORT = 80
 GETS = 300
 DOWNLOADS, SIZE = 3, 64 << 20
-MORE = 20
-"""Policies that come one after the other. Set SLUICE_BENCH_L7_POLICIES for more: 200 take five minutes."""
+MORE = 200
+"""Policies that come one after the other. Set SLUICE_BENCH_L7_POLICIES for fewer."""
 
 LATENCY_FACTOR, THROUGHPUT_FACTOR = 2.5, 2.0
 """Of what a connection costs that nobody inspects."""
 
-FIRST_S, LATER_S, RECOVERY_S = 2.0, 1.5, 3.0
+FIRST_S, LATER_S = 2.0, 1.5
 
 SCENERY = """
 apiVersion: v1
@@ -104,20 +102,6 @@ async def change(lab: Lab, documents: list[Document]) -> float:
     return time.perf_counter() - began
 
 
-def engine(lab: Lab) -> int:
-    wanted = os.fsencode(lab.nodes[NODE].folder / "l7" / "suricata.yaml")
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and wanted in (entry / "cmdline").read_bytes().split(b"\0"):
-                return int(entry.name)
-    raise LookupError("no engine runs")
-
-
-def resident_mb(pid: int) -> float:
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(text.partition("VmRSS:")[2].split()[0]) / 1024
-
-
 def compare(inside: Callable[[Callable[[], float]], float], addresses: dict[str, str]) -> None:
     took: dict[str, list[float]] = {name: [] for name in addresses}
     for _ in range(GETS):
@@ -164,23 +148,10 @@ async def compared(lab: Lab, addresses: dict[str, str]) -> None:
     first_s = await change(lab, policy("first", "inspected", "/public/*"))
     show(Figure("L7", "the first layer 7 policy in force, where both run", first_s, "s", target=FIRST_S))
     await asyncio.to_thread(compare, inside, addresses)
-    bare_mb = resident_mb(engine(lab))
     count = int(os.environ.get("SLUICE_BENCH_L7_POLICIES", MORE))
     took = [await change(lab, policy(f"p{number}", "direct", f"/{number}")) for number in range(2, count + 1)]
     what = f"the {count}th policy in force, p50 of the last ten"
     show(Figure("L7", what, median(took[-10:]), "s", target=LATER_S), f"the longest of all {max(took):.3g} s")
-    grown = (resident_mb(engine(lab)) - bare_mb) / (count - 1)
-    show(Figure("L7", "memory of the engine for each tenant", grown, "MB"), f"{bare_mb:.3g} MB with one")
-    os.kill(engine(lab), signal.SIGKILL)
-    began = time.perf_counter()
-    await asyncio.sleep(0.1)  # what is on its way is through
-    while True:
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(inside, partial(get, addresses["inspected"], "/public/x", 0.1))
-            break
-    recovered_s = time.perf_counter() - began
-    what = f"from the engine's death to the next allowed request, {count} tenants"
-    show(Figure("L7", what, recovered_s, "s", target=RECOVERY_S))
 
 
 if __name__ == "__main__":

@@ -209,6 +209,20 @@ async def test_an_engine_that_dies_or_hangs_is_noticed_and_replaced(world: World
         assert BAD.strip() not in world.rig.seen
 
 
+async def test_an_engine_without_its_rules_is_noticed_and_gets_them(world: World, source):
+    async with world.running():
+        await source.put(policy("/public/*"))
+        await world.until(lambda: bool(world.vlans))
+        vlan = await world.lead()
+        Path(world.engine.rules(vlan)).unlink()
+        os.kill(world.engine_pid(), signal.SIGKILL)
+        await world.until(lambda: world.vlans == {})
+        await world.until(lambda: bool(world.vlans))
+
+        assert await world.ask(OK)
+        assert not await world.ask(BAD)
+
+
 async def test_a_restart_keeps_vlans_and_ends_the_old_engine(world: World, source):
     await source.put(policy("/public/*"), policy("/other", name="x/q"))
     async with world.running():

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from sluice.drivers import namespaces
 
+PORT = 80
+
 PATIENCE_S = 1.0
 """A client gives up after this long, and comes again."""
 
@@ -19,8 +21,8 @@ PAUSE_S = 0.005
 class Load:
     """What became of requests: `served` of those that are allowed, `leaked` of those that are not."""
 
-    def __init__(self, netns: Path, servers: Sequence[str], *, port: int = 80) -> None:
-        self._netns, self._servers, self._port = netns, servers, port
+    def __init__(self, netns: Path, servers: Sequence[str], *, patience_s: float = PATIENCE_S) -> None:
+        self._netns, self._servers, self._patience_s = netns, servers, patience_s
         self._over = threading.Event()
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
@@ -82,7 +84,7 @@ class Load:
 
     def _ask(self, server: str, *paths: bytes) -> bool:
         """Whether the last of the requests of one connection was answered."""
-        with contextlib.suppress(OSError), socket.create_connection((server, self._port), timeout=PATIENCE_S) as sock:
+        with contextlib.suppress(OSError), socket.create_connection((server, PORT), timeout=self._patience_s) as sock:
             answer = b""
             for path in paths:
                 sock.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: h\r\n\r\n")

@@ -5,6 +5,7 @@ that it never says more than is true.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import monotonic
@@ -15,8 +16,8 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NodeName, Unit
 from sluice.contracts.status import NodeStatus, Problem
 from sluice.dataplane.l7 import handover
-from sluice.dataplane.l7.engine import CLOSED_TENANT, configuration_text, tenant_text
-from sluice.dataplane.l7.ruleset import CLOSED, RuleSet
+from sluice.dataplane.l7.engine import CLOSED_TENANT, configuration_text
+from sluice.dataplane.l7.ruleset import CLOSED
 from sluice.dataplane.l7.tenants import Step, Tenants, described
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.openflow.errors import SwitchGone
@@ -41,6 +42,10 @@ log = structlog.get_logger()
 
 _starts = METRICS.counter("sluice_node_l7_engine_starts_total", "How often the inspection engine was started")
 
+SYNC_S = 2.0
+"""For the bus to say what is asked for, before an engine starts with what was. Where nothing was, it waits for ever: an
+engine without tenants judges nothing."""
+
 LOGS_INTERVAL_S = 60.0
 
 
@@ -54,6 +59,7 @@ class Shell:
         if trouble:
             log.error("tenants_refused", file=str(self._state), error=trouble, instead="VLANs start anew")
         self._tenants = Tenants(kept)
+        self._files = files.TenantFiles(self._engine)
         self._events = EventLog(
             Path(self._engine.events),
             Path(settings.log_dir),
@@ -132,8 +138,9 @@ class Shell:
 
     async def _drive(self) -> None:
         """Keep an engine running, for ever; while there is none the hand-over file is empty."""
-        if not self._tenants.kept().vlans:  # an engine without tenants judges nothing: those asked for come first
-            await self._news.wait()
+        with contextlib.suppress(TimeoutError):  # one that starts with many tenants takes them much faster
+            async with asyncio.timeout(SYNC_S if self._tenants.kept().vlans else None):
+                await self._news.wait()
         patience = Patience()
         while True:
             since, failed = monotonic(), False
@@ -160,7 +167,11 @@ class Shell:
             log.info("engine_started", pid=life.pid, tenants=len(self._tenants.unverified()))
             while True:
                 self._news.clear()
-                await life.during(self._bring_up_to_date(life))
+                try:
+                    await life.during(self._bring_up_to_date(life))
+                except EngineFailed:
+                    self._files.forget()
+                    raise
                 await life.during(self._news.wait())
 
     async def _prepare(self) -> None:
@@ -176,7 +187,7 @@ class Shell:
                 self._tenants.prepared(step)
         kept = self._tenants.kept()
         for vlan, rules in (*kept.vlans, (CLOSED_TENANT, CLOSED)):
-            self._write(vlan, rules)
+            self._files.write(vlan, rules)
         Path(self._engine.events).mkdir(parents=True, exist_ok=True)
         files.replace(Path(self._engine.configuration), configuration_text(self._engine, dict(kept.vlans)))
         files.replace(self._state, codec.encode(kept))
@@ -188,7 +199,7 @@ class Shell:
         while some := self._tenants.steps()[:MOST]:
             for step in await self._checked(some):
                 started = monotonic()
-                self._write(step.vlan, step.rules)
+                self._files.write(step.vlan, step.rules)
                 await life.tell(step)
                 self._tenants.done(step)
                 log.info("tenant_changed", step=described(step), elapsed_ms=round(1000 * (monotonic() - started)))
@@ -217,10 +228,6 @@ class Shell:
             await life.show(digests, self._tenants.shown)
         finally:
             self._publish()
-
-    def _write(self, vlan: int, rules: RuleSet) -> None:
-        files.replace(Path(self._engine.rules(vlan)), rules.text)
-        files.replace(Path(self._engine.tenant(vlan)), tenant_text(self._engine, vlan))
 
     def _publish(self) -> None:
         """The hand-over file says what is in force, and nothing else."""

@@ -7,17 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.integration.expected import groups_of
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Mark
-from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import Kind
-from sluice.contracts.objects import Namespace, Pod
-from sluice.contracts.shards import shard_of
 from sluice.contracts.streams import STREAMS
 from sluice.grouping.events import ObjectKey
-from sluice.grouping.index import Grouping
-from sluice.policy.compiler import Groups
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus, Limits
 from sluice.runtime.sharding import Resharded
@@ -48,25 +44,7 @@ async def resolver(bus: Bus, **settings: object) -> AsyncIterator[asyncio.Task[N
 
 def recomputed(source, shards: int = 1) -> dict[str, object]:
     """What GROUPS must hold for these objects, from scratch."""
-    groups, grouping = Groups(), Grouping()
-    for sequence, obj in enumerate(source.objects.values(), start=1):
-        groups.put(obj, Revision(1, sequence))
-        if isinstance(obj, Namespace | Pod):
-            grouping.put(obj)
-    for group, selector in groups.selectors.items():
-        grouping.select(group, selector)
-    wanted: dict[str, object] = {}
-    names = {obj.node for obj in source.objects.values() if isinstance(obj, Pod)}
-    for name in names:
-        for group in grouping.groups_on(name):
-            members = grouping.members(group, name)
-            wanted[subjects.page(group, name)] = {"group": group, "node": name, "members": members}
-        for shard in range(shards):
-            if mine := [group for group in grouping.groups_on(name) if shard_of(group, shards) == shard]:
-                wanted[subjects.own(name, shard)] = {"node": name, "shard": shard, "groups": mine}
-        if pods := grouping.pods_on(name):
-            wanted[subjects.local(name)] = {"node": name, "pods": pods, "interfaces": grouping.interfaces_on(name)}
-    return codec.decode(codec.encode(wanted), dict)
+    return groups_of(source.objects.values(), shards)
 
 
 async def test_nothing_is_stored_before_every_kind_is_listed(bus, source, watch):

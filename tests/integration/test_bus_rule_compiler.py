@@ -7,20 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.integration.expected import programs_of
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Mark
-from sluice.contracts.ids import GroupId, Revision, Unit
 from sluice.contracts.kinds import Kind
-from sluice.contracts.programs import Program
 from sluice.contracts.status import CompilerStatus
 from sluice.contracts.streams import STREAMS
-from sluice.contracts.traffic_control import TrafficControl
-from sluice.contracts.traffic_programs import TrafficProgram
-from sluice.grouping.events import ObjectEvent, ObjectKey, key_of
-from sluice.policy.backends import BACKENDS, backend_of
-from sluice.policy.compiler import Compiler
-from sluice.policy.traffic import TrafficControls
+from sluice.grouping.events import ObjectKey
+from sluice.policy.backends import BACKENDS
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.output import Fenced
@@ -61,17 +56,7 @@ async def compiler(bus: Bus) -> AsyncIterator[asyncio.Task[None]]:
 
 def recomputed(source) -> dict[str, object]:
     """What PROGRAMS must hold for these objects, from scratch."""
-    fold, controls = Compiler(), TrafficControls()
-    for sequence, obj in enumerate(source.objects.values(), start=1):
-        fold.put(obj, Revision(1, sequence))
-        if isinstance(obj, TrafficControl):
-            controls.evolve(ObjectEvent(key_of(obj), obj, Revision(1, sequence)))
-    wanted: dict[str, object] = {}
-    programs: dict[tuple[GroupId, Unit], Program | TrafficProgram] = {**fold.programs, **controls.programs}
-    for (group, unit), program in programs.items():
-        value = wanted[subjects.program(backend_of(program), group, unit)] = codec.decode(codec.encode(program), dict)
-        value.pop("cause")
-    return wanted
+    return programs_of(source.objects.values())
 
 
 async def test_nothing_is_stored_before_the_policies_are_listed(bus, source, watch):

@@ -1,6 +1,7 @@
 """A node's reading on the real server: order, answers, losses."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -320,3 +321,22 @@ async def test_thousands_of_patterns(interest, output):
     interest.want([MARKS])
     await store(output, page("g10", 2, "a/x"), page("g2000", 2, "a/x"), upto=2)
     assert names(await until_mark(interest, 2))[-2:] == [at("g2000"), MARK]
+
+
+async def test_the_next_mark_tells_of_what_was_lost_while_the_connection_stood(interest, output, monkeypatch):
+    """Servers that lost one another for a while pass on nothing of what was live meanwhile, and say nothing."""
+    await store(output, page("g", 1), upto=1)
+    interest.want(["groups.g.*", MARKS])
+    await until_answered(interest, "groups.g.*", MARKS)
+    take, lost = interest._live, []
+    monkeypatch.setattr(interest, "_live", lost.append)
+    await store(output, page("g", 2, "a/x"), upto=2)
+    async with asyncio.timeout(20):
+        while len(lost) < 2:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await anext(interest)
+    monkeypatch.setattr(interest, "_live", take)
+
+    await store(output, upto=3)
+    assert names(await until_mark(interest, 3)) == [at("g"), MARK]

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +24,7 @@ _PENDING_BYTES = 64 << 20  # what nats-py may hold back while it reconnects; a w
 _PING_INTERVAL_S = 5  # a server that stops answering is noticed after two of these
 _RECONNECT_WAIT_S = 0.1  # between two attempts on one server
 _CONNECT_TIMEOUT_S = 3
+_PATIENCE_S, _MOST_PATIENCE_S = 10.0, 160.0  # with a server: longer than an election takes, doubled with each move
 
 _errors = METRICS.counter("sluice_bus_errors_total", "Errors that NATS reported asynchronously", "error")
 _reconnects = METRICS.counter("sluice_bus_reconnects_total", "Times the connection was made again")
@@ -72,6 +74,8 @@ class Bus:
         self._dropped: list[Callable[[], None]] = []
         self._slow: list[Callable[[], None]] = []
         self._last_logged = ""
+        self._came_s = float("-inf")  # when it was last connected
+        self._patience_s = _PATIENCE_S
         self._closing = False
         self._ended = asyncio.Event()
 
@@ -113,6 +117,23 @@ class Bus:
         await self._ended.wait()
         if not self._closing:
             raise BusClosed(f"{self.name}: closed by the server: {self.nc.last_error}")
+
+    def heard(self) -> None:
+        """JetStream answered what it had not answered at first."""
+        self._patience_s = _PATIENCE_S
+
+    async def not_heard(self, since_s: float) -> None:
+        """JetStream has not answered since then, though the server is there: after a while another one is asked.
+
+        A server that is cut off from the others keeps its clients, and can do nothing for them.
+        """
+        now_s, here = monotonic(), self.nc.connected_url
+        alone = len(self.nc.servers) == 1
+        if alone or not self.nc.is_connected or now_s - max(since_s, self._came_s) < self._patience_s:
+            return
+        self._came_s, self._patience_s = now_s, min(2 * self._patience_s, _MOST_PATIENCE_S)
+        log.warning("bus_left_server", bus=self.name, server=here.netloc if here else "", reason="no JetStream")
+        await self.nc.force_reconnect()
 
     async def __aenter__(self) -> Self:
         return self
@@ -163,6 +184,7 @@ class Bus:
     async def _came_back(self) -> None:
         self._last_logged = ""
         _reconnects.add(1)
+        self._came_s = monotonic()
         self.connected.set()
         log.info("bus_reconnected", bus=self.name)
         for call in tuple(self._reconnected):

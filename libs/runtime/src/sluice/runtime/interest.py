@@ -156,6 +156,7 @@ class Interest:
             return
         sequence = int(number)
         self._check_order(want.stream, sequence)
+        self._check_gap(want, subjects.stored(raw.subject), headers.get("Nats-Last-Sequence", ""))
         self._tell(Row(subjects.stored(raw.subject), sequence, raw.data, headers), [want])
 
     def _check_order(self, stream: str, sequence: int) -> None:
@@ -165,6 +166,16 @@ class Interest:
             self._newest.pop(stream, None)
         self._last_live[stream] = sequence
         self._newest[stream] = max(sequence, self._newest.get(stream, 0))
+
+    def _check_gap(self, want: Want, subject: str, before: str) -> None:
+        """The subject had a value before this one that we were not told.
+
+        Servers that lose one another lose what is live between them, and a client of one of them, whose connection
+        stays, hears nothing of it. The next mark does: it names the one before it. It says 0 where nothing was stored
+        before, or not any more.
+        """
+        if want.answered and before.isascii() and before.isdigit() and int(before) > self._held.get(subject, 0):
+            self._doubt("gap")
 
     def _tell(self, row: Row, wants: list[Want]) -> None:
         for want in wants:

@@ -74,10 +74,10 @@ class NatsServer:
         for stale in self.folder.glob("nats-server_*.ports"):
             stale.unlink()
         (self.folder / "nats.conf").write_text(self._config())
-        arguments = ["-c", str(self.folder / "nats.conf")]
         self._process = await asyncio.create_subprocess_exec(
-            binary(),
-            *arguments,
+            *self._command(),
+            "-c",
+            str(self.folder / "nats.conf"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
@@ -114,6 +114,9 @@ class NatsServer:
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
+
+    def _command(self) -> tuple[str, ...]:
+        return (binary(),)
 
     def _config(self) -> str:
         return "\n".join(

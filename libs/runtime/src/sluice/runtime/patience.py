@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from time import monotonic
 from typing import Any, TypeVar
 
 import nats.errors
@@ -33,13 +34,18 @@ async def patiently(bus: Bus, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     It may be asked twice, and both may have an effect.
     """
-    wait_s = _FIRST_WAIT_S
+    wait_s, since_s = _FIRST_WAIT_S, monotonic()
     while True:
         await bus.connected.wait()
         try:
-            return await _while_connected(bus, ask())
+            answer = await _while_connected(bus, ask())
         except TROUBLE as error:
             log.debug("request_retried", error=repr(error), wait_s=wait_s)
+            await bus.not_heard(since_s)
+        else:
+            if wait_s > _FIRST_WAIT_S:
+                bus.heard()
+            return answer
         await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 

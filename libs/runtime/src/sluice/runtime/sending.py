@@ -20,7 +20,7 @@ from nats.js.errors import NotFoundError
 
 from sluice.contracts.ids import NEVER, Revision
 from sluice.contracts.streams import HOUR_S, WRITER_HEADER
-from sluice.runtime import acks, streams
+from sluice.runtime import acks, mirrors, streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.client import subscribe
 from sluice.runtime.flights import Flights
@@ -100,6 +100,7 @@ class Sender:
         for work in (self._send_all, self._settle_conflicts, self._watch):
             name = f"output-{self._stream}-{work.__name__.strip('_')}"
             self._tasks.append(asyncio.create_task(self._guarded(work), name=name))
+        self._tasks += [asyncio.create_task(mirrors.push(self._bus, one, self._stream)) for one in self._mirrors()]
         _unfinished.follow(lambda: len(self._writes), self._stream)
         _refused.follow(lambda: len(self.refused), self._stream)
 
@@ -375,15 +376,17 @@ class Sender:
 
     async def find(self) -> streams.Origin:
         """Which stream is there; makes those that are missing, and mirrors that lag behind an earlier source."""
-        mirrors = [spec.name for spec in self._bus.specs.values() if spec.mirror == self._stream]
         while True:
             try:
-                for mirror in mirrors:
+                for mirror in self._mirrors():
                     await streams.origin(self._bus, mirror)
                 return await streams.origin(self._bus, self._stream)
             except streams.Missing as missing:
                 log.warning("stream_missing", reason=str(missing))
                 await streams.ensure(self._bus)
+
+    def _mirrors(self) -> list[str]:
+        return [spec.name for spec in self._bus.specs.values() if spec.mirror == self._stream]
 
     def _renew(self, here: streams.Origin) -> None:
         log.warning("output_stored_again", stream=self._stream, epoch=here.epoch)

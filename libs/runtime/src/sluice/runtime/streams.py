@@ -1,10 +1,11 @@
 """The one owner of the streams: makes them as `sluice.contracts.streams` says, and keeps the mirror honest."""
 
+import asyncio
 from typing import NamedTuple
 
 import structlog
 from nats.js import api
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.errors import BadRequestError, NotFoundError, ServiceUnavailableError
 
 from sluice.contracts.streams import DUPLICATE_WINDOW_S, STREAMS, StreamSpec
 from sluice.contracts.subjects import LIVE
@@ -15,6 +16,8 @@ __all__ = ["STREAMS", "Origin", "config", "ensure", "epoch", "origin"]
 
 log = structlog.get_logger()
 
+_LOOKS = 3  # before a mirror is made anew: all who read it begin again
+_LOOK_PAUSE_S = 1.0
 _OTHER_CONFIG = 10058  # JSStreamNameExistErr: the stream is there, with another configuration
 
 
@@ -94,11 +97,15 @@ async def _drop(bus: Bus, spec: StreamSpec) -> None:
 
 
 async def _stale(bus: Bus, spec: StreamSpec) -> bool:
-    try:
-        await origin(bus, spec.name)
-    except Missing:
-        return True
-    return False
+    """It is so, and stays so: with replicas what is looked at twice is seldom what is being changed."""
+    for look in range(_LOOKS if bus.limits.replicas > 1 else 1):
+        await asyncio.sleep(look and _LOOK_PAUSE_S)
+        try:
+            await origin(bus, spec.name)
+        except Missing:
+            continue
+        return False
+    return True
 
 
 async def origin(bus: Bus, stream: str) -> Origin:
@@ -110,14 +117,32 @@ async def origin(bus: Bus, stream: str) -> Origin:
     spec = bus.specs.get(stream)
     try:
         # The mirror first: its source may only grow between the two.
-        own = await patiently(bus, lambda: bus.js.stream_info(stream))
-        source = await patiently(bus, lambda: bus.js.stream_info(spec.mirror)) if spec and spec.mirror else own
+        own = await told(bus, stream)
+        source = await told(bus, spec.mirror) if spec and spec.mirror else own
     except NotFoundError as error:
         raise Missing(f"{stream}: no such stream") from error
     created, source_created = _microseconds(own), _microseconds(source)
     if created < source_created or own.state.last_seq > source.state.last_seq:
         raise Missing(f"{stream}: a mirror of an earlier {source.config.name}")
     return Origin(created, source_created, own.state.last_seq)
+
+
+async def told(bus: Bus, stream: str) -> api.StreamInfo:
+    """What the leader of the stream's replicas says of it. Waits until there is one.
+
+    While there is none, any of the others may answer: with what it has, which may be less than was acknowledged.
+
+    Raises:
+        NotFoundError: there is no such stream.
+    """
+    return await patiently(bus, lambda: _led(bus, stream))
+
+
+async def _led(bus: Bus, stream: str) -> api.StreamInfo:
+    info = await bus.js.stream_info(stream)
+    if info.cluster is not None and not info.cluster.leader:
+        raise ServiceUnavailableError(description=f"{stream}: its replicas have no leader")
+    return info
 
 
 async def epoch(bus: Bus, stream: str) -> int:

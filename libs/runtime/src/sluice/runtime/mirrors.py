@@ -1,0 +1,78 @@
+"""A mirror that stands still is given another leader.
+
+When the server that leads LEDGER ends, OBJECTS goes on up to twenty seconds later than LEDGER does: the leader of the
+mirror looks only each ten seconds whether it still hears anything. A new leader begins by asking. So whoever writes the
+source looks, and has the leader step down. With one server there is nobody else to lead, and nothing is done.
+"""
+
+import asyncio
+from typing import NamedTuple
+
+import nats.errors
+import structlog
+from nats.js.errors import NotFoundError
+
+from sluice.runtime import streams
+from sluice.runtime.bus import Bus
+from sluice.runtime.metrics import METRICS
+
+log = structlog.get_logger()
+
+LOOK_S = 1.0
+STALLED_LOOKS = 2
+"""In a row, with the source ahead and the mirror where it was: then its leader steps down."""
+
+PAUSE_S = 5.0
+"""After that: an election takes up to this long."""
+
+_pushed = METRICS.counter(
+    "sluice_mirror_leaders_changed_total", "Mirrors that stood still and were given another leader"
+)
+
+
+class Look(NamedTuple):
+    """Where both end, and whether others could lead the mirror."""
+
+    mirror: int
+    source: int
+    replicated: bool
+
+
+def stalled(looks: list[Look]) -> bool:
+    """In all of these looks, the oldest first, the mirror stood still behind what the source had at the first."""
+    behind = looks[0].mirror < looks[0].source
+    return len(looks) > STALLED_LOOKS and behind and len({one.mirror for one in looks}) == 1
+
+
+async def push(bus: Bus, mirror: str, source: str) -> None:
+    """Look at the mirror for ever. Streams that are not there are the business of whoever makes them."""
+    looks: list[Look] = []
+    while True:
+        await asyncio.sleep(LOOK_S)
+        look = await _look(bus, mirror, source)
+        if look is None or not look.replicated:
+            looks.clear()
+            continue
+        looks = [*looks[-STALLED_LOOKS:], look]
+        if stalled(looks):
+            log.warning("mirror_stands_still", stream=mirror, at=look.mirror, source_at=look.source)
+            await _step_down(bus, mirror)
+            looks.clear()
+            await asyncio.sleep(PAUSE_S)
+
+
+async def _look(bus: Bus, mirror: str, source: str) -> Look | None:
+    try:
+        own, other = await streams.told(bus, mirror), await streams.told(bus, source)
+    except NotFoundError:
+        return None
+    return Look(own.state.last_seq, other.state.last_seq, bool(own.cluster and own.cluster.replicas))
+
+
+async def _step_down(bus: Bus, stream: str) -> None:
+    try:
+        await bus.nc.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", timeout=2)
+    except nats.errors.Error as error:  # the next look finds out
+        log.warning("mirror_leader_stays", stream=stream, error=repr(error))
+        return
+    _pushed.add(1)

@@ -1,0 +1,33 @@
+"""What becomes of a request that nobody answers."""
+
+import asyncio
+
+from sluice.runtime import bus as module
+from sluice.runtime import streams
+from sluice.runtime.bus import Bus
+from sluice.runtime.natsserver import NatsServer
+from sluice.runtime.patience import patiently
+
+
+class Lonely(NatsServer):
+    """A server that does nothing for its clients, as one that is cut off from the others."""
+
+    def _config(self) -> str:
+        return "\n".join(line for line in super()._config().splitlines() if not line.startswith("jetstream"))
+
+
+async def test_a_server_that_can_do_nothing_is_left_for_another(bus, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.3)
+    await streams.ensure(bus)
+    await server.stop()
+    lonely = await Lonely.start(tmp_path / "lonely")
+    async with await Bus.connect(f"{lonely.url},{server.url}", name="test") as moving:
+        assert moving.nc.connected_url is not None
+        assert moving.nc.connected_url.port == lonely.port
+        await server.restart()
+        async with asyncio.timeout(30):
+            info = await patiently(moving, lambda: moving.js.stream_info("GROUPS"))
+
+        assert info.config.name == "GROUPS"
+        assert moving.nc.connected_url.port == server.port
+    await lonely.stop()

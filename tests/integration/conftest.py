@@ -18,6 +18,7 @@ from sluice.runtime.natsserver import NatsServer
 from sluice.runtime.output import Output
 
 LIMITS = Limits(max_bytes=64 << 20)
+_LONGEST_S = 100  # for what takes milliseconds on one server, and some elections on three
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ class Source:
         return await self.settled()
 
     async def settled(self) -> Revision:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(_LONGEST_S):
             await self._output.settled()
         return self._output.revision
 
@@ -90,14 +91,14 @@ class Stored:
 
     async def until(self, mark: str, upto: Revision) -> Mapping[str, object]:
         """What is stored once the mark says that everything up to this revision is; marks aside."""
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(_LONGEST_S):
             while self.reached.get(mark, Revision(0, 0)) < upto:
                 self._take(await anext(self._events))
         return dict(self.values)
 
     async def caught_up(self) -> Mapping[str, object]:
         """What is stored now; marks aside."""
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(_LONGEST_S):
             while True:
                 event = await anext(self._events)
                 self._take(event)

@@ -94,7 +94,7 @@ class FakeNode:
     def open(self) -> list[str]:
         return [port.pod for port in self.programmer.open_ports]
 
-    async def until(self, upto: Revision, within_s: float = 60) -> Flows:
+    async def until(self, upto: Revision, within_s: float = 100) -> Flows:
         """What the switch holds once everything up to this revision is in it."""
         async with asyncio.timeout(within_s), self.stepped:
             await self.stepped.wait_for(lambda: self.programmer.upto >= upto)

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
+from nats.aio.msg import Msg
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Mark, Member, Page
@@ -328,7 +329,8 @@ async def test_the_next_mark_tells_of_what_was_lost_while_the_connection_stood(i
     await store(output, page("g", 1), upto=1)
     interest.want(["groups.g.*", MARKS])
     await until_answered(interest, "groups.g.*", MARKS)
-    take, lost = interest._live, []
+    take = interest._live
+    lost: list[Msg] = []
     monkeypatch.setattr(interest, "_live", lost.append)
     await store(output, page("g", 2, "a/x"), upto=2)
     async with asyncio.timeout(20):

@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from nats.js.errors import KeyNotFoundError
+from nats.js.kv import KeyValue
 
 from sluice.runtime import lease as module
 from sluice.runtime.bus import Bus
@@ -69,3 +71,28 @@ async def test_a_lease_outlives_the_server_and_its_own_bucket(bus, server):
     await asyncio.sleep(0.2)
     assert not other.done()  # it made its key again
     other.cancel()
+
+
+async def test_a_replica_that_lags_behind_takes_no_lease_away(bus, monkeypatch):
+    """It is renewed, but the answer was lost; and who is asked what is there has not heard of it yet."""
+    lease = await claim(bus, "me")
+    earlier = lease._revision
+    bucket = await bus.js.key_value(BUCKET)
+    await bucket.update(lease._key, b"me", last=earlier)
+    read, lagging = KeyValue.get, [KeyNotFoundError(), KeyValue.Entry(BUCKET, lease._key, b"you", 0, None, None, None)]
+
+    async def get(self, key, *args, **more):
+        if not lagging:
+            return await read(self, key, *args, **more)
+        answer = lagging.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(KeyValue, "get", get)
+    held = asyncio.create_task(lease.hold())
+    await asyncio.sleep(0.5)
+
+    assert lagging == []
+    assert not held.done()
+    held.cancel()

@@ -124,10 +124,13 @@ async def test_wrong_settings_are_refused_before_anything_else(start):
     assert said.decode().startswith("SLUICE_SOME_THING_*: Object contains unknown field `howw`; known are ")
 
 
-async def test_it_can_be_ended_while_it_waits_for_the_server(start, server):
+async def test_it_can_be_ended_while_it_waits_for_the_server_and_says_that_it_does(start, server, until):
     await server.stop()
     process = await start()
+    address = (await until_line(process, "health_served"))["address"]
     await until_line(process, "bus_failed")
+    await until_line(process, "bus_not_reached")
+    await until(lambda: answers(address, "/readyz", (503, f"bus: {server.url} is not reached\n")))
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(20):
         await process.communicate()

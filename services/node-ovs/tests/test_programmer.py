@@ -299,3 +299,25 @@ def test_names_that_outlived_the_programmer_are_in_its_first_change():
     assert fed.programmer.next_deadline_s(0.0) == 60.0
     assert (ended := fed.programmer.advance(60.0)) is not None
     assert told in {key.match for key in ended.delete}
+
+
+def test_a_pod_that_only_the_switch_knows_is_open_while_the_operator_wants_it_so():
+    fed = running(A)
+    fed.plug(A, B)
+    fed.advance()
+    fed.programmer.open_unknown(so=True)
+    fed.advance()
+    assert fed.open() == ["shop/a", "shop/b"]
+
+    fed.pods(3, member("a", "10.0.0.1"), member("b", "10.0.0.2"))
+    fed.mark(3)
+    change = fed.advance()
+    fed.programmer.open_unknown(so=False)
+    assert change is None or not change.closed  # it is known by now, and nothing blinks
+    assert fed.advance() is None
+    assert fed.open() == ["shop/a", "shop/b"]
+
+    fed.plug(A, B, port("c", 3, "10.0.0.3"))
+    fed.advance()
+    assert fed.open() == ["shop/a", "shop/b"]
+    assert fed.programmer.waiting_ports == ("shop/c",)

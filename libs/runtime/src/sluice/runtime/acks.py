@@ -5,8 +5,13 @@ from typing import NamedTuple
 import msgspec
 from nats.aio.msg import Msg
 
-WRONG_LAST_SEQUENCE = 10071
-"""The subject's last sequence is not the expected one: somebody stored something else, or this very message."""
+WRONG_LAST_SEQUENCE = {10071, 10164}
+"""The subject's last sequence is not the expected one: somebody stored something else, or this very message. The second
+is said by a leader whose replicas have not agreed to the last message yet.
+Source: nats-server, errors.json, JSStreamWrongLastSequenceErrF and JSStreamWrongLastSequenceConstantErr."""
+
+IN_PROCESS = 10158
+"""An earlier try of this message waits for the replicas. Source: the same, JSStreamDuplicateMessageConflict."""
 
 
 class Stored(NamedTuple):
@@ -18,7 +23,7 @@ class Conflict(NamedTuple):
 
 
 class Nowhere(NamedTuple):
-    """No stream took it."""
+    """No stream took it, or none did yet: try again."""
 
 
 class Refused(NamedTuple):
@@ -55,8 +60,10 @@ def parse(answer: Msg) -> Ack:
         return Nowhere()  # 503: nobody listens on the subject
     ack = _decoder.decode(answer.data)
     if ack.error is not None:
-        if ack.error.err_code == WRONG_LAST_SEQUENCE:
+        if ack.error.err_code in WRONG_LAST_SEQUENCE:
             return Conflict()
+        if ack.error.err_code == IN_PROCESS:
+            return Nowhere()
         return Refused(f"{ack.error.description} ({ack.error.err_code})")
     if ack.duplicate:  # of a message that may have been overwritten since
         return Conflict()

@@ -128,12 +128,20 @@ class Bus:
         A server that is cut off from the others keeps its clients, and can do nothing for them.
         """
         now_s, here = monotonic(), self.nc.connected_url
-        alone = len(self.nc.servers) == 1
-        if alone or not self.nc.is_connected or now_s - max(since_s, self._came_s) < self._patience_s:
+        every = [url.geturl() for url in self.nc.servers]
+        others = [url for url in every if here is None or url != here.geturl()]
+        if not others or not self.nc.is_connected or now_s - max(since_s, self._came_s) < self._patience_s:
             return
         self._came_s, self._patience_s = now_s, min(2 * self._patience_s, _MOST_PATIENCE_S)
         log.warning("bus_left_server", bus=self.name, server=here.netloc if here else "", reason="no JetStream")
+        self.nc.set_server_pool(others)
+        asyncio.get_running_loop().call_later(_PATIENCE_S, self._know_again, every)
         await self.nc.force_reconnect()
+
+    def _know_again(self, servers: list[str]) -> None:
+        """The server that was left may be gone back to, should the others end."""
+        if not self.nc.is_closed:
+            self.nc.set_server_pool(servers)
 
     async def __aenter__(self) -> Self:
         return self

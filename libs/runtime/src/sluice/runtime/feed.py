@@ -51,6 +51,11 @@ class Feed:
         self._bus, self._fold, self._told = bus, fold, told
         self._interest = Interest(bus, resync_s=resync_s)
 
+    @property
+    def sound(self) -> bool:
+        """The connection is there, and nothing that was told is in doubt."""
+        return self._interest.sound
+
     async def run(self) -> None:
         """Run until cancelled."""
         self.tell_interests()

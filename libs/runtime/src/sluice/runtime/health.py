@@ -1,6 +1,6 @@
 """Is the service alive, and is it in sync: asked over HTTP and over the bus."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import nats.errors
 
@@ -15,16 +15,22 @@ class Health:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._checks: dict[str, Callable[[], bool]] = {}
+        self._waits: list[Callable[[], Iterable[str]]] = []
 
     def ready_when(self, name: str, check: Callable[[], bool]) -> None:
         """The service is ready when all such checks hold; the name says what the check asks."""
         self._checks[name] = check
+
+    def waits_for_bus(self, tell: Callable[[], Iterable[str]]) -> None:
+        """`tell` says, in words, what has to wait for the bus; it is asked while the bus does not answer."""
+        self._waits.append(tell)
 
     async def lacking(self) -> list[str]:
         """What is not as it should be, sorted; empty when ready."""
         lacking = [name for name, check in self._checks.items() if not check()]
         if not await self._bus_answers():
             lacking.append("bus")
+            lacking.extend(line for tell in self._waits for line in tell())
         return sorted(lacking)
 
     async def _bus_answers(self) -> bool:

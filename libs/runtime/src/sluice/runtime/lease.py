@@ -16,6 +16,7 @@ from nats.js.errors import (
     KeyWrongLastSequenceError,
     NoKeysError,
     NotFoundError,
+    ServiceUnavailableError,
 )
 from nats.js.kv import KeyValue
 
@@ -29,10 +30,15 @@ TTL_S = 6.0
 """A holder that ended without a word is succeeded after this; one that comes back under its name at once."""
 
 _RENEW_S = TTL_S / 4
+_MOST_DOUBTS = 8  # in a row, four seconds: then the bucket was made anew, and counts from the beginning
 
 
 class LeaseLost(RuntimeError):
     """Somebody else holds the shard: stop writing, and stand by."""
+
+
+def _lags(key: str) -> ServiceUnavailableError:
+    return ServiceUnavailableError(description=f"{key}: a replica lags behind, or somebody writes it this very moment")
 
 
 class Lease:
@@ -42,6 +48,8 @@ class Lease:
         self._bus, self._holder = bus, holder
         self._key = f"{service}.{shard}"
         self._revision = 0
+        self._latest = 0  # that was ever ours: an earlier one is what a lagging replica has
+        self._doubts = 0
         self.shard = shard
 
     @classmethod
@@ -83,17 +91,23 @@ class Lease:
             log.info("lease_not_released", key=self._key, error=repr(error))
 
     async def _take(self) -> bool:
-        """True if the key is ours, renewed now."""
+        """True if the key is ours, renewed now.
+
+        Raises:
+            ServiceUnavailableError: what was read is not what the leader of the bucket's replicas has: ask again.
+        """
         bucket = await self._bucket()
         value = self._holder.encode()
         try:
-            self._revision = (
+            self._renewed(
                 await bucket.update(self._key, value, last=self._revision)
                 if self._revision
                 else await bucket.create(self._key, value)
             )
         except KeyWrongLastSequenceError:
             return await self._retake(bucket, value)
+        except KeyNotFoundError as error:  # as in _create
+            raise _lags(self._key) from error
         return True
 
     async def _retake(self, bucket: KeyValue, value: bytes) -> bool:
@@ -101,21 +115,27 @@ class Lease:
         self._revision = 0
         try:
             there = await bucket.get(self._key)
+            if (there.revision or 0) < self._latest and self._doubts < _MOST_DOUBTS:
+                self._doubts += 1
+                raise _lags(self._key)
             if there.value != value:
                 return False
-            self._revision = await bucket.update(self._key, value, last=there.revision)
+            self._renewed(await bucket.update(self._key, value, last=there.revision))
         except (KeyNotFoundError, NoKeysError):
             return await self._create(bucket, value)
-        except KeyWrongLastSequenceError:  # this very moment
-            return False
+        except KeyWrongLastSequenceError as error:  # this very moment, or on another replica
+            raise _lags(self._key) from error
         return True
 
     async def _create(self, bucket: KeyValue, value: bytes) -> bool:
         try:
-            self._revision = await bucket.create(self._key, value)
-        except KeyWrongLastSequenceError:
-            return False
+            self._renewed(await bucket.create(self._key, value))
+        except (KeyWrongLastSequenceError, KeyNotFoundError) as error:  # one replica has it, another does not
+            raise _lags(self._key) from error
         return True
+
+    def _renewed(self, revision: int) -> None:
+        self._revision, self._latest, self._doubts = revision, revision, 0
 
     async def _bucket(self) -> KeyValue:
         try:

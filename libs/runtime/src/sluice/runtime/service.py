@@ -8,7 +8,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Generic, NoReturn, TypeVar
 
@@ -30,6 +30,7 @@ S = TypeVar("S", bound=ServiceSettings)
 
 log = structlog.get_logger()
 
+_SOON_S = 1.0  # a bus that is there is reached in less
 _STOP_S = 10.0  # for the service's own clean-up when it is told to end
 
 
@@ -42,6 +43,10 @@ class Service(Generic[S]):
 
 
 Main = Callable[[Service[S]], Awaitable[None]]
+Tell = Callable[[Iterable[str]], None]
+"""Takes what the service waits for, in words: `/readyz` says it."""
+
+WithoutBus = Callable[[S, Tell], Awaitable[None]]
 
 
 def prefix(service: str) -> str:
@@ -49,8 +54,19 @@ def prefix(service: str) -> str:
     return f"SLUICE_{service.upper().replace('-', '_')}_"
 
 
-def run(service: str, kind: type[S], main: Main[S], environ: Mapping[str, str] = os.environ) -> NoReturn:
-    """Run the service until it is told to end (SIGTERM, SIGINT: exit code 0) or fails (1); 2 on wrong settings."""
+def run(
+    service: str,
+    kind: type[S],
+    main: Main[S],
+    environ: Mapping[str, str] = os.environ,
+    *,
+    without_bus: WithoutBus[S] | None = None,
+) -> NoReturn:
+    """Run the service until it is told to end (SIGTERM, SIGINT: exit code 0) or fails (1); 2 on wrong settings.
+
+    Args:
+        without_bus: runs until the bus is reached for the first time, and tells what has to wait for that.
+    """
     try:
         own = settings.load(kind, prefix(service), environ)
     except ConfigError as error:
@@ -59,7 +75,7 @@ def run(service: str, kind: type[S], main: Main[S], environ: Mapping[str, str] =
     node = getattr(own, "node_name", None)
     logs.configure(service, level=own.log_level, **({"node": node} if node else {}))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        failed = runner.run(_Frame(service, own, main).run())
+        failed = runner.run(_Frame(service, own, main, without_bus).run())
     sys.exit(1 if failed else 0)
 
 
@@ -98,19 +114,22 @@ class _Broker(NatsBroker):
 
 
 class _Frame(Generic[S]):
-    def __init__(self, name: str, own: S, main: Main[S]) -> None:
-        self._name, self._own, self._main = name, own, main
+    def __init__(self, name: str, own: S, main: Main[S], without_bus: WithoutBus[S] | None) -> None:
+        self._name, self._own, self._main, self._without_bus = name, own, main, without_bus
         limits = Limits(max_bytes=own.stream_max_bytes, replicas=own.stream_replicas)
         self._broker = _Broker(own.nats_url, name, limits)
         self._app = FastStream(
             self._broker,
             logger=None,
+            on_startup=[self._begun],
             after_startup=[self._started],
             on_shutdown=[self._stop],
             after_shutdown=[self._bye],
         )
         self._broker.subscriber(f"_sluice.health.{name}")(self._tell_health)
         self._task: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[None] | None = None
+        self._waits_for: tuple[str, ...] = ()
         self._server: asyncio.Server | None = None
         self._health: Health | None = None
         self._failed = False
@@ -120,13 +139,29 @@ class _Frame(Generic[S]):
         await self._app.run()
         return self._failed
 
+    async def _begun(self) -> None:
+        """Alive, though not ready, before the bus is there: it may be away, or refuse us, for long."""
+        if self._own.health_port >= 0:
+            self._server = await self._serve()
+        self._waiting = asyncio.create_task(self._wait(), name="without bus")
+
+    async def _wait(self) -> None:
+        await asyncio.sleep(_SOON_S)
+        log.warning("bus_not_reached", url=_shown_url(self._own))
+        if self._without_bus is not None:
+            await self._without_bus(self._own, self._tell)
+
+    def _tell(self, what: Iterable[str]) -> None:
+        self._waits_for = tuple(what)
+
     async def _started(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            await asyncio.gather(self._waiting, return_exceptions=True)
         if self._broker.bus is None:
             raise AssertionError("the broker is connected before this")
         service = Service(self._name, self._own, self._broker.bus)
         self._health = service.health
-        if self._own.health_port >= 0:
-            self._server = await self._serve()
         self._task = asyncio.create_task(self._work(service), name=self._name)
 
     async def _work(self, service: Service[S]) -> None:
@@ -142,6 +177,8 @@ class _Frame(Generic[S]):
         self._app.exit()
 
     async def _stop(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task], timeout=_STOP_S)
@@ -172,7 +209,9 @@ class _Frame(Generic[S]):
         return codec.encode({"service": self._name, "ready": not lacking, "lacking": lacking})
 
     async def _lacking(self) -> list[str]:
-        return await self._health.lacking() if self._health else ["started"]
+        if self._health:
+            return await self._health.lacking()
+        return [f"bus: {_shown_url(self._own)} is not reached", *self._waits_for]
 
 
 def _reason(error: BaseException) -> str:
@@ -184,4 +223,8 @@ def _reason(error: BaseException) -> str:
 
 def _shown(own: ServiceSettings) -> dict[str, object]:
     """The settings for the log: a URL may hold a password."""
-    return {**msgspec.structs.asdict(own), "nats_url": re.sub(r"//[^/@]*@", "//…@", own.nats_url)}
+    return {**msgspec.structs.asdict(own), "nats_url": _shown_url(own)}
+
+
+def _shown_url(own: ServiceSettings) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", own.nats_url)

@@ -11,4 +11,5 @@ async def main(service: Service[NodeOvsSettings]) -> None:
     """Run until cancelled."""
     shell = Shell(service.settings, service.bus)
     service.health.ready_when("the switch holds what the bus says", lambda: shell.ready)
+    service.health.waits_for_bus(lambda: shell.away.waiting)
     await shell.run()

@@ -113,6 +113,7 @@ class Programmer(Reading):
         self._holders: dict[Address, LocalPort] = {}
         self._incomplete: tuple[Unit, ...] = ()
         self._resolve_ports = False
+        self._open_unknown = False
         self.multicast = Joined(self._engine.about)
 
     @property
@@ -177,6 +178,11 @@ class Programmer(Reading):
         """OVSDB has exactly these ports of Pods."""
         self._ports = ports
         self._resolve_ports = True
+
+    def open_unknown(self, *, so: bool) -> None:
+        """Ports of Pods that the bus did not tell of are opened, or not."""
+        self._resolve_ports |= so != self._open_unknown
+        self._open_unknown = so
 
     def uplinks_are(self, uplinks: Uplinks) -> None:
         """OVSDB has exactly these uplinks."""
@@ -384,7 +390,7 @@ class Programmer(Reading):
 
     def _resolve(self) -> tuple[tuple[LocalPort, ...], tuple[LocalPort, ...]]:
         self._resolve_ports = False
-        wanted = openable(self._pods, self._ports)
+        wanted = openable(self._pods, self._ports, unknown=self._open_unknown)
         closed = [port for uid, port in self._open.items() if wanted.get(uid) != port]
         opened = [port for uid, port in wanted.items() if self._open.get(uid) != port]
         for port in closed:

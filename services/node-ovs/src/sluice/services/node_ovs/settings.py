@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta
@@ -33,6 +33,14 @@ class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown
 
     resync_interval_s: Annotated[float, Meta(ge=1)] = 60.0
     """Seconds between full read-backs of the switch and of the bus. Lower finds drift sooner; each costs one dump."""
+
+    without_bus: Literal["closed", "open"] = "closed"
+    """What becomes of a Pod that comes while the bus is away: `closed`, its port stays so until its policies are known;
+    `open`, it may talk as if there were no policies about it. Those of others hold in either case. After a restart
+    without the bus every new Pod stays closed."""
+
+    without_bus_after_s: Annotated[float, Meta(ge=0)] = 30.0
+    """Seconds without the bus before new Pods are opened, where they are. A server's restart should not open any."""
 
     stats_interval_s: Annotated[float, Meta(ge=0.1)] = 10.0
     """Seconds between two readings of what rules counted. Each costs about 5 µs of a core for each rule, and a message

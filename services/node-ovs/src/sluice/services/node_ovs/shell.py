@@ -40,6 +40,7 @@ from sluice.runtime.output import Output
 from sluice.runtime.telling import Telling
 from sluice.services.node_ovs.answers import Answers
 from sluice.services.node_ovs.audit import Audit
+from sluice.services.node_ovs.away import Away
 from sluice.services.node_ovs.counting import Counting, counters
 from sluice.services.node_ovs.ending import Ender
 from sluice.services.node_ovs.errands import Errands
@@ -116,6 +117,7 @@ class Shell:
         self._multicast.take_part_in(self._errands, settings.igmp_rate)
         Tagging(self._change_tag).take_part_in(self._errands)
         self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
+        self.away = Away(settings, bus, self._feed, self._programmer, self._news.set)
         self._told = asyncio.Event()
         self._switch: Switch | None = None
         self._behind = True
@@ -154,6 +156,7 @@ class Shell:
                 self._keep_traffic_ports,
                 self._keep_names,
                 self._resolving.run,
+                self.away.watch,
             ):
                 tasks.create_task(task(), name=task.__name__.strip("_"))
             tasks.create_task(self._audit.run(self._socket), name="audit")

@@ -11,6 +11,7 @@ import nats.errors
 import pytest
 from tests.integration.conftest import Source, Stored
 from tests.integration.expected import groups_of, programs_of
+from tests.integration.natscluster import LIMITS, Cell, NatsCluster
 from tests.integration.running import FakeNode, Program, running
 
 from sluice.contracts import codec, subjects
@@ -21,7 +22,6 @@ from sluice.runtime.bus import Bus
 from sluice.runtime.output import Output
 from sluice.runtime.patience import TROUBLE
 from sluice.testkit.builders import namespace, netpol, pod
-from sluice.testkit.natscluster import LIMITS, Cell, NatsCluster
 
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
 

@@ -111,7 +111,7 @@ class Member(NatsServer):
         return (*(("nsenter", *within) if within else ()), *super()._command())
 
     def _config(self) -> str:
-        listen = "0.0.0.0" if self._netns else "127.0.0.1"  # noqa: S104  # in a namespace with two links, both ours
+        listen = "0.0.0.0" if self._netns else "127.0.0.1"  # in a namespace with two links, both ours
         routes = ", ".join(json.dumps(route) for route in self._routes)
         return "\n".join(
             [
@@ -168,7 +168,7 @@ class NatsCluster:
                     f"n{number}",
                     port,
                     inner.inner_clients if inner else "127.0.0.1",
-                    "0.0.0.0" if cell else "127.0.0.1",  # noqa: S104  # the cell's links are the only others
+                    "0.0.0.0" if cell else "127.0.0.1",  # the cell's links are the only others
                     inner.inner_routes if inner else "127.0.0.1",
                     route_port,
                     monitor_port,

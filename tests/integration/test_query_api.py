@@ -279,7 +279,7 @@ async def test_audit_events_are_found_once_and_followed(cluster: Source, bus: Bu
 async def every_path(api: Client) -> list[str]:
     """A path for each that the API has."""
     told = json.loads(await api.text("/openapi.json"))
-    names = {"kind": "pods", "namespace": "x", "name": "web", "node": "a", "group": "g"}
+    names = {"kind": "pods", "namespace": "x", "name": "web", "node": "a", "group": "g", "backend": "ovs"}
     paths = [path.format_map(names) for path in told["paths"]]
     assert len(paths) > 10
     return [f"{path}?from=x/web&to=x/db&port=80" if path == "/v1/verdicts" else path for path in paths]

@@ -41,9 +41,12 @@ def bisect(
         f"  revision {turn.entry.sequence}, {moments.written(turn.entry.time_ns)}: {_object(turn.entry)} {place}"
     )
     if turn.after:
-        for direction, decision in (("egress", turn.after.egress), ("ingress", turn.after.ingress)):
-            told = deciding.told(decision, lambda _, __: {}) if decision else None
-            click.echo(options.table(deciding.rows(direction, told)))
+        sides = (("egress", turn.after.egress), ("ingress", turn.after.ingress))
+        click.echo(options.table([row for side, decision in sides for row in _rows(side, decision)]))
+
+
+def _rows(direction: str, decision: Any) -> Any:
+    return deciding.rows(direction, deciding.told(decision, lambda _, __: {}) if decision else None)
 
 
 async def _found(url: str, packet: Any, since: str | None, until: str | None) -> Any:

@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from sluice.cli import options
-from sluice.cli.listing import audit, groups, nodes, objects
+from sluice.cli.held import filters, flows, signatures
+from sluice.cli.listing import audit, groups, nodes, objects, policies
 from sluice.cli.realised import status
 from sluice.cli.traffic_controls import traffic_controls
 
@@ -70,7 +71,7 @@ def netpol(files: tuple[str, ...], namespace: str | None, kind: str | None, sort
 
 
 get.add_command(netpol, "networkpolicy")
-for command in (status, objects, groups, nodes, audit, traffic_controls):
+for command in (status, policies, objects, groups, nodes, audit, traffic_controls, flows, filters, signatures):
     get.add_command(command)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from sluice.cli import onbus, options
+from sluice.cli import onbus, options, watching
 from sluice.cli.naming import Target
 
 NOT_REALISED = 1
@@ -19,9 +19,17 @@ NOT_REALISED = 1
 @click.option(
     "--lint/--no-lint", default=True, show_default=True, help="Look for what is probably not meant, too; takes longer."
 )
+@watching.flag
 @options.output("table")
 def status(
-    *, targets: tuple[Any, ...], namespace: str | None, nats_url: str | None, name: str | None, lint: bool, output: str
+    *,
+    targets: tuple[Any, ...],
+    namespace: str | None,
+    nats_url: str | None,
+    name: str | None,
+    lint: bool,
+    watch: bool,
+    output: str,
 ) -> None:
     """Tell how far policies are in force, on which nodes they fail and why, and what is probably not meant by them.
 
@@ -29,23 +37,28 @@ def status(
 
     The same as the status of their objects in a Kubernetes. Exits with 0, or with 2 on bad input.
     """
-    found = onbus.run(_asked(onbus.url(nats_url, name), lint=lint))
-    wanted = set(_keys(targets, namespace))
-    keys = [
-        key for key in sorted(found) if (key in wanted if targets else namespace is None or key.namespace == namespace)
-    ]
-    if missing := sorted(wanted - found.keys()):
-        options.refuse([f"{_title(key)}: no such object on the bus" for key in missing])
-    if output == "json":
-        options.echo_json(
-            [
-                {"kind": key.kind, "namespace": key.namespace, "name": key.name, "status": found[key].as_object()}
-                for key in keys
-            ]
-        )
+    wanted, url = set(_keys(targets, namespace)), onbus.url(nats_url, name)
+    rows: dict[tuple[str, str, str], tuple[str, ...]] = {}
+
+    def fetch() -> list[dict[str, Any]]:
+        found = onbus.run(_asked(url, lint=lint))
+        if missing := sorted(wanted - found.keys()):
+            options.refuse([f"{_title(key)}: no such object on the bus" for key in missing])
+        keys = [key for key in sorted(found) if (key in wanted if targets else namespace in (None, key.namespace))]
+        rows.update({(key.kind, key.namespace, key.name): _cells(key, found[key]) for key in keys})
+        return [
+            {"kind": key.kind, "namespace": key.namespace, "name": key.name, "status": found[key].as_object()}
+            for key in keys
+        ]
+
+    def named(one: dict[str, Any]) -> tuple[str, str, str]:
+        return one["kind"], one["namespace"], one["name"]
+
+    if output == "json" and not watch:
+        options.echo_json(fetch())
         return
     header = ("KIND", "NAMESPACE", "NAME", "PHASE", "NODES", "WHY")
-    click.echo(options.table([header, *(_cells(key, found[key]) for key in keys)]))
+    watching.Listing(header, lambda one: rows[named(one)], named).show(fetch, output, watch=watch)
 
 
 @click.command(name="wait")

@@ -4,27 +4,32 @@ from typing import Any
 
 import click
 
-from sluice.cli import onbus, options
+from sluice.cli import onbus, options, watching
 
 
 @click.command(name="trafficcontrols")
 @click.argument("names", nargs=-1)
+@watching.flag
 @onbus.on_a_bus
-@options.output("table")
-def traffic_controls(*, names: tuple[str, ...], nats_url: str | None, name: str | None, output: str) -> None:
+@options.output("table", "yaml")
+def traffic_controls(
+    *, names: tuple[str, ...], watch: bool, nats_url: str | None, name: str | None, output: str
+) -> None:
     """List TrafficControls, where they are in force, and what became of how many packets.
 
     Packets are counted every 10 s, since each node's programmer began. Exits with 0, or with 2 on bad input.
     """
-    found = onbus.run(_asked(onbus.url(nats_url, name)))
-    if missing := sorted(set(names) - {one["name"] for one in found}):
-        options.refuse([f"TrafficControl {one}: no such object on the bus" for one in missing])
-    shown = [one for one in found if not names or one["name"] in names]
-    if output == "json":
-        options.echo_json({"trafficControls": shown})
-        return
+    url = onbus.url(nats_url, name)
+
+    def fetch() -> list[dict[str, Any]]:
+        found = onbus.run(_asked(url))
+        if missing := sorted(set(names) - {one["name"] for one in found}):
+            options.refuse([f"TrafficControl {one}: no such object on the bus" for one in missing])
+        return [one for one in found if not names or one["name"] in names]
+
     header = ("NAME", "ACTION", "DIRECTION", "TARGET", "RETURN", "NODES", "PHASE", "MIRRORED", "REDIRECTED", "DROPPED")
-    click.echo(options.table([(*header, "WHY"), *map(_cells, shown)]))
+    shown = watching.Listing((*header, "WHY"), _cells, lambda one: one["name"], named="trafficControls")
+    shown.show(fetch, output, watch=watch)
 
 
 async def _asked(url: str) -> list[dict[str, Any]]:

@@ -63,13 +63,17 @@ def told(kind: Any, example: Any = None) -> dict[int | str, dict[str, Any]]:
     """What FastAPI's OpenAPI says of an answer of this type, and of errors."""
     content: dict[str, Any] = {"schema": _schema(kind)}
     if example is not None:
-        content["example"] = example
-    problem: dict[str, Any] = {"content": {MEDIA_TYPE: {"schema": _schema(ProblemBody)}}}
+        content["example"] = msgspec.json.decode(codec.encode(example))
     failures: dict[int | str, dict[str, Any]] = {
-        code: {"description": says, **problem}
+        code: failure(says)
         for code, says in ((400, "No such question"), (401, "No token"), (403, "No scope"), (404, "Nothing there"))
     }
     return {200: {"description": "The answer", "content": {"application/json": content}}, **failures}
+
+
+def failure(says: str) -> dict[str, Any]:
+    """The same of one error."""
+    return {"description": says, "content": {MEDIA_TYPE: {"schema": _schema(ProblemBody)}}}
 
 
 def _schema(kind: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from sluice.runtime.service import Service
 from sluice.runtime.settings import ConfigError
 from sluice.services.query_api.asking import Asking
 from sluice.services.query_api.auth import Gate, Tokens, trusted
+from sluice.services.query_api.counts import Counts
 from sluice.services.query_api.filling import Filling
 from sluice.services.query_api.keeping import Keeper
 from sluice.services.query_api.mirrors import Board
@@ -32,10 +33,11 @@ class Api:
         own, bus, health = service.settings, service.bus, service.health
         gate = _gate(own)
         self._bus = bus
-        self.board, self._store = Board(bus), Store(Path(own.store_dir), own.retention_days)
+        self.board = Board(bus, own.lint_interval_s, own.lint_most_rules)
+        self._store = Store(Path(own.store_dir), own.retention_days)
         self._filling = Filling(bus, self._store, self.board.objects)
         self._keeper = Keeper(bus, SERVICE, own.holder, own.checkpoint_entries)
-        asking = Asking(bus, self.board, Moments(bus, self.board), gate)
+        asking = Asking(bus, self.board, Moments(bus, self.board), gate, Counts(bus))
         self.listening = listening(application(asking, self._filling, health.lacking), own)
         health.ready_when("in sync", lambda: self.board.objects.in_sync)
         for name, mirror in self.board.mirrors.items():

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from sluice.runtime.bus import Bus
 from sluice.services.query_api.auth import Gate
+from sluice.services.query_api.counts import Counts
 from sluice.services.query_api.mirrors import Board
 from sluice.services.query_api.moments import Moments
 
@@ -26,3 +27,4 @@ class Asking(Struct, frozen=True):
     board: Board
     moments: Moments
     gate: Gate
+    counts: Counts

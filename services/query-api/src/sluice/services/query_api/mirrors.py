@@ -6,13 +6,15 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from sluice.contracts import codec, subjects
-from sluice.contracts.ids import NEVER, Revision
+from sluice.contracts.ids import NEVER, Revision, Unit
 from sluice.contracts.kinds import Kind
 from sluice.contracts.streams import OBJECTS
 from sluice.grouping.events import ObjectEvent, ObjectKey, read
 from sluice.policy.realisation.answer import Answer, answers
 from sluice.policy.realisation.fold import Realisation
+from sluice.policy.realisation.report import Warned
 from sluice.policy.state import ClusterState
+from sluice.runtime import linting
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.message import Message
@@ -114,7 +116,9 @@ class Objects(Mirror):
 class Board:
     """All read models of one replica."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, lint_interval_s: float, lint_most_rules: int) -> None:
+        self._lint_interval_s, self._lint_most_rules = lint_interval_s, lint_most_rules
+        self._warned: Mapping[Unit, Warned] = {}
         self.objects = Objects(bus)
         self.groups = Mirror(bus, "GROUPS")
         self.programs = Mirror(bus, "PROGRAMS")
@@ -129,12 +133,24 @@ class Board:
             for name, mirror in self.mirrors.items():
                 tasks.create_task(mirror.run(), name=name)
             tasks.create_task(self._realise(), name="realisation")
+            if self._lint_interval_s:
+                tasks.create_task(self._lint(), name="lint")
 
     def realised(self) -> Mapping[ObjectKey, Answer]:
         """How far each policy and group is in force; nothing before that is known."""
         if self._answers is None:
             self._answers = answers(self._fold) if self._fold else {}
         return self._answers
+
+    def warning(self, unit: Unit) -> str:
+        """What is probably not meant by a policy or a TrafficControl, as of the last look."""
+        found = self._warned.get(unit)
+        return found.message if found is not None else ""
+
+    async def _lint(self) -> None:
+        async with aclosing(linting.warned(self._bus, self._lint_interval_s, self._lint_most_rules)) as tellings:
+            async for found in tellings:
+                self._warned = found
 
     async def _realise(self) -> None:
         async with aclosing(realisations(self._bus)) as tellings:

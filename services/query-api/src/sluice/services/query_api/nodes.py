@@ -1,4 +1,7 @@
-"""/v1/nodes: what each node says of itself, and which programs it must hold."""
+"""/v1/nodes: what each node says of itself, which programs it must hold, and what its backends make of them.
+
+The last is asked of the node itself, at once: nothing stores it.
+"""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -7,10 +10,14 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct
 
-from sluice.contracts import codec, subjects
+from sluice.contracts import codec, explaining, subjects
 from sluice.contracts.groups import Own
-from sluice.contracts.ids import ALL_NODES, GroupId, NodeName
+from sluice.contracts.ids import ALL_NODES, Backend, GroupId, NodeName, Revision, Uid
+from sluice.contracts.kinds import Kind
+from sluice.contracts.programs import Action, Direction, Origin
 from sluice.contracts.status import NodeStatus
+from sluice.contracts.tracing import DecidingRule
+from sluice.runtime import explaining as ask
 from sluice.services.query_api import answers
 from sluice.services.query_api.answers import LIMIT, MOST, Meta
 from sluice.services.query_api.asking import Asking, Name
@@ -30,6 +37,45 @@ class Held(Struct, frozen=True, kw_only=True):
     subject: str
     revision: str
     program: msgspec.Raw
+
+
+class Lines(Struct, frozen=True, kw_only=True):
+    """What a backend of a node holds."""
+
+    metadata: Meta
+    node: NodeName
+    backend: Backend
+    items: tuple[explaining.Held, ...]
+
+
+LINES = Lines(
+    metadata=Meta(revision="1793459220000000.42"),
+    node=NodeName("node-1"),
+    backend="tc",
+    items=(
+        explaining.Held(
+            line="dev eth3 egress protocol ip pref 1 chain 84934656 handle 0x1 flower ip_proto tcp dst_port 80 "
+            "action gact goto chain 83886082 cookie 534c4345050000000000000600500050",
+            kind="port",
+            says="a port, a range or a protocol that these rules open",
+            table="ports",
+            does="what is open to the addresses that lead here; the rest is dropped",
+            pods=("shop/web",),
+            rules=(
+                DecidingRule(
+                    policy=Origin(kind=Kind.MULTI_NETWORK_POLICY, namespace="shop", name="web", uid=Uid("9c1f")),
+                    object_revision=Revision(1793459220000000, 40),
+                    direction=Direction.INGRESS,
+                    index=0,
+                    action=Action.ALLOW,
+                ),
+            ),
+            places=("dev eth3 egress",),
+        ),
+    ),
+)
+SILENT = 424
+"""Failed Dependency, RFC 4918: the API is well, and the node that it asks says nothing."""
 
 
 class HeldList(Struct, frozen=True, kw_only=True):
@@ -74,6 +120,35 @@ def router(asking: Asking) -> APIRouter:
         )
         meta = Meta(revision=answers.revision_text(asking.board.programs.upto), more=more)
         return answers.json(request, HeldList(metadata=meta, items=items))
+
+    @routes.get(
+        "/{node}/programs/{backend}",
+        responses={
+            **answers.told(Lines, LINES),
+            SILENT: answers.failure("The node does not answer, or not to this"),
+        },
+        summary="What a backend holds: flows (ovs), filters (tc) or signatures (l7), and whose each is",
+    )
+    async def lines(
+        *,
+        request: Request,
+        node: Name,
+        backend: Backend,
+        limit: Annotated[int, Query(ge=1, le=MOST)] = LIMIT,
+        continue_: Annotated[str, Query(alias="continue", max_length=4096)] = "",
+    ) -> Response:
+        asking.gate.require(request, Scope.READ)
+        has = sorted(status.backend for status in _of(asking, node))
+        if backend not in has:
+            raise Problem(404, f"{node}: it has no backend {backend}; it has {', '.join(has)}")
+        try:
+            held = await ask.held(asking.bus, NodeName(node), backend, answers.decoded(continue_), limit)
+        except ask.Silent as error:
+            raise Problem(SILENT, f"{error}; see `sluice get nodes`") from error
+        except ask.NoAnswer as error:
+            raise Problem(400, str(error)) from error
+        meta = Meta(revision=answers.revision_text(held.applied), more=answers.encoded(held.more))
+        return answers.json(request, Lines(metadata=meta, node=held.node, backend=held.backend, items=held.items))
 
     return routes
 

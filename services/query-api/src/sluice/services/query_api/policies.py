@@ -1,5 +1,7 @@
 """/v1/policies: what is enforced, in the order in which it is, and how far."""
 
+from collections.abc import Iterable
+
 from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
@@ -8,6 +10,7 @@ from sluice.contracts.ids import GroupId
 from sluice.contracts.kinds import POLICIES, RESOURCES, Kind
 from sluice.contracts.objects import AnyPolicy, Tier
 from sluice.contracts.programs import Program
+from sluice.contracts.stats import RuleCount
 from sluice.grouping.events import ObjectKey, key_of
 from sluice.policy.listing import SOURCES, rows
 from sluice.services.query_api import answers
@@ -18,6 +21,16 @@ from sluice.services.query_api.moments import Moment
 from sluice.services.query_api.problems import Problem
 
 KINDS = tuple(sorted(POLICIES))
+
+
+class Count(Struct, frozen=True, kw_only=True):
+    """Since its rules first came to each node."""
+
+    sessions: int = 0
+    """Connections that it let in; of what it denies, as many as packets."""
+
+    packets: int = 0
+    bytes: int = 0
 
 
 class PolicyRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,6 +48,11 @@ class PolicyRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     nodes: str = ""
     why: str = ""
+    warning: str = ""
+    """What is probably not meant, as `sluice lint` finds it; some time old, and empty in the past."""
+
+    counted: Count | None = None
+    """What its rules decided about, on all nodes together; unset in the past, and while the bus does not tell."""
 
 
 class PolicyList(Struct, frozen=True, kw_only=True):
@@ -47,16 +65,38 @@ class PolicyDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     programs: tuple[Program, ...]
     """What nodes that have such Pods hold of it."""
 
+    counts: tuple[RuleCount, ...] = ()
+    """Of each rule that decided about something, on all nodes together."""
+
+
+ROW = PolicyRow(
+    kind="ClusterNetworkPolicy",
+    namespace="",
+    name="from-web",
+    applied_to=(GroupId("2f75d44b89292fab"),),
+    rules=1,
+    tier_priority=250,
+    priority=5,
+    phase="Realized",
+    nodes="2/2",
+    counted=Count(sessions=12, packets=340, bytes=41_200),
+)
+
+
+LIST = PolicyList(metadata=Meta(revision="1793459220000000.42"), items=(ROW,))
+
 
 def router(asking: Asking) -> APIRouter:
     routes = APIRouter(prefix="/v1/policies", tags=["policies"])
 
-    @routes.get("", responses=answers.told(PolicyList), summary="Policies, in the order in which they are enforced")
+    @routes.get(
+        "", responses=answers.told(PolicyList, LIST), summary="Policies, in the order in which they are enforced"
+    )
     async def listed(*, request: Request, seq: Seq = None, at: At = None) -> Response:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)
         meta = Meta(revision=answers.revision_text(there.revision))
-        return answers.json(request, PolicyList(metadata=meta, items=tuple(_rows(asking, there))))
+        return answers.json(request, PolicyList(metadata=meta, items=tuple(await _rows(asking, there))))
 
     @routes.get("/{kind}/{namespace}/{name}", responses=answers.told(PolicyDetail), summary="One policy")
     async def one(
@@ -65,12 +105,14 @@ def router(asking: Asking) -> APIRouter:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)
         key = ObjectKey(kind, "" if namespace == "_" else namespace, name)
-        found = [row for row in _rows(asking, there) if (row.kind, row.namespace, row.name) == _named(key)]
+        found = [row for row in await _rows(asking, there) if (row.kind, row.namespace, row.name) == _named(key)]
         if not found:
             raise Problem(404, f"{kind} {namespace}/{name}: there is no such policy at {there.revision.sequence}")
         unit = subjects.unit(*key)
         programs = [one for (_, held), one in sorted(there.cluster.compiler.programs.items()) if held == unit]
-        return answers.json(request, PolicyDetail(policy=found[0], programs=tuple(programs)))
+        counted = await asking.counts.newest() if there.is_now else None
+        counts = counted.rules.get(unit, ()) if counted else ()
+        return answers.json(request, PolicyDetail(policy=found[0], programs=tuple(programs), counts=counts))
 
     return routes
 
@@ -79,7 +121,7 @@ def _named(key: ObjectKey) -> tuple[str, str, str]:
     return RESOURCES[key.kind].kind, key.namespace, key.name
 
 
-def _rows(asking: Asking, there: Moment) -> list[PolicyRow]:
+async def _rows(asking: Asking, there: Moment) -> list[PolicyRow]:
     policies: dict[str, ObjectKey] = {}
     found, tiers = [], []
     for obj in there.objects((*KINDS, Kind.TIER)):
@@ -89,6 +131,7 @@ def _rows(asking: Asking, there: Moment) -> list[PolicyRow]:
             found.append(obj)
             key = key_of(obj)
             policies[f"{SOURCES[key.kind]}:{'/'.join(filter(None, key[1:]))}"] = key
+    counted = await asking.counts.newest() if there.is_now and found else None
     answered = asking.board.realised() if there.is_now else {}
     told = []
     for row in rows(there.cluster, found, tiers):
@@ -107,6 +150,17 @@ def _rows(asking: Asking, there: Moment) -> list[PolicyRow]:
                 phase=said.phase if said else "",
                 nodes=said.nodes if said else "",
                 why=said.why if said else "",
+                warning=asking.board.warning(subjects.unit(*key)) if there.is_now else "",
+                counted=_sum(counted.rules.get(subjects.unit(*key), ())) if counted else None,
             )
         )
     return told
+
+
+def _sum(counts: Iterable[RuleCount]) -> Count:
+    told = list(counts)
+    return Count(
+        sessions=sum(one.sessions for one in told),
+        packets=sum(one.packets for one in told),
+        bytes=sum(one.bytes for one in told),
+    )

@@ -6,6 +6,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from sluice.contracts.ledger import ENTRIES
+from sluice.policy.realisation.warnings import MOST_RULES
 from sluice.runtime.settings import ServiceSettings
 
 
@@ -45,3 +46,10 @@ class QueryApiSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknow
 
     checkpoint_entries: Annotated[int, Meta(ge=1, le=100_000)] = ENTRIES
     """Entries of LEDGER from one checkpoint to the next."""
+
+    lint_interval_s: Annotated[float, Meta(ge=0)] = 60.0
+    """Seconds from the end of one look for what is probably not meant to the next, as `sluice lint` finds it; 0 never
+    looks. Skipped while no object changes. What a look costs, status-writer's setting of the same name says."""
+
+    lint_most_rules: Annotated[int, Meta(ge=1)] = MOST_RULES
+    """Beyond so many rules nobody looks, and policies say so."""

@@ -6,7 +6,18 @@ from fastapi import FastAPI, Request, Response
 
 from sluice.contracts.published import VERSION
 from sluice.runtime.metrics import METRICS
-from sluice.services.query_api import audit, groups, ledgers, nodes, objects, pods, policies, problems, verdicts
+from sluice.services.query_api import (
+    audit,
+    controls,
+    groups,
+    ledgers,
+    nodes,
+    objects,
+    pods,
+    policies,
+    problems,
+    verdicts,
+)
 from sluice.services.query_api.asking import Asking
 from sluice.services.query_api.filling import Filling
 
@@ -22,7 +33,7 @@ def application(asking: Asking, filling: Filling, ready: Callable[[], Awaitable[
     """The whole API. `ready` says what is lacking."""
     app = FastAPI(title="Sluice", version=VERSION, description=ABOUT, docs_url=None, redoc_url=None)
     problems.install(app)
-    for resource in (objects, policies, groups, pods, nodes, verdicts, ledgers):
+    for resource in (objects, policies, controls, groups, pods, nodes, verdicts, ledgers):
         app.include_router(resource.router(asking))
     app.include_router(audit.router(asking, filling))
 

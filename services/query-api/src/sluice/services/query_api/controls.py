@@ -1,0 +1,129 @@
+"""/v1/trafficcontrols: what each does, where it is in force, and what became of how many packets."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from msgspec import Struct
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.ids import Unit
+from sluice.contracts.kinds import Kind
+from sluice.contracts.stats import TrafficCount
+from sluice.contracts.traffic_control import TrafficControl
+from sluice.grouping.events import key_of
+from sluice.services.query_api import answers
+from sluice.services.query_api.answers import Meta
+from sluice.services.query_api.asking import Asking, At, Name, Seq
+from sluice.services.query_api.auth import Scope
+from sluice.services.query_api.moments import Moment
+from sluice.services.query_api.problems import Problem
+
+
+class Became(Struct, frozen=True, kw_only=True):
+    """Of packets, since each node's programmer began. One that several copy to one target counts once."""
+
+    mirrored: int = 0
+    redirected: int = 0
+    dropped: int = 0
+
+
+class Control(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A TrafficControl."""
+
+    name: str
+    revision: str
+    spec: msgspec.Raw
+    """As it is written."""
+
+    phase: str = ""
+    """How far it is in force; empty in the past."""
+
+    nodes: str = ""
+    why: str = ""
+    warning: str = ""
+    """What is probably not meant."""
+
+    packets: Became | None = None
+    """Unset in the past, and while the bus does not tell."""
+
+
+class ControlList(Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    items: tuple[Control, ...]
+
+
+EXAMPLE = ControlList(
+    metadata=Meta(revision="1793459220000000.42"),
+    items=(
+        Control(
+            name="mirror-web-app",
+            revision="1793459220000000.40",
+            spec=msgspec.Raw(
+                b'{"action":"Mirror","appliedTo":{"podSelector":{"matchLabels":{"app":"web"}}},"direction":"Both",'
+                b'"targetPort":{"ovsInternal":{"name":"tap0"}}}'
+            ),
+            phase="Realized",
+            nodes="2/2",
+            packets=Became(mirrored=1204),
+        ),
+    ),
+)
+
+
+def router(asking: Asking) -> APIRouter:
+    routes = APIRouter(prefix="/v1/trafficcontrols", tags=["trafficcontrols"])
+
+    @routes.get("", responses=answers.told(ControlList, EXAMPLE), summary="TrafficControls, by name")
+    async def listed(*, request: Request, seq: Seq = None, at: At = None) -> Response:
+        asking.gate.require(request, Scope.READ)
+        there = await asking.moments.find(seq, at)
+        meta = Meta(revision=answers.revision_text(there.revision))
+        return answers.json(request, ControlList(metadata=meta, items=tuple(await _controls(asking, there))))
+
+    @routes.get("/{name}", responses=answers.told(Control, EXAMPLE.items[0]), summary="One TrafficControl")
+    async def one(*, request: Request, name: Name, seq: Seq = None, at: At = None) -> Response:
+        asking.gate.require(request, Scope.READ)
+        there = await asking.moments.find(seq, at)
+        found = [control for control in await _controls(asking, there) if control.name == name]
+        if not found:
+            raise Problem(404, f"{name}: there is no such TrafficControl at {there.revision.sequence}")
+        return answers.json(request, found[0])
+
+    return routes
+
+
+async def _controls(asking: Asking, there: Moment) -> list[Control]:
+    controls = [one for one in there.objects((Kind.TRAFFIC_CONTROL,)) if isinstance(one, TrafficControl)]
+    counted = await asking.counts.newest() if there.is_now and controls else None
+    return sorted(_told(asking, there, controls, counted.traffic if counted else None), key=lambda one: one.name)
+
+
+class _Written(Struct):
+    spec: msgspec.Raw
+
+
+def _told(
+    asking: Asking, there: Moment, controls: list[TrafficControl], counts: Mapping[Unit, TrafficCount] | None
+) -> Iterator[Control]:
+    answered = asking.board.realised() if there.is_now else {}
+    for control in controls:
+        key = key_of(control)
+        version, said = there.values[subjects.object_(*key)], answered.get(key)
+        count = counts.get(subjects.unit(*key)) if counts is not None else None
+        yield Control(
+            name=key.name,
+            revision=answers.revision_text(version.revision),
+            spec=codec.decode(version.body, _Written).spec,
+            phase=said.phase if said else "",
+            nodes=said.nodes if said else "",
+            why=said.why if said else "",
+            warning=asking.board.warning(subjects.unit(*key)) if there.is_now else "",
+            packets=None if counts is None else _became(count),
+        )
+
+
+def _became(count: TrafficCount | None) -> Became:
+    if count is None:
+        return Became()
+    return Became(mirrored=count.mirrored, redirected=count.redirected, dropped=count.dropped)

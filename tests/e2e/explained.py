@@ -3,6 +3,7 @@
 Flows are those that the switch itself tells, signatures those of the engine's rule files, lines those of the logs.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
@@ -13,10 +14,12 @@ from sluice.contracts.audit import Loss
 from sluice.contracts.explaining import Meaning
 from sluice.contracts.ids import Backend, NodeName
 from sluice.dataplane.audit import np_line
+from sluice.dataplane.host.ids import id_of
 from sluice.dataplane.l7.engine import CLOSED_TENANT
 from sluice.dataplane.ovs import cookies, text
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.flow import Flows
+from sluice.drivers.nftables.tables import Tables
 from sluice.drivers.openflow.switch import Switch
 from sluice.grouping.events import ObjectKey
 from sluice.lab import inspection
@@ -55,6 +58,8 @@ async def unexplained(lab: Lab) -> list[str]:
         found += [f"{node.name}: {what}" async for what in _flows(lab, node, blamed)]
         if node.inspects:
             found += [f"{node.name}: {what}" async for what in _signatures(lab, node, blamed)]
+        if node.is_guarded:
+            found += [f"{node.name}: {what}" async for what in _table(lab, node, blamed)]
         found += [f"{node.name}: {what}" async for what in _lines(lab, node)]
     for key, direction, index, upto in sorted(blamed, key=str):
         if await explaining.blame(lab.bus, key, upto, direction, index) is None:
@@ -104,10 +109,23 @@ async def _signatures(lab: Lab, node: LabNode, blamed: set[tuple[Any, ...]]) -> 
         yield f"tenant {CLOSED_TENANT} is not listed"
 
 
+async def _table(lab: Lab, node: LabNode, blamed: set[tuple[Any, ...]]) -> AsyncIterator[str]:
+    """Of the node's own table, by the comments that its kernel has."""
+    told = await listed(lab, node.name, "host", by_place=True)
+    for name, chain in (await asyncio.to_thread(Tables(node.netns).read)).chains.items():
+        for line in chain.lines:
+            comment = json.loads(line)["comment"]
+            found = [one for key, one in told.items() if key.startswith(f"chain {name}\n") and comment in key]
+            if not found or not found[0].says or (id_of(comment) and not found[0].rules):
+                yield f"{name}: {comment}: {found}"
+            else:
+                blamed |= set(_blamed(found[0]))
+
+
 async def _lines(lab: Lab, node: LabNode) -> AsyncIterator[str]:
     """Of lines that say the same of another packet, one is asked for."""
     asked: dict[tuple[Any, ...], str] = {}
-    for line in _new(node.audit_log):
+    for line in (*_new(node.audit_log), *_new(node.host_log)):
         said = np_line.read(line)
         if isinstance(said, Loss):
             continue

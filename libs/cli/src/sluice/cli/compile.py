@@ -10,6 +10,7 @@ NOTHING = {
     "ovs": "no flows",
     "tc": "no Pod with an interface on a secondary network",
     "l7": "no rule with l7Protocols about a Pod",
+    "host": "no policy on a Node",
 }
 """Why a backend holds nothing, with the node's name behind it."""
 
@@ -17,13 +18,14 @@ NOTHING = {
 @click.command(name="compile")
 @options.files
 @click.option("--node", metavar="NAME", help="Whose program; unset: the only node's.")
-@click.option("--backend", type=click.Choice(["ovs", "tc", "l7"]), required=True)
+@click.option("--backend", type=click.Choice(["ovs", "tc", "l7", "host"]), required=True)
 @options.output("text")
 def compile_(files: tuple[str, ...], node: str | None, backend: str, output: str) -> None:
     """Print what a node's backend would hold, in the notation of its own tools.
 
     ovs: what ovs-ofctl add-flows takes, and as comments what add-groups takes. tc: a script of tc commands, for the
-    interfaces on secondary networks. l7: the rule files of the inspection engine's tenants.
+    interfaces on secondary networks. l7: the rule files of the inspection engine's tenants. host: the table of nftables
+    that policies on Nodes come to, for nft -f.
 
     Pods without a node or an address get one, as in a lab; nodes get addresses. Ports are numbered by the Pods' names,
     and after these come the tunnel and the gateway. Exits with 0, or with 2 on bad input.
@@ -43,6 +45,8 @@ def compile_(files: tuple[str, ...], node: str | None, backend: str, output: str
             told, script, problems = _tc(world, chosen)
         case "l7":
             told, script, problems = _l7(world, chosen)
+        case "host":
+            told, script, problems = _host(world, chosen)
         case _:
             told, script, problems = _ovs(world, chosen)
     if output == "json":
@@ -79,3 +83,10 @@ def _l7(world: Any, node: Any) -> tuple[dict[str, Any], str, list[Any]]:
 
     tenants, problems = compile_l7.compiled(world.objects, node)
     return {"tenants": [one._asdict() for one in tenants]}, compile_l7.text(tenants), problems
+
+
+def _host(world: Any, node: Any) -> tuple[dict[str, Any], str, list[Any]]:
+    from sluice.cli import compile_host
+
+    script, problems = compile_host.compiled(world.objects, node)
+    return {"table": script.splitlines()}, script, problems

@@ -8,6 +8,7 @@ import click
 from sluice.cli import moments, onbus, options
 
 _BACKENDS = (
+    ("host", re.compile(r".*\br[0-9a-f]{16}\b|.*comment \"lifeline: ", re.DOTALL)),
     ("l7", re.compile(r"\s*\{|.*\bsid:\s*\d+\s*;|\s*(vlan\s+)?\d+\s*(/|\s+sid\s+)\s*\d+\s*$", re.DOTALL)),
     ("tc", re.compile(r".*(\bpref\s+\d+|\d+/\d+/(0x)?[0-9a-fA-F]+\s*$|\b534c4345[0-9a-fA-F]{24}\b)", re.DOTALL)),
 )
@@ -23,7 +24,9 @@ def explain() -> None:
 @click.argument("words", nargs=-1, required=True, metavar="COOKIE|LINE...")
 @click.option("--node", metavar="NODE", help="That holds it. Unset: each is asked.")
 @click.option(
-    "--backend", type=click.Choice(["ovs", "tc", "l7"]), help="That holds it. Unset: by what the text looks like."
+    "--backend",
+    type=click.Choice(["ovs", "tc", "l7", "host"]),
+    help="That holds it. Unset: by what the text looks like.",
 )
 @onbus.on_a_bus
 @options.output("table")
@@ -39,8 +42,9 @@ def flow(
     """Name the policy, the rule and the version of the object behind what a node holds or logs.
 
     Takes a flow as ovs-ofctl shows it, or its cookie; a filter as tc shows it, CHAIN/PREF/HANDLE, or its cookie; a
-    signature of Suricata, or VLAN/SID; a line of np.log; an event of eve.json. Ids in cookies, chains and VLANs are
-    those of a node, so --node says whose they are. Exits with 0, or with 2 if nothing is known of it.
+    signature of Suricata, or VLAN/SID; a line of nft with its comment, or the id in it; a line of np.log; an event of
+    eve.json. Ids in cookies, chains and VLANs are those of a node, so --node says whose they are. Exits with 0, or with
+    2 if nothing is known of it.
     """
     text = " ".join(words)
     said = onbus.run(_asked(onbus.url(nats_url, name), text, node, backend))

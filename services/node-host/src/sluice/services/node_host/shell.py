@@ -17,9 +17,11 @@ from sluice.drivers.nftables.tables import Tables
 from sluice.runtime.bus import Bus
 from sluice.runtime.feed import Feed
 from sluice.runtime.output import Output
+from sluice.runtime.telling import Telling
 from sluice.services.node_host import lifelines
 from sluice.services.node_host.audit import Audit
 from sluice.services.node_host.counting import Counting
+from sluice.services.node_host.explaining import Explaining
 from sluice.services.node_host.programmer import Programmer
 from sluice.services.node_host.settings import NodeHostSettings
 from sluice.services.node_host.upkeep import Upkeep
@@ -43,6 +45,7 @@ class Shell:
         self._events = Events(settings.namespace, self._tables.ours)
         self._audit = Audit(self._node, settings.namespace, settings.audit_folder, settings.audit_limits)
         self._counting = Counting(bus, self._node, self._programmer, self._tables)
+        self._telling = Telling(bus, self._node, "host", Explaining(self._programmer))
         self._news, self._told = asyncio.Event(), asyncio.Event()
         self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
         self._applied: Revision = NEVER
@@ -59,6 +62,7 @@ class Shell:
                 for task in (self._feed.run, self._hear_kernel, self._apply, self._report, self._count):
                     tasks.create_task(task(), name=task.__name__.strip("_"))
                 tasks.create_task(self._audit.run(), name="audit")
+                tasks.create_task(self._telling.run(), name="telling")
         finally:
             self._events.close()
             if self._settings.remove_at_exit:

@@ -1,0 +1,110 @@
+"""Says whose a line of this node's table is."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sluice.contracts.explaining import Held, Meaning
+from sluice.contracts.ids import Revision
+from sluice.contracts.tracing import DecidingRule
+from sluice.dataplane.host import text
+from sluice.dataplane.host.engine import Placed
+from sluice.dataplane.host.ids import id_of
+from sluice.dataplane.host.table import Line
+from sluice.runtime.telling import NotOurs, Page, Place, cut, held, window
+from sluice.services.node_host.programmer import Programmer
+
+RULE = re.compile(r"\br[0-9a-f]{16}\b")
+
+_COMMENT = re.compile(r'comment "([^"]*)"')
+
+
+class _At(NamedTuple):
+    chain: str
+    number: int
+    line: Line
+
+
+class Explaining:
+    """What the programmer says that the kernel holds."""
+
+    def __init__(self, facts: Programmer) -> None:
+        self._facts = facts
+
+    @property
+    def upto(self) -> Revision:
+        return self._facts.upto
+
+    async def meaning(self, text: str) -> Meaning:
+        """Whose it is: a line as `nft list table inet sluice` shows it, its comment, or the id that this begins with.
+
+        Raises:
+            NotOurs
+        """
+        if found := RULE.search(text):
+            placed = self._facts.rules.get(found[0])
+            if placed is None:
+                raise NotOurs(f"{found[0]} is no rule that is in force here")
+            return _of_rule(placed)
+        said = _COMMENT.search(text)
+        for one in self._all():
+            if one.line.comment == (said[1] if said else text.strip()):
+                return self._meaning(one)
+        raise NotOurs("it has no comment of ours: those of rules begin with r and 16 hexadecimal digits")
+
+    async def page(self, after: str, limit: int) -> Page:
+        """Lines, by chain, in the order in which packets meet them.
+
+        Raises:
+            NotOurs
+        """
+        there: dict[Place, _At] = {(one.chain, one.number): one for one in self._all()}
+        return cut(((place, self._held(there[place])) for place in window(there, after, limit)), limit)
+
+    def _all(self) -> Iterator[_At]:
+        for name, chain in self._facts.table().chains.items():
+            for number, line in enumerate(chain.lines):
+                yield _At(name, number, line)
+
+    def _held(self, one: _At) -> Held:
+        return held(text.line(one.line), self._meaning(one))
+
+    def _meaning(self, one: _At) -> Meaning:
+        place = (f"chain {one.chain}",)
+        placed = self._facts.rules.get(id_of(one.line.comment))
+        if placed is not None:
+            return _of_rule(placed, place)
+        kind = "lifeline" if one.line.comment.startswith("lifeline: ") else "base"
+        return Meaning(kind=kind, says=one.line.comment, table=one.chain, does=_does(one.chain), places=place)
+
+
+def _of_rule(placed: Placed, places: tuple[str, ...] = ()) -> Meaning:
+    program, rule = placed
+    told = DecidingRule(
+        policy=program.origin,
+        object_revision=program.cause,
+        direction=rule.direction,
+        index=rule.index,
+        name=rule.name,
+        action=rule.action,
+    )
+    chain = places[0].removeprefix("chain ") if places else ""
+    says = "what a rule about Nodes says of packets"
+    return Meaning(kind="rule", says=says, table=chain, does=_does(chain), rules=(told,), places=places)
+
+
+def _does(chain: str) -> str:
+    """What the chain is for."""
+    match chain.split("."):
+        case ["input" | "output"]:
+            return "what every packet of the hook meets first"
+        case [_, "rules"]:
+            return "the tiers, in order"
+        case [_, "baseline"]:
+            return "the baseline, in order"
+        case [_, "again", *_]:
+            return "whether connections that were let in may go on"
+        case ["do" | "end", _]:
+            return "what one rule does"
+        case _:
+            return ""

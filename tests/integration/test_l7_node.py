@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 from msgspec import json
-from tests.l7.rig import TAPS, Rig, received
+from tests.l7.load import Load
+from tests.l7.rig import ADDRESSES, TAPS, Rig, received
 from tests.l7.server import HTTP_PORT
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NodeName
+from sluice.contracts.l7 import HttpMatch
 from sluice.contracts.status import NodeStatus
 from sluice.dataplane.l7 import handover
 from sluice.dataplane.l7.engine import Engine
+from sluice.dataplane.l7.ruleset import compile_rules
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.runtime.bus import Bus
 from sluice.runtime.output import Output
@@ -36,6 +39,7 @@ pytestmark = [pytest.mark.datapath, pytest.mark.slow]
 OK = b"GET /public/x HTTP/1.1\r\nHost: h\r\n\r\n"
 BAD = b"GET /admin HTTP/1.1\r\nHost: h\r\n\r\n"
 NODE = NodeName("node-1")
+TENANTS = 100
 
 
 def policy(*paths: str, name: str = "x/p"):
@@ -93,9 +97,10 @@ class World:
                 await asyncio.sleep(0.02)
         return monotonic() - began
 
-    async def lead(self) -> int:
-        """Do as node-ovs does: packets go to the one VLAN that the file names."""
-        (vlan,) = self.vlans.values()
+    async def lead(self, path: str = "/public/*") -> int:
+        """Do as node-ovs does, but for good: packets go to the VLAN that the file names for the policy of this path."""
+        rules = compile_rules((HttpMatch(path=path),), policy="AntreaNetworkPolicy:x/p")
+        vlan = self.vlans[rules.digest]
         ovsdb = await Ovsdb.connect(self.rig.switch.db_socket)
         ports = await ovsdb.ofports(*TAPS)
         ovsdb.close()
@@ -207,6 +212,24 @@ async def test_an_engine_that_dies_or_hangs_is_noticed_and_replaced(world: World
         assert await world.ask(OK)
         assert not await world.ask(BAD)
         assert BAD.strip() not in world.rig.seen
+
+
+async def test_an_engine_that_starts_with_many_tenants_is_closed_until_it_has_them(world: World, source):
+    """Packets come all the while, to the engine itself: nobody here keeps them from one that is not ready."""
+    await source.put(policy("/public/*"), *(policy(f"/{number}", name=f"x/p{number}") for number in range(1, TENANTS)))
+    load = Load(world.rig.client, (ADDRESSES[4],), patience_s=0.2)
+    async with world.running():
+        await world.until(lambda: len(world.vlans) == TENANTS, timeout_s=60)
+        await world.lead()
+        with load.running():
+            for _ in range(2):
+                os.kill(world.engine_pid(), signal.SIGKILL)
+                await world.until(lambda: world.vlans == {})
+                await world.until(lambda: len(world.vlans) == TENANTS, timeout_s=60)
+                await asyncio.to_thread(load.recovered, monotonic(), 20)
+
+    assert load.counts["leaked"] == 0
+    assert min(load.counts[kind] for kind in ("served", "denied", "denied later")) > 0
 
 
 async def test_an_engine_without_its_rules_is_noticed_and_gets_them(world: World, source):

@@ -151,6 +151,11 @@ class Rig:
         return node
 
     @property
+    def client(self) -> Path:
+        """The network namespace of the Pod that asks."""
+        return self._spaces["client"]
+
+    @property
     def netns(self) -> Path:
         """Of the switch."""
         return self._spaces["switch"]

@@ -35,7 +35,8 @@ def lab(verbose: bool) -> None:  # noqa: FBT001  # click hands flags over by nam
     "-f", "--filename", "files", multiple=True, type=click.Path(path_type=Path), help="Manifests: a file or a folder."
 )
 @click.option("--name", default="lab", show_default=True, help="Of the lab.")
-def up(nodes: int, files: tuple[Path, ...], name: str) -> None:
+@click.option("--secure", is_flag=True, help="Services and nodes have keys and permissions; the bus is encrypted.")
+def up(nodes: int, files: tuple[Path, ...], name: str, secure: bool) -> None:  # noqa: FBT001  # click, as above
     """Start a lab that stays until `sluice lab down`, with these objects in it."""
     from sluice.kube.manifest import Document
     from sluice.lab import keep, reading
@@ -46,16 +47,16 @@ def up(nodes: int, files: tuple[Path, ...], name: str) -> None:
     except reading.BadScenario as error:
         _refuse(str(error))
     if not keep.stays():
-        where = [word for path in files for word in ("-f", str(path))]
+        where = [*(["--secure"] if secure else []), *(word for path in files for word in ("-f", str(path)))]
         sys.exit(keep.detached(["lab", "up", "--name", name, "--nodes", str(nodes), *where]))
-    _run(_up(name, nodes, [each for each in found if isinstance(each, Document)]))
+    _run(_up(name, nodes, [each for each in found if isinstance(each, Document)], secure=secure))
 
 
-async def _up(name: str, nodes: int, documents: Sequence[Any]) -> None:
+async def _up(name: str, nodes: int, documents: Sequence[Any], *, secure: bool) -> None:
     from sluice.lab import keep
     from sluice.lab.lab import Lab, NotRealised
 
-    async with await Lab.start(name, [f"node-{number}" for number in range(1, nodes + 1)]) as running:
+    async with await Lab.start(name, [f"node-{number}" for number in range(1, nodes + 1)], secure=secure) as running:
         code = 0
         await running.serve()
         await running.change(apply=documents)

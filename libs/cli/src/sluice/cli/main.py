@@ -3,6 +3,7 @@
 import click
 
 from sluice.cli import examples
+from sluice.cli.admin import admin
 from sluice.cli.bisect import bisect
 from sluice.cli.bundle import bundle
 from sluice.cli.compile import compile_
@@ -30,6 +31,7 @@ def main() -> None:
 
 
 for command in (
+    admin,
     bisect,
     bundle,
     compile_,

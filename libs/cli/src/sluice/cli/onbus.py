@@ -1,5 +1,7 @@
 """Commands that ask a running bus: of a lab, or any by its URL."""
 
+import contextlib
+import os
 import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -12,6 +14,9 @@ T = TypeVar("T")
 
 CONNECT_S = 5.0
 """For a bus that should be there."""
+
+KEYS = "SLUICE_NATS_KEYS"
+"""Names the folder of the operator's keys, where the bus has identities: a keyring's `identities/person.operator`."""
 
 _bus = [
     click.option("--nats-url", metavar="URL", help="Of the bus. Unset: that of a running lab."),
@@ -60,10 +65,33 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 async def connected(bus_url: str) -> Any:
     import asyncio
 
+    import nats.errors
+
     from sluice.runtime.bus import Bus
 
     try:
         async with asyncio.timeout(CONNECT_S):
-            return await Bus.connect(bus_url, name="sluice")
+            return await Bus.connect(bus_url, name="sluice", credentials=_credentials(bus_url))
+    except nats.errors.Error as error:
+        raise NoBus(f"{bus_url}: {error}") from None
     except TimeoutError:
-        raise NoBus(f"{bus_url}: no bus answers; is it running?") from None
+        raise NoBus(
+            f"{bus_url}: no bus answers, or it does not accept us: does it run, and does {KEYS} name our keys?"
+        ) from None
+
+
+def _credentials(bus_url: str) -> Any:
+    """The operator's, where the environment names them, or the bus is of a lab that has identities."""
+    from pathlib import Path
+
+    from sluice.contracts.identities import OPERATOR
+    from sluice.lab import claim, state
+    from sluice.runtime.credentials import Credentials
+
+    folder = os.environ.get(KEYS, "")
+    if not folder:
+        for owner in claim.owners():
+            with contextlib.suppress(state.NoLab):
+                known = state.read(owner.name)
+                folder = known.nats_keys if known.nats_url == bus_url else folder
+    return Credentials(identity=OPERATOR, folder=Path(folder)) if folder else None

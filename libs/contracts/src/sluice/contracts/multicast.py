@@ -1,6 +1,7 @@
-"""Which groups of multicast a node's Pods have joined, told to the other nodes on `_sluice.multicast.<node>`.
+"""Which groups of multicast a node's Pods have joined, told to the other nodes on `multicast.<node>`.
 
-Nothing is stored: it is told when it changes and again before it is forgotten.
+What counts is what others hear live: it is told when it changes and again before it is forgotten. The stream is there
+because a node may publish to streams alone, and hears what they republish.
 """
 
 from msgspec import Struct

@@ -74,7 +74,9 @@ CHECKPOINTS = StreamSpec(
     tombstone_ttl_s=7 * DAY_S,
 )
 
-STREAMS: tuple[StreamSpec, ...] = (LEDGER, OBJECTS, GROUPS, PROGRAMS, STATUS, STATS, AUDIT, CHECKPOINTS)
+MULTICAST = StreamSpec(name="MULTICAST", subjects=("multicast.>",), max_age_s=HOUR_S, republish=True)
+
+STREAMS: tuple[StreamSpec, ...] = (LEDGER, OBJECTS, GROUPS, PROGRAMS, STATUS, STATS, AUDIT, CHECKPOINTS, MULTICAST)
 """In the order in which they are made: a mirror after its source."""
 
 BY_NAME: dict[str, StreamSpec] = {spec.name: spec for spec in STREAMS}

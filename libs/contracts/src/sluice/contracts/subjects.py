@@ -236,12 +236,22 @@ def explain(node: NodeName, backend: Backend) -> str:
     return f"_sluice.explain.{token(node)}.{backend}"
 
 
+def explains(node: NodeName) -> str:
+    """Where the node is asked that, of all its backends."""
+    return f"_sluice.explain.{token(node)}.*"
+
+
 def multicast(node: NodeName) -> str:
-    """Where the node tells which groups its Pods have joined; nothing is stored there."""
-    return f"_sluice.multicast.{token(node)}"
+    """Where the node tells which groups its Pods have joined; others hear it live."""
+    return f"multicast.{token(node)}"
 
 
-MULTICASTS = "_sluice.multicast.*"
+MULTICASTS = "multicast.*"
+
+
+def health(service: str) -> str:
+    """Where a service is asked whether it is ready; nothing is stored there."""
+    return f"_sluice.health.{service}"
 
 
 def live(subject: str) -> str:

@@ -107,6 +107,7 @@ def portrait(lab: Lab) -> LabState:
         pid=os.getpid(),
         folder=str(lab.folder),
         nats_url=lab.nats.url,
+        nats_keys=str(lab.keys.operator.folder) if lab.keys else "",
         manifests=str(lab.manifests),
         api_url=lab.api_url,
         nodes=tuple(nodes),

@@ -29,6 +29,7 @@ from sluice.lab.equipment import Equipment
 from sluice.lab.externals import PORT, ExternalHost, make, reroute, routes
 from sluice.lab.folder import ManifestFolder
 from sluice.lab.forwarders import Forwarders
+from sluice.lab.keys import LabKeys
 from sluice.lab.node import LabNode, Sandbox
 from sluice.lab.probers import TRIES, TRY_S, Prober, ProberGone, Probers, Result
 from sluice.lab.processes import Program, Supervised
@@ -82,6 +83,7 @@ class Lab:
         self._forwarders = Forwarders(self.folder / "forwarders", self._variables)
         self.equipment = Equipment(self.name, self.nodes, self.externals, self._forwarders)
         self._names = nameserver.NodesServer()
+        self.keys: LabKeys | None = None
         self._nats: NatsServer | None = None
         self._bus: Bus | None = None
         self._trouble: BaseException | None = None
@@ -91,8 +93,12 @@ class Lab:
     # ---------------------------------------------------------------------------------------------------- life
 
     @classmethod
-    async def start(cls, name: str | None = None, nodes: Sequence[str] = ("node-1",)) -> Self:
+    async def start(cls, name: str | None = None, nodes: Sequence[str] = ("node-1",), *, secure: bool = False) -> Self:
         """A lab that runs, with these nodes and no objects but theirs.
+
+        Args:
+            secure: each service and node has an identity of its own on the bus, which is encrypted. It takes longer to
+                start, and packets do not see a difference.
 
         Raises:
             Taken, BadName: the name.
@@ -103,7 +109,7 @@ class Lab:
             log.warning("stale_labs_swept", labs=swept)
         lab = cls(await asyncio.to_thread(claim.claim, name))
         try:
-            await lab._start(nodes)
+            await lab._start(nodes, secure=secure)
         except BaseException:
             await lab.stop()
             raise
@@ -117,14 +123,22 @@ class Lab:
     ) -> None:
         await self.stop()
 
-    async def _start(self, nodes: Sequence[str]) -> None:
-        self._nats = nats = await NatsServer.start(self.folder / "nats", variables=self._variables)
+    async def _start(self, nodes: Sequence[str], *, secure: bool) -> None:
+        if secure:
+            self.keys = LabKeys(self.folder / "keys")
+        self._nats = nats = await NatsServer.start(
+            self.folder / "nats",
+            variables=self._variables,
+            guarded=self.keys.configuration if self.keys else None,
+        )
         self._supervise(Supervised("nats-server", nats.restart, nats.ended))
         await self._names.start()
         ingest = {"FOLDER": str(self._manifests.path), "POLL_INTERVAL_MS": "20"}
         for service in CENTRAL:
             await self._start_service(service, ingest if service == "ingest" else {})
-        self._bus = await Bus.connect(nats.url, name=f"lab {self.name}")
+        self._bus = await Bus.connect(
+            nats.url, name=f"lab {self.name}", credentials=self.keys.operator if self.keys else None
+        )
         self._spawn(self._follow_status(self._bus), "status")
         self._spawn(self._follow_programs(self._bus), "programs")
         await self.use(nodes)
@@ -158,7 +172,7 @@ class Lab:
         title = f"{service} on {node}" if node else service
         program = Program(
             [sys.executable, "-P", "-m", f"sluice.services.{service.replace('-', '_')}"],
-            {**self._variables, **self._settings(service, own)},
+            {**self._variables, **self._settings(service, own, node)},
             (self.nodes[NodeName(node)].folder if node else self.folder) / f"{service}.log",
         )
         await program.start()
@@ -178,11 +192,12 @@ class Lab:
             places = {**logs, "STATE_DIR": str(node.state_folder / "log-collector")}
             await self._start_service("log-collector", {"NODE_NAME": name, **places}, name)
 
-    def _settings(self, service: str, own: Mapping[str, str]) -> dict[str, str]:
-        """The service's environment."""
+    def _settings(self, service: str, own: Mapping[str, str], node: str = "") -> dict[str, str]:
+        """The service's environment; `node` is empty for a central one."""
         prefix = f"SLUICE_{service.replace('-', '_').upper()}_"
         common = {"NATS_URL": self.nats.url, "HEALTH_PORT": "-1", "STREAM_MAX_BYTES": str(STREAM_BYTES)}
-        return {prefix + field: value for field, value in {**common, **own}.items()}
+        keys = self.keys.settings(service, node) if self.keys else {}
+        return {prefix + field: value for field, value in {**common, **keys, **own}.items()}
 
     def _supervise(self, supervised: Supervised) -> None:
         self.supervised[supervised.name] = supervised
@@ -263,6 +278,8 @@ class Lab:
         Raises:
             CannotAnswer: such a host cannot be made on this machine.
         """
+        if self.keys and self.keys.settle(nodes):
+            await self.nats.reload()
         for name in map(NodeName, nodes):
             if name not in self.nodes:
                 node = LabNode(
@@ -270,9 +287,9 @@ class Lab:
                     self.name,
                     self.folder / "nodes" / name,
                     self._variables,
-                    self._settings("node-ovs", self._naming()),
-                    inspector=self._settings("node-l7", {}),
-                    guard=self._settings("node-host", {}),
+                    self._settings("node-ovs", self._naming(), name),
+                    inspector=self._settings("node-l7", {}, name),
+                    guard=self._settings("node-host", {}, name),
                 )
                 self.nodes[name] = node
                 await node.start(self._underlay)

@@ -50,6 +50,9 @@ class LabState(Struct, frozen=True, kw_only=True):
     pid: int
     folder: str
     nats_url: str
+    nats_keys: str = ""
+    """Folder of the operator's keys; empty where the bus has no identities."""
+
     manifests: str
     api_url: str = ""
     """Of its API; empty where none runs."""

@@ -292,7 +292,9 @@ class Asker:
         number = next(self._numbers)
         deadline_s = asyncio.get_running_loop().time() + _ANSWER_S
         self._parts[number] = Part(reading, Answer(), deadline_s)
-        await self._bus.nc.publish(f"$JS.API.DIRECT.GET.{stream}", request(patterns), f"{self._prefix}.{number}")
+        await self._bus.nc.publish(
+            f"{self._bus.api}.DIRECT.GET.{stream}", request(patterns), f"{self._prefix}.{number}"
+        )
 
 
 def _number(raw: Msg) -> int:

@@ -1,18 +1,78 @@
-"""nats-py where it is too slow for hundreds of thousands of messages: three private parts of 2.16, held to by tests.
+"""nats-py where it is too slow for hundreds of thousands of messages or trusts too much: private parts of 2.16, tested.
+
+It reads keys and certificates once, believes a server that offers no TLS, and ends for ever when a server that it was
+connected to does not want it any more.
 
 It takes headers apart letter by letter, which lasts longer than all the rest of a message's way, and puts them together
 piece by piece; and each subscription has a queue and a task of its own between the message and its reader.
 """
 
+import asyncio
+import contextlib
+import ssl
 from typing import Any, Protocol
 
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import BadHeaderError, BadSubjectError
+from nats.aio.transport import TcpTransport
+from nats.errors import AuthorizationError, BadHeaderError, BadSubjectError
+
+from sluice.runtime.credentials import Credentials, NotEncrypted
+
+_CLOSE_S = 1.0  # for the two ends of a connection to part
+
+
+class _Transport(TcpTransport):
+    """One that ends: after a handshake of TLS that failed nats-py waits for a connection that nobody has any more."""
+
+    def __init__(self, begun: TcpTransport) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # nats-py's
+        vars(self).update(vars(begun))
+
+    async def wait_closed(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await super().wait_closed()  # type: ignore[no-untyped-call]  # nats-py's
 
 
 class Client(NatsClient):
+    def __init__(self, credentials: Credentials | None = None) -> None:
+        super().__init__()
+        self._credentials = credentials
+
+    async def _connect_to_server(self, server: Any) -> None:  # Any: nats-py's, of a private class
+        if isinstance(self._transport, _Transport):  # of an attempt that was refused
+            self._transport.close()  # type: ignore[no-untyped-call]  # nats-py's
+        await super()._connect_to_server(server)
+        if self._credentials and type(self._transport) is TcpTransport:
+            self._transport = _Transport(self._transport)
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """Asked for by each connection that the server wants encrypted."""
+        return self._credentials.tls() if self._credentials else super().ssl_context
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002  # nats-py's
+        if initial_connection and self._credentials and not info.get("tls_required"):
+            raise NotEncrypted("the server offers no TLS; it is not ours, or not set up by `sluice admin keys`")
+        await super()._process_info(info, initial_connection)
+
+    def _connect_command(self) -> bytes:
+        if self._credentials:  # the signature is of the seed as it is now, and so must be the name
+            self._public_nkey = self._credentials.public_key()
+            transport: Any = self._transport  # asyncio warns at the end of each connection that nats-py made TLS of
+            transport._io_writer._protocol._over_ssl = True  # noqa: SLF001  # so it is told
+        return super()._connect_command()
+
+    async def _process_err(self, err_msg: str) -> None:
+        if "authorization violation" in err_msg and self.is_connected:  # the key was good, and may be again: try
+            error = AuthorizationError()
+            await self._process_op_err(error)
+            await self._error_cb(error)
+            return
+        await super()._process_err(err_msg)
+
     async def _send_publish(
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, str] | None
     ) -> None:

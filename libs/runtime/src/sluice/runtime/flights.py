@@ -41,6 +41,11 @@ class Flights:
         """When the one that left first left."""
         return next((flight.sent_at_s for flight in self._flying.values()), None)
 
+    def land_on(self, subject: str) -> list[Write]:
+        """The writes to this subject, in lower case: none of them arrives."""
+        lost = [attempt for attempt, flight in self._flying.items() if flight.write.subject.lower() == subject]
+        return [write for attempt in lost if (write := self.land(attempt))]
+
     def land_until(self, until_s: float) -> list[Write]:
         """The writes that left until then; nobody waits for their answers any more."""
         late = [attempt for attempt, flight in self._flying.items() if flight.sent_at_s <= until_s]

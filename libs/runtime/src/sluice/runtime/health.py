@@ -31,6 +31,8 @@ class Health:
         if not await self._bus_answers():
             lacking.append("bus")
             lacking.extend(line for tell in self._waits for line in tell())
+        if self._bus.denied:
+            lacking.append("permitted")
         return sorted(lacking)
 
     async def _bus_answers(self) -> bool:

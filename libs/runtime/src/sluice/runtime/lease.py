@@ -20,12 +20,13 @@ from nats.js.errors import (
 )
 from nats.js.kv import KeyValue
 
+from sluice.contracts.identities import LEASES
 from sluice.runtime.bus import Bus
 from sluice.runtime.patience import patiently
 
 log = structlog.get_logger()
 
-BUCKET = "sluice_leases"
+BUCKET = LEASES
 TTL_S = 6.0
 """A holder that ended without a word is succeeded after this; one that comes back under its name at once."""
 
@@ -140,13 +141,20 @@ class Lease:
     async def _bucket(self) -> KeyValue:
         try:
             return await self._bus.js.key_value(BUCKET)
-        except (BucketNotFoundError, NotFoundError):
-            return await self._bus.js.create_key_value(
-                api.KeyValueConfig(
-                    bucket=BUCKET,
-                    ttl=TTL_S,
-                    storage=api.StorageType.FILE,
-                    replicas=self._bus.limits.replicas,
-                    max_bytes=1 << 20,
-                )
-            )
+        except (BucketNotFoundError, NotFoundError) as error:
+            if not self._bus.owns_streams:
+                raise ServiceUnavailableError from error  # world trouble: its owner makes it
+            return await make_bucket(self._bus)
+
+
+async def make_bucket(bus: Bus) -> KeyValue:
+    """The bucket is there. Idempotent."""
+    return await bus.js.create_key_value(
+        api.KeyValueConfig(
+            bucket=BUCKET,
+            ttl=TTL_S,
+            storage=api.StorageType.FILE,
+            replicas=bus.limits.replicas,
+            max_bytes=1 << 20,
+        )
+    )

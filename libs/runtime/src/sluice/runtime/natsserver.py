@@ -14,6 +14,8 @@ from sluice.contracts.streams import MAX_PAYLOAD_BYTES
 
 _START_TIMEOUT_S = 15
 _STOP_TIMEOUT_S = 10
+_RELOAD_TIMEOUT_S = 15
+_RELOADED = "Reloaded server configuration"
 _MAX_PENDING_BYTES = 256 << 20  # for one client before the server calls it slow; a snapshot may be large
 
 
@@ -37,29 +39,41 @@ def binary() -> str:
 class NatsServer:
     """One server process. It ends when it is told to, or when somebody kills it: then `restart`."""
 
-    def __init__(self, folder: Path, port: int, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, port: int, variables: Mapping[str, str] | None = None, guarded: Path | None = None
+    ) -> None:
         self.folder = folder
         self.port = port
+        self._guarded = guarded
         self._variables = dict(variables or {})
         self._process: asyncio.subprocess.Process | None = None
 
     @classmethod
-    async def start(cls, folder: Path | str, port: int = 0, *, variables: Mapping[str, str] | None = None) -> Self:
+    async def start(
+        cls,
+        folder: Path | str,
+        port: int = 0,
+        *,
+        variables: Mapping[str, str] | None = None,
+        guarded: Path | None = None,
+    ) -> Self:
         """A server that accepts connections on 127.0.0.1. Port 0 takes a free one and keeps it over restarts.
 
         Args:
             variables: of its environment, besides those of this process.
+            guarded: the configuration of its TLS and accounts, as a keyring writes it. Unset: everybody may do
+                everything.
 
         Raises:
             ServerFailed: it ended, or does not listen after 15 s.
         """
-        server = cls(Path(folder), port, variables)
+        server = cls(Path(folder), port, variables, guarded)
         await server.restart()
         return server
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"{'tls' if self._guarded else 'nats'}://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -90,6 +104,30 @@ class NatsServer:
         except TimeoutError as error:
             await self.kill()
             raise ServerFailed(f"nats-server: does not listen after {_START_TIMEOUT_S} s\n{self._log_end()}") from error
+
+    async def reload(self) -> None:
+        """It goes by its configuration as it is now; connections with a key that is not accepted any more are closed.
+
+        It is told twice: what an account imports that is new works only since the second time (nats-server 2.15).
+
+        Raises:
+            ServerFailed: it does not like the configuration, and goes by the old one.
+        """
+        for _ in range(2):
+            done = self._said(_RELOADED)
+            os.kill(self.pid, signal.SIGHUP)
+            try:
+                async with asyncio.timeout(_RELOAD_TIMEOUT_S):
+                    while self._said(_RELOADED) == done:  # noqa: ASYNC110  # it tells its log alone
+                        await asyncio.sleep(0.02)
+            except TimeoutError as error:
+                raise ServerFailed(
+                    f"nats-server: not reloaded after {_RELOAD_TIMEOUT_S} s\n{self._log_end()}"
+                ) from error
+
+    def _said(self, words: str) -> int:
+        """How often."""
+        return (self.folder / "nats.log").read_text(errors="replace").count(words)
 
     async def stop(self) -> None:
         """It has ended, in order; killed if that takes more than 10 s."""
@@ -126,6 +164,7 @@ class NatsServer:
                 f"ports_file_dir: {json.dumps(str(self.folder))}",
                 f"max_payload: {MAX_PAYLOAD_BYTES}",
                 f"max_pending: {_MAX_PENDING_BYTES}",
+                *([f"include {json.dumps(os.path.relpath(self._guarded, self.folder))}"] if self._guarded else []),
                 f"jetstream {{ store_dir: {json.dumps(str(self.folder / 'store'))} }}",
                 "",
             ]

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from time import time
 from typing import Self
 
 import msgspec
+from nats.js.errors import NotFoundError
 
 from sluice.contracts import codec
 from sluice.contracts.ids import NEVER, Revision
+from sluice.contracts.streams import CAUSE_HEADER, parse_cause
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.marks import Mark, Marks, is_mark
 from sluice.runtime.message import Message
+from sluice.runtime.patience import patiently
 from sluice.runtime.patterns import covers
 from sluice.runtime.sending import WINDOW, Fenced, Sender
 from sluice.runtime.writes import Held, Write, Writes, without_cause
@@ -27,7 +31,11 @@ class Output:
         self._bus, self._stream, self._patterns = bus, stream, patterns
         self._writes = Writes()
         self._marks = Marks()
-        self._sender = Sender(bus, stream, self._writes, self._marks)
+        spec = bus.specs.get(stream)
+        self._direct = not any("*" in pattern or ">" in pattern for pattern in patterns) and bool(spec and spec.direct)
+        """Who writes a few subjects asks for each: reading the stream takes the right to read all of it."""
+
+        self._sender = Sender(bus, stream, self._writes, self._marks, direct=self._direct)
 
     @classmethod
     async def open(cls, bus: Bus, stream: str, patterns: Iterable[str]) -> Self:
@@ -50,6 +58,10 @@ class Output:
     async def _read(self) -> None:
         held = self._writes.held
         held.clear()
+        if self._direct:
+            for subject in self._patterns:
+                await self._read_one(subject)
+            return
         spec = self._bus.specs.get(self._stream)
         keeps_all = spec is not None and not spec.last_per_subject
         async with follow(self._bus, self._stream, self._patterns, last_only=keeps_all) as events:
@@ -63,6 +75,16 @@ class Output:
                         held.clear()
                     case CaughtUp():
                         return
+
+    async def _read_one(self, subject: str) -> None:
+        try:
+            there = await patiently(self._bus, lambda: self._bus.js.get_last_msg(self._stream, subject, direct=True))
+        except NotFoundError:
+            return
+        headers, body = there.headers or {}, there.data or b""
+        self._writes.held[subject] = Held(body, there.seq or 0, parse_cause(headers.get(CAUSE_HEADER, "")))
+        if not body:
+            self._writes.buried(subject, time())
 
     async def close(self) -> None:
         """Nothing more is sent. What was not acknowledged may be stored or not."""

@@ -16,6 +16,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, MaxPayloadError, OutboundBufferLimitError
+from nats.js import api
 from nats.js.errors import NotFoundError
 
 from sluice.contracts.ids import NEVER, Revision
@@ -27,6 +28,7 @@ from sluice.runtime.flights import Flights
 from sluice.runtime.marks import Marks
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.patience import patiently
+from sluice.runtime.refusals import Denial
 from sluice.runtime.writes import NOTHING, Held, Write, Writes
 
 log = structlog.get_logger()
@@ -39,6 +41,7 @@ _DEADLINE_S = 5.0  # for one message; then it is sent again
 _LOOK_S = 5.0  # how often the sender asks if the stream is still the same one
 _SUSPECT_WAIT_S = 0.02  # between two looks at a stream that answers strangely
 _REFUSED_WAIT_S = 1.0  # between two tries of what the stream refused
+_OWNER_WAIT_S = 0.5  # between two looks for a stream that somebody else makes
 _REFUSED_AT_ONCE = 64  # of them; as soon as one is taken, all
 _PRUNE_MARGIN_S = 60.0  # tombstones are remembered this much longer than they live
 
@@ -62,7 +65,9 @@ class _Answers:
 class Sender:
     """Brings writes and marks into one stream, for one `Output`."""
 
-    def __init__(self, bus: Bus, stream: str, writes: Writes, marks: Marks) -> None:
+    def __init__(self, bus: Bus, stream: str, writes: Writes, marks: Marks, *, direct: bool) -> None:
+        """`direct`: read back by subject, of any replica; who writes a few subjects may read no others."""
+        self._direct = direct
         self._bus, self._stream, self._writes, self._marks = bus, stream, writes, marks
         spec = bus.specs.get(stream)
         self._tombstone_ttl_s = spec.tombstone_ttl_s if spec else HOUR_S
@@ -97,6 +102,7 @@ class Sender:
         self._here, self._highest = here, here.last_sequence
         self._subscription = await subscribe(self._bus.nc, f"{self._prefix}.*", _Answers(self._answered))
         self._undo.append(self._bus.on_reconnect(self._reconnected))
+        self._undo.append(self._bus.on_denial(self._denied))
         for work in (self._send_all, self._settle_conflicts, self._watch):
             name = f"output-{self._stream}-{work.__name__.strip('_')}"
             self._tasks.append(asyncio.create_task(self._guarded(work), name=name))
@@ -302,6 +308,12 @@ class Sender:
                 self._refuse(write, reason)
         self._wake.set()
 
+    def _denied(self, denied: Denial) -> None:
+        if denied.action != "publish":
+            return
+        for write in self._flights.land_on(denied.subject):
+            self._refuse(write, "the bus does not permit this identity to publish it")
+
     def _store(self, write: Write, sequence: int) -> None:
         _stored.add(1, self._stream)
         self._writes.stored(write, sequence)
@@ -334,7 +346,7 @@ class Sender:
         """What is stored is ours: success, or try again. It is somebody else's: we are fenced off."""
         held = self._writes.held
         try:
-            there = await patiently(self._bus, lambda: self._bus.js.get_msg(self._stream, subject=write.subject))
+            there = await patiently(self._bus, lambda: self._stored_on(write.subject))
         except NotFoundError:  # its tombstone's time was over, LEDGER aged it out, or the stream began again
             held.pop(write.subject, None)
             self._parked.append(write)
@@ -346,13 +358,16 @@ class Sender:
         elif (there.headers or {}).get(WRITER_HEADER) == self._writes.writer:
             held[write.subject] = Held(body, sequence, NEVER)
             self._writes.again(write)
-        elif held.get(write.subject, NOTHING).sequence == sequence:
+        elif held.get(write.subject, NOTHING).sequence >= sequence:  # greater: of a replica that lags
             self._writes.again(write)
         else:
             raise Fenced(
                 f"{write.subject}: sequence {sequence} was stored by another writer "
                 f"({(there.headers or {}).get(WRITER_HEADER, 'unknown')}); only one may be active, stop this one"
             )
+
+    async def _stored_on(self, subject: str) -> api.RawStreamMsg:
+        return await self._bus.js.get_msg(self._stream, subject=subject, direct=self._direct)
 
     async def _watch(self) -> None:
         while True:
@@ -384,6 +399,8 @@ class Sender:
             except streams.Missing as missing:
                 log.warning("stream_missing", reason=str(missing))
                 await streams.ensure(self._bus)
+                if not self._bus.owns_streams:
+                    await asyncio.sleep(_OWNER_WAIT_S)
 
     def _mirrors(self) -> list[str]:
         return [spec.name for spec in self._bus.specs.values() if spec.mirror == self._stream]

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Generic, NoReturn, TypeVar
 
@@ -19,9 +20,10 @@ from faststream.asgi import AsgiResponse, get
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
-from sluice.contracts import codec
+from sluice.contracts import codec, identities, subjects
 from sluice.runtime import http, logs, settings
 from sluice.runtime.bus import Bus, Limits
+from sluice.runtime.credentials import Credentials
 from sluice.runtime.health import Health
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.settings import ConfigError, ServiceSettings
@@ -90,13 +92,15 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 class _Broker(NatsBroker):
     """FastStream's broker on the bus's connection, so that a service has one."""
 
-    def __init__(self, url: str, name: str, limits: Limits) -> None:
+    def __init__(self, url: str, name: str, limits: Limits, credentials: Credentials | None) -> None:
         super().__init__(url, logger=None)
-        self._bus_url, self._bus_name, self._limits = url, name, limits
+        self._bus_url, self._bus_name, self._limits, self._credentials = url, name, limits, credentials
         self.bus: Bus | None = None
 
     async def _connect(self) -> Client:
-        self.bus = await Bus.connect(self._bus_url, name=self._bus_name, limits=self._limits)
+        self.bus = await Bus.connect(
+            self._bus_url, name=self._bus_name, limits=self._limits, credentials=self._credentials
+        )
         self.config.connect(self.bus.nc)
         return self.bus.nc
 
@@ -117,7 +121,11 @@ class _Frame(Generic[S]):
     def __init__(self, name: str, own: S, main: Main[S], without_bus: WithoutBus[S] | None) -> None:
         self._name, self._own, self._main, self._without_bus = name, own, main, without_bus
         limits = Limits(max_bytes=own.stream_max_bytes, replicas=own.stream_replicas)
-        self._broker = _Broker(own.nats_url, name, limits)
+        credentials = None
+        if own.nats_keys:
+            identity = identities.of_service(name, getattr(own, "node_name", None))
+            credentials = Credentials(identity=identity, folder=Path(own.nats_keys))
+        self._broker = _Broker(own.nats_url, name, limits, credentials)
         self._app = FastStream(
             self._broker,
             logger=None,
@@ -126,7 +134,7 @@ class _Frame(Generic[S]):
             on_shutdown=[self._stop],
             after_shutdown=[self._bye],
         )
-        self._broker.subscriber(f"_sluice.health.{name}")(self._tell_health)
+        self._broker.subscriber(subjects.health(name))(self._tell_health)
         self._task: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
         self._waits_for: tuple[str, ...] = ()

@@ -21,6 +21,11 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     nats_url: str = "nats://localhost:4222"
 
+    nats_keys: str = ""
+    """Folder with what this service shows of itself to NATS, as `sluice admin keys` makes it: the seed of its NKEY in
+    `seed`, the authorities that it believes in `ca.crt`, perhaps a certificate in `tls.crt` and `tls.key`. Each
+    connection reads them anew. Unset: the bus lets everybody do everything, and is not encrypted."""
+
     log_level: str = "info"
 
     health_port: Annotated[int, Meta(ge=-1, le=65_535)] = 0

@@ -9,6 +9,7 @@ from nats.js.errors import BadRequestError, NotFoundError, ServiceUnavailableErr
 
 from sluice.contracts.streams import DUPLICATE_WINDOW_S, STREAMS, StreamSpec
 from sluice.contracts.subjects import LIVE
+from sluice.runtime import lease
 from sluice.runtime.bus import Bus, Limits
 from sluice.runtime.patience import patiently
 
@@ -66,9 +67,13 @@ def _republish(spec: StreamSpec) -> api.RePublish | None:
 async def ensure(bus: Bus) -> None:
     """Every stream is there, and every mirror shows its source. Idempotent; waits out world trouble.
 
+    On a bus with identities that is the business of one of them, and nothing is done under the others.
+
     A mirror is made anew when its source was created after it or ends before it: JetStream would keep the old
     messages, skip the new ones up to the old end, and report no lag.
     """
+    if not bus.owns_streams:  # nothing to do: the owner does, and readers and writers wait for it
+        return
     async with bus.ensuring:
         for spec in bus.specs.values():
             await patiently(bus, lambda spec=spec: _make(bus, spec))  # type: ignore[misc]  # the default binds `spec` now
@@ -76,6 +81,9 @@ async def ensure(bus: Bus) -> None:
                 log.warning("mirror_made_anew", stream=spec.name, source=spec.mirror)
                 await patiently(bus, lambda spec=spec: _drop(bus, spec))  # type: ignore[misc]  # as above
                 await patiently(bus, lambda spec=spec: _make(bus, spec))  # type: ignore[misc]  # as above
+
+        if bus.credentials:  # who claims a lease may not make what it needs for it
+            await patiently(bus, lambda: lease.make_bucket(bus))
 
 
 async def _make(bus: Bus, spec: StreamSpec) -> None:

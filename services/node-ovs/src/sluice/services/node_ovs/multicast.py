@@ -90,7 +90,7 @@ class Multicast:
 
     async def run(self) -> None:
         """Query Pods and tell other nodes, until cancelled."""
-        subscription = await self._bus.nc.subscribe(subjects.MULTICASTS, cb=self._heard)
+        subscription = await self._bus.nc.subscribe(subjects.live(subjects.MULTICASTS), cb=self._heard)
         forget = self._bus.on_reconnect(self._news.set)
         try:
             await self._say(asks=True)
@@ -128,6 +128,8 @@ class Multicast:
             told = codec.decode(message.data, JoinedGroups)
             if told.node == self._node:
                 return
+            if message.subject != subjects.live(subjects.multicast(told.node)):  # the bus vouches for the subject alone
+                raise codec.Undecodable(f"it speaks for {told.node}")
             self._joined.heard_of(told.node, told.groups, monotonic() + (ROBUSTNESS + 1) * self._interval_s)
         except (codec.Undecodable, NotAnAddress) as error:
             log.warning("multicast_not_understood", subject=message.subject, error=str(error))

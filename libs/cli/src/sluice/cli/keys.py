@@ -1,0 +1,190 @@
+"""`sluice admin keys`: who may do what on the bus. The keyring is a folder that only the operator has."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sluice.cli import options
+
+RELOAD = (
+    "Then give nats-server what `server/` holds, and tell it twice, a few seconds apart: `kill -HUP PID`; "
+    "what is new works since the second time."
+)
+AT = "/etc/nats/bus"
+"""Where the manifests of `deploy/k8s` mount the server's Secret."""
+
+_keyring = click.option(
+    "--keyring",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    envvar="SLUICE_KEYRING",
+    help="The folder. Whoever can read it can do everything; SLUICE_KEYRING.",
+)
+_identities = click.argument("identities", nargs=-1, metavar="[IDENTITY]...")
+
+
+@click.group()
+def keys() -> None:
+    """Keys and certificates of services and nodes, and what nats-server must know of them.
+
+    An IDENTITY is a service (ingest), node.NAME or person.operator.
+    """
+
+
+@keys.command()
+@_keyring
+@click.option("--server", "servers", multiple=True, metavar="NAME", help="Name or address of a nats-server.")
+@click.option("--node", "nodes", multiple=True, metavar="NAME", help="A node, as Kubernetes calls it.")
+@click.option("--client-certificates", is_flag=True, help="Servers ask clients for a certificate besides their key.")
+def create(folder: Path, servers: Sequence[str], nodes: Sequence[str], client_certificates: bool) -> None:  # noqa: FBT001  # click hands flags over by name
+    """Make a keyring, with all services and these nodes; or add to one what it has not."""
+    from sluice.runtime import keyring
+
+    with _refusing():
+        if (folder / keyring.RING).exists():
+            ring = keyring.Keyring.open(folder)
+            if set(servers) - set(ring.ring.server_names) or client_certificates > ring.ring.client_certificates:
+                options.refuse([f"{folder}: servers and client certificates are chosen when the keyring is made"])
+        else:
+            ring = keyring.Keyring.create(folder, servers, keyring.now(), client_certificates=client_certificates)
+        new = ring.add(keyring.everybody(nodes), keyring.now())
+    for identity in new:
+        click.echo(f"{identity.text}: {folder / 'identities' / identity.text}")
+    click.echo(RELOAD if new else "nothing was missing")
+
+
+@keys.command(name="list")
+@_keyring
+@options.output("table")
+def list_(folder: Path, output: str) -> None:
+    """Who there is, since when with this key, and how many earlier keys are still accepted."""
+    from sluice.runtime import keyring
+
+    with _refusing():
+        ring = keyring.Keyring.open(folder)
+        rows, ends = ring.rows(), ring.expiries()
+    if output == "json":
+        found = [row._asdict() for row in rows]
+        options.echo_json({"identities": found, "expires": ends})
+        return
+    lines = [["IDENTITY", "KEY", "SINCE", "EARLIER", "CERTIFICATE UNTIL"]]
+    lines += [
+        [row.identity, row.key, f"{row.since:%Y-%m-%d %H:%M}", str(row.earlier), _day(row.expires)] for row in rows
+    ]
+    click.echo(options.table(lines))
+    click.echo(f"certificates: the server's until {_day(ends['server'])}, the authority's {_day(ends['authority'])}")
+
+
+@keys.command()
+@_keyring
+@_identities
+@click.option("--all", "everybody", is_flag=True, help="Everybody's.")
+def rotate(folder: Path, identities: Sequence[str], everybody: bool) -> None:  # noqa: FBT001  # click, as above
+    """Give these a new key; the old one is accepted too, until `retire`."""
+    from sluice.runtime import keyring
+
+    with _refusing():
+        ring = keyring.Keyring.open(folder)
+        if everybody == bool(identities):
+            options.refuse(["say whose keys, or --all"])
+        chosen = ring.identities if everybody else [keyring.parse(text) for text in identities]
+        ring.rotate(chosen, keyring.now())
+    for identity in chosen:
+        click.echo(f"{identity.text}: {folder / 'identities' / identity.text}")
+    click.echo(RELOAD + " After that bring the new files to their owners, and last `sluice admin keys retire`.")
+
+
+@keys.command()
+@_keyring
+@_identities
+@click.option(
+    "--older-than",
+    "hours",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
+    metavar="HOURS",
+    help="Only keys that were replaced so long ago.",
+)
+def retire(folder: Path, identities: Sequence[str], hours: float) -> None:
+    """Accept replaced keys no longer; without an IDENTITY those of everybody, and the earlier authority."""
+    from sluice.runtime import keyring
+
+    with _refusing():
+        ring = keyring.Keyring.open(folder)
+        chosen = [keyring.parse(text) for text in identities] or None
+        retired = ring.retire(keyring.now() - timedelta(hours=hours), chosen)
+    click.echo(f"{retired} keys are not accepted any more. {RELOAD}")
+
+
+@keys.command()
+@_keyring
+@_identities
+def remove(folder: Path, identities: Sequence[str]) -> None:
+    """Accept no key of these any more: a node that went, or whose key was stolen."""
+    from sluice.runtime import keyring
+
+    with _refusing():
+        keyring.Keyring.open(folder).remove([keyring.parse(text) for text in identities])
+    click.echo(RELOAD)
+
+
+@keys.command()
+@_keyring
+@click.option("--authority", is_flag=True, help="Of a new authority; the old one is believed until `retire`.")
+def renew(folder: Path, authority: bool) -> None:  # noqa: FBT001  # click, as above
+    """New certificates for servers, and for clients if they have any."""
+    from sluice.runtime import keyring
+
+    with _refusing():
+        keyring.Keyring.open(folder).renew(keyring.now(), authority=authority)
+    if authority:
+        click.echo("First bring the new ca.crt to everybody: who has not got it will not believe the server.")
+    click.echo(RELOAD)
+
+
+@keys.command()
+@_keyring
+@click.option("--at", type=click.Path(path_type=Path), help="Folder of the server's files where it runs.")
+def server(folder: Path, at: Path | None) -> None:
+    """Print what nats-server's configuration must include: TLS and accounts."""
+    from sluice.runtime import keyring
+
+    with _refusing():
+        click.echo(keyring.Keyring.open(folder).configuration(at), nl=False)
+
+
+@keys.command()
+@_keyring
+@click.option("--namespace", default="sluice", show_default=True)
+@click.option("--at", type=click.Path(path_type=Path), default=AT, show_default=True, help="As of `server`.")
+@click.option("--nodes-together", is_flag=True, help="All nodes in one Secret: simple to mount, and each node has all.")
+def secrets(folder: Path, namespace: str, at: Path, nodes_together: bool) -> None:  # noqa: FBT001  # click, as above
+    """Print Secrets for Kubernetes: of the server, of each service, of each node."""
+    import msgspec
+
+    from sluice.runtime import keyring, keysecrets
+
+    with _refusing():
+        made = list(keysecrets.secrets(keyring.Keyring.open(folder), namespace, at, nodes_together=nodes_together))
+    click.echo("---\n".join(msgspec.yaml.encode(each).decode() for each in made), nl=False)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What is wrong with the keyring, or with what was asked of it, is said in one line."""
+    from sluice.runtime.keyring import BadKeyring
+
+    try:
+        yield
+    except (BadKeyring, OSError) as error:
+        options.refuse([str(error)])
+
+
+def _day(when: Any) -> str:  # Any: datetime or None
+    return f"{when:%Y-%m-%d}" if when else "-"

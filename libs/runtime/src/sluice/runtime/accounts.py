@@ -1,0 +1,99 @@
+"""The part of nats-server's configuration that says who may connect, and what they may do: made of the one table."""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from sluice.contracts.identities import (
+    JETSTREAM_API,
+    OPERATOR,
+    OWN_API,
+    STREAMS_ACCOUNT,
+    Grants,
+    Identity,
+    grants,
+)
+
+_SERVICES = (
+    f"{JETSTREAM_API}.STREAM.>",
+    f"{JETSTREAM_API}.CONSUMER.CREATE.>",
+    f"{JETSTREAM_API}.DIRECT.GET.*.>",
+    "$JS.FC.>",
+    "$KV.>",
+    "_INBOX.>",
+    "audit.>",
+    "groups.>",
+    "ledger.>",
+    "multicast.*",
+    "objects.>",
+    "programs.>",
+    "stats.>",
+    "status.>",
+)
+"""What the streams' account answers, to those who import it."""
+
+_MANY_ANSWERS = (f"{JETSTREAM_API}.DIRECT.GET.*",)
+"""The same, each question with many answers."""
+
+_STREAMS = ("_INBOX.>", "_sluice.>", "live.>")
+"""What the streams' account tells, to those who import it."""
+
+
+def configuration(keys: Mapping[Identity, Iterable[str]]) -> str:
+    """Accounts with users of these public keys; several of one identity are equally good.
+
+    Raises:
+        LookupError: there is no such service or person.
+    """
+    lines = ["accounts {", f"  {STREAMS_ACCOUNT} {{", "    jetstream: enabled", "    exports: ["]
+    lines += [f"      {{service: {_quoted(subject)}}}" for subject in _SERVICES]
+    lines += [f"      {{service: {_quoted(subject)}, response_type: stream}}" for subject in _MANY_ANSWERS]
+    lines += [f"      {{stream: {_quoted(subject)}}}" for subject in _STREAMS]
+    lines += ["    ]", *_users(grants(OPERATOR), keys.get(OPERATOR, ())), "  }"]
+    for identity in sorted(keys):
+        if identity != OPERATOR:
+            lines += _account(identity, keys[identity])
+    return "\n".join([*lines, "}", ""])
+
+
+def _account(identity: Identity, keys: Iterable[str]) -> list[str]:
+    granted = grants(identity)
+    consumes = any(".CONSUMER.CREATE." in subject for subject in granted.publish)
+    # Answers come within the account; what a consumer delivers comes from the streams'.
+    told = [subject for subject in granted.subscribe if consumes or not subject.startswith("_INBOX.")]
+    there = f"account: {STREAMS_ACCOUNT}"
+    return [
+        f"  {_quoted(identity.text)} {{",
+        "    imports: [",
+        *(
+            f"      {{service: {{{there}, subject: {_quoted(subject)}}}, to: {_quoted(_here(subject))}}}"
+            for subject in granted.publish
+        ),
+        *(f"      {{stream: {{{there}, subject: {_quoted(subject)}}}}}" for subject in told),
+        "    ]",
+        *_users(granted, keys),
+        "  }",
+    ]
+
+
+def _users(granted: Grants, keys: Iterable[str]) -> list[str]:
+    """With permissions that say the same as the imports: what is not granted is refused aloud, not just lost."""
+    publish = ", ".join(_quoted(_here(subject)) for subject in granted.publish)
+    subscribe = ", ".join(_quoted(subject) for subject in granted.subscribe)
+    permissions = f"{{publish: {{allow: [{publish}]}}, subscribe: {{allow: [{subscribe}]}}}}"
+    return [
+        "    users: [",
+        *(
+            f'      {{nkey: {_quoted(key)}, allowed_connection_types: ["STANDARD"], permissions: {permissions}}}'
+            for key in keys
+        ),
+        "    ]",
+    ]
+
+
+def _here(subject: str) -> str:
+    """The subject as it is in an account that is not the streams'."""
+    return OWN_API + subject.removeprefix(JETSTREAM_API) if subject.startswith(JETSTREAM_API) else subject
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text)

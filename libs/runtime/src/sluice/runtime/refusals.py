@@ -1,0 +1,45 @@
+"""What the server does not let us do, as nats-py reports it: in errors without a class, in lower case."""
+
+import re
+import ssl
+from typing import NamedTuple
+
+import nats.errors
+
+from sluice.runtime.credentials import BadCredentials, NotEncrypted
+
+_DENIED = re.compile(r'permissions violation for (publish|subscription) (?:with reply of )?(?:to )?"([^"]*)"')
+
+
+class Denial(NamedTuple):
+    """We are connected, and may not do this."""
+
+    action: str
+    """publish or subscription"""
+
+    subject: str
+    """In lower case."""
+
+
+def denial(error: Exception) -> Denial | None:
+    found = _DENIED.search(str(error))
+    return Denial(found[1], found[2]) if found else None
+
+
+def refusal(error: Exception) -> str | None:
+    """Why there is no connection: one word. None if it is for another reason than who we are, or who the server is."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return "server_certificate"
+        case ssl.SSLError():
+            return "certificate"
+        case NotEncrypted():
+            return "not_encrypted"
+        case BadCredentials():
+            return "credentials"
+        case nats.errors.AuthorizationError():
+            return "authorization"
+        case nats.errors.Error() if "authorization violation" in str(error).lower():
+            return "authorization"
+        case _:
+            return None

@@ -182,7 +182,9 @@ def _own() -> list[str]:
     """To make the streams; of those there are, only a mirror may go, for it can be made again."""
     names = [*(spec.name for spec in STREAMS), f"KV_{LEASES}"]
     verbs = [f"{JETSTREAM_API}.STREAM.{verb}.{name}" for name in names for verb in ("CREATE", "UPDATE", "INFO")]
-    return [*verbs, *(f"{JETSTREAM_API}.STREAM.DELETE.{spec.name}" for spec in STREAMS if spec.mirror)]
+    mirrors = [spec.name for spec in STREAMS if spec.mirror]
+    also = [f"{JETSTREAM_API}.STREAM.{verb}.{name}" for name in mirrors for verb in ("DELETE", "LEADER.STEPDOWN")]
+    return [*verbs, *also]
 
 
 SERVICES: dict[str, list[str]] = {

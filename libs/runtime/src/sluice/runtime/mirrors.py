@@ -71,7 +71,7 @@ async def _look(bus: Bus, mirror: str, source: str) -> Look | None:
 
 async def _step_down(bus: Bus, stream: str) -> None:
     try:
-        await bus.nc.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", timeout=2)
+        await bus.nc.request(f"{bus.api}.STREAM.LEADER.STEPDOWN.{stream}", timeout=2)
     except nats.errors.Error as error:  # the next look finds out
         log.warning("mirror_leader_stays", stream=stream, error=repr(error))
         return

@@ -58,9 +58,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ledger verify": ("sluice ledger verify", "sluice ledger verify -f ledger.jsonl.gz"),
     "ledger import": ("sluice ledger import ledger.jsonl.gz --nats-url nats://127.0.0.1:4222",),
     "support-bundle": ("sluice support-bundle -o bundle.tar.gz",),
-    "admin keys create": ("sluice admin keys create --keyring keys --server nats.sluice.svc --node node-1 --node node-2",),
+    "admin keys create": (
+        "sluice admin keys create --keyring keys --server nats.sluice.svc --node node-1 --node node-2",
+    ),
     "admin keys list": ("sluice admin keys list --keyring keys",),
-    "admin keys rotate": ("sluice admin keys rotate --keyring keys node.node-1", "sluice admin keys rotate --keyring keys --all"),
+    "admin keys rotate": (
+        "sluice admin keys rotate --keyring keys node.node-1",
+        "sluice admin keys rotate --keyring keys --all",
+    ),
     "admin keys renew": ("sluice admin keys renew --keyring keys",),
     "admin keys retire": ("sluice admin keys retire --keyring keys --older-than 24",),
     "admin keys remove": ("sluice admin keys remove --keyring keys node.node-2",),

@@ -13,13 +13,14 @@ from sluice.drivers.openflow.errors import SwitchGone
 from sluice.drivers.openflow.switch import Switch
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.pods import from_external_ids
+from sluice.drivers.veth import mac_of
 from sluice.lab import claim, sweep
 from sluice.lab.checks import Question
 from sluice.lab.node import GATEWAY_MAC, LabNode
 from sluice.lab.ovs import OvsNode
 from sluice.lab.probers import Probers, Result
 from sluice.lab.processes import Program
-from sluice.lab.world import Placed, mac_of
+from sluice.lab.world import Placed
 
 pytestmark = pytest.mark.datapath
 

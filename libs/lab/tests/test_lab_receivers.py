@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from sluice.contracts.ids import Address, NodeName, Uid
+from sluice.drivers.veth import mac_of
 from sluice.lab import claim, externals, sweep
 from sluice.lab.capture.counting import Ends
 from sluice.lab.checks import Got, Question
@@ -22,7 +23,7 @@ from sluice.lab.processes import Program
 from sluice.lab.receiving import Forwarder, Receiver, Tunnelled
 from sluice.lab.scenario import Spec
 from sluice.lab.underlay import Underlay, Wiring
-from sluice.lab.world import Placed, mac_of
+from sluice.lab.world import Placed
 
 pytestmark = [pytest.mark.datapath, pytest.mark.asyncio(loop_scope="module")]
 

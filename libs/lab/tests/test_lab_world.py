@@ -8,8 +8,9 @@ import pytest
 from sluice.contracts.ids import Address
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Namespace, Node, Pod
+from sluice.drivers.veth import mac_of
 from sluice.kube.manifest import Document, parse
-from sluice.lab.world import Key, NotPlaceable, World, mac_of
+from sluice.lab.world import Key, NotPlaceable, World
 
 
 def new_world(*nodes: str) -> World:

@@ -13,8 +13,8 @@ def compiled(world: Any, node: Any) -> tuple[Any, Any, list[Any]]:
     from sluice.dataplane.ovs.ids import RuleIds
     from sluice.dataplane.ovs.ports import LocalPort
     from sluice.dataplane.ovs.serving import Serving
+    from sluice.drivers.veth import mac_of
     from sluice.lab.ways import UPLINKS, uplinks, way_flows
-    from sluice.lab.world import mac_of
     from sluice.policy.backends import backend_of
 
     compiler, groups, grouping, services, controls = derive(world.objects)

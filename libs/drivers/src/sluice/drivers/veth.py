@@ -1,10 +1,11 @@
-"""The veth pair of a Pod: its `eth0`, with the other end in the node, where a port of the switch takes it."""
+"""The veth pair of a Pod: its interface, with the other end in the node, where a port of the switch takes it."""
 
 import array
 import fcntl
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,13 +31,20 @@ GATEWAY = {4: Address("169.254.1.1"), 6: Address("fe80::1")}
 
 
 class Link(NamedTuple):
-    """A Pod's interface: a veth pair, `eth0` in the Pod, `host_end` in its node."""
+    """A Pod's interface: a veth pair, one end in the Pod, `host_end` in its node."""
 
     host_end: str
     """At most 15 characters."""
 
     mac: str
     addresses: tuple[Address, ...]
+    pod_end: str = "eth0"
+    mtu: int = MTU
+
+
+def mac_of(address: Address) -> str:
+    """A locally administered MAC address that belongs to this address."""
+    return ":".join(f"{octet:02x}" for octet in (0x0A, 0x58, *ip_address(address).packed[-4:]))
 
 
 def family(address: str) -> int:
@@ -44,7 +52,7 @@ def family(address: str) -> int:
 
 
 def plug(pod: Path, node: Path, link: Link, gateway_mac: str) -> None:
-    """Give the Pod its `eth0`, with the other end in the node: addresses, routes and the gateway's neighbour entry.
+    """Give the Pod its interface, with the other end in the node: addresses, routes and the gateway's neighbour entry.
 
     The node's end is created down; `raise_links` brings it up.
     """
@@ -57,13 +65,13 @@ def plug(pod: Path, node: Path, link: Link, gateway_mac: str) -> None:
             netlink.link(
                 "add",
                 kind="veth",
-                ifname="eth0",
+                ifname=link.pod_end,
                 address=link.mac,
-                mtu=MTU,
-                peer={"ifname": link.host_end, "mtu": MTU, "net_ns_fd": node_netns.fileno()},
+                mtu=link.mtu,
+                peer={"ifname": link.host_end, "mtu": link.mtu, "net_ns_fd": node_netns.fileno()},
             )
-            no_transmit_checksum_offload("eth0")
-            index = netlink.link_lookup(ifname="eth0")[0]
+            no_transmit_checksum_offload(link.pod_end)
+            index = netlink.link_lookup(ifname=link.pod_end)[0]
             for address in link.addresses:
                 length = 128 if family(address) == 6 else 32
                 netlink.addr("add", index=index, address=address, prefixlen=length, flags=IFA_F_NODAD)
@@ -88,16 +96,34 @@ def raise_links(node: Path, names: Iterable[str]) -> None:
     inside(node, up)
 
 
-def remove_links(node: Path, names: Iterable[str]) -> None:
+def remove_links(node: Path, names: Sequence[str]) -> None:
     """Remove these links of the node, and with each the other end."""
 
     def down() -> None:
+        there = {name for _, name in socket.if_nameindex()}
+        if there.isdisjoint(names):
+            return  # a socket of netlink takes longer than the question
         with IPRoute() as netlink:
             for name in names:
                 for index in netlink.link_lookup(ifname=name):
                     netlink.link("del", index=index)
 
     inside(node, down)
+
+
+def addresses_of(pod: Path, name: str) -> frozenset[str]:
+    """The addresses of an interface in the Pod; none if there is no such interface.
+
+    Raises:
+        OSError: the namespace cannot be entered.
+    """
+
+    def look() -> frozenset[str]:
+        with IPRoute() as netlink:
+            found = netlink.link_lookup(ifname=name)
+            return frozenset(each.get("address") for index in found for each in netlink.get_addr(index=index))
+
+    return inside(pod, look)
 
 
 def set_sysctl(name: str, value: str) -> None:

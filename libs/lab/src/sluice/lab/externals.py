@@ -12,10 +12,11 @@ from pyroute2 import IPRoute
 
 from sluice.contracts.ids import Address
 from sluice.drivers import namespaces, veth
+from sluice.drivers.veth import mac_of
 from sluice.lab import netns
 from sluice.lab.probers import Prober
 from sluice.lab.underlay import SCOPE_LINK, UPLINK, Underlay
-from sluice.lab.world import World, mac_of
+from sluice.lab.world import World
 
 PORT = 9
 """The one that serves all. Source: the Service Name Registry of IANA, discard."""

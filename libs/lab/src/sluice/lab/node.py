@@ -15,12 +15,13 @@ from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.ovsdb.client import NotApplied, Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
 from sluice.drivers.ovsdb.pods import PodIds, to_external_ids
+from sluice.drivers.veth import mac_of
 from sluice.lab import hosting, inspection, netns
 from sluice.lab.ovs import BRIDGE, OvsNode
 from sluice.lab.probers import Prober, Probers
 from sluice.lab.processes import Program, Supervised
 from sluice.lab.underlay import Underlay, Wiring, configure, tell_gateways, wire
-from sluice.lab.world import Placed, mac_of
+from sluice.lab.world import Placed
 
 GATEWAY_MAC = ":".join(f"{octet:02x}" for octet in VIRTUAL_MAC.to_bytes(6, "big"))
 

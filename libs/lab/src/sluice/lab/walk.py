@@ -15,12 +15,13 @@ from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac
 from sluice.dataplane.ovs.routes import Uplinks
 from sluice.dataplane.protocols import EthType, IpProto
+from sluice.drivers.veth import mac_of
 from sluice.grouping.members import member_of, member_of_node
 from sluice.lab.checks import Got, Question
 from sluice.lab.probers import Result
 from sluice.lab.reasons import state_of
 from sluice.lab.ways import uplinks, way_flows
-from sluice.lab.world import Placed, World, mac_of
+from sluice.lab.world import Placed, World
 from sluice.testkit.tracker import Packet
 from sluice.testkit.walker import Walker
 

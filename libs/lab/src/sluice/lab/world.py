@@ -332,11 +332,6 @@ def describe(key: Key) -> str:
     return f"{RESOURCES[key.kind].kind} {where}{key.name}"
 
 
-def mac_of(address: Address) -> str:
-    """A locally administered MAC address that belongs to this address."""
-    return ":".join(f"{octet:02x}" for octet in (0x0A, 0x58, *ip_address(address).packed[-4:]))
-
-
 def runs(pod: Pod) -> bool:
     """It has not ended."""
     return pod.status.phase not in ("Succeeded", "Failed")

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from sluice.contracts.streams import MAX_BYTES
 
-S = TypeVar("S", bound="ServiceSettings")
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class ConfigError(ValueError):

@@ -33,6 +33,9 @@ from sluice.runtime.message import Message
 ANSWER_S = 5.0
 """A node looks a flow up in milliseconds."""
 
+LISTED_S = 20.0
+"""It may have to put 100,000 flows in order first, beside its work."""
+
 AT_ONCE = 50
 """Nodes that are asked at the same time."""
 
@@ -97,18 +100,20 @@ async def held(bus: Bus, node: NodeName, backend: Backend, after: str = "", limi
     Raises:
         NoAnswer; Silent, if nobody is there to answer
     """
-    told = await _ask(bus, node, backend, HeldQuestion(after=after, limit=limit))
+    told = await _ask(bus, node, backend, HeldQuestion(after=after, limit=limit), LISTED_S)
     assert isinstance(told, HeldPage), told
     return told
 
 
-async def _ask(bus: Bus, node: NodeName, backend: Backend, question: AnyQuestion) -> AnyAnswer:
+async def _ask(
+    bus: Bus, node: NodeName, backend: Backend, question: AnyQuestion, timeout_s: float = ANSWER_S
+) -> AnyAnswer:
     try:
-        answer = await bus.nc.request(subjects.explain(node, backend), codec.encode(question), timeout=ANSWER_S)
+        answer = await bus.nc.request(subjects.explain(node, backend), codec.encode(question), timeout=timeout_s)
     except NoRespondersError as error:
         raise Silent(f"node {node}: node-{backend} does not run there, or is older than this") from error
     except NatsTimeout as error:
-        raise Silent(f"node {node}: node-{backend} does not answer within {ANSWER_S:g} s") from error
+        raise Silent(f"node {node}: node-{backend} does not answer within {timeout_s:g} s") from error
     told: AnyAnswer = codec.decode(answer.data, AnyAnswer)  # type: ignore[arg-type]  # a union is no type
     if isinstance(told, ExplainRefused):
         raise NoAnswer(told.reason)

@@ -1,6 +1,6 @@
 """How a node's programmer says what its backend holds, whichever it is: answers to `contracts.explaining`.
 
-Pages are by the order of what is held and not by numbers: what comes or goes between two pages shifts no other.
+Pages are by the order of what is held and not by numbers: what comes or goes between two pages shifts nothing else.
 """
 
 import heapq
@@ -34,6 +34,9 @@ MOST = 1_000
 
 Place = tuple[Any, ...]
 """Where something stands in a backend's order: numbers, texts, and tuples of them."""
+
+
+NO_SUCH_END = "continue: no page ends so; begin without it"
 
 
 class NotOurs(ValueError):
@@ -107,11 +110,24 @@ def window(places: Iterable[Place], after: str, limit: int) -> list[Place]:
     """
     if not after:
         return heapq.nsmallest(limit + 1, places)
+    begin = place_of(after)
     try:
-        begin = _tuples(json.loads(after))
         return heapq.nsmallest(limit + 1, (one for one in places if one >= begin))
-    except (ValueError, TypeError) as error:
-        raise NotOurs(f"continue {after!r}: no page ends so; begin without") from error
+    except TypeError as error:
+        raise NotOurs(NO_SUCH_END) from error
+
+
+def place_of(after: str) -> Place:
+    """Where a page is to begin.
+
+    Raises:
+        NotOurs: it is no place.
+    """
+    try:
+        place: Place = _tuples(json.loads(after))
+    except ValueError as error:
+        raise NotOurs(NO_SUCH_END) from error
+    return place
 
 
 def cut(wanted: Iterable[tuple[Place, Held]], limit: int) -> Page:

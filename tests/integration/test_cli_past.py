@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import tarfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -72,6 +73,9 @@ async def test_the_past_is_told(sluice: Sluice, source: Source, server: NatsServ
         0,
         "x/web to x/db, TCP 5432: Allowed before, Dropped since",
     )
+    rows = [re.match(r"  (egress|ingress) +", line) for line in whole.output.splitlines()[2:]]
+    assert [row[1] for row in rows if row] == ["egress", "ingress"]
+    assert len({row.end() for row in rows if row}) == 1, "one table"
 
     differs = await sluice("diff", "--seq", f"{planted - 1}..{planted}")
     assert "added" in differs.output

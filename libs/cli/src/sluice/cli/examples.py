@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "get flows": ("sluice get flows --node node-1", "sluice get flows --policy k8snetworkpolicies:shop:db -o wide"),
     "get filters": ("sluice get filters",),
     "get signatures": ("sluice get signatures",),
+    "get nftables": ("sluice get nftables",),
     "query endpoint": ("sluice query endpoint shop/db",),
     "explain flow": ("sluice explain flow 0x51ce020000000006 --node node-1",),
     "diff": (

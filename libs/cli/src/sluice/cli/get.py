@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from sluice.cli import options
-from sluice.cli.held import filters, flows, signatures
+from sluice.cli.held import filters, flows, nftables, signatures
 from sluice.cli.listing import audit, groups, nodes, objects, policies
 from sluice.cli.realised import status
 from sluice.cli.traffic_controls import traffic_controls
@@ -71,7 +71,19 @@ def netpol(files: tuple[str, ...], namespace: str | None, kind: str | None, sort
 
 
 get.add_command(netpol, "networkpolicy")
-for command in (status, policies, objects, groups, nodes, audit, traffic_controls, flows, filters, signatures):
+for command in (
+    status,
+    policies,
+    objects,
+    groups,
+    nodes,
+    audit,
+    traffic_controls,
+    flows,
+    filters,
+    signatures,
+    nftables,
+):
     get.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""`sluice get flows|filters|signatures`: what nodes hold, in the notation of each backend's tool, and whose it is."""
+"""`sluice get flows|filters|signatures|nftables`: what nodes hold, in the notation of each tool, and whose it is."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ _ABOUT = {
     "flows": ("ovs", "List the flows of Open vSwitch, as ovs-ofctl writes them."),
     "filters": ("tc", "List the filters of TC, as tc writes them."),
     "signatures": ("l7", "List the signatures of the inspection engine, as Suricata reads them."),
+    "nftables": ("host", "List the lines of the table that policies on Nodes have in nftables, as nft writes them."),
 }
 _MORE = """
 
@@ -51,7 +52,7 @@ def _command(words: str, backend: str, about: str) -> click.Command:
     return command
 
 
-flows, filters, signatures = (_command(words, *about) for words, about in _ABOUT.items())
+flows, filters, signatures, nftables = (_command(words, *about) for words, about in _ABOUT.items())
 
 
 def _nodes(there: api.Api, backend: str) -> list[str]:

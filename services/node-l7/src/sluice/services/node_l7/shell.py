@@ -18,11 +18,11 @@ from sluice.contracts.status import NodeStatus, Problem
 from sluice.dataplane.l7 import handover
 from sluice.dataplane.l7.engine import CLOSED_TENANT, configuration_text
 from sluice.dataplane.l7.ruleset import CLOSED
-from sluice.dataplane.l7.tenants import Step, Tenants, described
+from sluice.dataplane.l7.tenants import Replace, Step, Tenants, described
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.openflow.errors import SwitchGone
 from sluice.drivers.ovsdb.client import NotApplied, PortFailed, TransactionRefused
-from sluice.drivers.suricata.checking import MOST, RulesRefused, check_rules, refusals
+from sluice.drivers.suricata.checking import MOST, refusals
 from sluice.drivers.suricata.commands import EngineGone, EngineRefused
 from sluice.runtime.bus import Bus
 from sluice.runtime.feed import Feed
@@ -176,15 +176,16 @@ class Shell:
 
     async def _prepare(self) -> None:
         """Write all that the engine starts with."""
-        if CLOSED.digest not in self._loadable:
-            try:
-                await check_rules(CLOSED.text, program=self._settings.program)
-            except RulesRefused as error:
-                raise EngineFailed(f"the rules of closed VLANs: {error}") from error
-            self._loadable.add(CLOSED.digest)
-        for some in _batches(self._tenants.steps()):
-            for step in await self._checked(some):
-                self._tenants.prepared(step)
+        closes = Replace(CLOSED_TENANT, CLOSED)
+        for some in _batches((closes, *self._tenants.steps())):
+            loadable = await self._checked(some)
+            if closes in some and closes not in loadable:
+                raise EngineFailed(
+                    "it refuses the rules of VLANs that nobody uses, or cannot be run: see rules_refused"
+                )
+            for step in loadable:
+                if step != closes:
+                    self._tenants.prepared(step)
         kept = self._tenants.kept()
         for vlan, rules in (*kept.vlans, (CLOSED_TENANT, CLOSED)):
             self._files.write(vlan, rules)

@@ -14,14 +14,23 @@ from sluice.cli import options
 ENV, TOKEN_ENV = "SLUICE_API", "SLUICE_TOKEN"
 DEFAULT = "http://127.0.0.1:8080"
 TIMEOUT_S = 30.0
+WRITTEN_S = 60.0
+"""For a change: the source may take its time."""
 
 Row = Callable[[dict[str, Any]], Sequence[str]]
 
-_options = [
+_there = [
     click.option("--api", metavar="URL", help=f"Of the API. Unset: ${ENV}, or that of a running lab, or {DEFAULT}."),
     click.option("--token", metavar="TOKEN", help=f"Unset: ${TOKEN_ENV}."),
-    click.option("--name", "lab", metavar="LAB", help="Of the lab. Unset: the only one that runs."),
 ]
+_options = [*_there, click.option("--name", "lab", metavar="LAB", help="Of the lab. Unset: the only one that runs.")]
+
+
+def at_the_api(command: Any) -> Any:  # Any: as click's own decorators
+    """For commands that know of labs already."""
+    for option in reversed(_there):
+        command = option(command)
+    return command
 
 
 def asks_the_api(command: Any) -> Any:  # Any: as click's own decorators
@@ -45,6 +54,16 @@ class Api:
             told: dict[str, Any] = msgspec.json.decode(answer.read())
             return told
 
+    def send(self, method: str, path: str, body: object, headers: dict[str, str]) -> None:
+        """Change something; an error ends the command."""
+        import msgspec
+
+        request = urllib.request.Request(f"{self.url}{path}", method=method, headers=headers)  # noqa: S310  # as given
+        if body is not None:
+            request.data = msgspec.json.encode(body)
+            request.add_header("Content-Type", "application/json")
+        self._answer(request, WRITTEN_S).close()
+
     def items(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
         """All items of a list, page by page."""
         more: str | None = None
@@ -56,11 +75,16 @@ class Api:
     def open(self, path: str, query: dict[str, Any]) -> Any:
         """The answer, to be read as it comes; an error ends the command."""
         asked = urlencode({key: value for key, value in query.items() if value is not None})
-        request = urllib.request.Request(f"{self.url}{path}" + (f"?{asked}" if asked else ""))  # noqa: S310  # as given
+        return self._answer(
+            urllib.request.Request(f"{self.url}{path}" + (f"?{asked}" if asked else "")),  # noqa: S310  # as given
+            TIMEOUT_S,
+        )
+
+    def _answer(self, request: urllib.request.Request, timeout_s: float) -> Any:
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            return _opener(self.url).open(request, timeout=TIMEOUT_S)
+            return _opener(self.url).open(request, timeout=timeout_s)
         except urllib.error.HTTPError as error:
             options.refuse([_reason(error)])
         except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from sluice.cli import differing, moments, onbus, options
+from sluice.cli.api import Api, at_the_api
 
 DIFFERENT = 1
 
@@ -18,19 +19,33 @@ DIFFERENT = 1
 @click.option(
     "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Write into these manifests."
 )
+@click.option("--apply", "through_api", is_flag=True, help="Change them in the cluster or the lab, through the API.")
+@at_the_api
 @click.option("--yes", is_flag=True, help="Write without being asked.")
 @onbus.on_a_bus
 @click.option("-o", "--output", type=click.Choice(["table", "yaml"]), default="table", show_default=True)
 def rollback(
-    *, target: str, folder: Path | None, yes: bool, nats_url: str | None, name: str | None, output: str
+    *,
+    target: str,
+    folder: Path | None,
+    through_api: bool,
+    api: str | None,
+    token: str | None,
+    yes: bool,
+    nats_url: str | None,
+    name: str | None,
+    output: str,
 ) -> None:
     """Show what would go back to what it was, and write it as new manifests.
 
     Policies, tiers, groups, TrafficControls and networks: what people write; Pods and Nodes are what they are. With -o
     yaml the old objects are printed, for `kubectl apply -f -`, and the deletions as comments. With --folder they are
-    written into the manifests that ingest reads, document by document. Exits with 0 if nothing differs or it was
-    written, with 1 if something differs and was only shown, with 2 on bad input.
+    written into the manifests that ingest reads, document by document; with --apply the API is asked to change each of
+    them, and does nothing to one that has changed since this was shown. Exits with 0 if nothing differs or it was
+    written, with 1 if something differs and was only shown, with 2 on bad input, or if the API refuses one of them.
     """
+    if folder and through_api:
+        raise click.UsageError("--folder and --apply: the API's ingest writes into its own folder; leave one out")
     now, then = onbus.run(_moments(onbus.url(nats_url, name), target))
     wanted = _wanted(now, then)
     if output == "yaml":
@@ -45,9 +60,39 @@ def rollback(
     before, after = _states(now, wanted)
     for line in differing.lines(differing.compared(before, after)):
         click.echo(line)
-    if folder is None:
+    if through_api:
+        _apply(Api(api, token, name), now, wanted, target, yes=yes)
+    elif folder:
+        _write(folder, wanted, yes=yes)
+    else:
         sys.exit(DIFFERENT)
-    _write(folder, wanted, yes=yes)
+
+
+def _apply(there: Api, now: Any, wanted: dict[Any, bytes], target: str, *, yes: bool) -> None:
+    """Each is changed through the API: what others name first, and what goes at the end, in the other direction."""
+    from urllib.parse import urlencode
+
+    from sluice.kube.editing import written
+
+    if not yes and not click.confirm(f"change {len(wanted)} objects at {there.url}?"):
+        sys.exit(DIFFERENT)
+    reason = urlencode({"reason": f"rollback to {target}"})
+    puts = sorted((key for key, body in wanted.items() if body), key=_order)
+    gone = sorted((key for key, body in wanted.items() if not body), key=_order, reverse=True)
+    for key in (*puts, *gone):
+        held = now.held.held.get(_subject(key))
+        expected = {"If-Match": f'"{now.epoch}.{held.sequence}"'} if held else {"If-None-Match": "*"}
+        path = f"/v1/objects/{key.kind}/{key.namespace or '_'}/{key.name}?{reason}"
+        body = wanted[key]
+        there.send("PUT" if body else "DELETE", path, written(body) if body else None, expected)
+        click.echo(f"{'wrote' if body else 'removed'} {_title(key)}")
+
+
+def _order(key: Any) -> tuple[bool, Any]:
+    """Tiers and groups before those that name them."""
+    from sluice.contracts.kinds import Kind
+
+    return key.kind not in (Kind.TIER, Kind.GROUP, Kind.CLUSTER_GROUP, Kind.NETWORK_ATTACHMENT), key
 
 
 def _write(folder: Path, wanted: dict[Any, bytes], *, yes: bool) -> None:
@@ -55,7 +100,7 @@ def _write(folder: Path, wanted: dict[Any, bytes], *, yes: bool) -> None:
 
     try:
         changes = restoring.edits(folder, wanted)
-    except restoring.NotRestorable as error:
+    except restoring.NotEditable as error:
         options.refuse([str(error)])
     if not yes and not click.confirm(f"write {len(changes)} files in {folder}?"):
         sys.exit(DIFFERENT)
@@ -74,15 +119,15 @@ def _wanted(now: Any, then: Any) -> dict[Any, bytes]:
     """The objects that people write and that differ, and what they were; empty: they were not there."""
     from sluice.contracts import subjects
     from sluice.contracts.kinds import RESOURCES
-    from sluice.grouping.events import ObjectKey
+    from sluice.kube.editing import same
 
     found = {}
     for subject in now.held.held.keys() | then.held.held.keys():
         parsed = subjects.parse(subject)
         if isinstance(parsed, subjects.ObjectSubject) and RESOURCES[parsed.kind].written:
             is_, was = (one.held.held.get(subject) for one in (now, then))
-            if (is_ and is_.body) != (was and was.body):
-                found[ObjectKey(*parsed)] = was.body if was else b""
+            if not same(is_.body if is_ else b"", was.body if was else b""):
+                found[parsed] = was.body if was else b""
     return found
 
 
@@ -90,13 +135,13 @@ def _states(now: Any, wanted: dict[Any, bytes]) -> tuple[Any, Any]:
     from itertools import count
 
     from sluice.contracts.ids import Revision
-    from sluice.grouping.events import read
+    from sluice.grouping.events import ObjectKey, read
     from sluice.policy.past import cluster
 
     before, after = (cluster(now.held, now.epoch) for _ in range(2))
     numbers = count(now.sequence + 1)
     for key, body in wanted.items():
-        after.evolve(read(key, body, Revision(now.epoch, next(numbers))))
+        after.evolve(read(ObjectKey(*key), body, Revision(now.epoch, next(numbers))))
     return before, after
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sluice.contracts import audit, groups, ledger, programs, serving, stats, status, traffic_programs
+from sluice.contracts import actions, audit, groups, ledger, programs, serving, stats, status, traffic_programs
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.objects import TYPES, Listed
 from sluice.contracts.streams import CAUSE_HEADER, TIME_HEADER, WRITER_HEADER
@@ -153,6 +153,14 @@ CHANNELS: tuple[Channel, ...] = (
         "CHECKPOINTS",
         "query-api",
         "some of what LEDGER held at a checkpoint",
+    ),
+    Channel(
+        "action",
+        "actions.{replica}",
+        actions.Action,
+        "ACTIONS",
+        "query-api",
+        "what somebody changes through the API: first that it was asked for, then what came of it",
     ),
 )
 

@@ -76,7 +76,27 @@ CHECKPOINTS = StreamSpec(
 
 MULTICAST = StreamSpec(name="MULTICAST", subjects=("multicast.>",), max_age_s=HOUR_S, republish=True)
 
-STREAMS: tuple[StreamSpec, ...] = (LEDGER, OBJECTS, GROUPS, PROGRAMS, STATUS, STATS, AUDIT, CHECKPOINTS, MULTICAST)
+ACTIONS = StreamSpec(
+    name="ACTIONS",
+    subjects=("actions.>",),
+    last_per_subject=False,
+    discard="old",
+    max_age_s=90 * DAY_S,
+    tombstone_ttl_s=90 * DAY_S,
+)
+
+STREAMS: tuple[StreamSpec, ...] = (
+    LEDGER,
+    OBJECTS,
+    GROUPS,
+    PROGRAMS,
+    STATUS,
+    STATS,
+    AUDIT,
+    CHECKPOINTS,
+    MULTICAST,
+    ACTIONS,
+)
 """In the order in which they are made: a mirror after its source."""
 
 BY_NAME: dict[str, StreamSpec] = {spec.name: spec for spec in STREAMS}

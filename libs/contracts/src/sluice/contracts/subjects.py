@@ -86,6 +86,10 @@ class StatePartSubject(NamedTuple):
     part: int
 
 
+class ActionSubject(NamedTuple):
+    writer: str
+
+
 Subject = (
     ObjectSubject
     | ListedSubject
@@ -101,6 +105,7 @@ Subject = (
     | AuditSubject
     | CheckpointSubject
     | StatePartSubject
+    | ActionSubject
 )
 
 
@@ -226,6 +231,15 @@ def state_part(epoch: int, last: int, part: int) -> str:
     return f"ledger._state.{epoch}.{last}.{part}"
 
 
+def action(writer: str) -> str:
+    """What people did, as this replica of query-api tells it."""
+    return f"actions.{token(writer)}"
+
+
+WRITE = "_sluice.write"
+"""Where ingest is asked to change an object at its source; nothing is stored there."""
+
+
 def trace(node: NodeName) -> str:
     """Where the node is asked about the way of a packet; nothing is stored there."""
     return f"_sluice.trace.{token(node)}"
@@ -300,6 +314,8 @@ def parse(subject: str) -> Subject:
                 return CheckpointSubject(int(epoch), int(last))
             case ["ledger", "_state", epoch, last, part]:
                 return StatePartSubject(int(epoch), int(last), int(part))
+            case ["actions", writer]:
+                return ActionSubject(name(writer))
             case _:
                 pass
     except ValueError as error:

@@ -133,7 +133,7 @@ class Lab:
         )
         self._supervise(Supervised("nats-server", nats.restart, nats.ended))
         await self._names.start()
-        ingest = {"FOLDER": str(self._manifests.path), "POLL_INTERVAL_MS": "20"}
+        ingest = {"FOLDER": str(self._manifests.path), "POLL_INTERVAL_MS": "20", "WRITABLE": "true"}
         for service in CENTRAL:
             await self._start_service(service, ingest if service == "ingest" else {})
         self._bus = await Bus.connect(

@@ -19,7 +19,7 @@ from sluice.runtime.message import Message
 from sluice.runtime.patience import patiently
 from sluice.runtime.patterns import covers
 from sluice.runtime.sending import WINDOW, Fenced, Sender
-from sluice.runtime.writes import Held, Write, Writes, without_cause
+from sluice.runtime.writes import NOTHING, Held, Write, Writes, without_cause
 
 __all__ = ["Fenced", "Output", "Write"]
 
@@ -105,6 +105,11 @@ class Output:
     def stored(self) -> Mapping[str, bytes]:
         """What is acknowledged, without tombstones; as of now, a copy."""
         return {subject: held.body for subject, held in self._writes.held.items() if held.body}
+
+    def held(self, subject: str) -> tuple[bytes, Revision]:
+        """What is acknowledged on the subject, and when it came; empty if it is a tombstone, or nothing."""
+        held = self._writes.held.get(subject, NOTHING)
+        return held.body, Revision(self.revision.epoch, held.sequence)
 
     @property
     def revision(self) -> Revision:

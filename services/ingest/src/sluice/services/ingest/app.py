@@ -18,8 +18,11 @@ from sluice.runtime.output import Output
 from sluice.runtime.service import Service
 from sluice.services.ingest import stored
 from sluice.services.ingest.catalog import Catalog
+from sluice.services.ingest.changing import Writer
+from sluice.services.ingest.folder_writing import FolderWriter
 from sluice.services.ingest.implied import system_tiers
 from sluice.services.ingest.kubernetes.source import KubernetesSource
+from sluice.services.ingest.kubernetes.writing import KubernetesWriter
 from sluice.services.ingest.settings import IngestSettings
 from sluice.services.ingest.shell import Shell
 from sluice.services.ingest.source import FolderSource, Source
@@ -42,10 +45,13 @@ class Held(NamedTuple):
     bodies: Mapping[str, bytes]
     """By subject, those that LEDGER forgot included."""
 
-    def shell(self, source: Source, name: str, kind: str, may_write: Callable[[], None] = lambda: None) -> Shell:
+    def shell(
+        self, source: Source, writer: Writer, name: str, kind: str, may_write: Callable[[], None] = lambda: None
+    ) -> Shell:
         told = self.ledger.stored
         return Shell(
             source,
+            writer=writer,
             name=name,
             ledger=self.ledger,
             status=self.status,
@@ -88,7 +94,7 @@ async def opened(bus: Bus, settings: IngestSettings) -> AsyncIterator[Shell]:
             settle_s=settings.poll_interval_ms / 1000,
             grace_s=settings.grace_ms / 1000,
         )
-        yield held.shell(source, name, FOLDER)
+        yield held.shell(source, FolderWriter(Path(settings.folder), catalog, source), name, FOLDER)
 
 
 @asynccontextmanager
@@ -103,7 +109,7 @@ async def mirrored(
     async with _held(bus, KUBERNETES, KUBERNETES) as held:
         pace = Pace(longest_wait_s=settings.retry_s, absent_s=settings.absent_s, silence_s=settings.silence_s)
         source = KubernetesSource(client, stored.uids(held.bodies), pace)
-        yield held.shell(source, KUBERNETES, KUBERNETES, lease.check), source
+        yield held.shell(source, KubernetesWriter(client), KUBERNETES, KUBERNETES, lease.check), source
 
 
 def lease_of(client: Client, settings: IngestSettings) -> Lease:
@@ -137,6 +143,8 @@ async def _from_folder(service: Service[IngestSettings]) -> None:
         service.health.ready_when("in sync", shell.in_sync.is_set)
         tasks.create_task(shell.guard(), name="guard")
         tasks.create_task(shell.run(), name="shell")
+        if service.settings.writable:
+            tasks.create_task(shell.changing.run(service.bus), name="changing")
 
 
 async def _from_kubernetes(service: Service[IngestSettings]) -> None:
@@ -159,5 +167,7 @@ async def _from_kubernetes(service: Service[IngestSettings]) -> None:
                     work.create_task(source.run(), name="source")
                     work.create_task(shell.guard(), name="guard")
                     work.create_task(shell.run(), name="shell")
+                    if settings.writable:
+                        work.create_task(shell.changing.run(service.bus), name="changing")
         finally:
             await lease.release()

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from sluice.admission.among import admit_among, asks_for, missing_tier, needs
+from sluice.admission.admit import admit
+from sluice.admission.among import admit_among, admit_removal, asks_for, missing_tier, needs
 from sluice.admission.context import KINDS, Known
 from sluice.admission.refusal import Refusal
 from sluice.admission.tier import MAX_TIERS, taken_priority, too_many_tiers
@@ -232,6 +233,17 @@ class Catalog:
             exists = (held.tier.name,) if held.tier else ()
             refusals += admit_among(document.object, self._known, exists)
         return tuple(document.problem(*refusal) for refusal in refusals)
+
+    def refusals(self, document: Document) -> tuple[Refusal, ...]:
+        """What would be said if the object were this: of itself, and by the others."""
+        made, tier = document.object, needs(document.object)
+        exists = (tier,) if tier and Key(Kind.TIER, "", tier) in self._in_force else ()
+        missing = (missing_tier(tier),) if tier and not exists else ()
+        return (*admit(made), *(missing or admit_among(made, self._known, exists)))
+
+    def stays(self, key: Key) -> str | None:
+        """Why the object must stay; None if it may go."""
+        return admit_removal(ObjectSubject(*key), self._known)
 
     def _too_many(self) -> frozenset[Key]:
         """Tiers for which there is no room any more: the last by their place."""

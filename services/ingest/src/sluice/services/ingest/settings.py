@@ -17,6 +17,10 @@ class IngestSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
     source: Literal["folder", "kubernetes"] = "folder"
     """Where objects come from: the one source of a deployment."""
 
+    writable: bool = False
+    """Objects may be changed through the API (its scope `write`): ingest then writes into the folder, or to
+    Kubernetes with its own credentials."""
+
     # ------------------------------------------------------------------------------------------------------- folder
 
     folder: str = ""

@@ -13,6 +13,7 @@ from sluice.runtime.metrics import METRICS
 from sluice.runtime.output import Output
 from sluice.services.ingest import contents
 from sluice.services.ingest.catalog import Changes, Key
+from sluice.services.ingest.changing import Changing, Writer
 from sluice.services.ingest.phases import Step, phases
 from sluice.services.ingest.source import Outcome, Source
 
@@ -33,6 +34,7 @@ class Shell:
         self,
         source: Source,
         *,
+        writer: Writer,
         name: str,
         ledger: Output,
         status: Output,
@@ -43,6 +45,7 @@ class Shell:
         """A shell.
 
         Args:
+            writer: who changes the source when that is asked for.
             name: of the source, as marks say it.
             status_subject: where it says what was not taken in.
             forgotten: what OBJECTS still holds and LEDGER does not.
@@ -52,6 +55,9 @@ class Shell:
         self._status_subject = status_subject
         self._forgotten = dict(forgotten)
         self._may_write = may_write
+        self.changing = Changing(ledger, writer)
+        """Run it where the source may be changed through the API."""
+
         self._reported: tuple[Outcome, int] | None = None
         self.in_sync = asyncio.Event()
 

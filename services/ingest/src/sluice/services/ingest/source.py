@@ -126,6 +126,10 @@ class FolderSource:
             tried_again = reading.digest == contents.UNREADABLE
             self._taken[settled.path] = (None if tried_again else settled.signature, reading.digest)
 
+    def has_read(self, seen: folder.Look) -> bool:
+        """All that is in the folder was taken in, as it is now."""
+        return not self._waiting and {path: taken for path, (taken, _) in self._taken.items()} == dict(seen.files)
+
     def _read(self, settled: Settled, known: str) -> _Read | None:
         path, signature = settled.path, settled.signature
         try:

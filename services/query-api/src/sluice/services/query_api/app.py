@@ -6,6 +6,7 @@ from pathlib import Path
 from sluice.runtime import streams
 from sluice.runtime.service import Service
 from sluice.runtime.settings import ConfigError
+from sluice.services.query_api.actions import Record
 from sluice.services.query_api.asking import Asking
 from sluice.services.query_api.auth import Gate, Tokens, trusted
 from sluice.services.query_api.counts import Counts
@@ -38,7 +39,7 @@ class Api:
         self._filling = Filling(bus, self._store, self.board.objects)
         self._keeper = Keeper(bus, SERVICE, own.holder, own.checkpoint_entries)
         asking = Asking(bus, self.board, Moments(bus, self.board), gate, Counts(bus))
-        self.listening = listening(application(asking, self._filling, health.lacking), own)
+        self.listening = listening(application(asking, self._filling, Record(bus, own.holder), health.lacking), own)
         health.ready_when("in sync", lambda: self.board.objects.in_sync)
         for name, mirror in self.board.mirrors.items():
             health.ready_when(name, mirror.caught_up.is_set)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from fastapi import Request
 from msgspec import Struct
@@ -32,6 +33,8 @@ class Scope(StrEnum):
 class Caller(Struct, frozen=True):
     name: str
     scopes: frozenset[Scope]
+    by: Literal["token", "certificate", "loopback"] = "token"
+    """How it is known who asks."""
 
 
 class Tokens:
@@ -105,7 +108,7 @@ class Gate:
             return caller
         if not self._trusted:
             raise Problem(401, "a token is missing: send Authorization: Bearer TOKEN")
-        return Caller(name or LOCAL, self._trusted)
+        return Caller(name or LOCAL, self._trusted, "certificate" if name else "loopback")
 
     def require(self, request: Request, scope: Scope) -> Caller:
         """Who asks, and may.
@@ -152,7 +155,7 @@ def _caller(where: str, words: list[str]) -> tuple[str, Caller]:
         case [name, scopes, digest] if len(digest) == 64 and set(digest) <= set("0123456789abcdef"):
             return digest, Caller(name, _scopes(where, scopes))
         case [name, scopes, *rest] if (certificate := " ".join(rest)).startswith(_CN) and certificate != _CN:
-            return certificate, Caller(name, _scopes(where, scopes))
+            return certificate, Caller(name, _scopes(where, scopes), "certificate")
         case _:
             raise ConfigError(
                 f"{where}: write NAME SCOPE,SCOPE SHA256, the last of these as 64 hex digits of the token, or "

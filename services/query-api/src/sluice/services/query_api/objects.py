@@ -73,7 +73,7 @@ def router(asking: Asking) -> APIRouter:
         there = await asking.moments.find(seq, at)
         wanted = [subject for subject in there.values if _is_asked(subject, kind, namespace)]
         keys, more = answers.page(wanted, limit, continue_)
-        items = tuple(_stored(subject, there.values[subject]) for subject in keys)
+        items = tuple(stored(subject, there.values[subject]) for subject in keys)
         meta = Meta(revision=answers.revision_text(there.revision), more=more)
         return answers.json(request, ObjectList(metadata=meta, items=items), there.revision)
 
@@ -89,7 +89,7 @@ def router(asking: Asking) -> APIRouter:
         version = there.values.get(subject)
         if version is None:
             raise Problem(404, f"{kind} {namespace}/{name}: there is no such object at {there.revision.sequence}")
-        return answers.json(request, _stored(subject, version), version.revision)
+        return answers.json(request, stored(subject, version), version.revision)
 
     @routes.get(
         "/{kind}/{namespace}/{name}/history", responses=answers.told(History), summary="Every version that is kept"
@@ -128,7 +128,7 @@ def _is_asked(subject: str, kind: Kind | None, namespace: str | None) -> bool:
     return kind in (None, words[1]) and (namespace is None or subjects.name(words[2]) == namespace)
 
 
-def _stored(subject: str, version: Version) -> Stored:
+def stored(subject: str, version: Version) -> Stored:
     parsed = subjects.parse(subject)
     if not isinstance(parsed, subjects.ObjectSubject):
         raise AssertionError(f"{subject} is an object's")

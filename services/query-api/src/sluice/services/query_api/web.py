@@ -7,7 +7,9 @@ from fastapi import FastAPI, Request, Response
 from sluice.contracts.published import VERSION
 from sluice.runtime.metrics import METRICS
 from sluice.services.query_api import (
+    actions,
     audit,
+    changes,
     controls,
     groups,
     ledgers,
@@ -18,6 +20,7 @@ from sluice.services.query_api import (
     problems,
     verdicts,
 )
+from sluice.services.query_api.actions import Record
 from sluice.services.query_api.asking import Asking
 from sluice.services.query_api.filling import Filling
 
@@ -29,13 +32,14 @@ are, and with `seq` or `at` as they were. Errors are application/problem+json. T
 """
 
 
-def application(asking: Asking, filling: Filling, ready: Callable[[], Awaitable[list[str]]]) -> FastAPI:
+def application(asking: Asking, filling: Filling, record: Record, ready: Callable[[], Awaitable[list[str]]]) -> FastAPI:
     """The whole API. `ready` says what is lacking."""
     app = FastAPI(title="Sluice", version=VERSION, description=ABOUT, docs_url=None, redoc_url=None)
     problems.install(app)
-    for resource in (objects, policies, controls, groups, pods, nodes, verdicts, ledgers):
+    for resource in (objects, policies, controls, groups, pods, nodes, verdicts, ledgers, actions):
         app.include_router(resource.router(asking))
     app.include_router(audit.router(asking, filling))
+    app.include_router(changes.router(asking, record))
 
     @app.middleware("http")
     async def count(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -1,0 +1,109 @@
+"""What people change through the API, done at the source: ingest alone knows how to write there, and sees it come back.
+
+Nothing is written to LEDGER here. The source says something else from now on, and that is read as ever. So whoever
+changes the source by hand and whoever does it through the API are one and the same to everything behind it.
+"""
+
+from typing import Protocol, assert_never
+
+import structlog
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.actions import Accepted, AnyAnswer, AnyQuestion, Declined, DeleteQuestion, PutQuestion
+from sluice.contracts.ids import Revision
+from sluice.contracts.kinds import RESOURCES
+from sluice.kube.manifest import Document, Ignored, parse
+from sluice.runtime.answering import answer
+from sluice.runtime.bus import Bus
+from sluice.runtime.output import Output
+from sluice.services.ingest.catalog import Key
+
+log = structlog.get_logger()
+
+_NOBODY = Revision(0, 0)
+
+
+class Refusal(Exception):
+    """The change is not made: why, what to do, and the status of HTTP that says it best."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+class Writer(Protocol):
+    """A source that can be written to."""
+
+    async def put(self, key: Key, document: Document, known: bytes) -> bool:
+        """The object is this; False if it was already. `known`: as the ledger has it; empty: it has none.
+
+        Raises:
+            Refusal
+        """
+
+    async def delete(self, key: Key, known: bytes) -> None:
+        """The object is not there.
+
+        Raises:
+            Refusal
+        """
+
+
+class Changing:
+    """Answers questions, one at a time."""
+
+    def __init__(self, ledger: Output, writer: Writer) -> None:
+        self._ledger, self._writer = ledger, writer
+
+    async def run(self, bus: Bus) -> None:
+        """Until cancelled."""
+        await answer(bus, subjects.WRITE, self.answer)
+
+    async def answer(self, question: bytes) -> AnyAnswer:
+        """What came of it. Never raises."""
+        try:
+            asked: AnyQuestion = codec.decode(question, AnyQuestion)  # type: ignore[arg-type]  # a union is no type
+            changed = await self._change(asked)
+        except codec.Undecodable as error:
+            return Declined(status=400, reason=str(error))
+        except Refusal as error:
+            return Declined(status=error.status, reason=error.reason)
+        log.info("object_changed_on_demand", verb=type(asked).__name__, kind=asked.kind, name=asked.name)
+        return Accepted(changed=changed)
+
+    async def _change(self, asked: AnyQuestion) -> bool:
+        key = Key(asked.kind, asked.namespace, asked.name)
+        if not RESOURCES[key.kind].written:
+            raise Refusal(422, f"{key}: the cluster itself says what {RESOURCES[key.kind].plural} there are")
+        known, revision = self._ledger.held(subjects.object_(*key))
+        here = revision if known else _NOBODY
+        if asked.expected is not None and asked.expected != here:
+            there = f"it is at {here.sequence}" if known else "there is none"
+            raise Refusal(412, f"{key} is not what was expected any more: {there}; look at it again, then decide")
+        match asked:
+            case PutQuestion():
+                return await self._writer.put(key, document_of(key, asked.body), known)
+            case DeleteQuestion():
+                if not known:
+                    raise Refusal(404, f"{key}: there is no such object")
+                await self._writer.delete(key, known)
+                return True
+            case _:
+                assert_never(asked)
+
+
+def document_of(key: Key, body: bytes) -> Document:
+    """The object of the body, if it is the one that the key names.
+
+    Raises:
+        Refusal: it is not, or none at all.
+    """
+    found = parse(body, "object.json")
+    match found:
+        case [Document() as document] if Key(document.kind, *document.object.key) == key:
+            return document
+        case [Document() as document]:
+            raise Refusal(422, f"the body is {Key(document.kind, *document.object.key)}, and not {key}")
+        case _:
+            reasons = [f"{one.path}: {one.reason}" for one in found if not isinstance(one, Document | Ignored)]
+            raise Refusal(422, "; ".join(reasons) or f"the body is no {RESOURCES[key.kind].kind}")

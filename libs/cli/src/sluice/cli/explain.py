@@ -161,7 +161,7 @@ def _named(kind: Any, namespace: str, name: str) -> dict[str, Any]:
 def _lines(told: dict[str, Any]) -> list[str]:
     found = [f"{told['kind']}: {told['says']}" + (f" (on node {told['node']})" if told.get("node") else "")]
     if told.get("table"):
-        word = {"ovs": "table ", "tc": "chain "}.get(told["backend"], "")
+        word = {"ovs": "table ", "tc": "chain ", "host": "chain "}.get(told["backend"], "")
         found.append(f"  {word}{told['table']}: {told['does']}")
     found += [f"  at {place}" for place in told.get("places", ()) if place != told.get("table")]
     found += [f"  Pod {pod}" for pod in told.get("pods", ())]

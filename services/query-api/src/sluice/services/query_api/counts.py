@@ -11,7 +11,7 @@ from msgspec import Struct
 from nats.errors import Error as NatsError
 
 from sluice.contracts import codec
-from sluice.contracts.ids import Unit
+from sluice.contracts.ids import Backend, Unit
 from sluice.contracts.stats import NodeStats, RuleCount, TrafficCount
 from sluice.runtime import stats
 from sluice.runtime.bus import Bus
@@ -19,6 +19,9 @@ from sluice.runtime.bus import Bus
 log = structlog.get_logger()
 
 T = TypeVar("T", bound=Struct)
+
+BACKENDS: tuple[Backend, ...] = ("ovs", "host")
+"""Those that count."""
 
 KEPT_S = 5.0
 """Nodes tell every 10 s."""
@@ -45,7 +48,8 @@ class Counts:
         async with self._reading:
             if monotonic() - self._at_s > KEPT_S:
                 try:
-                    self._found = sums(await stats.newest(self._bus, "ovs"))
+                    told = [one for backend in BACKENDS for one in await stats.newest(self._bus, backend)]
+                    self._found = sums(told)
                 except (codec.Undecodable, TimeoutError, NatsError) as error:
                     log.warning("counts_not_read", error=str(error) or type(error).__name__)
                     self._found = None

@@ -127,7 +127,7 @@ def router(asking: Asking) -> APIRouter:
             **answers.told(Lines, LINES),
             SILENT: answers.failure("The node does not answer, or not to this"),
         },
-        summary="What a backend holds: flows (ovs), filters (tc) or signatures (l7), and whose each is",
+        summary="What a backend holds: flows (ovs), filters (tc), signatures (l7) or lines (host), and whose each is",
     )
     async def lines(
         *,

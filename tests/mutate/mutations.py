@@ -22,6 +22,10 @@ COMPILER = "services/rule-compiler/src/sluice/services/rule_compiler"
 NODE_OVS = "services/node-ovs/src/sluice/services/node_ovs"
 NODE_L7 = "services/node-l7/src/sluice/services/node_l7"
 LAB = "libs/lab/src/sluice/lab"
+NODE_HOST = "services/node-host/src/sluice/services/node_host"
+NODE_HOST_TESTS = "services/node-host/tests"
+HOST_LAWS = "libs/dataplane/tests/test_host_laws.py"
+HOST_MEANING = "libs/dataplane/tests/test_host_meaning.py"
 NODE_TC_TESTS = "services/node-tc/tests"
 NODE_TC = "services/node-tc/src/sluice/services/node_tc"
 
@@ -663,15 +667,15 @@ MUTATIONS = (
     Mutation(
         "isolation-is-ignored",
         f"{POLICY}/verdict.py",
-        "isolating = state.facing(pod, direction).isolating if pod is not None",
-        "isolating = state.facing(pod, direction).isolating[:0] if pod is not None",
+        "isolating = state.facing(subject, direction).isolating if subject is not None",
+        "isolating = state.facing(subject, direction).isolating[:0] if subject is not None",
         (f"{VERDICT}::test_verdict",),
     ),
     Mutation(
         "egress-is-decided-by-ingress-rules",
         f"{POLICY}/verdict.py",
-        "egress = _decide(state, source.pod, Direction.EGRESS, destination, matches)",
-        "egress = _decide(state, source.pod, Direction.INGRESS, destination, matches)",
+        "egress = _decide(state, subjects[0], Direction.EGRESS, destination, matches)",
+        "egress = _decide(state, subjects[0], Direction.INGRESS, destination, matches)",
         (f"{VERDICT}::test_verdict",),
     ),
     Mutation(
@@ -1280,7 +1284,7 @@ MUTATIONS = (
     Mutation(
         "a-port-opens-for-a-pod-nobody-knows",
         f"{NODE_OVS}/programmer.py",
-        "wanted = openable(self._pods, self._ports)",
+        "wanted = openable(self._pods, self._ports, unknown=self._open_unknown)",
         "wanted = dict(self._ports)",
         (PROGRAMMER,),
     ),
@@ -1912,5 +1916,68 @@ MUTATIONS = (
         "    tagging = SetField(CONNECTION_TAG, tag)",
         "    tagging = SetField(CONNECTION_TAG, min(tag, 3))",
         (f"{DETOUR}::test_a_connection_keeps_its_tag_and_the_next_one_has_another",),
+    ),
+    Mutation(
+        "policies-on-nodes-go-to-the-switch",
+        f"{POLICY}/backends.py",
+        "    if isinstance(program, Program) and program.about_nodes:",
+        "    if isinstance(program, Program) and not program:",
+        (f"{COMPILER_BUS}::test_policies_on_nodes_go_to_the_host_and_those_on_both_to_both",),
+    ),
+    Mutation(
+        "what-a-node-sends-is-not-decided",
+        f"{POLICY}/verdict.py",
+        "    subjects = source.pod or source.node, destination.pod or destination.node",
+        "    subjects = source.pod, destination.pod or destination.node",
+        (f"{HOST_LAWS}::test_packets_meet_the_fate_that_the_verdict_has_for_them",),
+    ),
+    Mutation(
+        "a-pass-on-a-node-accepts",
+        f"{DATAPLANE}/host/lower.py",
+        "            return Goto(baseline) if baseline else Accept()",
+        "            return Accept()",
+        (f"{HOST_MEANING}::test_what_is_passed_goes_on_to_the_baseline_past_the_other_tiers",),
+    ),
+    Mutation(
+        "rules-on-nodes-are-about-ipv4-alone",
+        f"{DATAPLANE}/host/lower.py",
+        "VERSIONS: tuple[Version, ...] = (4, 6)",
+        "VERSIONS: tuple[Version, ...] = (4,)",
+        (f"{HOST_LAWS}::test_packets_meet_the_fate_that_the_verdict_has_for_them",),
+    ),
+    Mutation(
+        "a-set-keeps-who-left",
+        f"{DATAPLANE}/host/plan.py",
+        "    if less := before - made.elements:",
+        "    if less := made.elements - made.elements:",
+        (f"{HOST_LAWS}::test_a_member_that_leaves_is_an_element_less",),
+    ),
+    Mutation(
+        "an-ended-connection-answers-on",
+        f"{DATAPLANE}/host/engine.py",
+        '            yield Line((Ended(),), Drop(), "its connection was ended")',
+        '            yield Line((Ended(),), Accept(), "its connection was ended")',
+        (f"{HOST_MEANING}::test_one_that_a_policy_ends_is_marked_and_passes_no_more_either_way",),
+    ),
+    Mutation(
+        "a-lifeline-is-for-everybody",
+        f"{DATAPLANE}/host/guard.py",
+        "    if one.peer is not None and one.peer.prefix:",
+        "    if one.peer is not None and not one.peer.prefix:",
+        (f"{HOST_MEANING}::test_lifelines_pass_whatever_policies_say_and_nothing_else_does",),
+    ),
+    Mutation(
+        "a-drop-on-a-node-waits-for-its-peers",
+        f"{NODE_HOST}/programmer.py",
+        "        self._engine.unknown_are(self._unknown)",
+        "        self._engine.unknown_are(())",
+        (f"{NODE_HOST_TESTS}/test_node_host_programmer.py",),
+    ),
+    Mutation(
+        "what-was-not-handed-over-is-forgotten",
+        f"{NODE_HOST}/audit.py",
+        "                lost += missing",
+        "                lost += 0",
+        (f"{NODE_HOST_TESTS}/test_node_host_parts.py",),
     ),
 )

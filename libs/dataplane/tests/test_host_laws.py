@@ -221,6 +221,23 @@ def test_a_member_more_is_an_element_more() -> None:
     assert command["add"]["element"]["elem"] == ["10.0.0.9"]
 
 
+def test_a_member_that_leaves_is_an_element_less() -> None:
+    told = Told()
+    peer = {"podSelector": {"matchLabels": {"app": "v1"}}}
+    policy = builders.acnp("p", {"appliedTo": [{"nodeSelector": {}}], "ingress": [{"action": "Drop", "from": [peer]}]})
+    here = builders.pod("x/a", ip="10.0.0.9", node="node-2", labels={"app": "v1"})
+    gone = ObjectKey(Kind.POD, "x", "a")
+    *events, last = story(builders.namespace("x"), builders.node("node-1", ip=OWN), policy, here, gone)
+    for event in events:
+        told.hear(event)
+    before = wire.encoded(told.engine.table())
+    told.hear(last)
+
+    (command,) = plan(wire.encoded(told.engine.table()), before)
+
+    assert command["delete"]["element"]["elem"] == ["10.0.0.9"]
+
+
 STRANGE: list[tuple[str, Callable[[wire.Held], wire.Held]]] = [
     ("a line less", lambda held: held._replace(chains={**held.chains, "input": wire.HeldChain((), "input")})),
     ("a chain of somebody", lambda held: held._replace(chains={**held.chains, "x": wire.HeldChain((), None)})),

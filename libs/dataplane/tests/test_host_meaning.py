@@ -79,6 +79,14 @@ def test_whoever_goes_first_decides_whether_a_connection_goes_on(case: Case) -> 
     assert walked.ends is not case.goes_on
 
 
+def test_what_is_passed_goes_on_to_the_baseline_past_the_other_tiers() -> None:
+    others = policy("z", tier="application", ingress=[{"action": "Reject"}])
+    there = node(PASS, others, policy("b", tier="baseline", ingress=DROP)).engine.table()
+
+    assert walk(there, TO_SSH).outcome is Outcome.DROPPED
+    assert walk(there, TO_SSH._replace(port=80)).outcome is Outcome.ALLOWED
+
+
 def test_lifelines_pass_whatever_policies_say_and_nothing_else_does() -> None:
     there = node(policy(ingress=[{"action": "Drop"}], egress=[{"action": "Drop"}]))
     said = [

@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 OVERLAYS = ("small", "ha")
 NOBODYS = {"monitoring.coreos.com/v1"}  # a definition of somebody else's: Kubernetes has no schema of it
 SCHEMAS = "1.34"
-HAND_MADE = {"admission-tls", "query-api"}
-"""Secrets that people make, beside those of `sluice admin keys secrets`: deploy/k8s/README.md says how."""
+HAND_MADE = {"query-api"}
+"""A Secret that people make, beside those of `sluice admin keys secrets`: deploy/k8s/README.md says how."""
 
 
 @cache
@@ -205,13 +205,6 @@ def test_our_own_policies_are_admitted(overlay: str) -> None:
     assert all(isinstance(one, Document) for one in found), found
 
 
-def test_the_alarms_are_those_of_compose() -> None:
-    ours = yaml.safe_load((ROOT / "deploy/k8s/components/monitoring/rules.yaml").read_text())
-    theirs = yaml.safe_load((ROOT / "deploy/compose/observability/alerts.yml").read_text())
-
-    assert ours["spec"] == theirs
-
-
 def test_the_component_goes_with_an_overlay(tmp_path: Path) -> None:
     k8s = os.path.relpath(ROOT / "deploy" / "k8s", tmp_path)
     wanted = {"resources": [f"{k8s}/overlays/small"], "components": [f"{k8s}/components/monitoring"]}
@@ -237,7 +230,7 @@ def test_the_bus_takes_its_configuration(conf: str, tmp_path: Path) -> None:
     (tmp_path / "bus").symlink_to(tmp_path / "keys" / "server")
     text = text.replace("/etc/nats/bus", str(tmp_path / "bus")).replace("/data", str(tmp_path / "data"))
     (tmp_path / "nats.conf").write_text(text)
-    server = [ROOT / ".venv" / "bin" / "nats-server", "-t", "-c", tmp_path / "nats.conf"]
+    server = (str(ROOT / ".venv" / "bin" / "nats-server"), "-t", "-c", str(tmp_path / "nats.conf"))
     checked = subprocess.run(
         server, env=os.environ | {"POD_NAME": "nats-0"}, check=False, capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""Certificates of the bus: an authority of our own, and what it signs. ECDSA on P-256 throughout."""
+"""Certificates of the bus and of the webhook: an authority of our own, and what it signs. ECDSA on P-256 throughout."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -34,10 +34,10 @@ class Authority:
         self._key = key
 
     @classmethod
-    def make(cls, now: datetime) -> Self:
-        """A new one, of ten years."""
+    def make(cls, now: datetime, of: str = "bus", days: float = AUTHORITY_DAYS) -> Self:
+        """A new one. `of` says whose, in its name."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = _name(f"Sluice bus authority {now:%Y-%m-%dT%H:%M:%SZ}")
+        name = _name(f"Sluice {of} authority {now:%Y-%m-%dT%H:%M:%SZ}")
         usage = x509.KeyUsage(
             digital_signature=True,
             key_cert_sign=True,
@@ -50,7 +50,7 @@ class Authority:
             decipher_only=False,
         )
         builder = (
-            _builder(name, name, key.public_key(), now, AUTHORITY_DAYS)
+            _builder(name, name, key.public_key(), now, days)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -69,6 +69,13 @@ _MORE = (
     Resource(group="coordination.k8s.io", version="v1", kind="Lease", plural="leases", namespaced=True),
     Resource(group="", version="v1", kind="Event", plural="events", namespaced=True),
     Resource(group="", version="v1", kind="ConfigMap", plural="configmaps", namespaced=True),
+    Resource(group="", version="v1", kind="Secret", plural="secrets", namespaced=True),
+    *(
+        Resource(
+            group="admissionregistration.k8s.io", version="v1", kind=kind, plural=f"{kind.lower()}s", namespaced=False
+        )
+        for kind in ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
+    ),
     Resource(
         group="apiextensions.k8s.io",
         version="v1",

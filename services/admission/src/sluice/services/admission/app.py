@@ -5,8 +5,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from sluice.drivers.kubernetes.access import Access
+from sluice.drivers.kubernetes.client import Client
 from sluice.runtime.service import Service
 from sluice.services.admission.lookup import ApiServer, Folder, Lookup, Nowhere
+from sluice.services.admission.rotating import Rotation
 from sluice.services.admission.serving import Webhook
 from sluice.services.admission.settings import AdmissionSettings
 from sluice.services.admission.shell import Shell
@@ -30,6 +33,10 @@ async def main(service: Service[AdmissionSettings]) -> None:
         OSError: the port is taken.
     """
     own = service.settings
+    rotation = None
+    if own.own_authority:
+        rotation = Rotation(Client(Access(), f"sluice/{SERVICE}"), own)
+        await rotation.begin()
     shell = Shell(service.bus, lookup_of(own, os.environ))
     webhook = Webhook(application(shell), own.host, own.port, Path(own.certificate), Path(own.key))
     service.health.ready_when("in sync", shell.in_sync.is_set)
@@ -37,4 +44,6 @@ async def main(service: Service[AdmissionSettings]) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(shell.run(), name="shell")
         tasks.create_task(webhook.run(), name="webhook")
+        if rotation is not None:
+            tasks.create_task(rotation.run(), name="authority")
         tasks.create_task(webhook.watch(own.reload_interval_s), name="certificate")

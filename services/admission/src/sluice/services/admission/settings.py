@@ -16,6 +16,17 @@ class AdmissionSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unkno
     port: Annotated[int, Meta(ge=0, le=65_535)] = 0
     """TCP port of the webhook. 0 takes any free one and logs it."""
 
+    own_authority: str = ""
+    """The Secret, in the Pod's Namespace, in which admission keeps an authority of its own: it makes and rotates the
+    certificate, writes it to the two files below, and tells both webhook configurations whom to believe. Unset: the
+    files come from somebody else, and so does `caBundle`."""
+
+    namespace: str = "sluice-system"
+    """Where the Service `admission` and that Secret are."""
+
+    rotation_interval_s: Annotated[float, Meta(gt=0)] = 300.0
+    """Seconds between two looks at that Secret."""
+
     certificate: str
     """File with the certificate chain, PEM, for the name under which the API server finds the webhook."""
 

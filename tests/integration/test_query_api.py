@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import jsonschema
 import pytest
 import trustme
 from click.testing import CliRunner
@@ -281,6 +282,9 @@ async def every_path(api: Client) -> list[str]:
     told = json.loads(await api.text("/openapi.json"))
     names = {"kind": "pods", "namespace": "x", "name": "web", "node": "a", "group": "g", "backend": "ovs"}
     paths = [path.format_map(names) for path in told["paths"]]
+    answers = [one["get"]["responses"]["200"] for path, one in told["paths"].items() if path != "/v1/audit/follow"]
+    for answer in (one["content"]["application/json"] for one in answers):
+        jsonschema.validate(answer["example"], answer["schema"])
     assert len(paths) > 10
     return [f"{path}?from=x/web&to=x/db&port=80" if path == "/v1/verdicts" else path for path in paths]
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from sluice.contracts import codec
 from sluice.contracts.ids import Revision
+from sluice.services.query_api.examples import EXAMPLES
 from sluice.services.query_api.problems import MEDIA_TYPE, Problem, ProblemBody
 
 LIMIT, MOST = 500, 5_000
@@ -60,10 +61,9 @@ def raw(body: bytes) -> msgspec.Raw:
 
 
 def told(kind: Any, example: Any = None) -> dict[int | str, dict[str, Any]]:
-    """What FastAPI's OpenAPI says of an answer of this type, and of errors."""
-    content: dict[str, Any] = {"schema": _schema(kind)}
-    if example is not None:
-        content["example"] = msgspec.json.decode(codec.encode(example))
+    """What FastAPI's OpenAPI says of an answer of this type, and of errors. Without an example it is of `EXAMPLES`."""
+    body = codec.encode(EXAMPLES[kind.__name__] if example is None else example)
+    content: dict[str, Any] = {"schema": _schema(kind), "example": msgspec.json.decode(body)}
     failures: dict[int | str, dict[str, Any]] = {
         code: failure(says)
         for code, says in ((400, "No such question"), (401, "No token"), (403, "No scope"), (404, "Nothing there"))

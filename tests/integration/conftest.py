@@ -108,7 +108,7 @@ class Stored:
     def _take(self, event: object) -> None:
         match event:
             case Message(subject=subject, body=body) if "._mark." in subject:
-                self.reached[subject] = Revision(*codec.decode(body, dict)["upto"]) if body else Revision(0, 0)
+                self.reached[subject] = Revision(*codec.decode(body or b"{}", dict).get("upto", (0, 0)))
             case Message(subject=subject) if "._route." in subject:
                 pass
             case Message(subject=subject, body=b""):
@@ -117,7 +117,7 @@ class Stored:
             case Message(subject=subject, body=body):
                 self.history.append((subject, True))
                 value = codec.decode(body, dict)
-                value.pop("cause")
+                value.pop("cause", None)
                 self.values[subject] = value
             case NewEpoch():
                 self.values.clear()

@@ -278,6 +278,14 @@ def stored(subject: str) -> str:
     return subject.removeprefix(LIVE)
 
 
+def known(subject: str) -> Subject | None:
+    """What the subject names, or None for one that another version has made: it is for that one to remove."""
+    try:
+        return parse(subject)
+    except BadSubject:
+        return None
+
+
 def parse(subject: str) -> Subject:
     """What the subject names.
 

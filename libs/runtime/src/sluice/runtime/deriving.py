@@ -8,6 +8,7 @@ import structlog
 
 from sluice.contracts.groups import Mark
 from sluice.contracts.kinds import Kind
+from sluice.grouping.events import ObjectKey
 from sluice.runtime import collector
 from sluice.runtime.bus import Bus
 from sluice.runtime.facts import Facts, facts
@@ -27,6 +28,9 @@ class Derivation(Protocol):
 
     def forget(self) -> None:
         """Nothing was told; what is stored stays until all is told again."""
+
+    def wants(self, key: ObjectKey) -> bool:
+        """The shard has to know the object."""
 
     def evolve(self, told: Facts) -> None:
         """Take a batch in."""
@@ -88,7 +92,7 @@ class Deriving:
         """
         check_shards(self._output.stream, self._output.stored, self._shards)
         try:
-            async for told in facts(self._bus, self._kinds):
+            async for told in facts(self._bus, self._kinds, self._derivation.wants):
                 await self._take(told)
         finally:
             collector.resume()

@@ -4,7 +4,7 @@ Not told is not gone: a fold may be believed only past the mark that ends the fi
 past everything that was stored when the reading began.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import NamedTuple
 
 from sluice.contracts import codec, subjects
@@ -40,8 +40,17 @@ class Facts(NamedTuple):
     """Objects whose newest version does not decode, and why. What was derived from them before must stay."""
 
 
-async def facts(bus: Bus, kinds: frozenset[Kind]) -> AsyncGenerator[Facts]:
-    """The facts of these kinds, endlessly. What does not decode is set aside, and the object stays what it was."""
+def every(_: ObjectKey) -> bool:
+    """All objects are asked for."""
+    return True
+
+
+async def facts(bus: Bus, kinds: frozenset[Kind], wanted: Callable[[ObjectKey], bool] = every) -> AsyncGenerator[Facts]:
+    """The facts of these kinds, endlessly. What does not decode is set aside, and the object stays what it was.
+
+    Args:
+        wanted: by this objects are told; the others are not even decoded.
+    """
     listed: set[Kind] = set()
     events: list[ObjectEvent] = []
     unreadable: dict[ObjectKey, str] = {}
@@ -58,7 +67,7 @@ async def facts(bus: Bus, kinds: frozenset[Kind]) -> AsyncGenerator[Facts]:
                     caught_up, seen = True, max(seen, upto)
                 case Message():
                     seen = event.revision
-                    match _fact(bus, event, kinds, unreadable):
+                    match _fact(bus, event, kinds, wanted, unreadable):
                         case Kind() as kind:
                             (listed.add if event.body else listed.discard)(kind)
                         case ObjectEvent() as fact:
@@ -72,7 +81,11 @@ async def facts(bus: Bus, kinds: frozenset[Kind]) -> AsyncGenerator[Facts]:
 
 
 def _fact(
-    bus: Bus, message: Message, kinds: frozenset[Kind], unreadable: dict[ObjectKey, str]
+    bus: Bus,
+    message: Message,
+    kinds: frozenset[Kind],
+    wanted: Callable[[ObjectKey], bool],
+    unreadable: dict[ObjectKey, str],
 ) -> Kind | ObjectEvent | None:
     """The kind that a mark is about, the event that the message tells of, or None if it is none of ours."""
     try:
@@ -85,6 +98,8 @@ def _fact(
             return kind
         case subjects.ObjectSubject() if subject.kind in kinds:
             key = ObjectKey(*subject)
+            if not wanted(key):
+                return None
         case _:
             return None
     unreadable.pop(key, None)

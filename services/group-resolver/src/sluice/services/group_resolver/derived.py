@@ -72,7 +72,7 @@ class ShardGroups:
         unknown = frozenset(unreadable)
         gone = Changes({}, set(), set(), set())
         for subject in stored:
-            match subjects.parse(subject):
+            match subjects.known(subject):
                 case subjects.PageSubject(group, node) if shard_of(group, self._shards) == self._shard:
                     if not self._grouping.members(group, node) and group not in self._kept.get(node, ()):
                         gone.pages.setdefault(group, set()).add(node)

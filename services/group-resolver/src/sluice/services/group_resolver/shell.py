@@ -6,6 +6,7 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Own
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import INPUTS, Kind
+from sluice.grouping.events import ObjectKey
 from sluice.runtime.facts import Facts
 from sluice.runtime.output import Output
 from sluice.runtime.writes import Write
@@ -26,6 +27,9 @@ class Members:
     def forget(self) -> None:
         self._fold = ShardGroups(self._shard, self._shards)
 
+    def wants(self, key: ObjectKey) -> bool:  # which groups a policy names is in the policy
+        return True
+
     def evolve(self, told: Facts) -> None:
         self._fold.evolve(told.events, told.upto)
 
@@ -45,7 +49,7 @@ class Members:
     def _own_lists(self, stored: Mapping[str, bytes]) -> dict[str, Own]:
         lists = {}
         for subject, body in stored.items():
-            if isinstance(subjects.parse(subject), subjects.OwnSubject):
+            if isinstance(subjects.known(subject), subjects.OwnSubject):
                 lists[subject] = codec.decode(body, Own)
         return lists
 

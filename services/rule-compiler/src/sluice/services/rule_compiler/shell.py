@@ -5,9 +5,10 @@ from typing import Final
 
 from sluice.contracts import subjects
 from sluice.contracts.ids import Backend, GroupId, Revision, Unit
-from sluice.contracts.kinds import POLICIES, PROGRAMMED, SELF_CONTAINED, SERVED, Kind
+from sluice.contracts.kinds import PROGRAMMED, SELF_CONTAINED, SERVED, Kind
 from sluice.contracts.shards import shard_of
 from sluice.contracts.status import CompilerStatus, Problem
+from sluice.grouping.events import ObjectKey
 from sluice.policy.backends import backends_of, parts
 from sluice.policy.compiler import Compiler
 from sluice.policy.services import Services
@@ -35,13 +36,15 @@ class Programs:
     def forget(self) -> None:
         self._compiler, self._services, self._traffic = Compiler(), Services(), TrafficControls()
 
+    def wants(self, key: ObjectKey) -> bool:
+        return key.kind not in PROGRAMMED | {Kind.ENDPOINT_SLICE} or self._mine(subjects.unit(*key))
+
     def evolve(self, told: Facts) -> None:
         for event in told.events:
-            if event.key.kind not in POLICIES or self._mine(subjects.unit(*event.key)):
-                self._compiler.evolve(event)
+            self._compiler.evolve(event)
             if event.key.kind in SERVED and self._mine(subjects.unit(*event.key)):
                 self._services.evolve(event)
-            if event.key.kind is Kind.TRAFFIC_CONTROL and self._mine(subjects.unit(*event.key)):
+            if event.key.kind is Kind.TRAFFIC_CONTROL:
                 self._traffic.evolve(event)
         self._compiler.settle(told.upto)
         self._services.settle(told.upto)
@@ -118,7 +121,7 @@ class Programs:
     ) -> None:
         """Programs that are stored and not so any more, from before we were here."""
         for subject in sorted(self._output.stored):
-            match subjects.parse(subject):
+            match subjects.known(subject):
                 case subjects.ProgramSubject(backend, group, unit) if self._mine(unit):
                     program = self._compiler.programs.get((group, unit))
                     others = self._services.programs, self._traffic.programs

@@ -1,0 +1,77 @@
+"""SHARD: what a second shard of each central service brings, on P1's objects: the core of one shard alone, in CPU time.
+
+Shards are processes on machines of their own, so the slower of two is what counts; they run one after the other here.
+"""
+
+import gc
+import os
+from collections.abc import Callable
+
+from tests.bench import workloads
+from tests.bench.core_p1 import EPOCH, batches, values
+from tests.bench.figures import Figure, Watch, show
+
+from sluice.contracts import codec, subjects
+from sluice.contracts.ids import Revision
+from sluice.contracts.kinds import INPUTS, POLICIES
+from sluice.contracts.shards import shard_of
+from sluice.policy.compiler import Compiler
+from sluice.runtime import collector
+from sluice.services.group_resolver.derived import ShardGroups
+
+NEEDED = 1.6
+"""Times the throughput of one."""
+
+REPEATS = 3
+Work = Callable[[list[workloads.Stored], int, int], None]
+
+
+def resolve(stored: list[workloads.Stored], shard: int, shards: int) -> None:
+    fold = ShardGroups(shard, shards)
+    for batch in batches(stored):
+        fold.evolve(batch, batch[-1].revision)
+    for _ in values(fold, Revision(EPOCH, len(stored))):
+        pass
+
+
+def compile_(stored: list[workloads.Stored], shard: int, shards: int) -> None:
+    fold = Compiler()
+    told = [
+        message
+        for message in stored
+        if message.subject.kind in INPUTS
+        and (message.subject.kind not in POLICIES or shard_of(subjects.unit(*message.subject), shards) == shard)
+    ]
+    for batch in batches(told):
+        for event in batch:
+            fold.evolve(event)
+        fold.settle(batch[-1].revision)
+    for program in fold.drain().put.values():
+        codec.encode(program)
+
+
+def spend(work: Work, stored: list[workloads.Stored], shard: int, shards: int) -> float:
+    """CPU seconds of one shard."""
+    gc.collect()
+    collector.suspend()
+    watch = Watch()
+    work(stored, shard, shards)
+    took = watch.read().cpu_s
+    collector.resume()
+    return took
+
+
+def main() -> None:
+    stored = list(workloads.small_namespaces(int(os.environ.get("N", "25000"))))
+    for service, work in (("group-resolver", resolve), ("rule-compiler", compile_)):
+        whole, slower = float("inf"), float("inf")
+        for _ in range(REPEATS):
+            whole = min(whole, spend(work, stored, 0, 1))
+            slower = min(slower, max(spend(work, stored, shard, 2) for shard in range(2)))
+        figure = Figure("SHARD", f"core of {service}, slower of 2 shards", slower, "s", whole, whole / NEEDED, slower)
+        one, two = len(stored) / whole, len(stored) / slower
+        show(figure, f"{one:,.0f} events a CPU second with one shard, {two:,.0f} with two: {two / one:.2f} times")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """Lifelines, settings, the log, counts and the upkeep of the table, without a kernel or a bus."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,11 @@ def test_lifelines_are_those_that_are_written_and_those_that_the_machine_knows(t
     assert lifelines.found(load(lifelines="false")) == ()
 
 
-def test_where_nobody_can_say_where_nats_is_its_lifeline_is_not_kept() -> None:
+def test_where_nobody_can_say_where_nats_is_its_lifeline_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
     found = lifelines.found(load(nats_url="nats://nowhere.invalid:1", resolv_conf="/dev/null"))
 
     assert {one.title for one in found} == {"kubelet", "DHCP"}

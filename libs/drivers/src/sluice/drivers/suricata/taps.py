@@ -1,9 +1,11 @@
 """The two ports of the switch between which the engine sits."""
 
 from collections.abc import Iterable
+from errno import ENODEV
 from pathlib import Path
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from sluice.drivers.namespaces import inside
 from sluice.drivers.ovsdb import operations
@@ -52,7 +54,7 @@ class Taps:
             port_in = (await ovsdb.ofports(tap_in, tap_out))[tap_in]
         finally:
             ovsdb.close()
-        inside(netns, lambda: _raise_quietly((tap_in, tap_out)))
+        inside(netns, lambda: raise_quietly((tap_in, tap_out)))
         return cls(tap_in, tap_out, port_in)
 
 
@@ -74,10 +76,21 @@ async def _fit_tags(ovsdb: Ovsdb, taps: Iterable[str]) -> None:
     )
 
 
-def _raise_quietly(names: tuple[str, ...]) -> None:
+def raise_quietly(names: Iterable[str]) -> None:
+    """The kernel takes packets at these interfaces, and sends none by itself.
+
+    Raises:
+        OSError: there is no such interface, as when ovs-vswitchd ended just now.
+    """
     with IPRoute() as netlink:
         for name in names:
             silent = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
             if silent.exists():
                 silent.write_text("1")
-            netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")
+            found = netlink.link_lookup(ifname=name)
+            if not found:
+                raise OSError(ENODEV, "the switch has not made it", name)
+            try:
+                netlink.link("set", index=found[0], state="up")
+            except NetlinkError as error:
+                raise OSError(error.code, str(error), name) from error

@@ -26,6 +26,16 @@ PORTS: list[Json] = [
     {"protocol": "UDP", "port": 81, "endPort": 1_000},
 ]
 
+REQUESTS: list[Json] = [
+    *({"http": http} for http in ({}, {"path": "/a/*"}, {"host": "*.foo.com", "method": "GET"}, {"path": "*/b"})),
+    *({"tls": tls} for tls in ({}, {"sni": "a.foo.com"}, {"sni": "*.org"})),
+]
+ASKED: list[Json] = [
+    *({"http": {"path": path, "host": host}} for path in ("/a/x", "/a/b", "/c") for host in ("x.foo.com", "y.org")),
+    {"http": {"path": "/c", "host": "x.foo.com", "method": "POST"}},
+    *({"tls": {"sni": sni}} for sni in ("a.foo.com", "y.org", "y.net")),
+]
+
 
 def pods() -> Iterator[Json]:
     for number, (of, name, node) in enumerate(PODS, start=11):
@@ -74,10 +84,10 @@ def cluster() -> list[Json]:
 
 
 class Chance:
-    """Pieces of policies."""
+    """Pieces of policies; with `requests` rules look into them, and what goes by TCP is one."""
 
-    def __init__(self, random: Random) -> None:
-        self._random = random
+    def __init__(self, random: Random, *, requests: bool = False) -> None:
+        self._random, self._requests = random, requests
 
     def some(self, make: Callable[[], Json], least: int, most: int) -> list[Json]:
         return [make() for _ in range(self._random.randint(least, most))]
@@ -161,6 +171,8 @@ class Chance:
         return _object("crd.antrea.io/v1beta1", kind, f"{kind.lower()}-{number}", spec, of)
 
     def _rule(self, way: str, tier: str) -> Json:
+        if self._requests and self._random.random() < 0.4:
+            return self._judged(way)
         actions = ["Allow", "Drop", "Reject"] + (["Pass"] if tier != "baseline" else [])
         rule: Json = {"action": self._random.choice(actions)}
         if way == "egress" and self._random.random() < 0.25:
@@ -175,13 +187,28 @@ class Chance:
             }
         return {**rule, **self.ports(named=not any("ipBlock" in peer for peer in rule.get("to", ())))}
 
+    def _judged(self, way: str) -> Json:
+        rule: Json = {"action": "Allow", "l7Protocols": self._random.sample(REQUESTS, self._random.randint(1, 3))}
+        if self._random.random() < 0.8:
+            rule["from" if way == "ingress" else "to"] = self.some(self.peer, 1, 2)
+        if self._random.random() < 0.4:
+            rule["ports"] = [{"protocol": "TCP", "port": self._random.choice([80, 81])}]
+        return rule
+
     def probe(self) -> Json:
+        """A packet, or what is asked by TCP."""
+        made = self._probe()
+        if self._requests and made.get("protocol", "TCP") == "TCP":
+            made |= self._random.choice(ASKED)
+        return made
+
+    def _probe(self) -> Json:
         (of, name, _), (to_of, to, _) = self._random.choice(PODS), self._random.choice(PODS)
         asked: Json = {"from": f"{of}/{name}", "family": self._random.choice(["IPv4", "IPv6"]), "expect": "Allowed"}
         if self._random.random() < 0.3:
             return {**asked, "to": f"svc:{to_of}/{to}", "port": self._random.choice([80, 8080])}
         if (of, name) == (to_of, to):
-            return self.probe()
+            return self._probe()
         protocol = self._random.choice(["TCP", "TCP", "UDP", "ICMP"])
         port = {} if protocol == "ICMP" else {"port": self._random.choice([80, 81])}
         return {**asked, "to": f"{to_of}/{to}", "protocol": protocol, **port}
@@ -196,10 +223,10 @@ def _object(version: str, kind: str, name: str, spec: Json, of: str) -> Json:
     }
 
 
-def scenario(seed: int, steps: int, probes: int) -> Json:
+def scenario(seed: int, steps: int, probes: int, *, requests: bool = False) -> Json:
     """Policies come, are written anew and go; after each step so many packets are sent."""
     random = Random(seed)  # the same each time
-    chance = Chance(random)
+    chance = Chance(random, requests=requests)
     held: dict[str, Json] = {}
     told = []
     for number in range(steps):

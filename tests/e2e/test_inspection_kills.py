@@ -85,6 +85,7 @@ async def one_after_the_other(lab: Lab, load: Load) -> str:
     )
 
 
+@pytest.mark.timeout(120 + 60 * ROUNDS + 5 * TENANTS)
 async def test_nothing_denied_is_answered_whoever_is_dead():
     told = []
     async with await Lab.start() as lab:

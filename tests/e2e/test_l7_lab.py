@@ -21,7 +21,7 @@ import pytest
 import pytest_asyncio
 from tests.l7.rig import FIRST_SOURCE, PATIENCE_S, Hand, connected
 from tests.l7.server import ECHO_PORT, HTTP_PORT, TLS_PORT, Server
-from tests.l7.table import BAD, CASES, HTTP, OK, TLS, Case, ask, denied, play
+from tests.l7.table import BAD, CASES, HTTP, OK, TLS, Case, ask, denied, play, played
 
 from sluice.contracts.ids import NodeName
 from sluice.drivers import namespaces
@@ -186,9 +186,11 @@ PLAYED = [
 
 @pytest.mark.parametrize(("case", "way"), PLAYED, ids=[f"{one.name.replace(' ', '-')}-{way}" for one, way in PLAYED])
 async def test_what_becomes_of_it(stage: Stage, case: Case, way: Way) -> None:
-    served, reset = await asyncio.to_thread(play, stage.on(way), case, way.family)
+    served, reset, source = await asyncio.to_thread(played, stage.on(way), case, way.family)
 
     assert reset is case.reset
+    if reset:  # the server hears of it too, whoever it is that goes on to talk
+        assert await asyncio.to_thread(stage.server.was_reset, source, PATIENCE_S)
     if case.port == ECHO_PORT:
         assert b"hello" not in b"".join(stage.server.seen[-1:])
     elif case.pipelined:
@@ -202,11 +204,14 @@ async def test_every_hole_is_a_row() -> None:
     assert len(PLAYED) >= len(CASES) + len(HOLES) * (len(WAYS) - 1)
 
 
+LARGE = (500, 1 << 17)
+"""Pieces of a ClientHello of 3 KB; the second: as the client's TCP parts it."""
+
 HELLOS = [("foo.bar.com", True), ("FOO.Bar.com", True), ("evil.org", False), (None, False)]
 
 
 SHAKEN = [
-    *((way, step) for way in WAYS for step in (300, 1 << 16)),
+    *((way, step) for way in WAYS for step in (300, 1 << 16, *LARGE)),
     (Way("near", by_service=False, family=6), 1),
     (Way("far", by_service=True, family=4), 1),
 ]
@@ -216,9 +221,11 @@ SHAKEN = [
 async def test_a_handshake_is_judged_by_its_name(stage: Stage, step: int, way: Way) -> None:
     def shaken(sni: str | None) -> bool:
         with stage.connect(way, TLS_PORT) as sock:
+            source = sock.getsockname()[1]
             try:
-                return Hand(sock, sni, step).ask(BAD).startswith(b"HTTP/1.1 200")
+                return Hand(sock, sni, step, large=step in LARGE).ask(BAD).startswith(b"HTTP/1.1 200")
             except ConnectionError:
+                assert stage.server.was_reset(source, PATIENCE_S)
                 return False
 
     assert [await asyncio.to_thread(shaken, sni) for sni, _ in HELLOS] == [passes for _, passes in HELLOS]

@@ -106,6 +106,10 @@ class Rig:
         """What reached the server."""
         return self._server.seen
 
+    def server_was_reset(self, source: int) -> bool:
+        """The connection of this port of the client's ended in a reset for the server, too."""
+        return self._server.was_reset(source, PATIENCE_S)
+
     def reload(self, rules: RuleSet) -> None:
         """The tenant has these rules; connections go on."""
         self._write(rules)
@@ -230,9 +234,12 @@ def connected(address: str, port: int, source: int, patience_s: float = PATIENCE
 class Hand:
     """TLS by hand: its first flight goes out in pieces of `step` bytes."""
 
-    def __init__(self, sock: socket.socket, sni: str | None, step: int = 1 << 16) -> None:
+    def __init__(self, sock: socket.socket, sni: str | None, step: int = 1 << 16, *, large: bool = False) -> None:
+        """`large`: its ClientHello has more than 3 KB, and so two segments at least."""
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if large:
+            context.set_alpn_protocols([f"{number:0255}" for number in range(12)])
         self._in, self._out, self._socket = ssl.MemoryBIO(), ssl.MemoryBIO(), sock
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=sni)
         while True:

@@ -5,9 +5,14 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 HTTP_PORT, TLS_PORT, BANNER_PORT, ECHO_PORT = 80, 443, 22, 9000
+
+TCP_CLOSE = 7
+"""The first octet of `tcp_info` of a connection that was reset; one that the client closed waits for us. Source: Linux
+`include/net/tcp_states.h`."""
 
 
 class Server:
@@ -18,34 +23,55 @@ class Server:
         self.seen: list[bytes] = []
         """The heads of the requests that were whole here, and what reached the other ports."""
 
+        self._met: set[int] = set()
+        self._reset: set[int] = set()
+
     def serve(self) -> None:
         certificate = self._certificate()
         for port in (HTTP_PORT, TLS_PORT, BANNER_PORT, ECHO_PORT):
             listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
             threading.Thread(target=self._accept, args=(listener, port, certificate), daemon=True).start()
 
+    def was_reset(self, source: int, within_s: float) -> bool:
+        """The connection from this port of a client's ended in a reset, for the server as well.
+
+        Or it had none: a reset that overtakes the last packet of the handshake is for nobody yet.
+        """
+        until = time.monotonic() + within_s
+        while source not in self._reset and time.monotonic() < until:
+            time.sleep(0.005)
+        return source in self._reset or source not in self._met
+
     def _accept(self, listener: socket.socket, port: int, certificate: Path) -> None:
         while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=self._one, args=(connection, port, certificate), daemon=True).start()
+            connection, (_, source, *_) = listener.accept()
+            self._met.add(source)
+            threading.Thread(target=self._one, args=(connection, source, port, certificate), daemon=True).start()
 
-    def _one(self, connection: socket.socket, port: int, certificate: Path) -> None:
-        with contextlib.suppress(OSError), connection:
-            match port:
-                case 443:
-                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                    context.load_cert_chain(certificate)
-                    with context.wrap_socket(connection, server_side=True) as secured:
-                        self._requests(secured)
-                case 22:
-                    connection.sendall(b"SSH-2.0-server\r\n")
-                    self.seen.append(connection.recv(1 << 16))
-                case 9000:
-                    while data := connection.recv(1 << 16):
-                        self.seen.append(data)
-                        connection.sendall(data)
-                case _:
-                    self._requests(connection)
+    def _one(self, connection: socket.socket, source: int, port: int, certificate: Path) -> None:
+        with connection.dup() as same, connection:  # what wraps a socket takes it away
+            with contextlib.suppress(OSError):
+                self._serve(connection, port, certificate)
+            if same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE:
+                self._reset.add(source)
+
+    def _serve(self, connection: socket.socket, port: int, certificate: Path) -> None:
+        match port:
+            case 443:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(certificate)
+                connection.recv(1, socket.MSG_PEEK)  # one that is reset by now cannot be wrapped
+                with context.wrap_socket(connection, server_side=True) as secured:
+                    self._requests(secured)
+            case 22:
+                connection.sendall(b"SSH-2.0-server\r\n")
+                self.seen.append(connection.recv(1 << 16))
+            case 9000:
+                while data := connection.recv(1 << 16):
+                    self.seen.append(data)
+                    connection.sendall(data)
+            case _:
+                self._requests(connection)
 
     def _requests(self, connection: socket.socket) -> None:
         """Answer each whole request; bodies are as long as they say, or chunked."""

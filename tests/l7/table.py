@@ -8,7 +8,7 @@ import time
 from typing import NamedTuple, Protocol
 
 from tests.l7.rig import received, send_in
-from tests.l7.server import BANNER_PORT, ECHO_PORT, HTTP_PORT
+from tests.l7.server import BANNER_PORT, ECHO_PORT, HTTP_PORT, TLS_PORT
 
 from sluice.contracts.l7 import HttpMatch, TlsMatch
 
@@ -159,8 +159,8 @@ CASES = [
     denied("a byte a segment, denied", ask(BAD, 1)),
     allowed("a byte a segment, by host", ask(request("/z", "a.foo.com"), 1)),
     denied("a byte a segment, the second", ask(OK), ask(BAD, 1), served=1),
-    *(allowed(f"split after {at}", send(OK[:at]), ask(OK[at:])) for at in range(1, len(OK), 3)),
-    *(denied(f"split after {at}, denied", send(BAD[:at]), ask(BAD[at:])) for at in range(1, len(BAD), 3)),
+    *(allowed(f"split after {at}", send(OK[:at]), ask(OK[at:])) for at in range(1, len(OK))),
+    *(denied(f"split after {at}, denied", send(BAD[:at]), ask(BAD[at:])) for at in range(1, len(BAD))),
     allowed("8 KB of path", ask(request("/public/" + "a" * 8000))),
     allowed("8 KB of path with text in it", ask(request(f"/{'a' * 8000}/v9/{'b' * 4000}"))),
     denied("8 KB of another path", ask(request("/padmin/" + "a" * 8000))),
@@ -209,6 +209,9 @@ CASES = [
     denied("a beginning of GET, then text", send(b"GE"), ask(b"hello"), served=1, port=ECHO_PORT),
     denied("GET and 3 KB of bytes", ask(b"GET \x00\x01" + b"\x80" * 3000), port=ECHO_PORT),
     denied("a server that speaks first", port=BANNER_PORT),
+    denied("text to the port of HTTP", ask(b"hello\r\n")),
+    denied("text to the port of TLS", ask(b"hello\r\n"), port=TLS_PORT),
+    denied("a denied request to the port of TLS", ask(BAD), port=TLS_PORT),
     denied("a record of TLS that is no ClientHello", ask(b"\x16\x03\x01\x00\x10\x02" + b"a" * 15), port=ECHO_PORT),
 ]
 
@@ -224,10 +227,26 @@ class Place(Protocol):
         """A connection of the client's, from a port that none had before."""
 
 
+class Played(NamedTuple):
+    served: int
+    """How many requests the server had whole."""
+
+    reset: bool
+    """Whether the connection ended in a reset, as the client sees it."""
+
+    source: int
+    """The client's port."""
+
+
 def play(place: Place, case: Case, family: int) -> tuple[int, bool]:
-    """How many requests the server had whole, and whether the connection ended in a reset."""
+    """The first two of them."""
+    return played(place, case, family)[:2]
+
+
+def played(place: Place, case: Case, family: int) -> Played:
     before, reset = len(place.seen), False
     sock = place.connect(case.port, family)
+    source: int = sock.getsockname()[1]
     try:
         for part in case.parts:
             send_in(sock, part.data, part.step)
@@ -243,4 +262,4 @@ def play(place: Place, case: Case, family: int) -> tuple[int, bool]:
     finally:
         sock.close()
     time.sleep(0.005)
-    return len(place.seen) - before, reset
+    return Played(len(place.seen) - before, reset, source)

@@ -12,7 +12,24 @@ from typing import Any
 import pytest
 from tests.l7.rig import TAPS, VLAN, Hand, Rig, received, running
 from tests.l7.server import ECHO_PORT, HTTP_PORT, TLS_PORT
-from tests.l7.table import BAD, CASES, HTTP, OK, TLS, WHOLE, Case, Part, allowed, ask, denied, play, post, request, send
+from tests.l7.table import (
+    BAD,
+    CASES,
+    HTTP,
+    OK,
+    TLS,
+    WHOLE,
+    Case,
+    Part,
+    allowed,
+    ask,
+    denied,
+    play,
+    played,
+    post,
+    request,
+    send,
+)
 
 from sluice.contracts.l7 import HttpMatch, L7Match, TlsMatch
 from sluice.dataplane.l7.ruleset import compile_rules
@@ -34,9 +51,10 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
 def test_what_becomes_of_it(rig: Rig, case: Case, family: int) -> None:
-    served, reset = play(rig, case, family)
+    served, reset, source = played(rig, case, family)
 
     assert reset is case.reset or case.pipelined
+    assert not case.reset or case.pipelined or rig.server_was_reset(source)
     if case.port == ECHO_PORT:
         assert b"hello" not in b"".join(rig.seen[-1:])
     elif case.pipelined:
@@ -46,6 +64,7 @@ def test_what_becomes_of_it(rig: Rig, case: Case, family: int) -> None:
 
 
 @pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("step", [1, 5, 60, 300, WHOLE])
 @pytest.mark.parametrize(
     ("sni", "passes"),
@@ -58,15 +77,41 @@ def test_what_becomes_of_it(rig: Rig, case: Case, family: int) -> None:
         (None, False),
     ],
 )
-def test_a_handshake_is_judged_by_its_name(rig: Rig, sni: str | None, step: int, family: int, *, passes: bool) -> None:
+def test_a_handshake_is_judged_by_its_name(
+    rig: Rig, sni: str | None, step: int, family: int, *, large: bool, passes: bool
+) -> None:
+    if large and step < 300:
+        step *= 40
     sock = rig.connect(TLS_PORT, family)
+    source = sock.getsockname()[1]
     with sock:
         if passes:
-            hand = Hand(sock, sni, step)
+            hand = Hand(sock, sni, step, large=large)
             assert hand.ask(BAD).startswith(b"HTTP/1.1 200")  # what is inside is not looked at
         else:
             with pytest.raises(ConnectionError):
-                Hand(sock, sni, step)
+                Hand(sock, sni, step, large=large)
+            assert rig.server_was_reset(source)
+
+
+SLOW_BYTES = 4
+"""That come a second apart, before the others."""
+
+
+def test_who_is_slow_is_judged_as_others_are(rig: Rig) -> None:
+    asked = [(rig.connect(HTTP_PORT, family), text) for family in (4, 6) for text in (OK, BAD)]
+    for at in range(SLOW_BYTES):
+        for sock, text in asked:
+            sock.sendall(text[at : at + 1])
+        time.sleep(1)
+    for sock, text in asked:
+        with sock:
+            sock.sendall(text[SLOW_BYTES:])
+            if text == OK:
+                assert received(sock)
+            else:
+                with pytest.raises(ConnectionError):
+                    received(sock)
 
 
 def test_alerts_name_the_policy(rig: Rig) -> None:

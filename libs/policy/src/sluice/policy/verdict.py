@@ -192,11 +192,24 @@ def _at_interface(segment: Segment, holder: Holder, direction: Direction, packet
 
 
 def _outcome(*decisions: Decision | None) -> Outcome:
-    """The first that refuses decides: a packet refused on its way out meets nothing further."""
-    for decision in decisions:
-        if decision is not None and decision.action != Action.ALLOW:
-            return Outcome.REJECTED if decision.action == Action.REJECT else Outcome.DROPPED
-    return Outcome.ALLOWED
+    decision = refusal(*decisions)
+    if decision is None:
+        return Outcome.ALLOWED
+    return Outcome.REJECTED if decision.action == Action.REJECT else Outcome.DROPPED
+
+
+def refusal(*decisions: Decision | None) -> Decision | None:
+    """The decision that refuses, egress before ingress: a packet refused on its way out meets nothing further.
+
+    A request is refused on a connection that came about, so who refuses that comes first.
+    """
+    refusing = [one for one in decisions if one is not None and one.action != Action.ALLOW]
+    return min(refusing, key=_is_of_a_request, default=None)
+
+
+def _is_of_a_request(decision: Decision) -> bool:
+    by = decision.reason
+    return decision.action == Action.REJECT and isinstance(by, RuleRef) and by.action == Action.ALLOW
 
 
 def _decide(

@@ -110,3 +110,36 @@ policies: st.SearchStrategy[AnyObject] = st.one_of(
     ),
 )
 """Both kinds of crd.antrea.io: tiers, baseline, every action, appliedTo on either level."""
+
+REQUESTS: tuple[dict[str, Any], ...] = (
+    {"http": {}},
+    {"http": {"path": "/a/*"}},
+    {"http": {"host": "*.foo.com", "method": "GET"}},
+    {"tls": {}},
+    {"tls": {"sni": "a.foo.com"}},
+)
+_tcp = st.sampled_from(({"protocol": "TCP", "port": 80}, {"protocol": "TCP", "port": 53, "endPort": 81}))
+
+
+@st.composite
+def _about_requests(draw: st.DrawFn) -> dict[str, Any]:
+    """Rules that look into requests, with others before and behind them."""
+    tier = draw(st.sampled_from(TIERS))
+    spec: dict[str, Any] = {"priority": draw(st.sampled_from((1, 1.5, 5)))} | ({"tier": tier} if tier else {})
+    for direction, whom in (("ingress", "from"), ("egress", "to")):
+        spec[direction] = []
+        for number in range(draw(st.integers(0, 2))):
+            judged = draw(st.lists(st.sampled_from(REQUESTS), max_size=2))
+            action = "Allow" if judged else draw(st.sampled_from(("Allow", "Drop", "Reject")))
+            rule = {"name": f"{direction}-{number}", "action": action, whom: draw(st.lists(_peers, max_size=2))}
+            spec[direction].append(rule | {"ports": draw(st.lists(_tcp, max_size=1)), "l7Protocols": judged})
+    return spec | {"appliedTo": draw(st.lists(_pods, min_size=1, max_size=2))}
+
+
+about_requests: st.SearchStrategy[AnyObject] = st.builds(
+    lambda of, name, spec: builders.annp(f"{of}/{name}", spec),
+    st.sampled_from(NAMESPACES),
+    st.sampled_from(("r", "r-1")),
+    _about_requests(),
+)
+"""NetworkPolicies of crd.antrea.io with `l7Protocols`."""

@@ -41,6 +41,7 @@ from sluice.runtime.telling import Telling
 from sluice.services.node_ovs.answers import Answers
 from sluice.services.node_ovs.audit import Audit
 from sluice.services.node_ovs.away import Away
+from sluice.services.node_ovs.checksums import Checksums, watched
 from sluice.services.node_ovs.counting import Counting, counters
 from sluice.services.node_ovs.ending import Ender
 from sluice.services.node_ovs.errands import Errands
@@ -125,6 +126,7 @@ class Shell:
 
         self._detail = "not connected to the switch yet"
         self._port_errors: tuple[str, ...] = ()
+        self._checksums = Checksums(self._run_dir, self._told.set)
         self._traffic_ports = TrafficPorts(self._run_dir, self._bridge)
         self._found: dict[str, Found] = {}
         self._ports_due = asyncio.Event()
@@ -164,6 +166,7 @@ class Shell:
             telling = Telling(self._bus, self._node, "ovs", Explaining(self._node, self._programmer))
             tasks.create_task(telling.run(), name="telling")
             tasks.create_task(self._multicast.run(), name="multicast")
+            tasks.create_task(self._checksums.run(), name="checksums")
 
     async def _watch_ports(self) -> None:
         while True:
@@ -198,6 +201,7 @@ class Shell:
         if errors != self._port_errors:
             self._port_errors = errors
             log.warning("ports_refused", errors=errors)
+        self._checksums.ports_are(watched(interfaces))
         self._programmer.ports_are(ports)
         self._programmer.uplinks_are(ways)
         self._programmer.traffic_ports_are(self._found, self._traffic_ports.refused)
@@ -477,7 +481,7 @@ class Shell:
             detail=self._detail or ("" if programmer.in_sync else "not in sync with the bus yet"),
             ports=tuple(port.pod for port in programmer.open_ports),
             waiting_ports=programmer.waiting_ports,
-            port_errors=self._port_errors,
+            port_errors=(*self._port_errors, *self._checksums.errors),
             problems=programmer.problems,
             repairs=self._repairs,
         )

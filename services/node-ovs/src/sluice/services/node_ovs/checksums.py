@@ -1,0 +1,132 @@
+"""Ports whose packets come without checksums: whoever made the interface left transmit checksum offload on.
+
+A switch in user space forwards packets as it reads them, and what has no checksum is thrown away by whoever gets it:
+ICMP works, TCP and UDP time out. The interface is the Pod's own, in its own namespace, where we have no business; so it
+is told. A port is watched until a packet of TCP or UDP comes, and again now and then where one came without.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from errno import ESRCH
+from pathlib import Path
+
+import structlog
+
+from sluice.drivers import links
+from sluice.drivers.checksums import Watch
+from sluice.drivers.namespaces import inside
+from sluice.drivers.ovsdb.pods import POD
+from sluice.drivers.ovsdb.roles import GATEWAY, ROLE
+from sluice.drivers.ovsdb.rows import Interface
+from sluice.runtime.metrics import METRICS
+
+log = structlog.get_logger()
+
+AGAIN_S = 10.0
+"""Until a port is looked at once more that had packets without, or could not be watched."""
+
+_without = METRICS.gauge(
+    "sluice_node_ovs_ports_without_checksums",
+    "Ports whose last packet of TCP or UDP that was looked at came without a checksum: switch transmit checksum "
+    "offload off at the other end",
+)
+_unknown = METRICS.gauge(
+    "sluice_node_ovs_ports_of_unknown_checksums", "Ports that no packet of TCP or UDP has come by that was looked at"
+)
+
+
+_WHY = "its packets of TCP and UDP come without checksums, and who gets them drops them"
+_DO = "switch transmit checksum offload off at its other end, as `ethtool -K eth0 tx off` does there"
+
+
+def watched(interfaces: Iterable[Interface]) -> dict[str, str]:
+    """Devices that packets of Pods and of the node's stack come in by, and whose they are.
+
+    Internal ports are not among them: the kernel fills checksums in before they have a packet.
+    """
+    return {
+        one.name: f"Pod {one.external_ids[POD]}" if POD in one.external_ids else "the node's gateway"
+        for one in interfaces
+        if one.ofport is not None
+        and one.type in ("", "system")
+        and (POD in one.external_ids or one.external_ids.get(ROLE) == GATEWAY)
+    }
+
+
+class Checksums:
+    def __init__(self, run_dir: Path, told: Callable[[], None]) -> None:
+        self._run_dir, self._told = run_dir, told
+        self._ports: Mapping[str, str] = {}
+        self._watched: dict[str, Watch] = {}
+        self._known: dict[str, bool] = {}
+        """Whether its packets are complete, by device."""
+
+        self._refused: dict[str, str] = {}
+        _without.follow(lambda: len(self.errors))
+        _unknown.follow(lambda: len(self._ports.keys() - self._known.keys()))
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Ports whose packets come without, in words."""
+        bad = sorted(name for name, complete in self._known.items() if not complete)
+        return tuple(f"interface {name}: {self._ports[name]}: {_WHY}; {_DO}" for name in bad)
+
+    def ports_are(self, ports: Mapping[str, str]) -> None:
+        """These are all devices to watch, and whose they are."""
+        for gone in self._ports.keys() - ports.keys():
+            self._unwatch(gone)
+            self._known.pop(gone, None)
+            self._refused.pop(gone, None)
+        new, self._ports = sorted(ports.keys() - self._ports.keys()), ports
+        for name in new:
+            self._watch(name)
+
+    async def run(self) -> None:
+        """Look again at those that were not well, for ever."""
+        try:
+            while True:
+                await asyncio.sleep(AGAIN_S)
+                for name in self._ports:
+                    if not self._known.get(name, False) and name not in self._watched:
+                        self._watch(name)
+        finally:
+            for name in tuple(self._watched):
+                self._unwatch(name)
+
+    def _watch(self, name: str) -> None:
+        try:
+            where = links.namespace_of(self._run_dir / "ovs-vswitchd.pid")
+            if where is None:
+                raise OSError(ESRCH, "ovs-vswitchd is not to be seen from here, nor the devices that it has")
+            watch = inside(where, lambda: Watch(name))
+        except OSError as error:
+            if self._refused.get(name) != str(error):
+                self._refused[name] = str(error)
+                log.warning("checksums_unknown", port=name, of=self._ports[name], error=str(error))
+            return
+        self._watched[name] = watch
+        asyncio.get_running_loop().add_reader(watch, self._look, name)
+
+    def _unwatch(self, name: str) -> None:
+        if (watch := self._watched.pop(name, None)) is not None:
+            asyncio.get_running_loop().remove_reader(watch)
+            watch.close()
+
+    def _look(self, name: str) -> None:
+        try:
+            complete = self._watched[name].complete()
+        except OSError:
+            self._unwatch(name)  # the device went, which OVSDB will say
+            return
+        if complete is None:
+            return
+        self._unwatch(name)
+        if self._known.get(name) == complete:
+            return
+        known = name in self._known
+        self._known[name] = complete
+        if not complete:
+            log.warning("checksums_missing", port=name, of=self._ports[name], why=_WHY, do=_DO)
+        elif known:
+            log.info("checksums_complete", port=name, of=self._ports[name])
+        self._told()

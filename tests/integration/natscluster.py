@@ -77,15 +77,18 @@ class Cell(NamedTuple):
 class Member(NatsServer):
     """One server of a cluster."""
 
-    def __init__(self, folder: Path, place: "Place", routes: Iterable[str], netns: str | None) -> None:
-        super().__init__(folder, place.port)
+    def __init__(
+        self, folder: Path, place: "Place", routes: Iterable[str], netns: str | None, guarded: Path | None = None
+    ) -> None:
+        super().__init__(folder, place.port, guarded=guarded)
+        self._keys = guarded.parent if guarded else None
         self.place = place
         self._routes = tuple(routes)
         self._netns = netns
 
     @property
     def url(self) -> str:
-        return f"nats://{self.place.client_address}:{self.port}"
+        return f"{'tls' if self._keys else 'nats'}://{self.place.client_address}:{self.port}"
 
     async def whole(self) -> None:
         """Return when it has all that the others have, of every stream: as the server itself says."""
@@ -125,10 +128,16 @@ class Member(NatsServer):
                 "  connect_retries: 100000",
                 f"  ping_interval: {_HEARD_S}",
                 f"  routes: [{routes}]",
+                *(self._route_tls(self._keys) if self._keys else ()),
                 "}",
                 "",
             ]
         )
+
+    @staticmethod
+    def _route_tls(keys: Path) -> list[str]:
+        files = {"cert_file": "tls.crt", "key_file": "tls.key", "ca_file": "ca.crt"}
+        return ["  tls {", *(f"    {word}: {json.dumps(str(keys / name))}" for word, name in files.items()), "  }"]
 
 
 class Place(NamedTuple):
@@ -153,8 +162,8 @@ class NatsCluster:
         self.cell = cell
 
     @classmethod
-    async def start(cls, folder: Path, *, cell: Cell | None = None) -> Self:
-        """With a cell the last of them is in there."""
+    async def start(cls, folder: Path, *, cell: Cell | None = None, guarded: Path | None = None) -> Self:
+        """With a cell the last of them is in there; `guarded` as of a single server."""
         if cell:
             await asyncio.to_thread(cell.make)  # pyroute2 has a loop of its own
         places = []
@@ -182,7 +191,8 @@ class NatsCluster:
                 for other in places
                 if other is not place
             ]
-            members.append(Member(folder / place.name, place, routes, shut_away.netns if shut_away else None))
+            netns = shut_away.netns if shut_away else None
+            members.append(Member(folder / place.name, place, routes, netns, guarded))
         cluster = cls(members, cell)
         try:
             await asyncio.gather(*(member.restart() for member in members))

@@ -16,8 +16,9 @@ from sluice.drivers.ovsdb.pods import from_external_ids
 from sluice.drivers.veth import mac_of
 from sluice.lab import claim, sweep
 from sluice.lab.checks import Question
-from sluice.lab.node import GATEWAY_MAC, LabNode
+from sluice.lab.node import LabNode
 from sluice.lab.ovs import OvsNode
+from sluice.lab.podhost import GATEWAY_MAC
 from sluice.lab.probers import Probers, Result
 from sluice.lab.processes import Program
 from sluice.lab.world import Placed

@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 import click
 
+from sluice.cli import lab_node
+
 BAD_INPUT = 2
 NOT_AS_EXPECTED = 1
 MANY_SCENARIOS = 20
@@ -27,6 +29,10 @@ def lab(verbose: bool) -> None:  # noqa: FBT001  # click hands flags over by nam
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+lab.add_command(lab_node.node)
+lab.add_command(lab_node.probe)
 
 
 @lab.command()

@@ -13,7 +13,10 @@ class ManifestFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        self._files: dict[str, bytes] = {}
+        self._files = {
+            each.relative_to(path).as_posix(): each.read_bytes() for each in sorted(path.rglob("*")) if each.is_file()
+        }
+        """What was there before counts: the next `hold` removes what it does not know."""
 
     @property
     def digest(self) -> str:

@@ -100,6 +100,7 @@ def portrait(lab: Lab) -> LabState:
                 addresses=sandbox.pod.addresses,
                 ports=sandbox.pod.ports,
                 open=bool(status and pod_name in status.ports),
+                prober=str(sandbox.prober.socket),
             )
         )
     return LabState(

@@ -30,7 +30,8 @@ from sluice.lab.externals import PORT, ExternalHost, make, reroute, routes
 from sluice.lab.folder import ManifestFolder
 from sluice.lab.forwarders import Forwarders
 from sluice.lab.keys import LabKeys
-from sluice.lab.node import LabNode, Sandbox
+from sluice.lab.node import LabNode
+from sluice.lab.podhost import Sandbox
 from sluice.lab.probers import TRIES, TRY_S, Prober, ProberGone, Probers, Result
 from sluice.lab.processes import Program, Supervised
 from sluice.lab.realised import Statuses, Wanted, kind_of

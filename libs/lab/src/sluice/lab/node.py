@@ -2,44 +2,20 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
-from itertools import count
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
-from sluice.contracts.ids import Address, NodeName
-from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
-from sluice.drivers import veth
-from sluice.drivers.jsonrpc import RpcGone
-from sluice.drivers.ovsdb.client import NotApplied, Ovsdb
-from sluice.drivers.ovsdb.operations import NewPort
-from sluice.drivers.ovsdb.pods import PodIds, to_external_ids
-from sluice.drivers.veth import mac_of
+from sluice.contracts.ids import NodeName
 from sluice.lab import hosting, inspection, netns
 from sluice.lab.ovs import BRIDGE, OvsNode
-from sluice.lab.probers import Prober, Probers
+from sluice.lab.podhost import GATEWAY_MAC, PodHost
+from sluice.lab.probers import Prober
 from sluice.lab.processes import Program, Supervised
 from sluice.lab.underlay import Underlay, Wiring, configure, tell_gateways, wire
-from sluice.lab.world import Placed
-
-GATEWAY_MAC = ":".join(f"{octet:02x}" for octet in VIRTUAL_MAC.to_bytes(6, "big"))
-
-DEAD_SWITCH_S = 10.0
-"""How long plugging waits for a switch that is just being started again."""
 
 
-class Sandbox(NamedTuple):
-    """A Pod that runs."""
-
-    pod: Placed
-    prober: Prober
-    netns: Path
-    host_end: str
-    """Its port on the bridge; empty on the host's network."""
-
-
-class LabNode:
+class LabNode(PodHost):
     def __init__(
         self,
         name: NodeName,
@@ -52,13 +28,12 @@ class LabNode:
         guard: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """The environments of node-ovs, node-l7 and node-host, but for what this node knows."""
-        self.name = name
         self.folder = folder
-        self._lab, self._variables = lab, variables
-        self._numbers = count(1)
+        self._variables = variables
         folder.mkdir(parents=True, exist_ok=True)
-        self.netns = netns.create(f"node.{name}", lab)
-        self.ovs = OvsNode(self.netns.name, folder / "ovs", variables)
+        path = netns.create(f"node.{name}", lab)
+        self.ovs = OvsNode(path.name, folder / "ovs", variables)
+        super().__init__(name, lab, path, self.ovs.db_socket)
         self.state_folder = folder / "state"
         self.audit_log = folder / "var/log/antrea/networkpolicy/np.log"
         own = {
@@ -82,10 +57,6 @@ class LabNode:
         self.guard = hosting.program(name, self.netns, folder, {**variables, **guard})
         self.is_guarded = False
         """node-host was started."""
-
-        self.sandboxes: dict[str, Sandbox] = {}
-        self.had: set[Address] = set()
-        """Addresses of Pods that it has, or had since somebody cleared this."""
 
         self._wiring = Wiring()
         self.prober: Prober | None = None
@@ -135,63 +106,3 @@ class LabNode:
         await asyncio.to_thread(configure, self.netns, before, wiring, GATEWAY_MAC)
         if before.gateways != wiring.gateways:
             await tell_gateways(self.ovs.db_socket, wiring)
-
-    # ---------------------------------------------------------------------------------------------------------- Pods
-
-    async def plug(self, pods: Sequence[Placed], probers: Probers) -> None:
-        """These Pods run: each has a namespace, a port if it is not on the host's network, and a prober in it."""
-        made = await asyncio.gather(*(self._make(pod, probers) for pod in pods))
-        plugged = [sandbox for sandbox in made if sandbox.host_end]
-        if plugged:
-            await asyncio.to_thread(veth.raise_links, self.netns, [sandbox.host_end for sandbox in plugged])
-            await self._change_ports(add=plugged)
-        self.sandboxes |= {sandbox.pod.pod: sandbox for sandbox in made}
-        self.had |= {address for sandbox in plugged for address in sandbox.pod.addresses}
-
-    async def unplug(self, names: Sequence[str]) -> None:
-        """These Pods do not run any more: neither port nor namespace nor process is left of them."""
-        gone = [self.sandboxes.pop(name) for name in names]
-        for sandbox in gone:
-            sandbox.prober.kill()
-            await sandbox.prober.disconnect()
-        if ports := [sandbox.host_end for sandbox in gone if sandbox.host_end]:
-            await self._change_ports(remove=ports)
-        for sandbox in gone:
-            if sandbox.host_end:
-                netns.remove(sandbox.netns)
-
-    async def _make(self, pod: Placed, probers: Probers) -> Sandbox:
-        if pod.host_network:
-            return Sandbox(pod, await probers.start(pod.pod, self.netns, pod.ports), self.netns, "")
-        number = next(self._numbers)
-        host_end = f"pod{number}"
-        path = await asyncio.to_thread(netns.create, f"pod.{self.name}.{number}", self._lab)
-        link = veth.Link(host_end, mac_of(pod.addresses[0]), pod.addresses)
-        prober, _ = await asyncio.gather(
-            probers.start(pod.pod, path, pod.ports),
-            asyncio.to_thread(veth.plug, path, self.netns, link, GATEWAY_MAC),
-        )
-        return Sandbox(pod, prober, path, host_end)
-
-    async def _change_ports(self, add: Sequence[Sandbox] = (), remove: Sequence[str] = ()) -> None:
-        """In one transaction; a switch that is being started again is waited for."""
-        new = [NewPort(name=sandbox.host_end, external_ids=_external_ids(sandbox.pod)) for sandbox in add]
-        async with asyncio.timeout(DEAD_SWITCH_S):
-            while True:
-                try:
-                    ovsdb = await Ovsdb.connect(self.ovs.db_socket)
-                    try:
-                        if new:
-                            await ovsdb.add_ports(BRIDGE, *new)
-                        await ovsdb.delete_ports(BRIDGE, remove)
-                    finally:
-                        ovsdb.close()
-                    return
-                except NotApplied:
-                    return  # it is stored, and the next ovs-vswitchd takes it from there
-                except (OSError, RpcGone):
-                    await asyncio.sleep(0.1)
-
-
-def _external_ids(pod: Placed) -> dict[str, str]:
-    return to_external_ids(PodIds(pod.pod, pod.uid, mac_of(pod.addresses[0]), pod.addresses))

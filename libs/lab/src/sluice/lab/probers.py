@@ -64,8 +64,10 @@ class _Begun(Struct, frozen=True):
 class Prober:
     """The process in one Pod."""
 
-    def __init__(self, pod: str, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.pod, self.pid = pod, pid
+    def __init__(
+        self, pod: str, pid: int, socket: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.pod, self.pid, self.socket = pod, pid, socket
         self._writer = writer
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[tuple[Result, ...]]] = {}
@@ -82,7 +84,7 @@ class Prober:
             reader, writer = await asyncio.open_unix_connection(socket, limit=16 << 20)
         except OSError as error:
             raise ProberGone(f"{pod}: its prober does not run: {error}") from error
-        return cls(pod, pid, reader, writer)
+        return cls(pod, pid, socket, reader, writer)
 
     async def ask(
         self, questions: Sequence[Question], *, tries: int = TRIES, try_s: float = TRY_S

@@ -27,6 +27,9 @@ class PodState(Struct, frozen=True, kw_only=True):
     open: bool
     """The switch lets its packets in, as far as policy does."""
 
+    prober: str = ""
+    """The socket of the process in it that sends and answers packets."""
+
 
 class NodeState(Struct, frozen=True, kw_only=True):
     node: str

@@ -1,5 +1,6 @@
 """The two ports of the switch between which the engine sits."""
 
+import asyncio
 from collections.abc import Iterable
 from errno import ENODEV
 from pathlib import Path
@@ -54,7 +55,8 @@ class Taps:
             port_in = (await ovsdb.ofports(tap_in, tap_out))[tap_in]
         finally:
             ovsdb.close()
-        inside(netns, lambda: raise_quietly((tap_in, tap_out)))
+        # In a thread: pyroute2 runs a loop of its own, which it may not where ours does.
+        await asyncio.to_thread(inside, netns, lambda: raise_quietly((tap_in, tap_out)))
         return cls(tap_in, tap_out, port_in)
 
 
@@ -85,7 +87,7 @@ def raise_quietly(names: Iterable[str]) -> None:
     with IPRoute() as netlink:
         for name in names:
             silent = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
-            if silent.exists():
+            if silent.exists() and silent.read_text().strip() != "1":  # in a container it may be set, and not writable
                 silent.write_text("1")
             found = netlink.link_lookup(ifname=name)
             if not found:

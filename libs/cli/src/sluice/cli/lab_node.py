@@ -1,0 +1,87 @@
+"""`sluice lab node` and `sluice lab probe`: the lab's part of a node that others run, and a packet in any lab."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sluice.cli import options
+
+
+@click.command()
+@click.option("--node", "node_name", default="node-1", show_default=True, help="Whose Pods to run.")
+@click.option("--nats-url", required=True, metavar="URL", help="Of the bus.")
+@click.option("--manifests", required=True, type=click.Path(path_type=Path), help="The folder that people write to.")
+@click.option("--objects", required=True, type=click.Path(path_type=Path), help="The folder that ingest reads.")
+def node(node_name: str, nats_url: str, manifests: Path, objects: Path) -> None:
+    """Play scheduler, kubelet and CNI of one node whose switch, bus and services others run, as in deploy/compose.
+
+    The switch is that of this network namespace, with its sockets in /run/openvswitch.
+    """
+    import contextlib
+
+    from sluice.lab import keep
+    from sluice.runtime import logs
+
+    logs.configure("lab-node", level="info", node=node_name)
+    with contextlib.suppress(KeyboardInterrupt):  # it was told to end
+        keep.run(_run(node_name, nats_url, manifests, objects))
+
+
+async def _run(node_name: str, nats_url: str, manifests: Path, objects: Path) -> None:
+    from sluice.contracts.ids import NodeName
+    from sluice.lab import claim
+    from sluice.lab.outpost import Outpost
+
+    outpost = Outpost(claim.claim("lab"), NodeName(node_name), manifests, objects)
+    try:
+        await outpost.run(nats_url)
+    finally:
+        await outpost.stop()
+
+
+@click.command()
+@click.option("--name", default=None, help="Of the lab. Unset: the only one that runs.")
+@click.option("--port", default=80, show_default=True, type=click.IntRange(1, 65_535), help="Of TCP, UDP or SCTP.")
+@click.option("--protocol", default="TCP", show_default=True, type=click.Choice(["TCP", "UDP", "SCTP", "ICMP"]))
+@click.argument("from_", metavar="FROM")
+@click.argument("to")
+def probe(name: str | None, port: int, protocol: Any, from_: str, to: str) -> None:
+    """Send a packet from a Pod to a Pod (NAMESPACE/NAME) or an address, and say what becomes of it."""
+    import asyncio
+
+    from sluice.contracts.ids import Address
+    from sluice.lab import state
+    from sluice.lab.checks import Question
+    from sluice.lab.probers import Prober, ProberGone
+
+    try:
+        known = state.read(name)
+        source = state.pod(known, from_)
+        address = state.pod(known, to).addresses[0] if "/" in to else to
+    except state.NoLab as error:
+        options.refuse([str(error)])
+    question = Question(
+        kind="probe",
+        from_=source.pod,
+        to=to,
+        what=f"{protocol} {port}",
+        expect="Allowed",
+        protocol=protocol,
+        source=Address(source.addresses[0]),
+        address=Address(address),
+        port=0 if protocol == "ICMP" else port,
+    )
+
+    async def ask() -> Any:
+        prober = await Prober.connect(source.pod, 0, Path(source.prober))
+        try:
+            return (await prober.ask([question]))[0]
+        finally:
+            await prober.disconnect()
+
+    try:
+        result = asyncio.run(ask())
+    except ProberGone as error:
+        options.refuse([str(error)])
+    click.echo(str(result))

@@ -89,6 +89,20 @@ def test_a_service_knows_every_setting_that_it_is_given(overlay: str) -> None:
     assert seen == {path.parent.name for path in ROOT.glob("services/*/pyproject.toml")}
 
 
+def test_every_image_is_a_target_of_the_dockerfile() -> None:
+    targets = set(re.findall(r"^FROM .* AS (\S+)$", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE))
+    named = {each["image"].rpartition("/")[2].partition(":")[0] for _, each in containers("overlays/ha")}
+
+    assert named <= targets
+
+
+def test_there_is_a_run_to_spare_for_each_shard() -> None:
+    for one in of("overlays/ha", "Deployment"):
+        for variable in one["spec"]["template"]["spec"]["containers"][0]["env"]:
+            if variable["name"].endswith("_SHARDS"):
+                assert one["spec"]["replicas"] == int(variable["value"]) + 1, name(one)
+
+
 @overlays
 def test_no_container_may_more_than_it_needs(overlay: str) -> None:
     allowed = {
@@ -203,6 +217,15 @@ def test_our_own_policies_are_admitted(overlay: str) -> None:
 
     assert len(found) == len(policies) > 0
     assert all(isinstance(one, Document) for one in found), found
+
+
+def test_the_alarms_are_those_of_compose() -> None:
+    ours = yaml.safe_load((ROOT / "deploy/k8s/components/monitoring/rules.yaml").read_text())
+    theirs = yaml.safe_load((ROOT / "deploy/compose/observability/alerts.yml").read_text())
+
+    assert ours["spec"] == theirs
+    told = set(re.findall(r"^\| (Sluice\w+) \|", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE))
+    assert {rule["alert"] for group in theirs["groups"] for rule in group["rules"]} == told
 
 
 def test_the_component_goes_with_an_overlay(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""PUT and DELETE /v1/objects: somebody changes what people write. Ingest does it, at the source; see ADR 9."""
+"""PUT and DELETE /v1/objects: somebody changes what people write. Ingest does it, at the source; see ADR 11."""
 
 import asyncio
 import time

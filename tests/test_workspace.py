@@ -1,5 +1,7 @@
 """A new member is one folder and a line in each list of the root pyproject.toml: the lists are held to the folders."""
 
+import ast
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,27 @@ def test_a_member_says_what_it_is(member: Path) -> None:
     )
     assert own["project"]["requires-python"] == ">=3.11"
     assert own["tool"]["uv"]["build-backend"]["module-name"] == portion(member)
+
+
+def test_a_member_names_the_members_that_it_imports(member: Path) -> None:
+    """Its image has no others."""
+    own = tomllib.loads((member / "pyproject.toml").read_text())["project"]
+    named = {re.split(r"[\[<>=~; ]", text)[0] for text in own["dependencies"]} | {own["name"]}
+    imported = {
+        name
+        for file in member.glob("src/**/*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module
+        for name in {f"{node.module}.{alias.name}." for alias in node.names}
+    }
+    projects = {portion(each) + ".": portion(each).replace(".services.", "-service-") for each in MEMBERS}
+    wanted = {
+        project.replace(".", "-").replace("_", "-")
+        for prefix, project in projects.items()
+        if any(name.startswith(prefix) for name in imported)
+    }
+
+    assert sorted(wanted - named) == []
 
 
 @pytest.mark.parametrize("folder", ["src/sluice", "src/sluice/services"])

@@ -1967,6 +1967,13 @@ MUTATIONS = (
         (f"{HOST_MEANING}::test_lifelines_pass_whatever_policies_say_and_nothing_else_does",),
     ),
     Mutation(
+        "an-answer-is-on-a-lifeline",
+        f"{DATAPLANE}/host/guard.py",
+        "    if opens:\n        yield Onward()",
+        "    if not opens:\n        yield Onward()",
+        (f"{HOST_MEANING}::test_a_lifeline_is_where_the_connection_was_opened_to_and_no_answer_of_the_node",),
+    ),
+    Mutation(
         "a-drop-on-a-node-waits-for-its-peers",
         f"{NODE_HOST}/programmer.py",
         "        self._engine.unknown_are(self._unknown)",

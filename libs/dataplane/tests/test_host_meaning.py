@@ -116,6 +116,23 @@ def test_lifelines_pass_whatever_policies_say_and_nothing_else_does() -> None:
     assert not any(map(passes, refused))
 
 
+def test_a_lifeline_is_where_the_connection_was_opened_to_and_no_answer_of_the_node() -> None:
+    there = node(policy(egress=[{"action": "Drop"}], ingress=[{"action": "Drop", "ports": SSH}], notes=END))
+    cluster_ip, said = 0x0A60000A, ("tcp:4222:10.96.0.10", "tcp:22")  # 10.96.0.10
+    there.engine.guard_is([guard.parse("setting", Direction.EGRESS, text) for text in said])
+    table = there.engine.table()
+    to_endpoint = Sent("output", 4, SELF, SOURCE, 6, 40_000, 14222)
+
+    assert walk(table, to_endpoint._replace(opened_to=(cluster_ip, 4222))).outcome is Outcome.ALLOWED
+    assert walk(table, to_endpoint._replace(destination=cluster_ip, port=4222)).outcome is Outcome.ALLOWED
+    for elsewhere in (None, (cluster_ip, 4223), (cluster_ip + 1, 4222)):
+        assert walk(table, to_endpoint._replace(opened_to=elsewhere)).outcome is Outcome.DROPPED
+    turned = to_endpoint._replace(destination=cluster_ip, port=4222, opened_to=(SOURCE, 4222))
+    assert walk(table, turned).outcome is Outcome.DROPPED
+    answer = FROM_SSH._replace(opened_to=(SELF, 22), ended=True)
+    assert walk(table, answer).outcome is Outcome.DROPPED
+
+
 class Odd(NamedTuple):
     name: str
     rule: dict[str, Any]

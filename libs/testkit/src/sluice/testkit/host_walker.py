@@ -28,6 +28,8 @@ from sluice.dataplane.host.table import (
     Match,
     NamedPort,
     Onward,
+    Opened,
+    OpenedPort,
     Port,
     Prohibit,
     Reset,
@@ -59,6 +61,8 @@ class Sent(NamedTuple):
     known: bool = False
     onward: bool = True
     ended: bool = False
+    opened_to: tuple[int, int] | None = None
+    """Destination and port of its connection, where somebody has translated them."""
 
 
 class Walk(NamedTuple):
@@ -127,6 +131,10 @@ def _holds(table: Table, sent: Sent, one: Match) -> bool:
         case Port(protocol, side, first, last):
             port = sent.source_port if side is Side.SOURCE else sent.port
             return sent.protocol == protocol and first <= port <= last
+        case Opened(block):
+            return block.version == sent.version and _opened_to(sent)[0] & block.mask == block.value
+        case OpenedPort(first, last):
+            return first <= _opened_to(sent)[1] <= last
         case NamedPort(version, protocol, name):
             here = (version, protocol) == (sent.version, sent.protocol)
             return here and (sent.destination, sent.port) in table.sets[name].elements
@@ -150,6 +158,11 @@ def _holds(table: Table, sent: Sent, one: Match) -> bool:
 
 def _address(sent: Sent, side: Side) -> int:
     return sent.source if side is Side.SOURCE else sent.destination
+
+
+def _opened_to(sent: Sent) -> tuple[int, int]:
+    own = (sent.destination, sent.port) if sent.onward else (sent.source, sent.source_port)
+    return sent.opened_to or own
 
 
 class NotCarriedOut(AssertionError):

@@ -8,7 +8,21 @@ from typing import NamedTuple
 
 from sluice.contracts.programs import Direction
 from sluice.dataplane.addresses import PORTS, Block, NotAnAddress, network
-from sluice.dataplane.host.table import Accept, Carries, Device, Hook, Icmp, Line, Match, Port, Side, Within
+from sluice.dataplane.host.table import (
+    Accept,
+    Carries,
+    Device,
+    Hook,
+    Icmp,
+    Line,
+    Match,
+    Onward,
+    Opened,
+    OpenedPort,
+    Port,
+    Side,
+    Within,
+)
 from sluice.dataplane.protocols import IpProto
 
 PROTOCOLS = {"tcp": IpProto.TCP, "udp": IpProto.UDP, "sctp": IpProto.SCTP}
@@ -27,7 +41,10 @@ class NotALifeline(ValueError):
 
 
 class Lifeline(NamedTuple):
-    """What passes in this direction. The other end is a server for egress, a client for ingress."""
+    """What passes in this direction. The other end is a server for egress, a client for ingress.
+
+    A server is meant as the node addresses it: by its ClusterIP, where kube-proxy turns that into an endpoint.
+    """
 
     title: str
     direction: Direction
@@ -91,11 +108,15 @@ def lines(direction: Direction, lifelines: Iterable[Lifeline]) -> Iterator[Line]
 
 
 def _matches(one: Lifeline) -> Iterator[Match]:
-    if one.peer is not None and one.peer.prefix:
-        yield Within(Side.DESTINATION if one.direction is Direction.EGRESS else Side.SOURCE, one.peer)
+    opens = one.direction is Direction.EGRESS  # the hook comes after who translates: what the packet says is no measure
+    every_port = (one.first, one.last) == (0, PORTS - 1)
+    if opens:
+        yield Onward()
     if one.source_port is not None:
         yield Port(one.protocol, Side.SOURCE, one.source_port, one.source_port)
-    if (one.first, one.last) == (0, PORTS - 1):
+    elif opens or every_port:
         yield Carries(one.protocol)
-    else:
-        yield Port(one.protocol, Side.DESTINATION, one.first, one.last)
+    if one.peer is not None and one.peer.prefix:
+        yield Opened(one.peer) if opens else Within(Side.SOURCE, one.peer)
+    if not every_port:
+        yield OpenedPort(one.first, one.last) if opens else Port(one.protocol, Side.DESTINATION, one.first, one.last)

@@ -53,6 +53,19 @@ class Port(NamedTuple):
     last: int
 
 
+class Opened(NamedTuple):
+    """Its connection was opened to an address in the block, whatever anybody has turned that into since."""
+
+    block: Block
+
+
+class OpenedPort(NamedTuple):
+    """Its connection was opened to a port in the range; the line says before this what it carries."""
+
+    first: int
+    last: int
+
+
 class NamedPort(NamedTuple):
     """The destination and its port, over this protocol, are in the set of pairs."""
 
@@ -93,7 +106,9 @@ class Ended(NamedTuple):
     """Its connection was marked as ended."""
 
 
-Match = InSet | Within | Carries | Port | NamedPort | Icmp | Igmp | Device | Known | Onward | Ended
+Match = (
+    InSet | Within | Carries | Port | Opened | OpenedPort | NamedPort | Icmp | Igmp | Device | Known | Onward | Ended
+)
 
 
 class Accept(NamedTuple):

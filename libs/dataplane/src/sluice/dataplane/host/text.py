@@ -25,6 +25,8 @@ from sluice.dataplane.host.table import (
     Match,
     NamedPort,
     Onward,
+    Opened,
+    OpenedPort,
     Port,
     Prohibit,
     Reset,
@@ -120,6 +122,10 @@ def _match(one: Match) -> str:
             return f"meta l4proto {_NAMES.get(number, number)}"
         case Port(protocol, side, first, last):
             return f"{_NAMES[protocol]} {_PORTS[side]} {_range(first, last)}"
+        case Opened(block):
+            return f"ct original {_IP[block.version]} daddr {block.text}"
+        case OpenedPort(first, last):
+            return f"ct original proto-dst {_range(first, last)}"
         case NamedPort(version, protocol, name):
             return f"{_IP[version]} daddr . {_NAMES[protocol]} dport @{name}"
         case Icmp(version, field, first, last):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, assert_never
 
 import msgspec
 
-from sluice.dataplane.addresses import WIDTH, address, network, text
+from sluice.dataplane.addresses import WIDTH, Block, address, network, text
 from sluice.dataplane.host.table import (
     FAMILY,
     NAME,
@@ -33,6 +33,8 @@ from sluice.dataplane.host.table import (
     Match,
     NamedPort,
     Onward,
+    Opened,
+    OpenedPort,
     Port,
     Prohibit,
     Reset,
@@ -139,14 +141,15 @@ def _word_of(one: Match) -> Json:
         case InSet(side, version, name):
             return _is(_payload(_IP[version], _FIELD[side]), f"@{name}")
         case Within(side, block):
-            own = text(block.version, block.value)
-            whole = block.prefix == WIDTH[block.version]
-            to = own if whole else {"prefix": {"addr": own, "len": block.prefix}}
-            return _is(_payload(_IP[block.version], _FIELD[side]), to)
+            return _is(_payload(_IP[block.version], _FIELD[side]), _block(block))
         case Carries(number):
             return _is({"meta": {"key": "l4proto"}}, number)
         case Port(protocol, side, first, last):
             return _is(_payload(_TRANSPORT[protocol], _PORT[side]), _range(first, last))
+        case Opened(block):
+            return _is(_original(f"{_IP[block.version]} daddr"), _block(block))
+        case OpenedPort(first, last):
+            return _is(_original("proto-dst"), _range(first, last))
         case NamedPort(version, protocol, name):
             pair = [_payload(_IP[version], "daddr"), _payload(_TRANSPORT[protocol], "dport")]
             return _is({"concat": pair}, f"@{name}")
@@ -193,6 +196,16 @@ def _is(left: Json, right: object) -> Json:
 
 def _payload(protocol: str, field: str) -> Json:
     return {"payload": {"protocol": protocol, "field": field}}
+
+
+def _original(key: str) -> Json:
+    """Of the packet that opened the connection, as it was sent."""
+    return {"ct": {"key": key, "dir": "original"}}
+
+
+def _block(block: Block) -> object:
+    own = text(block.version, block.value)
+    return own if block.prefix == WIDTH[block.version] else {"prefix": {"addr": own, "len": block.prefix}}
 
 
 def _range(first: int, last: int) -> object:

@@ -338,6 +338,33 @@ async def test_certificates_of_clients_say_who_asks_and_what_he_may(cluster: Sou
                     await got(wrong)
 
 
+async def test_the_command_line_shows_its_certificate(
+    cluster: Source, bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = trustme.CA()
+    ours.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name, issued in (("server", ours.issue_cert("127.0.0.1")), ("client", ours.issue_cert("client.example"))):
+        issued.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+    served = {"certificate": str(tmp_path / "server.pem"), "key": str(tmp_path / "server.key")}
+    monkeypatch.setenv("SLUICE_API_CA", str(tmp_path / "ca.pem"))
+    async with serving(bus, tmp_path, **served, client_ca=str(tmp_path / "ca.pem"), retention_days=3_650) as api:
+        words = ["get", "objects", "pods", "--api", api.url.replace("http:", "https:")]
+
+        async def sluice() -> tuple[int, str]:
+            said = await asyncio.to_thread(CliRunner().invoke, main, words, catch_exceptions=False)
+            return said.exit_code, said.output
+
+        code, said = await sluice()
+        assert (code, "no API answers" in said) == (2, True), said
+        monkeypatch.setenv("SLUICE_API_CERTIFICATE", str(tmp_path / "client.pem"))
+        code, said = await sluice()
+        assert (code, "SLUICE_API_KEY (None)" in said) == (2, True), said
+        monkeypatch.setenv("SLUICE_API_KEY", str(tmp_path / "client.key"))
+        code, said = await sluice()
+        assert (code, "web" in said) == (0, True), said
+
+
 async def test_audit_that_was_made_anew_is_read_from_its_beginning(cluster: Source, bus: Bus, tmp_path: Path) -> None:
     for batch in ("1", "2", "3"):
         await tell(bus, batch, decided(AT_US))

@@ -1,6 +1,7 @@
 """Asking the API: where it is, what it says, and how that is shown."""
 
 import os
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,9 @@ import click
 from sluice.cli import options
 
 ENV, TOKEN_ENV = "SLUICE_API", "SLUICE_TOKEN"
+CA_ENV, CERTIFICATE_ENV, KEY_ENV = "SLUICE_API_CA", "SLUICE_API_CERTIFICATE", "SLUICE_API_KEY"
+"""Files in PEM: whom to believe, and who we are where the API asks for a certificate."""
+
 DEFAULT = "http://127.0.0.1:8080"
 TIMEOUT_S = 30.0
 WRITTEN_S = 60.0
@@ -21,7 +25,11 @@ Row = Callable[[dict[str, Any]], Sequence[str]]
 
 _there = [
     click.option("--api", metavar="URL", help=f"Of the API. Unset: ${ENV}, or that of a running lab, or {DEFAULT}."),
-    click.option("--token", metavar="TOKEN", help=f"Unset: ${TOKEN_ENV}."),
+    click.option(
+        "--token",
+        metavar="TOKEN",
+        help=f"Unset: ${TOKEN_ENV}. Certificates: ${CERTIFICATE_ENV}, ${KEY_ENV}, ${CA_ENV}.",
+    ),
 ]
 _options = [*_there, click.option("--name", "lab", metavar="LAB", help="Of the lab. Unset: the only one that runs.")]
 
@@ -108,7 +116,25 @@ def show(items: Sequence[dict[str, Any]], output: str, header: Sequence[str], ro
 def _opener(url: str) -> urllib.request.OpenerDirector:
     """Of this machine itself no proxy is asked, whatever the environment says."""
     own = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
-    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if own else []))
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})] if own else []
+    if context := _context():
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    return urllib.request.build_opener(*handlers)
+
+
+def _context() -> ssl.SSLContext | None:
+    """What TLS goes by, if the environment says so."""
+    ca, certificate, key = (os.environ.get(name) for name in (CA_ENV, CERTIFICATE_ENV, KEY_ENV))
+    if not (ca or certificate):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+        if certificate:
+            context.load_cert_chain(certificate, key or None)
+    except (OSError, ssl.SSLError) as error:
+        names = f"${CA_ENV} ({ca}), ${CERTIFICATE_ENV} ({certificate}), ${KEY_ENV} ({key})"
+        options.refuse([f"{names}: {error}: name files in PEM, a certificate and the key that belongs to it"])
+    return context
 
 
 def _of_lab(name: str | None) -> str | None:

@@ -55,7 +55,24 @@ _PACKET = {
     "port": 5432,
 }
 
+_ACTION = {
+    "id": "5f0c2a",
+    "at_ns": 1795793802944000000,
+    "state": "done",
+    "verb": "put",
+    "kind": "k8snetworkpolicies",
+    "namespace": "shop",
+    "name": "db",
+    "who": "deployer",
+    "by": "token",
+    "address": "10.0.0.7",
+    "reason": "CHG-17",
+    "before": [1793459220000000, 40],
+    "after": [1793459220000000, 42],
+}
+
 EXAMPLES: dict[str, Any] = {
+    "ActionList": {"items": [{"time": _TIME, "action": _ACTION}]},
     "ObjectList": {"metadata": {**_META, "more": "b2JqZWN0cy5wb2Rz"}, "items": [_STORED]},
     "Stored": _STORED,
     "History": {

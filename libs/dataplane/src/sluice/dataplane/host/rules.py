@@ -5,7 +5,6 @@ none, what allows or passes is narrowed to what can be lowered, and what drops o
 of its ports. A node's lifelines pass all the same (`guard`).
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import assert_never
 
@@ -29,21 +28,15 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.contracts.status import Problem
+from sluice.dataplane import examining
 from sluice.dataplane.addresses import PORTS, NotAnAddress, network
+from sluice.dataplane.examining import NotLowerable, Numbered, examined, number
 from sluice.policy.everypod import is_named
-
-_Place = tuple[Direction, int]
-
-
-class NotLowerable(ValueError):
-    """A rule that nftables cannot hold as written; the message says where, what, why and what to do."""
 
 
 def problems(program: Program) -> tuple[Problem, ...]:
     """Why the program is not in force as written: a reason for each rule that is not."""
-    return tuple(
-        Problem(unit=program.unit, state="failed", reason=str(fault)) for _, fault in _examined(program) if fault
-    )
+    return examining.problems(program, _check)
 
 
 def closed_form(program: Program, previous: Program | None = None) -> Program:
@@ -53,10 +46,10 @@ def closed_form(program: Program, previous: Program | None = None) -> Program:
         previous: the closed form that is in force now, if there is one.
     """
     known = previous.rules if previous is not None and previous.tier == program.tier else ()
-    before = {_place(rule): rule for rule in known}
-    rules: dict[_Place, Rule] = {}
-    for rule, fault in _examined(program):
-        place = _place(rule)
+    before = {number(rule): rule for rule in known}
+    rules: dict[Numbered, Rule] = {}
+    for rule, fault in examined(program, _check):
+        place = number(rule)
         form = rule if fault is None else before.get(place) or _closed(rule)
         if place not in rules or form.action is Action.DROP:
             rules[place] = form
@@ -176,24 +169,3 @@ def _lowerable(rule: Rule) -> Iterator[Traffic]:
             continue
         if not is_named(traffic) or (rule.action in (Action.ALLOW, Action.PASS) and _names_pods(rule)):
             yield traffic
-
-
-def _place(rule: Rule) -> _Place:
-    return rule.direction, rule.index
-
-
-def _examined(program: Program) -> Iterator[tuple[Rule, NotLowerable | None]]:
-    """The rules, each with what is wrong with it."""
-    claims = Counter(map(_place, program.rules))
-    for rule in program.rules:
-        try:
-            _check(program, rule)
-            if claims[_place(rule)] > 1:
-                raise NotLowerable(
-                    f"{program.unit}: {rule.direction} rule {rule.index}: the program has {claims[_place(rule)]} rules "
-                    f"of this number, and ids need one; report a bug of rule-compiler"
-                )
-        except NotLowerable as fault:
-            yield rule, fault
-        else:
-            yield rule, None

@@ -5,7 +5,6 @@ none, what allows or passes is narrowed to what can be lowered, and what drops o
 Isolation always stands.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import partial
@@ -32,7 +31,9 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.contracts.status import Problem
+from sluice.dataplane import examining
 from sluice.dataplane.addresses import PORTS, NotAnAddress, network
+from sluice.dataplane.examining import NotLowerable, Numbered, examined, number
 from sluice.dataplane.l7.wanted import rule_set
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
 from sluice.dataplane.ovs.sources import Door, Named, Own, Place, Source
@@ -40,11 +41,6 @@ from sluice.policy.everypod import EVERY_POD_ID, is_named
 from sluice.policy.order import Order, order
 
 T = TypeVar("T")
-_Place = tuple[Direction, int]
-
-
-class NotLowerable(ValueError):
-    """A rule that this pipeline cannot hold as written; the message says where, what, why and what to do."""
 
 
 class Stage(Enum):
@@ -131,9 +127,7 @@ def check(program: Program, rule: Rule) -> None:
 
 def problems(program: Program) -> tuple[Problem, ...]:
     """Why the program is not in force as written: a reason for each rule that is not."""
-    return tuple(
-        Problem(unit=program.unit, state="failed", reason=str(fault)) for _, fault in _examined(program) if fault
-    )
+    return examining.problems(program, check)
 
 
 def closed_form(program: Program, previous: Program | None = None) -> Program:
@@ -143,10 +137,10 @@ def closed_form(program: Program, previous: Program | None = None) -> Program:
         previous: the closed form that is in force now, if there is one.
     """
     known = previous.rules if previous is not None and previous.tier == program.tier else ()
-    before = {_place(rule): rule for rule in known}
-    rules: dict[_Place, Rule] = {}
-    for rule, fault in _examined(program):
-        place = _place(rule)
+    before = {number(rule): rule for rule in known}
+    rules: dict[Numbered, Rule] = {}
+    for rule, fault in examined(program, check):
+        place = number(rule)
         kept = before.get(place) if rule.l7 is None else None  # what it was allowed more than it says now
         form = rule if fault is None else kept or _closed(program, rule)
         if form is not None and (place not in rules or form.action is Action.DROP):
@@ -255,27 +249,6 @@ def _distinct(sources: Iterator[Source]) -> tuple[Source, ...]:
 
 def _has_names(rule: Rule) -> bool:
     return any(map(is_named, rule.traffic or ()))
-
-
-def _place(rule: Rule) -> _Place:
-    return rule.direction, rule.index
-
-
-def _examined(program: Program) -> Iterator[tuple[Rule, NotLowerable | None]]:
-    """The rules, each with what is wrong with it."""
-    claims = Counter(map(_place, program.rules))
-    for rule in program.rules:
-        try:
-            check(program, rule)
-            if claims[_place(rule)] > 1:
-                raise NotLowerable(
-                    f"{program.unit}: {rule.direction} rule {rule.index}: the program has {claims[_place(rule)]} rules "
-                    f"of this number, and ids need one; report a bug of rule-compiler"
-                )
-        except NotLowerable as fault:
-            yield rule, fault
-        else:
-            yield rule, None
 
 
 def _closed(program: Program, rule: Rule) -> Rule | None:

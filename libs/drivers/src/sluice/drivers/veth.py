@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pyroute2 import IPRoute
 
 from sluice.contracts.ids import Address
+from sluice.drivers import sysctl
 from sluice.drivers.namespaces import inside
 
 SIOCETHTOOL = 0x8946
@@ -60,7 +61,7 @@ def plug(pod: Path, node: Path, link: Link, gateway_mac: str) -> None:
 
     def configure() -> None:
         if 6 not in families:
-            _no_ipv6()
+            sysctl.no_ipv6()
         with node.open("rb") as node_netns, IPRoute() as netlink:
             netlink.link(
                 "add",
@@ -90,7 +91,7 @@ def raise_links(node: Path, names: Iterable[str]) -> None:
     def up() -> None:
         with IPRoute() as netlink:
             for name in names:
-                _no_ipv6(name)  # the node says nothing to its Pods by itself
+                sysctl.no_ipv6(name)  # the node says nothing to its Pods by itself
                 netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")
 
     inside(node, up)
@@ -126,23 +127,10 @@ def addresses_of(pod: Path, name: str) -> frozenset[str]:
     return inside(pod, look)
 
 
-def set_sysctl(name: str, value: str) -> None:
-    """A setting of the namespace we are in; where the kernel has none, nothing is set. Source: sysctl(8)."""
-    path = Path("/proc/sys") / name
-    if path.exists():
-        path.write_text(value)
-
-
 def quiet(interface: str) -> None:
     """The kernel neither answers nor speaks by this interface of the namespace we are in: others do."""
-    set_sysctl(f"net/ipv6/conf/{interface}/disable_ipv6", "1")
-    set_sysctl(f"net/ipv4/conf/{interface}/arp_ignore", "1")
-
-
-def _no_ipv6(interface: str = "all") -> None:
-    path = Path(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6")
-    if path.exists():
-        path.write_text("1")
+    sysctl.no_ipv6(interface)
+    sysctl.write(f"net/ipv4/conf/{interface}/arp_ignore", "1")
 
 
 def no_transmit_checksum_offload(interface: str) -> None:

@@ -18,7 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from sluice.contracts.ids import Address, NodeName
 from sluice.dataplane.addresses import WIDTH
-from sluice.drivers import namespaces, veth
+from sluice.drivers import namespaces, sysctl, veth
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
 from sluice.drivers.ovsdb.roles import TUNNEL_OPTIONS, GatewayIds, gateway_ids, tunnel_ids
@@ -115,10 +115,10 @@ async def wire(path: Path, db_socket: Path, bridge: str) -> None:
 
 def _make_gateway() -> None:
     veth.quiet(UPLINK)  # the node's addresses are on br-phy: else the kernel answers for them here as well
-    veth.set_sysctl("net/ipv4/ip_forward", "1")
-    veth.set_sysctl("net/ipv4/conf/all/rp_filter", "0")
-    veth.set_sysctl("net/ipv4/conf/default/rp_filter", "0")
-    veth.set_sysctl("net/ipv6/conf/all/forwarding", "1")
+    sysctl.write("net/ipv4/ip_forward", "1")
+    sysctl.write("net/ipv4/conf/all/rp_filter", "0")
+    sysctl.write("net/ipv4/conf/default/rp_filter", "0")
+    sysctl.write("net/ipv6/conf/all/forwarding", "1")
     with IPRoute() as netlink:
         netlink.link("set", index=netlink.link_lookup(ifname=UPLINK)[0], state="up")
         peer = {"ifname": GATEWAY_PORT, "mtu": veth.MTU}
@@ -132,7 +132,7 @@ def _make_gateway() -> None:
 
 def _hand_node_ports_over() -> None:
     """What is sent to a NodePort goes to the switch as it is, before the stack takes it for its own."""
-    veth.set_sysctl(f"net/ipv4/conf/{GATEWAY}/accept_local", "1")  # answers come from the node's own address
+    sysctl.write(f"net/ipv4/conf/{GATEWAY}/accept_local", "1")  # answers come from the node's own address
     for version in veth.GATEWAY:
         rule = ("ip", f"-{version}", "rule")
         ports = f"{FIRST_NODE_PORT}-{LAST_NODE_PORT}"

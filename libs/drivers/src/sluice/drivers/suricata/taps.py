@@ -8,6 +8,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from sluice.drivers import sysctl
 from sluice.drivers.namespaces import inside
 from sluice.drivers.ovsdb import operations
 from sluice.drivers.ovsdb.client import Ovsdb
@@ -86,9 +87,7 @@ def raise_quietly(names: Iterable[str]) -> None:
     """
     with IPRoute() as netlink:
         for name in names:
-            silent = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
-            if silent.exists() and silent.read_text().strip() != "1":  # in a container it may be set, and not writable
-                silent.write_text("1")
+            sysctl.no_ipv6(name)
             found = netlink.link_lookup(ifname=name)
             if not found:
                 raise OSError(ENODEV, "the switch has not made it", name)

@@ -11,7 +11,7 @@ from pyroute2 import IPRoute
 
 from sluice.contracts.ids import Address
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
-from sluice.drivers import veth
+from sluice.drivers import sysctl, veth
 from sluice.drivers.namespaces import inside
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
@@ -79,8 +79,8 @@ async def set_up(ovsdb: Ovsdb, settings: CniSettings, ranges: tuple[str, ...]) -
 
 
 def _configure(gateways: tuple[Address, ...], pods: list[str], mtu: int) -> None:
-    veth.set_sysctl("net/ipv4/ip_forward", "1")
-    veth.set_sysctl("net/ipv6/conf/all/forwarding", "1")
+    sysctl.write("net/ipv4/ip_forward", "1")
+    sysctl.write("net/ipv6/conf/all/forwarding", "1")
     veth.no_transmit_checksum_offload(GATEWAY)
     with IPRoute() as netlink:
         (index,) = netlink.link_lookup(ifname=GATEWAY)

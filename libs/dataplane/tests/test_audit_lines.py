@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sluice.contracts.audit import FlowDecision, Loss
@@ -122,7 +122,22 @@ decisions = st.builds(
 )
 
 
+NAMED_NOTHING = FlowDecision(
+    at_us=0,
+    table="0",
+    policy="<nil>",
+    rule="<nil>",
+    direction="Ingress",
+    action="Allow",
+    source=Address("10.0.0.1"),
+    destination=Address("10.0.0.2"),
+    protocol="TCP",
+    length=20,
+)
+
+
 @given(decisions)
+@example(NAMED_NOTHING)
 def test_what_is_written_is_read_and_is_one_line(decision: FlowDecision) -> None:
     line = np_line.write(decision)
     read = np_line.read(line)

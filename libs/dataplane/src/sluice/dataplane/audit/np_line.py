@@ -140,6 +140,8 @@ def _second(second: int) -> str:
 def _written(value: str | int | None) -> str:
     if value is None or value == "":
         return NIL
+    if value == NIL:  # a name of that kind is none
+        return value.replace("<", "%3C")
     return str(value) if isinstance(value, int) else _UNSAFE.sub(_encoded, value)
 
 

@@ -163,9 +163,23 @@ async def all_roads(lab: Lab) -> None:
         while not await asyncio.to_thread(audited, lab):
             await wrong(lab, STRANGER)
             await asyncio.sleep(0.5)  # the API is asked, and tells nobody
+    await asyncio.to_thread(through_the_api, lab)
     await sluice("get", "trafficcontrols", "--nats-url", lab.nats.url)
     way = await sluice("trace", "--from", "x/stranger", "--to", "x/web", "--port", "80", "--nats-url", lab.nats.url)
     assert "Dropped" in way
+
+
+def through_the_api(lab: Lab) -> None:
+    """It asks nodes what they hold, and ingest to write what is there already."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(f"{lab.api_url}/v1/nodes/node-1/programs/ovs", timeout=30) as answer:
+        assert json.load(answer)["items"]
+    place = f"{lab.api_url}/v1/objects/acnps/_/guard"
+    with direct.open(place, timeout=30) as answer:
+        body = json.dumps(json.load(answer)["object"]).encode()
+    put = urllib.request.Request(place, data=body, method="PUT", headers={"Content-Type": "application/json"})
+    with direct.open(put, timeout=30) as answer:
+        assert answer.status == 200
 
 
 async def rotated(lab: Lab) -> None:

@@ -4,30 +4,36 @@ import asyncio
 import json
 import re
 import tarfile
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec import structs
 from tests.integration.conftest import Source
 from tests.integration.test_bus_query_api import until
 
-from sluice.cli import moments
+from sluice.cli import loglines, moments
 from sluice.cli.main import main
 from sluice.cli.restoring import manifest
 from sluice.contracts import codec, subjects
-from sluice.contracts.audit import AuditBatch, FlowDecision
-from sluice.contracts.ids import Address, NodeName
+from sluice.contracts.audit import AuditBatch, FlowDecision, Inspection
+from sluice.contracts.explaining import Explanation
+from sluice.contracts.ids import Address, NodeName, Uid
+from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import ObjectMeta
+from sluice.contracts.programs import Direction, Origin
 from sluice.contracts.services import SERVICE_LABEL, Endpoint, EndpointPort, EndpointSlice
+from sluice.contracts.tracing import DecidingRule
 from sluice.grouping.events import key_of
 from sluice.kube.manifest import Document, parse
 from sluice.ledger.weaving import Weaver
 from sluice.runtime import past, streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.natsserver import NatsServer
-from sluice.testkit.builders import acnp, namespace, netpol, pod, service
+from sluice.testkit.builders import acnp, annp, namespace, netpol, pod, service
 
 Sluice = Callable[..., Awaitable[Result]]
 ASK = ("--from", "x/web", "--to", "x/db", "--port", "5432")
@@ -251,3 +257,34 @@ async def test_a_bus_without_a_ledger_is_no_bus_of_ours(sluice: Sluice) -> None:
     result = await sluice("verdict", *ASK)
     assert result.exit_code == 2
     assert "is this the bus of Sluice?" in result.output
+
+
+async def test_what_the_engine_gave_up_late_is_of_the_rule_that_was_there(source: Source, bus: Bus) -> None:
+    rule = {"name": "web", "action": "Allow", "l7Protocols": [{"http": {"path": "/a"}}]}
+    policy = annp("x/asks", {"appliedTo": [{"podSelector": {}}], "ingress": [rule]})
+    await source.put(namespace("x"), pod("x/web", ip="10.0.0.1"), policy)
+    await source.listed()
+    await asyncio.sleep(1.5)
+    gone = await source.delete(key_of(policy))
+    origin = Origin(kind=Kind.ANTREA_NETWORK_POLICY, namespace="x", name="asks", uid=Uid(policy.metadata.uid))
+    of_tenant = Explanation(
+        kind="entry",
+        says="",
+        node=NodeName("node-1"),
+        applied=gone,
+        rules=(DecidingRule(policy=origin, object_revision=gone, direction=Direction.INGRESS, name="web"),),
+    )
+
+    event = Inspection(
+        at_us=time.time_ns() // 1_000 + 1_000_000,
+        event="http",
+        source=Address("10.0.0.9"),
+        destination=Address("10.0.0.1"),
+        protocol="TCP",
+        url="/a",
+    )
+    said = await loglines.eve_log(bus, event, of_tenant, "")
+
+    assert [(one.policy.name, one.name) for one in said.rules] == [("asks", "web")]
+    with pytest.raises(SystemExit):
+        await loglines.eve_log(bus, structs.replace(event, at_us=event.at_us - 3_600_000_000), of_tenant, "")

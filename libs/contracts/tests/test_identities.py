@@ -147,3 +147,11 @@ def test_the_operator_may_do_everything() -> None:
     assert may_publish(OPERATOR, "$JS.API.STREAM.DELETE.LEDGER")
     assert OPERATOR.api == identities.JETSTREAM_API
     assert NODE.api != identities.JETSTREAM_API
+
+
+def test_the_api_alone_asks_others_and_each_serves_what_is_its_own() -> None:
+    assert [one.text for one in EVERYBODY if grants(one).asks_all] == ["service.query-api"]
+    assert {one.text: grants(one).serve for one in EVERYBODY if grants(one).serve} == {
+        "node.node-1": ("_sluice.explain.node-1.*",),
+        "service.ingest": ("_sluice.write",),
+    }

@@ -37,6 +37,11 @@ async def np_log(bus: Any, text: str) -> Said | None:
     return Said({"kind": "np.log", "says": says}, rules, upto)
 
 
+LATE_S = (0, 2, 10, 60, 600)
+"""Seconds by which an event may come after what it is about: the engine writes down a connection that it only gave up,
+when the rule may have gone already."""
+
+
 def event(text: str) -> Any:  # Any: an Inspection, which is imported late
     """An event of eve.json; None: it is none."""
     from sluice.dataplane.audit import eve
@@ -64,11 +69,15 @@ async def eve_log(bus: Any, line: Any, found: Any, why: str) -> Said:
         told |= {"node": found.node, "places": found.places}
     rules: list[Any] = []
     upto = 0
-    for rule in found.rules if found is not None else ():
-        unit = subjects.unit(rule.policy.kind, rule.policy.namespace, rule.policy.name)
-        if line.unit in (None, unit):
-            some, upto = await _then(bus, line.at_us, unit, _named(named, unit, rule))
-            rules += some
+    for late_s in LATE_S:
+        for rule in found.rules if found is not None else ():
+            unit = subjects.unit(rule.policy.kind, rule.policy.namespace, rule.policy.name)
+            if line.unit in (None, unit):
+                at_us = line.at_us - late_s * 1_000_000
+                some, upto = await _then(bus, at_us, unit, _named(named, unit, rule), maybe=late_s > 0)
+                rules += some
+        if rules or line.unit is not None:
+            break
     if not rules and line.unit is None:
         options.refuse([why or "the ledger had none of the tenant's rules then"])
     return Said(told, rules, upto)
@@ -78,11 +87,16 @@ def _named(named: Any, unit: Any, rule: Any) -> Callable[[Any], Sequence[Any]]:
     return lambda cluster: named(cluster, unit, rule.direction, rule.name)
 
 
-async def _then(bus: Any, at_us: int, unit: Any, find: Callable[[Any], Sequence[Any]]) -> tuple[Sequence[Any], int]:
+async def _then(
+    bus: Any, at_us: int, unit: Any, find: Callable[[Any], Sequence[Any]], *, maybe: bool = False
+) -> tuple[Sequence[Any], int]:
+    """The rules that are found in the ledger as it was; `maybe`: none where it does not go back so far."""
     from sluice.ledger.history import TooOld
     from sluice.runtime import explaining
 
     try:
         return await explaining.decided(bus, at_us, unit, find)
     except TooOld as error:
+        if maybe:
+            return (), 0
         options.refuse([f"what was in force when the line was written is not known any more: {error}"])

@@ -14,6 +14,7 @@ from msgspec import Struct
 from sluice.contracts import subjects
 from sluice.contracts.ids import Backend, NodeName
 from sluice.contracts.streams import (
+    ACTIONS,
     AUDIT,
     BY_NAME,
     CHECKPOINTS,
@@ -71,10 +72,22 @@ class Grants(Struct, frozen=True, kw_only=True):
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
+    serve: tuple[str, ...] = ()
+    """Questions that it answers to `asks_all`, account to account."""
+
+    asks_all: bool = False
+    """It may ask everybody whatever they serve."""
+
+
+ANSWERS = "_R_.>"
+"""Where nats-server wants the answer to a question from another account."""
 
 
 OPERATOR = Identity("person", "operator")
 """Who runs `sluice` against the bus, and may do everything there."""
+
+ASKER = Identity("service", "query-api")
+"""Asks nodes what they hold, and ingest to write, for whom it lets in."""
 
 OWNER = Identity("service", "ingest")
 """Makes the streams and the bucket of leases, and makes them anew when they are gone."""
@@ -100,18 +113,27 @@ def grants(identity: Identity) -> Grants:
     if identity.kind == "node":
         return _node(NodeName(identity.name))
     if identity.kind == "service" and identity.name in SERVICES:
-        return _grants(identity, [identity.name], SERVICES[identity.name])
+        served = (subjects.WRITE,) if identity == OWNER else ()
+        return _grants(identity, [identity.name], SERVICES[identity.name], serve=served)
     raise LookupError(f"{identity.text}: no such identity; services are {', '.join(sorted(SERVICES))}")
 
 
-def _grants(identity: Identity, services: list[str], publish: list[str], subscribe: tuple[str, ...] = ()) -> Grants:
+def _grants(
+    identity: Identity,
+    services: list[str],
+    publish: list[str],
+    subscribe: tuple[str, ...] = (),
+    serve: tuple[str, ...] = (),
+) -> Grants:
     """With what everybody has: answers to what it asked, and questions about its health."""
     inbox = f"{identity.inbox}.>"
     health = [subjects.health(service) for service in services]
     answers = f"{OPERATOR.inbox}.>"
     return Grants(
         publish=tuple(sorted({*publish, answers})),
-        subscribe=tuple(sorted({*subscribe, *health, inbox})),
+        subscribe=tuple(sorted({*subscribe, *serve, *health, inbox})),
+        serve=serve,
+        asks_all=identity == ASKER,
     )
 
 
@@ -139,9 +161,8 @@ def _node(name: NodeName) -> Grants:
         *(subjects.live(subjects.program_marks(backend)) for backend in BACKENDS),
         subjects.live(subjects.MULTICASTS),
         subjects.trace(name),
-        subjects.explains(name),
     )
-    return _grants(node(name), list(NODE_SERVICES), publish, subscribe)
+    return _grants(node(name), list(NODE_SERVICES), publish, subscribe, (subjects.explains(name),))
 
 
 def _info(spec: StreamSpec) -> str:
@@ -201,6 +222,7 @@ SERVICES: dict[str, list[str]] = {
     "query-api": [
         *_follow(LEDGER, OBJECTS, GROUPS, PROGRAMS, STATUS, STATS, AUDIT),
         *_write(CHECKPOINTS, *CHECKPOINTS.subjects),
+        *_write(ACTIONS, *ACTIONS.subjects),
         *_lease("query-api"),
     ],
 }

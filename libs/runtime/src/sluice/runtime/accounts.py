@@ -1,9 +1,10 @@
 """The part of nats-server's configuration that says who may connect, and what they may do: made of the one table."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from sluice.contracts.identities import (
+    ANSWERS,
     JETSTREAM_API,
     OPERATOR,
     OWN_API,
@@ -20,6 +21,7 @@ _SERVICES = (
     "$JS.FC.>",
     "$KV.>",
     "_INBOX.>",
+    "actions.>",
     "audit.>",
     "groups.>",
     "ledger.>",
@@ -49,13 +51,15 @@ def configuration(keys: Mapping[Identity, Iterable[str]]) -> str:
     lines += [f"      {{service: {_quoted(subject)}, response_type: stream}}" for subject in _MANY_ANSWERS]
     lines += [f"      {{stream: {_quoted(subject)}}}" for subject in _STREAMS]
     lines += ["    ]", *_users(grants(OPERATOR), keys.get(OPERATOR, ())), "  }"]
+    served = [(one, subject) for one in sorted(keys) for subject in grants(one).serve]
     for identity in sorted(keys):
         if identity != OPERATOR:
-            lines += _account(identity, keys[identity])
+            lines += _account(identity, keys[identity], served if grants(identity).asks_all else ())
     return "\n".join([*lines, "}", ""])
 
 
-def _account(identity: Identity, keys: Iterable[str]) -> list[str]:
+def _account(identity: Identity, keys: Iterable[str], asks: Sequence[tuple[Identity, str]]) -> list[str]:
+    """`asks`: what others serve, and this one may ask."""
     granted = grants(identity)
     consumes = any(".CONSUMER.CREATE." in subject for subject in granted.publish)
     # Answers come within the account; what a consumer delivers comes from the streams'.
@@ -63,21 +67,24 @@ def _account(identity: Identity, keys: Iterable[str]) -> list[str]:
     there = f"account: {STREAMS_ACCOUNT}"
     return [
         f"  {_quoted(identity.text)} {{",
+        *(f"    exports: [{{service: {_quoted(subject)}}}]" for subject in granted.serve),
         "    imports: [",
         *(
             f"      {{service: {{{there}, subject: {_quoted(subject)}}}, to: {_quoted(_here(subject))}}}"
             for subject in granted.publish
         ),
         *(f"      {{stream: {{{there}, subject: {_quoted(subject)}}}}}" for subject in told),
+        *(f"      {{service: {{account: {_quoted(one.text)}, subject: {_quoted(subject)}}}}}" for one, subject in asks),
         "    ]",
-        *_users(granted, keys),
+        *_users(granted, keys, [subject for _, subject in asks]),
         "  }",
     ]
 
 
-def _users(granted: Grants, keys: Iterable[str]) -> list[str]:
+def _users(granted: Grants, keys: Iterable[str], asks: Iterable[str] = ()) -> list[str]:
     """With permissions that say the same as the imports: what is not granted is refused aloud, not just lost."""
-    publish = ", ".join(_quoted(_here(subject)) for subject in granted.publish)
+    answers = (ANSWERS,) if granted.serve else ()
+    publish = ", ".join(_quoted(_here(subject)) for subject in (*granted.publish, *answers, *asks))
     subscribe = ", ".join(_quoted(subject) for subject in granted.subscribe)
     permissions = f"{{publish: {{allow: [{publish}]}}, subscribe: {{allow: [{subscribe}]}}}}"
     return [

@@ -6,6 +6,7 @@ and one that sits with the server that is cut off.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import nats.errors
 import pytest
@@ -20,7 +21,7 @@ from sluice.dataplane.ovs.flow import FlowKey
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.output import Output
-from sluice.runtime.patience import TROUBLE
+from sluice.runtime.patience import TROUBLE, patiently
 from sluice.testkit.builders import namespace, netpol, pod
 
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
@@ -60,7 +61,7 @@ class Acknowledged:
         """Sequences at which LEDGER has something else, or nothing."""
         found = []
         for sequence, (subject, body) in self.versions.items():
-            there = await bus.js.get_msg("LEDGER", sequence)
+            there = await patiently(bus, partial(bus.js.get_msg, "LEDGER", sequence))  # no leader is no loss
             if (there.subject, there.data or b"") != (subject, body):
                 found.append(sequence)
         return found

@@ -69,6 +69,9 @@ async def measure() -> None:
         with load.running():
             for count in TENANTS:
                 await more(lab, range(there, count))
+                await asyncio.sleep(
+                    SETTLED_S + 10
+                )  # the switch has taken in what is new, and the engine is none that failed soon
                 there = count
                 await ends(lab, load, count)
         assert load.counts["leaked"] == 0, load.counts

@@ -69,9 +69,8 @@ async def measure() -> None:
         with load.running():
             for count in TENANTS:
                 await more(lab, range(there, count))
-                await asyncio.sleep(
-                    SETTLED_S + 10
-                )  # the switch has taken in what is new, and the engine is none that failed soon
+                # The switch takes in what is new, and the engine becomes one that did not fail soon.
+                await asyncio.sleep(2 * SETTLED_S)
                 there = count
                 await ends(lab, load, count)
         assert load.counts["leaked"] == 0, load.counts

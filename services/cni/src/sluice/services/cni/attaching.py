@@ -5,11 +5,11 @@ undoes them in reverse. The bridge is `secure`, so the port is closed until node
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import blake2s
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import structlog
 from pyroute2 import NetlinkError
@@ -48,7 +48,7 @@ class Attaching:
         self._settings, self._addresses = settings, addresses
         self._node = Path(settings.netns) if settings.netns else Path("/proc/self/ns/net")
         self._working = asyncio.Semaphore(AT_ONCE)
-        self._locks: defaultdict[Owner, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks = WeakValueDictionary[Owner, asyncio.Lock]()
 
     async def add(self, request: Request) -> Attached:
         """The Pod has its interface, and the switch a closed port for it.
@@ -57,7 +57,7 @@ class Attaching:
             CniFailed: it has not; what was made of it is undone, or is by the DEL that follows.
         """
         owner, name = request.owner, host_end(request.owner)
-        async with self._locks[owner], self._database() as ovsdb:
+        async with self._alone(owner), self._database() as ovsdb:
             await bridge.must_be_secure(ovsdb, self._settings.bridge)
             await self._clear(ovsdb, name)  # of an ADD that did not come to its end
             given = self._addresses.give(owner)
@@ -77,10 +77,9 @@ class Attaching:
 
     async def delete(self, owner: Owner) -> None:
         """Nothing is left of the attachment, if there ever was one."""
-        async with self._locks[owner], self._database() as ovsdb:
+        async with self._alone(owner), self._database() as ovsdb:
             await self._clear(ovsdb, host_end(owner))
             self._addresses.release(owner)
-        self._locks.pop(owner, None)
         log.info("pod_detached", container=owner.container, interface=owner.interface)
 
     async def check(self, request: Request) -> None:
@@ -93,7 +92,7 @@ class Attaching:
         given = self._addresses.of(owner)
         if not given:
             raise CniFailed(Code.UNKNOWN_CONTAINER, f"{owner.container} has no interface {owner.interface} of ours")
-        async with self._locks[owner], self._database() as ovsdb:
+        async with self._alone(owner), self._database() as ovsdb:
             ports = {each.name: each for each in await self._interfaces(ovsdb)}
         port = ports.get(name)
         if port is None or not port.ofport or port.external_ids.get(CONTAINER) != owner.container:
@@ -129,6 +128,10 @@ class Attaching:
                     await self._clear(ovsdb, each.name)
 
     # ------------------------------------------------------------------------------------------------------- steps
+
+    def _alone(self, owner: Owner) -> asyncio.Lock:
+        """The owner's lock, which is there for as long as somebody holds it or waits for it."""
+        return self._locks.setdefault(owner, asyncio.Lock())
 
     def _plug(self, pod: Path, link: veth.Link) -> None:
         try:

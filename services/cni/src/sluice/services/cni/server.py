@@ -68,7 +68,7 @@ async def _answer(attaching: Attaching, body: bytes) -> tuple[int, bytes]:
         _failures.add(1, command)
         log.warning("cni_failed", command=command, code=int(error.code), reason=error.message)
         return 1, error.encode(version)
-    except Exception as error:
+    except Exception as error:  # a bug of ours ends one request, and not the daemon
         _failures.add(1, command)
         log.exception("cni_failed", command=command)
         return 1, CniFailed(Code.IO, f"{type(error).__name__}: {error}").encode(version)

@@ -1,8 +1,9 @@
 """NATS and every central service are away, for long; nodes go on.
 
 Real packets all the while: what was denied is denied, what was allowed is allowed, also over a restart of node-ovs. A
-Pod that comes meanwhile is closed, and node-ovs says so and why, whether it knew the bus before or not. Then all of it
-comes back, and so does the Pod.
+Pod that comes meanwhile is closed, and node-ovs says so and why, whether it knew the bus before or not; on a node whose
+operator wants it otherwise (`WITHOUT_BUS=open`) it talks as if no policy were about it, unless node-ovs was started
+without the bus. Then all of it comes back, and policies are in force for whoever came.
 
 `SLUICE_OUTAGE_S=600 ./task test tests/e2e/test_outage.py` is ten minutes of it.
 """
@@ -28,9 +29,43 @@ pytestmark = [pytest.mark.datapath, pytest.mark.slow]
 OUTAGE_S = float(os.environ.get("SLUICE_OUTAGE_S", "8"))
 """From when the programmer is back to when the bus is."""
 
-PODS = {name: f"10.10.7.{number}" for number, name in enumerate(("a", "b", "server", "late"), start=1)}
-PAIRS = {("a", "server"): "Allowed", ("b", "server"): "Dropped", ("server", "a"): "Allowed"}
-NODE = NodeName("node-1")
+NODE, OPEN = NodeName("node-1"), NodeName("node-2")
+"""The second one opens the ports of new Pods while the bus is away."""
+
+NAMES = ("a", "b", "server", "late"), ("a2", "b2", "server2", "late2", "later2")
+Expected = dict[tuple[str, str], str]
+PODS = {name: f"10.10.{at}.{number}" for at, names in enumerate(NAMES, 7) for number, name in enumerate(names, 1)}
+PAIRS = {
+    ("a", "server"): "Allowed",
+    ("b", "server"): "Dropped",
+    ("server", "a"): "Allowed",
+    ("a2", "server2"): "Allowed",
+    ("b2", "server2"): "Dropped",
+    ("a2", "server"): "Allowed",
+    ("b", "server2"): "Dropped",
+    ("b2", "server"): "Dropped",
+}
+CLOSED = {("late", "a"): "Dropped", ("a", "late"): "Dropped"}
+OPENED = {
+    ("late2", "a2"): "Allowed",
+    ("a2", "late2"): "Allowed",
+    ("b2", "late2"): "Allowed",  # nobody could know that a policy says otherwise
+    ("late2", "server2"): "Dropped",
+}
+LATER_CLOSED = {("later2", "a2"): "Dropped", ("a2", "later2"): "Dropped"}
+IN_FORCE = {
+    ("late", "a"): "Allowed",
+    ("a", "late"): "Allowed",
+    ("b", "late"): "Dropped",
+    ("late2", "a2"): "Allowed",
+    ("a2", "late2"): "Allowed",
+    ("b2", "late2"): "Dropped",
+    ("later2", "a2"): "Allowed",
+    ("a2", "later2"): "Allowed",
+    ("b2", "later2"): "Dropped",
+}
+"""Of those who came meanwhile, once the bus is back: the policy is about them, too."""
+
 PREFIX = "SLUICE_NODE_OVS_"
 
 
@@ -42,16 +77,18 @@ def read(text: str) -> list[Document]:
 
 
 def pod(name: str) -> str:
+    node, app = (OPEN if name in NAMES[1] else NODE), name.rstrip("2")
     return (
-        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: o, labels: {{app: {name}}}}}\n"
-        f"spec: {{containers: [{{name: main, image: any, ports: [{{containerPort: 80}}]}}]}}\n"
+        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: o, labels: {{app: {app}}}}}\n"
+        f"spec: {{nodeName: {node}, containers: [{{name: main, image: any, ports: [{{containerPort: 80}}]}}]}}\n"
         f"status: {{podIPs: [{{ip: {PODS[name]}}}]}}\n"
     )
 
 
 POLICY = (
     "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: server, namespace: o}\n"
-    "spec: {podSelector: {matchLabels: {app: server}}, ingress: [{from: [{podSelector: {matchLabels: {app: a}}}]}]}\n"
+    "spec:\n  podSelector: {matchExpressions: [{key: app, operator: In, values: [server, late, later]}]}\n"
+    "  ingress: [{from: [{podSelector: {matchLabels: {app: a}}}]}]\n"
 )
 NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: o}\n"
 
@@ -70,10 +107,10 @@ def question(source: str, target: str, expect: str = "Allowed") -> Question:
     )
 
 
-async def enforced(lab: Lab) -> dict[tuple[str, str], str]:
+async def enforced(lab: Lab, expected: Expected = PAIRS) -> Expected:
     """What becomes of a packet between each pair, now."""
-    results = await lab.ask([question(*pair) for pair in PAIRS])
-    return dict(zip(PAIRS, (one.result for one in results), strict=True))
+    results = await ask_again(lab, [question(*pair, expect) for pair, expect in expected.items()])
+    return dict(zip(expected, (one.result for one in results), strict=True))
 
 
 async def stop_the_centre(lab: Lab) -> None:
@@ -115,8 +152,8 @@ async def readiness(port: int, wanted: Callable[[str], bool]) -> str:
     return said
 
 
-async def restart_the_programmer(lab: Lab) -> None:
-    program = lab.nodes[NODE].programmer
+async def restart_the_programmer(lab: Lab, node: NodeName) -> None:
+    program = lab.nodes[node].programmer
     before = program.pid
     assert before is not None
     os.kill(before, signal.SIGKILL)
@@ -131,37 +168,54 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-@pytest.mark.timeout(OUTAGE_S + 240)
+async def new_pods_are_open(lab: Lab) -> None:
+    """Return once they are on the second node."""
+    async with asyncio.timeout(60):
+        while "new_pods_opened" not in lab.nodes[OPEN].programmer.log_file.read_text():  # noqa: ASYNC110  # a log
+            await asyncio.sleep(0.1)
+        while await enforced(lab, OPENED) != OPENED:
+            pass
+
+
+@pytest.mark.timeout(OUTAGE_S + 300)
 async def test_nodes_go_on_without_the_centre() -> None:
-    async with await Lab.start(nodes=[NODE]) as lab:
-        port = free_port()
-        lab.nodes[NODE].programmer._variables[PREFIX + "HEALTH_PORT"] = str(port)
-        await restart_the_programmer(lab)
-        await lab.change(apply=read("---\n".join([NAMESPACE, POLICY, *map(pod, ("a", "b", "server"))])))
-        await lab.realised()
+    async with await Lab.start(nodes=[NODE, OPEN]) as lab:
+        port, other = free_port(), free_port()
+        for node, own in (
+            (NODE, {"HEALTH_PORT": str(port)}),
+            (OPEN, {"HEALTH_PORT": str(other), "WITHOUT_BUS": "open", "WITHOUT_BUS_AFTER_S": "1"}),
+        ):
+            lab.nodes[node].programmer._variables.update({PREFIX + name: value for name, value in own.items()})
+            await restart_the_programmer(lab, node)
+        first = [name for names in NAMES for name in names if not name.startswith("late")]
+        await lab.change(apply=read("---\n".join([NAMESPACE, POLICY, *map(pod, first)])))
+        await lab.realised(120)
         assert await enforced(lab) == PAIRS
 
         await stop_the_centre(lab)
-        await lab.change(apply=read(pod("late")))
+        await lab.change(apply=read("---\n".join(map(pod, ("late", "late2")))))
         said = await readiness(port, lambda text: "o/late" in text)
         assert f"o/late is closed: its policies are not known, for the bus 127.0.0.1:{lab.nats.port} is not" in said
-        assert await enforced(lab) == PAIRS
+        await new_pods_are_open(lab)
+        assert await enforced(lab, PAIRS | CLOSED) == PAIRS | CLOSED
 
-        await restart_the_programmer(lab)
+        for node in (NODE, OPEN):
+            await restart_the_programmer(lab, node)
+        await lab.change(apply=read(pod("later2")))
         said = await readiness(port, lambda text: "o/late" in text)
         assert "is not reached" in said
         assert not [name for name in ("o/a", "o/b", "o/server") if name in said]
+        said = await readiness(other, lambda text: "o/later2 is closed" in text)
+        assert "o/late2" not in said
+        meanwhile = PAIRS | CLOSED | OPENED | LATER_CLOSED
         end = time.monotonic() + OUTAGE_S
         while time.monotonic() < end:
-            assert await enforced(lab) == PAIRS
+            assert await enforced(lab, meanwhile) == meanwhile
             await asyncio.sleep(0.5)
-        (result,) = await lab.ask([question("late", "a")])
-        assert result.result == "Dropped"
         assert "pods_wait_for_bus" in lab.nodes[NODE].programmer.log_file.read_text()
 
         start_the_centre(lab)
-        await lab.realised()
-        assert await enforced(lab) == PAIRS
-        (result,) = await ask_again(lab, [question("late", "a")])
-        assert result.result == "Allowed"
-        assert await readiness(port, lambda text: text == "ready\n")
+        await lab.realised(120)
+        assert await enforced(lab, PAIRS | IN_FORCE) == PAIRS | IN_FORCE
+        for each in (port, other):
+            assert await readiness(each, lambda text: text == "ready\n")

@@ -17,8 +17,8 @@ import pytest
 from sluice.contracts import codec
 from sluice.contracts.ids import Address, Uid
 from sluice.contracts.services import Service
+from sluice.dataplane.ovs.conntrack import CT_ZONE
 from sluice.dataplane.ovs.ids import RuleIdsState
-from sluice.dataplane.ovs.pipeline import CT_ZONE
 from sluice.drivers import namespaces
 from sluice.drivers.conntrack.tracker import Tracker
 from sluice.drivers.openflow.switch import Switch

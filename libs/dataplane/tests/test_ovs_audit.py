@@ -8,10 +8,11 @@ from sluice.contracts.programs import Action, Direction, Program
 from sluice.dataplane.ovs.audit import LOG, RULE_ID
 from sluice.dataplane.ovs.cookies import unpack
 from sluice.dataplane.ovs.engine import Engine
+from sluice.dataplane.ovs.errand import Errand, Meter
 from sluice.dataplane.ovs.flow import Controller, FlowBody, Flows, Resubmit, SetField
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
-from sluice.dataplane.ovs.pipeline import Errand, Meter, Table
+from sluice.dataplane.ovs.pipeline import Table
 from sluice.testkit import worlds
 from sluice.testkit.examples import share
 from sluice.testkit.meaning import Probe, packet, probes

@@ -17,15 +17,18 @@ from sluice.contracts.serving import EndpointPort, EndpointsProgram, ServedEndpo
 from sluice.dataplane.l7.wanted import rule_set
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.base import BASE
+from sluice.dataplane.ovs.checking import check
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.detour import Detour, lower_detour
 from sluice.dataplane.ovs.engine import Engine
+from sluice.dataplane.ovs.errand import Errand
 from sluice.dataplane.ovs.fields import TCP_RST, Field
 from sluice.dataplane.ovs.flow import Flows, SetField
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
-from sluice.dataplane.ovs.pipeline import L7_VLANS, VIRTUAL_MAC, Errand, check
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac
+from sluice.dataplane.ovs.registers import L7_VLANS
 from sluice.dataplane.ovs.serving import Serving
 from sluice.dataplane.ovs.text import write_all
 from sluice.dataplane.protocols import EthType, IpProto

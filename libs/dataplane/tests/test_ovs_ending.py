@@ -8,7 +8,7 @@ from sluice.contracts.programs import Direction
 from sluice.contracts.tracing import Traced
 from sluice.dataplane.ovs.ending import Ending, Known, denier, question
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
-from sluice.dataplane.ovs.pipeline import BY_NODE_PORT
+from sluice.dataplane.ovs.registers import BY_NODE_PORT
 from sluice.dataplane.ovs.tracing import read
 from sluice.testkit.worlds import GROUPS, HERE, NODES, UNITS, member, page, program
 

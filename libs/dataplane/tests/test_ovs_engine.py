@@ -28,9 +28,10 @@ from sluice.dataplane.ovs.fqdn import Fact
 from sluice.dataplane.ovs.fqdn_values import Opens
 from sluice.dataplane.ovs.ids import ISOLATION, LANES, RuleIds, RuleKey
 from sluice.dataplane.ovs.lower import Inputs, lower
-from sluice.dataplane.ovs.pipeline import OUT_PORT, Table
+from sluice.dataplane.ovs.pipeline import Table
 from sluice.dataplane.ovs.plan import Plan, applied
 from sluice.dataplane.ovs.ports import LocalPort, destination
+from sluice.dataplane.ovs.registers import OUT_PORT
 from sluice.testkit import worlds
 from sluice.testkit.examples import share
 from sluice.testkit.worlds import HERE, PODS, UNITS, addresses, allow, member, page, port, program, rule, uid

@@ -9,10 +9,10 @@ from sluice.contracts.ids import NodeName, Uid
 from sluice.dataplane.addresses import address
 from sluice.dataplane.igmp import Report
 from sluice.dataplane.ovs.base import BASE
+from sluice.dataplane.ovs.checking import check
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Flows
 from sluice.dataplane.ovs.multicast import MOST_GROUPS, Memberships, Tunnel
-from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.text import write_all
 from sluice.dataplane.protocols import EthType
 from sluice.testkit import golden

@@ -7,22 +7,13 @@ import pytest
 from sluice.contracts.ids import Uid
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.base import BASE
+from sluice.dataplane.ovs.checking import NEEDS, check, check_all
 from sluice.dataplane.ovs.cookies import Cookie, CookieKind
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, Conjunction, Ct, FlowBody, FlowKey, Goto, Match, Output, Term, match
 from sluice.dataplane.ovs.ids import LANES
 from sluice.dataplane.ovs.layers import PRIORITY_CLOSED
-from sluice.dataplane.ovs.pipeline import (
-    NEEDS,
-    PRIORITY_CLAUSES,
-    PRIORITY_FIRST,
-    PRIORITY_PLAIN,
-    PRIORITY_TOP,
-    TABLES,
-    Table,
-    check,
-    check_all,
-)
+from sluice.dataplane.ovs.pipeline import PRIORITY_CLAUSES, PRIORITY_FIRST, PRIORITY_PLAIN, PRIORITY_TOP, TABLES, Table
 from sluice.dataplane.ovs.ports import BadPort, LocalPort
 from sluice.dataplane.ovs.priorities import BANDS
 from sluice.dataplane.protocols import EthType, IpProto

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from sluice.contracts.l7 import L7Match
 from sluice.dataplane.l7.wanted import rule_set
 from sluice.dataplane.ovs.detour import lower_detour
+from sluice.dataplane.ovs.errand import Errand
 from sluice.dataplane.ovs.fields import TCP_RST, Field
-from sluice.dataplane.ovs.pipeline import Errand
 from sluice.grouping.events import ObjectEvent
 from sluice.policy import l7
 from sluice.policy.l7 import Asked, HttpRequest, TlsHello

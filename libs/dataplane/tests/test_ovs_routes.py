@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from sluice.contracts.groups import NodeRoute
 from sluice.contracts.ids import Address, NodeName, Revision, Uid
 from sluice.dataplane.ovs.base import BASE
+from sluice.dataplane.ovs.checking import check
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Flows
 from sluice.dataplane.ovs.parse import read_all
-from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, check
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import BadPort, LocalPort, mac, port_flows
 from sluice.dataplane.ovs.routes import Gateway, Routing, Uplinks, lower_routes
 from sluice.dataplane.ovs.text import write_all

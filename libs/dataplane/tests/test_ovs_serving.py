@@ -14,13 +14,16 @@ from sluice.contracts.ids import ALL_NODES, NEVER, Address, NodeName, Uid, Unit
 from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import ServiceRef
 from sluice.contracts.serving import EndpointPort, EndpointsProgram, ServedEndpoint, ServedPort, ServiceProgram
-from sluice.dataplane.ovs.base import BASE
+from sluice.dataplane.ovs.base import BASE, MASKS
+from sluice.dataplane.ovs.checking import check
+from sluice.dataplane.ovs.errand import Errand
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import FlowBody, FlowKey, Flows, Group, Groups, match
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.parse import read_all
-from sluice.dataplane.ovs.pipeline import MASKS, SERVICE_PORT, VIRTUAL_MAC, Errand, Table, check
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Table
 from sluice.dataplane.ovs.ports import LocalPort, mac, port_flows
+from sluice.dataplane.ovs.registers import SERVICE_PORT
 from sluice.dataplane.ovs.serving import MOST_ENDPOINTS, Serving
 from sluice.dataplane.ovs.text import write_all, write_groups
 from sluice.dataplane.protocols import EthType, IpProto

@@ -22,13 +22,13 @@ from msgspec.structs import replace
 
 from sluice.contracts.programs import Program
 from sluice.dataplane.ovs.detour import EnginePorts, lower_detour
+from sluice.dataplane.ovs.errand import Meter
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows, OutputField, SetField, match
 from sluice.dataplane.ovs.fqdn_values import HOLDING
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.parse import read_all
-from sluice.dataplane.ovs.pipeline import Meter
 from sluice.dataplane.ovs.text import write_all, write_groups, write_match
 from sluice.dataplane.protocols import EthType, IpProto
 from sluice.testkit import worlds

@@ -10,9 +10,9 @@ from sluice.contracts.groups import Member
 from sluice.contracts.programs import Direction
 from sluice.contracts.traffic_control import NamedDevice, TrafficPort, UdpTunnel
 from sluice.contracts.traffic_programs import TrafficProgram
+from sluice.dataplane.ovs.checking import check
 from sluice.dataplane.ovs.flow import Flows, Output
 from sluice.dataplane.ovs.ids import RuleIds
-from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.traffic import Traffic
 from sluice.dataplane.ovs.traffic_ports import Found, Wish, missing, removable
 from sluice.testkit.examples import share

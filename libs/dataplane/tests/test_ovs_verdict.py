@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sluice.contracts import subjects
 from sluice.contracts.objects import AnyObject
 from sluice.contracts.programs import K8S_TIER, Action
-from sluice.dataplane.ovs.pipeline import EGRESS_RULE, INGRESS_RULE
+from sluice.dataplane.ovs.registers import EGRESS_RULE, INGRESS_RULE
 from sluice.grouping.events import ObjectEvent
 from sluice.policy.verdict import RuleRef, Verdict, verdict
 from sluice.testkit import builders, strategies, tiered

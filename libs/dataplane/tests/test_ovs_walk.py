@@ -20,12 +20,13 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.dataplane.ovs.engine import Engine
+from sluice.dataplane.ovs.errand import Errand
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Flows
 from sluice.dataplane.ovs.fqdn_values import HOLDING
 from sluice.dataplane.ovs.ids import RuleIds, RuleKey
 from sluice.dataplane.ovs.lower import Inputs, lower
-from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Errand
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.plan import Plan, applied
 from sluice.dataplane.ovs.ports import LocalPort, mac
 from sluice.dataplane.protocols import EthType

@@ -17,8 +17,8 @@ from sluice.dataplane.audit.attribution import Decided, Deciding, Toward
 from sluice.dataplane.ovs.audit import RULE_ID
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Term
-from sluice.dataplane.ovs.pipeline import OUT_PORT
 from sluice.dataplane.ovs.ports import LocalPort
+from sluice.dataplane.ovs.registers import OUT_PORT
 from sluice.drivers.openflow.packets import PacketIn
 from sluice.runtime.logfile import Limits
 from sluice.services.node_ovs import audit as audit_module

@@ -6,9 +6,9 @@ import time
 from sluice.contracts import codec, subjects
 from sluice.contracts.subjects import PageSubject, ProgramSubject
 from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.conntrack import CT_ZONE
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.ids import RuleIdsState
-from sluice.dataplane.ovs.pipeline import CT_ZONE
 from sluice.drivers.conntrack.entries import Entry
 from sluice.drivers.conntrack.tracker import ICMPV6, Tracker
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows

@@ -6,9 +6,10 @@ from ipaddress import ip_address
 from sluice.contracts.groups import Page
 from sluice.contracts.ids import NEVER, NodeName
 from sluice.dataplane.ovs.engine import Engine
+from sluice.dataplane.ovs.errand import Errand
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.ids import RuleIds
-from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Errand
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac
 from sluice.dataplane.protocols import EthType, IpProto
 from sluice.grouping.events import ObjectEvent

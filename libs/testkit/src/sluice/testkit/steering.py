@@ -12,10 +12,11 @@ from sluice.contracts.serving import EndpointsProgram, ServiceProgram
 from sluice.contracts.traffic_control import NamedDevice, TrafficPort
 from sluice.contracts.traffic_programs import TrafficProgram, WhenGone
 from sluice.dataplane.ovs.base import BASE
+from sluice.dataplane.ovs.checking import check
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Flows, Groups
 from sluice.dataplane.ovs.ids import RuleIds
-from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, check
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac, port_flows
 from sluice.dataplane.ovs.serving import Serving
 from sluice.dataplane.ovs.traffic import Traffic

@@ -5,9 +5,12 @@ new one, so those that the tracker knows are passed over. What is dropped or rej
 """
 
 from sluice.contracts.programs import Action
+from sluice.dataplane.ovs.conntrack import MARK_LET_IN
+from sluice.dataplane.ovs.errand import Errand, Meter
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, Controller, Match, Resubmit, SetField, match
-from sluice.dataplane.ovs.pipeline import MARK_LET_IN, PRIORITY, SCRATCH, Errand, Meter, Table
+from sluice.dataplane.ovs.pipeline import PRIORITY, Table
+from sluice.dataplane.ovs.registers import SCRATCH
 from sluice.dataplane.ovs.rules import Form
 
 RULE_ID = SCRATCH

@@ -1,6 +1,16 @@
 """The flows that always stand, whatever the node's Pods and policies."""
 
 from sluice.dataplane.ovs import audit, cookies
+from sluice.dataplane.ovs.conntrack import (
+    CT_ZONE,
+    LABEL_SERVICE_PORT,
+    MARK_INSPECTED,
+    MARK_INSPECTION,
+    MARK_LET_IN,
+    MARK_SERVED,
+    MASK_ZONE,
+    SERVICE_PORT_BITS,
+)
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.counting import COUNT_EACH, RECALL_RULES, REMEMBER_RULES
 from sluice.dataplane.ovs.detour import DETOUR
@@ -23,36 +33,34 @@ from sluice.dataplane.ovs.flow import (
 )
 from sluice.dataplane.ovs.multicast import BASE_LINES as MANY_LINES
 from sluice.dataplane.ovs.pipeline import (
-    ACCEPTED,
-    ANSWER,
-    BY_NODE_PORT,
-    CT_ZONE,
-    FLAGS,
-    FROM_TUNNEL,
-    HAIRPIN,
-    IN_PORT,
-    LABEL_SERVICE_PORT,
-    MARK_INSPECTED,
-    MARK_INSPECTION,
-    MARK_LET_IN,
-    MARK_SERVED,
-    MASK_ZONE,
-    MASKS,
-    OUT_PORT,
     PRIORITY,
     PRIORITY_FIRST,
     PRIORITY_MISS,
     PRIORITY_TOP,
-    SCRATCH,
-    SERVED,
-    SERVICE_PORT,
-    SERVICE_PORT_BITS,
     TABLES,
     VIRTUAL_MAC,
     Table,
 )
+from sluice.dataplane.ovs.registers import (
+    ACCEPTED,
+    ANSWER,
+    BY_NODE_PORT,
+    FLAGS,
+    FROM_TUNNEL,
+    HAIRPIN,
+    OUT_PORT,
+    SCRATCH,
+    SERVED,
+    SERVICE_PORT,
+)
 from sluice.dataplane.ovs.traffic_flows import KEEP, TRAFFIC_BASE, WATCHED_ANSWER
 from sluice.dataplane.protocols import EthType, IpProto
+
+MASKS = {4: 0xA9FE0102, 6: 0xFD51CE51CE510000000000000000_0002}
+"""169.254.1.2 and fd51:ce51:ce51::2: whom a Pod sees that asks a Service and is its endpoint itself."""
+
+IN_PORT = 0xFFFFFFF8
+"""Back to where it came from. Source: OpenFlow 1.5.1 section 7.2.1, OFPP_IN_PORT."""
 
 
 def _bit(flag: int) -> int:

@@ -7,22 +7,12 @@ is let through is counted by each rule that lets it through; one that is denied,
 
 from sluice.contracts.programs import Action
 from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.conntrack import LABEL_EGRESS, LABEL_INGRESS, LABEL_NODE_PORT, MARK_LET_IN
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import CtState, Field
 from sluice.dataplane.ovs.flow import Actions, FlowBody, FlowKey, Flows, Goto, MoveField, Resubmit, SetField, match
-from sluice.dataplane.ovs.pipeline import (
-    COUNTED,
-    EGRESS_RULE,
-    INGRESS_RULE,
-    LABEL_EGRESS,
-    LABEL_INGRESS,
-    LABEL_NODE_PORT,
-    MARK_LET_IN,
-    NODE_PORT_RULE,
-    PRIORITY,
-    PRIORITY_FIRST,
-    Table,
-)
+from sluice.dataplane.ovs.pipeline import PRIORITY, PRIORITY_FIRST, Table
+from sluice.dataplane.ovs.registers import COUNTED, EGRESS_RULE, INGRESS_RULE, NODE_PORT_RULE
 
 _RULES = ((INGRESS_RULE, LABEL_INGRESS), (EGRESS_RULE, LABEL_EGRESS), (NODE_PORT_RULE, LABEL_NODE_PORT))
 """Who let a connection through, and where the tracker remembers it."""

@@ -17,8 +17,20 @@ from itertools import product
 from typing import NamedTuple
 
 from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.conntrack import (
+    CT_ZONE,
+    LABEL_TAG,
+    MARK_DEAD,
+    MARK_INSPECTED,
+    MARK_INSPECTION,
+    MARK_LET_IN,
+    MARK_SERVED,
+    MARK_VLANS,
+    VLAN_BITS,
+)
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.counting import COUNT_EACH, RECALL_RULES, REMEMBER_RULES
+from sluice.dataplane.ovs.errand import Errand, Meter
 from sluice.dataplane.ovs.fields import TCP_RST, VLAN_PRESENT, CtState, Field
 from sluice.dataplane.ovs.flow import (
     Actions,
@@ -38,31 +50,18 @@ from sluice.dataplane.ovs.flow import (
     Term,
     match,
 )
-from sluice.dataplane.ovs.pipeline import (
+from sluice.dataplane.ovs.pipeline import PRIORITY, PRIORITY_FIRST, Table
+from sluice.dataplane.ovs.registers import (
     ACCEPTED,
     ANSWER,
     CONNECTION_TAG,
-    CT_ZONE,
     FLAGS,
     FROM_TUNNEL,
     INSPECTED,
     JUDGED,
     L7_VLANS,
-    LABEL_TAG,
-    MARK_DEAD,
-    MARK_INSPECTED,
-    MARK_INSPECTION,
-    MARK_LET_IN,
-    MARK_SERVED,
-    MARK_VLANS,
-    PRIORITY,
-    PRIORITY_FIRST,
     SERVED,
     TAG_BITS,
-    VLAN_BITS,
-    Errand,
-    Meter,
-    Table,
 )
 from sluice.dataplane.protocols import EthType, IpProto
 

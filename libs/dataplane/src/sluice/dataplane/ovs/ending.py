@@ -15,19 +15,12 @@ from sluice.contracts.ids import ALL_NODES, Address, GroupId, Unit
 from sluice.contracts.programs import Direction, Program
 from sluice.dataplane.addresses import address
 from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.conntrack import LABEL_SERVICE_PORT
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
-from sluice.dataplane.ovs.pipeline import (
-    BY_NODE_PORT,
-    FLAGS,
-    FROM_HOST,
-    FROM_WORLD,
-    LABEL_SERVICE_PORT,
-    SERVED,
-    SERVICE_PORT,
-    Table,
-)
+from sluice.dataplane.ovs.pipeline import Table
+from sluice.dataplane.ovs.registers import BY_NODE_PORT, FLAGS, FROM_HOST, FROM_WORLD, SERVED, SERVICE_PORT
 from sluice.dataplane.ovs.text import write_packet
 from sluice.dataplane.ovs.tracing import Met
 from sluice.dataplane.protocols import EthType, IpProto

@@ -16,6 +16,7 @@ from sluice.dataplane.addresses import NotAnAddress, address
 from sluice.dataplane.audit.attribution import What
 from sluice.dataplane.ovs.attributions import Attributions
 from sluice.dataplane.ovs.base import BASE
+from sluice.dataplane.ovs.checking import check, check_all
 from sluice.dataplane.ovs.counting import count_flows, is_counted
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.fqdn import Fact
@@ -25,7 +26,6 @@ from sluice.dataplane.ovs.index import Index, Ref
 from sluice.dataplane.ovs.inspection import Inspection
 from sluice.dataplane.ovs.layers import Layer, fate, layer, spot
 from sluice.dataplane.ovs.order import BandFull
-from sluice.dataplane.ovs.pipeline import check, check_all
 from sluice.dataplane.ovs.ports import LocalPort, port_flows, rightful
 from sluice.dataplane.ovs.priorities import Spot
 from sluice.dataplane.ovs.rules import Form, closed_form, forms, placeless, problems

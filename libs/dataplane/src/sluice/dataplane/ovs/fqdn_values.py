@@ -20,13 +20,17 @@ from sluice.dataplane.addresses import address
 from sluice.dataplane.dns.message import PORT
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
+from sluice.dataplane.ovs.errand import Errand
+from sluice.dataplane.ovs.errand import Meter as MeterId
 from sluice.dataplane.ovs.flow import Controller, FlowBody, Goto, Group, Groups, Meter, Resubmit
 from sluice.dataplane.ovs.fqdn import NODE, Fact
 from sluice.dataplane.ovs.layers import Layer
-from sluice.dataplane.ovs.pipeline import DNS_GROUP, PRIORITY, Errand, Table
-from sluice.dataplane.ovs.pipeline import Meter as MeterId
+from sluice.dataplane.ovs.pipeline import PRIORITY, Table
 from sluice.dataplane.ovs.rules import Form
 from sluice.dataplane.ovs.sources import Client, Named, Source, Value, at_block
+
+DNS_GROUP = 3
+"""Number of the group that leads answers of DNS on. Those of Services are multiples of four, and what follows them."""
 
 K = TypeVar("K")
 

@@ -17,25 +17,15 @@ from typing import NamedTuple, assert_never
 
 from sluice.contracts.programs import Action, Direction
 from sluice.dataplane.ovs import audit, cookies
+from sluice.dataplane.ovs.conntrack import VLAN_BITS
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.counting import count
+from sluice.dataplane.ovs.errand import Errand, Meter
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, Conjunction, Controller, FlowBody, FlowKey, Goto, SetField, Term
-from sluice.dataplane.ovs.pipeline import (
-    EGRESS_RULE,
-    FLAGS,
-    INGRESS_RULE,
-    INSPECTED,
-    L7_VLANS,
-    NODE_PORT_RULE,
-    PRIORITY_CLAUSES,
-    PRIORITY_PLAIN,
-    VLAN_BITS,
-    Errand,
-    Meter,
-    Table,
-)
+from sluice.dataplane.ovs.pipeline import PRIORITY_CLAUSES, PRIORITY_PLAIN, Table
 from sluice.dataplane.ovs.priorities import PLAIN, Place, Spot
+from sluice.dataplane.ovs.registers import EGRESS_RULE, FLAGS, INGRESS_RULE, INSPECTED, L7_VLANS, NODE_PORT_RULE
 from sluice.dataplane.ovs.rules import Form, Stage
 from sluice.dataplane.ovs.sources import Value, matches
 

@@ -13,6 +13,7 @@ from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
 from sluice.contracts.programs import Program, ServiceRef
 from sluice.dataplane.addresses import NotAnAddress
 from sluice.dataplane.ovs.base import BASE
+from sluice.dataplane.ovs.checking import check
 from sluice.dataplane.ovs.counting import count_flows, is_counted
 from sluice.dataplane.ovs.flow import Conjunction, FlowBody, FlowKey, Flows
 from sluice.dataplane.ovs.fqdn import Fact
@@ -20,7 +21,6 @@ from sluice.dataplane.ovs.fqdn_values import Opens, fact_values, held_for
 from sluice.dataplane.ovs.ids import RuleIds, RuleKey
 from sluice.dataplane.ovs.layers import Layer, clause, fate, layer, spot
 from sluice.dataplane.ovs.order import BandFull
-from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort, port_flows, rightful
 from sluice.dataplane.ovs.priorities import Spot
 from sluice.dataplane.ovs.rules import Form, closed_form, forms, placeless

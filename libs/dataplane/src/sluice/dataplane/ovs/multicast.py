@@ -14,6 +14,7 @@ from sluice.dataplane.addresses import Block
 from sluice.dataplane.igmp import FIRST_ROUTED, LAST_ROUTED, Report
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
+from sluice.dataplane.ovs.errand import Errand, Meter
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import (
     Actions,
@@ -30,20 +31,8 @@ from sluice.dataplane.ovs.flow import (
     Term,
     match,
 )
-from sluice.dataplane.ovs.pipeline import (
-    COUNTED,
-    EGRESS_RULE,
-    FLAGS,
-    FROM_HOST,
-    FROM_TUNNEL,
-    FROM_WORLD,
-    PRIORITY,
-    PRIORITY_FIRST,
-    VIRTUAL_MAC,
-    Errand,
-    Meter,
-    Table,
-)
+from sluice.dataplane.ovs.pipeline import PRIORITY, PRIORITY_FIRST, VIRTUAL_MAC, Table
+from sluice.dataplane.ovs.registers import COUNTED, EGRESS_RULE, FLAGS, FROM_HOST, FROM_TUNNEL, FROM_WORLD
 from sluice.dataplane.protocols import EthType, IpProto
 
 PRIORITY_MANY = PRIORITY_FIRST + 10

@@ -15,18 +15,12 @@ from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, DecTtl, FlowBody, FlowKey, Flows, Goto, Match, SetField, Term, match
-from sluice.dataplane.ovs.pipeline import (
-    FLAGS,
-    HAIRPIN,
-    MAX_PORT,
-    OUT_PORT,
-    PRIORITY,
-    PRIORITY_FIRST,
-    SERVED,
-    VIRTUAL_MAC,
-    Table,
-)
+from sluice.dataplane.ovs.pipeline import PRIORITY, PRIORITY_FIRST, VIRTUAL_MAC, Table
+from sluice.dataplane.ovs.registers import FLAGS, HAIRPIN, OUT_PORT, SERVED
 from sluice.dataplane.protocols import EthType
+
+MAX_PORT = 0xFEFF
+"""Source: Open vSwitch `include/openvswitch/ofp-port.h`: ports have 16 bits inside the switch, OFPP_MAX is 0xff00."""
 
 GATEWAYS = frozenset(("169.254.1.1", "fe80::1"))
 """What Pods send to first: the switch's own, nobody else may have them."""

@@ -24,6 +24,7 @@ from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import WIDTH, Block, NotAnAddress, address, network
 from sluice.dataplane.ovs import cookies
 from sluice.dataplane.ovs.base import mask
+from sluice.dataplane.ovs.conntrack import MASK_ZONE
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import (
@@ -40,24 +41,19 @@ from sluice.dataplane.ovs.flow import (
     Term,
     match,
 )
-from sluice.dataplane.ovs.pipeline import (
+from sluice.dataplane.ovs.pipeline import PRIORITY, PRIORITY_FIRST, PRIORITY_TOP, VIRTUAL_MAC, Table
+from sluice.dataplane.ovs.ports import BadPort, destination, is_mac, mac, source
+from sluice.dataplane.ovs.registers import (
     ACCEPTED,
     ANSWER,
     FLAGS,
     FROM_HOST,
     FROM_TUNNEL,
     FROM_WORLD,
-    MASK_ZONE,
     OUT_PORT,
-    PRIORITY,
-    PRIORITY_FIRST,
-    PRIORITY_TOP,
     SERVED,
     TO_NODE,
-    VIRTUAL_MAC,
-    Table,
 )
-from sluice.dataplane.ovs.ports import BadPort, destination, is_mac, mac, source
 from sluice.dataplane.protocols import EthType
 
 PRIORITY_HOST = PRIORITY_FIRST

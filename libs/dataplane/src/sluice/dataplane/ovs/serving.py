@@ -17,6 +17,7 @@ from sluice.contracts.serving import EndpointsProgram, ServedEndpoint, ServedPor
 from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import Block, NotAnAddress, address
 from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.conntrack import CT_ZONE, LABEL_SERVICE_PORT, MARK_SERVED
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import (
@@ -40,21 +41,9 @@ from sluice.dataplane.ovs.flow import (
 )
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.layers import REJECT
-from sluice.dataplane.ovs.pipeline import (
-    BY_NODE_PORT,
-    CT_ZONE,
-    ENDPOINT_NUMBER,
-    FLAGS,
-    LABEL_SERVICE_PORT,
-    MARK_SERVED,
-    PRIORITY,
-    PRIORITY_FIRST,
-    SERVED,
-    SERVICE_PORT,
-    TO_NODE,
-    Table,
-)
+from sluice.dataplane.ovs.pipeline import PRIORITY, PRIORITY_FIRST, Table
 from sluice.dataplane.ovs.ports import destination
+from sluice.dataplane.ovs.registers import BY_NODE_PORT, ENDPOINT_NUMBER, FLAGS, SERVED, SERVICE_PORT, TO_NODE
 from sluice.dataplane.protocols import EthType, IpProto
 
 MOST_ENDPOINTS = 1_300

@@ -31,8 +31,8 @@ from sluice.contracts.programs import (
 from sluice.dataplane.addresses import WIDTH, Block, address, cover, network, port_masks
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Match, Term, match
-from sluice.dataplane.ovs.pipeline import BY_NODE_PORT, FLAGS, FROM_WORLD, OUT_PORT, SERVICE_PORT
 from sluice.dataplane.ovs.ports import destination, source
+from sluice.dataplane.ovs.registers import BY_NODE_PORT, FLAGS, FROM_WORLD, OUT_PORT, SERVICE_PORT
 from sluice.dataplane.protocols import EthType, IpProto
 
 

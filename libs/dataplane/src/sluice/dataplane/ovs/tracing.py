@@ -12,8 +12,10 @@ from typing import NamedTuple
 from sluice.contracts.ids import Address
 from sluice.contracts.tracing import State, Traced
 from sluice.dataplane.addresses import address
+from sluice.dataplane.ovs.conntrack import MARK_LET_IN
+from sluice.dataplane.ovs.errand import Errand
 from sluice.dataplane.ovs.fields import Field
-from sluice.dataplane.ovs.pipeline import MARK_LET_IN, VIRTUAL_MAC, Errand, Table
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Table
 from sluice.dataplane.ovs.ports import mac
 from sluice.dataplane.ovs.text import write_packet
 from sluice.dataplane.protocols import EthType, IpProto

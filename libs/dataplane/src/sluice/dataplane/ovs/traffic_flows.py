@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sluice.contracts.ids import Address
 from sluice.dataplane.addresses import address
 from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.conntrack import CT_ZONE, MARK_LET_IN, MARK_REDIRECTED, MARK_SERVED, REDIRECT_ZONE, VLAN_BITS
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.detour import DELIVER
 from sluice.dataplane.ovs.fields import TCP_RST, CtState, Field
@@ -31,28 +32,20 @@ from sluice.dataplane.ovs.flow import (
     Term,
     match,
 )
-from sluice.dataplane.ovs.pipeline import (
+from sluice.dataplane.ovs.pipeline import PRIORITY, PRIORITY_FIRST, Table
+from sluice.dataplane.ovs.ports import LocalPort, destination
+from sluice.dataplane.ovs.registers import (
     ACCEPTED,
     ANSWER,
     COPIES,
-    CT_ZONE,
     FLAGS,
     HAIRPIN,
     L7_VLANS,
-    MARK_LET_IN,
-    MARK_REDIRECTED,
-    MARK_SERVED,
     OUT_PORT,
-    PRIORITY,
-    PRIORITY_FIRST,
-    REDIRECT_ZONE,
     RETURNED,
     SERVED,
     UNTRANSLATED,
-    VLAN_BITS,
-    Table,
 )
-from sluice.dataplane.ovs.ports import LocalPort, destination
 from sluice.dataplane.protocols import EthType, IpProto
 
 PRIORITY_WATCHED = 150

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Literal, NamedTuple, assert_never
 
 from sluice.contracts.traffic_control import ErspanTunnel, GreTunnel, NamedDevice, TrafficPort, UdpTunnel
-from sluice.dataplane.ovs.pipeline import MAX_PORT
+from sluice.dataplane.ovs.ports import MAX_PORT
 
 INTERNAL, DEVICE = "internal", ""
 """Types of interfaces. Source: ovs-vswitchd.conf.db(5), Interface, `type`."""

@@ -19,9 +19,10 @@ from sluice.dataplane.audit.book import Book
 from sluice.dataplane.audit.seeing import WINDOW_US, Duplicates, Repeated, is_repeatable, see
 from sluice.dataplane.frame import read
 from sluice.dataplane.ovs.audit import LISTENER, RULE_ID
+from sluice.dataplane.ovs.errand import Meter
 from sluice.dataplane.ovs.fields import Field
-from sluice.dataplane.ovs.pipeline import OUT_PORT, Meter
 from sluice.dataplane.ovs.ports import LocalPort
+from sluice.dataplane.ovs.registers import OUT_PORT
 from sluice.drivers.openflow.errors import RequestRefused, SwitchGone
 from sluice.drivers.openflow.meters import Metered
 from sluice.drivers.openflow.oxm import Undecodable

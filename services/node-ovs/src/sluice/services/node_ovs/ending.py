@@ -8,8 +8,8 @@ import structlog
 from sluice.contracts.ids import Address
 from sluice.contracts.tracing import Traced
 from sluice.dataplane.ovs import ending, tracing
+from sluice.dataplane.ovs.conntrack import CT_ZONE, MARK_LET_IN
 from sluice.dataplane.ovs.ending import PORTS, Known
-from sluice.dataplane.ovs.pipeline import CT_ZONE, MARK_LET_IN
 from sluice.dataplane.ovs.tracing import NotTraceable
 from sluice.drivers.conntrack.entries import Entry, Tuple
 from sluice.drivers.conntrack.tracker import Tracker

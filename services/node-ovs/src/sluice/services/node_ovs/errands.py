@@ -12,10 +12,12 @@ from pathlib import Path
 import structlog
 
 from sluice.dataplane.ovs.detour import AS_JUDGED
+from sluice.dataplane.ovs.errand import Errand
+from sluice.dataplane.ovs.errand import Meter as MeterId
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Actions, Resubmit, SetField
-from sluice.dataplane.ovs.pipeline import ACCEPTED, FLAGS, SERVED, VIRTUAL_MAC, Errand, Table
-from sluice.dataplane.ovs.pipeline import Meter as MeterId
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Table
+from sluice.dataplane.ovs.registers import ACCEPTED, FLAGS, SERVED
 from sluice.dataplane.refusal import SentTo, refuse, sever
 from sluice.drivers.openflow.errors import RequestRefused, SwitchGone
 from sluice.drivers.openflow.meters import Meter, Metered

@@ -71,7 +71,7 @@ class Explaining:
 
     def _held(self, key: FlowKey, body: FlowBody) -> Held:
         cookie = cookies.unpack(body.cookie)
-        assert cookie is not None, "pipeline.check refuses such"
+        assert cookie is not None, "checking.check refuses such"
         return held(notation.write(key, body), self._meaning(cookie, key, body))
 
     def _meaning(self, cookie: Cookie, key: FlowKey | None, body: FlowBody | None) -> Meaning:

@@ -16,10 +16,11 @@ from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.multicast import JoinedGroups
 from sluice.dataplane import igmp
 from sluice.dataplane.addresses import NotAnAddress
+from sluice.dataplane.ovs.errand import Errand
+from sluice.dataplane.ovs.errand import Meter as MeterId
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Output
-from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Errand
-from sluice.dataplane.ovs.pipeline import Meter as MeterId
+from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.drivers.openflow.meters import Meter
 from sluice.drivers.openflow.packets import PacketIn
 from sluice.drivers.openflow.switch import Switch

@@ -14,13 +14,13 @@ from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
 from sluice.contracts.status import Problem
 from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.audit.attribution import What
+from sluice.dataplane.ovs.checking import check
 from sluice.dataplane.ovs.detour import TAG_FLOWS, TAGS, Detour, EnginePorts
 from sluice.dataplane.ovs.ending import Ending
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.flow import Buckets, FlowBody, FlowKey, Flows, Groups
 from sluice.dataplane.ovs.fqdn_values import HOLDING
 from sluice.dataplane.ovs.ids import ISOLATION, RuleIds, RuleKey
-from sluice.dataplane.ovs.pipeline import check
 from sluice.dataplane.ovs.ports import LocalPort, claim
 from sluice.dataplane.ovs.routes import Routing, Uplinks
 from sluice.dataplane.ovs.serving import Serving

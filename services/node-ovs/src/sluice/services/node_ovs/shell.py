@@ -16,10 +16,11 @@ import structlog
 from sluice.contracts import subjects
 from sluice.contracts.ids import NEVER, NodeName, Revision
 from sluice.contracts.status import NodeStatus
+from sluice.dataplane.ovs.conntrack import CT_ZONE, REDIRECT_ZONE
 from sluice.dataplane.ovs.detour import TAGS
 from sluice.dataplane.ovs.flow import Buckets, FlowKey, Flows
 from sluice.dataplane.ovs.fqdn import NamesState
-from sluice.dataplane.ovs.pipeline import CT_ZONE, REDIRECT_ZONE, Table
+from sluice.dataplane.ovs.pipeline import Table
 from sluice.dataplane.ovs.plan import plan
 from sluice.dataplane.ovs.ports import LocalPort, port_flows
 from sluice.dataplane.ovs.traffic_ports import Found

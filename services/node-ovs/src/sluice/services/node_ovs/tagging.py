@@ -11,8 +11,8 @@ from pathlib import Path
 
 import structlog
 
-from sluice.dataplane.ovs.pipeline import Errand
-from sluice.dataplane.ovs.pipeline import Meter as MeterId
+from sluice.dataplane.ovs.errand import Errand
+from sluice.dataplane.ovs.errand import Meter as MeterId
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.openflow.meters import Meter
 from sluice.drivers.unixctl import CommandRefused, command

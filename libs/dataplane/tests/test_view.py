@@ -365,6 +365,58 @@ def test_what_does_not_decode_changes_nothing():
     assert view.step(0.0) is None
 
 
+def unread_program(cause: int) -> Told:
+    """One that a later version wrote: its rule has a peer that nobody here knows."""
+    subject, body, at_cause = program(cause, PEERS)
+    return subject, body.replace(b'"type":"group"', b'"type":"later"'), at_cause
+
+
+def take_unread(view: Watched, cause: int) -> None:
+    with pytest.raises(codec.Undecodable):
+        view.take(*unread_program(cause), 0.0)
+
+
+def test_a_program_that_cannot_be_read_is_closed_where_it_is_unknown():
+    view = view_of(own(1, WEB), *marks(1))
+    take_unread(view, 1)
+    tell(view)
+    found = step_of(view, 0.0).programs[WEB, UNIT]
+
+    assert found is not None
+    assert (found.isolates, [rule.peers for rule in found.rules]) == ((Direction.INGRESS,), [()])
+    assert not view.unread[WEB, UNIT].kept
+    take_unread(view, 2)
+    assert not view.unread[WEB, UNIT].kept
+
+    tell(view, program(3, PEERS), *marks(3))
+    assert step_of(view, 0.0).programs == {(WEB, UNIT): view._programs[WEB, UNIT]}
+    assert not view.unread
+
+
+@pytest.mark.parametrize("last", [program(3, PEERS), program_gone(3)], ids=["it can be read again", "it goes"])
+def test_a_program_that_cannot_be_read_any_more_stays_as_it_was(last: Told):
+    view = running()
+    take_unread(view, 2)
+    tell(view, *marks(2))
+    assert step_of(view, 0.0).programs == {}
+    assert view.unread[WEB, UNIT].kept
+
+    tell(view, last, *marks(3))
+    assert (WEB, UNIT) in step_of(view, 0.0).programs
+    assert not view.unread
+
+
+def test_what_is_unread_is_forgotten_with_its_group():
+    view = running()
+    take_unread(view, 2)
+    tell(view, own(3), *marks(3))
+    view.step(0.0)
+    assert not view.unread
+
+    take_unread(view, 4)
+    assert not view.unread
+
+
 HISTORY: list[list[Told]] = [
     [own(1, WEB), page(WEB, NODE, 1, "web"), local(1, "web"), *marks(1)],
     [program(2, PEERS), page(PEERS, OTHER, 2, "a"), *marks(2)],

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from sluice.contracts.ids import NEVER, Backend, NodeName, Revision, Unit
 from sluice.contracts.status import Problem
+from sluice.dataplane import unread
 from sluice.dataplane.view import Interests, View
 
 
@@ -21,11 +22,16 @@ class Reading:
         """The fold says what the bus says; before, it says nothing about the kernel or the engine."""
         return self.upto != NEVER
 
+    @property
+    def unread(self) -> tuple[Problem, ...]:
+        """What is to be said of programs that cannot be read."""
+        return tuple(sorted({unread.problem(unit, one) for (_, unit), one in self._view.unread.items()}))
+
     def take(self, subject: str, body: bytes, cause: Revision, now_s: float) -> None:
         """Take a stored value in.
 
         Raises:
-            codec.Undecodable, subjects.BadSubject: nothing was changed.
+            codec.Undecodable, subjects.BadSubject: nothing was changed, but that `unread` may say of a program.
         """
         self._view.take(subject, body, cause, now_s)
 

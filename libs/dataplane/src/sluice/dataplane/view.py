@@ -30,6 +30,7 @@ from sluice.contracts.kinds import SERVED, Kind
 from sluice.contracts.programs import GroupPeer, Program
 from sluice.contracts.serving import EndpointsProgram, ServiceProgram
 from sluice.contracts.traffic_programs import TrafficProgram
+from sluice.dataplane.unread import Unread, closed_form
 from sluice.policy.everypod import EVERY_POD_ID, asks_every_pod
 
 ServingProgram = ServiceProgram | EndpointsProgram
@@ -128,6 +129,7 @@ class View:
         # Per key the newest value and its cause, and the value that is applied.
         self._pages: dict[PageKey, Page] = {}
         self._programs: dict[ProgramKey, AnyProgram] = {}
+        self.unread: dict[ProgramKey, Unread] = {}  # those whose newest value is not in `_programs`
         self._own: dict[int, Own] = {}
         self._applied_programs: dict[ProgramKey, AnyProgram] = {}
         self._applied_own: dict[int, Own] = {}
@@ -165,13 +167,18 @@ class View:
         """Take one stored value in; an empty body is a tombstone, whose cause travels beside it.
 
         Raises:
-            codec.Undecodable, subjects.BadSubject: nothing was changed.
+            codec.Undecodable, subjects.BadSubject: nothing was changed, unless it is a program: see `unread`.
         """
         match subjects.parse(subject):
             case subjects.PageSubject(group, node):
                 self._take_page((group, node), codec.decode(body, Page) if body else None, cause)
             case subjects.ProgramSubject(backend, group, unit) if backend == self._backend:
-                self._take_program((group, unit), _program(unit, body) if body else None, cause, now_s)
+                try:
+                    program = _program(unit, body) if body else None
+                except codec.Undecodable as error:
+                    self._take_unread((group, unit), body, cause, now_s, str(error))
+                    raise
+                self._take_program((group, unit), program, cause, now_s)
             case subjects.OwnSubject(node, shard) if node == self._node:
                 none = Own(node=node, shard=shard, cause=cause, groups=())
                 self._take_own(codec.decode(body, Own) if body else none)
@@ -309,6 +316,7 @@ class View:
         if subjects.programs(self._backend, group) not in self._uses:
             return
         old = self._programs.pop(key, None)
+        self.unread.pop(key, None)
         if program is None:
             self._units_of.get(group, set()).discard(unit)
         else:
@@ -316,6 +324,14 @@ class View:
             self._units_of.setdefault(group, set()).add(unit)
         self._late_programs[key] = _Late(cause, now_s)
         self._use(_page_patterns(program), _page_patterns(old))
+
+    def _take_unread(self, key: ProgramKey, body: bytes, cause: Revision, now_s: float, why: str) -> None:
+        """Of what another version wrote: what was there before stays, or else there is a closed form."""
+        kept = key in self._programs and (key not in self.unread or self.unread[key].kept)
+        if not kept:
+            self._take_program(key, closed_form(self._backend, *key, body, cause), cause, now_s)
+        if subjects.programs(self._backend, key[0]) in self._uses:
+            self.unread[key] = Unread(why, kept)
 
     def _take_own(self, own: Own) -> None:
         old = self._own.get(own.shard)
@@ -353,6 +369,7 @@ class View:
                 for unit in self._units_of.pop(GroupId(group), set()):
                     key = GroupId(group), unit
                     self._late_programs[key] = _Late(NEVER, 0.0)
+                    self.unread.pop(key, None)
                     self._use((), _page_patterns(self._programs.pop(key)))
             case ["groups", group, _] if subjects.pages(GroupId(group)) not in self._uses:
                 nodes = self._nodes_of.get(GroupId(group), set())

@@ -25,7 +25,7 @@ class Programmer(Reading):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        return tuple(sorted((*self._engine.problems(), *waiting(self._incomplete))))
+        return tuple(sorted((*self._engine.problems(), *waiting(self._incomplete), *self.unread)))
 
     @property
     def rules(self) -> Mapping[str, Placed]:

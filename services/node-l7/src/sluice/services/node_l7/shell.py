@@ -132,7 +132,7 @@ class Shell:
             Problem(unit=unit, state="waiting", reason=f"{unit}: the engine has not shown its rules yet; check node-l7")
             for unit in waiting
         ]
-        return found
+        return [*found, *self._asked.unread]
 
     # ------------------------------------------------------------------------------------------------------ engine
 

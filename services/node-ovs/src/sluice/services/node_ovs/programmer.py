@@ -172,7 +172,8 @@ class Programmer(Reading):
     @property
     def problems(self) -> tuple[Problem, ...]:
         parts = self._engine.problems(), self._routing.problems(), self._serving.problems(), waiting(self._incomplete)
-        return tuple(sorted(problem for part in (*parts, self._traffic_problems) for problem in part))
+        more = self._traffic_problems, self.unread
+        return tuple(sorted(problem for part in (*parts, *more) for problem in part))
 
     def ports_are(self, ports: Mapping[Uid, LocalPort]) -> None:
         """OVSDB has exactly these ports of Pods."""

@@ -47,7 +47,7 @@ class Programmer(Reading):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        return tuple(sorted((*self._engine.problems(), *waiting(self._incomplete))))
+        return tuple(sorted((*self._engine.problems(), *waiting(self._incomplete), *self.unread)))
 
     def advance(self, now_s: float) -> dict[InterfaceKey, Change]:
         """What differs since the last time; nothing before it is in sync."""

@@ -983,8 +983,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a-pod-that-leaves-stays-isolated",
-        f"{DATAPLANE}/ovs/engine.py",
-        "        self._attributions.join(member)\n",
+        f"{DATAPLANE}/ovs/bringing.py",
+        "        self._regrouped(member)\n",
         "",
         ("libs/dataplane/tests/test_ovs_attributions.py",),
     ),
@@ -1039,9 +1039,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a-closed-port-keeps-its-forward-flow",
-        f"{DATAPLANE}/ovs/engine.py",
-        "for key in self._port_flows.pop(uid, {}):",
-        "for key in [key for key in self._port_flows.pop(uid, {}) if key.table != 80]:",
+        f"{DATAPLANE}/ovs/plugged.py",
+        "for key in self._flows.pop(uid, {}):",
+        "for key in [key for key in self._flows.pop(uid, {}) if key.table != 80]:",
         (f"{WALK}::test_a_port_that_closes_takes_its_established_connections_with_it",),
     ),
     # -------------------------------------------------------------------------------------------------------- drivers

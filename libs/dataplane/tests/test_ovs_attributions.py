@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from sluice.contracts.audit import Attribution
+from sluice.contracts.groups import Page
 from sluice.contracts.ids import Revision
 from sluice.contracts.l7 import HttpMatch
 from sluice.contracts.programs import Action, Direction, Program, Rule
@@ -120,6 +121,7 @@ def test_after_any_steps_what_was_said_is_what_there_is(old, new, random):
     ids = RuleIds()
     made = Engine(HERE, ids)
     known: dict[object, What] = {}
+    pages: dict[tuple[str, str], Page] = {}
     steps = [*old.programs.items(), *old.pages.items(), *new.programs.items(), *new.pages.items()]
     random.shuffle(steps)
     for one in PODS:
@@ -127,8 +129,12 @@ def test_after_any_steps_what_was_said_is_what_there_is(old, new, random):
     for (first, second), value in steps:
         if isinstance(value, Program):
             (made.put_program(value) if random.random() < 0.8 else made.drop_program(first, second))
+        elif random.random() < 0.8:
+            made.put_page(value)
+            pages[first, second] = value
         else:
-            (made.put_page(value) if random.random() < 0.8 else made.drop_page(first, second))
+            made.drop_page(first, second)
+            pages.pop((first, second), None)
         for what in made.attributions():
             match what:
                 case Ended():
@@ -145,9 +151,8 @@ def test_after_any_steps_what_was_said_is_what_there_is(old, new, random):
         fresh.open_port(port(one))
     for program_ in made.programs.values():
         fresh.put_program(program_)
-    for group, pages in made._pages.items():
-        for node, members in pages.items():
-            fresh.put_page(page(group, node, *members))
+    for held in pages.values():
+        fresh.put_page(held)
     expected = {_about(what): what for what in fresh.attributions()}
     assert known == expected
     logging = {

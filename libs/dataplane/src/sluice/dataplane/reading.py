@@ -1,10 +1,14 @@
 """What the folds of a node's programmers have in common: they hold a view, and are fed what arrives for it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from sluice.contracts.ids import NEVER, Backend, NodeName, Revision, Unit
+from sluice.contracts import subjects
+from sluice.contracts.groups import Member
+from sluice.contracts.ids import NEVER, Backend, GroupId, NodeName, Revision, Unit
+from sluice.contracts.kinds import Kind
 from sluice.contracts.status import Problem
 from sluice.dataplane import unread
+from sluice.dataplane.addresses import NotAnAddress, address
 from sluice.dataplane.view import Interests, View
 
 
@@ -55,3 +59,15 @@ def waiting(incomplete: Iterable[Unit]) -> list[Problem]:
         Problem(unit=unit, state="waiting", reason=f"{unit}: pages of its peers are not read yet; check NATS")
         for unit in incomplete
     ]
+
+
+def strange(group: GroupId, member: Member, mend: str) -> Iterator[Problem]:
+    """What is said of addresses that are none; `mend` is what their writer has to correct."""
+    for text in member.addresses:
+        try:
+            address(text)
+        except NotAnAddress as error:
+            namespace, _, name = member.pod.partition("/")
+            unit = subjects.unit(Kind.POD, namespace, name)
+            reason = f"{unit} in group {group}: {error}, so nothing is allowed for it; correct {mend}"
+            yield Problem(unit=unit, state="failed", reason=reason)

@@ -24,10 +24,11 @@ from sluice.contracts.status import Problem
 from sluice.contracts.tracing import DecidingRule
 from sluice.dataplane.addresses import Block, NotAnAddress, address, network
 from sluice.dataplane.protocols import EthType
+from sluice.dataplane.reading import strange
 from sluice.dataplane.tc import owner
 from sluice.dataplane.tc.board import EVERYWHERE, Board, Standing
 from sluice.dataplane.tc.content import EVERYTHING_OPEN, NO_OPTIONS, Content, Mode, Options
-from sluice.dataplane.tc.faults import fault, faults, strange
+from sluice.dataplane.tc.faults import fault, faults
 from sluice.dataplane.tc.filter import DIRECTIONS, FilterKey, Hook
 from sluice.dataplane.tc.openings import Opening, Openings, meet, openings
 from sluice.dataplane.tc.owner import Cookie, CookieKind
@@ -285,7 +286,7 @@ class Engine:
         if not pages:
             del self._pages[group]
         self._page_problems.pop((group, node), None)
-        if found := tuple(one for member in members for one in strange(group, member)):
+        if found := tuple(one for member in members for one in strange(group, member, "its network-status")):
             self._page_problems[group, node] = found
         left, joined = before - after, after - before
         for key in self._users.get(group, ()):

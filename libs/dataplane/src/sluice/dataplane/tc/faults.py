@@ -3,10 +3,6 @@
 from collections.abc import Iterator
 from typing import assert_never
 
-from sluice.contracts import subjects
-from sluice.contracts.groups import Member
-from sluice.contracts.ids import GroupId
-from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import (
     Action,
     BlockPeer,
@@ -19,7 +15,7 @@ from sluice.contracts.programs import (
     TransportTraffic,
 )
 from sluice.contracts.status import Problem
-from sluice.dataplane.addresses import NotAnAddress, address, network
+from sluice.dataplane.addresses import NotAnAddress, network
 from sluice.dataplane.tc.openings import NotLowerable, openings
 
 
@@ -68,14 +64,3 @@ def _names_nobody(rule: Rule) -> bool:
     unknown = rule.peers is None or any(isinstance(peer, BlockPeer) for peer in rule.peers)
     named = any(isinstance(each, TransportTraffic) and isinstance(each.ports, str) for each in rule.traffic or ())
     return rule.direction is Direction.EGRESS and unknown and named
-
-
-def strange(group: GroupId, member: Member) -> Iterator[Problem]:
-    for text in member.addresses:
-        try:
-            address(text)
-        except NotAnAddress as error:
-            namespace, _, name = member.pod.partition("/")
-            unit = subjects.unit(Kind.POD, namespace, name)
-            reason = f"{unit} in group {group}: {error}, so nothing is allowed for it; correct its network-status"
-            yield Problem(unit=unit, state="failed", reason=reason)

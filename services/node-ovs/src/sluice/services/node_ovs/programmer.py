@@ -26,6 +26,7 @@ from sluice.dataplane.ovs.routes import Routing, Uplinks
 from sluice.dataplane.ovs.serving import Serving
 from sluice.dataplane.ovs.traffic import Traffic
 from sluice.dataplane.ovs.traffic_ports import Found
+from sluice.dataplane.ovs.wanted import Wanted
 from sluice.dataplane.reading import Reading, waiting
 from sluice.dataplane.view import PageKey, ProgramKey, Step
 from sluice.services.node_ovs.joined import Joined
@@ -97,13 +98,11 @@ class Programmer(Reading):
         self._deserted: tuple[int, ...] = ()
         self._tag = tag
         self._reads_two_tags = False
-        self._groups: Groups = {}
+        self._groups = Wanted[int, Buckets]()
         self._endpoints_gone: frozenset[tuple[Address, int]] = frozenset()
-        self._groups_before: dict[int, Buckets | None] = {}
-        self._ways: Flows = {}
+        self._ways = Wanted(check)
         """What routing, serving, traffic and the detour say. No flow of them is the engine's as well, nor of two."""
 
-        self._ways_before: dict[FlowKey, FlowBody | None] = {}
         self._routes: set[NodeName] = set()
         self._programs: set[ProgramKey] = set()
         self._pages: set[PageKey] = set()
@@ -119,12 +118,12 @@ class Programmer(Reading):
     @property
     def flows(self) -> Flows:
         """All that the switch must hold."""
-        return self._engine.flows | self._ways
+        return self._engine.flows | self._ways.now
 
     @property
     def groups(self) -> Groups:
         """All groups that the switch must hold."""
-        return dict(self._groups)
+        return self._groups.now
 
     @property
     def open_ports(self) -> tuple[LocalPort, ...]:
@@ -258,12 +257,14 @@ class Programmer(Reading):
         self.naming.settle(now_s)
         self._change_groups(HOLDING if self.naming.holds else dict.fromkeys(HOLDING))
         self._reroute(self.multicast.advance(self._open, self._routing, now_s))
-        put, delete = self._drain()
-        groups, delete_groups = self._drain_groups()
+        put, delete = self._engine.drain()
+        put_ways, delete_ways = self._ways.drain()
+        put |= put_ways
+        groups, delete_groups = self._groups.drain()
         gone, self._endpoints_gone = self._endpoints_gone, frozenset()
         change = Change(
             put=put,
-            delete=delete,
+            delete=delete | delete_ways,
             groups=groups,
             delete_groups=delete_groups,
             opened=opened,
@@ -345,35 +346,11 @@ class Programmer(Reading):
 
     def _change_groups(self, groups: Mapping[int, Buckets | None]) -> None:
         for number, buckets in groups.items():
-            self._groups_before.setdefault(number, self._groups.get(number))
-            if buckets is None:
-                self._groups.pop(number, None)
-            else:
-                self._groups[number] = buckets
+            self._groups.set(number, buckets)
 
     def _reroute(self, changes: Iterable[tuple[FlowKey, FlowBody | None]]) -> None:
         for key, body in changes:
-            self._ways_before.setdefault(key, self._ways.get(key))
-            if body is None:
-                self._ways.pop(key, None)
-            else:
-                check(key, body)
-                self._ways[key] = body
-
-    def _drain(self) -> tuple[Flows, frozenset[FlowKey]]:
-        put, delete = self._engine.drain()
-        before, self._ways_before = self._ways_before, {}
-        changed = {key: self._ways.get(key) for key, old in before.items() if self._ways.get(key) != old}
-        put |= {key: body for key, body in changed.items() if body is not None}
-        return put, delete | {key for key, body in changed.items() if body is None}
-
-    def _drain_groups(self) -> tuple[Groups, frozenset[int]]:
-        before, self._groups_before = self._groups_before, {}
-        changed = {
-            number: self._groups.get(number) for number, old in before.items() if self._groups.get(number) != old
-        }
-        put = {number: buckets for number, buckets in changed.items() if buckets is not None}
-        return put, frozenset(changed.keys() - put.keys())
+            self._ways.set(key, body)
 
     def _drop_program(self, key: tuple[GroupId, Unit]) -> None:
         if key in self._programs:

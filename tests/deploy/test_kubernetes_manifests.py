@@ -228,14 +228,57 @@ def test_the_alarms_are_those_of_compose() -> None:
     assert {rule["alert"] for group in theirs["groups"] for rule in group["rules"]} == told
 
 
-def test_the_component_goes_with_an_overlay(tmp_path: Path) -> None:
-    k8s = os.path.relpath(ROOT / "deploy" / "k8s", tmp_path)
-    wanted = {"resources": [f"{k8s}/overlays/small"], "components": [f"{k8s}/components/monitoring"]}
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
-    made = subprocess.run(["kubectl", "kustomize", tmp_path], check=False, capture_output=True, text=True, timeout=60)
-
+def with_component(name: str, overlay: str, folder: Path) -> list[dict[str, Any]]:
+    """The overlay of somebody who adds the component."""
+    k8s = os.path.relpath(ROOT / "deploy" / "k8s", folder)
+    wanted = {"resources": [f"{k8s}/{overlay}"], "components": [f"{k8s}/components/{name}"]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
+    made = subprocess.run(["kubectl", "kustomize", folder], check=False, capture_output=True, text=True, timeout=60)
     assert made.returncode == 0, made.stderr
-    assert {"PodMonitor", "PrometheusRule"} <= {one["kind"] for one in yaml.safe_load_all(made.stdout)}
+    return list(yaml.safe_load_all(made.stdout))
+
+
+def test_monitoring_goes_with_an_overlay(tmp_path: Path) -> None:
+    made = with_component("monitoring", "overlays/small", tmp_path)
+
+    assert {"PodMonitor", "PrometheusRule"} <= {one["kind"] for one in made}
+
+
+@overlays
+def test_ingest_may_write_what_people_write_where_somebody_adds_it(overlay: str, tmp_path: Path) -> None:
+    """The component adds a role, its binding and a variable, and changes nothing else."""
+    before = {name(one): one for one in built(overlay)}
+    after = {name(one): one for one in with_component("writable", overlay, tmp_path)}
+
+    assert sorted(each for each, one in after.items() if one != before.get(each)) == [
+        "ClusterRole/sluice-ingest-write",
+        "ClusterRoleBinding/sluice-ingest-write",
+        "Deployment/ingest",
+    ]
+    assert before.keys() <= after.keys()
+    [own] = after["Deployment/ingest"]["spec"]["template"]["spec"]["containers"]
+    [was] = before["Deployment/ingest"]["spec"]["template"]["spec"]["containers"]
+    writable = {"name": "SLUICE_INGEST_WRITABLE", "value": "true"}
+    assert sorted(own["env"], key=str) == sorted([*was["env"], writable], key=str)
+    [subject] = after["ClusterRoleBinding/sluice-ingest-write"]["subjects"]
+    assert subject == {"kind": "ServiceAccount", "name": "ingest", "namespace": "sluice-system"}
+    assert after["ClusterRoleBinding/sluice-ingest-write"]["roleRef"]["name"] == "sluice-ingest-write"
+    may = {
+        (group, plural, verb)
+        for rule in after["ClusterRole/sluice-ingest-write"]["rules"]
+        for group in rule["apiGroups"]
+        for plural in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    written = [each for each in RESOURCES.values() if each.written]
+    assert may == {
+        (each.api_version.rpartition("/")[0], each.plural, verb)
+        for each in written
+        for verb in ("get", "create", "update", "delete")  # what KubernetesWriter asks: GET, POST, PUT, DELETE
+    }
+    for each in ("ClusterRole/sluice-ingest-write", "ClusterRoleBinding/sluice-ingest-write", "Deployment/ingest"):
+        kubernetes_validate.validate(after[each], SCHEMAS, strict=True)
+        assert after[each]["metadata"]["labels"]["app.kubernetes.io/part-of"] == "sluice"
 
 
 @pytest.mark.parametrize("conf", ["base/nats/nats.conf", "overlays/small/nats.conf"])

@@ -23,6 +23,7 @@ from sluice.drivers.namespaces import inside
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.lab.ovs import OvsNode
 from sluice.services.cni.attaching import host_end
+from sluice.services.cni.bridge import NODE_MAC
 from sluice.services.cni.protocol import Code, Owner
 
 pytestmark = pytest.mark.datapath
@@ -59,6 +60,7 @@ class Runtime:
             "NODE_NAME": "node-1",
             "POD_CIDRS": "10.64.0.0/24,fd00:64::/64",
             "CLUSTER_CIDRS": "10.64.0.0/16,fd00:64::/48",
+            "NODE_ADDRESSES": "192.0.2.1,2001:db8::1",
             "RUN_DIR": str(self.switch.folder),
             "DATAPATH": "netdev",
             "SOCKET": str(self.folder / "cni.sock"),
@@ -312,6 +314,36 @@ async def test_the_node_is_set_up_once_and_reaches_its_pods_by_the_switch(runtim
     await runtime.start()
 
     assert told() == before
+
+
+async def test_what_comes_to_a_node_port_is_handed_to_the_switch_as_it_is(runtime: Runtime, spaces: Any) -> None:
+    """From a client beyond the node, whose own address the Pod sees; the flows are what node-ovs makes of a Service."""
+    spaces("a", "client")
+    await runtime.ask("ADD", "a")
+    node, port = runtime.switch.netns, host_end(Owner("c-a", "eth0"))
+    ip("-n", node, "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", space("client"))
+    for where, name, address in ((node, "up0", "192.0.2.1/24"), (space("client"), "eth0", "192.0.2.9/24")):
+        ip("-n", where, "addr", "add", address, "dev", name)
+        ip("-n", where, "link", "set", name, "up")
+    mac = (await runtime.ports())[port]["sluice.mac"]
+    runtime.flow("table=0,in_port=sluice-gw0,tcp,tp_dst=30080,actions=ct(commit,nat(dst=10.64.0.2:8080),table=1)")
+    runtime.flow(f"table=1,actions=set_field:{mac}->eth_dst,output:{port}")
+    runtime.flow(f"table=0,in_port={port},tcp,actions=ct(nat,table=2)")
+    runtime.flow(f"table=2,actions=set_field:{NODE_MAC}->eth_dst,output:sluice-gw0")
+
+    def listen() -> socket.socket:
+        return socket.create_server(("10.64.0.2", 8080))
+
+    def connect() -> socket.socket:
+        return socket.create_connection(("192.0.2.1", 30_080), timeout=START_S)
+
+    with inside(NAMESPACES / space("a"), listen) as server, inside(NAMESPACES / space("client"), connect) as client:
+        served, peer = server.accept()
+        with served:
+            served.sendall(b"here")
+            assert client.recv(4) == b"here"
+
+    assert peer[0] == "192.0.2.9"
 
 
 async def test_a_bridge_that_forwards_by_itself_is_refused(runtime: Runtime, spaces: Any) -> None:

@@ -8,7 +8,6 @@ of the switch. Routes of the kernel name addresses and ranges; who has them the 
 
 import asyncio
 import contextlib
-import subprocess
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from sluice.contracts.ids import Address, NodeName
 from sluice.dataplane.addresses import WIDTH
-from sluice.drivers import namespaces, sysctl, veth
+from sluice.dataplane.node_ports import written
+from sluice.drivers import namespaces, node_ports, sysctl, veth
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
 from sluice.drivers.ovsdb.roles import TUNNEL_OPTIONS, GatewayIds, gateway_ids, tunnel_ids
@@ -35,9 +35,6 @@ TUNNEL = "gnv0"
 GATEWAY = "gw0"
 GATEWAY_PORT = "gw0-port"
 """The gateway's end in the switch."""
-
-NODE_PORT_TABLE = 5100
-"""Of routes; any that nobody else uses."""
 
 SCOPE_LINK = 253
 """Source: linux/rtnetlink.h, RT_SCOPE_LINK."""
@@ -127,24 +124,6 @@ def _make_gateway() -> None:
         veth.no_transmit_checksum_offload(GATEWAY)
         for name in (GATEWAY, GATEWAY_PORT):
             netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")
-    _hand_node_ports_over()
-
-
-def _hand_node_ports_over() -> None:
-    """What is sent to a NodePort goes to the switch as it is, before the stack takes it for its own."""
-    sysctl.write(f"net/ipv4/conf/{GATEWAY}/accept_local", "1")  # answers come from the node's own address
-    for version in veth.GATEWAY:
-        rule = ("ip", f"-{version}", "rule")
-        ports = f"{FIRST_NODE_PORT}-{LAST_NODE_PORT}"
-        for protocol in ("tcp", "udp", "sctp"):
-            what = ("iif", BRIDGE, "ipproto", protocol, "dport", ports)
-            _run(*rule, "add", "pref", "1", *what, "lookup", str(NODE_PORT_TABLE))
-        _run(*rule, "add", "pref", "2", "lookup", "local")
-        _run(*rule, "del", "pref", "0")
-
-
-def _run(*words: str) -> None:
-    subprocess.run(words, check=True, timeout=10, capture_output=True)
 
 
 def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
@@ -172,8 +151,6 @@ def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
                 netlink.route("replace", dst=everybody, oif=outside, scope=0 if family == 6 else SCOPE_LINK)
             for version, gateway in veth.GATEWAY.items():
                 netlink.neigh("replace", dst=gateway, lladdr=virtual_mac, ifindex=inside, state=veth.NUD_PERMANENT)
-                everything = {"dst": "::/0" if version == 6 else "0.0.0.0/0", "table": NODE_PORT_TABLE}
-                netlink.route("replace", gateway=gateway, oif=inside, flags=veth.RTNH_F_ONLINK, **everything)
                 own = [each for each in new.gateways if ip_address(each).version == version]
                 for pods in old.pods - new.pods:
                     if ip_network(pods).version == version:
@@ -185,6 +162,8 @@ def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
                         netlink.route(
                             "replace", dst=pods, gateway=gateway, oif=inside, flags=veth.RTNH_F_ONLINK, **source
                         )
+        if old.addresses != new.addresses:
+            node_ports.hand_over(GATEWAY, new.addresses, written(f"{FIRST_NODE_PORT}-{LAST_NODE_PORT}"))
 
     namespaces.inside(path, change)
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,8 +13,11 @@ import msgspec
 import structlog
 import uvloop
 from msgspec import Struct, field
+from pyroute2 import NetlinkError
 
+from sluice.contracts.ids import Address
 from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.dataplane.node_ports import written
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.ovsdb.client import NotApplied, Ovsdb
 from sluice.runtime import http, logs, settings
@@ -23,6 +26,7 @@ from sluice.runtime.settings import ConfigError
 from sluice.services.cni import bridge, server
 from sluice.services.cni.addresses import Addresses
 from sluice.services.cni.attaching import Attaching
+from sluice.services.cni.bridge import Node
 from sluice.services.cni.install import install
 from sluice.services.cni.protocol import CniFailed
 from sluice.services.cni.settings import CniSettings
@@ -32,12 +36,26 @@ log = structlog.get_logger()
 SERVICE = "cni"
 
 
+HAND_OVER_S = 30.0
+"""Between two looks whether NodePorts still go to the switch: whoever sets the host's network up may remove rules."""
+
+
 class _Spec(Struct):
     pod_cidrs: tuple[str, ...] = field(name="podCIDRs", default=())
 
 
+class _Entry(Struct, frozen=True):
+    type: str
+    address: Address
+
+
+class _Status(Struct, frozen=True):
+    addresses: tuple[_Entry, ...] = ()
+
+
 class _Node(Struct):
     spec: _Spec
+    status: _Status = _Status()
 
 
 def run(environ: Mapping[str, str] = os.environ) -> NoReturn:
@@ -46,6 +64,9 @@ def run(environ: Mapping[str, str] = os.environ) -> NoReturn:
         own = settings.load(CniSettings, "SLUICE_CNI_", environ)
         for each in (own.pod_cidrs + "," + own.cluster_cidrs).split(","):
             ip_network(each or "0.0.0.0/0")
+        for each in own.node_addresses.split(",") if own.node_addresses else ():
+            ip_address(each)
+        written(own.node_ports)
     except (ConfigError, ValueError) as error:
         print(error, file=sys.stderr)  # noqa: T201  # nobody reads logs yet
         sys.exit(2)
@@ -100,27 +121,31 @@ async def _work(own: CniSettings) -> None:
     if own.health_port >= 0:
         health = await http.serve(asked, own.health_host, own.health_port)
         log.info("health_served", address=health.sockets[0].getsockname()[:2])
-    ranges = tuple(own.pod_cidrs.split(",")) if own.pod_cidrs else await _ranges(own.node_name)
-    addresses = Addresses(Path(own.state_dir), ranges)
+    node = await _node(own)
+    addresses = Addresses(Path(own.state_dir), node.ranges)
     made = Attaching(own, addresses)
-    await _set_up(own, made, ranges)
+    await _set_up(own, made, node)
+    if own.set_up_node:
+        await _hand_over(own, node)
     listening = await server.serve(Path(own.socket), made)
     if own.install_bin:
         await asyncio.to_thread(install, own)
     attaching = made
-    log.info("pods_may_come", ranges=ranges, socket=own.socket)
-    async with listening:
-        await listening.serve_forever()
+    log.info("pods_may_come", ranges=node.ranges, socket=own.socket)
+    async with listening, asyncio.TaskGroup() as tasks:
+        tasks.create_task(listening.serve_forever(), name="plugin")
+        if own.set_up_node:
+            tasks.create_task(_keep_handing_over(own, node), name="node ports")
 
 
-async def _set_up(own: CniSettings, attaching: Attaching, ranges: tuple[str, ...]) -> None:
+async def _set_up(own: CniSettings, attaching: Attaching, node: Node) -> None:
     """The node has its bridge and no port of a Pod before a reboot; a switch that is not there is waited for."""
     while True:
         try:
             if own.set_up_node:
                 ovsdb = await Ovsdb.connect(own.db_socket)
                 try:
-                    await bridge.set_up(ovsdb, own, ranges)
+                    await bridge.set_up(ovsdb, own, node.ranges)
                 finally:
                     ovsdb.close()
             await attaching.sweep()
@@ -131,8 +156,34 @@ async def _set_up(own: CniSettings, attaching: Attaching, ranges: tuple[str, ...
             return
 
 
-async def _ranges(node: str) -> tuple[str, ...]:
-    """The podCIDRs of the Node, once it has some."""
+async def _hand_over(own: CniSettings, node: Node) -> bool:
+    """NodePorts go to the switch, or it is logged why not: Pods come all the same. True if they did not before."""
+    try:
+        return await asyncio.to_thread(bridge.hand_node_ports_over, own, node)
+    except (OSError, NetlinkError, ValueError) as error:  # ValueError: there is no gateway at the moment
+        log.warning("node_ports_not_handed_over", reason=str(error))
+        return False
+
+
+async def _keep_handing_over(own: CniSettings, node: Node) -> None:
+    while True:
+        await asyncio.sleep(HAND_OVER_S)
+        if await _hand_over(own, node):
+            log.warning("node_ports_handed_over_again", reason="somebody else changed rules or routes of the node")
+
+
+async def _node(own: CniSettings) -> Node:
+    """What the settings say, or else the Node, once it has podCIDRs."""
+    said = tuple(map(Address, own.node_addresses.split(","))) if own.node_addresses else ()
+    if own.pod_cidrs:
+        return Node(ranges=tuple(own.pod_cidrs.split(",")), addresses=said)
+    found = await _asked(own.node_name)
+    internal = tuple(each.address for each in found.status.addresses if each.type == "InternalIP")
+    return Node(ranges=found.spec.pod_cidrs, addresses=said or internal)
+
+
+async def _asked(node: str) -> _Node:
+    """The Node, once it has podCIDRs."""
     # It takes half a second to import, which nobody shall pay who says the ranges.
     from sluice.drivers.kubernetes.access import Access, BadAccess  # noqa: PLC0415  # see above
     from sluice.drivers.kubernetes.client import (  # noqa: PLC0415  # see above
@@ -150,8 +201,8 @@ async def _ranges(node: str) -> tuple[str, ...]:
                 while True:
                     found = msgspec.json.decode(
                         await client.ask("GET", path(RESOURCES[Kind.NODE], "", node)), type=_Node
-                    ).spec.pod_cidrs
-                    if found:
+                    )
+                    if found.spec.pod_cidrs:
                         return found
                     log.warning("ranges_awaited", node=node, reason="the Node has no spec.podCIDRs yet")
                     await asyncio.sleep(2)

@@ -7,11 +7,13 @@ import asyncio
 from ipaddress import ip_network
 from pathlib import Path
 
+from msgspec import Struct
 from pyroute2 import IPRoute
 
 from sluice.contracts.ids import Address
+from sluice.dataplane.node_ports import written
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
-from sluice.drivers import sysctl, veth
+from sluice.drivers import node_ports, sysctl, veth
 from sluice.drivers.namespaces import inside
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
@@ -48,6 +50,16 @@ async def must_be_secure(ovsdb: Ovsdb, name: str) -> None:
         )
 
 
+class Node(Struct, frozen=True, kw_only=True):
+    """What the node's own stack is told."""
+
+    ranges: tuple[str, ...]
+    """Of its Pods, one a family."""
+
+    addresses: tuple[Address, ...] = ()
+    """Its own, where NodePorts are."""
+
+
 async def set_up(ovsdb: Ovsdb, settings: CniSettings, ranges: tuple[str, ...]) -> None:
     """The node has them. The gateway's address is the first of each range.
 
@@ -76,6 +88,18 @@ async def set_up(ovsdb: Ovsdb, settings: CniSettings, ranges: tuple[str, ...]) -
     await ovsdb.set_external_ids(GATEWAY, ids)
     pods = settings.cluster_cidrs.split(",") if settings.cluster_cidrs else list(ranges)
     await asyncio.to_thread(inside, node, lambda: _configure(gateways, pods, settings.mtu))
+
+
+def hand_node_ports_over(settings: CniSettings, node: Node) -> bool:
+    """What is sent to NodePorts goes to the switch; True if it did not before. After `set_up`.
+
+    Raises:
+        OSError, NetlinkError: the node's links cannot be changed.
+    """
+    there = Path(settings.netns) if settings.netns else None
+    versions = {ip_network(each).version for each in node.ranges}  # the gateway knows no neighbour of another
+    own = [each for each in node.addresses if veth.family(each) in versions]
+    return inside(there, lambda: node_ports.hand_over(GATEWAY, own, written(settings.node_ports)))
 
 
 def _configure(gateways: tuple[Address, ...], pods: list[str], mtu: int) -> None:

@@ -29,6 +29,13 @@ class CniSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     set_up_node: bool = True
     """Make the bridge, its tunnel and its gateway. Unset where somebody else does; the bridge has to be `secure`."""
 
+    node_ports: str = "30000-32767"
+    """What is sent to these ports of the node's own addresses is the switch's: --service-node-port-range of the API
+    server. Empty: the node keeps it."""
+
+    node_addresses: str = ""
+    """Where NodePorts are, separated by commas; unset: the InternalIPs of the Node, if it is asked for its podCIDRs."""
+
     socket: str = "/run/sluice/cni.sock"
     """Where the plugin asks."""
 

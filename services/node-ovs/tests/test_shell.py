@@ -16,6 +16,7 @@ from sluice.dataplane.ovs.flow import FlowKey, Flows
 from sluice.dataplane.ovs.ports import LocalPort
 from sluice.drivers.openflow.switch import Switch
 from sluice.runtime.bus import Bus
+from sluice.services.node_ovs import connection
 from sluice.services.node_ovs import shell as shell_module
 from sluice.services.node_ovs.settings import NodeOvsSettings
 from sluice.services.node_ovs.shell import Shell
@@ -110,7 +111,7 @@ def tell(shell: Shell, sequence: int, *pods: str) -> None:
     while any(interests := programmer.interests()):
         programmer.answered(interests.add)
     programmer.ports_are({Uid(name): PORTS[name] for name in pods})
-    shell._news.set()
+    shell._rounds.wake()
 
 
 @pytest.fixture
@@ -133,15 +134,15 @@ async def shell(
 ) -> AsyncIterator[Shell]:
     """One that has applied its first Pod."""
     monkeypatch.setattr(shell_module, "REFUSED_RETRY_S", 0.02)
-    monkeypatch.setattr(shell_module, "DRIFT_PAUSE_S", 0.02)
+    monkeypatch.setattr(connection, "DRIFT_PAUSE_S", 0.02)
     settings = NodeOvsSettings(node_name=NODE, run_dir=str(tmp_path), state_dir=str(tmp_path), root=str(tmp_path))
     shell = Shell(settings, cast("Bus", NoBus()))
-    shell._switch = cast("Switch", switch)
+    shell._upkeep.use(cast("Switch", switch))
     tell(shell, 1, "a")
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(shell._apply(), name="apply"),
-            tasks.create_task(shell._watch_switch(cast("Switch", switch)), name="watch"),
+            tasks.create_task(shell._connection.watch(cast("Switch", switch)), name="watch"),
         ]
         await ready(shell)
         yield shell
@@ -151,7 +152,7 @@ async def shell(
 
 async def ready(shell: Shell) -> None:
     async with asyncio.timeout(2):
-        while not shell.ready or shell._news.is_set():  # noqa: ASYNC110  # nothing tells of it
+        while not shell.ready or shell._rounds.due:  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.005)
 
 

@@ -28,3 +28,16 @@ async def command(socket: Path, name: str, *arguments: str, timeout_s: float = C
     finally:
         rpc.close()
     return str(printed)
+
+
+def control_socket(run_dir: Path) -> Path:
+    """Where ovs-vswitchd listens for commands: a fixed name, or by default one with its pid.
+
+    Raises:
+        FileNotFoundError: it does not run.
+    """
+    fixed = run_dir / "ovs-vswitchd.ctl"
+    if fixed.exists():
+        return fixed
+    pid = (run_dir / "ovs-vswitchd.pid").read_text().strip()
+    return run_dir / f"ovs-vswitchd.{pid}.ctl"

@@ -8,7 +8,6 @@ from time import monotonic
 
 import structlog
 
-from sluice.contracts import subjects
 from sluice.contracts.ids import NEVER, NodeName, Revision
 from sluice.contracts.status import NodeStatus
 from sluice.dataplane.host.guard import BY_ITSELF
@@ -16,7 +15,8 @@ from sluice.drivers.nftables.events import Events
 from sluice.drivers.nftables.tables import Tables
 from sluice.runtime.bus import Bus
 from sluice.runtime.feed import Feed
-from sluice.runtime.output import Output
+from sluice.runtime.reporting import Reporting
+from sluice.runtime.rounds import Rounds
 from sluice.runtime.telling import Telling
 from sluice.services.node_host import lifelines
 from sluice.services.node_host.audit import Audit
@@ -46,10 +46,11 @@ class Shell:
         self._audit = Audit(self._node, settings.namespace, settings.audit_folder, settings.audit_limits)
         self._counting = Counting(bus, self._node, self._programmer, self._tables)
         self._telling = Telling(bus, self._node, "host", Explaining(self._programmer))
-        self._news, self._told = asyncio.Event(), asyncio.Event()
-        self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
+        self._rounds = Rounds(settings.resync_interval_s)
+        self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._rounds.wake)
         self._applied: Revision = NEVER
         self._said: NodeStatus | None = None
+        self._reporting = Reporting(bus, self._node, "host", lambda: self._said)
 
     @property
     def ready(self) -> bool:
@@ -59,8 +60,9 @@ class Shell:
         """Run until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for task in (self._feed.run, self._hear_kernel, self._apply, self._report, self._count):
+                for task in (self._feed.run, self._hear_kernel, self._apply, self._count):
                     tasks.create_task(task(), name=task.__name__.strip("_"))
+                tasks.create_task(self._reporting.run(), name="reporting")
                 tasks.create_task(self._audit.run(), name="audit")
                 tasks.create_task(self._telling.run(), name="telling")
         finally:
@@ -73,29 +75,21 @@ class Shell:
             await self._events.changed()
             log.warning("drift_found", table="inet sluice")
             self._upkeep.doubt()
-            self._news.set()
+            self._rounds.wake()
             await asyncio.sleep(DRIFT_PAUSE_S)
 
     async def _apply(self) -> None:
         self._programmer.guard_is(await asyncio.to_thread(lifelines.found, self._settings))
-        resync_at_s = monotonic() + self._settings.resync_interval_s
         while True:
-            deadlines = resync_at_s, self._programmer.next_deadline_s(monotonic())
-            try:
-                async with asyncio.timeout(max(0.0, min(one for one in deadlines if one is not None) - monotonic())):
-                    await self._news.wait()
-            except TimeoutError:
-                if monotonic() >= resync_at_s:
-                    resync_at_s = monotonic() + self._settings.resync_interval_s
-                    self._programmer.guard_is(await asyncio.to_thread(lifelines.found, self._settings))
-                    self._upkeep.look_again()
-            self._news.clear()
+            if await self._rounds.next(self._programmer.next_deadline_s(monotonic())):
+                self._programmer.guard_is(await asyncio.to_thread(lifelines.found, self._settings))
+                self._upkeep.look_again()
             self._programmer.advance(monotonic())
             self._feed.tell_interests()
             if self._programmer.in_sync:
                 await self._bring()
             self._said = self._status()
-            self._told.set()
+            self._reporting.changed()
 
     async def _bring(self) -> None:
         """The kernel holds what the programmer says."""
@@ -105,24 +99,13 @@ class Shell:
         if self._upkeep.done:
             self._applied = upto
         else:
-            asyncio.get_running_loop().call_later(RETRY_S, self._news.set)
+            self._rounds.wake_in(RETRY_S)
 
     async def _count(self) -> None:
         while True:
             if self._programmer.in_sync:
                 self._audit.counted(await self._counting.read())
             await asyncio.sleep(self._settings.stats_interval_s)
-
-    async def _report(self) -> None:
-        """Tell the bus what is applied, whenever that changes."""
-        subject = subjects.status(self._node, "host")
-        async with await Output.open(self._bus, "STATUS", [subject]) as output:
-            while True:
-                await self._told.wait()
-                self._told.clear()
-                if self._said is not None:
-                    output.put(subject, self._said)
-                await output.settled()
 
     def _status(self) -> NodeStatus:
         programmer, upkeep = self._programmer, self._upkeep

@@ -93,7 +93,7 @@ async def before_bus(settings: NodeOvsSettings, tell: Tell) -> None:
                 monitor = await ovsdb.monitor()
                 async for _ in monitor:
                     interfaces = tuple(monitor.view.interfaces(settings.bridge))
-                    closed = await _closed(run_dir / f"{settings.bridge}.mgmt", interfaces)
+                    closed = await _closed(settings.management_socket, interfaces)
                     tell(_reasons(closed, settings.nats_url))
                     log.warning("pods_wait_for_bus", pods=closed, bus=_shown(settings.nats_url))
             finally:

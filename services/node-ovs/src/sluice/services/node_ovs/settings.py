@@ -112,6 +112,11 @@ class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown
         _ = self.naming, self.ahead_server  # a ValueError that says which is no address
 
     @property
+    def management_socket(self) -> Path:
+        """Where the bridge takes OpenFlow."""
+        return Path(self.run_dir, f"{self.bridge}.mgmt")
+
+    @property
     def audit_folder(self) -> Path:
         return Path(self.root, "var/log/antrea/networkpolicy")
 

@@ -7,7 +7,6 @@ import asyncio
 import socket
 from time import monotonic
 
-from sluice.contracts import subjects
 from sluice.contracts.ids import NEVER, NodeName, Revision
 from sluice.contracts.status import NodeStatus
 from sluice.dataplane.tc.content import Options
@@ -15,7 +14,8 @@ from sluice.drivers.tc.capabilities import Capabilities
 from sluice.drivers.tc.events import Event
 from sluice.runtime.bus import Bus
 from sluice.runtime.feed import Feed
-from sluice.runtime.output import Output
+from sluice.runtime.reporting import Reporting
+from sluice.runtime.rounds import Rounds
 from sluice.runtime.telling import Telling
 from sluice.services.node_tc.explaining import Explaining
 from sluice.services.node_tc.programmer import Programmer
@@ -31,16 +31,17 @@ DRIFT_PAUSE_S = 0.5
 
 class Shell:
     def __init__(self, settings: NodeTcSettings, bus: Bus, capabilities: Capabilities) -> None:
-        self._bus, self._resync_s = bus, settings.resync_interval_s
+        self._bus = bus
         self._node = NodeName(settings.node_name or socket.gethostname().strip().lower())
         options = Options(accept_icmp=settings.accept_icmp, accept_icmpv6=settings.accept_icmpv6)
         self._programmer = Programmer(self._node, options)
         self._upkeep = Upkeep(settings, capabilities, self._programmer)
         self._heard: set[Event] = set()
-        self._news, self._told = asyncio.Event(), asyncio.Event()
-        self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._news.set)
+        self._rounds = Rounds(settings.resync_interval_s)
+        self._feed = Feed(bus, self._programmer, resync_s=settings.resync_interval_s, told=self._rounds.wake)
         self._applied: Revision = NEVER
         self._said: NodeStatus | None = None
+        self._reporting = Reporting(bus, self._node, "tc", lambda: self._said)
         self._quiet = asyncio.Lock()
         """Held while the upkeep works beside the loop: what it holds is not to be read meanwhile."""
 
@@ -52,8 +53,9 @@ class Shell:
         """Run until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for task in (self._feed.run, self._hear_kernel, self._apply, self._report):
+                for task in (self._feed.run, self._hear_kernel, self._apply):
                     tasks.create_task(task(), name=task.__name__.strip("_"))
+                tasks.create_task(self._reporting.run(), name="reporting")
                 explaining = Explaining(self._programmer, self._upkeep.keeper, self._quiet)
                 tasks.create_task(Telling(self._bus, self._node, "tc", explaining).run(), name="telling")
         finally:
@@ -62,22 +64,14 @@ class Shell:
     async def _hear_kernel(self) -> None:
         while True:
             self._heard |= await self._upkeep.events.next()
-            self._news.set()
+            self._rounds.wake()
             if self._upkeep.is_drifting:
                 await asyncio.sleep(DRIFT_PAUSE_S)
 
     async def _apply(self) -> None:
-        resync_at_s = monotonic() + self._resync_s
         while True:
-            deadlines = resync_at_s, self._programmer.next_deadline_s(monotonic()), self._upkeep.next_deadline_s
-            try:
-                async with asyncio.timeout(max(0.0, min(one for one in deadlines if one is not None) - monotonic())):
-                    await self._news.wait()
-            except TimeoutError:
-                if monotonic() >= resync_at_s:
-                    resync_at_s = monotonic() + self._resync_s
-                    self._upkeep.look_again()
-            self._news.clear()
+            if await self._rounds.next(self._programmer.next_deadline_s(monotonic()), self._upkeep.next_deadline_s):
+                self._upkeep.look_again()
             changes = self._programmer.advance(monotonic())
             self._feed.tell_interests()
             heard, self._heard = self._heard, set()
@@ -89,20 +83,9 @@ class Shell:
                 if self._upkeep.done:
                     self._applied = upto
                 elif self._upkeep.failures:
-                    asyncio.get_running_loop().call_later(RETRY_S, self._news.set)
+                    self._rounds.wake_in(RETRY_S)
             self._said = self._status()
-            self._told.set()
-
-    async def _report(self) -> None:
-        """Tell the bus what is applied, whenever that changes."""
-        subject = subjects.status(self._node, "tc")
-        async with await Output.open(self._bus, "STATUS", [subject]) as output:
-            while True:
-                await self._told.wait()
-                self._told.clear()
-                if self._said is not None:
-                    output.put(subject, self._said)
-                await output.settled()
+            self._reporting.changed()
 
     def _status(self) -> NodeStatus:
         programmer, upkeep = self._programmer, self._upkeep

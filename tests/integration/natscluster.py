@@ -11,6 +11,7 @@ import shutil
 import socket
 from collections.abc import Iterable
 from http import HTTPStatus
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import NamedTuple, Self
 from urllib.request import urlopen
@@ -29,22 +30,27 @@ _HEARD_S = 1
 
 
 class Cell(NamedTuple):
-    """A namespace with two links to where we are: the others' and the clients'. Addresses are of RFC 2544."""
+    """A namespace with two links to where we are: the others' and the clients'. Addresses are of RFC 2544.
+
+    Another cell on this machine has other names and addresses.
+    """
 
     netns: str
     routes: str
     """Our end of the link to the other servers; a name of 15 characters at most."""
 
     clients: str
-    outer_routes: str = "198.18.77.1"
-    inner_routes: str = "198.18.77.2"
-    outer_clients: str = "198.18.78.1"
-    inner_clients: str = "198.18.78.2"
+    outer_routes: str
+    inner_routes: str
+    outer_clients: str
+    inner_clients: str
 
     @classmethod
     def of_this_process(cls) -> Self:
         number = os.getpid()
-        return cls(f"sluice-nats-{number}", f"nr{number}", f"nc{number}")
+        net = IPv4Address("198.18.0.0") + 8 * (number % (1 << 14))
+        addresses = [str(net + offset) for offset in (1, 2, 5, 6)]  # two nets of four addresses each
+        return cls(f"sluice-nats-{number}", f"nr{number}", f"nc{number}", *addresses)
 
     def make(self) -> None:
         with NetNS(self.netns) as inner, IPRoute() as outer:

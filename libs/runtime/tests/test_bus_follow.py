@@ -245,3 +245,29 @@ async def test_what_is_complete_grows_with_what_comes(bus, reader):
             async with asyncio.timeout(10):
                 await anext(events)
             assert events.complete == Revision(start.epoch, number)
+
+
+async def test_a_replica_that_lags_behind_is_not_believed_to_have_all(bus, reader, monkeypatch):
+    """It has nothing pending, and the leader says that there is more. On one server: a leader is made up."""
+    made_up = 5
+
+    async def last_of(*_: object) -> int:
+        return made_up
+
+    monkeypatch.setattr("sluice.runtime.follow.last_of", last_of)
+    monkeypatch.setattr("sluice.runtime.streams._replicated", lambda _: True)
+    for number in range(3):
+        await bus.js.publish(f"groups.g.n{number}", b"{}")
+    async with follow(reader, "GROUPS") as events:
+        told = [await anext(events) for _ in range(3)]
+        early = asyncio.ensure_future(anext(events))
+        await asyncio.wait([early], timeout=2)
+        waits, complete = not early.done(), events.complete
+        for number in range(3, made_up):
+            await bus.js.publish(f"groups.g.n{number}", b"{}")
+        rest = [await early, *await until_caught_up(events)]
+
+    assert waits
+    assert complete < Revision(await streams.epoch(bus, "GROUPS"), 1)
+    assert names([*told, *rest]) == [f"groups.g.n{number}" for number in range(made_up)]
+    assert rest[-1] == CaughtUp(Revision(await streams.epoch(bus, "GROUPS"), made_up))

@@ -12,10 +12,12 @@ from sluice.contracts.groups import Mark, Member, Page
 from sluice.contracts.ids import GroupId, NodeName, Revision, Uid
 from sluice.contracts.streams import STREAMS
 from sluice.runtime import streams
+from sluice.runtime.asking import Reading, Want
 from sluice.runtime.bus import Bus
 from sluice.runtime.interest import Answered, Event, Interest, Restarted
 from sluice.runtime.message import Message
 from sluice.runtime.output import Output
+from sluice.runtime.snapshot import Answer
 
 MARK = subjects.group_mark(0)
 MARKS = subjects.GROUP_MARKS
@@ -342,3 +344,14 @@ async def test_the_next_mark_tells_of_what_was_lost_while_the_connection_stood(i
 
     await store(output, upto=3)
     assert names(await until_mark(interest, 3)) == [at("g"), MARK]
+
+
+@pytest.mark.parametrize(
+    ("told", "upto", "lags"), [(True, 0, True), (True, 4, True), (True, 5, False), (False, 0, False), (False, 4, True)]
+)
+def test_an_answer_of_a_replica_that_lags_is_none(told, upto, lags):
+    """One that has nothing yet answers that nothing is there; of what was told that is not believed."""
+    want, answer = Want("groups.g.n", "GROUPS"), Answer()
+    want.held = {"groups.g.n"} if told else set()
+    answer.upto = upto
+    assert Interest._lags(answer, Reading("GROUPS", [want], 5, 0)) is lags

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from nats.js import api
+from nats.js.errors import NotFoundError
 
 from sluice.contracts.streams import STREAMS
 from sluice.runtime import streams
@@ -111,3 +112,33 @@ async def test_retention_of_the_ledger_is_that_of_its_tombstones(server):
         assert short.specs["LEDGER"].tombstone_ttl_s == 60
         assert short.specs["GROUPS"].tombstone_ttl_s == 3600
         assert info.config.storage == api.StorageType.FILE
+
+
+@pytest.mark.parametrize(
+    ("answers", "believed", "case"),
+    [
+        ([9, 9, 12], 12, "a leader that was cut off, then the new one"),
+        ([9] * 99, 9, "its end was lost, and that is so"),
+        ([12], 12, "it goes on"),
+    ],
+)
+async def test_less_than_was_seen_is_asked_for_again(bus, monkeypatch, answers, believed, case):
+    created = (await streams.origin(bus, "GROUPS")).created
+    left = iter(answers)
+
+    async def origin(*_: object) -> streams.Origin:
+        return streams.Origin(created, created, next(left), replicated=True)
+
+    monkeypatch.setattr("sluice.runtime.streams.origin", origin)
+    monkeypatch.setattr("sluice.runtime.streams._LOOK_PAUSE_S", 0.0)
+    assert (await streams.surely(bus, "GROUPS", created, 12)).last_sequence == believed, case
+
+
+async def test_the_last_message_of_patterns(bus):
+    for number in range(3):
+        await bus.js.publish(f"groups.g{number}.n", b"{}")
+    found = [await streams.last_of(bus, "GROUPS", patterns) for patterns in (["groups.g0.*", "groups.g1.*"], [">"])]
+    assert found == [2, 3]
+    assert await streams.last_of(bus, "GROUPS", ["groups.none.*"]) == 0
+    with pytest.raises(NotFoundError):
+        await streams.last_of(bus, "NONE", [">"])

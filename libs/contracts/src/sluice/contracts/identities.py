@@ -170,13 +170,14 @@ def _info(spec: StreamSpec) -> str:
 
 
 def _follow(*specs: StreamSpec) -> list[str]:
-    """To read all of these streams: a mirror's source is asked whether it is still the same."""
+    """To read all of these streams, and to ask how far they go; of a mirror's source, if it is still the same."""
     return [
         subject
         for spec in specs
         for subject in (
             _info(spec),
             *([_info(BY_NAME[spec.mirror])] if spec.mirror else []),
+            f"{JETSTREAM_API}.STREAM.MSG.GET.{spec.name}",
             f"{JETSTREAM_API}.CONSUMER.CREATE.{spec.name}.>",
             f"$JS.FC.{spec.name}.>",
         )
@@ -185,7 +186,7 @@ def _follow(*specs: StreamSpec) -> list[str]:
 
 def _write(spec: StreamSpec, *patterns: str) -> list[str]:
     """To store these, and to read back what is stored."""
-    return [*_follow(spec), f"{JETSTREAM_API}.STREAM.MSG.GET.{spec.name}", *patterns]
+    return [*_follow(spec), *patterns]
 
 
 def _tell(*patterns: str) -> list[str]:

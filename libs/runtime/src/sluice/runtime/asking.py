@@ -22,7 +22,7 @@ from sluice.runtime.bus import Bus
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.patience import TROUBLE, patiently
 from sluice.runtime.snapshot import MOST_PATTERNS, MOST_SUBJECTS, Answer, request
-from sluice.runtime.streams import Missing, Origin, origin
+from sluice.runtime.streams import Missing, Origin, origin, surely
 
 T = TypeVar("T")
 
@@ -273,7 +273,9 @@ class Asker:
                 want.subscription = await self._arrivals.subscribe(self._bus, subjects.live(want.pattern))
                 self.by_sid[want.subscription._id] = want  # noqa: SLF001  # see _leave
         since = self._reader.loss
-        here = await origin(self._bus, stream)  # asked after the subscriptions, so it answers when it knows of them
+        known = self.origins[stream]
+        # Asked after the subscriptions, so it answers when it knows of them.
+        here = await surely(self._bus, stream, known.created, known.last_sequence)
         if self._moved(stream, here):
             self._reader.begin_again(stream)
             self._ask_everything()

@@ -25,13 +25,14 @@ from sluice.runtime.bus import Bus
 from sluice.runtime.client import subscribe
 from sluice.runtime.message import Message
 from sluice.runtime.patience import patiently
-from sluice.runtime.streams import Missing, Origin, origin
+from sluice.runtime.streams import Missing, Origin, last_of, origin, surely
 
 log = structlog.get_logger()
 
 _HEARTBEAT_S = 0.5
 _SILENCE_S = 3 * _HEARTBEAT_S  # after this without a message or a heartbeat the consumer is taken for dead
-_CHECK_S = 10.0  # an idle stream is asked this often whether it is still the same one
+_CHECK_S = 10.0  # an idle stream is asked this often whether it is still the same one, and if all of it came
+_BEHIND_WAIT_S = 0.2  # before another consumer is made in place of one on a replica that lags behind
 _ABSENT_WAIT_S = 0.2  # between two looks for a stream that does not exist
 
 
@@ -151,19 +152,33 @@ class _Consumer:
         self.sequence = 0  # of the last message delivered
         self.complete = NEVER
         self._gap = True  # since then, messages may have been overwritten before they came
+        self._checked_s = 0.0
+        self._goal = 0
+        """What is there at least, as the leader of the stream says: until that came, nothing pending means nothing. A
+        consumer may sit on a replica that lags behind, or that has everything yet to learn: it calls that caught up."""
 
-    async def attach(self) -> tuple[Origin, bool]:
+    async def attach(self, known: Origin | None) -> tuple[Origin, bool]:
         """A consumer begins after the last message delivered; says of what, and if anything is waiting there."""
         while True:
             try:
-                before = await origin(self.bus, self.stream)
+                before = await surely(self.bus, self.stream, known.created if known else 0, self.sequence)
+                self._goal = await self._last(before)
                 waiting = await patiently(self.bus, self._begin)
                 after = await origin(self.bus, self.stream)
             except (Missing, NotFoundError):
                 await asyncio.sleep(_ABSENT_WAIT_S)
                 continue
-            if before[:2] == after[:2]:  # else it was made anew in between, and whose the consumer is nobody knows
+            if before[:2] != after[:2]:  # it was made anew in between, and whose the consumer is nobody knows
+                continue
+            if waiting or self.sequence >= self._goal:
+                self._checked_s = asyncio.get_running_loop().time()
                 return before, waiting
+            log.info("replica_lags", stream=self.stream, delivered=self.sequence, leader_has=self._goal)
+            await asyncio.sleep(_BEHIND_WAIT_S)
+
+    async def _last(self, here: Origin) -> int:
+        """Of what is read, as the leader has it; one server does not lag behind itself."""
+        return await last_of(self.bus, self.stream, self._patterns) if here.replicated else 0
 
     async def _begin(self) -> bool:
         await self.detach()
@@ -221,8 +236,7 @@ class _Consumer:
         Raises:
             _Broken: this consumer will not deliver it.
         """
-        inbox, loop = self._inbox, asyncio.get_running_loop()
-        checked = loop.time()
+        inbox = self._inbox
         while True:
             while not inbox.items:
                 inbox.arrived.clear()
@@ -236,8 +250,7 @@ class _Consumer:
                 raise _Broken(f"{self.stream}: reconnected")
             if raw.headers and "Status" in raw.headers:
                 if await self._idle(raw):
-                    if loop.time() - checked > _CHECK_S:
-                        await self._check(created)
+                    await self._check(created)
                     return None
                 continue
             return self._take(raw, epoch)
@@ -250,6 +263,7 @@ class _Consumer:
         sequence, delivered, time_ns, pending = map(int, fields[first : first + 4])
         if delivered != self._delivered + 1:
             raise _Broken(f"{self.stream}: message {delivered} of the consumer came after {self._delivered}")
+        pending = max(pending, int(sequence < self._goal))
         self._gap = bool(pending) and (self._gap or sequence != self.sequence + 1)
         self._delivered, self.sequence = delivered, sequence
         if not self._gap:
@@ -273,9 +287,18 @@ class _Consumer:
         return True
 
     async def _check(self, created: int) -> None:
+        """To be called when nothing comes: is that because there is nothing?"""
+        if self.sequence < self._goal:
+            await asyncio.sleep(_BEHIND_WAIT_S)
+            raise _Broken(f"{self.stream}: its replica ends at {self.sequence}, the leader has {self._goal}")
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._checked_s < _CHECK_S:
+            return
+        self._checked_s = now_s
         try:
             now = await origin(self.bus, self.stream)
-        except Missing as error:
+            self._goal = await self._last(now)
+        except (Missing, NotFoundError) as error:
             raise _Broken(str(error)) from error
         if now.created != created:
             raise _Broken(f"{self.stream}: made anew")
@@ -300,7 +323,7 @@ async def _events(consumer: _Consumer) -> AsyncGenerator[Event]:
         known: Origin | None = None
         caught_up = False
         while True:
-            here, waiting = await consumer.attach()
+            here, waiting = await consumer.attach(known)
             if known and _is_new(here, known, consumer.sequence):
                 log.warning("epoch_began", stream=consumer.stream, epoch=here.epoch)
                 known, caught_up = here, False

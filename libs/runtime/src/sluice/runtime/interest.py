@@ -26,7 +26,7 @@ from sluice.runtime.marks import is_mark
 from sluice.runtime.message import Message
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.patterns import covering
-from sluice.runtime.snapshot import End, Row
+from sluice.runtime.snapshot import Answer, End, Row
 
 log = structlog.get_logger()
 
@@ -204,7 +204,7 @@ class Interest:
                     self._tell(row, wants)
                 return
             case End.WHOLE:
-                reading.torn |= 0 < part.answer.upto < reading.least
+                reading.torn |= self._lags(part.answer, reading)
                 self._newest[reading.stream] = max(part.answer.upto, self._newest.get(reading.stream, 0))
             case End.TORN | End.NOWHERE:
                 reading.torn = True
@@ -216,6 +216,17 @@ class Interest:
         reading.parts -= 1
         if not reading.parts:
             self._finish(reading)
+
+    @staticmethod
+    def _lags(answer: Answer, reading: Reading) -> bool:
+        """The replica that answered has less than there is.
+
+        An answer with nothing in it does not say how far it goes. Every question asks for a mark, too: so it is of a
+        stream that never had one, or of a replica that has everything yet to learn.
+        """
+        if answer.upto:
+            return answer.upto < reading.least
+        return any(want.held for want in reading.wants)
 
     def _finish(self, reading: Reading) -> None:
         wants = self.current(reading.wants)

@@ -379,7 +379,7 @@ class Sender:
                 self._writes.prune(time.time() - self._tombstone_ttl_s - _PRUNE_MARGIN_S)
             self._look.clear()
             acknowledged = self._highest  # before asking: it grows while the answer is on its way
-            here = await self.find()
+            here = await self.find(acknowledged)
             if here.created != self._here.created:
                 self._renew(here)
             elif here.last_sequence < acknowledged:
@@ -389,13 +389,13 @@ class Sender:
                 self._suspicious = False
             self._wake.set()
 
-    async def find(self) -> streams.Origin:
+    async def find(self, acknowledged: int = 0) -> streams.Origin:
         """Which stream is there; makes those that are missing, and mirrors that lag behind an earlier source."""
         while True:
             try:
                 for mirror in self._mirrors():
                     await streams.origin(self._bus, mirror)
-                return await streams.origin(self._bus, self._stream)
+                return await streams.surely(self._bus, self._stream, self._here.created, acknowledged)
             except streams.Missing as missing:
                 log.warning("stream_missing", reason=str(missing))
                 await streams.ensure(self._bus)

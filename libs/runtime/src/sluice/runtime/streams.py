@@ -1,6 +1,7 @@
 """The one owner of the streams: makes them as `sluice.contracts.streams` says, and keeps the mirror honest."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import structlog
@@ -13,12 +14,13 @@ from sluice.runtime import lease
 from sluice.runtime.bus import Bus, Limits
 from sluice.runtime.patience import patiently
 
-__all__ = ["STREAMS", "Origin", "config", "ensure", "epoch", "origin"]
+__all__ = ["STREAMS", "Origin", "config", "ensure", "epoch", "last_of", "origin", "surely"]
 
 log = structlog.get_logger()
 
-_LOOKS = 3  # before a mirror is made anew: all who read it begin again
+_LOOKS = 12  # before what replicas say is believed that takes back what was seen
 _LOOK_PAUSE_S = 1.0
+_NO_MESSAGE = 10037  # JSNoMessageFoundErr: of a stream that is there
 _OTHER_CONFIG = 10058  # JSStreamNameExistErr: the stream is there, with another configuration
 
 
@@ -32,6 +34,9 @@ class Origin(NamedTuple):
     """Of its revisions: the creation of the stream whose sequences it has."""
 
     last_sequence: int
+
+    replicated: bool = False
+    """Several servers have it: one may lag behind another."""
 
 
 class Missing(Exception):
@@ -132,7 +137,51 @@ async def origin(bus: Bus, stream: str) -> Origin:
     created, source_created = _microseconds(own), _microseconds(source)
     if created < source_created or own.state.last_seq > source.state.last_seq:
         raise Missing(f"{stream}: a mirror of an earlier {source.config.name}")
-    return Origin(created, source_created, own.state.last_seq)
+    return Origin(created, source_created, own.state.last_seq, _replicated(own))
+
+
+def _replicated(info: api.StreamInfo) -> bool:
+    return bool(info.cluster and info.cluster.replicas)
+
+
+async def surely(bus: Bus, stream: str, created: int, seen: int) -> Origin:
+    """Its origin. Of a making of the stream that was seen to go further, it is asked again before it is believed.
+
+    A leader that is cut off from the others takes itself for the leader for ten seconds, and a new one may have to
+    take in yet what the old one acknowledged. Whoever begins again for that takes back what it has derived.
+
+    Args:
+        created: of the making that is known.
+        seen: the greatest sequence that was seen of it.
+
+    Raises:
+        Missing: it is not there, or it is a mirror that must be made anew.
+    """
+    looks = 1
+    here = await origin(bus, stream)
+    while looks < _LOOKS and here.replicated and here.created == created and here.last_sequence < seen:
+        log.info("stream_lags", stream=stream, ends=here.last_sequence, seen=seen, look=looks)
+        await asyncio.sleep(_LOOK_PAUSE_S)
+        looks, here = looks + 1, await origin(bus, stream)
+    return here
+
+
+async def last_of(bus: Bus, stream: str, patterns: Iterable[str]) -> int:
+    """The sequence of the last message that the stream's leader has on these patterns; 0 if it has none.
+
+    Raises:
+        NotFoundError: there is no such stream.
+    """
+    last = 0
+    for pattern in patterns:
+        try:
+            message = await patiently(bus, lambda pattern=pattern: bus.js.get_msg(stream, subject=pattern))  # type: ignore[misc]  # the default binds `pattern` now
+        except NotFoundError as error:
+            if error.err_code != _NO_MESSAGE:
+                raise
+        else:
+            last = max(last, message.seq or 0)
+    return last
 
 
 async def told(bus: Bus, stream: str) -> api.StreamInfo:

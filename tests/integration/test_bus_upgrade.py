@@ -16,8 +16,9 @@ import pytest
 from tests.integration.conftest import LIMITS, Source, Stored
 from tests.integration.expected import groups_of, programs_of
 from tests.integration.running import FakeNode, Program, running
+from tests.integration.versions import STRANGE, held, later, of_this_version, write_again, write_strange
 
-from sluice.contracts import codec, subjects
+from sluice.contracts import subjects
 from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AnyObject
@@ -25,8 +26,6 @@ from sluice.contracts.streams import CAUSE_HEADER, cause_text
 from sluice.grouping.events import key_of
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus
-from sluice.runtime.follow import CaughtUp, follow
-from sluice.runtime.message import Message
 from sluice.runtime.natsserver import NatsServer
 from sluice.runtime.output import Output
 from sluice.testkit.builders import acnp, namespace, netpol, pod, tier
@@ -63,42 +62,6 @@ OBJECTS: tuple[AnyObject, ...] = (
         },
     ),
 )
-STRANGE = {
-    "LEDGER": ["objects.futurekinds.x.a", "objects._future.pods"],
-    "GROUPS": ["groups._future.n1", "groups._mark.0.more"],
-    "PROGRAMS": ["programs.future.g1.u", "programs._future.ovs.0", "programs._mark.future.0"],
-}
-"""Subjects of the next version."""
-
-FUTURE = {"fromTheFuture": {"nested": [1, None]}, "zz_version": "v9", "zz_count": 3}
-"""Fields of the next version."""
-
-
-def of_the_future(value: Any) -> Any:  # Any: JSON
-    """The same with fields more in each of its objects."""
-    match value:
-        case dict():
-            return {name: _keeps_names(name, each) for name, each in value.items()} | FUTURE
-        case list():
-            return [of_the_future(each) for each in value]
-        case _:
-            return value
-
-
-def of_this_version(value: Any) -> Any:  # Any: JSON
-    """The same without what `of_the_future` adds."""
-    match value:
-        case dict():
-            return {name: of_this_version(each) for name, each in value.items() if name not in FUTURE}
-        case list():
-            return [of_this_version(each) for each in value]
-        case _:
-            return value
-
-
-def _keeps_names(name: str, value: Any) -> Any:  # Any: JSON
-    """Labels and annotations are maps from any text to text: a name more in there would say something."""
-    return value if name in ("labels", "matchLabels", "annotations", "nodeSelector") else of_the_future(value)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -108,18 +71,6 @@ class Row(msgspec.Struct, frozen=True):
     subject: str
     cause: str
     body: str
-
-
-async def held(bus: Bus, stream: str) -> list[Message]:
-    """What the stream holds, in order."""
-    found = []
-    async with asyncio.timeout(60), follow(bus, stream) as events:
-        async for event in events:
-            if isinstance(event, Message):
-                found.append(event)
-            elif isinstance(event, CaughtUp):
-                return found
-    raise AssertionError("a follower does not end")
 
 
 def services(url: str, folder: Path) -> list[Program]:
@@ -169,12 +120,8 @@ async def test_this_version_reads_what_the_next_one_writes(bus, server, source, 
         assert node.open == ["x/db"]
 
         for stream in DERIVED:  # the next version's services, after an upgrade that is to be undone
-            for message in await held(bus, stream):
-                body = codec.encode(of_the_future(codec.decode(message.body, dict[str, Any])))
-                headers = {CAUSE_HEADER: cause_text(message.cause), "Sluice-Future": "yes"}
-                await bus.js.publish(message.subject, body, headers=headers)
-            for subject in STRANGE[stream]:
-                await bus.js.publish(subject, b'{"fromTheFuture":1}')
+            await write_again(bus, stream)
+            await write_strange(bus, stream)
         async with FakeNode(bus, "n1", {1: DB}, node.ids) as fresh:
             assert await fresh.until(upto) == flows
         assert node.switch == flows
@@ -183,10 +130,8 @@ async def test_this_version_reads_what_the_next_one_writes(bus, server, source, 
         blinks = Blinks(bus, watched - {one for stream in DERIVED for one in STRANGE[stream]})
         await blinks.listen()
         for obj in OBJECTS:
-            body = codec.encode(of_the_future(codec.decode(codec.encode(obj), dict[str, Any])))
-            await bus.js.publish(subjects.object_(*key_of(obj)), body)
-        for subject in STRANGE["LEDGER"]:
-            await bus.js.publish(subject, b'{"fromTheFuture":1}')
+            await bus.js.publish(subjects.object_(*key_of(obj)), later(obj))
+        await write_strange(bus, "LEDGER")
         async with running(*programs):
             upto = Revision(upto.epoch, (await streams.origin(bus, "LEDGER")).last_sequence)
             await in_force(source, watch, upto)

@@ -5,11 +5,11 @@ from contextlib import AsyncExitStack, aclosing
 
 import pytest
 
-from sluice.contracts import subjects
+from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Mark
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import Kind
-from sluice.contracts.status import CompilerStatus, NodeStatus
+from sluice.contracts.status import CompilerStatus, NodeStatus, Problem
 from sluice.policy.realisation.report import Phase
 from sluice.runtime import streams
 from sluice.runtime.output import Output
@@ -93,6 +93,35 @@ async def test_a_stream_that_is_made_anew_is_read_from_the_beginning(outputs, bu
         after = await until(tellings, lambda fold: fold is not before and phase(Phase.REALIZED)(fold))
 
         assert after is not None
+
+
+async def test_a_status_that_cannot_be_read_leaves_nothing_in_force(outputs, reader):
+    async with aclosing(realisations(reader)) as tellings:
+        await until(tellings, phase(Phase.REALIZED))
+        good = NodeStatus(node=NODE, backend="ovs", applied=Revision(1 << 60, 1), healthy=True)
+        problem = {"unit": UNIT, "state": "pondering", "reason": "later"}
+        later = {**codec.decode(codec.encode(good), dict), "problems": [problem]}
+        outputs["STATUS"].put(subjects.status(NODE, "ovs"), codec.encode(later))
+        fold = await until(tellings, phase(Phase.FAILED))
+
+        ((node, why),) = fold.realised(UNIT).failing
+        assert node == NODE
+        assert "cannot be read by this version" in why
+        assert reader.rejects.total == 1
+        outputs["STATUS"].put(subjects.status(NODE, "ovs"), good)
+        await until(tellings, phase(Phase.REALIZED))
+
+
+async def test_backends_that_only_another_version_has_are_nobodys_business(outputs, bus, reader):
+    async with aclosing(realisations(reader)) as tellings:
+        await until(tellings, phase(Phase.REALIZED))
+        await bus.js.publish("status.node-1.later", b'{"later":1}')
+        problem = Problem(unit=UNIT, state="failed", reason="partly")
+        outputs["STATUS"].put(subjects.compiler_status(1), CompilerStatus(shard=1, problems=(problem,)))
+        fold = await until(tellings, lambda fold: fold.realised(UNIT).obstacle is not None)
+
+        assert fold.realised(UNIT).failing == ()
+        assert reader.rejects.total == 0
 
 
 async def test_what_does_not_decode_is_set_aside(outputs, reader):

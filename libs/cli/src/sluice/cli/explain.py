@@ -94,12 +94,11 @@ async def _held(bus: Any, text: str, node: str | None, backend: str) -> tuple[An
 
 
 async def _nodes(bus: Any, backend: str) -> list[Any]:
-    from sluice.contracts import codec
-    from sluice.contracts.status import NodeStatus
+    from sluice.contracts import subjects
     from sluice.runtime import past
 
     told = await past.last_of(bus, "STATUS", f"status.*.{backend}")
-    return sorted(codec.decode(message.body, NodeStatus).node for message in told if message.body)
+    return sorted(subjects.name(message.subject.split(".")[1]) for message in told if message.body)
 
 
 async def _explained(bus: Any, found: Any, backend: str) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """STATUS: what was applied, and only what waits or fails, each with its reason."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
-from sluice.contracts.ids import Backend, NodeName, Revision, Unit
+from sluice.contracts import codec
+from sluice.contracts.ids import NEVER, Backend, NodeName, Revision, Unit
 
 
 class Problem(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True):
@@ -52,6 +53,20 @@ class NodeStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     lifelines: tuple[str, ...] = ()
     """What of a node itself passes whatever policies on Nodes say, in words."""
+
+
+def read_status(node: NodeName, backend: str, body: bytes) -> NodeStatus | None:
+    """What a message on `status.<node>.<backend>` says; None for a backend that only another version has.
+
+    One that cannot be read stands for a backend of which nothing is known to be in force.
+    """
+    if backend not in get_args(Backend):
+        return None
+    try:
+        return codec.decode(body, NodeStatus)
+    except codec.Undecodable as error:
+        detail = f"its status cannot be read by this version, which is older or newer: {error}"
+        return NodeStatus(node=node, backend=backend, applied=NEVER, healthy=False, detail=detail)  # type: ignore[arg-type]  # it is one of them
 
 
 class DocumentProblem(Struct, frozen=True, kw_only=True, order=True):

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from nats.js.errors import NotFoundError
 
-from sluice.contracts import codec, subjects
-from sluice.contracts.audit import AuditBatch, AuditEvent
+from sluice.contracts import audit_batches, codec, subjects
+from sluice.contracts.audit import AuditEvent
+from sluice.contracts.audit_batches import Batch, LaterEvent
 from sluice.contracts.ledger import Checkpoint, StatePart
 from sluice.contracts.streams import AUDIT, CHECKPOINTS, LEDGER
 from sluice.ledger import history, state
@@ -198,11 +199,12 @@ async def last_of(bus: Bus, stream: str, pattern: str) -> list[Message]:
 
 async def audited(bus: Bus) -> list[AuditEvent]:
     """All that AUDIT keeps, each line once. What does not decode is left out: whoever reads AUDIT first tells of it."""
-    batches: dict[str, AuditBatch] = {}
+    batches: dict[str, Batch] = {}
     for message in await last_of(bus, AUDIT.name, "audit.>"):
         try:
-            batch = codec.decode(message.body, AuditBatch)
+            batch = audit_batches.read(message.body, message.time_ns // 1_000)
         except codec.Undecodable:
             continue
         batches.setdefault(batch.id, batch)
-    return [event for batch in batches.values() for event in batch.events]
+    told = (event for batch in batches.values() for event in batch.events)
+    return [event for event in told if not isinstance(event, LaterEvent)]

@@ -6,13 +6,14 @@ Of objects only those are read that the fold wants: a cluster's Pods are not, wh
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import get_args
 
 import structlog
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Mark
-from sluice.contracts.ids import NodeName
-from sluice.contracts.status import CompilerStatus, NodeStatus, SourceStatus
+from sluice.contracts.ids import Backend, NodeName
+from sluice.contracts.status import CompilerStatus, NodeStatus, SourceStatus, read_status
 from sluice.grouping.events import read
 from sluice.policy.realisation.fold import KINDS, Realisation
 from sluice.runtime.bus import Bus
@@ -114,14 +115,14 @@ def _take(bus: Bus, fold: Realisation, message: Message) -> bool:
     """True if the fold wants to know it."""
     try:
         subject = subjects.parse(message.subject)
-        _tell(fold, subject, message)
+        _tell(bus, fold, subject, message)
     except (subjects.BadSubject, codec.Undecodable) as error:
         bus.rejects.add(message, str(error))
         return False
     return not isinstance(subject, subjects.OwnSubject | subjects.LocalSubject | subjects.RouteSubject)
 
 
-def _tell(fold: Realisation, subject: subjects.Subject, message: Message) -> None:
+def _tell(bus: Bus, fold: Realisation, subject: subjects.Subject, message: Message) -> None:
     body = message.body
     cause = message.cause if body else None
     match subject:
@@ -134,12 +135,19 @@ def _tell(fold: Realisation, subject: subjects.Subject, message: Message) -> Non
         case subjects.GroupMarkSubject() if body:
             fold.mark("groups", codec.decode(body, Mark))
         case subjects.ProgramMarkSubject(backend) if body:
-            fold.mark(f"programs.{backend}", codec.decode(body, Mark))
+            if backend in get_args(Backend):  # that of another may be from before an upgrade that was undone
+                fold.mark(f"programs.{backend}", codec.decode(body, Mark))
+            else:
+                bus.rejects.strange(message.subject, f"programs._mark.{backend}", f"no backend {backend} is known")
         case subjects.StatusSubject(node="_compiler", backend=shard):
             fold.compiler(int(shard), codec.decode(body, CompilerStatus) if body else None)
         case subjects.StatusSubject(node="_source", backend=name):
             fold.source(name, codec.decode(body, SourceStatus) if body else None)
         case subjects.StatusSubject(node=node, backend=backend) if not node.startswith("_"):
-            fold.node(codec.decode(body, NodeStatus) if body else None, NodeName(node), backend)
+            fold.node(read_status(NodeName(node), backend, body) if body else None, NodeName(node), backend)
+            if body and backend in get_args(Backend):
+                bus.rejects.decode(message, NodeStatus)  # to be told of, if it cannot be read
+            elif body:
+                bus.rejects.strange(message.subject, f"status.*.{backend}", f"no backend {backend} is known")
         case _:
             pass

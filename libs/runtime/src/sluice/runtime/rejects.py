@@ -1,11 +1,11 @@
-"""What did not decode: set aside and counted, never silently gone."""
+"""What did not decode, or is of no subject that is known: set aside and counted, never silently gone, told once."""
 
 from collections import Counter, deque
 from typing import NamedTuple, TypeVar
 
 import structlog
 
-from sluice.contracts import codec
+from sluice.contracts import codec, subjects
 from sluice.runtime.message import Message
 from sluice.runtime.metrics import METRICS
 
@@ -14,6 +14,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 _KEPT = 32
+_LEFT_ALONE = "left alone, and not told of again: it is of another version, or of nobody of us"
 _BODY_KEPT = 1024  # bytes of each that are kept to look at
 
 _rejected = METRICS.counter("sluice_rejected_messages_total", "Messages that did not decode", "stream")
@@ -33,6 +34,8 @@ class Rejects:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.last: deque[Reject] = deque(maxlen=_KEPT)
+        self._strange: set[str] = set()
+        """Sorts of subjects that only another version has, and that were told of."""
 
     @property
     def total(self) -> int:
@@ -40,10 +43,21 @@ class Rejects:
 
     def add(self, message: Message, reason: str) -> None:
         stream = message.subject.partition(".")[0]
+        if any((one.subject, one.revision) == (message.subject, message.revision) for one in self.last):
+            return  # it was read before
         self.counts[stream] += 1
         self.last.append(Reject(message.subject, message.revision, reason, message.body[:_BODY_KEPT]))
         _rejected.add(1, stream)
-        log.error("message_rejected", subject=message.subject, revision=message.revision, reason=reason)
+        if subjects.known(message.subject) is None:
+            self.strange(message.subject, ".".join(message.subject.split(".")[:2]), reason)
+        else:
+            log.error("message_rejected", subject=message.subject, revision=message.revision, reason=reason)
+
+    def strange(self, subject: str, sort: str, reason: str) -> None:
+        """Tell of a sort of subjects that only another version has, once."""
+        if sort not in self._strange:
+            self._strange.add(sort)
+            log.warning("subject_not_known", subject=subject, reason=reason, instead=_LEFT_ALONE)
 
     def decode(self, message: Message, kind: type[T]) -> T | None:
         """The message's value, or None if it was set aside. Tombstones have no value: ask before."""

@@ -42,7 +42,7 @@ def check_source(held: Mapping[str, bytes], source: str) -> None:
         OtherSource: they are another's.
     """
     for subject, body in sorted(held.items()):
-        if not isinstance(_parsed(subject), subjects.ListedSubject):
+        if not isinstance(subjects.known(subject), subjects.ListedSubject):
             continue
         try:
             other = codec.decode(body, Listed).source

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from sluice.contracts import codec
-from sluice.contracts.audit import AuditBatch, AuditEvent, FlowDecision, Inspection, Loss
+from sluice.contracts import audit_batches, codec
+from sluice.contracts.audit import AuditEvent, FlowDecision, Inspection, Loss
+from sluice.contracts.audit_batches import LaterEvent
 from sluice.contracts.ids import NEVER, Address, NodeName, Revision
 from sluice.contracts.streams import AUDIT
 from sluice.runtime import streams
@@ -54,6 +55,9 @@ class Filling:
     def __init__(self, bus: Bus, store: Store, objects: Objects) -> None:
         self._bus, self.store, self._objects = bus, store, objects
         self._listeners: set[Listener] = set()
+        self._later: set[str] = set()
+        """Kinds of events that a later version writes, and that were told of."""
+
         self._lock = asyncio.Lock()
         """Held while the store is used: it stands one thread at a time."""
 
@@ -119,16 +123,24 @@ class Filling:
 
     def _read(self, message: Message) -> tuple[str, list[Event]] | None:
         try:
-            batch = codec.decode(message.body, AuditBatch)
+            batch = audit_batches.read(message.body, message.time_ns // 1_000)
         except codec.Undecodable as error:
             _unread.add(1)
             self._bus.rejects.add(message, str(error))
             return None
         return batch.id, [self._event(batch.node, told) for told in batch.events]
 
-    def _event(self, node: NodeName, told: AuditEvent) -> Event:
+    def _event(self, node: NodeName, told: AuditEvent | LaterEvent) -> Event:
+        if isinstance(told, LaterEvent):
+            return self._as_it_is(node, told)
         kind, verdict, unit, source, destination = self._facts(told)
         return Event(told.at_us, node, kind, verdict, unit, source, destination, codec.encode(told))
+
+    def _as_it_is(self, node: NodeName, told: LaterEvent) -> Event:
+        if told.kind not in self._later:
+            self._later.add(told.kind)
+            log.warning("audit_kind_not_known", kind=told.kind, node=node, reason=told.why, instead="stored as it is")
+        return Event(told.at_us, node, told.kind, "", "", "", "", told.body)
 
     def _facts(self, told: AuditEvent) -> tuple[str, str, str, str, str]:
         """Kind, verdict, policy, and the Pods at both ends."""

@@ -15,7 +15,7 @@ from sluice.contracts.groups import Own
 from sluice.contracts.ids import ALL_NODES, Backend, GroupId, NodeName, Revision, Uid
 from sluice.contracts.kinds import Kind
 from sluice.contracts.programs import Action, Direction, Origin
-from sluice.contracts.status import NodeStatus
+from sluice.contracts.status import NodeStatus, read_status
 from sluice.contracts.tracing import DecidingRule
 from sluice.runtime import explaining as ask
 from sluice.services.query_api import answers
@@ -159,8 +159,12 @@ def _meta(asking: Asking) -> Meta:
 
 def _statuses(asking: Asking) -> Iterator[NodeStatus]:
     for subject, version in asking.board.status.below("status."):
-        if not subject.startswith("status._"):
-            yield codec.decode(version.body, NodeStatus)
+        match subjects.known(subject):
+            case subjects.StatusSubject(node=node, backend=backend) if not node.startswith("_"):
+                if (status := read_status(NodeName(node), backend, version.body)) is not None:
+                    yield status
+            case _:
+                pass
 
 
 def _of(asking: Asking, node: str) -> list[NodeStatus]:

@@ -122,10 +122,10 @@ def _subject(kind: Kind, namespace: InNamespace, name: Name) -> str:
 
 
 def _is_asked(subject: str, kind: Kind | None, namespace: str | None) -> bool:
-    words = subject.split(".")
-    if len(words) != 4 or words[1].startswith("_"):
+    named = subjects.known(subject)
+    if not isinstance(named, subjects.ObjectSubject):  # a mark, or what a later version stores
         return False
-    return kind in (None, words[1]) and (namespace is None or subjects.name(words[2]) == namespace)
+    return kind in (None, named.kind) and namespace in (None, named.namespace)
 
 
 def stored(subject: str, version: Version) -> Stored:

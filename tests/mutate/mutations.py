@@ -1299,14 +1299,14 @@ MUTATIONS = (
         "new-streams-end-the-old-programs-at-once",
         f"{DATAPLANE}/reading.py",
         "self._view = View(self._node, self._backend)",
-        "self._view = View(self._node, self._backend); [self._drop_program(key) for key in tuple(self._programs)]",
+        "self._view = View(self._node, self._backend); self._engine = type(self._engine)(self._node, self._ids)",
         (f"{PROGRAMMER}::test_streams_made_anew_change_nothing_until_they_are_read",),
     ),
     Mutation(
         "what-the-new-streams-do-not-say-stays",
-        f"{NODE_OVS}/programmer.py",
-        "for program_key in self._programs - step.programs.keys() if step.whole else ():",
-        "for program_key in ():",
+        f"{DATAPLANE}/reading.py",
+        "for key in self._keys - part.keys() if whole else ():",
+        "for key in ():",
         (f"{PROGRAMMER}::test_a_program_that_the_new_streams_do_not_say_is_gone_though_its_group_is_there",),
     ),
     # --------------------------------------------------------------------- tc: the defects of the peers, and its own

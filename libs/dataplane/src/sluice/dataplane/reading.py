@@ -1,6 +1,7 @@
 """What the folds of a node's programmers have in common: they hold a view, and are fed what arrives for it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Generic, TypeVar
 
 from sluice.contracts import subjects
 from sluice.contracts.groups import Member
@@ -10,6 +11,9 @@ from sluice.contracts.status import Problem
 from sluice.dataplane import unread
 from sluice.dataplane.addresses import NotAnAddress, address
 from sluice.dataplane.view import Interests, View
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 class Reading:
@@ -51,6 +55,26 @@ class Reading:
 
     def next_deadline_s(self, now_s: float) -> float | None:
         return self._view.next_deadline_s(now_s)
+
+
+class Given(Generic[K, V]):
+    """What a backend was given of one part of the steps, by key."""
+
+    def __init__(self) -> None:
+        self._keys: set[K] = set()
+
+    def changes(self, part: Mapping[K, V | None], *, whole: bool) -> Iterator[tuple[K, V | None]]:
+        """What to give it next; None: take back what it was given. With `whole` the part is all there is."""
+        for key in self._keys - part.keys() if whole else ():
+            self._keys.discard(key)
+            yield key, None
+        for key, value in part.items():
+            if value is not None:
+                self._keys.add(key)
+                yield key, value
+            elif key in self._keys:
+                self._keys.discard(key)
+                yield key, None
 
 
 def waiting(incomplete: Iterable[Unit]) -> list[Problem]:

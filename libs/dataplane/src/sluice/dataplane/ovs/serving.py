@@ -125,11 +125,6 @@ class Serving:
             self._slices.pop(ref, None)
         self._stale.add(ref)
 
-    @property
-    def units(self) -> frozenset[Unit]:
-        """Of the programs that are in force."""
-        return frozenset(self._ref_of)
-
     def numbers(self, ref: ServiceRef) -> frozenset[int]:
         """Of the Service's ports, once its change was drained."""
         return frozenset(self._ids.service_ports[name] for name in self._served.get(ref, _NOTHING).ports)

@@ -75,11 +75,6 @@ class Traffic:
 
     # --------------------------------------------------------------------------------------------------------- inputs
 
-    @property
-    def keys(self) -> frozenset[tuple[GroupId, Unit]]:
-        """Of the programs that there are."""
-        return frozenset((group, unit) for unit, held in self._ways.groups.items() for group in held)
-
     def put(self, program: TrafficProgram) -> None:
         """The program is in force from now on, as soon as its ports are there."""
         self._ways.put(program)

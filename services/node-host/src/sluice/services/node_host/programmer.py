@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 
-from sluice.contracts.groups import NodeRoute
-from sluice.contracts.ids import GroupId, NodeName, Unit
+from sluice.contracts.groups import NodeRoute, Page
+from sluice.contracts.ids import NodeName, Unit
+from sluice.contracts.programs import Program
 from sluice.contracts.status import Problem
 from sluice.dataplane.host.engine import Engine, Placed
 from sluice.dataplane.host.guard import Lifeline
 from sluice.dataplane.host.table import Table
-from sluice.dataplane.reading import Reading, waiting
+from sluice.dataplane.reading import Given, Reading, waiting
 from sluice.dataplane.view import PageKey, ProgramKey, Step
 
 
@@ -18,8 +19,8 @@ class Programmer(Reading):
     def __init__(self, node: NodeName, log_rate: int) -> None:
         super().__init__(node, "host")
         self._engine = Engine(node, log_rate=log_rate)
-        self._programs: set[ProgramKey] = set()
-        self._pages: set[PageKey] = set()
+        self._programs = Given[ProgramKey, Program]()
+        self._pages = Given[PageKey, Page]()
         self._incomplete: tuple[Unit, ...] = ()
         self._unknown: frozenset[Unit] = frozenset()
 
@@ -51,21 +52,15 @@ class Programmer(Reading):
         return step is not None
 
     def _apply(self, step: Step) -> None:
-        for gone in self._programs - step.programs.keys() if step.whole else ():
-            self._drop_program(gone)
-        for page_key in self._pages - step.pages.keys() if step.whole else ():
-            self._drop_page(page_key)
-        for page_key, page in step.pages.items():
+        for (group, node), page in self._pages.changes(step.pages, whole=step.whole):
             if page is None:
-                self._drop_page(page_key)
+                self._engine.drop_page(group, node)
             else:
-                self._pages.add(page_key)
                 self._engine.put_page(page)
-        for program_key, program in step.programs.items():
+        for (group, unit), program in self._programs.changes(step.programs, whole=step.whole):
             if program is None:
-                self._drop_program(program_key)
+                self._engine.drop_program(group, unit)
             else:
-                self._programs.add(program_key)
                 self._engine.put_program(program)
         if self._node in step.routes or step.whole:
             self._engine.route_is(self._own_route(step))
@@ -77,13 +72,3 @@ class Programmer(Reading):
 
     def _own_route(self, step: Step) -> NodeRoute | None:
         return step.routes.get(self._node)
-
-    def _drop_program(self, key: tuple[GroupId, Unit]) -> None:
-        if key in self._programs:
-            self._programs.discard(key)
-            self._engine.drop_program(*key)
-
-    def _drop_page(self, key: PageKey) -> None:
-        if key in self._pages:
-            self._pages.discard(key)
-            self._engine.drop_page(*key)

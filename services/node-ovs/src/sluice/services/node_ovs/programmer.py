@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
-from sluice.contracts.groups import Member
+from sluice.contracts.groups import Member, NodeRoute, Page
 from sluice.contracts.ids import Address, GroupId, NodeName, Uid, Unit
+from sluice.contracts.programs import Program
 from sluice.contracts.status import Problem
 from sluice.contracts.tracing import DecidingRule
+from sluice.contracts.traffic_programs import TrafficProgram
 from sluice.dataplane.audit.attribution import What
 from sluice.dataplane.ovs.checking import check
 from sluice.dataplane.ovs.detour import TAG_FLOWS, TAGS, Detour, EnginePorts
@@ -27,8 +29,8 @@ from sluice.dataplane.ovs.serving import Serving
 from sluice.dataplane.ovs.traffic import Traffic
 from sluice.dataplane.ovs.traffic_ports import Found
 from sluice.dataplane.ovs.wanted import Wanted
-from sluice.dataplane.reading import Reading, waiting
-from sluice.dataplane.view import PageKey, ProgramKey, Step
+from sluice.dataplane.reading import Given, Reading, waiting
+from sluice.dataplane.view import PageKey, ProgramKey, ServingProgram, Step
 from sluice.services.node_ovs.joined import Joined
 from sluice.services.node_ovs.naming import Naming, NamingRules
 from sluice.services.node_ovs.opening import openable
@@ -103,9 +105,11 @@ class Programmer(Reading):
         self._ways = Wanted(check)
         """What routing, serving, traffic and the detour say. No flow of them is the engine's as well, nor of two."""
 
-        self._routes: set[NodeName] = set()
-        self._programs: set[ProgramKey] = set()
-        self._pages: set[PageKey] = set()
+        self._pages = Given[PageKey, Page]()
+        self._programs = Given[ProgramKey, Program]()
+        self._routes = Given[NodeName, NodeRoute]()
+        self._served = Given[Unit, ServingProgram]()
+        self._controls = Given[ProgramKey, TrafficProgram]()
         self._pods: tuple[Member, ...] = ()
         self._ports: Mapping[Uid, LocalPort] = {}
         self._open: dict[Uid, LocalPort] = {}
@@ -275,39 +279,28 @@ class Programmer(Reading):
         return change if change.concerns_switch or change.attributions else None
 
     def _apply(self, step: Step) -> None:
-        for program_key in self._programs - step.programs.keys() if step.whole else ():
-            self._drop_program(program_key)
-        for page_key in self._pages - step.pages.keys() if step.whole else ():
-            self._drop_page(page_key)
-        for page_key, page in step.pages.items():
-            self.ending.page(page_key[0], page, own=page_key[1] == self._node)
-            if page is None:
-                self._drop_page(page_key)
-            else:
-                self._pages.add(page_key)
-                self._engine.put_page(page)
-        for program_key, program in step.programs.items():
+        for (group, node), page in self._pages.changes(step.pages, whole=step.whole):
+            self._take_page(group, node, page)
+        for (group, unit), program in self._programs.changes(step.programs, whole=step.whole):
             if program is None:
-                self._drop_program(program_key)
+                self._engine.drop_program(group, unit)
+                self.ending.drop((group, unit))
             else:
-                self._programs.add(program_key)
                 self._engine.put_program(program)
                 self.ending.put(program)
-        for node in self._routes - step.routes.keys() if step.whole else ():
-            self._routes.discard(node)
-            self._reroute(self._routing.drop(node))
-        for node, route in step.routes.items():
-            (self._routes.add if route else self._routes.discard)(node)
+        for node, route in self._routes.changes(step.routes, whole=step.whole):
             self._reroute(self._routing.put(route) if route else self._routing.drop(node))
-        for unit in self._serving.units - step.serving.keys() if step.whole else ():
-            self._serving.drop(unit)
-        for unit, served in step.serving.items():
+        for unit, served in self._served.changes(step.serving, whole=step.whole):
             if served is None:
                 self._serving.drop(unit)
             else:
                 self._serving.put(served)
+        for (group, unit), control in self._controls.changes(step.traffic, whole=step.whole):
+            if control is None:
+                self.traffic.drop(group, unit)
+            else:
+                self.traffic.put(control)
         self._serve()
-        self._steer(step)
         if step.whole or step.routes:
             self.multicast.routes_changed()
         if step.whole or step.programs or any(node == self._node for _, node in step.pages):
@@ -323,18 +316,15 @@ class Programmer(Reading):
         self._incomplete = step.incomplete
         self.upto = step.upto
 
-    def _steer(self, step: Step) -> None:
-        for group, node in step.pages:
-            if node == self._node:
-                page = step.pages[group, node]
-                self.traffic.members_are(group, page.members if page else ())
-        for group, unit in self.traffic.keys - step.traffic.keys() if step.whole else ():
-            self.traffic.drop(group, unit)
-        for (group, unit), program in step.traffic.items():
-            if program is None:
-                self.traffic.drop(group, unit)
-            else:
-                self.traffic.put(program)
+    def _take_page(self, group: GroupId, node: NodeName, page: Page | None) -> None:
+        own = node == self._node
+        self.ending.page(group, page, own=own)
+        if page is None:
+            self._engine.drop_page(group, node)
+        else:
+            self._engine.put_page(page)
+        if own:
+            self.traffic.members_are(group, page.members if page else ())
 
     def _serve(self) -> None:
         changes = self._serving.drain()
@@ -351,20 +341,6 @@ class Programmer(Reading):
     def _reroute(self, changes: Iterable[tuple[FlowKey, FlowBody | None]]) -> None:
         for key, body in changes:
             self._ways.set(key, body)
-
-    def _drop_program(self, key: tuple[GroupId, Unit]) -> None:
-        if key in self._programs:
-            self._programs.discard(key)
-            self._engine.drop_program(*key)
-            self.ending.drop(key)
-
-    def _drop_page(self, key: PageKey) -> None:
-        if key in self._pages:
-            self._pages.discard(key)
-            self.ending.page(key[0], None, own=key[1] == self._node)
-            self._engine.drop_page(*key)
-            if key[1] == self._node:
-                self.traffic.members_are(key[0], ())
 
     def _resolve(self) -> tuple[tuple[LocalPort, ...], tuple[LocalPort, ...]]:
         self._resolve_ports = False

@@ -5,11 +5,12 @@ What `advance` returns counts as said: if it cannot be made, `contents` has all 
 
 from collections.abc import Mapping
 
-from sluice.contracts.groups import Member
-from sluice.contracts.ids import GroupId, NodeName, Unit
+from sluice.contracts.groups import Member, Page
+from sluice.contracts.ids import NodeName, Unit
+from sluice.contracts.programs import Program
 from sluice.contracts.status import Problem
 from sluice.contracts.tracing import DecidingRule
-from sluice.dataplane.reading import Reading, waiting
+from sluice.dataplane.reading import Given, Reading, waiting
 from sluice.dataplane.tc.content import Content, Options
 from sluice.dataplane.tc.engine import Change, Engine, InterfaceKey
 from sluice.dataplane.tc.filter import FilterKey, Hook
@@ -22,8 +23,8 @@ class Programmer(Reading):
     def __init__(self, node: NodeName, options: Options) -> None:
         super().__init__(node, "tc")
         self._engine = Engine(node, options)
-        self._programs: set[ProgramKey] = set()
-        self._pages: set[PageKey] = set()
+        self._programs = Given[ProgramKey, Program]()
+        self._pages = Given[PageKey, Page]()
         self._incomplete: tuple[Unit, ...] = ()
         self._claims: tuple[Member, ...] | None = None
 
@@ -57,21 +58,15 @@ class Programmer(Reading):
         return self._engine.drain() if self.in_sync else {}
 
     def _apply(self, step: Step) -> None:
-        for gone in self._programs - step.programs.keys() if step.whole else ():
-            self._drop_program(gone)
-        for page_key in self._pages - step.pages.keys() if step.whole else ():
-            self._drop_page(page_key)
-        for page_key, page in step.pages.items():
+        for (group, node), page in self._pages.changes(step.pages, whole=step.whole):
             if page is None:
-                self._drop_page(page_key)
+                self._engine.drop_page(group, node)
             else:
-                self._pages.add(page_key)
                 self._engine.put_page(page)
-        for program_key, program in step.programs.items():
+        for (group, unit), program in self._programs.changes(step.programs, whole=step.whole):
             if program is None:
-                self._drop_program(program_key)
+                self._engine.drop_program(group, unit)
             else:
-                self._programs.add(program_key)
                 self._engine.put_program(program)
         if step.local is not None:
             self._claims = step.local.interfaces
@@ -79,13 +74,3 @@ class Programmer(Reading):
             self._claims = () if self._node in step.routes else None
         self._incomplete = step.incomplete
         self.upto = step.upto
-
-    def _drop_program(self, key: tuple[GroupId, Unit]) -> None:
-        if key in self._programs:
-            self._programs.discard(key)
-            self._engine.drop_program(*key)
-
-    def _drop_page(self, key: PageKey) -> None:
-        if key in self._pages:
-            self._pages.discard(key)
-            self._engine.drop_page(*key)

@@ -6,7 +6,7 @@ from pathlib import Path
 from sluice.contracts.groups import NodeRoute
 from sluice.contracts.ids import NEVER
 from sluice.dataplane.host import guard, text
-from sluice.dataplane.host.wire import LOG_GROUP, MARK_ENDED
+from sluice.dataplane.host.words import LOG_GROUP, MARK_ENDED
 from sluice.testkit import builders
 from sluice.testkit.expanders import story
 from sluice.testkit.host_node import HERE, HostNode

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice.dataplane.host import text, wire
+from sluice.dataplane.host import text, wire, words
 from sluice.dataplane.host.plan import plan
 from sluice.dataplane.host.table import Accept, Chain, Line, Table
 from sluice.drivers.namespaces import inside
@@ -121,7 +121,7 @@ async def test_what_is_to_be_logged_is_handed_over_and_counted(netns: Path) -> N
     tables.apply(plan(wire.encoded(Table({"output": Chain(lines, "output")}, {}, frozenset(("r1",)), 500)),
                       wire.NOT_THERE))  # fmt: skip
     assert tables.counts() == {"r1": (0, 0)}
-    copies = Copies(netns, wire.LOG_GROUP, wire.LOG_BYTES)
+    copies = Copies(netns, words.LOG_GROUP, words.LOG_BYTES)
     try:
         inside(netns, send)
         found: list[Copy] = []
@@ -129,7 +129,7 @@ async def test_what_is_to_be_logged_is_handed_over_and_counted(netns: Path) -> N
             while len(found) < 2:
                 found += await copies.next()
         with pytest.raises(NotHeard, match="group 5300"):
-            Copies(netns, wire.LOG_GROUP, wire.LOG_BYTES)
+            Copies(netns, words.LOG_GROUP, words.LOG_BYTES)
     finally:
         copies.close()
 

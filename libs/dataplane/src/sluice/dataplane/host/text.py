@@ -31,27 +31,25 @@ from sluice.dataplane.host.table import (
     Prohibit,
     Reset,
     Set,
-    Side,
     Table,
     Verdict,
     Within,
 )
-from sluice.dataplane.host.wire import LIMIT, LOG_BYTES, LOG_GROUP, MARK_ENDED
+from sluice.dataplane.host.words import (
+    ADDRESS,
+    FIELD,
+    ICMP,
+    IP,
+    LIMIT,
+    LOG_BYTES,
+    LOG_GROUP,
+    MARK_ENDED,
+    PORT,
+    TRANSPORT,
+)
 from sluice.dataplane.protocols import IpProto
 
-_NAMES = {
-    IpProto.TCP: "tcp",
-    IpProto.UDP: "udp",
-    IpProto.SCTP: "sctp",
-    IpProto.ICMP: "icmp",
-    IpProto.ICMPV6: "ipv6-icmp",
-    IpProto.IGMP: "igmp",
-}
-_IP = {4: "ip", 6: "ip6"}
-_ICMP = {4: "icmp", 6: "icmpv6"}
-_ADDRESS = {4: "ipv4_addr", 6: "ipv6_addr"}
-_SIDES = {Side.SOURCE: "saddr", Side.DESTINATION: "daddr"}
-_PORTS = {Side.SOURCE: "sport", Side.DESTINATION: "dport"}
+_NAMES = TRANSPORT | {IpProto.ICMP: "icmp", IpProto.ICMPV6: "ipv6-icmp", IpProto.IGMP: "igmp"}
 
 
 def write(table: Table) -> str:
@@ -74,7 +72,7 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _set(name: str, made: Set) -> Iterator[str]:
-    kind = _ADDRESS[made.version] + (" . inet_service" if made.kind is Kind.PAIRS else "")
+    kind = ADDRESS[made.version] + (" . inet_service" if made.kind is Kind.PAIRS else "")
     yield f"  set {name} {{"
     yield f"    type {kind}"
     if made.kind is Kind.RANGES:
@@ -115,21 +113,21 @@ def line(one: Line) -> str:
 def _match(one: Match) -> str:
     match one:
         case InSet(side, version, name):
-            return f"{_IP[version]} {_SIDES[side]} @{name}"
+            return f"{IP[version]} {FIELD[side]} @{name}"
         case Within(side, block):
-            return f"{_IP[block.version]} {_SIDES[side]} {block.text}"
+            return f"{IP[block.version]} {FIELD[side]} {block.text}"
         case Carries(number):
             return f"meta l4proto {_NAMES.get(number, number)}"
         case Port(protocol, side, first, last):
-            return f"{_NAMES[protocol]} {_PORTS[side]} {_range(first, last)}"
+            return f"{_NAMES[protocol]} {PORT[side]} {_range(first, last)}"
         case Opened(block):
-            return f"ct original {_IP[block.version]} daddr {block.text}"
+            return f"ct original {IP[block.version]} daddr {block.text}"
         case OpenedPort(first, last):
             return f"ct original proto-dst {_range(first, last)}"
         case NamedPort(version, protocol, name):
-            return f"{_IP[version]} daddr . {_NAMES[protocol]} dport @{name}"
+            return f"{IP[version]} daddr . {_NAMES[protocol]} dport @{name}"
         case Icmp(version, field, first, last):
-            return f"{_ICMP[version]} {field} {_range(first, last)}"
+            return f"{ICMP[version]} {field} {_range(first, last)}"
         case Igmp(number):
             return f"igmp type {number}"
         case Device("input", name):

@@ -39,37 +39,30 @@ from sluice.dataplane.host.table import (
     Prohibit,
     Reset,
     Set,
-    Side,
     Table,
     Verdict,
     Version,
     Within,
 )
-from sluice.dataplane.protocols import IpProto
+from sluice.dataplane.host.words import (
+    ADDRESS,
+    FIELD,
+    ICMP,
+    IP,
+    LIMIT,
+    LOG_BYTES,
+    LOG_GROUP,
+    MARK_ENDED,
+    PORT,
+    TRANSPORT,
+)
 
 Json = dict[str, Any]  # as libnftables has it
-
-LOG_GROUP = 5300
-"""Of NFLOG, for the copies of packets that are logged; any that nobody else uses. 0..65535."""
-
-LOG_BYTES = 128
-"""Of each such packet: what its line is made of."""
-
-LIMIT = "audit"
-
-MARK_ENDED = 1 << 30
-"""In the mark of a connection: it was ended. The other bits are other people's."""
 
 PRIORITY = 0
 """Of our chains in their hooks: `filter`. Source: nft(8), standard priority names."""
 
-_IP = {4: "ip", 6: "ip6"}
-_FIELD = {Side.SOURCE: "saddr", Side.DESTINATION: "daddr"}
-_PORT = {Side.SOURCE: "sport", Side.DESTINATION: "dport"}
-_TRANSPORT = {IpProto.TCP: "tcp", IpProto.UDP: "udp", IpProto.SCTP: "sctp"}
-_ICMP = {4: "icmp", 6: "icmpv6"}
 _DEVICE: dict[Hook, str] = {"input": "iifname", "output": "oifname"}
-_ADDRESS = {4: "ipv4_addr", 6: "ipv6_addr"}
 _STATES = {2: "established", 4: "related"}
 """Source: linux/netfilter/nf_conntrack_common.h, NF_CT_STATE_BIT."""
 
@@ -139,22 +132,22 @@ def _match(one: Match) -> list[Json]:
 def _word_of(one: Match) -> Json:
     match one:
         case InSet(side, version, name):
-            return _is(_payload(_IP[version], _FIELD[side]), f"@{name}")
+            return _is(_payload(IP[version], FIELD[side]), f"@{name}")
         case Within(side, block):
-            return _is(_payload(_IP[block.version], _FIELD[side]), _block(block))
+            return _is(_payload(IP[block.version], FIELD[side]), _block(block))
         case Carries(number):
             return _is({"meta": {"key": "l4proto"}}, number)
         case Port(protocol, side, first, last):
-            return _is(_payload(_TRANSPORT[protocol], _PORT[side]), _range(first, last))
+            return _is(_payload(TRANSPORT[protocol], PORT[side]), _range(first, last))
         case Opened(block):
-            return _is(_original(f"{_IP[block.version]} daddr"), _block(block))
+            return _is(_original(f"{IP[block.version]} daddr"), _block(block))
         case OpenedPort(first, last):
             return _is(_original("proto-dst"), _range(first, last))
         case NamedPort(version, protocol, name):
-            pair = [_payload(_IP[version], "daddr"), _payload(_TRANSPORT[protocol], "dport")]
+            pair = [_payload(IP[version], "daddr"), _payload(TRANSPORT[protocol], "dport")]
             return _is({"concat": pair}, f"@{name}")
         case Icmp(version, field, first, last):
-            return _is(_payload(_ICMP[version], field), _range(first, last))
+            return _is(_payload(ICMP[version], field), _range(first, last))
         case Igmp():
             raise AssertionError("it takes two words")
         case Device(hook, name):
@@ -237,7 +230,7 @@ def limit(rate: int) -> Json:
 
 
 def set_(name: str, made: Set) -> Json:
-    kind: object = _ADDRESS[made.version]
+    kind: object = ADDRESS[made.version]
     more: Json = {}
     if made.kind is Kind.PAIRS:
         kind = [kind, "inet_service"]
@@ -332,8 +325,8 @@ def _set(said: Json) -> Set:
     kind, flags = said["type"], said.get("flags", [])
     pairs = isinstance(kind, list) and kind[1:] == ["inet_service"]
     of = kind[0] if pairs else kind
-    version: Version = 4 if of == _ADDRESS[4] else 6
-    if of not in _ADDRESS.values() or flags not in ([], ["interval"]) or (pairs and flags):
+    version: Version = 4 if of == ADDRESS[4] else 6
+    if of not in ADDRESS.values() or flags not in ([], ["interval"]) or (pairs and flags):
         raise ValueError(f"{kind} {flags}")
     which = Kind.PAIRS if pairs else Kind.RANGES if flags else Kind.ADDRESSES
     return Set(version, which, frozenset(_held(which, one) for one in said.get("elem", ())))

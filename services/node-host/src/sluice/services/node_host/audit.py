@@ -16,9 +16,9 @@ from sluice.contracts.ids import NodeName
 from sluice.dataplane.audit import np_line
 from sluice.dataplane.audit.attribution import Deciding
 from sluice.dataplane.audit.seeing import Duplicates, Repeated, decision, is_repeatable
-from sluice.dataplane.host import wire
 from sluice.dataplane.host.audit import deciding, seen
 from sluice.dataplane.host.engine import Placed
+from sluice.dataplane.host.words import LOG_BYTES, LOG_GROUP
 from sluice.drivers.nftables.copies import Copies, Copy, NotHeard
 from sluice.runtime.logfile import Limits, LogFile
 from sluice.runtime.metrics import METRICS
@@ -96,7 +96,7 @@ class Audit:
     async def _hear(self) -> None:
         while True:
             try:
-                copies = Copies(self._netns, wire.LOG_GROUP, wire.LOG_BYTES)
+                copies = Copies(self._netns, LOG_GROUP, LOG_BYTES)
             except (NotHeard, OSError) as error:
                 log.error("copies_not_heard", error=str(error), instead="nothing is logged of Nodes")
                 await asyncio.sleep(RETRY_S)

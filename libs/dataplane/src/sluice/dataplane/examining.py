@@ -1,10 +1,29 @@
-"""Which rules of a program a backend can hold, and what is wrong with the others."""
+"""Which rules of a program a backend can hold, what is wrong with the others, and what is in force in their place."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import assert_never
 
-from sluice.contracts.programs import Direction, Program, Rule
+import msgspec
+
+from sluice.contracts.programs import (
+    Action,
+    BlockPeer,
+    Direction,
+    FqdnPeer,
+    GroupPeer,
+    IcmpTraffic,
+    IgmpTraffic,
+    Peer,
+    PortRange,
+    Program,
+    Rule,
+    ServicePeer,
+    Traffic,
+    TransportTraffic,
+)
 from sluice.contracts.status import Problem
+from sluice.dataplane.addresses import PORTS, NotAnAddress, network
 
 Numbered = tuple[Direction, int]
 """What tells a rule of a program from the others."""
@@ -16,6 +35,9 @@ class NotLowerable(ValueError):
 
 Check = Callable[[Program, Rule], None]
 """Raises NotLowerable where the backend cannot hold the rule."""
+
+StandIn = Callable[[Rule, Rule | None], Rule | None]
+"""What is in force in place of a rule that cannot be held, given the form it had before; None: nothing."""
 
 
 def number(rule: Rule) -> Numbered:
@@ -44,3 +66,65 @@ def problems(program: Program, check: Check) -> tuple[Problem, ...]:
     return tuple(
         Problem(unit=program.unit, state="failed", reason=str(fault)) for _, fault in examined(program, check) if fault
     )
+
+
+def closed_form(program: Program, previous: Program | None, check: Check, stand_in: StandIn) -> Program:
+    """The program with something else in place of every rule that the backend cannot hold.
+
+    Args:
+        previous: the closed form that is in force now, if there is one.
+    """
+    known = previous.rules if previous is not None and previous.tier == program.tier else ()
+    before = {number(rule): rule for rule in known}
+    rules: dict[Numbered, Rule] = {}
+    for rule, fault in examined(program, check):
+        place = number(rule)
+        form = rule if fault is None else stand_in(rule, before.get(place))
+        if form is not None and (place not in rules or form.action is Action.DROP):
+            rules[place] = form
+    return msgspec.structs.replace(program, rules=tuple(rules.values()))
+
+
+def check_peer(where: str, peer: Peer) -> None:
+    """The peer is one that there can be.
+
+    Raises:
+        NotLowerable: it is not.
+    """
+    match peer:
+        case GroupPeer():
+            pass
+        case BlockPeer(cidr=cidr, excepts=excepts):
+            try:
+                versions = {network(text).version for text in (cidr, *excepts)}
+            except NotAnAddress as error:
+                raise NotLowerable(f"{where}: {error}; correct the policy") from error
+            if len(versions) > 1:
+                raise NotLowerable(f"{where}: {cidr} and its excepts are of two IP versions; correct the policy")
+        case FqdnPeer() | ServicePeer():
+            pass
+        case _:
+            assert_never(peer)
+
+
+def check_traffic(where: str, traffic: Traffic) -> None:
+    """The traffic is such as there can be.
+
+    Raises:
+        NotLowerable: it is not.
+    """
+    match traffic:
+        case TransportTraffic(ports=ports, source_ports=source_ports):
+            for bounds in (ports, source_ports):
+                if isinstance(bounds, PortRange) and not 0 <= bounds.first <= bounds.last < PORTS:
+                    raise NotLowerable(
+                        f"{where}: {bounds.first}-{bounds.last} is no range within 0..{PORTS - 1}; correct the policy"
+                    )
+        case IcmpTraffic(icmp_type=icmp_type, icmp_code=icmp_code):
+            for each in (icmp_type, icmp_code):
+                if each is not None and not 0 <= each <= 0xFF:
+                    raise NotLowerable(f"{where}: ICMP has types and codes of 0..255, not {each}; correct the policy")
+        case IgmpTraffic():
+            pass
+        case _:
+            assert_never(traffic)

@@ -17,20 +17,16 @@ from sluice.contracts.programs import (
     Direction,
     FqdnPeer,
     GroupPeer,
-    IcmpTraffic,
     IgmpTraffic,
     Peer,
-    PortRange,
     Program,
     Rule,
     ServicePeer,
     Traffic,
-    TransportTraffic,
 )
 from sluice.contracts.status import Problem
 from sluice.dataplane import examining
-from sluice.dataplane.addresses import PORTS, NotAnAddress, network
-from sluice.dataplane.examining import NotLowerable, Numbered, examined, number
+from sluice.dataplane.examining import NotLowerable, check_peer, check_traffic
 from sluice.policy.everypod import is_named
 
 
@@ -45,15 +41,7 @@ def closed_form(program: Program, previous: Program | None = None) -> Program:
     Args:
         previous: the closed form that is in force now, if there is one.
     """
-    known = previous.rules if previous is not None and previous.tier == program.tier else ()
-    before = {number(rule): rule for rule in known}
-    rules: dict[Numbered, Rule] = {}
-    for rule, fault in examined(program, _check):
-        place = number(rule)
-        form = rule if fault is None else before.get(place) or _closed(rule)
-        if place not in rules or form.action is Action.DROP:
-            rules[place] = form
-    return msgspec.structs.replace(program, rules=tuple(rules.values()))
+    return examining.closed_form(program, previous, _check, lambda rule, before: before or _closed(rule))
 
 
 def widened(program: Program) -> Program:
@@ -94,16 +82,10 @@ def _names_pods(rule: Rule) -> bool:
 
 
 def _check_peer(where: str, peer: Peer) -> None:
+    check_peer(where, peer)
     match peer:
-        case GroupPeer():
+        case GroupPeer() | BlockPeer():
             pass
-        case BlockPeer(cidr=cidr, excepts=excepts):
-            try:
-                versions = {network(text).version for text in (cidr, *excepts)}
-            except NotAnAddress as error:
-                raise NotLowerable(f"{where}: {error}; correct the policy") from error
-            if len(versions) > 1:
-                raise NotLowerable(f"{where}: {cidr} and its excepts are of two IP versions; correct the policy")
         case FqdnPeer(pattern=pattern):
             raise NotLowerable(f"{where}: {pattern}: nobody hears what names Nodes are told; use an ipBlock")
         case ServicePeer(service=service):
@@ -114,22 +96,9 @@ def _check_peer(where: str, peer: Peer) -> None:
 
 
 def _check_traffic(where: str, traffic: Traffic) -> None:
-    match traffic:
-        case TransportTraffic(ports=ports, source_ports=source_ports):
-            for bounds in (ports, source_ports):
-                if isinstance(bounds, PortRange) and not 0 <= bounds.first <= bounds.last < PORTS:
-                    raise NotLowerable(
-                        f"{where}: {bounds.first}-{bounds.last} is no range within 0..{PORTS - 1}; correct the policy"
-                    )
-        case IcmpTraffic(icmp_type=icmp_type, icmp_code=icmp_code):
-            for number in (icmp_type, icmp_code):
-                if number is not None and not 0 <= number <= 0xFF:
-                    raise NotLowerable(f"{where}: ICMP has types and codes of 0..255, not {number}; correct the policy")
-        case IgmpTraffic(group=group):
-            if group is not None:
-                raise NotLowerable(f"{where}: groups of IGMP are told apart for Pods alone; leave groupAddress out")
-        case _:
-            assert_never(traffic)
+    check_traffic(where, traffic)
+    if isinstance(traffic, IgmpTraffic) and traffic.group is not None:
+        raise NotLowerable(f"{where}: groups of IGMP are told apart for Pods alone; leave groupAddress out")
 
 
 def _closed(rule: Rule) -> Rule:

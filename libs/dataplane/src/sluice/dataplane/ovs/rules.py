@@ -20,20 +20,16 @@ from sluice.contracts.programs import (
     Direction,
     FqdnPeer,
     GroupPeer,
-    IcmpTraffic,
     IgmpTraffic,
     Peer,
-    PortRange,
     Program,
     Rule,
     ServicePeer,
     Traffic,
-    TransportTraffic,
 )
 from sluice.contracts.status import Problem
 from sluice.dataplane import examining
-from sluice.dataplane.addresses import PORTS, NotAnAddress, network
-from sluice.dataplane.examining import NotLowerable, Numbered, examined, number
+from sluice.dataplane.examining import NotLowerable, check_peer, check_traffic
 from sluice.dataplane.l7.wanted import rule_set
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
 from sluice.dataplane.ovs.sources import Door, Named, Own, Place, Source
@@ -115,9 +111,9 @@ def check(program: Program, rule: Rule) -> None:
     if rule.direction is Direction.INGRESS and any(isinstance(peer, FqdnPeer) for peer in rule.peers or ()):
         raise NotLowerable(f"{where}: names are known of whom Pods ask for, not of who comes; use an ipBlock")
     for place, peer in enumerate(rule.peers or ()):
-        _check_peer(f"{where}, peer {place}", peer)
+        check_peer(f"{where}, peer {place}", peer)
     for place, traffic in enumerate(rule.traffic or ()):
-        _check_traffic(f"{where}, port {place}", traffic)
+        check_traffic(f"{where}, port {place}", traffic)
     others = not all(isinstance(peer, GroupPeer) for peer in rule.peers or ())
     if rule.direction is Direction.EGRESS and others and _has_names(rule):
         raise NotLowerable(
@@ -136,16 +132,12 @@ def closed_form(program: Program, previous: Program | None = None) -> Program:
     Args:
         previous: the closed form that is in force now, if there is one.
     """
-    known = previous.rules if previous is not None and previous.tier == program.tier else ()
-    before = {number(rule): rule for rule in known}
-    rules: dict[Numbered, Rule] = {}
-    for rule, fault in examined(program, check):
-        place = number(rule)
-        kept = before.get(place) if rule.l7 is None else None  # what it was allowed more than it says now
-        form = rule if fault is None else kept or _closed(program, rule)
-        if form is not None and (place not in rules or form.action is Action.DROP):
-            rules[place] = form
-    return msgspec.structs.replace(program, rules=tuple(rules.values()))
+    return examining.closed_form(program, previous, check, partial(_stand_in, program))
+
+
+def _stand_in(program: Program, rule: Rule, before: Rule | None) -> Rule | None:
+    kept = before if rule.l7 is None else None  # what it was allowed more than it says now
+    return kept or _closed(program, rule)
 
 
 def forms(program: Program) -> Iterator[Form]:
@@ -284,11 +276,11 @@ def _is_peer(rule: Rule, peer: Peer) -> bool:
     """The peer can be one of this rule."""
     if isinstance(peer, ServicePeer | FqdnPeer) and rule.direction is Direction.INGRESS:
         return False
-    return (rule.services is None or isinstance(peer, BlockPeer)) and not _fault(_check_peer, peer)
+    return (rule.services is None or isinstance(peer, BlockPeer)) and not _fault(check_peer, peer)
 
 
 def _lowerable(traffic: tuple[Traffic, ...], *, named: bool) -> Iterator[Traffic]:
-    return (entry for entry in traffic if (named or not is_named(entry)) and not _fault(_check_traffic, entry))
+    return (entry for entry in traffic if (named or not is_named(entry)) and not _fault(check_traffic, entry))
 
 
 def _fault(examine: Callable[[str, T], None], part: T) -> bool:
@@ -297,38 +289,3 @@ def _fault(examine: Callable[[str, T], None], part: T) -> bool:
     except NotLowerable:
         return True
     return False
-
-
-def _check_peer(where: str, peer: Peer) -> None:
-    match peer:
-        case GroupPeer():
-            pass
-        case BlockPeer(cidr=cidr, excepts=excepts):
-            try:
-                versions = {network(text).version for text in (cidr, *excepts)}
-            except NotAnAddress as error:
-                raise NotLowerable(f"{where}: {error}; correct the policy") from error
-            if len(versions) > 1:
-                raise NotLowerable(f"{where}: {cidr} and its excepts are of two IP versions; correct the policy")
-        case FqdnPeer() | ServicePeer():
-            pass
-        case _:
-            assert_never(peer)
-
-
-def _check_traffic(where: str, traffic: Traffic) -> None:
-    match traffic:
-        case TransportTraffic(ports=ports, source_ports=source_ports):
-            for bounds in (ports, source_ports):
-                if isinstance(bounds, PortRange) and not 0 <= bounds.first <= bounds.last < PORTS:
-                    raise NotLowerable(
-                        f"{where}: {bounds.first}-{bounds.last} is no range within 0..{PORTS - 1}; correct the policy"
-                    )
-        case IcmpTraffic(icmp_type=icmp_type, icmp_code=icmp_code):
-            for number in (icmp_type, icmp_code):
-                if number is not None and not 0 <= number <= 0xFF:
-                    raise NotLowerable(f"{where}: ICMP has types and codes of 0..255, not {number}; correct the policy")
-        case IgmpTraffic():
-            pass
-        case _:
-            assert_never(traffic)

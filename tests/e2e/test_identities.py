@@ -193,10 +193,10 @@ async def rotated(lab: Lab) -> None:
     came_back = len(said(lab, "bus_reconnected"))
     ring.retire(now + timedelta(minutes=1))
     await lab.nats.reload()
-    services = len(lab.programs)
+    services = len(lab.running.programs)
     await until_said(lab, "bus_reconnected", came_back + services)
     assert not {key for identity, key in old.items() if ring.credentials(identity).public_key() == key}
-    assert [name for name, each in lab.supervised.items() if each.restarts] == []
+    assert [name for name, each in lab.running.supervised.items() if each.restarts] == []
 
 
 async def with_another_nodes_key(lab: Lab) -> None:

@@ -224,7 +224,7 @@ async def keep_changing(lab: Lab) -> None:
 def processes(lab: Lab, turn: int) -> dict[str, int | None]:
     """Pids, by name; None while one is being started again. The nodes take turns."""
     node = lab.nodes[NodeName(NODES[turn % len(NODES)])]
-    services = {name: program.pid for name, program in lab.programs.items() if not name.startswith("node-ovs")}
+    services = {name: program.pid for name, program in lab.running.programs.items() if not name.startswith("node-ovs")}
     return {
         "nats-server": lab.nats.pid,
         **services,

@@ -89,13 +89,13 @@ async def test_what_somebody_else_does_to_the_table_is_put_right(lab: Lab) -> No
 
 async def test_what_was_in_force_stays_and_is_left_alone_by_the_next_life(lab: Lab) -> None:
     guard, before = lab.nodes[NODE].guard, listed(lab)
-    restarts = lab.supervised[f"node-host on {NODE}"].restarts
+    restarts = lab.running.supervised[f"node-host on {NODE}"].restarts
     guard.kill()
     killed_us = time_ns() // 1_000
     assert [await fate(lab, port) for port in (80, 443)] == ["Dropped", "Allowed"]
     told = await told_since(lab, killed_us)  # it counts once it has read the bus and the table
 
-    assert lab.supervised[f"node-host on {NODE}"].restarts > restarts
+    assert lab.running.supervised[f"node-host on {NODE}"].restarts > restarts
     assert told.rules
     assert listed(lab) == before
     assert [await fate(lab, port) for port in (80, 443)] == ["Dropped", "Allowed"]

@@ -116,17 +116,17 @@ async def enforced(lab: Lab, expected: Expected = PAIRS) -> Expected:
 async def stop_the_centre(lab: Lab) -> None:
     """As by kill -9 of all of it, and nobody starts it again."""
     names = {*CENTRAL, "nats-server"}
-    for task in [task for task in lab._tasks if task.get_name() in names]:
+    for task in [task for task in lab.running.tasks if task.get_name() in names]:
         task.cancel()
     for name in CENTRAL:
-        lab.programs[name].kill()
-        await lab.programs[name].ended()
+        lab.running.programs[name].kill()
+        await lab.running.programs[name].ended()
     await lab.nats.kill()
 
 
 def start_the_centre(lab: Lab) -> None:
     for name in ("nats-server", *CENTRAL):
-        lab._spawn(lab.supervised[name].run(), name)
+        lab.running.spawn(lab.running.supervised[name].run(), name)
 
 
 async def readiness(port: int, wanted: Callable[[str], bool]) -> str:

@@ -156,12 +156,12 @@ async def test_verdicts_of_the_past_are_what_packets_did(monkeypatch: pytest.Mon
             if number in (CHANGES // 3, 2 * CHANGES // 3):
                 await lab.nats.kill()  # the lab starts it again
                 if number > CHANGES // 2:
-                    lab.programs["query-api"].kill()
+                    lab.running.programs["query-api"].kill()
             one = change(chance, lab.world.objects)
             await lab.change(apply=read(one.put), delete=[one.gone] if one.gone else [])
             await lab.realised()
             told += await seen(lab, chance)
-        assert lab.supervised["nats-server"].restarts == 2
+        assert lab.running.supervised["nats-server"].restarts == 2
         assert {one.got for one in told} == {"Allowed", "Dropped", "Rejected"}
         first = await _aged(lab, told[len(told) // 4].sequence)
 

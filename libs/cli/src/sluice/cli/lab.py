@@ -60,7 +60,8 @@ def up(nodes: int, files: tuple[Path, ...], name: str, secure: bool) -> None:  #
 
 async def _up(name: str, nodes: int, documents: Sequence[Any], *, secure: bool) -> None:
     from sluice.lab import keep
-    from sluice.lab.lab import Lab, NotRealised
+    from sluice.lab.lab import Lab
+    from sluice.lab.waiting import NotRealised
 
     async with await Lab.start(name, [f"node-{number}" for number in range(1, nodes + 1)], secure=secure) as running:
         code = 0

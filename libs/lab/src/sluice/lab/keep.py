@@ -113,7 +113,7 @@ def portrait(lab: Lab) -> LabState:
         api_url=lab.api_url,
         nodes=tuple(nodes),
         pods=tuple(pods),
-        restarts={name: each.restarts for name, each in sorted(lab.supervised.items()) if each.restarts},
+        restarts={name: each.restarts for name, each in sorted(lab.running.supervised.items()) if each.restarts},
     )
 
 

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -17,31 +17,29 @@ from typing import Self
 
 import structlog
 
-from sluice.contracts import codec
 from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.status import DocumentProblem
-from sluice.drivers import veth
 from sluice.kube.manifest import Document
-from sluice.lab import claim, hosting, inspection, nameserver, netns, sweep
+from sluice.lab import claim, hosting, inspection, sweep
 from sluice.lab.checks import Question
 from sluice.lab.ends import EXTERNAL_END, NODE_END
 from sluice.lab.equipment import Equipment
-from sluice.lab.externals import PORT, ExternalHost, make, reroute, routes
 from sluice.lab.folder import ManifestFolder
 from sluice.lab.forwarders import Forwarders
 from sluice.lab.keys import LabKeys
 from sluice.lab.node import LabNode
+from sluice.lab.outside import Outside
 from sluice.lab.podhost import Sandbox
-from sluice.lab.probers import TRIES, TRY_S, Prober, ProberGone, Probers, Result
+from sluice.lab.probers import TRIES, TRY_S, Prober, Probers, Result, ask_each
 from sluice.lab.processes import Program, Supervised
-from sluice.lab.realised import Statuses, Wanted, kind_of
-from sluice.lab.records import Records
+from sluice.lab.realised import Statuses, Wanted
+from sluice.lab.running import Running
 from sluice.lab.scenario import DnsRecord, Reported
-from sluice.lab.underlay import UPLINK, Underlay, wirings
+from sluice.lab.underlay import Underlay, wirings
+from sluice.lab.waiting import Waiting
 from sluice.lab.world import Key, World
-from sluice.policy import fqdn
 from sluice.runtime.bus import Bus
-from sluice.runtime.follow import CaughtUp, NewEpoch, follow
+from sluice.runtime.follow import follow
 from sluice.runtime.message import Message
 from sluice.runtime.natsserver import NatsServer
 
@@ -60,34 +58,25 @@ CENTRAL = ("ingest", "group-resolver", "rule-compiler")
 """The services that a cluster has once."""
 
 
-class NotRealised(Exception):
-    """A change did not come into force in time. Each line says what is missing."""
-
-
 class Lab:
     def __init__(self, claimed: claim.Claim) -> None:
         self.name = claimed.name
         self.folder = claimed.folder
-        self.statuses = Statuses()
         self.nodes: dict[NodeName, LabNode] = {}
-        self.externals: dict[str, ExternalHost] = {}
-        self.programs: dict[str, Program] = {}
-        self.supervised: dict[str, Supervised] = {}
         self._claim = claimed
         self._variables = {sweep.MARK: self.name}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()
+        self.running = Running(self.folder)
+        self._waiting = Waiting(self.running)
         self._manifests = ManifestFolder(self.folder / "manifests")
         self._extra: dict[str, bytes] = {}
         self._probers = Probers(self.folder / "probers", self._variables)
         self._underlay = Underlay(claimed.name)
+        self._outside = Outside(self.name, self._probers, self._underlay)
         self._forwarders = Forwarders(self.folder / "forwarders", self._variables)
-        self.equipment = Equipment(self.name, self.nodes, self.externals, self._forwarders)
-        self._names = nameserver.NodesServer()
+        self.equipment = Equipment(self.name, self.nodes, self._outside.hosts, self._forwarders)
         self.keys: LabKeys | None = None
         self._nats: NatsServer | None = None
         self._bus: Bus | None = None
-        self._trouble: BaseException | None = None
         self.world = self._new_world(())
         self.api_url = ""
 
@@ -132,39 +121,33 @@ class Lab:
             variables=self._variables,
             guarded=self.keys.configuration if self.keys else None,
         )
-        self._supervise(Supervised("nats-server", nats.restart, nats.ended))
-        await self._names.start()
+        self.running.supervise(Supervised("nats-server", nats.restart, nats.ended))
+        await self._outside.start()
         ingest = {"FOLDER": str(self._manifests.path), "POLL_INTERVAL_MS": "20", "WRITABLE": "true"}
         for service in CENTRAL:
             await self._start_service(service, ingest if service == "ingest" else {})
         self._bus = await Bus.connect(
             nats.url, name=f"lab {self.name}", credentials=self.keys.operator if self.keys else None
         )
-        self._spawn(self._follow_status(self._bus), "status")
-        self._spawn(self._follow_programs(self._bus), "programs")
+        self.running.spawn(self._waiting.follow(self._bus), "status")
+        self.running.spawn(self._follow_programs(self._bus), "programs")
         await self.use(nodes)
 
     async def stop(self) -> list[str]:
         """Nothing of the lab is left; what could not be removed, in words."""
         await self._forwarders.stop()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self.running.let_go()
         for sandbox in self.sandboxes().values():
             await sandbox.prober.disconnect()
-        for host in self.externals.values():
-            await host.prober.disconnect()
+        await self._outside.stop()
         for node in self.nodes.values():
             if node.prober is not None:
                 await node.prober.disconnect()
         if self._bus:
             await self._bus.close()
-        self._names.stop()
         await self._probers.stop()
         stuck = await asyncio.to_thread(self._claim.release)
-        for program in self.programs.values():
-            await program.ended()
+        await self.running.ended()
         if self._nats:
             await self._nats.ended()
         return stuck
@@ -176,9 +159,7 @@ class Lab:
             {**self._variables, **self._settings(service, own, node)},
             (self.nodes[NodeName(node)].folder if node else self.folder) / f"{service}.log",
         )
-        await program.start()
-        self.programs[title] = program
-        self._supervise(Supervised(title, program.start, program.ended))
+        await self.running.start(title, program)
 
     async def serve(self) -> None:
         """The lab has an API from now on, on a port that is free (`api_url`), and what its nodes log gets there."""
@@ -200,32 +181,6 @@ class Lab:
         keys = self.keys.settings(service, node) if self.keys else {}
         return {prefix + field: value for field, value in {**common, **keys, **own}.items()}
 
-    def _supervise(self, supervised: Supervised) -> None:
-        self.supervised[supervised.name] = supervised
-        self._spawn(supervised.run(), supervised.name)
-
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        """A task ends when it is cancelled, or by an error of ours: that ends the next wait for anything."""
-        if not task.cancelled() and (error := task.exception()):
-            self._trouble = error
-            self._changed.set()
-
-    async def _follow_status(self, bus: Bus) -> None:
-        async for event in follow(bus, "STATUS"):
-            match event:
-                case NewEpoch():
-                    self.statuses = Statuses()
-                case Message(subject=subject, body=body) if body and (kind := kind_of(subject)):
-                    self.statuses.put(codec.decode(body, kind))
-                case Message() | CaughtUp():
-                    pass
-            self._changed.set()
-
     async def _follow_programs(self, bus: Bus) -> None:
         async for event in follow(bus, "PROGRAMS", [inspection.PROGRAMS, hosting.PROGRAMS]):
             match event:
@@ -239,16 +194,21 @@ class Lab:
         for name in self.world.nodes:
             node = self.nodes[name]
             if not node.is_guarded:
-                self._supervise(await node.protect())
-                self.programs[f"node-host on {name}"] = node.guard
+                self.running.supervise(await node.protect())
+                self.running.programs[f"node-host on {name}"] = node.guard
 
     async def _inspect(self) -> None:
         """Each node of the world has node-l7."""
         for name in self.world.nodes:
             node = self.nodes[name]
             if not node.inspects:
-                self._supervise(await node.inspect())
-                self.programs[f"node-l7 on {name}"] = node.inspector
+                self.running.supervise(await node.inspect())
+                self.running.programs[f"node-l7 on {name}"] = node.inspector
+
+    @property
+    def statuses(self) -> Statuses:
+        """What the services say."""
+        return self._waiting.statuses
 
     @property
     def bus(self) -> Bus:
@@ -295,31 +255,16 @@ class Lab:
                 self.nodes[name] = node
                 await node.start(self._underlay)
                 node.prober = await self._probers.start(f"{NODE_END}{name}", node.netns, ())
-                self.programs[f"node-ovs on {name}"] = node.programmer
+                self.running.programs[f"node-ovs on {name}"] = node.programmer
                 for supervised in node.supervised():
-                    self._supervise(supervised)
+                    self.running.supervise(supervised)
         self.world = self._new_world(nodes, externals)
-        outside = {**externals, **(nameserver.HOSTS if serves_names else {})}
-        for gone in [name for name, host in self.externals.items() if outside.get(name) != host.address]:
-            await self._remove_external(gone)
-        for external, address in outside.items():
-            if external not in self.externals:
-                self.externals[external] = await self._make_external(external, address)
+        await self._outside.use(externals, serves_names=serves_names)
         await self.sync()
 
     def _naming(self) -> dict[str, str]:
         """How nodes learn of names; a second is the least that one lives, so that nobody waits long for its end."""
-        return {"FQDN_AHEAD_SERVER": f"127.0.0.1:{self._names.port}", "FQDN_MIN_TTL_S": "1"}
-
-    async def _make_external(self, name: str, address: Address) -> ExternalHost:
-        end = f"{EXTERNAL_END}{name}"
-        if name in nameserver.HOSTS:
-            path = await make(name, self.name, address, self._underlay, firewall="")
-            prober = await self._probers.start(end, path, (), serves_names=True)
-        else:
-            path = await make(name, self.name, address, self._underlay)
-            prober = await self._probers.start(end, path, (PORT,), every_sctp_port=True)
-        return ExternalHost(address, path, prober)
+        return {"FQDN_AHEAD_SERVER": f"127.0.0.1:{self._outside.names_port}", "FQDN_MIN_TTL_S": "1"}
 
     async def say_names(self, records: Mapping[str, DnsRecord]) -> None:
         """The lab's servers of DNS say this from now on, and of other names what they said before.
@@ -328,23 +273,7 @@ class Lab:
             ProberGone
         """
         self.world.records |= records
-        told: Records = {
-            fqdn.normal(name): {"ips": list(record.ips), "cname": fqdn.normal(record.cname), "ttl": record.ttl}
-            for name, record in self.world.records.items()
-        }
-        self._names.records = told
-        for name, host in self.externals.items():
-            if name in nameserver.HOSTS:
-                await host.prober.say_names(told)
-
-    async def _remove_external(self, name: str) -> None:
-        host = self.externals.pop(name)
-        # First: the kernel takes a namespace apart later, and what its sockets say until then draws the answers to
-        # whoever has the address next to the port of this one.
-        await asyncio.to_thread(veth.remove_links, host.netns, (UPLINK,))
-        host.prober.kill()
-        await host.prober.disconnect()
-        await asyncio.to_thread(netns.remove, host.netns)
+        await self._outside.say_names(self.world.records)
 
     async def change(self, apply: Iterable[Document] = (), delete: Iterable[Key] = ()) -> None:
         """Remove these objects, then put those into the cluster; `realised` waits until that is in force.
@@ -378,11 +307,7 @@ class Lab:
         wanted = self.world.pods()
         for name, wiring in wirings(self.world).items():
             await self.nodes[name].rewire(wiring)
-        ways = routes(self.world)
-        for external, host in self.externals.items():
-            wanted_routes = ways[veth.family(host.address)]
-            await asyncio.to_thread(reroute, host.netns, host.routes, wanted_routes)
-            self.externals[external] = host._replace(routes=wanted_routes)
+        await self._outside.reroute(self.world)
         for node in self.nodes.values():
             gone = [name for name, sandbox in node.sandboxes.items() if wanted.get(name) != sandbox.pod]
             if gone:
@@ -404,7 +329,7 @@ class Lab:
         self._manifests.hold(self.world.bodies, self._extra)
         digest = self._manifests.digest
         try:
-            await self._until(
+            await self._waiting.until(
                 lambda: [] if self._source_digest() == digest else ["ingest: it has not read the manifest"], timeout_s
             )
             return [problem for problem in self.statuses.problems() if problem.file == file]
@@ -437,31 +362,8 @@ class Lab:
         )
         if inspected - self.statuses.engines.keys():
             timeout_s += ENGINE_S
-        await self._until(lambda: self.statuses.missing(wanted), timeout_s)
+        await self._waiting.until(lambda: self.statuses.missing(wanted), timeout_s)
         return time.monotonic() - started
-
-    async def _until(self, missing: Callable[[], list[str]], timeout_s: float) -> None:
-        lines: list[str] = []
-        try:
-            async with asyncio.timeout(timeout_s):
-                while lines := missing():
-                    if self._trouble:
-                        raise self._trouble
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError as error:
-            raise NotRealised("\n".join([f"after {timeout_s:g} s:", *lines, *self.failing()])) from error
-
-    def failing(self) -> list[str]:
-        """What the lab had to start again just now, with the end of its log."""
-        return [
-            f"{name} ends again and again ({each.restarts} times): {self._last_words(name)}"
-            for name, each in self.supervised.items()
-            if each.failing
-        ]
-
-    def _last_words(self, name: str) -> str:
-        return self.programs[name].last_words() if name in self.programs else f"see {self.folder}"
 
     # --------------------------------------------------------------------------------------------------- packets
 
@@ -472,7 +374,7 @@ class Lab:
     def prober(self, pod: str) -> Prober:
         """Of an end of probes, as `ends` names them."""
         if pod.startswith(EXTERNAL_END):
-            return self.externals[pod.removeprefix(EXTERNAL_END)].prober
+            return self._outside.hosts[pod.removeprefix(EXTERNAL_END)].prober
         if pod.startswith(NODE_END):
             prober = self.nodes[NodeName(pod.removeprefix(NODE_END))].prober
             assert prober is not None, "the node was started"
@@ -481,21 +383,7 @@ class Lab:
 
     async def ask(self, questions: Sequence[Question], *, tries: int = TRIES, try_s: float = TRY_S) -> list[Result]:
         """What becomes of these packets, all sent at once; in order."""
-        by_source: dict[str, list[int]] = {}
-        for index, question in enumerate(questions):
-            by_source.setdefault(question.from_, []).append(index)
-
-        async def from_one(pod: str, indexes: list[int]) -> Sequence[Result]:
-            try:
-                return await self.prober(pod).ask([questions[index] for index in indexes], tries=tries, try_s=try_s)
-            except ProberGone as error:
-                return [Result("Error", str(error))] * len(indexes)
-
-        answers = await asyncio.gather(*(from_one(pod, indexes) for pod, indexes in by_source.items()))
-        results: dict[int, Result] = {}
-        for indexes, answer in zip(by_source.values(), answers, strict=True):
-            results |= dict(zip(indexes, answer, strict=True))
-        return [results[index] for index in range(len(questions))]
+        return await ask_each(self.prober, questions, tries=tries, try_s=try_s)
 
     @staticmethod
     def _new_world(nodes: Sequence[str], externals: Mapping[str, Address] = MappingProxyType({})) -> World:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -253,6 +253,27 @@ class Probers:
                 waiting.set_result(begun.pid)
             else:
                 waiting.set_exception(ProberGone(f"{begun.failed}: it cannot serve: {begun.reason}"))
+
+
+async def ask_each(
+    of: Callable[[str], Prober], questions: Sequence[Question], *, tries: int = TRIES, try_s: float = TRY_S
+) -> list[Result]:
+    """What becomes of these packets, each asked of its sender's prober, all sent at once; in order."""
+    by_source: dict[str, list[int]] = {}
+    for index, question in enumerate(questions):
+        by_source.setdefault(question.from_, []).append(index)
+
+    async def from_one(pod: str, indexes: list[int]) -> Sequence[Result]:
+        try:
+            return await of(pod).ask([questions[index] for index in indexes], tries=tries, try_s=try_s)
+        except ProberGone as error:
+            return [Result("Error", str(error))] * len(indexes)
+
+    answers = await asyncio.gather(*(from_one(pod, indexes) for pod, indexes in by_source.items()))
+    results: dict[int, Result] = {}
+    for indexes, answer in zip(by_source.values(), answers, strict=True):
+        results |= dict(zip(indexes, answer, strict=True))
+    return [results[index] for index in range(len(questions))]
 
 
 def _order(question: Question) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sluice.lab.ends import ends_of
 from sluice.lab.equipment import NOTHING
 from sluice.lab.externals import CannotAnswer
 from sluice.lab.forwarders import NotAtWork
-from sluice.lab.lab import Lab, NotRealised
+from sluice.lab.lab import Lab
 from sluice.lab.leftovers import forget, ids_left, leftovers
 from sluice.lab.logs import Logs
 from sluice.lab.probers import ProberGone, Result
@@ -22,6 +22,7 @@ from sluice.lab.reading import Story, Told, found
 from sluice.lab.reasons import judged, state_of, why
 from sluice.lab.results import Check, Outcome
 from sluice.lab.scenario import Connection, Denial, seconds
+from sluice.lab.waiting import NotRealised
 
 _LAST = "zz-denied"
 """Files of what must be refused: of two that claim one thing the first has it, and that is what was there before."""

@@ -1,0 +1,92 @@
+"""What is beyond a lab's cluster: the hosts that a scenario asks for, and what its servers of DNS say."""
+
+import asyncio
+from collections.abc import Mapping
+
+from sluice.contracts.ids import Address
+from sluice.drivers import veth
+from sluice.lab import nameserver, netns
+from sluice.lab.ends import EXTERNAL_END
+from sluice.lab.externals import PORT, ExternalHost, make, reroute, routes
+from sluice.lab.probers import Probers
+from sluice.lab.records import Records
+from sluice.lab.scenario import DnsRecord
+from sluice.lab.underlay import UPLINK, Underlay
+from sluice.lab.world import World
+from sluice.policy import fqdn
+
+
+class Outside:
+    def __init__(self, lab: str, probers: Probers, underlay: Underlay) -> None:
+        self._lab, self._probers, self._underlay = lab, probers, underlay
+        self._names = nameserver.NodesServer()
+        self.hosts: dict[str, ExternalHost] = {}
+
+    @property
+    def names_port(self) -> int:
+        """Where nodes ask for names, on this machine."""
+        return self._names.port
+
+    async def start(self) -> None:
+        await self._names.start()
+
+    async def stop(self) -> None:
+        """Nobody is asked any more; the hosts themselves go with the lab."""
+        for host in self.hosts.values():
+            await host.prober.disconnect()
+        self._names.stop()
+
+    async def use(self, externals: Mapping[str, Address], *, serves_names: bool) -> None:
+        """Exactly these hosts are there, and the servers of DNS if they are asked for.
+
+        Raises:
+            CannotAnswer: one cannot be made on this machine.
+        """
+        wanted = {**externals, **(nameserver.HOSTS if serves_names else {})}
+        for gone in [name for name, host in self.hosts.items() if wanted.get(name) != host.address]:
+            await self._remove(gone)
+        for name, address in wanted.items():
+            if name not in self.hosts:
+                self.hosts[name] = await self._make(name, address)
+
+    async def reroute(self, world: World) -> None:
+        """The hosts know where the Pods of the world are."""
+        ways = routes(world)
+        for name, host in self.hosts.items():
+            wanted = ways[veth.family(host.address)]
+            await asyncio.to_thread(reroute, host.netns, host.routes, wanted)
+            self.hosts[name] = host._replace(routes=wanted)
+
+    async def say_names(self, records: Mapping[str, DnsRecord]) -> None:
+        """The servers of DNS say exactly this from now on.
+
+        Raises:
+            ProberGone
+        """
+        told: Records = {
+            fqdn.normal(name): {"ips": list(record.ips), "cname": fqdn.normal(record.cname), "ttl": record.ttl}
+            for name, record in records.items()
+        }
+        self._names.records = told
+        for name, host in self.hosts.items():
+            if name in nameserver.HOSTS:
+                await host.prober.say_names(told)
+
+    async def _make(self, name: str, address: Address) -> ExternalHost:
+        end = f"{EXTERNAL_END}{name}"
+        if name in nameserver.HOSTS:
+            path = await make(name, self._lab, address, self._underlay, firewall="")
+            prober = await self._probers.start(end, path, (), serves_names=True)
+        else:
+            path = await make(name, self._lab, address, self._underlay)
+            prober = await self._probers.start(end, path, (PORT,), every_sctp_port=True)
+        return ExternalHost(address, path, prober)
+
+    async def _remove(self, name: str) -> None:
+        host = self.hosts.pop(name)
+        # First: the kernel takes a namespace apart later, and what its sockets say until then draws the answers to
+        # whoever has the address next to the port of this one.
+        await asyncio.to_thread(veth.remove_links, host.netns, (UPLINK,))
+        host.prober.kill()
+        await host.prober.disconnect()
+        await asyncio.to_thread(netns.remove, host.netns)

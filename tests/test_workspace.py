@@ -2,13 +2,16 @@
 
 import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = packages_distributions()
 SETTINGS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MEMBERS = sorted(path.parent for kind in ("libs", "services") for path in ROOT.glob(f"{kind}/*/pyproject.toml"))
 MODULES = {member: member.name.replace("-", "_") for member in MEMBERS}
@@ -17,6 +20,27 @@ MODULES = {member: member.name.replace("-", "_") for member in MEMBERS}
 def portion(member: Path) -> str:
     middle = "services." if member.parent.name == "services" else ""
     return f"sluice.{middle}{MODULES[member]}"
+
+
+def needs(member: Path) -> list[str]:
+    """What a member asks for, extras included."""
+    own = tomllib.loads((member / "pyproject.toml").read_text())["project"]
+    return [*own["dependencies"], *(text for extra in own.get("optional-dependencies", {}).values() for text in extra)]
+
+
+def package(text: str) -> str:
+    """The package that a requirement names, in the spelling that all its spellings share."""
+    return re.split(r"[\[<>=~; ]", text)[0].lower().replace("_", "-")
+
+
+def imports(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Import(names=names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module=str(module), level=0):
+            return [module]
+        case _:
+            return []
 
 
 @pytest.fixture(params=MEMBERS, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -77,6 +101,30 @@ def test_a_member_names_the_members_that_it_imports(member: Path) -> None:
     }
 
     assert sorted(wanted - named) == []
+
+
+def test_a_member_names_the_packages_of_others_that_it_imports(member: Path) -> None:
+    """And does not rely on members that bring them."""
+    named = {package(text) for text in needs(member)}
+    imported = {
+        name.partition(".")[0]
+        for file in member.glob("src/**/*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        for name in imports(node)
+    }
+    theirs = imported - sys.stdlib_module_names - {"sluice"}
+
+    assert theirs <= PACKAGES.keys()
+    assert [name for name in sorted(theirs) if named.isdisjoint(map(package, PACKAGES[name]))] == []
+
+
+def test_members_ask_for_a_package_in_the_same_words() -> None:
+    asked: dict[str, set[str]] = {}
+    for each in MEMBERS:
+        for text in needs(each):
+            asked.setdefault(package(text), set()).add(re.sub(r"\[.*?\]", "", text))
+
+    assert {name: words for name, words in asked.items() if len(words) > 1} == {}
 
 
 @pytest.mark.parametrize("folder", ["src/sluice", "src/sluice/services"])

@@ -53,6 +53,9 @@ OPENED = {
     ("late2", "server2"): "Dropped",
 }
 LATER_CLOSED = {("later2", "a2"): "Dropped", ("a2", "later2"): "Dropped"}
+KEPT = {"a2": "Allowed", "b2": "Dropped"}
+"""What becomes of the connections that they have to `late2` by then."""
+
 IN_FORCE = {
     ("late", "a"): "Allowed",
     ("a", "late"): "Allowed",
@@ -198,6 +201,8 @@ async def test_nodes_go_on_without_the_centre() -> None:
         assert f"o/late is closed: its policies are not known, for the bus 127.0.0.1:{lab.nats.port} is not" in said
         await new_pods_are_open(lab)
         assert await enforced(lab, PAIRS | CLOSED) == PAIRS | CLOSED
+        for each in KEPT:
+            assert (await lab.prober(f"o/{each}").open("kept", question(each, "late2"), tries=20)).result == "Allowed"
 
         for node in (NODE, OPEN):
             await restart_the_programmer(lab, node)
@@ -217,5 +222,7 @@ async def test_nodes_go_on_without_the_centre() -> None:
         start_the_centre(lab)
         await lab.realised(120)
         assert await enforced(lab, PAIRS | IN_FORCE) == PAIRS | IN_FORCE
-        for each in (port, other):
-            assert await readiness(each, lambda text: text == "ready\n")
+        kept = {each: await lab.prober(f"o/{each}").check("kept", question(each, "late2")) for each in KEPT}
+        assert {each: one.result for each, one in kept.items()} == KEPT
+        for health in (port, other):
+            assert await readiness(health, lambda text: text == "ready\n")

@@ -313,7 +313,9 @@ def test_a_pod_that_only_the_switch_knows_is_open_while_the_operator_wants_it_so
     fed.mark(3)
     change = fed.advance()
     fed.programmer.open_unknown(so=False)
-    assert change is None or not change.closed  # it is known by now, and nothing blinks
+    assert change is not None
+    assert not change.delete, "it is known by now, and nothing blinks"
+    assert change.closed == change.opened == (B,), "its connections are forgotten, and judged anew"
     assert fed.advance() is None
     assert fed.open() == ["shop/a", "shop/b"]
 
@@ -321,3 +323,21 @@ def test_a_pod_that_only_the_switch_knows_is_open_while_the_operator_wants_it_so
     fed.advance()
     assert fed.open() == ["shop/a", "shop/b"]
     assert fed.programmer.waiting_ports == ("shop/c",)
+
+
+def test_who_was_let_talk_in_the_life_before_is_met_as_well():
+    fed = Fed()
+    fed.programmer.strangers = frozenset((Uid("b"), Uid("gone")))
+    fed.plug(A, B)
+    fed.pods(1, member("a", "10.0.0.1"))
+    fed.mark(1)
+    fed.advance()
+    assert fed.open() == ["shop/a"]
+    assert fed.programmer.strangers == frozenset((Uid("b"),))
+
+    fed.pods(2, member("a", "10.0.0.1"), member("b", "10.0.0.2"))
+    fed.mark(2)
+    change = fed.advance()
+    assert change is not None
+    assert change.closed == change.opened == (B,)
+    assert not fed.programmer.strangers

@@ -117,6 +117,9 @@ class Programmer(Reading):
         self._incomplete: tuple[Unit, ...] = ()
         self._resolve_ports = False
         self._open_unknown = False
+        self.strangers: frozenset[Uid] = frozenset()
+        """Pods with an open port that the bus has not told of. Set it to those of the life before."""
+
         self.multicast = Joined(self._engine.about)
 
     @property
@@ -345,8 +348,12 @@ class Programmer(Reading):
     def _resolve(self) -> tuple[tuple[LocalPort, ...], tuple[LocalPort, ...]]:
         self._resolve_ports = False
         wanted = openable(self._pods, self._ports, unknown=self._open_unknown)
+        known = {pod.uid for pod in self._pods}
+        met = self.strangers & known & wanted.keys()  # what they talked about till now nobody has judged
+        self.strangers = (self.strangers - known) & self._ports.keys() | (wanted.keys() - known)
         closed = [port for uid, port in self._open.items() if wanted.get(uid) != port]
-        opened = [port for uid, port in wanted.items() if self._open.get(uid) != port]
+        closed += [wanted[uid] for uid in met - {port.uid for port in closed}]
+        opened = [port for uid, port in wanted.items() if self._open.get(uid) != port or uid in met]
         for port in closed:
             self._engine.close_port(port.uid)
             self.traffic.close_port(port.uid)

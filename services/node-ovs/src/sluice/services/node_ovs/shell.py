@@ -42,6 +42,7 @@ from sluice.services.node_ovs.programmer import Programmer
 from sluice.services.node_ovs.resolving import Resolving
 from sluice.services.node_ovs.settings import NodeOvsSettings
 from sluice.services.node_ovs.statefile import StateFile
+from sluice.services.node_ovs.strangers import Strangers
 from sluice.services.node_ovs.tagging import Tagging
 from sluice.services.node_ovs.tracing import Tracing
 from sluice.services.node_ovs.upkeep import Upkeep
@@ -68,6 +69,8 @@ class Shell:
         self._programmer = Programmer(
             self._node, self._ids, settings.naming, tag=first_tag, end_denied=settings.end_denied
         )
+        self._strangers = Strangers(state_dir)
+        self._programmer.strangers = self._strangers.kept
         self._applied: Revision = NEVER
         self._reporting = Reporting(bus, self._node, "ovs", self._status)
         self._names_file = StateFile(state_dir / "names.json", NamesState)
@@ -181,9 +184,11 @@ class Shell:
         if change is not None:
             self._audit.ports_are(change.opened)
             await self._audit.attribute(change.attributions)
+        self._strangers.before_change(self._programmer.strangers)
         await self._upkeep.advance(change)
         switch = self._upkeep.switch
         if self._upkeep.done and switch is not None:
+            self._strangers.after_change(self._programmer.strangers)
             self._applied = self._programmer.upto
             self._answers.release(switch)
             self._multicast.look(switch)

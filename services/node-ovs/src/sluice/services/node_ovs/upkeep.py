@@ -60,6 +60,9 @@ class Upkeep:
         self.repairs = 0
         """How often somebody else's changes were put right."""
 
+        self._unflushed: set[LocalPort] = set()
+        """Their connections are to be forgotten once the switch holds what the programmer says."""
+
         self._cache_is_old = False
         """Flows were changed, and the datapath may still use what it cached of those before."""
 
@@ -90,6 +93,7 @@ class Upkeep:
             SwitchGone, RpcGone, OSError, CommandRefused: a connection was lost on the way; look again.
             BundleRefused, NotEncodable, Undecodable: the switch holds what it held; look again.
         """
+        self._unflushed.update(change.closed if change is not None else ())
         if self.switch is None or not self._programmer.in_sync:
             self._behind = self._behind or change is not None
         elif self._behind:
@@ -136,6 +140,7 @@ class Upkeep:
             )
         elif self._cache_is_old:  # the last change went in, and was interrupted after that
             await self._forget_cached()
+        await self._flush_closed()
         await self._end_denied()
         self._caught_up(switch)
 
@@ -148,7 +153,7 @@ class Upkeep:
         await self._flush(change.opened, opening=True)
         await self._counting.begin(switch, change.put)
         await self._change(switch, change.put, change.delete, groups=change.groups, delete_groups=change.delete_groups)
-        await self._flush(change.closed, opening=False)
+        await self._flush_closed()
         if change.endpoints_gone:
             await Tracker(control_socket(self._run_dir)).forget_udp(CT_ZONE, change.endpoints_gone)
         await self._end_denied()
@@ -182,6 +187,11 @@ class Upkeep:
         await self._forget_cached()
         if counting:
             await self._counting.end(switch, counting)
+
+    async def _flush_closed(self) -> None:
+        """Nothing established outlives what the programmer has closed."""
+        await self._flush(self._unflushed, opening=False)
+        self._unflushed.clear()
 
     async def _end_denied(self) -> None:
         """Policies that end what they deny have done so."""

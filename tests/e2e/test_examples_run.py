@@ -26,7 +26,7 @@ ALWAYS_RUN = {
     "./task demo": "what CI runs",
     "./task test": "this",
     "sluice lab demo examples/kubernetes": "test_lab_command.py",
-    "sluice lab node --nats-url nats://nats:4222 --manifests /manifests --objects /objects": "test_compose.py",
+    "sluice lab node --nats-url tls://nats:4222 --manifests /manifests --objects /objects": "test_compose.py",
     "sluice lab run tests/conformance/kubernetes/shop.yaml": "test_conformance.py",
 }
 """Examples that something else runs, and takes its time for."""

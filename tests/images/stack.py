@@ -16,7 +16,7 @@ from tests.images import engine
 WAIT_S = 240.0
 """For the whole stack to be in sync: some twenty seconds where the machine has nothing else to do."""
 
-UNREADY = ("secrets", "status-writer", "node-tc")
+UNREADY = ("keys", "secrets", "status-writer", "node-tc")
 """These end, or have not what they need on this machine."""
 
 KUBECONFIG = {
@@ -53,10 +53,16 @@ class Stack:
         self.until(self.sick, [])
 
     def _add_node_tc(self, image: str) -> None:
-        own = {"NATS_URL": "nats://nats:4222", "NODE_NAME": "node-9", "STREAM_MAX_BYTES": str(256 << 20)}
+        own = {
+            "NATS_URL": "tls://nats:4222",
+            "NATS_KEYS": "/etc/sluice/bus",
+            "NODE_NAME": "node-1",
+            "STREAM_MAX_BYTES": str(256 << 20),
+        }
         variables = [word for name, text in own.items() for word in ("-e", f"SLUICE_NODE_TC_{name}={text}")]
         held = ["--read-only", "--cap-drop=ALL", "--cap-add=NET_ADMIN", "--security-opt=no-new-privileges"]
         where = [f"--network={engine.PROJECT}_default", "--tmpfs=/tmp", "--tmpfs=/var/lib/sluice"]
+        where += ["-v", f"{engine.PROJECT}_key-node-1:/etc/sluice/bus:ro"]
         name = self.container("node-tc")
         self.podman("run", "--detach", "--name", name, *held, *where, *variables, image)
         self.until(lambda: '"health_served"' in self.said("node-tc"), wanted=True)

@@ -21,7 +21,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "lab demo": ("sluice lab demo examples/kubernetes",),
     "lab up": ("sluice lab up -f examples/kubernetes",),
     "lab status": ("sluice lab status",),
-    "lab node": ("sluice lab node --nats-url nats://nats:4222 --manifests /manifests --objects /objects",),
+    "lab node": ("sluice lab node --nats-url tls://nats:4222 --manifests /manifests --objects /objects",),
     "lab probe": ("sluice lab probe shop/api shop/db --port 5432",),
     "lab exec": ("sluice lab exec shop/web -- ip address",),
     "verdict": (

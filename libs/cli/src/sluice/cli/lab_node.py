@@ -5,15 +5,21 @@ from typing import Any
 
 import click
 
-from sluice.cli import options
+from sluice.cli import onbus, options
 
 
 @click.command()
 @click.option("--node", "node_name", default="node-1", show_default=True, help="Whose Pods to run.")
 @click.option("--nats-url", required=True, metavar="URL", help="Of the bus.")
+@click.option(
+    "--nats-keys",
+    type=click.Path(path_type=Path),
+    envvar=onbus.KEYS,
+    help="Folder of the operator's keys, where the bus has identities; SLUICE_NATS_KEYS.",
+)
 @click.option("--manifests", required=True, type=click.Path(path_type=Path), help="The folder that people write to.")
 @click.option("--objects", required=True, type=click.Path(path_type=Path), help="The folder that ingest reads.")
-def node(node_name: str, nats_url: str, manifests: Path, objects: Path) -> None:
+def node(node_name: str, nats_url: str, nats_keys: Path | None, manifests: Path, objects: Path) -> None:
     """Play scheduler, kubelet and CNI of one node whose switch, bus and services others run, as in deploy/compose.
 
     The switch is that of this network namespace, with its sockets in /run/openvswitch.
@@ -25,17 +31,20 @@ def node(node_name: str, nats_url: str, manifests: Path, objects: Path) -> None:
 
     logs.configure("lab-node", level="info", node=node_name)
     with contextlib.suppress(KeyboardInterrupt):  # it was told to end
-        keep.run(_run(node_name, nats_url, manifests, objects))
+        keep.run(_run(node_name, nats_url, nats_keys, manifests, objects))
 
 
-async def _run(node_name: str, nats_url: str, manifests: Path, objects: Path) -> None:
+async def _run(node_name: str, nats_url: str, nats_keys: Path | None, manifests: Path, objects: Path) -> None:
+    from sluice.contracts.identities import OPERATOR
     from sluice.contracts.ids import NodeName
     from sluice.lab import claim
     from sluice.lab.outpost import Outpost
+    from sluice.runtime.credentials import Credentials
 
     outpost = Outpost(claim.claim("lab"), NodeName(node_name), manifests, objects)
+    credentials = Credentials(identity=OPERATOR, folder=nats_keys) if nats_keys else None
     try:
-        await outpost.run(nats_url)
+        await outpost.run(nats_url, credentials)
     finally:
         await outpost.stop()
 

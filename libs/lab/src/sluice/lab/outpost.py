@@ -31,6 +31,7 @@ from sluice.lab.realised import Statuses, kind_of
 from sluice.lab.state import LabState, NodeState, PodState
 from sluice.lab.world import Key, NotPlaceable, World
 from sluice.runtime.bus import Bus
+from sluice.runtime.credentials import Credentials
 from sluice.runtime.follow import NewEpoch, follow
 from sluice.runtime.message import Message
 
@@ -109,11 +110,11 @@ class Outpost:
         self._placing = Placing(node)
         self._statuses = Statuses()
 
-    async def run(self, nats_url: str) -> None:
-        """Keep Pods and objects what the folder says, until cancelled."""
+    async def run(self, nats_url: str, credentials: Credentials | None = None) -> None:
+        """Keep Pods and objects what the folder says, until cancelled. Credentials: where the bus has identities."""
         await self._begin_anew()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_status(nats_url), name="status")
+            tasks.create_task(self._follow_status(nats_url, credentials), name="status")
             seen: Files | None = None
             while True:
                 files = await asyncio.to_thread(_files, self._source)
@@ -121,7 +122,7 @@ class Outpost:
                     seen = files
                     self._placing.take(files)
                     await self._sync()
-                state.write(self.portrait(nats_url))
+                state.write(self.portrait(nats_url, credentials))
                 await asyncio.sleep(LOOK_S)
 
     async def stop(self) -> None:
@@ -154,8 +155,8 @@ class Outpost:
             "manifests_taken", pods=len(wanted), objects=len(self._placing.world.objects), bad=sorted(self._placing.bad)
         )
 
-    async def _follow_status(self, nats_url: str) -> None:
-        bus = await Bus.connect(nats_url, name="lab node")
+    async def _follow_status(self, nats_url: str, credentials: Credentials | None) -> None:
+        bus = await Bus.connect(nats_url, name="lab node", credentials=credentials)
         try:
             async for event in follow(bus, "STATUS"):
                 match event:
@@ -168,7 +169,7 @@ class Outpost:
         finally:
             await bus.close()
 
-    def portrait(self, nats_url: str) -> LabState:
+    def portrait(self, nats_url: str, credentials: Credentials | None) -> LabState:
         """What others may know of it."""
         status = self._statuses.nodes.get(self._node)
         told = [*self._placing.unplaced, *(problem.words() for problem in self._statuses.problems())]
@@ -187,6 +188,7 @@ class Outpost:
             pid=os.getpid(),
             folder=str(self._claim.folder),
             nats_url=nats_url,
+            nats_keys=str(credentials.folder) if credentials else "",
             manifests=str(self._source),
             nodes=(node,),
             pods=tuple(

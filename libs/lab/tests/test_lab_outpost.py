@@ -60,6 +60,7 @@ def test_a_bad_file_is_handed_on_and_keeps_what_it_held(placing):
 
 
 def test_a_pod_of_another_node_is_told_and_stops_nothing(placing):
+    structlog.reset_defaults()  # a command that ran before in this process may have said that this is nothing
     with structlog.testing.capture_logs() as logs:
         placing.take({"a.yaml": ELSEWHERE, "b.yaml": DENY})
 

@@ -123,7 +123,8 @@ class Host:
             time.sleep(0.2)
 
     def end(self) -> None:
-        self.podman("rm", "--force", "--ignore", "--time=5", self.switch, self.daemon)
+        for name in (self.switch, self.daemon):  # in this order: the one is in the network of the other
+            self.podman("rm", "--force", "--ignore", "--time=5", name)
         for name in self.spaces:
             subprocess.run(["ip", "netns", "delete", name], check=True)
 

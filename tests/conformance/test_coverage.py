@@ -1,21 +1,19 @@
 """docs/conformance.md says what the scenarios cover, and they cover every kind of rule."""
 
 from itertools import product
-from pathlib import Path
 
 import pytest
 from tests.conformance import coverage, coverage_l7, coverage_traffic
 from tests.conformance.deciding import PLACES
+from tests.conformance.stories import HERE, read_once
 
 from sluice.contracts.programs import Direction
 from sluice.lab import reading
 
-HERE = Path(__file__).parent
-
 
 @pytest.fixture(scope="module")
 def stories():
-    return reading.read([HERE])
+    return read_once()
 
 
 @pytest.fixture(scope="module")

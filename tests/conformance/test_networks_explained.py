@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from tests.conformance.stories import read_once
 
 from sluice.contracts.explaining import Held
 from sluice.contracts.groups import Member
@@ -24,7 +25,7 @@ from sluice.testkit.expanders import story as told_as_story
 from sluice.testkit.tc_node import TcNode
 
 HERE = Path(__file__).parent
-STORIES = reading.read([HERE / "networks"])
+STORIES = read_once("networks")
 EXAMPLE = HERE.parents[1] / "examples" / "secondary-networks"
 
 

@@ -2,9 +2,9 @@
 
 import uuid
 from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
+from tests.conformance.stories import read_once
 
 from sluice.lab import checks, reading
 from sluice.lab.ends import AT, ends_of
@@ -12,7 +12,7 @@ from sluice.lab.world import World
 from sluice.testkit.expanders import story as told_as_story
 from sluice.testkit.tc_node import TcNode, frame
 
-STORIES = reading.read([Path(__file__).parent / "networks"])
+STORIES = read_once("networks")
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)

@@ -1,15 +1,14 @@
 """What policy says of every scenario: `verdict()`, the first witness. `sluice lab run` asks the real datapath."""
 
 import functools
-from pathlib import Path
 
 import pytest
+from tests.conformance.stories import HERE, called, folder_of, read_once
 
 from sluice.contracts.objects import Pod
-from sluice.lab import offline, reading
+from sluice.lab import offline
 
-HERE = Path(__file__).parent
-STORIES = reading.read([HERE])
+STORIES = read_once()
 
 ENOUGH = {
     "kubernetes": 45,
@@ -22,17 +21,9 @@ ENOUGH = {
 """Scenarios of each folder, at least: none is lost by a mistake in how they are found."""
 
 
-def folder(story):
-    return Path(story.file).parent.name
-
-
-def called(story):
-    return f"{folder(story)}/{story.name}"
-
-
 @pytest.mark.parametrize("name", ENOUGH)
 def test_there_are_scenarios_enough(name):
-    names = [story.name for story in STORIES if folder(story) == name]
+    names = [story.name for story in STORIES if folder_of(story) == name]
 
     assert len(names) >= ENOUGH[name]
     assert sorted(names) == sorted(path.stem for path in (HERE / name).glob("*.yaml"))

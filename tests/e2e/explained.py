@@ -5,7 +5,8 @@ Flows are those that the switch itself tells, signatures those of the engine's r
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,16 @@ NAMES = {
 PAGE = 200
 """Less than most nodes hold, so that there are several pages."""
 
+ACTING_S = 10.0
+"""How long a node may go on after what was applied is in force: old ways into an engine go when they are not used."""
+
+POLL_S = 0.2
+
+Blamed = set[tuple[Any, ...]]
+
+Look = Callable[[Lab, LabNode, Blamed], AsyncIterator[str]]
+"""What cannot be explained on a node; the rules that the rest goes back to are added."""
+
 _seen: dict[Path, int] = {}
 """How far each log was read."""
 
@@ -53,13 +64,11 @@ _seen: dict[Path, int] = {}
 async def unexplained(lab: Lab) -> list[str]:
     """What cannot be explained, one line each."""
     found: list[str] = []
-    blamed: set[tuple[Any, ...]] = set()
+    blamed: Blamed = set()
     for node in lab.nodes.values():
-        found += [f"{node.name}: {what}" async for what in _flows(lab, node, blamed)]
-        if node.inspects:
-            found += [f"{node.name}: {what}" async for what in _signatures(lab, node, blamed)]
-        if node.is_guarded:
-            found += [f"{node.name}: {what}" async for what in _table(lab, node, blamed)]
+        looks = [_flows, *([_signatures] if node.inspects else []), *([_table] if node.is_guarded else [])]
+        for look in looks:
+            found += [f"{node.name}: {what}" for what in await _lasting(look, lab, node, blamed)]
         found += [f"{node.name}: {what}" async for what in _lines(lab, node)]
     for key, direction, index, upto in sorted(blamed, key=str):
         if await explaining.blame(lab.bus, key, upto, direction, index) is None:
@@ -67,7 +76,19 @@ async def unexplained(lab: Lab) -> list[str]:
     return found
 
 
-async def _flows(lab: Lab, node: LabNode, blamed: set[tuple[Any, ...]]) -> AsyncIterator[str]:
+async def _lasting(look: Look, lab: Lab, node: LabNode, blamed: Blamed) -> list[str]:
+    """What stays so. What a node says it holds and what is there are two questions, and it may act between them."""
+    deadline = time.monotonic() + ACTING_S
+    while True:
+        blames: Blamed = set()
+        found = [what async for what in look(lab, node, blames)]
+        if not found or time.monotonic() > deadline:
+            blamed |= blames
+            return found
+        await asyncio.sleep(POLL_S)
+
+
+async def _flows(lab: Lab, node: LabNode, blamed: Blamed) -> AsyncIterator[str]:
     told = await listed(lab, node.name, "ovs")
     for key, body in (await held(node)).items():
         line, cookie = text.write(key, body), cookies.unpack(body.cookie)
@@ -91,11 +112,14 @@ async def _flows(lab: Lab, node: LabNode, blamed: set[tuple[Any, ...]]) -> Async
         yield f"listed, and not in the switch: {line}"
 
 
-async def _signatures(lab: Lab, node: LabNode, blamed: set[tuple[Any, ...]]) -> AsyncIterator[str]:
+async def _signatures(lab: Lab, node: LabNode, blamed: Blamed) -> AsyncIterator[str]:
     told = await listed(lab, node.name, "l7", by_place=True)
     of_rules = set(inspection.rule_sets(node.folder))
     for file in (node.folder / "l7").glob("tenant-*.rules"):
-        tenant, rules = file.stem.replace("-", " "), file.read_text()
+        try:
+            tenant, rules = file.stem.replace("-", " "), file.read_text()
+        except FileNotFoundError:
+            continue  # the node has just taken it away
         in_force = any(digest in rules for digest in of_rules)
         for line in rules.splitlines():
             meaning = told.get(f"{tenant}\n{line}")
@@ -109,7 +133,7 @@ async def _signatures(lab: Lab, node: LabNode, blamed: set[tuple[Any, ...]]) -> 
         yield f"tenant {CLOSED_TENANT} is not listed"
 
 
-async def _table(lab: Lab, node: LabNode, blamed: set[tuple[Any, ...]]) -> AsyncIterator[str]:
+async def _table(lab: Lab, node: LabNode, blamed: Blamed) -> AsyncIterator[str]:
     """Of the node's own table, by the comments that its kernel has."""
     told = await listed(lab, node.name, "host", by_place=True)
     for name, chain in (await asyncio.to_thread(Tables(node.netns).read)).chains.items():

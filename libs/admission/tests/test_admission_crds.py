@@ -34,7 +34,7 @@ from sluice.testkit.examples import share
 FOLDER = Path(__file__).parents[3] / "deploy" / "k8s" / "base" / "crds"
 CRDS = {
     (each["spec"]["group"], each["spec"]["names"]["kind"]): each
-    for each in (yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.io.yaml")))
+    for each in (yaml.load(path.read_text(), yaml.CSafeLoader) for path in sorted(FOLDER.glob("*.io.yaml")))
 }
 FORMATS = jsonschema.FormatChecker(formats=())
 FORMATS.checks("cidr", ValueError)(lambda text: bool(ipaddress.ip_network(text, strict=False)) and "/" in text)
@@ -252,7 +252,7 @@ def test_rules_in_cel(given, old, part):
 
 def test_the_files_say_what_the_rules_do():
     """`deploy/k8s/crds.py` writes them."""
-    stored = {path.name: yaml.safe_load(path.read_text()) for path in FOLDER.glob("*.io.yaml")}
+    stored = {path.name: yaml.load(path.read_text(), yaml.CSafeLoader) for path in FOLDER.glob("*.io.yaml")}
 
     assert stored == json.loads(json.dumps(definitions()))
 

@@ -44,13 +44,19 @@ async def play(
 
 
 async def play_side_by_side(
-    labs: Sequence[Lab], stories: Sequence[Story], told: Callable[[Outcome], None], *, require_datapath: bool = False
+    labs: Sequence[Lab],
+    stories: Sequence[Story],
+    told: Callable[[Outcome], None],
+    *,
+    require_datapath: bool = False,
+    look: online.Look | None = None,
 ) -> list[Outcome]:
     """What comes of each, in their order. A story is mostly waiting: two labs need little more of a machine than one.
 
     Args:
         told: is called with each as soon as it is known, in no order.
         require_datapath: offline stories fail.
+        look: is asked what is wrong while the objects of a story are still there.
     """
     waiting = deque(enumerate(stories))
     done: dict[int, Outcome] = {}
@@ -61,7 +67,8 @@ async def play_side_by_side(
             if number >= 0:
                 told(done[number])
             number, story = waiting.popleft()
-            (done[number],) = [one async for one in play(lab, [story], require_datapath=require_datapath, last=False)]
+            playing = play(lab, [story], require_datapath=require_datapath, last=False, look=look)
+            (done[number],) = [outcome async for outcome in playing]
         if number >= 0:
             left = [f"left behind: {what}" for what in await ids_left(lab)]
             if left:

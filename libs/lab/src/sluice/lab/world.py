@@ -7,6 +7,7 @@ given is kept. Everything is decided here and nothing is done: `Lab` makes it so
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, ip_address, ip_network
+from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -293,7 +294,7 @@ class World:
             NodeAddress(type="Hostname", address=key.name),
         )
         cidrs = node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())
-        cidrs = cidrs or (str(list(POD_RANGE.subnets(new_prefix=20))[index]),)
+        cidrs = cidrs or (str(next(islice(POD_RANGE.subnets(new_prefix=20), index, None))),)
         return replace(
             node,
             metadata=replace(node.metadata, uid=uid),

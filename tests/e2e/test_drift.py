@@ -67,7 +67,7 @@ def meddle(lab: Lab, command: list[str]) -> None:
     bridge = f"unix:{lab.nodes[next(iter(lab.nodes))].ovs.mgmt_socket()}"
     place = words.index("add-flows") + 1 if "add-flows" in words else 1
     line = ["ovs-ofctl", "-O", "OpenFlow15", "--timeout=10", *words[:place], bridge, *words[place:]]
-    subprocess.run(line, input=given, text=True, check=True, timeout=20)
+    subprocess.run(line, input=given, text=True, check=True, timeout=60)
 
 
 async def test_it_is_put_right_and_told() -> None:

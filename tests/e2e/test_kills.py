@@ -236,7 +236,7 @@ def processes(lab: Lab, turn: int) -> dict[str, int | None]:
 
 async def kill(lab: Lab, name: str, turn: int) -> float:
     """End it as the out-of-memory killer would; when that was."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (pid := processes(lab, turn)[name]) is None:  # noqa: ASYNC110  # /proc tells nobody when a pid is there
             await asyncio.sleep(0.05)
     os.kill(pid, signal.SIGKILL)

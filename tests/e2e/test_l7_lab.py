@@ -261,7 +261,7 @@ async def test_the_event_log_says_who_was_denied_and_keeps_the_request_if_asked(
     await stage.lab.realised()
     before = len(stage.events("alert"))
     await asyncio.to_thread(play, stage.on(way), denied("", ask(OK), ask(BAD), served=1), 4)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not stage.events("packet"):  # noqa: ASYNC110  # files have no events
             await asyncio.sleep(0.05)
     (packet,), (alert,) = stage.events("packet"), stage.events("alert")[before:]

@@ -136,5 +136,5 @@ def delivered(node: LabNode, sender: Sender, to: str) -> int:
 def rule_packets(node: LabNode) -> int:
     bridge = f"unix:{node.ovs.mgmt_socket()}"
     words = ["ovs-ofctl", "-O", "OpenFlow15", "--timeout=10", "dump-flows", bridge, f"table={Table.INGRESS_TIER:d}"]
-    flows = subprocess.run(words, text=True, check=True, timeout=20, capture_output=True).stdout
+    flows = subprocess.run(words, text=True, check=True, timeout=60, capture_output=True).stdout
     return sum(int(number) for number in re.findall(r"n_packets=(\d+).*actions=controller", flows))

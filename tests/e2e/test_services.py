@@ -45,7 +45,7 @@ def read(text: str) -> list[Document]:
 def flows(node: LabNode, table: Table) -> list[str]:
     bridge = f"unix:{node.ovs.mgmt_socket()}"
     words = ["ovs-ofctl", "-O", "OpenFlow15", "--timeout=10", "dump-flows", bridge, f"table={table:d}"]
-    done = subprocess.run(words, text=True, check=True, timeout=20, capture_output=True)
+    done = subprocess.run(words, text=True, check=True, timeout=60, capture_output=True)
     return [line for line in done.stdout.splitlines() if "priority=100" in line]
 
 

@@ -62,7 +62,7 @@ class Client:
             f"{method} {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {len(content)}\r\nconnection: close\r\n\r\n"
         )
         writer.write(head.encode() + content)
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 60)
         writer.close()
         start, _, rest = answer.partition(b"\r\n\r\n")
         return int(start.split(b" ")[1]), rest
@@ -97,7 +97,7 @@ def issue(authority: trustme.CA, folder: Path) -> tuple[Path, Path]:
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             if await holds():
                 return
@@ -111,7 +111,7 @@ async def running(bus: Bus, folder: Path, lookup=None):
     webhook = Webhook(application(shell), "127.0.0.1", 0, *issue(authority, folder))
     async with asyncio.TaskGroup() as tasks:
         started = [tasks.create_task(each) for each in (shell.run(), webhook.run(), webhook.watch(0.02))]
-        await asyncio.wait_for(webhook.listening.wait(), 10)
+        await asyncio.wait_for(webhook.listening.wait(), 60)
         yield shell, Client(authority, webhook.port), authority
         for task in started:
             task.cancel()
@@ -133,7 +133,7 @@ async def test_nothing_is_admitted_before_all_is_known(bus, source, tmp_path):
         assert (await client.review(foreign))["allowed"]
 
         await source.listed()
-        await asyncio.wait_for(shell.in_sync.wait(), 20)
+        await asyncio.wait_for(shell.in_sync.wait(), 60)
         assert await client.review(policies.cluster(tier="mine")) == {"uid": "u", "allowed": True}
         again = await client.review(tiers.tier("other", 10))
         assert "overlaps with the tier mine" in again["status"]["message"]
@@ -143,7 +143,7 @@ async def test_it_follows_what_exists(bus, source, tmp_path):
     await source.put(made(tiers.tier("mine", 10)), made(policies.cluster(tier="mine")))
     await source.listed()
     async with running(bus, tmp_path) as (shell, client, _):
-        await asyncio.wait_for(shell.in_sync.wait(), 20)
+        await asyncio.wait_for(shell.in_sync.wait(), 60)
         kept = await client.review(tiers.tier("mine", 10), "DELETE")
         assert "named by 1 policy" in kept["status"]["message"]
 
@@ -157,7 +157,7 @@ async def test_an_object_that_cannot_be_read_stays_what_it_was(bus, source, tmp_
     await source.put(made(tiers.tier("mine", 10)))
     await source.listed()
     async with running(bus, tmp_path) as (shell, client, _):
-        await asyncio.wait_for(shell.in_sync.wait(), 20)
+        await asyncio.wait_for(shell.in_sync.wait(), 60)
         await source.spoil(ObjectKey(Kind.TIER, "", "mine"))
         await source.put(made(tiers.tier("later", 11)))
         await until(lambda: client.admits(policies.cluster(tier="later")))
@@ -172,7 +172,7 @@ async def test_a_tier_that_the_bus_has_not_told_of_is_looked_up_once(bus, source
     (manifests / "wrong.json").write_bytes(codec.encode(tiers.tier("wrong", 300)))
     await source.listed()
     async with running(bus, tmp_path, Folder(manifests)) as (shell, client, _):
-        await asyncio.wait_for(shell.in_sync.wait(), 20)
+        await asyncio.wait_for(shell.in_sync.wait(), 60)
         assert (await client.review(policies.cluster(tier="mine")))["allowed"]
         assert not (await client.review(policies.cluster(tier="wrong")))["allowed"]
         assert not (await client.review(policies.cluster(tier="other")))["allowed"]
@@ -186,7 +186,7 @@ class Silent:
 async def test_a_source_that_does_not_answer_makes_no_tier(bus, source, tmp_path):
     await source.listed()
     async with running(bus, tmp_path, Silent()) as (shell, client, _):
-        await asyncio.wait_for(shell.in_sync.wait(), 20)
+        await asyncio.wait_for(shell.in_sync.wait(), 60)
         assert not (await client.review(policies.cluster(tier="mine")))["allowed"]
 
 
@@ -256,10 +256,10 @@ async def test_the_service_as_a_process(server, source, tmp_path):
     host, port = told["health_served"]["address"]
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
-    metrics = (await asyncio.wait_for(reader.read(), 10)).decode()
+    metrics = (await asyncio.wait_for(reader.read(), 60)).decode()
     writer.close()
     assert 'sluice_admission_reviews_total{answer="admitted"} 1' in metrics
     assert 'sluice_admission_reviews_total{answer="refused"} 1' in metrics
 
     service.terminate()
-    assert await asyncio.wait_for(service.wait(), 20) == 0
+    assert await asyncio.wait_for(service.wait(), 60) == 0

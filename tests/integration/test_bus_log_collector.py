@@ -70,7 +70,7 @@ class World:
 
     async def stored(self, log: str, count: int) -> list[AuditEvent]:
         """The log's events, each batch once by its id, as soon as there are so many."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(found := await self._stored(log)) < count:  # noqa: ASYNC110  # streams have no such event
                 await asyncio.sleep(0.05)
         return found

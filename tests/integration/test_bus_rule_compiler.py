@@ -239,7 +239,7 @@ async def test_a_stranger_writes_into_our_subjects_and_we_stop(bus, source, watc
         await source.put(policy(port=81))
 
         with pytest.raises(Fenced, match="another writer"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await guard
         running.cancel()
 
@@ -281,7 +281,7 @@ async def test_a_policy_follows_its_tier_and_its_namespaces(bus, source, watch):
 
         upto = await source.delete(ObjectKey(Kind.TIER, "", "mine"))
         assert await programs.until(MARK, upto) == {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (told := (await problems(bus)).problems):  # noqa: ASYNC110  # the bus alone knows when
                 await asyncio.sleep(0.01)
         assert [problem.unit for problem in told] == ["acnps:_:p"]

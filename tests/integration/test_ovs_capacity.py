@@ -50,9 +50,9 @@ def test_as_many_as_promised_stand_and_one_more_in_the_middle_moves_few(full: En
 @pytest.fixture
 def netns() -> Iterator[str]:
     name = f"cap-{os.getpid()}"
-    subprocess.run(["ip", "netns", "add", name], check=True, timeout=10)
+    subprocess.run(["ip", "netns", "add", name], check=True, timeout=60)
     yield name
-    subprocess.run(["ip", "netns", "del", name], check=True, timeout=10)
+    subprocess.run(["ip", "netns", "del", name], check=True, timeout=60)
 
 
 @pytest.mark.datapath

@@ -36,7 +36,7 @@ GATEWAY_MAC = "0a:58:a9:fe:01:01"
 CLIENT = Link("client", "02:00:00:00:00:0a", (Address("10.9.0.1"), Address("fd09::1")))
 SERVER = Link("server", "02:00:00:00:00:0b", (Address("10.9.0.2"), Address("fd09::2")))
 ADDRESSES = {4: "10.9.0.2", 6: "fd09::2"}
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 FIRST_SOURCE = 20_000
 """The engine drops a connection that it rejected for minutes, and whoever has the same ports meanwhile."""
 

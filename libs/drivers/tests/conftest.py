@@ -25,7 +25,7 @@ NUMBERS = count(1)
 
 
 def ip(*words: str) -> str:
-    return subprocess.run(["ip", *words], check=True, timeout=10, capture_output=True, text=True).stdout
+    return subprocess.run(["ip", *words], check=True, timeout=60, capture_output=True, text=True).stdout
 
 
 def sweep() -> None:
@@ -82,7 +82,7 @@ def ofctl(node: OvsNode, bridge: str) -> Callable[..., list[str]]:
 
     def run(command: str, *arguments: str) -> list[str]:
         words = ["ovs-ofctl", "-O", "OpenFlow15", command, f"unix:{node.mgmt_socket(bridge)}", *arguments]
-        done = subprocess.run(words, timeout=20, capture_output=True, text=True, check=False)
+        done = subprocess.run(words, timeout=60, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 

@@ -26,7 +26,7 @@ async def peer(path, serve):
         yield
     finally:
         server.close()
-        await asyncio.wait_for(asyncio.gather(*filter(None, served)), 5)
+        await asyncio.wait_for(asyncio.gather(*filter(None, served)), 60)
 
 
 async def next_call(reader):
@@ -78,7 +78,7 @@ async def test_the_peers_echo_is_answered_and_its_strange_calls_are_refused(path
         for _ in range(2):
             answers.put_nowait(await next_call(reader))
 
-    async with peer(path, serve), asyncio.timeout(5):
+    async with peer(path, serve), asyncio.timeout(60):
         rpc = await JsonRpc.connect(path)
         assert await answers.get() == {"id": "e", "result": ["x"], "error": None}
         assert await answers.get() == {"id": 7, "result": None, "error": "unknown method"}
@@ -111,7 +111,7 @@ async def test_who_waits_is_told_why_the_connection_ended(path, octets, reason):
         await next_call(reader)
         writer.write(octets)
 
-    async with peer(path, serve), asyncio.timeout(5):
+    async with peer(path, serve), asyncio.timeout(60):
         rpc = await JsonRpc.connect(path)
         with pytest.raises(RpcGone, match=reason):
             await rpc.call("get", [])
@@ -125,7 +125,7 @@ async def silence(reader, writer):
 
 
 async def test_no_answer_in_time_ends_the_connection(path):
-    async with peer(path, silence), asyncio.timeout(5):
+    async with peer(path, silence), asyncio.timeout(60):
         rpc = await JsonRpc.connect(path)
         with pytest.raises(RpcGone, match=r"no answer to get in 0\.05 s"):
             await rpc.call("get", [], timeout_s=0.05)
@@ -133,7 +133,7 @@ async def test_no_answer_in_time_ends_the_connection(path):
 
 
 async def test_a_peer_that_answers_no_echo_is_taken_for_dead(path):
-    async with peer(path, silence), asyncio.timeout(5):
+    async with peer(path, silence), asyncio.timeout(60):
         rpc = await JsonRpc.connect(path, keepalive_s=0.05)
         assert "no answer to an echo" in await rpc.closed
 

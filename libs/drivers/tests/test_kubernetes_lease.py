@@ -11,7 +11,7 @@ from sluice.drivers.kubernetes.client import Client
 from sluice.drivers.kubernetes.lease import Lease, LeaseLost, Timing
 from sluice.testkit.apiserver.server import ApiServer
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 TIMING = Timing(duration_s=3.0, deadline_s=2.0, retry_s=0.02)
 
 

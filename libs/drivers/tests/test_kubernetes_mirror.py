@@ -14,7 +14,7 @@ from sluice.drivers.kubernetes.mirror import Absent, Changed, Listed, Pace, Wait
 from sluice.testkit.apiserver.server import ApiServer
 from sluice.testkit.apiserver.tls import certificate
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 PACE = Pace(longest_wait_s=0.2, absent_s=0.05, silence_s=0.5)
 
 

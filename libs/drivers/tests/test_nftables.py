@@ -125,7 +125,7 @@ async def test_what_is_to_be_logged_is_handed_over_and_counted(netns: Path) -> N
     try:
         inside(netns, send)
         found: list[Copy] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(found) < 2:
                 found += await copies.next()
         with pytest.raises(NotHeard, match="group 5300"):

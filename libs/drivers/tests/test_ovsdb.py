@@ -25,7 +25,7 @@ def taps(*names, **fields):
 
 async def until(monitor, seen):
     """Follow the monitor until `seen` says so of its view."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (found := seen(monitor.view)):
             await anext(monitor)
     return found
@@ -71,13 +71,13 @@ async def test_first_everything_then_each_change(ovsdb, bridge):
     assert {"drvt1", bridge} <= {change.after.name for change in first}
 
     await ovsdb.set_external_ids("drvt1", IDS)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         (change,) = await anext(monitor)
     assert isinstance(change.before, Interface)
     assert (change.before.external_ids, change.after.external_ids) == ({}, IDS)
 
     await ovsdb.delete_ports(bridge, ["drvt1"])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert Change(change.after, None) in await anext(monitor)
     assert [one.name for one in monitor.view.interfaces(bridge)] == []  # this monitor knows no bridges
 

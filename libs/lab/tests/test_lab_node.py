@@ -168,7 +168,7 @@ async def test_a_port_tells_whose_it_is(alone: Alone) -> None:
 def inside(alone: Alone, pod: Placed, *words: str) -> str:
     netns = alone.node.sandboxes[pod.pod].netns.name
     done = subprocess.run(
-        ["ip", "netns", "exec", netns, *words], capture_output=True, text=True, check=True, timeout=10
+        ["ip", "netns", "exec", netns, *words], capture_output=True, text=True, check=True, timeout=60
     )
     return done.stdout
 
@@ -222,7 +222,7 @@ async def test_a_switch_that_is_killed_is_started_again(alone: Alone, daemon: st
         before = ovs.vswitchd_pid if daemon == "ovs-vswitchd" else ovs.ovsdb_pid
         assert before
         os.kill(before, 9)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (supervised.restarts and ovs.ovsdb_pid and await speaks_openflow(ovs)):  # noqa: ASYNC110  # no event says so
                 await asyncio.sleep(0.01)  # nothing tells that a daemon has started
         alone.forward()

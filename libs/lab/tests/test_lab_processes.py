@@ -54,7 +54,7 @@ async def test_what_is_killed_runs_again(sleeper: Program) -> None:
         pid = sleeper.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await supervised.started.get() == number
         assert sleeper.pid not in (None, pid)
     running.cancel()
@@ -78,7 +78,7 @@ async def test_what_cannot_be_started_is_tried_again() -> None:
         """It never runs."""
 
     running = asyncio.create_task(Supervised("broken", start, ended).run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await enough.wait()
     running.cancel()
     await asyncio.wait([running])

@@ -97,7 +97,7 @@ class Rig:
         words = ["--may-exist", "add-port", "br-int", name, "--", "set", "interface", name, *columns]
         self._vsctl(*words, f"ofport_request={self._next}")
         if "type=internal" in columns or not columns:
-            subprocess.run(["ip", "-n", self.node.netns.name, "link", "set", name, "up"], check=True, timeout=10)
+            subprocess.run(["ip", "-n", self.node.netns.name, "link", "set", name, "up"], check=True, timeout=60)
         return self._next
 
     def flows(self, *mirrors: int, way: tuple[int, int] | None = None) -> None:
@@ -112,7 +112,7 @@ class Rig:
         bridge = f"unix:{self.node.ovs.mgmt_socket()}"
         for words in (["del-flows", bridge], ["add-flows", bridge, "-"]):
             command = ["ovs-ofctl", "-O", "OpenFlow15", *words]
-            subprocess.run(command, input="\n".join(lines), text=True, check=True, timeout=10)
+            subprocess.run(command, input="\n".join(lines), text=True, check=True, timeout=60)
 
     async def count(self, *receivers: Receiver, version: int = 4) -> tuple[set[Got], list[int]]:
         """What became of a train from `a` to `b`, and what each receiver counted; once more if a packet got lost."""
@@ -147,7 +147,7 @@ class Rig:
 
     def _vsctl(self, *words: str) -> str:
         command = ["ovs-vsctl", f"--db=unix:{self.node.ovs.db_socket}", "--timeout=10", *words]
-        return subprocess.run(command, check=True, text=True, capture_output=True, timeout=15).stdout.strip()
+        return subprocess.run(command, check=True, text=True, capture_output=True, timeout=60).stdout.strip()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -261,4 +261,4 @@ async def test_devices_come_and_go(rig: Rig) -> None:
 
 def _has(rig: Rig, link: str) -> bool:
     words = ["ip", "-n", rig.node.netns.name, "link", "show", link]
-    return subprocess.run(words, check=False, capture_output=True, timeout=10).returncode == 0
+    return subprocess.run(words, check=False, capture_output=True, timeout=60).returncode == 0

@@ -43,7 +43,7 @@ def until() -> Until:
     """Waits for something that only asking can tell."""
 
     async def wait(reached: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await reached():  # noqa: ASYNC110  # the server sends no event for it
                 await asyncio.sleep(0.02)
 

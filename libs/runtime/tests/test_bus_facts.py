@@ -24,7 +24,7 @@ LISTED = subjects.listed(Kind.NAMESPACE), codec.encode(Listed(kind=Kind.NAMESPAC
 
 async def until(told, reached) -> list[Facts]:
     seen = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for batch in told:
             seen.append(batch)
             if reached(batch):

@@ -39,7 +39,7 @@ def mark(upto: int) -> Mark:
 async def read(interest: Interest, last: Callable[[Event], bool]) -> list[Event]:
     """Events up to the one that is the last."""
     seen: list[Event] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for event in interest:
             seen.append(event)
             if last(event):
@@ -94,7 +94,7 @@ async def store(output: Output, *pages: Page, upto: int) -> None:
     for value in pages:
         output.put(subjects.page(value.group, value.node), value)
     output.mark(MARK, mark(upto))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await output.settled()
 
 
@@ -335,7 +335,7 @@ async def test_the_next_mark_tells_of_what_was_lost_while_the_connection_stood(i
     lost: list[Msg] = []
     monkeypatch.setattr(interest, "_live", lost.append)
     await store(output, page("g", 2, "a/x"), upto=2)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(lost) < 2:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.05):

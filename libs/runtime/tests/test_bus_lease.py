@@ -19,7 +19,7 @@ def quick(monkeypatch):
 
 
 async def claim(bus: Bus, holder: str, shards: int = 1) -> Lease:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return await Lease.claim(bus, "resolver", shards, holder)
 
 

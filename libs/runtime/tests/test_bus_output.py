@@ -40,7 +40,7 @@ async def settled(output: Output) -> None:
 
 async def everything(bus: Bus, stream: str) -> list[Message]:
     seen = []
-    async with follow(bus, stream) as events, asyncio.timeout(20):
+    async with follow(bus, stream) as events, asyncio.timeout(60):
         async for event in events:
             match event:
                 case Message():
@@ -56,7 +56,7 @@ async def test_a_then_b_then_a_within_a_second_are_three_messages(bus, reader):
         for pod in ("a/1", "a/2", "a/1"):
             output.put(at("g"), page("g", 7, pod))  # the same cause, the same content: a deduplicated id would lose it
             await settled(output)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             seen = [await anext(events) for _ in range(3)]
 
     pods = [codec.decode(event.body, Page).members[0].pod for event in seen if isinstance(event, Message)]
@@ -263,7 +263,7 @@ async def test_a_full_stream_refuses_and_drops_nothing_and_takes_overwrites(serv
             output.put(at("0"), page("0", 2, "a/changed", padding=30_000))
             for subject in sorted(held - {at("0")})[:20]:
                 output.remove(subject)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await output.settled()
             assert output.refused == {}
 
@@ -433,7 +433,7 @@ async def test_the_ledger_made_anew_is_filled_again_and_objects_shows_it(bus, re
         await settled(output)
         await bus.js.delete_stream("LEDGER")
         seen: list[Event] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not any(isinstance(event, NewEpoch) for event in seen):
                 seen.append(await anext(events))
             while len(seen[seen.index(next(event for event in seen if isinstance(event, NewEpoch))) :]) < 7:

@@ -67,7 +67,7 @@ async def until_line(process, event: str) -> dict[str, object]:
 async def get(address, path: str) -> tuple[int, str]:
     reader, writer = await asyncio.open_connection(*address)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = (await reader.read()).decode()
     writer.close()
     head, _, body = answer.partition("\r\n\r\n")
@@ -99,7 +99,7 @@ async def test_it_is_ready_when_it_says_so_and_ends_in_order(start, bus, server,
     assert await get(address, "/livez") == (200, "alive\n")
 
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         said, log = await process.communicate()
     assert (process.returncode, said.decode()) == (0, "cleaned up\n")
     assert all(json.loads(line)["service"] == "some-thing" for line in log.splitlines())
@@ -108,7 +108,7 @@ async def test_it_is_ready_when_it_says_so_and_ends_in_order(start, bus, server,
 async def test_it_fails_with_its_reason(start):
     process = await start(SLUICE_SOME_THING_HOW="fail", SLUICE_SOME_THING_HEALTH_PORT="-1")
     said = await until_line(process, "service_failed")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await process.communicate()
 
     assert process.returncode == 1
@@ -117,7 +117,7 @@ async def test_it_fails_with_its_reason(start):
 
 async def test_wrong_settings_are_refused_before_anything_else(start):
     process = await start(SLUICE_SOME_THING_HOWW="x")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         _, said = await process.communicate()
 
     assert process.returncode == 2
@@ -132,7 +132,7 @@ async def test_it_can_be_ended_while_it_waits_for_the_server_and_says_that_it_do
     await until_line(process, "bus_not_reached")
     await until(lambda: answers(address, "/readyz", (503, f"bus: {server.url} is not reached\n")))
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await process.communicate()
 
     assert process.returncode == 0

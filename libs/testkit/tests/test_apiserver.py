@@ -27,7 +27,7 @@ class World:
     async def lines(self, path: str, count: int):
         """The first lines of a watch, and its status."""
         found: list[dict[str, Any]] = []
-        async with asyncio.timeout(10), self._session.get(self.api.url + path) as answer:
+        async with asyncio.timeout(60), self._session.get(self.api.url + path) as answer:
             async for line in answer.content:
                 found.append(json.loads(line))
                 if len(found) == count:

@@ -83,7 +83,7 @@ class World:
         return {one.reason: one.lines for one in self.written() if isinstance(one, Loss)}
 
     async def until(self, count: int) -> list[FlowDecision | Loss]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.written()) < count:  # noqa: ASYNC110  # files have no such event
                 await asyncio.sleep(0.02)
         return self.written()
@@ -171,7 +171,7 @@ async def test_what_the_disk_does_not_take_is_told_when_it_does_again(world: Wor
             audit.take(copy(1, source_port=port))
         await asyncio.sleep(0.5)
         world.folder.unlink()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not world.losses():  # noqa: ASYNC110  # files have no such event
                 await asyncio.sleep(0.02)
         audit.take(copy(1))

@@ -9,7 +9,7 @@ import pytest
 from sluice.dataplane.l7.handover import HandOver, write
 from sluice.services.node_ovs.handover import Verified, verified_of
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 def say(path: Path, body: bytes) -> None:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.datapath
 
 HERE, THERE = "ckh", "ckt"
 TARGETS = {socket.AF_INET: "10.99.0.2", socket.AF_INET6: "fd00:99::2"}
-TIMEOUT_S = 5.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ async def shell(
 
 
 async def ready(shell: Shell) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         while not shell.ready or shell._rounds.due:  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.005)
 

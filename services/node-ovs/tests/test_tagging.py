@@ -7,7 +7,7 @@ import pytest
 from sluice.services.node_ovs import tagging
 from sluice.services.node_ovs.tagging import Tagging
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 async def test_many_resets_at_once_change_the_tag_once_and_once_more_later(monkeypatch: pytest.MonkeyPatch):

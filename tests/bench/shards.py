@@ -22,7 +22,9 @@ from sluice.services.group_resolver.derived import ShardGroups
 NEEDED = 1.6
 """Times the throughput of one."""
 
-REPEATS = 3
+REPEATS = 5
+"""The least of these counts, of one shard as of each of two: what else runs on the machine only adds."""
+
 Work = Callable[[list[workloads.Stored], int, int], None]
 
 
@@ -64,10 +66,11 @@ def spend(work: Work, stored: list[workloads.Stored], shard: int, shards: int) -
 def main() -> None:
     stored = list(workloads.small_namespaces(int(os.environ.get("N", "25000"))))
     for service, work in (("group-resolver", resolve), ("rule-compiler", compile_)):
-        whole, slower = float("inf"), float("inf")
+        whole, each = float("inf"), [float("inf")] * 2
         for _ in range(REPEATS):
             whole = min(whole, spend(work, stored, 0, 1))
-            slower = min(slower, max(spend(work, stored, shard, 2) for shard in range(2)))
+            each = [min(least, spend(work, stored, shard, 2)) for shard, least in enumerate(each)]
+        slower = max(each)
         figure = Figure("SHARD", f"core of {service}, slower of 2 shards", slower, "s", whole, whole / NEEDED, slower)
         one, two = len(stored) / whole, len(stored) / slower
         show(figure, f"{one:,.0f} events a CPU second with one shard, {two:,.0f} with two: {two / one:.2f} times")

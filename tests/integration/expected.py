@@ -7,7 +7,7 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.ids import GroupId, Revision, Unit
 from sluice.contracts.objects import AnyObject, Namespace, Pod
 from sluice.contracts.programs import Program
-from sluice.contracts.shards import shard_of
+from sluice.contracts.shards import shard_of_group
 from sluice.contracts.traffic_control import TrafficControl
 from sluice.contracts.traffic_programs import TrafficProgram
 from sluice.grouping.events import ObjectEvent, key_of
@@ -34,7 +34,7 @@ def groups_of(objects: Iterable[AnyObject], shards: int = 1) -> dict[str, object
             members = grouping.members(group, name)
             wanted[subjects.page(group, name)] = {"group": group, "node": name, "members": members}
         for shard in range(shards):
-            if mine := [group for group in grouping.groups_on(name) if shard_of(group, shards) == shard]:
+            if mine := [group for group in grouping.groups_on(name) if shard_of_group(group, shards) == shard]:
                 wanted[subjects.own(name, shard)] = {"node": name, "shard": shard, "groups": mine}
         if pods := grouping.pods_on(name):
             wanted[subjects.local(name)] = {"node": name, "pods": pods, "interfaces": grouping.interfaces_on(name)}

@@ -9,7 +9,8 @@ from sluice.contracts.ids import Address, GroupId, NodeName, Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Namespace, Pod
 from sluice.grouping.addresses import Conflict
-from sluice.grouping.index import Changes, Grouping
+from sluice.grouping.changes import Changes
+from sluice.grouping.index import Grouping
 from sluice.grouping.selectors import GroupSelector, Selector, SelectorTerm, normalise, union
 from sluice.testkit.builders import namespace, pod, selector
 
@@ -289,7 +290,7 @@ def test_nothing_is_left_of_what_went(wanted: GroupSelector) -> None:
 
     matching = made._matching
     assert not any((matching.groups, matching._spaces, matching._wide))
-    assert not any((made._pods, made._on_node, made._claims._holders))
+    assert not any((made._pods, made._on_nodes._placed, made._on_nodes._aside, made._claims._holders))
     assert not any((matching._space_shelf, matching._label_shelf))
 
 

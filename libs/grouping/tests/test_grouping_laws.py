@@ -163,6 +163,28 @@ def test_pages_looked_at_together_are_those_looked_at_one_by_one(
         assert made.pages(group, nodes) == [(node, made.members(group, node)) for node in sorted(nodes)]
 
 
+@given(histories, groups, st.sets(st.sampled_from([NodeName(node) for node in NODES])), st.booleans())
+def test_who_tells_of_some_nodes_alone_knows_the_rest_of_the_others(
+    events: Story, selectors: Selectors, told_of: set[NodeName], selected_first: bool
+) -> None:
+    whole = everything(told(events, selectors), selectors)
+    made = Grouping(told_of.__contains__)
+    before, after = (selectors, {}) if selected_first else ({}, selectors)
+
+    for group, selector in before.items():
+        made.select(group, selector)
+    for event in events:
+        made.evolve(event)
+    for group, selector in after.items():
+        made.select(group, selector)
+
+    found = everything(made, selectors)
+    assert found._replace(locals={}) == whole._replace(locals={})
+    assert {node: pods for node, pods in found.locals.items() if node in told_of} == {
+        node: pods for node, pods in whole.locals.items() if node in told_of
+    }
+
+
 def _selves(pod: Pod, networks: tuple[str, ...]) -> list[object]:
     """What the Pod can be a member as: itself, or its interfaces on these networks."""
     return [one for one in interfaces_of(pod) if one.attachment.network in networks] if networks else [pod]

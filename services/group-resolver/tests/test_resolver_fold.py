@@ -6,11 +6,13 @@ from hypothesis import strategies as st
 from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Local, Own, Page
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision
-from sluice.contracts.shards import shard_of
+from sluice.contracts.shards import place_of, shard_of_group
 from sluice.grouping.events import ObjectEvent
 from sluice.services.group_resolver.derived import KINDS, ShardGroups
+from sluice.testkit import secondary
+from sluice.testkit.antrea_strategies import antrea_stories
 from sluice.testkit.builders import multi, namespace, netpol, network, pod
-from sluice.testkit.expanders import story
+from sluice.testkit.expanders import expand, story
 from sluice.testkit.strategies import stories
 
 CAUSE = Revision(1, 99)
@@ -23,8 +25,8 @@ class Applied:
         self.fold = fold
         self.held: dict[str, bytes] = {}
 
-    def take(self, events: list[ObjectEvent]) -> None:
-        self.fold.evolve(events, events[-1].revision if events else NEVER)
+    def take(self, events: list[ObjectEvent], *, in_order: bool = True) -> None:
+        self.fold.evolve(events, events[-1].revision if events and in_order else NEVER)
         changes = self.fold.drain()
         for group, nodes in changes.pages.items():
             for node, page in self.fold.pages(group, nodes, CAUSE):
@@ -34,6 +36,8 @@ class Applied:
             self._put(f"own {node}", own)
         for node in changes.locals:
             self._put(subjects.local(node), self.fold.local(node, CAUSE))
+        for node in changes.routes:
+            self._put(subjects.route(node), self.fold.route(node, CAUSE))
 
     def _put(self, subject: str, value: object) -> None:
         self.held.pop(subject, None)
@@ -90,17 +94,46 @@ def test_a_nodes_own_list_has_its_pods_interfaces_whether_policed_or_not():
     assert all(subjects_ == {subjects.local(NodeName("node-1"))} for subjects_ in told[3:])
 
 
-@given(stories())
-def test_shards_divide_it_without_a_rest(events):
+WORLDS = st.one_of(antrea_stories(), stories(more=secondary.objects, more_keys=secondary.keys))
+"""Groups of one Namespace, of several, of nodes and of interfaces; Pods that claim one address wherever they are."""
+
+
+def _of_all(parts: list[Applied]) -> dict[str, object]:
+    """What shards hold together; nothing is held by two of them, but lists of one node, each with its own groups."""
+    held: dict[str, object] = {}
+    owns: dict[str, list[GroupId]] = {}
+    for part in parts:
+        for subject, body in part.held.items():
+            if subject.startswith("own "):
+                owns.setdefault(subject, []).extend(codec.decode(body, Own).groups)
+            else:
+                assert subject not in held
+                held[subject] = body
+    return held | {subject: sorted(groups) for subject, groups in owns.items()}
+
+
+@given(WORLDS, st.integers(2, 3), st.integers(1, 5), st.integers(0, 99))
+def test_shards_divide_it_without_a_rest_in_whatever_order_they_are_told(events, shards, batch, seed):
     whole = Applied(ShardGroups(0, 1))
     whole.take(events)
-    parts = [Applied(ShardGroups(shard, 3)) for shard in range(3)]
-    for part in parts:
-        part.take(events)
+    expected = _of_all([whole])
 
-    pages = [{subject: body for subject, body in part.held.items() if "own" not in subject} for part in parts]
-    assert sum(map(len, pages)) == len({subject for page in pages for subject in page})
-    assert {k: v for page in pages for k, v in page.items()} == {k: v for k, v in whole.held.items() if "own" not in k}
+    for name, expansion in (("as told", events), *expand(events, seed=seed)):
+        parts = [Applied(ShardGroups(shard, shards)) for shard in range(shards)]
+        for part in parts:
+            for start in range(0, len(expansion), batch):
+                part.take(expansion[start : start + batch], in_order=False)
+        assert _of_all(parts) == expected, name
+
+
+@given(WORLDS, st.integers(1, 5))
+def test_shards_hold_together_what_one_holds_after_every_batch(events, batch):
+    whole, parts = Applied(ShardGroups(0, 1)), [Applied(ShardGroups(shard, 2)) for shard in range(2)]
+
+    for start in range(0, len(events), batch):
+        for one in (whole, *parts):
+            one.take(events[start : start + batch])
+        assert _of_all(parts) == _of_all([whole])
 
 
 WEB = netpol("x/np", {"podSelector": {"matchLabels": {"app": "web"}}})
@@ -133,12 +166,32 @@ def test_what_is_stored_and_not_derived_is_stale():
 
 
 def test_of_another_shard_nothing_is_stale():
-    names = [GroupId(f"{number:032x}") for number in range(50)]
+    names = [GroupId(f"{place_of(str(number))}{number:032x}") for number in range(50)] + [GroupId("of-another-version")]
     taken = ShardGroups(1, 3)
     stale = taken.stale([subjects.page(name, NodeName("n")) for name in names] + [subjects.own(NodeName("n"), 0)], ())
 
-    assert stale.pages == {name: {"n"} for name in names if shard_of(name, 3) == 1}
+    assert stale.pages == {name: {"n"} for name in names if shard_of_group(name, 3) == 1}
     assert stale.owns == set()
+    assert 0 < len(stale.pages) < len(names)
+
+
+def test_a_shard_has_all_groups_of_a_namespace_and_the_other_does_not_look_into_it():
+    """ADR 12. Of two shards the Namespace z is the first's, like the node, and x the second's."""
+    spaces, web = ("z", "x"), {"podSelector": {"matchLabels": {"app": "web"}}}
+    pods = (pod(f"{name}/a", node="node-1", ip=f"10.0.0.{last}", app="web") for last, name in enumerate(spaces))
+    events = story(*map(namespace, spaces), *(netpol(f"{name}/np", web) for name in spaces), *pods)
+    folds = [ShardGroups(shard, 2) for shard in range(2)]
+    for one in folds:
+        one.evolve(events, events[-1].revision)
+
+    for one, space in zip(folds, spaces, strict=True):
+        (group,) = one.own(NodeName("node-1"), CAUSE).groups  # type: ignore[union-attr]  # it is there
+        assert group.startswith(place_of(space))
+        assert list(one._groups.selectors) == [group], "the other's policy is not translated"
+        assert list(one._grouping._pods) == [f"{space}/a"], "the other's Pod is set aside"
+    local = folds[0].local(NodeName("node-1"), CAUSE)
+    assert [member.pod for member in local.pods] == ["x/a", "z/a"]  # type: ignore[union-attr]  # it is there
+    assert folds[1].drain().locals == set()
 
 
 def test_groups_that_are_kept_stay_in_their_lists_until_they_are_let_go():

@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple, NewType
 
 GroupId = NewType("GroupId", str)
-"""Hash of a group's normalised selector; `sluice.policy.translate` alone makes them."""
+"""Place of a group, and hash of its normalised selector; `sluice.policy.translate` alone makes them."""
 
 NodeName = NewType("NodeName", str)
 Uid = NewType("Uid", str)

@@ -163,7 +163,10 @@ class Pod(Object, frozen=True, kw_only=True):
     @property
     def addresses(self) -> tuple[Address, ...]:
         """podIPs, or podIP where only that is given; canonical text, since `sluice.kube` makes it so."""
-        listed = tuple([Address(entry.ip) for entry in self.status.pod_ips])
+        entries = self.status.pod_ips
+        if len(entries) == 1:
+            return (Address(entries[0].ip),)
+        listed = tuple([Address(entry.ip) for entry in entries])
         return listed or ((Address(self.status.pod_ip),) if self.status.pod_ip else ())
 
     @property

@@ -3,12 +3,15 @@
 Of Pods only those on the Pod network are members: scheduled, not ended, not in the host's network. One without an
 address is a member without addresses: its port is known on its node. In groups about secondary networks not the Pods
 are members but the interfaces that they have there. A group of nodes has nodes as members, each on itself.
+
+A Pod that no group can have (`matching`) is set aside: its addresses count, for others may claim them, and it does
+itself on a node of which all Pods are asked for. It gets a place when a group can have it, when it has interfaces on
+secondary networks, and when somebody else claims an address of its.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from operator import attrgetter
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -17,63 +20,27 @@ from sluice.contracts.groups import Member
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Namespace, NetworkAttachmentDefinition, Node, Pod
-from sluice.grouping.addresses import Claim, Claims, Conflict
+from sluice.grouping.addresses import Claims, Conflict
 from sluice.grouping.attachments import interfaces_of
+from sluice.grouping.changes import Changes
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
 from sluice.grouping.interfaces import Interfaces
-from sluice.grouping.matching import Group, LabelSet, Matching
-from sluice.grouping.members import labels_of, member_of
+from sluice.grouping.matching import Group, LabelSet, Matching, Space
+from sluice.grouping.members import addresses_of, labels_of
 from sluice.grouping.nodes import NodeGroups, Touched
+from sluice.grouping.onnodes import OnNodes
+from sluice.grouping.placed import Placed
 from sluice.grouping.selectors import GroupSelector
 
 _KINDS = frozenset({Kind.NAMESPACE, Kind.NODE, Kind.POD, Kind.NETWORK_ATTACHMENT})
 
 Known = Namespace | Node | Pod | NetworkAttachmentDefinition
+_KNOWN = (Pod, Namespace, Node, NetworkAttachmentDefinition)
+"""As a tuple, the most frequent first: a union is looked through more slowly, and this is asked of each event."""
 
 
-class Changes(NamedTuple):
-    """What may differ since the last time. May name too much, never too little."""
-
-    pages: dict[GroupId, set[NodeName]]
-    """Ask for the members of these groups on these nodes again; none means that the page goes. In the order in which
-    they were touched, so that what belongs together is looked at together."""
-
-    owns: set[NodeName]
-    """Nodes on which other groups may have members now."""
-
-    locals: set[NodeName]
-    """Nodes with other Pods now, or with others of their interfaces."""
-
-
-class _Placed:
-    """A live Pod on its node, in its label set. A Pod that changes is placed anew."""
-
-    __slots__ = ("claimed", "created", "interfaces", "label_set", "member", "node")
-
-    def __init__(self, pod: Pod, label_set: "LabelSet[_Placed]") -> None:
-        self.claimed = self.member = member_of(pod)  # with all the addresses it claims; with those it has
-        self.interfaces = interfaces_of(pod)  # with all the addresses that they claim
-        self.created = pod.metadata.creation_timestamp
-        self.node = pod.node
-        self.label_set = label_set
-
-    @property
-    def claim(self) -> Claim:
-        return Claim(self.created, self.claimed.uid, self.claimed.pod)
-
-    def equals(self, other: "_Placed") -> bool:
-        same = self.claimed == other.claimed and self.interfaces == other.interfaces
-        return same and self.stands_with(other) and self.created == other.created
-
-    def stands_with(self, other: "_Placed") -> bool:
-        """They are on the same pages."""
-        same = self.label_set is other.label_set and self.node == other.node
-        return same and (self.interfaces == other.interfaces or self.networks == other.networks)
-
-    @property
-    def networks(self) -> set[str]:
-        """Where its interfaces are."""
-        return {interface.attachment.network for interface in self.interfaces}
+def _every(_: NodeName) -> bool:
+    return True
 
 
 class Grouping:
@@ -82,17 +49,23 @@ class Grouping:
     Mutable inside, so that an event costs what it changes.
     """
 
-    def __init__(self) -> None:
-        self._newest = Newest()
-        self._matching: Matching[_Placed] = Matching()
-        self._nodes = NodeGroups()
-        self._claims: Claims[_Placed] = Claims(lambda pod: pod.claim)
-        self._interfaces: Interfaces[_Placed] = Interfaces(lambda pod: pod.claim)
-        self._pods: dict[str, _Placed] = {}
-        self._on_node: dict[NodeName, dict[LabelSet[_Placed], tuple[_Placed, ...]]] = {}
-        """The Pods of each node, by their labels."""
+    def __init__(self, tells: Callable[[NodeName], bool] = _every) -> None:
+        """Nothing is told.
 
-        self._attached_on: dict[NodeName, dict[_Placed, None]] = {}
+        Args:
+            tells: of these nodes all Pods are asked for; of others members of groups alone.
+        """
+        self._tells = tells
+        self._newest = Newest()
+        self._matching: Matching[Placed] = Matching(self._settle)
+        self._nodes = NodeGroups()
+        self._claims: Claims[Placed] = Claims(lambda pod: pod.claim)
+        self._interfaces: Interfaces[Placed] = Interfaces(lambda pod: pod.claim)
+        self._pods: dict[str, Placed] = {}
+        self._on_nodes = OnNodes()
+        """Those that are set aside only on nodes of which all Pods are asked for."""
+
+        self._attached_on: dict[NodeName, dict[Placed, None]] = {}
         """Those that have interfaces on secondary networks."""
 
         self._pages: dict[GroupId, set[NodeName]] = {}
@@ -109,7 +82,7 @@ class Grouping:
         key, obj = event.key, event.object
         if key[0] not in _KINDS or not self._newest.is_news(key, event.revision):
             return False
-        return self._put(obj) if isinstance(obj, Known) else self._delete(key)
+        return self._put(obj) if isinstance(obj, _KNOWN) else self._delete(key)
 
     def put(self, obj: Known, at: Revision | None = None) -> bool:
         """The object is this now; `at` unset: it is the latest news. True if anything changed."""
@@ -160,8 +133,8 @@ class Grouping:
         """The group's members on the node; sorted."""
         if group in self._nodes:
             return self._nodes.members(group, node)
-        known, here = self._matching.groups.get(group), self._on_node.get(node)
-        if known is None or here is None:
+        known, here = self._matching.groups.get(group), self._on_nodes.placed(node)
+        if known is None or not here:
             return ()
         label_sets = known.label_sets
         if len(label_sets) <= len(here):
@@ -184,7 +157,7 @@ class Grouping:
         most = len(nodes) * len(label_sets)
         if len(label_sets) >= len(nodes) or sum([len(one.on) for one in label_sets]) > most:
             return [(node, self.members(group, node)) for node in sorted(nodes)]
-        found: dict[NodeName, list[_Placed]] = {node: [] for node in sorted(nodes)}
+        found: dict[NodeName, list[Placed]] = {node: [] for node in sorted(nodes)}
         for label_set in label_sets:
             for node, pods in label_set.on.items():
                 if node in found:
@@ -201,13 +174,13 @@ class Grouping:
 
     def groups_on(self, node: NodeName) -> tuple[GroupId, ...]:
         """The groups that have members on the node; sorted."""
-        groups = {group for label_set in self._on_node.get(node, ()) for group in label_set.groups}
+        groups = {group for label_set in self._on_nodes.placed(node) for group in label_set.groups}
         found = {group.id for group in groups if self._has_members(group, node)}
         return tuple(sorted(found | self._nodes.groups_on(node)))
 
     def pods_on(self, node: NodeName) -> tuple[Member, ...]:
         """Every live Pod of the node that has an interface of its own; sorted."""
-        return _members([pod for pods in self._on_node.get(node, {}).values() for pod in pods])
+        return self._on_nodes.members(node)
 
     def interfaces_on(self, node: NodeName) -> tuple[Member, ...]:
         """The interfaces of these Pods on secondary networks; sorted."""
@@ -222,12 +195,12 @@ class Grouping:
 
     def _put(self, obj: Known) -> bool:
         if isinstance(obj, Pod):
-            return self._place(obj) if obj.on_pod_network else self._unplace(*obj.key)
-        if isinstance(obj, NetworkAttachmentDefinition):
-            return self._define("/".join(obj.key), obj.spec.config)
+            return self._put_pod(obj)
+        if isinstance(obj, Namespace):
+            return self._label(obj.metadata.name, obj)
         if isinstance(obj, Node):
             return self._touch_nodes(self._nodes.put(NodeName(obj.metadata.name), obj))
-        return self._label(obj.metadata.name, obj)
+        return self._define("/".join(obj.key), obj.spec.config)
 
     def _delete(self, key: ObjectKey) -> bool:
         if key.kind is Kind.NAMESPACE:
@@ -253,27 +226,34 @@ class Grouping:
         self._touch_all(touched)
         return bool(touched)
 
-    def _place(self, pod: Pod) -> bool:
-        meta = pod.metadata
-        new = _Placed(pod, self._matching.label_set(meta.namespace, labels_of(pod)))
+    def _put_pod(self, pod: Pod) -> bool:
+        namespace, name = pod.metadata.namespace, pod.metadata.name
+        if not pod.on_pod_network:
+            return self._unplace(namespace, name)
+        space = self._matching.space(namespace)
+        interfaces = interfaces_of(pod) if pod.metadata.annotations else ()
+        if interfaces:
+            self._matching.open(space)
+        return self._place(space, pod, interfaces) if space.is_open else self._set_aside(space, pod)
+
+    def _place(self, space: Space[Placed], pod: Pod, interfaces: tuple[Member, ...]) -> bool:
+        new = Placed(pod)
+        new.place(pod, interfaces, self._matching.label_set(space, labels_of(pod)))
         name = new.claimed.pod
         old = self._pods.get(name)
         if old is not None:
             if old.equals(new):
                 return False
             self._withdraw(old)
+        node = new.node
         self._pods[name] = new
-        node, label_set = new.node, new.label_set
-        here = self._on_node.get(node)
-        if here is None:
-            here = self._on_node[node] = {}
-        here[label_set] = label_set.add(new, node)
-        if new.interfaces:
+        self._on_nodes.put(new)
+        if interfaces:
             self._attached_on.setdefault(node, {})[new] = None
-            self._touch_all(self._interfaces.add(new, new.interfaces))
+            self._touch_all(self._interfaces.add(new, interfaces))
         contested = self._claims.add(new.claimed.addresses, new)
         if contested:
-            self._award(contested)
+            self._contest(contested)
         self._touch(new)
         if old is None:
             self._owns.add(node)
@@ -283,7 +263,56 @@ class Grouping:
             self._leave(old)
         return True
 
+    def _set_aside(self, space: Space[Placed], pod: Pod) -> bool:
+        name = pod.metadata.name
+        old = space.aside.get(name)
+        if old is not None:
+            if old.aside == pod:
+                return False
+            self._forget_aside(old)
+        new = space.aside[name] = Placed(pod)
+        if self._tells(new.node):
+            self._locals.add(new.node)
+            self._on_nodes.put_aside(new)
+        contested = self._claims.add(addresses_of(pod), new)
+        if contested:
+            self._contest(contested)
+        return True
+
+    def _forget_aside(self, old: Placed) -> None:
+        """Nobody else claims what it has."""
+        assert old.aside is not None
+        self._claims.remove(addresses_of(old.aside), old)
+        if self._tells(old.node):
+            self._locals.add(old.node)
+            self._on_nodes.remove_aside(old)
+
+    def _settle(self, space: Space[Placed]) -> None:
+        """Give a place to all that are set aside in the Namespace. To their nodes they are what they were."""
+        aside, space.aside = space.aside, {}
+        for one in aside.values():
+            pod = one.aside
+            assert pod is not None
+            self._on_nodes.remove_aside(one)
+            one.place(pod, (), self._matching.label_set(space, labels_of(pod)))
+            self._pods[one.claimed.pod] = one
+            self._on_nodes.put(one)
+            if one.label_set.groups:
+                self._touch_groups(one)
+                self._owns.add(one.node)
+
+    def _contest(self, claimants: list[Placed]) -> None:
+        """Several Pods claim one address, of which some may be set aside: they have a place from now on."""
+        for one in claimants:
+            if one.aside is not None:
+                self._matching.open(self._matching.space(one.aside.metadata.namespace))
+        self._award(claimants)
+
     def _unplace(self, namespace: str, name: str) -> bool:
+        aside = self._matching.drop_aside(namespace, name)
+        if aside is not None:
+            self._forget_aside(aside)
+            return True
         old = self._pods.pop(f"{namespace}/{name}", None)
         if old is None:
             return False
@@ -292,7 +321,7 @@ class Grouping:
         self._leave(old)
         return True
 
-    def _withdraw(self, old: _Placed) -> None:
+    def _withdraw(self, old: Placed) -> None:
         self._award(self._claims.remove(old.claimed.addresses, old))
         if old.interfaces:
             attached = self._attached_on[old.node]
@@ -301,51 +330,46 @@ class Grouping:
                 del self._attached_on[old.node]
             self._touch_all(self._interfaces.remove(old))
 
-    def _leave(self, old: _Placed) -> None:
+    def _leave(self, old: Placed) -> None:
         """Take a Pod's former self out of its label set and off its node."""
         self._touch(old)
-        here, label_set = self._on_node[old.node], old.label_set
-        others = label_set.remove(old, old.node)
-        if others:
-            here[label_set] = others
-            return
-        del here[label_set]
-        if not here:
-            del self._on_node[old.node]
-        if not label_set.on:
-            self._matching.forget(label_set)
+        self._on_nodes.remove(old)
+        if not old.label_set.on:
+            self._matching.forget(old.label_set)
 
-    def _award(self, claimants: list[_Placed]) -> None:
-        """Give each of them the addresses that it has now, of those that it claims."""
+    def _award(self, claimants: list[Placed]) -> None:
+        """Give each of them, who have a place, the addresses that it has now, of those that it claims."""
         for pod in claimants:
             has = tuple([address for address in pod.claimed.addresses if self._claims.holder(address) is pod])
             if has != pod.member.addresses:
                 pod.member = replace(pod.claimed, addresses=has)
                 self._touch(pod)
 
-    def _members(self, group: Group[_Placed], pods: list[_Placed]) -> tuple[Member, ...]:
+    def _members(self, group: Group[Placed], pods: list[Placed]) -> tuple[Member, ...]:
         """What these Pods are in the group; sorted."""
         on = group.selector.networks
         if not on:
             return _members(pods)
         return tuple(sorted(member for pod in pods for member in self._interfaces.members(pod, on)))
 
-    def _has_members(self, group: Group[_Placed], node: NodeName) -> bool:
+    def _has_members(self, group: Group[Placed], node: NodeName) -> bool:
         """Of a group whose Pods are on the node."""
         on = group.selector.networks
         if not on:
             return True
-        pods = (pod for one in group.label_sets & self._on_node.get(node, {}).keys() for pod in one.on[node])
+        pods = (pod for one in group.label_sets & self._on_nodes.placed(node).keys() for pod in one.on[node])
         return any(self._interfaces.is_on(pod, on) for pod in pods)
 
-    def _touch_all(self, pods: Iterable[_Placed]) -> None:
+    def _touch_all(self, pods: Iterable[Placed]) -> None:
         for pod in pods:
             self._touch(pod)
 
-    def _touch(self, pod: _Placed) -> None:
-        node = pod.node
-        self._locals.add(node)
-        pages = self._pages
+    def _touch(self, pod: Placed) -> None:
+        self._locals.add(pod.node)
+        self._touch_groups(pod)
+
+    def _touch_groups(self, pod: Placed) -> None:
+        node, pages = pod.node, self._pages
         for group in pod.label_set.groups:
             touched = pages.get(group.id)
             if touched is None:
@@ -362,16 +386,16 @@ class Grouping:
             changed = True
         return changed
 
-    def _touch_group(self, group: Group[_Placed]) -> None:
+    def _touch_group(self, group: Group[Placed]) -> None:
         for label_set in group.label_sets:
             self._touch_pages(group, label_set)
 
-    def _touch_pages(self, group: Group[_Placed], label_set: LabelSet[_Placed]) -> None:
+    def _touch_pages(self, group: Group[Placed], label_set: LabelSet[Placed]) -> None:
         self._pages.setdefault(group.id, set()).update(label_set.on)
         self._owns.update(label_set.on)
 
 
-def _members(pods: list[_Placed]) -> tuple[Member, ...]:
+def _members(pods: list[Placed]) -> tuple[Member, ...]:
     """As they stand on a page; sorted."""
     members = [pod.member for pod in pods]
     if len(members) > 1:

@@ -3,9 +3,13 @@
 Pods with equal labels in one Namespace are one thing to a selector: a label set. A new label set looks for selectors
 where their anchors are (`anchors`), a new selector looks for label sets the same way, and neither looks at the rest of
 the cluster. Shelves are put up when there is something to search: most Namespaces have a handful of label sets.
+
+Nobody asks for the labels of Pods in a Namespace that no selector reaches. It is *shut*: its Pods are set aside as they
+are, until a selector comes that may select there, or a Namespace's labels that one may be after; then it is opened, and
+stays so.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from sluice.contracts.ids import GroupId, NodeName
@@ -20,11 +24,15 @@ Labels = tuple[tuple[str, str], ...]
 class Space(Generic[P]):
     """A Namespace, by what is known of it: labels if it exists, Pods if they were told, groups if they name it."""
 
-    __slots__ = ("_group_shelf", "_label_shelf", "groups", "label_sets", "labels", "name")
+    __slots__ = ("_group_shelf", "_label_shelf", "aside", "groups", "is_open", "label_sets", "labels", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.labels: Mapping[str, str] | None = None
+        self.is_open = False
+        self.aside: dict[str, P] = {}
+        """Its Pods by name, while it is shut."""
+
         self.label_sets: dict[Labels, LabelSet[P]] = {}
         self.groups: dict[Group[P], tuple[Place, ...]] = {}
         """Those with a term about this Namespace alone, and where they stand on the shelf, once there is one."""
@@ -34,7 +42,7 @@ class Space(Generic[P]):
 
     @property
     def is_forgettable(self) -> bool:
-        return self.labels is None and not self.label_sets and not self.groups
+        return self.labels is None and not self.label_sets and not self.groups and not self.aside
 
     def fits(self, term: SelectorTerm) -> bool:
         """Whether the term can select Pods here: by the Namespace alone."""
@@ -154,7 +162,13 @@ class Wide(NamedTuple):
 class Matching(Generic[P]):
     """Namespaces' labels, label sets and selectors on one side, who belongs to whom on the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, settle: Callable[[Space[P]], None]) -> None:
+        """Nobody is known.
+
+        Args:
+            settle: called with a Namespace that has just been opened, to put those that are set aside in label sets.
+        """
+        self._settle = settle
         self.groups: dict[GroupId, Group[P]] = {}
         self._spaces: dict[str, Space[P]] = {}
         self._wide: dict[Place, Shelf[Group[P]]] = {}
@@ -180,7 +194,7 @@ class Matching(Generic[P]):
         known = self._spaces.get(name)
         if (known.labels if known else None) == labels:
             return None
-        space = known or self._space(name)
+        space = known or self.space(name)
         if self._space_shelf is not None:
             if space.labels:
                 self._space_shelf.remove(space, places_of(space.labels))
@@ -188,7 +202,9 @@ class Matching(Generic[P]):
                 self._space_shelf.put(space, places_of(labels))
         space.labels = labels
         changed: list[tuple[Group[P], LabelSet[P]]] = []
-        if self._wide or self._conditional:
+        if not space.is_open and self._wide and self._is_reached(space):
+            self.open(space)
+        elif self._wide or self._conditional:
             for label_set in space.label_sets.values():
                 changed += self._regroup(label_set)
         self._forget_space(space)
@@ -203,11 +219,33 @@ class Matching(Generic[P]):
             group.label_sets.add(label_set)
         return [(group, label_set) for group in before ^ after]
 
-    def _space(self, name: str) -> Space[P]:
+    def space(self, name: str) -> Space[P]:
+        """The Namespace, whether anything is known of it or not."""
         space = self._spaces.get(name)
         if space is None:
             space = self._spaces[name] = Space(name)
+            space.is_open = bool(self._wide) and self._is_reached(space)
         return space
+
+    def open(self, space: Space[P]) -> None:
+        """Have its Pods in label sets from now on."""
+        if not space.is_open:
+            space.is_open = True
+            if space.aside:
+                self._settle(space)
+
+    def _is_reached(self, space: Space[P]) -> bool:
+        """A selector without a Namespace of its own may select there. May say so too often."""
+        return any(place in self._wide for place in places_about(space.labels or {}))
+
+    def drop_aside(self, namespace: str, name: str) -> P | None:
+        """The Pod that was set aside under this name, and is no more; None if none was."""
+        space = self._spaces.get(namespace)
+        if space is None or not space.aside:
+            return None
+        pod = space.aside.pop(name, None)
+        self._forget_space(space)
+        return pod
 
     def _forget_space(self, space: Space[P]) -> None:
         if space.is_forgettable:
@@ -215,9 +253,8 @@ class Matching(Generic[P]):
 
     # ---------------------------------------------------------------------------------------------------- label sets
 
-    def label_set(self, namespace: str, labels: Mapping[str, str]) -> LabelSet[P]:
+    def label_set(self, space: Space[P], labels: Mapping[str, str]) -> LabelSet[P]:
         """The label set, in its groups."""
-        space = self._spaces.get(namespace) or self._space(namespace)
         key = tuple(sorted(labels.items()))
         known = space.label_sets.get(key)
         if known is not None:
@@ -284,7 +321,9 @@ class Matching(Generic[P]):
 
     def _stand(self, group: Group[P], term: SelectorTerm) -> Iterable[LabelSet[P]]:
         """Put the group into the Namespace that the term names; at least its label sets, all of that Namespace."""
-        space = self._space(term.namespace)
+        space = self.space(term.namespace)
+        if not space.is_open:
+            self.open(space)
         if group not in space.groups:
             space.add_group(group)
         return space.label_sets_near(term.pod_selector) if space.fits(term) else ()
@@ -301,6 +340,9 @@ class Matching(Generic[P]):
         near: Collection[Space[P]] = self._spaces.values()
         if space_places != ANYWHERE:
             near = spaces.reach(space_places)
+        for space in near:
+            if not space.is_open and space.fits(term):
+                self.open(space)
         if spot.pod_places != ANYWHERE and sum(map(label_sets.crowd, spot.pod_places)) <= len(near):
             return [found for found in label_sets.reach(spot.pod_places) if found.space.fits(term)]
         return [found for space in near if space.fits(term) for found in space.label_sets_at(spot.pod_places)]

@@ -32,13 +32,19 @@ def of_account(name: str) -> LabelRequirement:
 
 def member_of(pod: Pod) -> Member:
     """The Pod as it stands on a page, with every address that it claims."""
-    meta, addresses = pod.metadata, pod.addresses
+    meta = pod.metadata
     return Member(
         pod=f"{meta.namespace}/{meta.name}",
         uid=Uid(meta.uid),
-        addresses=addresses if len(addresses) < 2 else tuple(dict.fromkeys(addresses)),
+        addresses=addresses_of(pod),
         ports=named_ports(pod),
     )
+
+
+def addresses_of(pod: Pod) -> tuple[Address, ...]:
+    """What the Pod claims, each once."""
+    addresses = pod.addresses
+    return addresses if len(addresses) < 2 else tuple(dict.fromkeys(addresses))
 
 
 def member_of_node(node: Node) -> Member:

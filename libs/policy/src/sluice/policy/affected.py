@@ -35,6 +35,11 @@ class Dependents:
             if looked_up.namespaces is not None:
                 self._watching[unit] = looked_up.namespaces
 
+    @property
+    def watch_namespaces(self) -> bool:
+        """Some of them depend on Namespaces."""
+        return bool(self._watching)
+
     def on_tier(self, name: str) -> list[Unit]:
         """Policies that name the tier."""
         return sorted(self._of_tier.get(name, ()))

@@ -5,12 +5,11 @@ only the units that `Policies` names, keep nothing of most objects but what was 
 and unheard-of events.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from sluice.contracts import subjects
 from sluice.contracts.ids import GroupId, Revision, Unit
 from sluice.contracts.kinds import INPUTS, Kind
 from sluice.contracts.objects import AnyObject, K8sNetworkPolicy
@@ -21,7 +20,7 @@ from sluice.grouping.selectors import GroupSelector
 from sluice.policy.logged import Relogged, relogged
 from sluice.policy.policies import Policies
 from sluice.policy.selected import groups_of_control
-from sluice.policy.translate import SelfContained, Untranslatable, groups_of, translate
+from sluice.policy.translate import SelfContained, Untranslatable, groups_of, stays_at_home, translate
 from sluice.policy.translate.antrea import Draft, Part
 
 ProgramKey = tuple[GroupId, Unit]
@@ -173,14 +172,23 @@ class Compiler:
 class Groups:
     """A fold of objects into the selectors of the groups that programs name."""
 
-    def __init__(self) -> None:
+    def __init__(self, has: Callable[[str], bool] | None = None) -> None:
+        """Nothing is told.
+
+        Args:
+            has: these are the Namespaces of which groups are asked for; unset: all. Of the groups about other ones
+                alone not all are found.
+        """
+        self._has = has
         self._newest = Newest()
         self._policies = Policies()
         self._selectors: dict[GroupId, GroupSelector] = {}
         self._more_users: dict[GroupId, int] = {}
         """How often a group is used beside the first time: once a unit, or once each part of one."""
 
-        self._of_unit: dict[Unit, tuple[GroupId, ...]] = {}
+        self._of_object: dict[ObjectKey, tuple[GroupId, ...]] = {}
+        """Of objects that look nothing up."""
+
         self._of_parts: dict[Unit, dict[Part, tuple[GroupId, ...]]] = {}
         """Of units that have a draft; one uses a group once for each part that names it."""
 
@@ -200,17 +208,16 @@ class Groups:
         if not self._newest.is_news(event.key, event.revision):
             return False
         if kind is Kind.TRAFFIC_CONTROL:
-            return self._name(subjects.unit(*event.key), groups_of_control(event.object))
+            return self._name(event.key, groups_of_control(event.object))
+        if kind is Kind.K8S_NETWORK_POLICY or kind is Kind.MULTI_NETWORK_POLICY:
+            return self._on_self_contained(event.key, event.object)
         changed = False
         for unit, policy, _, amended in self._policies.evolve(event):
-            if isinstance(policy, Relogged):
-                continue  # its groups are what they were
             if isinstance(policy, Draft):
                 changed |= self._select_parts(unit, policy, amended.parts if amended else None)
-            elif policy is None and unit in self._of_parts:
-                changed |= self._select_parts(unit, None, None)
             else:
-                changed |= self._select(unit, policy)
+                assert policy is None, "what looks nothing up is not asked for here"
+                changed |= self._select_parts(unit, None, None)
         return changed
 
     def put(self, obj: AnyObject, at: Revision) -> bool:
@@ -234,14 +241,17 @@ class Groups:
         self._touched = {}
         return GroupChanges(select, release)
 
-    def _select(self, unit: Unit, policy: SelfContained | None) -> bool:
-        return self._name(unit, groups_of(policy) if policy else {})
+    def _on_self_contained(self, key: ObjectKey, obj: AnyObject | None) -> bool:
+        """What looks nothing up is translated once; and not at all, if none of its groups is asked for."""
+        if isinstance(obj, SelfContained) and (self._has is None or self._has(key.namespace) or not stays_at_home(obj)):
+            return self._name(key, groups_of(obj))
+        return key in self._of_object and self._name(key, {})
 
-    def _name(self, unit: Unit, groups: Mapping[GroupId, GroupSelector]) -> bool:
-        """The unit names exactly these; True if a group came or went."""
-        changed = self._exchange(self._of_unit.pop(unit, ()), groups)
+    def _name(self, key: ObjectKey, groups: Mapping[GroupId, GroupSelector]) -> bool:
+        """The object names exactly these; True if a group came or went."""
+        changed = self._exchange(self._of_object.pop(key, ()), groups)
         if groups:
-            self._of_unit[unit] = tuple(groups)
+            self._of_object[key] = tuple(groups)
         return changed
 
     def _select_parts(self, unit: Unit, draft: Draft | None, parts: Iterable[Part] | None) -> bool:

@@ -1,7 +1,13 @@
-"""A group's id is its content: selectors in equal normal form are one group, whoever wrote them."""
+"""A group's id is its content: selectors in equal normal form are one group, whoever wrote them.
+
+It begins with the group's place: of all groups about one Namespace alone the same, so that one shard has them all and
+the others need not look into that Namespace (`contracts.shards`, ADR 12). A group about several Namespaces, or about
+nodes, has a place of its own.
+"""
 
 from sluice.contracts import codec
 from sluice.contracts.ids import GroupId
+from sluice.contracts.shards import PLACE_DIGITS, place_of
 from sluice.grouping.selectors import GroupSelector
 
 _POD_V1 = b"pod/1:"
@@ -11,6 +17,19 @@ _NODE_V1 = b"node/1:"
 
 
 def group_id(selector: GroupSelector) -> GroupId:
-    """32 hex digits (128 bits: nobody can write two selectors that meet)."""
+    """4 hex digits of its place and 32 of its content (128 bits: nobody can write two selectors that meet)."""
     kind = _NODE_V1 if selector.nodes else _INTERFACE_V1 if selector.networks else _POD_V1
-    return GroupId(codec.digest(kind + codec.encode(selector)))
+    content = codec.digest(kind + codec.encode(selector))
+    namespace = _only_namespace(selector)
+    return GroupId((place_of(namespace) if namespace else content[:PLACE_DIGITS]) + content)
+
+
+def _only_namespace(selector: GroupSelector) -> str:
+    """The Namespace in which all members are; empty if there may be others."""
+    terms = selector.terms
+    if not terms:
+        return ""
+    first = terms[0].namespace
+    if len(terms) > 1 and any(term.namespace != first for term in terms):
+        return ""
+    return first

@@ -4,7 +4,7 @@ They have no field for it; a Namespace has an annotation (`contracts.objects.ENA
 programs, which are translated without a look at anything else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -38,7 +38,7 @@ class Logged:
         if not units:
             del self._units[namespace]
 
-    def say(self, namespace: str, *, on: bool) -> Iterable[Unit]:
+    def say(self, namespace: str, *, on: bool) -> Collection[Unit]:
         """The Namespace's policies log, or do not; the units of which that was not so before."""
         if on == (namespace in self._on):
             return ()

@@ -3,7 +3,7 @@
 Of policies only those are kept that depend on something else: most are translated once and never again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
 from sluice.contracts import subjects
@@ -69,13 +69,15 @@ class Policies:
             if kind is Kind.K8S_NETWORK_POLICY:
                 self._logged.note(key.namespace, unit, exists=obj is not None)
             return (Affected(unit, obj if isinstance(obj, SelfContained) else None, at),)
+        if kind is Kind.NAMESPACE:
+            known = obj if isinstance(obj, Namespace) else None
+            found = self._on_namespace(key.name, known.metadata.labels if known else None, at)
+            on = known is not None and known.logs
+            relogged = self._logged.say(key.name, on=on)
+            return [*found, *(Affected(unit, Relogged(on), at) for unit in relogged)] if relogged else found
         match kind:
             case Kind.CLUSTER_NETWORK_POLICY | Kind.ANTREA_NETWORK_POLICY:
                 return (self._drafted(subjects.unit(*key), obj if isinstance(obj, AntreaPolicy) else None, at),)
-            case Kind.NAMESPACE:
-                found = self._on_namespace(key.name, obj.metadata.labels if isinstance(obj, Namespace) else None, at)
-                on = isinstance(obj, Namespace) and obj.logs
-                return [*found, *(Affected(unit, Relogged(on), at) for unit in self._logged.say(key.name, on=on))]
             case _:
                 return self._again(self._looked_up_by(key.kind, (key.namespace, key.name), obj), at)
 
@@ -119,9 +121,11 @@ class Policies:
             case _:
                 return ()
 
-    def _on_namespace(self, name: str, after: Labels | None, at: Revision) -> list[Affected]:
+    def _on_namespace(self, name: str, after: Labels | None, at: Revision) -> Collection[Affected]:
         before = self._namespaces.get(name)
         _put(self._namespaces, name, after)
+        if not self._dependents.watch_namespaces:
+            return ()
         found: list[Affected] = []
         for unit in list(self._dependents.on_namespace(before, after)):
             draft = self._kept[unit].draft

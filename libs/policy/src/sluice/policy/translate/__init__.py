@@ -14,9 +14,19 @@ from sluice.contracts.objects import (
 from sluice.grouping.selectors import GroupSelector
 from sluice.policy.translate import antrea, k8s, multi
 from sluice.policy.translate.cluster import BARE, Cluster
+from sluice.policy.translate.k8s import stays_at_home
 from sluice.policy.translate.translation import Translation, Untranslatable
 
-__all__ = ["BARE", "Cluster", "SelfContained", "Translation", "Untranslatable", "groups_of", "translate"]
+__all__ = [
+    "BARE",
+    "Cluster",
+    "SelfContained",
+    "Translation",
+    "Untranslatable",
+    "groups_of",
+    "stays_at_home",
+    "translate",
+]
 
 SelfContained = K8sNetworkPolicy | MultiNetworkPolicy
 """Policies whose translation looks nothing up. The others have a `Draft`."""

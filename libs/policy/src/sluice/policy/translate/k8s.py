@@ -85,6 +85,22 @@ def groups_of(policy: Policy) -> dict[GroupId, GroupSelector]:
     return found
 
 
+def stays_at_home(policy: Policy) -> bool:
+    """No peer is selected beyond the policy's Namespace, and no port is named that Pods anywhere may have."""
+    spec = policy.spec
+    for ingress in spec.ingress:
+        for peer in ingress.from_:
+            if peer.namespace_selector is not None:
+                return False
+    for egress in spec.egress:
+        if not egress.to and any(isinstance(port.port, str) for port in egress.ports):
+            return False
+        for peer in egress.to:
+            if peer.namespace_selector is not None:
+                return False
+    return True
+
+
 def directions(policy: Policy) -> tuple[Direction, ...]:
     """The directions that the policy is about: its policyTypes, or Ingress, and Egress too if it has an egress rule."""
     types = policy.spec.policy_types or (("Ingress", "Egress") if policy.spec.egress else ("Ingress",))

@@ -1,13 +1,14 @@
 """The fold: objects into the pages, own lists, local lists and routes of one shard. No I/O."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from sluice.contracts import subjects
 from sluice.contracts.groups import Local, NodeRoute, Own, Page
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import INPUTS, Kind
-from sluice.contracts.shards import shard_of
+from sluice.contracts.shards import place_of, shard_of, shard_of_group
 from sluice.grouping.events import ObjectEvent
 from sluice.grouping.index import Grouping
 from sluice.policy.compiler import Groups
@@ -15,6 +16,9 @@ from sluice.services.group_resolver.routes import Routes
 
 KINDS = INPUTS | {Kind.TRAFFIC_CONTROL, Kind.POD, Kind.NODE, Kind.NETWORK_ATTACHMENT}
 """What groups and routes are made of."""
+
+_SELECTING = (INPUTS | {Kind.TRAFFIC_CONTROL}) - {Kind.NAMESPACE}
+"""What says whom groups have, and is nobody that one could have."""
 
 
 class Changes(NamedTuple):
@@ -32,27 +36,39 @@ def both(one: Changes, other: Changes) -> Changes:
 
 
 class ShardGroups:
-    """The groups of one shard, and their members."""
+    """The groups of one shard, and their members.
+
+    A policy none of whose groups is the shard's is not translated, and a Pod that none of its groups can have is set
+    aside: so shards divide the work, and not the result alone.
+    """
 
     def __init__(self, shard: int, shards: int) -> None:
         self._shard, self._shards = shard, shards
-        self._groups = Groups()
-        self._grouping = Grouping()
+        self._groups = Groups(self._has_groups_of if shards > 1 else None)
+        self._grouping = Grouping(lru_cache(maxsize=10_000)(self._has)) if shards > 1 else Grouping()
         self._routes = Routes()
         self._kept: dict[NodeName, frozenset[GroupId]] = {}
 
     def evolve(self, events: Iterable[ObjectEvent], upto: Revision) -> None:
         """Take facts in; everything up to `upto` was told then."""
+        groups, grouping = self._groups.evolve, self._grouping.evolve
         for event in events:
-            self._groups.evolve(event)
-            self._grouping.evolve(event)
-            self._routes.evolve(event)
+            kind = event.key.kind
+            if kind is Kind.POD:
+                grouping(event)
+            elif kind in _SELECTING:
+                groups(event)
+            else:
+                groups(event)
+                grouping(event)
+                if kind is Kind.NODE:
+                    self._routes.evolve(event)
         self._groups.settle(upto)
         self._grouping.settle(upto)
         self._routes.settle(upto)
         changes = self._groups.drain()
         for group, selector in changes.select.items():
-            if shard_of(group, self._shards) == self._shard:
+            if self._has_group(group):
                 self._grouping.select(group, selector)
         for group in changes.release:
             self._grouping.release(group)
@@ -73,7 +89,7 @@ class ShardGroups:
         gone = Changes({}, set(), set(), set())
         for subject in stored:
             match subjects.known(subject):
-                case subjects.PageSubject(group, node) if shard_of(group, self._shards) == self._shard:
+                case subjects.PageSubject(group, node) if self._has_group(group):
                     if not self._grouping.members(group, node) and group not in self._kept.get(node, ()):
                         gone.pages.setdefault(group, set()).add(node)
                 case subjects.OwnSubject(node, shard) if shard == self._shard:
@@ -135,3 +151,10 @@ class ShardGroups:
     def _has(self, node: NodeName) -> bool:
         """One shard speaks of a node's Pods and of the way to it."""
         return shard_of(node, self._shards) == self._shard
+
+    def _has_group(self, group: GroupId) -> bool:
+        return shard_of_group(group, self._shards) == self._shard
+
+    def _has_groups_of(self, namespace: str) -> bool:
+        """Of those about this Namespace alone."""
+        return shard_of_group(place_of(namespace), self._shards) == self._shard

@@ -24,6 +24,10 @@ _SWITCH: Final[Backend] = "ovs"
 """The backend that leads to endpoints of Services, and does what TrafficControls say."""
 
 
+_DIVIDED = PROGRAMMED | {Kind.ENDPOINT_SLICE}
+"""Of these kinds a shard has to know its own units alone."""
+
+
 class Programs:
     """What one shard derives, for `Deriving`."""
 
@@ -37,7 +41,7 @@ class Programs:
         self._compiler, self._services, self._traffic = Compiler(), Services(), TrafficControls()
 
     def wants(self, key: ObjectKey) -> bool:
-        return key.kind not in PROGRAMMED | {Kind.ENDPOINT_SLICE} or self._mine(subjects.unit(*key))
+        return key.kind not in _DIVIDED or self._mine(subjects.unit(*key))
 
     def evolve(self, told: Facts) -> None:
         for event in told.events:

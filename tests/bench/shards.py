@@ -5,18 +5,22 @@ Shards are processes on machines of their own, so the slower of two is what coun
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from tests.bench import workloads
-from tests.bench.core_p1 import EPOCH, batches, values
+from tests.bench.core_p1 import EPOCH, values
 from tests.bench.figures import Figure, Watch, show
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import INPUTS, POLICIES
 from sluice.contracts.shards import shard_of
+from sluice.contracts.subjects import ObjectSubject
+from sluice.grouping.events import ObjectEvent, read
 from sluice.policy.compiler import Compiler
 from sluice.runtime import collector
+from sluice.runtime.facts import BATCH
 from sluice.services.group_resolver.derived import ShardGroups
 
 NEEDED = 1.6
@@ -25,10 +29,24 @@ NEEDED = 1.6
 REPEATS = 5
 """The least of these counts, of one shard as of each of two: what else runs on the machine only adds."""
 
-Work = Callable[[list[workloads.Stored], int, int], None]
+
+class Message(NamedTuple):
+    """As the bus hands it over."""
+
+    subject: ObjectSubject
+    body: bytes
+    revision: Revision
 
 
-def resolve(stored: list[workloads.Stored], shard: int, shards: int) -> None:
+Work = Callable[[list[Message], int, int], None]
+
+
+def batches(messages: list[Message]) -> Iterator[list[ObjectEvent]]:
+    for start in range(0, len(messages), BATCH):
+        yield [read(*message) for message in messages[start : start + BATCH]]
+
+
+def resolve(stored: list[Message], shard: int, shards: int) -> None:
     fold = ShardGroups(shard, shards)
     for batch in batches(stored):
         fold.evolve(batch, batch[-1].revision)
@@ -36,7 +54,7 @@ def resolve(stored: list[workloads.Stored], shard: int, shards: int) -> None:
         pass
 
 
-def compile_(stored: list[workloads.Stored], shard: int, shards: int) -> None:
+def compile_(stored: list[Message], shard: int, shards: int) -> None:
     fold = Compiler()
     told = [
         message
@@ -52,7 +70,7 @@ def compile_(stored: list[workloads.Stored], shard: int, shards: int) -> None:
         codec.encode(program)
 
 
-def spend(work: Work, stored: list[workloads.Stored], shard: int, shards: int) -> float:
+def spend(work: Work, stored: list[Message], shard: int, shards: int) -> float:
     """CPU seconds of one shard."""
     gc.collect()
     collector.suspend()
@@ -64,7 +82,8 @@ def spend(work: Work, stored: list[workloads.Stored], shard: int, shards: int) -
 
 
 def main() -> None:
-    stored = list(workloads.small_namespaces(int(os.environ.get("N", "25000"))))
+    objects = workloads.small_namespaces(int(os.environ.get("N", "25000")))
+    stored = [Message(*one, Revision(EPOCH, sequence)) for sequence, one in enumerate(objects, start=1)]
     for service, work in (("group-resolver", resolve), ("rule-compiler", compile_)):
         whole, each = float("inf"), [float("inf")] * 2
         for _ in range(REPEATS):

@@ -168,9 +168,9 @@ async def test_all_streams_deleted_under_way_and_the_new_ones_hold_the_same(bus,
 
 
 async def test_two_shards_hold_together_what_one_does(bus, server, source, watch):
-    apps = [f"app{number}" for number in range(12)]
-    await source.put(namespace("x"), *(policy(f"x/{app}", app=app) for app in apps))
-    await source.put(*(pod(f"x/{app}", ip=f"10.0.0.{n}", node=f"n{n % 3}", app=app) for n, app in enumerate(apps)))
+    of = [f"{('x', 'z')[number % 2]}/app{number}" for number in range(12)]  # a Namespace of each shard
+    await source.put(namespace("x"), namespace("z"), *(policy(name, app=name[2:]) for name in of))
+    await source.put(*(pod(name, ip=f"10.0.0.{n}", node=f"n{n % 3}", app=name[2:]) for n, name in enumerate(of)))
     upto = await source.listed()
     groups = watch("GROUPS")
     async with (

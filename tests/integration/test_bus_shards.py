@@ -23,6 +23,9 @@ from sluice.runtime.marks import is_mark
 from sluice.testkit.builders import namespace, netpol, pod
 
 SHARDS = 2
+SPACES = ("x", "z")
+"""Namespaces, one of each shard."""
+
 SERVICES = ("group_resolver", "rule_compiler")
 LEASES = ("group-resolver", "rule-compiler")
 MARKS = {
@@ -73,7 +76,8 @@ async def test_a_shard_is_taken_over_and_nothing_is_lost_or_done_twice(bus, serv
     told, chance = Told(), random.Random(5)
     await told.listen(bus)
     apps = [f"app{number}" for number in range(16)]
-    await source.put(namespace("x"), WEB, *(netpol(f"x/{app}", _about(app)) for app in apps))
+    policies = (netpol(f"{space}/{app}", _about(app)) for space in SPACES for app in apps)
+    await source.put(*map(namespace, SPACES), WEB, *policies)
     upto = await source.listed()
     groups, programs = watch("GROUPS"), watch("PROGRAMS")
 
@@ -86,14 +90,15 @@ async def test_a_shard_is_taken_over_and_nothing_is_lost_or_done_twice(bus, serv
         assert programs.values == programs_of(objects)
 
     async def change() -> Revision:
-        name = f"x/p{chance.randrange(30)}"
+        space = chance.choice(SPACES)
+        name = f"{space}/p{chance.randrange(15)}"
         if chance.random() < 0.2:
             gone: Revision = await source.delete(ObjectKey(key_of(WEB).kind, *name.split("/")))
             return gone
         ip, app = f"10.0.1.{chance.randrange(250)}", chance.choice(apps)
         upto: Revision = await source.put(pod(name, ip=ip, node=f"n{chance.randrange(3)}", app=app))
         if chance.random() < 0.3:
-            upto = await source.put(netpol(f"x/{app}", _about(app, chance.randrange(1, 9))))
+            upto = await source.put(netpol(f"{space}/{app}", _about(app, chance.randrange(1, 9))))
         return upto
 
     async with running(*first), FakeNode(bus, "n1", {1: WEB}) as node:

@@ -172,8 +172,8 @@ class Pod(Object, frozen=True, kw_only=True):
     @property
     def on_pod_network(self) -> bool:
         """It is scheduled, has not ended, and has an interface of its own: policies can select it."""
-        ended = self.status.phase in ("Succeeded", "Failed")
-        return bool(self.spec.node_name) and not self.spec.host_network and not ended
+        spec = self.spec
+        return bool(spec.node_name) and not spec.host_network and self.status.phase not in ("Succeeded", "Failed")
 
 
 class NetworkPolicyPeer(Kube, frozen=True, kw_only=True):

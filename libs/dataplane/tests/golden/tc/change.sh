@@ -38,7 +38,7 @@ tc filter add dev eth3 ingress protocol all pref 2 chain 92274689 handle 0x1 flo
 tc filter add dev eth3 ingress protocol all pref 1 chain 92274689 handle 0x1 flower ct_state +trk+inv action gact drop cookie 534c4345030000000000000000000000
 tc filter add dev eth3 ingress protocol all pref 1 chain 92274690 handle 0x1 flower action ct commit zone 1 mark 0x2 pipe cookie 534c4345020000000000000000000000 action gact pass cookie 534c4345020000000000000000000000
 tc filter replace dev eth3 egress protocol all pref 19968 handle 0x1 flower action gact goto chain 92274688 cookie 534c43450100000027b7b323f27c350b
-tc filter replace dev eth3 ingress protocol all pref 19968 handle 0x1 flower action gact goto chain 92274688 cookie 534c4345010000008202c68aa47367f3
+tc filter replace dev eth3 ingress protocol all pref 19968 handle 0x1 flower action gact goto chain 92274688 cookie 534c434501000000bea096e5d6df9324
 sleep 0.01
 tc filter del dev eth3 egress chain 83886080
 tc filter del dev eth3 egress chain 83886081

@@ -35,8 +35,6 @@ from sluice.grouping.selectors import GroupSelector
 _KINDS = frozenset({Kind.NAMESPACE, Kind.NODE, Kind.POD, Kind.NETWORK_ATTACHMENT})
 
 Known = Namespace | Node | Pod | NetworkAttachmentDefinition
-_KNOWN = (Pod, Namespace, Node, NetworkAttachmentDefinition)
-"""As a tuple, the most frequent first: a union is looked through more slowly, and this is asked of each event."""
 
 
 def _every(_: NodeName) -> bool:
@@ -82,7 +80,9 @@ class Grouping:
         key, obj = event.key, event.object
         if key[0] not in _KINDS or not self._newest.is_news(key, event.revision):
             return False
-        return self._put(obj) if isinstance(obj, _KNOWN) else self._delete(key)
+        if isinstance(obj, Pod):  # as most are
+            return self._put_pod(obj)
+        return self._put(obj) if isinstance(obj, Known) else self._delete(key)
 
     def put(self, obj: Known, at: Revision | None = None) -> bool:
         """The object is this now; `at` unset: it is the latest news. True if anything changed."""

@@ -93,7 +93,7 @@ def test_of_two_that_claim_an_address_the_later_has_it_wherever_they_are(
     assert found == {"x/a": (), "y/b": (), has: ("10.0.0.1",)}
     assert [conflict.holder for conflict in made.conflicts()] == [has]
 
-    made.delete(Kind.POD, *has.split("/"))
+    made.delete(Kind.POD, has[0], has[2:])
     (left,) = {"x/a", "y/b"} - {has}
     assert addresses(made) | addresses(made, OTHER) == {left: ("10.0.0.1",)}
     assert made.conflicts() == ()
@@ -123,7 +123,7 @@ def test_one_that_moves_or_says_the_same_again() -> None:
 def test_nothing_is_left_of_those_that_went() -> None:
     made = cluster()
     for name in ("x/a", "y/b"):
-        made.delete(Kind.POD, *name.split("/"))
+        made.delete(Kind.POD, name[0], name[2:])
     for name in ("x", "y"):
         made.delete(Kind.NAMESPACE, "", name)
 

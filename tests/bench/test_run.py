@@ -62,7 +62,7 @@ def test_a_benchmark_that_fails_or_hangs_keeps_no_other_from_running(tmp_path, m
     shutil.copy(figures.__file__, tmp_path / "tests" / "bench")
     monkeypatch.setattr(run, "ROOT", tmp_path)
     monkeypatch.setattr(run, "PAGE", page)
-    monkeypatch.setattr(run, "LONGEST_S", 2)
+    monkeypatch.setattr(run, "LONGEST_S", 5)
     monkeypatch.setattr(run, "BENCHMARKS", {"P8": ("fails",), "P9": ("hangs",), "P1": ("shows",)})
 
     assert run.main(["--page"]) == 1
@@ -70,7 +70,7 @@ def test_a_benchmark_that_fails_or_hangs_keeps_no_other_from_running(tmp_path, m
     before, _, after = page.read_text().partition("Not measured: ")
     assert before.startswith("before\n")
     assert "| P1  | much" in before or "| P1 | much" in before
-    assert after == f"P8 (fails: exit code 3), P9 (hangs: not done after 2 s).\n{run.END}\nafter\n"
+    assert after == f"P8 (fails: exit code 3), P9 (hangs: not done after 5 s).\n{run.END}\nafter\n"
     assert (tmp_path / "tests" / "bench" / "hangs.ended").exists()
 
 

@@ -1,10 +1,12 @@
 """A nats-server for each test, a source of objects, and what is stored in the end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import structlog
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.ids import Revision
@@ -19,6 +21,15 @@ from sluice.runtime.output import Output
 
 LIMITS = Limits(max_bytes=64 << 20)
 _LONGEST_S = 100  # for what takes milliseconds on one server, and some elections on three
+
+
+@pytest.fixture(autouse=True)
+def logs_aside() -> Iterator[None]:
+    """Services that run in the test's own process log elsewhere: what a command beside them says is its own."""
+    structlog.reset_defaults()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.__stderr__))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

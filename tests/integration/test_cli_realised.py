@@ -100,7 +100,7 @@ async def test_waiting_in_vain_says_what_is_missing(report: Report, sluice: Slui
     await report("a")
     await report("b", Problem(unit=UNIT, state="failed", reason="no room; merge rules"))
 
-    result = await sluice("wait", "--for=realized", "--timeout=2", "acnp/p", "netpol/none", "-n", "x")
+    result = await sluice("wait", "--for=realized", "--timeout=5", "acnp/p", "netpol/none", "-n", "x")
 
     assert result.exit_code == 1
     assert result.output.splitlines() == [

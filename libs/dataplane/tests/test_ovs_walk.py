@@ -17,6 +17,7 @@ from sluice.contracts.programs import (
     GroupPeer,
     PortRange,
     Program,
+    Rule,
     TransportTraffic,
 )
 from sluice.dataplane.ovs.engine import Engine
@@ -38,6 +39,7 @@ from sluice.testkit.tracker import Packet, Tracker
 from sluice.testkit.walker import Walk, Walker
 from sluice.testkit.worlds import HERE, PODS, allow, member, page, port, program, rule, uid
 
+IN, OUT = Direction.INGRESS, Direction.EGRESS
 MINE, PEERS = GroupId("mine"), GroupId("peers")
 TCP_80 = TransportTraffic(protocol="TCP", ports=PortRange(80, 80))
 ALL_PROBES = [probe for pod in PODS for probe in probes(pod)]
@@ -75,6 +77,16 @@ def test_what_cannot_be_lowered_never_opens_anything(world: Inputs, odd: list[Pr
         assert not arrives(world, walker, probe) or allowed(world, probe), probe
 
 
+def test_of_two_rules_of_one_number_both_close():
+    """One that is about nothing comes last, and takes back nothing."""
+    everything = Rule(index=1, direction=IN, action=Action.DROP, peers=None)
+    nothing = replace(everything, traffic=())
+    one = program(worlds.UNITS[0], MINE, allow(0, IN, None), everything, nothing)
+    walker = Walker(lower(world(one), RuleIds()))
+
+    assert not [probe for probe in ALL_PROBES if arrives(world(one), walker, probe)]
+
+
 def world(*programs: Program, members: Iterable[str] = PODS, peers: Iterable[str] = ()) -> Inputs:
     pages = [page(MINE, HERE, *map(member, members)), page(PEERS, HERE, *map(member, peers))]
     return Inputs(
@@ -83,9 +95,6 @@ def world(*programs: Program, members: Iterable[str] = PODS, peers: Iterable[str
         pages={(one.group, one.node): one for one in pages if one.members},
         ports={uid(pod): port(pod) for pod in PODS},
     )
-
-
-IN, OUT = Direction.INGRESS, Direction.EGRESS
 
 
 @pytest.mark.parametrize("name", CLASHES)

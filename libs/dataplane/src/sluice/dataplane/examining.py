@@ -80,9 +80,20 @@ def closed_form(program: Program, previous: Program | None, check: Check, stand_
     for rule, fault in examined(program, check):
         place = number(rule)
         form = rule if fault is None else stand_in(rule, before.get(place))
-        if form is not None and (place not in rules or form.action is Action.DROP):
+        if form is None:
+            continue
+        there = rules.get(place)
+        if there is None or (form.action is Action.DROP and there.action is not Action.DROP):
             rules[place] = form
+        elif form.action is Action.DROP:
+            rules[place] = _both(there, form)
     return msgspec.structs.replace(program, rules=tuple(rules.values()))
+
+
+def _both(one: Rule, other: Rule) -> Rule:
+    """Drops what either of two rules of one number does, and more: whomever they apply to, from and to everybody."""
+    services = None if one.services is None or other.services is None else one.services + other.services
+    return msgspec.structs.replace(one, peers=None, traffic=None, services=services)
 
 
 def check_peer(where: str, peer: Peer) -> None:

@@ -21,6 +21,7 @@ from sluice.grouping.events import ObjectEvent, read
 from sluice.policy.compiler import Compiler
 from sluice.runtime import collector
 from sluice.runtime.facts import BATCH
+from sluice.services.group_resolver.concern import Concern
 from sluice.services.group_resolver.derived import ShardGroups
 
 NEEDED = 1.6
@@ -47,8 +48,9 @@ def batches(messages: list[Message]) -> Iterator[list[ObjectEvent]]:
 
 
 def resolve(stored: list[Message], shard: int, shards: int) -> None:
-    fold = ShardGroups(shard, shards)
-    for batch in batches(stored):
+    fold, concern = ShardGroups(shard, shards), Concern(shard, shards)
+    told = [message for message in stored if concern.wants(message.subject, message.body)]
+    for batch in batches(told):
         fold.evolve(batch, batch[-1].revision)
     for _ in values(fold, Revision(EPOCH, len(stored))):
         pass

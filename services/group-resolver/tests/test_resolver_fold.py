@@ -8,6 +8,7 @@ from sluice.contracts.groups import Local, Own, Page
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision
 from sluice.contracts.shards import place_of, shard_of_group
 from sluice.grouping.events import ObjectEvent
+from sluice.services.group_resolver.concern import Concern
 from sluice.services.group_resolver.derived import KINDS, ShardGroups
 from sluice.testkit import secondary
 from sluice.testkit.antrea_strategies import antrea_stories
@@ -127,13 +128,20 @@ def test_shards_divide_it_without_a_rest_in_whatever_order_they_are_told(events,
 
 
 @given(WORLDS, st.integers(1, 5))
-def test_shards_hold_together_what_one_holds_after_every_batch(events, batch):
+def test_shards_hold_together_what_one_holds_after_every_batch_though_each_is_told_what_concerns_it(events, batch):
     whole, parts = Applied(ShardGroups(0, 1)), [Applied(ShardGroups(shard, 2)) for shard in range(2)]
+    concerns = [Concern(shard, 2) for shard in range(2)]
 
     for start in range(0, len(events), batch):
-        for one in (whole, *parts):
-            one.take(events[start : start + batch])
+        told = events[start : start + batch]
+        whole.take(told)
+        for one, concern in zip(parts, concerns, strict=True):
+            one.take([event for event in told if concern.wants(event.key, _stored(event))])
         assert _of_all(parts) == _of_all([whole])
+
+
+def _stored(event: ObjectEvent) -> bytes:
+    return codec.encode(event.object) if event.object else b""
 
 
 WEB = netpol("x/np", {"podSelector": {"matchLabels": {"app": "web"}}})

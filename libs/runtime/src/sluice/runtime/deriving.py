@@ -29,8 +29,8 @@ class Derivation(Protocol):
     def forget(self) -> None:
         """Nothing was told; what is stored stays until all is told again."""
 
-    def wants(self, key: ObjectKey) -> bool:
-        """The shard has to know the object."""
+    def wants(self, key: ObjectKey, body: bytes) -> bool:
+        """The shard has to know this version of the object."""
 
     def evolve(self, told: Facts) -> None:
         """Take a batch in."""

@@ -40,12 +40,16 @@ class Facts(NamedTuple):
     """Objects whose newest version does not decode, and why. What was derived from them before must stay."""
 
 
-def every(_: ObjectKey) -> bool:
+Wanted = Callable[[ObjectKey, bytes], bool]
+"""Whether this version of an object is asked for; the bytes are what is stored of it."""
+
+
+def every(_: ObjectKey, __: bytes) -> bool:
     """All objects are asked for."""
     return True
 
 
-async def facts(bus: Bus, kinds: frozenset[Kind], wanted: Callable[[ObjectKey], bool] = every) -> AsyncGenerator[Facts]:
+async def facts(bus: Bus, kinds: frozenset[Kind], wanted: Wanted = every) -> AsyncGenerator[Facts]:
     """The facts of these kinds, endlessly. What does not decode is set aside, and the object stays what it was.
 
     Args:
@@ -84,7 +88,7 @@ def _fact(
     bus: Bus,
     message: Message,
     kinds: frozenset[Kind],
-    wanted: Callable[[ObjectKey], bool],
+    wanted: Wanted,
     unreadable: dict[ObjectKey, str],
 ) -> Kind | ObjectEvent | None:
     """The kind that a mark is about, the event that the message tells of, or None if it is none of ours."""
@@ -98,7 +102,7 @@ def _fact(
             return kind
         case subjects.ObjectSubject() if subject.kind in kinds:
             key = ObjectKey(*subject)
-            if not wanted(key):
+            if not wanted(key, message.body):
                 return None
         case _:
             return None

@@ -10,6 +10,7 @@ from sluice.grouping.events import ObjectKey
 from sluice.runtime.facts import Facts
 from sluice.runtime.output import Output
 from sluice.runtime.writes import Write
+from sluice.services.group_resolver.concern import Concern
 from sluice.services.group_resolver.derived import Changes, ShardGroups, both
 
 STREAM = "GROUPS"
@@ -23,12 +24,13 @@ class Members:
         self._output = output
         self._shard, self._shards = shard, shards
         self._fold = ShardGroups(shard, shards)
+        self._concern = Concern(shard, shards)
 
     def forget(self) -> None:
         self._fold = ShardGroups(self._shard, self._shards)
 
-    def wants(self, key: ObjectKey) -> bool:  # which groups a policy names is in the policy
-        return True
+    def wants(self, key: ObjectKey, body: bytes) -> bool:
+        return self._concern.wants(key, body)
 
     def evolve(self, told: Facts) -> None:
         self._fold.evolve(told.events, told.upto)

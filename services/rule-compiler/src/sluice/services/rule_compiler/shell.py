@@ -40,7 +40,7 @@ class Programs:
     def forget(self) -> None:
         self._compiler, self._services, self._traffic = Compiler(), Services(), TrafficControls()
 
-    def wants(self, key: ObjectKey) -> bool:
+    def wants(self, key: ObjectKey, body: bytes) -> bool:
         return key.kind not in _DIVIDED or self._mine(subjects.unit(*key))
 
     def evolve(self, told: Facts) -> None:

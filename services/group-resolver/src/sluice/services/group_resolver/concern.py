@@ -1,0 +1,46 @@
+"""Which policies a shard has to read at all: those whose groups may be its own. Found in the bytes, without decoding.
+
+Of two shards each would spend a seventh of its time on decoding what the other translates. What is said here may be
+yes too often, never no too often.
+"""
+
+from sluice.contracts.kinds import Kind
+from sluice.contracts.shards import place_of, shard_of_group
+from sluice.grouping.events import ObjectKey
+
+_SELF_CONTAINED = frozenset({Kind.K8S_NETWORK_POLICY, Kind.MULTI_NETWORK_POLICY})
+"""Their groups are about their own Namespace, unless the policy selects Namespaces, or names a port of anybody."""
+
+_BEYOND = (b"namespaceSelector", b'"port":"')
+_NOT_OURS = (b'": ', b'" :', b"\\u")
+"""What `codec.encode` does not write: blanks between names and values, escaped letters. They would hide the above."""
+
+
+def may_reach_beyond(body: bytes) -> bool:
+    """The policy may have groups of other Namespaces than its own."""
+    return any(word in body for word in _BEYOND + _NOT_OURS)
+
+
+class Concern:
+    """What one shard has to be told.
+
+    A policy that was told once is told ever after: the version that no longer concerns the shard ends what the one
+    before had. One that is passed over is not known to be unreadable, either; what it named before it was may end here.
+    Such policies only allow, so that closes.
+    """
+
+    def __init__(self, shard: int, shards: int) -> None:
+        self._shard, self._shards = shard, shards
+        self._told: set[ObjectKey] = set()
+        """Of other shards' Namespaces."""
+
+    def wants(self, key: ObjectKey, body: bytes) -> bool:
+        """The shard has to know this version of the object."""
+        if self._shards == 1 or key[0] not in _SELF_CONTAINED:
+            return True
+        if shard_of_group(place_of(key[1]), self._shards) == self._shard or key in self._told:
+            return True
+        if may_reach_beyond(body):
+            self._told.add(key)
+            return True
+        return False

@@ -387,15 +387,15 @@ MUTATIONS = (
     Mutation(
         "a-pod-in-the-hosts-network-is-a-member",
         f"{CONTRACTS}/objects.py",
-        "return bool(self.spec.node_name) and not self.spec.host_network and not ended",
-        "return bool(self.spec.node_name) and not ended",
+        "return bool(spec.node_name) and not spec.host_network and self.status.phase",
+        "return bool(spec.node_name) and self.status.phase",
         (f"{GROUPING_TESTS}::test_members",),
     ),
     Mutation(
         "a-pod-that-succeeded-stays",
         f"{CONTRACTS}/objects.py",
-        'ended = self.status.phase in ("Succeeded", "Failed")',
-        'ended = self.status.phase == "Failed"',
+        'not spec.host_network and self.status.phase not in ("Succeeded", "Failed")',
+        'not spec.host_network and self.status.phase != "Failed"',
         (f"{GROUPING_TESTS}::test_members",),
     ),
     Mutation(
@@ -407,7 +407,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a-relabelled-pod-stays-in-its-groups",
-        f"{GROUPING}/index.py",
+        f"{GROUPING}/placed.py",
         "same = self.label_set is other.label_set and self.node == other.node",
         "same = self.node == other.node",
         (GROUPING_TESTS, "libs/grouping/tests/test_grouping_laws.py"),

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from sluice.contracts.ids import NEVER
 from sluice.contracts.objects import LabelSelector
-from sluice.contracts.shards import PLACE_DIGITS, place_of, shard_of, shard_of_group
+from sluice.contracts.shards import PLACE_DIGITS, place_of, shard_of, shard_of_group, shard_of_namespace
 from sluice.grouping.events import ObjectEvent, key_of
 from sluice.grouping.selectors import GroupSelector, SelectorTerm, normalise, union, union_of_nodes
 from sluice.policy.compiler import Groups
@@ -54,6 +54,7 @@ def test_a_group_belongs_to_the_shard_of_its_place() -> None:
     for shards in (1, 2, 3, 64):
         found = [shard_of_group(group, shards) for group in ids]
         assert found == [shard_of_group(place_of(f"n{number}"), shards) for number in range(200)]
+        assert found == [shard_of_namespace(f"n{number}", shards) for number in range(200)]
         assert set(found) <= set(range(shards))
     assert 80 < sum(shard_of_group(group, 2) for group in ids) < 120, "two shards have about half each"
     assert shard_of_group("_all", 3) == shard_of("_all", 3), "what has no place goes by its name"

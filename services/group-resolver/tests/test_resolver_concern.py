@@ -33,13 +33,6 @@ def test_a_policy_that_is_passed_over_stays_at_home(policy: SelfContained) -> No
     assert may_reach_beyond(codec.encode(policy)) or stays_at_home(policy)
 
 
-def test_bytes_that_sluice_does_not_write_are_read() -> None:
-    assert may_reach_beyond(b'{"spec": {}}')
-    assert may_reach_beyond(b'{"spec" :{}}')
-    assert may_reach_beyond(b'{"sp\\u0065c":{}}')
-    assert not may_reach_beyond(stored(THEIRS, AT_HOME)[1])
-
-
 def test_a_shard_is_told_what_may_concern_it() -> None:
     concern = Concern(0, 2)
 

@@ -8,7 +8,7 @@ from sluice.contracts import subjects
 from sluice.contracts.groups import Local, NodeRoute, Own, Page
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import INPUTS, Kind
-from sluice.contracts.shards import place_of, shard_of, shard_of_group
+from sluice.contracts.shards import shard_of, shard_of_group, shard_of_namespace
 from sluice.grouping.events import ObjectEvent
 from sluice.grouping.index import Grouping
 from sluice.policy.compiler import Groups
@@ -157,4 +157,4 @@ class ShardGroups:
 
     def _has_groups_of(self, namespace: str) -> bool:
         """Of those about this Namespace alone."""
-        return shard_of_group(place_of(namespace), self._shards) == self._shard
+        return shard_of_namespace(namespace, self._shards) == self._shard

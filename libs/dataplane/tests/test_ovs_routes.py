@@ -17,7 +17,8 @@ from sluice.dataplane.ovs.flow import Flows
 from sluice.dataplane.ovs.parse import read_all
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import BadPort, LocalPort, mac, port_flows
-from sluice.dataplane.ovs.routes import Gateway, Routing, Uplinks, lower_routes
+from sluice.dataplane.ovs.route_flows import Gateway, Uplinks
+from sluice.dataplane.ovs.routes import Routing, lower_routes
 from sluice.dataplane.ovs.text import write_all
 from sluice.dataplane.protocols import EthType, IpProto
 from sluice.testkit import golden

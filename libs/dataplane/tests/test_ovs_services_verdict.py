@@ -18,7 +18,8 @@ from sluice.dataplane.ovs.counting import counter
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Table
 from sluice.dataplane.ovs.ports import mac
-from sluice.dataplane.ovs.routes import Gateway, Uplinks, lower_routes
+from sluice.dataplane.ovs.route_flows import Gateway, Uplinks
+from sluice.dataplane.ovs.routes import lower_routes
 from sluice.dataplane.ovs.serving import Serving
 from sluice.dataplane.protocols import EthType, IpProto
 from sluice.grouping.events import ObjectEvent

@@ -12,7 +12,8 @@ from sluice.contracts.programs import Action, Direction, IgmpTraffic, Origin, Pr
 from sluice.dataplane.igmp import Report
 from sluice.dataplane.ovs.flow import Flows
 from sluice.dataplane.ovs.ports import LocalPort
-from sluice.dataplane.ovs.routes import Routing, Uplinks
+from sluice.dataplane.ovs.route_flows import Uplinks
+from sluice.dataplane.ovs.routes import Routing
 from sluice.dataplane.ovs.text import write_all
 from sluice.services.node_ovs.joined import Joined
 

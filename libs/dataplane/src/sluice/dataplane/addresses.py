@@ -5,7 +5,8 @@ cover of masked values. Both covers are the least there are, and their parts do 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, NetmaskValueError, ip_address, ip_network
 from typing import NamedTuple
@@ -113,3 +114,10 @@ def port_masks(first: int, last: int) -> Iterator[tuple[int, int]]:
             size >>= 1
         yield first, PORTS - size
         first += size
+
+
+def readable(texts: Iterable[str], read: Callable[[str], Block]) -> Iterator[Block]:
+    """What `address` or `network` reads of those texts that it can read."""
+    for text in texts:
+        with suppress(NotAnAddress):  # nobody is reached by it; group-resolver writes none
+            yield read(text)

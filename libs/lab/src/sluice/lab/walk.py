@@ -13,7 +13,7 @@ from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac
-from sluice.dataplane.ovs.routes import Uplinks
+from sluice.dataplane.ovs.route_flows import Uplinks
 from sluice.dataplane.protocols import EthType, IpProto
 from sluice.drivers.veth import mac_of
 from sluice.grouping.members import member_of, member_of_node

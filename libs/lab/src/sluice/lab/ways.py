@@ -3,7 +3,8 @@
 from sluice.contracts.groups import NodeRoute
 from sluice.contracts.ids import NEVER, NodeName
 from sluice.dataplane.ovs.flow import Flows
-from sluice.dataplane.ovs.routes import Gateway, Uplinks, lower_routes
+from sluice.dataplane.ovs.route_flows import Gateway, Uplinks
+from sluice.dataplane.ovs.routes import lower_routes
 from sluice.lab.world import World
 
 UPLINKS = 2

@@ -24,7 +24,8 @@ from sluice.dataplane.ovs.flow import Buckets, FlowBody, FlowKey, Flows, Groups
 from sluice.dataplane.ovs.fqdn_values import HOLDING
 from sluice.dataplane.ovs.ids import ISOLATION, RuleIds, RuleKey
 from sluice.dataplane.ovs.ports import LocalPort, claim
-from sluice.dataplane.ovs.routes import Routing, Uplinks
+from sluice.dataplane.ovs.route_flows import Uplinks
+from sluice.dataplane.ovs.routes import Routing
 from sluice.dataplane.ovs.serving import Serving
 from sluice.dataplane.ovs.traffic import Traffic
 from sluice.dataplane.ovs.traffic_ports import Found

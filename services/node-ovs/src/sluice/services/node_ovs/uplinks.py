@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sluice.dataplane.ovs.detour import EnginePorts
 from sluice.dataplane.ovs.ports import BadPort
-from sluice.dataplane.ovs.routes import Gateway, Uplinks
+from sluice.dataplane.ovs.route_flows import Gateway, Uplinks
 from sluice.drivers.ovsdb.roles import L7_IN, L7_OUT, ROLE, TUNNEL, BadRole, GatewayIds, role
 from sluice.drivers.ovsdb.rows import Interface
 

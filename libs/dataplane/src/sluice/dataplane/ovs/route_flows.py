@@ -1,0 +1,249 @@
+"""The flows of what nodes have, and of the ports that lead there; `routes` says who has what.
+
+What comes in by these ports is believed as far as its address goes: through the tunnel a node speaks for what it has,
+and for nobody else; through the gateway nobody speaks for what is in the cluster, but the node for itself. Only that
+last one is exempt from ingress policy, as Kubernetes asks: a node may always probe its own Pods.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from sluice.contracts.ids import Address
+from sluice.dataplane.addresses import WIDTH, Block, address, readable
+from sluice.dataplane.ovs import cookies
+from sluice.dataplane.ovs.base import mask
+from sluice.dataplane.ovs.conntrack import MASK_ZONE
+from sluice.dataplane.ovs.cookies import CookieKind
+from sluice.dataplane.ovs.fields import Field
+from sluice.dataplane.ovs.flow import (
+    Actions,
+    Ct,
+    DecTtl,
+    FlowBody,
+    FlowKey,
+    Flows,
+    Goto,
+    Match,
+    Nat,
+    SetField,
+    Term,
+    match,
+)
+from sluice.dataplane.ovs.pipeline import PRIORITY, PRIORITY_FIRST, PRIORITY_TOP, VIRTUAL_MAC, Table
+from sluice.dataplane.ovs.ports import BadPort, destination, is_mac, mac, source
+from sluice.dataplane.ovs.registers import (
+    ACCEPTED,
+    ANSWER,
+    FLAGS,
+    FROM_HOST,
+    FROM_TUNNEL,
+    FROM_WORLD,
+    OUT_PORT,
+    SERVED,
+    TO_NODE,
+)
+from sluice.dataplane.protocols import EthType
+
+PRIORITY_HOST = PRIORITY_FIRST
+"""The node's own addresses: before what any Pod or other node says it has."""
+
+PRIORITY_NOT_BY_GATEWAY = 150
+"""SPOOF_GUARD: between the node's own addresses and those of the world."""
+
+PRIORITY_LONGEST = PRIORITY - 1
+"""FORWARD: one address of another node. Each bit less of the prefix is one less; below the Pods of this node."""
+
+PRIORITY_SHORTEST = 2
+"""FORWARD: the least of prefixes. IPv6 prefixes of 31 bits and less share it: no node has so many Pods."""
+
+PRIORITY_BEYOND = 1
+"""FORWARD: what is no Pod's and no node's."""
+
+NOWHERE = tuple(
+    Block(version, value, prefix)
+    for version, value, prefix in (
+        (4, 0, 8),  # this network, RFC 1122 section 3.2.1.3
+        (4, 127 << 24, 8),  # loopback, the same
+        (4, 0xA9FE << 16, 16),  # link-local, RFC 3927
+        (4, 0xF << 28, 4),  # reserved, and broadcast, RFC 1112 section 4, RFC 919
+        (6, 0, 127),  # unspecified and loopback, RFC 4291 sections 2.5.2 and 2.5.3
+        (6, 0xFE80 << 112, 10),  # link-local, RFC 4291 section 2.5.6
+        (6, 0xFF << 120, 8),  # multicast, RFC 4291 section 2.7
+    )
+)
+"""Destinations that no router forwards: a Pod's neighbour discovery ends here, and so does whatever it broadcasts.
+
+Multicast of IPv4 never gets so far, see `multicast`.
+"""
+
+
+class Gateway(Struct, frozen=True):
+    """The port behind which the node's network stack is.
+
+    Raises:
+        BadPort: where, what, why, what to do.
+    """
+
+    ofport: int
+    mac: str
+    addresses: tuple[Address, ...]
+    """The stack's own at this port; it has the node's as well."""
+
+    def __post_init__(self) -> None:
+        if not is_mac(self.mac):
+            raise BadPort(f"the gateway's port {self.ofport}: {self.mac!r} is no MAC; correct external_ids sluice.mac")
+
+    @property
+    def blocks(self) -> frozenset[Block]:
+        return frozenset(readable(self.addresses, address))
+
+
+class Uplinks(Struct, frozen=True):
+    """Ports that are no Pod's. Those that are unset do not exist."""
+
+    tunnel: int | None = None
+    """OpenFlow port of the Geneve tunnel, whose other end each packet says."""
+
+    gateway: Gateway | None = None
+
+
+class Ways(NamedTuple):
+    """What a node has, of what it says it has."""
+
+    addresses: frozenset[Block]
+    others: frozenset[Block]
+
+    @property
+    def blocks(self) -> frozenset[Block]:
+        return self.addresses | self.others
+
+
+_Line = tuple[Table, int, Match, Actions]
+
+
+def uplink_flows(uplinks: Uplinks) -> Flows:
+    """What the ports have, whatever the routes."""
+    flows: Flows = {}
+    if uplinks.tunnel is not None:
+        here = match((Field.IN_PORT, uplinks.tunnel))
+        flows |= _flows(
+            [(Table.CLASSIFIER, PRIORITY, here, (Goto(Table.SPOOF_GUARD),))], CookieKind.UPLINK, uplinks.tunnel
+        )
+    if uplinks.gateway is not None:
+        flows |= _flows(_gateway_lines(uplinks.gateway), CookieKind.UPLINK, uplinks.gateway.ofport)
+        if uplinks.tunnel is not None:
+            lines = _masked_lines(uplinks.gateway, uplinks.tunnel)
+            flows |= _flows(lines, CookieKind.UPLINK, uplinks.gateway.ofport)
+    return flows
+
+
+def _masked_lines(gateway: Gateway, tunnel: int) -> Iterator[_Line]:
+    """What the world asks of an endpoint on another node is masked, so that its answer comes back to be translated."""
+    for block in gateway.blocks:
+        asks = Term(FLAGS, FROM_WORLD | SERVED, FROM_WORLD | SERVED | ANSWER)
+        family = Term(Field.ETH_TYPE, EthType.IPV4 if block.version == 4 else EthType.IPV6)
+        yield Table.MASK, PRIORITY, match(family, asks, (OUT_PORT, tunnel)), (mask(block.version, block.value),)
+        answers = match((Field.IN_PORT, tunnel), *destination(block))
+        yield Table.CONNTRACK, PRIORITY_FIRST, answers, (Ct(MASK_ZONE, False, Table.UNMASKED, (), Nat()),)
+
+
+def _gateway_lines(gateway: Gateway) -> Iterator[_Line]:
+    here = Term(Field.IN_PORT, gateway.ofport)
+    yield Table.CLASSIFIER, PRIORITY, match(here), (Goto(Table.SPOOF_GUARD),)
+    for version in (EthType.IPV4, EthType.IPV6):
+        family = Term(Field.ETH_TYPE, version)
+        sender = match(here, Term(Field.ETH_SRC, mac(gateway.mac)), family)
+        yield Table.SPOOF_GUARD, PRIORITY, sender, (SetField(FLAGS, FROM_WORLD, FROM_WORLD), Goto(Table.CONNTRACK))
+        beyond = match(family, Term(FLAGS, 0, FROM_TUNNEL))
+        yield Table.FORWARD, PRIORITY_BEYOND, beyond, _to_host(gateway)
+    for block in NOWHERE:
+        yield Table.FORWARD, _priority(block), destination(block), ()
+    yield Table.INGRESS_TIER, PRIORITY_TOP, match((FLAGS, FROM_HOST, FROM_HOST | ACCEPTED)), (Goto(Table.TALLY),)
+
+
+def node_flows(ways: Ways, has: Iterable[Block], uplinks: Uplinks, *, local: bool) -> Flows:
+    if not local:
+        return _flows(_peer_lines(ways, has, uplinks), CookieKind.ROUTE, 0)
+    flows = _flows(_own_range_lines(ways, has, uplinks.gateway), CookieKind.ROUTE, 0)
+    if uplinks.gateway is not None:
+        own = (block for block in has if block in ways.addresses)
+        flows |= _flows(_own_address_lines(own, uplinks.gateway), CookieKind.UPLINK, uplinks.gateway.ofport)
+    return flows
+
+
+def _own_range_lines(ways: Ways, has: Iterable[Block], gateway: Gateway | None) -> Iterator[_Line]:
+    """What this node has and nobody here has now: a Pod that went, or that does not run yet."""
+    for block in has:
+        if block not in ways.addresses:
+            yield Table.FORWARD, _priority(block), destination(block), ()
+            yield from _not_by_gateway(block, gateway)
+        elif gateway is None:
+            yield Table.FORWARD, PRIORITY_HOST, destination(block), ()
+
+
+def _own_address_lines(own: Iterable[Block], gateway: Gateway) -> Iterator[_Line]:
+    sender = (Term(Field.IN_PORT, gateway.ofport), Term(Field.ETH_SRC, mac(gateway.mac)))
+    by_host = (SetField(FLAGS, FROM_HOST, FROM_HOST), Goto(Table.CONNTRACK))
+    for block in own:
+        yield _node_address(block)
+        yield Table.FORWARD, PRIORITY_HOST, destination(block), _to_host(gateway)
+        yield Table.SPOOF_GUARD, PRIORITY_HOST, match(*sender, *source(block)), by_host
+
+
+def _peer_lines(ways: Ways, has: Iterable[Block], uplinks: Uplinks) -> Iterator[_Line]:
+    ends = sorted(ways.addresses)  # IPv4 first
+    for block in has:
+        if block in ways.addresses:
+            yield _node_address(block)
+        yield from _not_by_gateway(block, uplinks.gateway)
+        if uplinks.tunnel is None or not ends:
+            yield Table.FORWARD, _priority(block), destination(block), ()
+            continue
+        far, _ = _TUNNEL[ends[0].version]
+        there = (
+            SetField(far, ends[0].value),
+            DecTtl(),
+            SetField(OUT_PORT, uplinks.tunnel),
+            Goto(Table.INGRESS_TIER),
+        )
+        yield Table.FORWARD, _priority(block), destination(block), there
+        for end in ends:
+            _, near = _TUNNEL[end.version]
+            sender = (Term(Field.IN_PORT, uplinks.tunnel), Term(near, end.value))
+            by_tunnel = SetField(FLAGS, FROM_TUNNEL, FROM_TUNNEL)
+            yield Table.SPOOF_GUARD, PRIORITY, match(*sender, *source(block)), (by_tunnel, Goto(Table.CONNTRACK))
+
+
+def _node_address(block: Block) -> _Line:
+    """What is sent there may be for a NodePort."""
+    return Table.NODE_ADDRESS, PRIORITY, destination(block), (SetField(FLAGS, TO_NODE, TO_NODE), Goto(Table.SERVICE))
+
+
+def _not_by_gateway(block: Block, gateway: Gateway | None) -> Iterator[_Line]:
+    if gateway is not None:
+        here = Term(Field.IN_PORT, gateway.ofport)
+        yield Table.SPOOF_GUARD, PRIORITY_NOT_BY_GATEWAY, match(here, *source(block)), ()
+
+
+def _to_host(gateway: Gateway) -> Actions:
+    return (
+        SetField(Field.ETH_SRC, VIRTUAL_MAC),
+        SetField(Field.ETH_DST, mac(gateway.mac)),
+        DecTtl(),
+        SetField(OUT_PORT, gateway.ofport),
+        Goto(Table.INGRESS_TIER),
+    )
+
+
+_TUNNEL = {4: (Field.TUN_DST, Field.TUN_SRC), 6: (Field.TUN_IPV6_DST, Field.TUN_IPV6_SRC)}
+
+
+def _priority(block: Block) -> int:
+    return max(PRIORITY_SHORTEST, PRIORITY_LONGEST - (WIDTH[block.version] - block.prefix))
+
+
+def _flows(lines: Iterable[_Line], kind: CookieKind, number: int) -> Flows:
+    cookie = cookies.pack(kind, number)
+    return {FlowKey(table, priority, a_match): FlowBody(actions, cookie) for table, priority, a_match, actions in lines}

@@ -16,8 +16,7 @@ from sluice.contracts.antrea import (
     AppliedTo,
     IcmpProtocol,
 )
-from sluice.contracts.groups import Page
-from sluice.contracts.ids import NEVER, Address
+from sluice.contracts.ids import Address
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AnyObject, ClusterNetworkPolicy, LabelSelector, ObjectMeta
 from sluice.contracts.programs import Direction
@@ -27,12 +26,11 @@ from sluice.dataplane.host.ids import id_of
 from sluice.dataplane.host.plan import plan
 from sluice.dataplane.host.table import NOTHING
 from sluice.grouping.events import ObjectEvent, ObjectKey
-from sluice.grouping.index import Grouping
-from sluice.policy.compiler import Compiler, Groups
 from sluice.policy.verdict import Outcome, RuleRef, verdict
 from sluice.testkit import builders, strategies
 from sluice.testkit.examples import share
 from sluice.testkit.expanders import story
+from sluice.testkit.fed import Told
 from sluice.testkit.host_node import HERE, HostNode, packets
 from sluice.testkit.host_walker import NotCarriedOut, Sent, carry_out, walk
 
@@ -156,42 +154,17 @@ def expected(decision: object) -> Outcome:
     return {"allow": Outcome.ALLOWED, "drop": Outcome.DROPPED, "reject": Outcome.REJECTED}[action]
 
 
-class Told:
-    """A node that hears of each event, and changes what changed and nothing else."""
-
-    def __init__(self) -> None:
-        self.compiler, self.groups, self.grouping = Compiler(), Groups(), Grouping()
-        self.engine = Engine(HERE)
-
-    def hear(self, event: ObjectEvent) -> None:
-        for fold in (self.compiler, self.groups, self.grouping):
-            fold.evolve(event)
-        asked = self.groups.drain()
-        for group, selector in asked.select.items():
-            self.grouping.select(group, selector)
-        for group in asked.release:
-            self.grouping.release(group)
-        for group, on in self.grouping.drain().pages.items():
-            for node, members in self.grouping.pages(group, on):
-                if members:
-                    self.engine.put_page(Page(group=group, node=node, cause=NEVER, members=members))
-                else:
-                    self.engine.drop_page(group, node)
-        programs = self.compiler.drain()
-        for program in programs.put.values():
-            if program.about_nodes:
-                self.engine.put_program(program)
-        for group, unit in programs.drop:
-            self.engine.drop_program(group, unit)
+def told_here() -> Told[Engine]:
+    return Told(Engine(HERE), lambda program: program.about_nodes)
 
 
 @share(30)
 @given(clusters())
 def test_incremental_equals_recomputed_and_plans_close_the_gap(events: list[ObjectEvent]):
-    told, held = Told(), wire.NOT_THERE
+    told, held = told_here(), wire.NOT_THERE
     for number, event in enumerate(events, start=1):
         told.hear(event)
-        again = Told()
+        again = told_here()
         for one in {event.key: event for event in events[:number]}.values():
             again.hear(one)
         desired = wire.encoded(told.engine.table())
@@ -206,7 +179,7 @@ def test_incremental_equals_recomputed_and_plans_close_the_gap(events: list[Obje
 
 
 def test_a_member_more_is_an_element_more() -> None:
-    told = Told()
+    told = told_here()
     peer = {"podSelector": {"matchLabels": {"app": "v1"}}}
     policy = builders.acnp("p", {"priority": 1, "appliedTo": [{"nodeSelector": {}}],
                                  "ingress": [{"action": "Drop", "from": [peer]}]})  # fmt: skip
@@ -222,7 +195,7 @@ def test_a_member_more_is_an_element_more() -> None:
 
 
 def test_a_member_that_leaves_is_an_element_less() -> None:
-    told = Told()
+    told = told_here()
     peer = {"podSelector": {"matchLabels": {"app": "v1"}}}
     policy = builders.acnp("p", {"appliedTo": [{"nodeSelector": {}}], "ingress": [{"action": "Drop", "from": [peer]}]})
     here = builders.pod("x/a", ip="10.0.0.9", node="node-2", labels={"app": "v1"})

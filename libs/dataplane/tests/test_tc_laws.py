@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.contracts.groups import Page
-from sluice.contracts.ids import NEVER
 from sluice.dataplane.protocols import EthType
 from sluice.dataplane.tc.content import EVERYTHING_OPEN, Content, Mode, Numbers
 from sluice.dataplane.tc.engine import Engine, InterfaceKey
@@ -16,43 +14,21 @@ from sluice.dataplane.tc.mirror import Mirror
 from sluice.dataplane.tc.owner import Place, is_our_chain, is_ours, place_of
 from sluice.dataplane.tc.plan import Step, patch, plan, retire
 from sluice.grouping.events import ObjectEvent
-from sluice.grouping.index import Grouping
-from sluice.policy.compiler import Compiler, Groups
 from sluice.testkit import secondary
 from sluice.testkit.examples import share
+from sluice.testkit.fed import Told
 from sluice.testkit.tc_node import HERE, frame
 from sluice.testkit.tc_walker import Device, Frame, Tracker
 
 ZONE = 7
 
 
-class Told:
-    """A node that hears of each event, and changes what changed and nothing else."""
+class Planned(Told[Engine]):
+    """A node that hears of each event, and whose plans are made when it is told to."""
 
     def __init__(self) -> None:
-        self.compiler, self.groups, self.grouping = Compiler(), Groups(), Grouping()
-        self.engine = Engine(HERE)
+        super().__init__(Engine(HERE))
         self.mirrors: dict[InterfaceKey, dict[Hook, Mirror]] = {}
-
-    def hear(self, event: ObjectEvent) -> None:
-        for fold in (self.compiler, self.groups, self.grouping):
-            fold.evolve(event)
-        asked = self.groups.drain()
-        for group, selector in asked.select.items():
-            self.grouping.select(group, selector)
-        for group in asked.release:
-            self.grouping.release(group)
-        for group, nodes in self.grouping.drain().pages.items():
-            for node, members in self.grouping.pages(group, nodes):
-                if members:
-                    self.engine.put_page(Page(group=group, node=node, cause=NEVER, members=members))
-                else:
-                    self.engine.drop_page(group, node)
-        programs = self.compiler.drain()
-        for program in programs.put.values():
-            self.engine.put_program(program)
-        for group, unit in programs.drop:
-            self.engine.drop_program(group, unit)
 
     def plans(self) -> Iterator[tuple[InterfaceKey, Mapping[Hook, Content], list[Step]]]:
         """What follows for each interface that changed."""
@@ -70,8 +46,8 @@ class Told:
             self.mirrors[key][hook].apply((operation,))
 
 
-def from_scratch(events: list[ObjectEvent]) -> Told:
-    made = Told()
+def from_scratch(events: list[ObjectEvent]) -> Planned:
+    made = Planned()
     for event in {event.key: event for event in events}.values():
         made.hear(event)
     return made
@@ -80,7 +56,7 @@ def from_scratch(events: list[ObjectEvent]) -> Told:
 @share(30)
 @given(secondary.busy_stories())
 def test_incremental_equals_recomputed_after_every_step(events: list[ObjectEvent]):
-    told = Told()
+    told = Planned()
     for number, event in enumerate(events, start=1):
         told.hear(event)
         again = from_scratch(events[:number]).engine
@@ -96,7 +72,7 @@ def test_incremental_equals_recomputed_after_every_step(events: list[ObjectEvent
 @share(30)
 @given(secondary.busy_stories())
 def test_plans_and_patches_close_the_gap(events: list[ObjectEvent]):
-    told = Told()
+    told = Planned()
     for event in events:
         told.hear(event)
         for key, contents, steps in told.plans():
@@ -159,7 +135,7 @@ def fates(mirrors: Mapping[Hook, Mirror], sent_out: Sequence[tuple[bool, Frame]]
 @share(10)
 @given(secondary.busy_stories())
 def test_nothing_opens_and_nothing_blinks_whatever_was_made_of_a_plan(events: list[ObjectEvent]):
-    told = Told()
+    told = Planned()
     for event in events:
         told.hear(event)
         for key, _, steps in told.plans():
@@ -179,7 +155,7 @@ def test_nothing_opens_and_nothing_blinks_whatever_was_made_of_a_plan(events: li
 @share(10)
 @given(secondary.busy_stories())
 def test_nothing_blinks_when_an_interface_is_let_go(events: list[ObjectEvent]):
-    told = Told()
+    told = Planned()
     for event in events:
         told.hear(event)
     for key, contents, steps in told.plans():
@@ -226,7 +202,7 @@ def _exchange(device: Device, out: bool, sent: Frame) -> tuple[bool, bool]:
 @share(10)
 @given(secondary.busy_stories(), st.booleans())
 def test_an_open_connection_that_stays_allowed_never_notices(events: list[ObjectEvent], replies_alone: bool):
-    told = Told()
+    told = Planned()
     for event in events:
         told.hear(event)
         for key, contents, steps in told.plans():
@@ -247,7 +223,7 @@ def test_an_open_connection_that_stays_allowed_never_notices(events: list[Object
 @share(10)
 @given(secondary.busy_stories())
 def test_what_is_not_allowed_any_more_ends_at_once_or_when_the_grace_is_over(events: list[ObjectEvent]):
-    told = Told()
+    told = Planned()
     for event in events:
         told.hear(event)
         for key, contents, steps in told.plans():

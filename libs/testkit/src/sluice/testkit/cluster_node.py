@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
-from sluice.contracts.groups import Page
-from sluice.contracts.ids import NEVER, NodeName
+from sluice.contracts.ids import NodeName
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.errand import Errand
 from sluice.dataplane.ovs.fields import Field
@@ -13,10 +12,9 @@ from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac
 from sluice.dataplane.protocols import EthType, IpProto
 from sluice.grouping.events import ObjectEvent
-from sluice.grouping.index import Grouping
 from sluice.policy.packet import Packet, PodEnd
-from sluice.policy.state import ClusterState
 from sluice.policy.verdict import Outcome
+from sluice.testkit.fed import fill
 from sluice.testkit.tracker import Packet as Fields
 from sluice.testkit.walker import Walk
 
@@ -32,18 +30,9 @@ class Node:
     """The node of a cluster whose objects are told one after the other."""
 
     def __init__(self, events: Sequence[ObjectEvent]) -> None:
-        self.state, self.grouping, self.ids = ClusterState(), Grouping(), RuleIds()
+        self.ids = RuleIds()
         self.engine = Engine(HERE, self.ids)
-        for event in events:
-            self.state.evolve(event)
-            self.grouping.evolve(event)
-        for group, selector in self.state.selectors.items():
-            self.grouping.select(group, selector)
-            for node in self.grouping.nodes(group):
-                members = self.grouping.members(group, node)
-                self.engine.put_page(Page(group=group, node=node, cause=NEVER, members=members))
-        for program in self.state.compiler.programs.values():
-            self.engine.put_program(program)
+        self.state, self.grouping = fill(self.engine, events)
         self.ports = {
             member.pod: LocalPort(member.pod, member.uid, number, f"02:00:00:00:00:{number:02x}", member.addresses)
             for number, member in enumerate(self.grouping.pods_on(HERE), start=1)

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 from msgspec.structs import replace
 
-from sluice.contracts.groups import NodeRoute, Page
+from sluice.contracts.groups import NodeRoute
 from sluice.contracts.ids import NEVER, Address, NodeName
 from sluice.contracts.programs import Direction
 from sluice.dataplane.host.engine import Engine
@@ -13,9 +13,8 @@ from sluice.dataplane.host.guard import HOOKS
 from sluice.dataplane.host.table import Version
 from sluice.dataplane.protocols import IpProto
 from sluice.grouping.events import ObjectEvent
-from sluice.grouping.index import Grouping
 from sluice.policy.packet import AddressEnd, Packet
-from sluice.policy.state import ClusterState
+from sluice.testkit.fed import fill
 from sluice.testkit.host_walker import Sent
 
 HERE = NodeName("node-1")
@@ -27,19 +26,9 @@ class HostNode:
     """Its table has no lifelines but those of every node."""
 
     def __init__(self, events: Iterable[ObjectEvent], name: NodeName = HERE) -> None:
-        self.state, self.grouping, self.name = ClusterState(), Grouping(), name
+        self.name = name
         self.engine = Engine(name)
-        for event in events:
-            self.state.evolve(event)
-            self.grouping.evolve(event)
-        for group, selector in self.state.selectors.items():
-            self.grouping.select(group, selector)
-            for node in self.grouping.nodes(group):
-                members = self.grouping.members(group, node)
-                self.engine.put_page(Page(group=group, node=node, cause=NEVER, members=members))
-        for program in self.state.compiler.programs.values():
-            if program.about_nodes:
-                self.engine.put_program(program)
+        self.state, self.grouping = fill(self.engine, events, lambda program: program.about_nodes)
         if (own_node := self.state.nodes.get(name)) is not None:
             own = (each for each in self.state.pods.values() if each.on_pod_network and each.node == name)
             strays = tuple(address for each in own for address in each.addresses)

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 
-from sluice.contracts.groups import Page
-from sluice.contracts.ids import NEVER, NodeName
+from sluice.contracts.ids import NodeName
 from sluice.contracts.objects import AnyObject
 from sluice.dataplane.protocols import EthType, IpProto
 from sluice.dataplane.tc.content import NO_OPTIONS, Content, Options
@@ -13,9 +12,8 @@ from sluice.dataplane.tc.filter import Hook
 from sluice.dataplane.tc.mirror import Mirror
 from sluice.dataplane.tc.plan import Step, plan
 from sluice.grouping.events import ObjectEvent
-from sluice.grouping.index import Grouping
-from sluice.policy.state import ClusterState
 from sluice.testkit.expanders import story
+from sluice.testkit.fed import fill
 from sluice.testkit.tc_walker import Device, Frame, Tracker
 
 HERE = NodeName("node-1")
@@ -28,21 +26,11 @@ class TcNode:
     def __init__(
         self, events: Iterable[ObjectEvent], options: Options = NO_OPTIONS, *, zones: bool = True, name: NodeName = HERE
     ) -> None:
-        self.state, self.grouping = ClusterState(), Grouping()
         self.engine = Engine(name, options)
+        self.state, self.grouping = fill(self.engine, events)
         self.tracker = Tracker()
         self.mirrors: dict[InterfaceKey, dict[Hook, Mirror]] = {}
         self._zones = zones
-        for event in events:
-            self.state.evolve(event)
-            self.grouping.evolve(event)
-        for group, selector in self.state.selectors.items():
-            self.grouping.select(group, selector)
-            for node in self.grouping.nodes(group):
-                members = self.grouping.members(group, node)
-                self.engine.put_page(Page(group=group, node=node, cause=NEVER, members=members))
-        for program in self.state.compiler.programs.values():
-            self.engine.put_program(program)
 
     @classmethod
     def of(cls, *objects: AnyObject, options: Options = NO_OPTIONS, zones: bool = True) -> "TcNode":

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -108,22 +109,27 @@ class NatsServer:
     async def reload(self) -> None:
         """It goes by its configuration as it is now; connections with a key that is not accepted any more are closed.
 
-        It is told twice: what an account imports that is new works only since the second time (nats-server 2.15).
+        It is told twice: what an account imports that is new works only since the second time (nats-server 2.15). One
+        that ended meanwhile, and that somebody started again, goes by it as well.
 
         Raises:
             ServerFailed: it does not like the configuration, and goes by the old one.
         """
+        pid = self.pid
         for _ in range(2):
             done = self._said(_RELOADED)
-            os.kill(self.pid, signal.SIGHUP)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
             try:
                 async with asyncio.timeout(_RELOAD_TIMEOUT_S):
-                    while self._said(_RELOADED) == done:  # noqa: ASYNC110  # it tells its log alone
+                    while self._said(_RELOADED) == done and self.pid == pid:  # noqa: ASYNC110  # it tells its log alone
                         await asyncio.sleep(0.02)
             except TimeoutError as error:
                 raise ServerFailed(
                     f"nats-server: not reloaded after {_RELOAD_TIMEOUT_S} s\n{self._log_end()}"
                 ) from error
+            if self.pid != pid:
+                return
 
     def _said(self, words: str) -> int:
         """How often."""

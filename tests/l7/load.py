@@ -26,6 +26,9 @@ class Load:
         self._over = threading.Event()
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
+        self.leaks: list[str] = []
+        """What was answered that is denied: how, by whom, and when (`time.monotonic`)."""
+
         self.served_at = 0.0
         """When an allowed request was answered last, by `time.monotonic`."""
 
@@ -65,15 +68,19 @@ class Load:
 
     def _denied(self) -> None:
         for server in self._each():
-            answer = self._ask(server, b"/admin")
-            with self._lock:
-                self.counts["leaked" if answer else "denied"] += 1
+            self._denies("denied", server, b"/admin")
 
     def _denied_later(self) -> None:
         for server in self._each():
-            answer = self._ask(server, b"/public/a", b"/admin")
-            with self._lock:
-                self.counts["leaked" if answer else "denied later"] += 1
+            self._denies("denied later", server, b"/public/a", b"/admin")
+
+    def _denies(self, kind: str, server: str, *paths: bytes) -> None:
+        began = time.monotonic()
+        answer = self._ask(server, *paths)
+        with self._lock:
+            self.counts["leaked" if answer else kind] += 1
+            if answer:
+                self.leaks.append(f"{kind} by {server}: asked at {began:.3f}, answered at {time.monotonic():.3f}")
 
     def _each(self) -> Iterator[str]:
         while True:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from sluice.drivers import namespaces
 
@@ -18,6 +19,19 @@ PATIENCE_S = 1.0
 PAUSE_S = 0.005
 
 
+class Leak(NamedTuple):
+    """A denied request that was answered; times are of `time.monotonic`."""
+
+    kind: str
+    """`denied later`: on a connection that began with a request that is allowed."""
+
+    server: str
+    began_s: float
+    """When its connection did."""
+
+    answered_s: float
+
+
 class Load:
     """What became of requests: `served` of those that are allowed, `leaked` of those that are not."""
 
@@ -26,9 +40,7 @@ class Load:
         self._over = threading.Event()
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
-        self.leaks: list[str] = []
-        """What was answered that is denied: how, by whom, and when (`time.monotonic`)."""
-
+        self.leaks: list[Leak] = []
         self.served_at = 0.0
         """When an allowed request was answered last, by `time.monotonic`."""
 
@@ -80,7 +92,7 @@ class Load:
         with self._lock:
             self.counts["leaked" if answer else kind] += 1
             if answer:
-                self.leaks.append(f"{kind} by {server}: asked at {began:.3f}, answered at {time.monotonic():.3f}")
+                self.leaks.append(Leak(kind, server, began, time.monotonic()))
 
     def _each(self) -> Iterator[str]:
         while True:

@@ -1,7 +1,7 @@
 """Which policies a shard has to read at all: those whose groups may be its own. Found in the bytes, without decoding.
 
-Of two shards each would spend a seventh of its time on decoding what the other translates. What is said here may be
-yes too often, never no too often.
+To decode and to turn down one takes 3 to 4 us, this less than one. What is said here may be yes too often, never no too
+often.
 """
 
 from sluice.contracts.kinds import Kind

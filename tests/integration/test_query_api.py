@@ -216,7 +216,7 @@ async def tell(bus: Bus, batch: str, *events: AuditEvent) -> None:
 
 async def test_audit_events_are_found_once_and_followed(cluster: Source, bus: Bus, tmp_path: Path) -> None:
     request = Inspection(
-        at_us=AT_US + 5,
+        at_us=AT_US + 5_000,
         event="http",
         source=Address("10.0.0.1"),
         destination=Address("10.0.0.2"),

@@ -107,24 +107,23 @@ async def moment_of(bus: Any, sequence: int | None, at: str | None) -> Any:
 
 
 def time_ns(text: str) -> int:
-    """A time of day, or an age, as nanoseconds since 1970. What is neither ends the command."""
+    """A time of day (the last nanosecond of what it names), or an age, since 1970. What is neither ends the command."""
     import time
-    from datetime import UTC, datetime
+
+    from sluice.ledger.times import span
 
     if age := re.fullmatch(r"(\d+)([smhd])", text):
         return time.time_ns() - int(age[1]) * AGO[age[2]] * 10**9
     try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
+        return span(text).last
+    except (OverflowError, ValueError):
         raise click.BadParameter(
             f"{text!r} is no time; write 2026-07-04T12:45:21Z, or 10m for ten minutes ago", param_hint="--at"
         ) from None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return int(when.replace(microsecond=0).timestamp()) * 10**9 + when.microsecond * 1_000
 
 
 def written(at_ns: int) -> str:
     """The time for people, in UTC."""
-    from datetime import UTC, datetime
+    from sluice.ledger import times
 
-    return datetime.fromtimestamp(at_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return times.written(at_ns)

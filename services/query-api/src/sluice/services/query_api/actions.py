@@ -11,6 +11,7 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.actions import Action
 from sluice.contracts.codec import Undecodable
 from sluice.contracts.streams import ACTIONS
+from sluice.ledger.times import written
 from sluice.runtime import past
 from sluice.runtime.bus import Bus
 from sluice.runtime.patience import patiently
@@ -18,7 +19,6 @@ from sluice.services.query_api import answers
 from sluice.services.query_api.answers import LIMIT, MOST
 from sluice.services.query_api.asking import Asking
 from sluice.services.query_api.auth import Scope
-from sluice.services.query_api.moments import written
 from sluice.services.query_api.problems import Problem
 
 log = structlog.get_logger()

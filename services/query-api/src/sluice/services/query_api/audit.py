@@ -12,12 +12,13 @@ from msgspec.structs import replace
 
 from sluice.contracts import codec
 from sluice.contracts.audit import AuditEvent, Inspection
+from sluice.ledger.times import written
 from sluice.services.query_api import answers
 from sluice.services.query_api.answers import MOST
 from sluice.services.query_api.asking import Asking
 from sluice.services.query_api.auth import Caller, Scope
 from sluice.services.query_api.filling import Filling
-from sluice.services.query_api.moments import time_ns, written
+from sluice.services.query_api.moments import named
 from sluice.services.query_api.problems import Problem
 from sluice.services.query_api.store import Event, Wanted
 
@@ -98,9 +99,9 @@ def router(asking: Asking, filling: Filling) -> APIRouter:
             limit=limit + 1,
         )
         if since is not None:
-            wanted = replace(wanted, since_us=time_ns(since) // 1_000)
+            wanted = replace(wanted, since_us=named("since", since).first // 1_000)
         if until is not None:
-            wanted = replace(wanted, until_us=time_ns(until) // 1_000)
+            wanted = replace(wanted, until_us=named("until", until).last // 1_000)
         async with filling.using() as store:
             found = await asyncio.to_thread(store.find, wanted)
         more = answers.encoded(_place(found[limit - 1])) if len(found) > limit else ""

@@ -4,12 +4,12 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
 from sluice.contracts.codec import Undecodable
+from sluice.ledger.times import written
 from sluice.runtime import past
 from sluice.runtime.streams import Missing
 from sluice.services.query_api import answers
 from sluice.services.query_api.asking import Asking
 from sluice.services.query_api.auth import Scope
-from sluice.services.query_api.moments import written
 from sluice.services.query_api.problems import Problem
 
 

@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sluice.contracts import codec
@@ -13,6 +12,7 @@ from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import TYPES, AnyObject
 from sluice.ledger.history import TooOld
 from sluice.ledger.state import BadState
+from sluice.ledger.times import Span, span
 from sluice.policy.past import cluster
 from sluice.policy.state import ClusterState
 from sluice.runtime import past
@@ -62,7 +62,7 @@ class Moments:
             objects = self._board.objects
             return Moment(objects.upto, objects.values, objects.cluster, is_now=True)
         try:
-            wanted = seq if at is None else await past.sequence_at(self._bus, time_ns(at))
+            wanted = seq if at is None else await past.sequence_at(self._bus, named("at", at).last)
             here = await past.reach(self._bus)
             known = self._kept.get(Revision(here.epoch, wanted or 0))
             if known is None:
@@ -85,23 +85,15 @@ class Moments:
         return Moment(Revision(there.epoch, there.sequence), values, state)
 
 
-def time_ns(text: str) -> int:
-    """An RFC 3339 time as nanoseconds since 1970; UTC where it names no zone.
+def named(field: str, text: str) -> Span:
+    """What a time in a request names.
 
     Raises:
         Problem: it is none.
     """
     try:
-        when = datetime.fromisoformat(text)
+        return span(text)
     except ValueError:
-        raise Problem(400, f"at: {text!r} is no time; write it as 2026-07-04T12:45:21Z") from None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    try:
-        return int(when.replace(microsecond=0).timestamp()) * 10**9 + when.microsecond * 1_000
-    except (OverflowError, ValueError):
-        raise Problem(400, f"at: {text!r} is beyond all times that are kept") from None
-
-
-def written(at_ns: int) -> str:
-    """The time, UTC, RFC 3339."""
-    return datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        raise Problem(400, f"{field}: {text!r} is no time; write it as 2026-07-04T12:45:21Z") from None
+    except OverflowError:
+        raise Problem(400, f"{field}: {text!r} is beyond all times that are kept") from None

@@ -9,6 +9,7 @@ from msgspec import Struct
 from sluice.contracts import subjects
 from sluice.contracts.kinds import Kind
 from sluice.contracts.streams import LEDGER
+from sluice.ledger.times import written
 from sluice.runtime.follow import CaughtUp, follow
 from sluice.runtime.message import Message
 from sluice.services.query_api import answers
@@ -16,7 +17,6 @@ from sluice.services.query_api.answers import LIMIT, MOST, Meta
 from sluice.services.query_api.asking import Asking, At, InNamespace, Name, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.mirrors import Version
-from sluice.services.query_api.moments import written
 from sluice.services.query_api.problems import Problem
 
 

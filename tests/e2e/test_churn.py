@@ -31,7 +31,7 @@ from sluice.lab.leftovers import ids_left, leftovers
 from sluice.lab.node import LabNode
 from sluice.lab.ovs import BRIDGE
 
-pytestmark = [pytest.mark.datapath, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SECONDS = float(os.environ.get("SLUICE_CHURN_SECONDS", "3"))
 """How long. `SLUICE_CHURN_SECONDS=60` is 6,000 Pods."""

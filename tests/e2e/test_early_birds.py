@@ -17,7 +17,7 @@ from sluice.lab import sweep
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
 
-pytestmark = [pytest.mark.datapath, pytest.mark.slow]
+pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow]
 
 ROUNDS, AT_ONCE = int(os.environ.get("SLUICE_BIRD_ROUNDS", "10")), 10
 """A hundred starts of Pods that may not send, and in each round one of a Pod that may. `SLUICE_BIRD_ROUNDS=30` makes

@@ -16,7 +16,7 @@ from tests.l7.load import Leak, Load
 from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
 
-pytestmark = [pytest.mark.datapath, pytest.mark.slow]
+pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow]
 
 ROUNDS = int(os.environ.get("SLUICE_KILL_ROUNDS", "1"))
 TENANTS = int(os.environ.get("SLUICE_L7_TENANTS", "25"))

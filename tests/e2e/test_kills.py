@@ -28,7 +28,7 @@ from sluice.lab.parts import ProbeProtocol
 from sluice.lab.trains import ask_again
 from sluice.lab.world import Key
 
-pytestmark = [pytest.mark.datapath, pytest.mark.slow]
+pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow]
 
 ROUNDS = int(os.environ.get("SLUICE_KILL_ROUNDS", "3"))
 """How often each process is killed. `SLUICE_KILL_ROUNDS=20 ./task test tests/e2e/test_kills.py -s` takes 14 minutes."""

@@ -30,7 +30,7 @@ from sluice.lab.ends import SERVICE_END, ends_of
 from sluice.lab.inspection import LOGS
 from sluice.lab.lab import Lab
 
-pytestmark = [pytest.mark.datapath, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 SCENERY = """\
 apiVersion: v1

@@ -24,7 +24,7 @@ from sluice.lab.checks import Question
 from sluice.lab.lab import CENTRAL, Lab
 from sluice.lab.trains import ask_again
 
-pytestmark = [pytest.mark.datapath, pytest.mark.slow]
+pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow]
 
 OUTAGE_S = float(os.environ.get("SLUICE_OUTAGE_S", "8"))
 """From when the programmer is back to when the bus is."""

@@ -34,7 +34,7 @@ from sluice.services.rule_compiler.app import opened as open_compiler
 from sluice.services.rule_compiler.settings import RuleCompilerSettings
 from sluice.testkit.builders import annp, pod
 
-pytestmark = [pytest.mark.datapath, pytest.mark.slow]
+pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow]
 
 OK = b"GET /public/x HTTP/1.1\r\nHost: h\r\n\r\n"
 BAD = b"GET /admin HTTP/1.1\r\nHost: h\r\n\r\n"

@@ -14,7 +14,7 @@ from sluice.dataplane.tc.content import Options
 from sluice.lab.guest.guest import Guest
 from sluice.testkit import builders
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.guest, pytest.mark.once, pytest.mark.timeout(300)]
 
 A, B, C = ({"podSelector": {"matchLabels": {"app": app}}} for app in "abc")
 TO_A: Cell = ("x/b", "x/a", "TCP", 80, 4)

@@ -159,6 +159,19 @@ def test_json_of_what_no_policy_is_about(sluice, folder) -> None:
     assert said["ingress"] is None
 
 
+def test_a_node_reaches_the_pods_that_it_runs(sluice, folder) -> None:
+    (folder / "one.yaml").write_text(CLOSED % ("closed", "{podSelector: {}}"))
+
+    assert ask(sluice, folder, "10.9.0.1 y/c --port 80").output.startswith("10.9.0.1 to y/c, TCP 80: Dropped\n")
+    status = "{addresses: [{type: InternalIP, address: 10.9.0.1}]}"
+    (folder / "node.yaml").write_text(f"apiVersion: v1\nkind: Node\nmetadata: {{name: node-1}}\nstatus: {status}\n")
+    assert ask(sluice, folder, "10.9.0.1 y/c --port 80").output.splitlines() == [
+        "10.9.0.1 to y/c, TCP 80: Allowed",
+        "  egress   -      no Pod, so no policy is about it",
+        "  ingress  allow  a node may always reach the Pods that it runs",
+    ]
+
+
 SERVICES = """\
 apiVersion: v1
 kind: Service

@@ -13,7 +13,7 @@ from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
 from sluice.policy.state import ClusterState
 from sluice.policy.verdict import Outcome, verdict
 from sluice.testkit.antrea_strategies import antrea_stories
-from sluice.testkit.builders import acnp, namespace, netpol, pod
+from sluice.testkit.builders import acnp, namespace, netpol, node, pod
 from sluice.testkit.strategies import OUTSIDE
 
 PODS: list[AnyObject] = [
@@ -87,6 +87,42 @@ def test_what_is_beyond_is_told_in_blocks() -> None:
         ("192.0.0.0/2", "x/a"): (),
     }
     assert found["x/a", "0.0.0.0/0"] == (ALL, ALL, ALL)
+
+
+HOSTS: list[AnyObject] = [
+    node("node-1", ip=["192.168.0.1"], role="edge"),
+    node("node-2", ip=["192.168.0.2"]),
+    pod("y/far", ip="10.0.2.1", node="node-2"),
+    pod("y/far-host", ip="192.168.0.2", node="node-2", host_network=True),
+]
+
+
+def test_a_node_reaches_its_own_pods() -> None:
+    found = table(*HOSTS, netpol("x/np"), netpol("y/np"))
+
+    assert found["y/host", "x/a"] == found["y/far-host", "y/far"] == (ALL, ALL, ALL)
+    assert found["y/host", "y/far"] == found["y/far-host", "x/a"] == ((), (), ())
+
+
+def test_policies_on_nodes_are_about_what_runs_in_their_network() -> None:
+    closed = {"action": "Drop", "ports": [{"port": 80}]}
+    found = table(
+        *HOSTS,
+        acnp("p", {"appliedTo": [{"nodeSelector": {"matchLabels": {"role": "edge"}}}], "ingress": [closed]}),
+        acnp("q", {"appliedTo": [{"podSelector": {}}], "egress": [{**closed, "to": [{"nodeSelector": {}}]}]}),
+    )
+
+    but_80 = ((1, 79), (81, 65535))
+    assert found["y/far-host", "y/host"][0] == found["0.0.0.0/0", "y/host"][0] == but_80
+    assert found["x/a", "y/far-host"][0] == but_80
+    assert found["0.0.0.0/0", "y/far-host"][0] == found["x/a", "y/b"][0] == ALL
+
+
+def test_what_is_looked_into_is_tcp() -> None:
+    http = {"action": "Allow", "ports": [{"port": 80}, {"port": 53, "protocol": "UDP"}], "l7Protocols": [{"http": {}}]}
+    policy = acnp("p", {"appliedTo": [{"podSelector": {}}], "ingress": [http]})
+
+    assert table(policy)["y/b", "x/a"] == (ALL, ((1, 52), (54, 65535)), ALL)
 
 
 def end(text: str) -> End:

@@ -10,8 +10,8 @@ from sluice.contracts.objects import AnyObject, K8sNetworkPolicy
 from sluice.policy.ends import NoSuchEnd
 from sluice.policy.packet import AddressEnd, End, Packet, PodEnd
 from sluice.policy.state import ClusterState
-from sluice.policy.verdict import Decision, Isolation, Itself, NoPolicy, Outcome, RuleRef, Verdict, verdict
-from sluice.testkit.builders import namespace, netpol, pod
+from sluice.policy.verdict import Decision, Isolation, Itself, NoPolicy, Outcome, OwnNode, RuleRef, Verdict, verdict
+from sluice.testkit.builders import namespace, netpol, node, pod
 
 CLUSTER: list[AnyObject] = [
     namespace("x", env="prod", team="one"),
@@ -25,6 +25,9 @@ CLUSTER: list[AnyObject] = [
     pod("z/waiting", app="web"),
     pod("unknown/web", ip="10.0.3.1", app="web"),
     pod("x/host", ip="192.168.0.1", host_network=True, app="web"),
+    pod("z/host", ip="172.18.0.1", host_network=True),
+    node("node-1", ip=["172.18.0.1"], transport="10.0.0.254"),
+    node("node-2", ip=["172.18.0.2"]),
     pod("x/done", ip="10.0.0.9", phase="Succeeded", app="web"),
 ]
 
@@ -46,6 +49,8 @@ def short(decision: Decision | None) -> str:
             return "no policy"
         case Itself():
             return "itself"
+        case OwnNode():
+            return "own node"
         case _:
             assert_never(decision.reason)
 
@@ -198,6 +203,12 @@ CASES = [
     # -- oneself
     Case("a Pod talks to itself", [CLOSED, egress()], "x/web x/web TCP 80", ALLOWED, "itself", "itself"),
     Case("by its address", [CLOSED, egress()], "x/web fd00::1 TCP 80", ALLOWED, "itself", "itself"),
+    # -- the node that runs a Pod
+    Case("a node reaches its Pods", [CLOSED], "172.18.0.1 x/db TCP 80", ALLOWED, "-", "own node"),
+    Case("from its gateway", [CLOSED], "10.0.0.254 x/db ICMP 0", ALLOWED, "-", "own node"),
+    Case("a Pod in its network does", [CLOSED], "z/host x/db TCP 80", ALLOWED, "-", "own node"),
+    Case("another node does not", [CLOSED], "172.18.0.2 x/db TCP 80", DROPPED, ingress="isolated by x/in"),
+    Case("a Pod is not free to reach its node", [egress()], "x/db 172.18.0.1 TCP 80", DROPPED, "isolated by x/out"),
     # -- beyond the cluster
     Case("two addresses are not ours to judge", [CLOSED], "192.0.2.1 192.0.2.2 TCP 80", ALLOWED, "-", "-"),
 ]

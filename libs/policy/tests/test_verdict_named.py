@@ -19,7 +19,7 @@ CLUSTER: list[AnyObject] = [
     namespace("y", env="test"),
     pod("x/a", ip="10.1.0.11", app="a"),
     pod("x/b", ip="10.1.0.12", app="b", account="robot"),
-    pod("y/a", ip="10.1.0.21", app="a"),
+    pod("y/a", ip="10.1.0.21", node="node-3", app="a"),
     pod("y/b", ip="10.1.0.22", app="b", account="robot"),
     pod("y/host", ip="172.18.0.1", host_network=True),
     node("node-1", ip=["172.18.0.1"], pod_cidrs=["10.1.0.0/24"], transport="172.19.0.1", role="edge"),

@@ -47,6 +47,8 @@ def rows(direction: str, told: dict[str, Any] | None) -> list[tuple[str, str, st
                 found.append((told["action"] if place == 0 else "", words, _line(policy)))
         case "itself":
             found.append((told["action"], "a Pod may talk to itself", ""))
+        case "own-node":
+            found.append((told["action"], "a node may always reach the Pods that it runs", ""))
         case _:
             found.append((told["action"], "no policy applies", ""))
     return [(f"  {direction}" if place == 0 else "", *row) for place, row in enumerate(found)]

@@ -19,7 +19,7 @@ from sluice.policy.ends import NoSuchEnd
 from sluice.policy.packet import AddressEnd, End, Packet, PodEnd, ServiceEnd
 from sluice.policy.services import Asked
 from sluice.policy.state import ClusterState
-from sluice.policy.verdict import Decision, Isolation, Itself, NoPolicy, Outcome, RuleRef, Verdict, verdict
+from sluice.policy.verdict import Decision, Isolation, Itself, NoPolicy, Outcome, OwnNode, RuleRef, Verdict, verdict
 
 _VERBS = {Action.ALLOW: "allows", Action.DROP: "drops", Action.REJECT: "rejects", Action.PASS: "passes"}
 
@@ -184,6 +184,8 @@ def decision_words(decision: Decision) -> str:
             return NO_REASON
         case Itself():
             return "a Pod may talk to itself"
+        case OwnNode():
+            return "a node may always reach its Pods"
         case _:
             assert_never(reason)
 

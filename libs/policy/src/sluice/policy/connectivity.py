@@ -1,7 +1,8 @@
 """Who connects to whom, for every port at once: what `verdict` says of single packets, over all of them.
 
 Ports are destination ports. A rule about source ports is left out, as it is for a packet whose source port is not
-known: what it says depends on the sender's choice. ICMP has no ports and is not here.
+known: what it says depends on the sender's choice. A rule that looks into what it allows lets TCP connect, to be judged
+by what it asks, and nothing else. ICMP has no ports and is not here.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address
 from typing import NamedTuple
 
 from sluice.contracts.groups import NamedPort
-from sluice.contracts.ids import Address, GroupId
+from sluice.contracts.ids import Address, GroupId, NodeName
 from sluice.contracts.objects import Pod, Protocol
 from sluice.contracts.programs import K8S_TIER, Action, Direction, PortRange, TransportTraffic
 from sluice.grouping.members import named_ports
@@ -42,9 +43,15 @@ class _End(NamedTuple):
     """An end, as far as policy can tell it from others."""
 
     groups: frozenset[GroupId]
-    named: tuple[NamedPort, ...]
-    protected: bool
-    """Policies apply to it: it is a Pod with an interface of its own."""
+    named: tuple[NamedPort, ...] = ()
+    applied: frozenset[GroupId] | None = None
+    """What policies apply to it by; unset if none can: it is neither a Pod with an interface of its own nor a node."""
+
+    node: NodeName = NodeName("")
+    """Whose address it is, if it is a node's."""
+
+    runs_on: NodeName = NodeName("")
+    """Of a Pod with an interface of its own."""
 
 
 def connectivity(state: ClusterState) -> Iterator[Pair]:
@@ -77,18 +84,17 @@ class _Table:
         for from_ in self.addresses(source):
             for to in self.addresses(destination):
                 if ip_address(from_).version == ip_address(to).version:
-                    ends = self._end(source), self._end(destination)
+                    ends = self._end(source, from_), self._end(destination, to)
                     allowed = _either(allowed, self._allowed(*ends, self._regions.of(from_), self._regions.of(to)))
         return Pair("/".join(source.key), "/".join(destination.key), allowed)
 
     def beyond(self, pod: Pod) -> Iterator[Pair]:
         """From and to all addresses of the Pod's families, those that are the same to it together."""
-        own, name = self._end(pod), "/".join(pod.key)
-        nobody = _End(frozenset(), (), protected=False)
+        nobody, name = _End(frozenset()), "/".join(pod.key)
         for outwards in (True, False):
             same: dict[Allowed, list[Network]] = {}
             for address in self.addresses(pod):
-                here = self._regions.of(address)
+                own, here = self._end(pod, address), self._regions.of(address)
                 for block in self._regions.blocks:
                     if block.version == here.version and (pieces := self._regions.pieces(block)):
                         ends = (own, nobody, here, block) if outwards else (nobody, own, block, here)
@@ -97,15 +103,23 @@ class _Table:
             for block, allowed in sorted(found, key=lambda one: place(one[0])):
                 yield Pair(name, str(block), allowed) if outwards else Pair(str(block), name, allowed)
 
-    def _end(self, pod: Pod) -> _End:
-        return _End(self._state.groups_of(pod), tuple(named_ports(pod)), pod.on_pod_network)
+    def _end(self, pod: Pod, address: Address) -> _End:
+        """The Pod at this address of it; in the host's network it is its node, whatever it is called."""
+        if pod.on_pod_network:
+            groups = self._state.groups_of(pod)
+            return _End(groups, tuple(named_ports(pod)), groups, runs_on=pod.node)
+        node = self._state.node_at(address)
+        applied = self._state.groups_of_node(node) if node else None
+        return _End(self._state.groups_at(address), (), applied, NodeName(node.metadata.name) if node else NodeName(""))
 
     def _allowed(self, source: _End, destination: _End, from_: Network, to: Network) -> Allowed:
         leaves = enters = _EVERYTHING
-        if source.protected:
-            leaves = self._decided(source.groups, Direction.EGRESS, destination.groups, to, destination.named)
-        if destination.protected:
-            enters = self._decided(destination.groups, Direction.INGRESS, source.groups, from_, destination.named)
+        if source.node and source.node in (destination.node, destination.runs_on):
+            return _EVERYTHING  # a node may always reach the Pods that it runs
+        if source.applied is not None:
+            leaves = self._decided(source.applied, Direction.EGRESS, destination.groups, to, destination.named)
+        if destination.applied is not None:
+            enters = self._decided(destination.applied, Direction.INGRESS, source.groups, from_, destination.named)
         return tuple(common(one, other) for one, other in zip(leaves, enters, strict=True))
 
     def _decide(
@@ -141,7 +155,7 @@ def _ports(rules: Sequence[Faced], protocol: Protocol, named: tuple[NamedPort, .
         nonlocal open_
         about = common(open_, _about(faced, protocol, named))
         open_ = without(open_, about)
-        if faced.rule.action is Action.ALLOW:
+        if faced.rule.action is Action.ALLOW and (faced.rule.l7 is None or protocol == "TCP"):
             allowed.append(about)
         return about if faced.rule.action is Action.PASS else NO_PORTS
 

@@ -85,7 +85,11 @@ class Itself(Struct, frozen=True, tag="itself"):
     """A Pod or a node may always talk to itself."""
 
 
-Reason = RuleRef | Isolation | NoPolicy | Itself
+class OwnNode(Struct, frozen=True, tag="own-node"):
+    """A node may always reach the Pods that it runs: its kubelet looks after them."""
+
+
+Reason = RuleRef | Isolation | NoPolicy | Itself | OwnNode
 
 
 class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -125,10 +129,13 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
         return Verdict(outcome=Outcome.ALLOWED, egress=itself, ingress=itself)
     matches = _Matcher(packet, destination)
     egress = ingress = None
-    if subjects[0] is not None and not _runs(source.node, destination.pod):
+    own_node = runs(source.node, destination.pod)
+    if subjects[0] is not None and not own_node:
         egress = _decide(state, subjects[0], Direction.EGRESS, destination, matches)
     if hairpin:
         ingress = itself
+    elif own_node and not packet.node_port and packet.protocol != "IGMP":  # rules may be about a node's queries
+        ingress = Decision(action=Action.ALLOW, reason=OwnNode())
     elif packet.node_port:
         ingress = _behind_node_port(state, packet, source, destination, matches)
     elif subjects[1] is not None:
@@ -148,7 +155,8 @@ def _at_service(state: ClusterState, packet: Packet, service: ServiceEnd) -> Ver
     return first
 
 
-def _runs(node: Node | None, pod: Pod | None) -> bool:
+def runs(node: Node | None, pod: Pod | None) -> bool:
+    """It is a Pod of the node, which may always reach it."""
     return node is not None and pod is not None and pod.node == node.metadata.name
 
 

@@ -126,6 +126,14 @@ async def test_what_is_and_what_was(cluster: Source, bus: Bus, tmp_path: Path) -
     async with serving(bus, tmp_path) as api:
         verdict = "/v1/verdicts?from=x/web&to=x/db&port=80"
         assert (await api.get(verdict))["verdict"]["outcome"] == "Dropped"
+        assert (await api.get(f"{verdict}&sni="))["packet"]["asks"]["sni"] == ""
+        assert (await api.get(f"{verdict}&method=GET&host=a:80&path=/b?c"))["packet"]["asks"]["path"] == "/b"
+        ping, report = (
+            "from=x/web&to=x/db&protocol=ICMP&icmp_type=8",
+            "from=x/web&to=225.1.2.3&protocol=IGMP&igmp_type=22",
+        )
+        assert (await api.get(f"/v1/verdicts?{ping}"))["verdict"]["outcome"] == "Dropped"
+        assert (await api.get(f"/v1/verdicts?{report}"))["verdict"]["outcome"] == "Allowed"
         stored = await api.get("/v1/objects/k8snetworkpolicies/x/closed")
         assert stored["object"]["metadata"]["name"] == "closed"
         sequence = int(stored["revision"].partition(".")[2])
@@ -419,6 +427,16 @@ BAD = (
     ("/v1/verdicts?from=x/web&to=nobody&port=80", 400, "no end of a packet"),
     ("/v1/verdicts?from=x/web&to=x/nobody&port=80", 404, "no such Pod"),
     ("/v1/verdicts?from=x/web&to=x/db&protocol=TCP", 400, "a TCP packet goes to one"),
+    ("/v1/verdicts?from=x/web&to=x/db", 400, "a TCP packet goes to one"),
+    ("/v1/verdicts?from=x/web&to=x/db&protocol=ICMP&port=80", 400, "an ICMP packet has none"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&icmp_type=8", 400, "write protocol=ICMP"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&igmp_type=17", 400, "write protocol=IGMP"),
+    ("/v1/verdicts?from=x/web&to=225.1.2.3&protocol=IGMP&igmp_group=all", 400, "no address"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&path=/admin", 400, "write method=GET"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&method=GET&path=admin", 400, "begin with /"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&method=GET&sni=a.com", 400, "leave one out"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&protocol=UDP&method=GET", 400, "a UDP packet has neither"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&sorce_port=53", 400, "did you mean source_port?"),
     ("/v1/verdicts?from=x/web&to=x/db&port=99999", 422, "port"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&seq=999999", 404, "LEDGER goes from 1"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&at=yesterday", 400, "is no time"),
@@ -429,7 +447,8 @@ BAD = (
     ("/v1/objects/nothing/x/y", 422, "kind"),
     ("/v1/nodes/nobody", 404, "no such node"),
     ("/v1/groups/nobody", 404, "no policy names"),
-    ("/v1/nothing", 404, "Not Found"),
+    ("/v1/groups?zone=x", 400, "there are at, seq"),
+    ("/v1/nothing", 404, "/openapi.json tells"),
 )
 
 

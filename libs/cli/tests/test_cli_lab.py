@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
+
+from sluice.lab.state import LabState, NodeState, PodState, write
 
 OFFLINE = """\
 apiVersion: lab.sluice.dev/v1
@@ -45,6 +48,37 @@ def test_offline_scenarios_need_no_switch(expect: str, code: int, tmp_path: Path
     assert (done.returncode, done.stderr) == (code, "")
     (scenario,) = json.loads(done.stdout)["scenarios"]
     assert (scenario["ok"], scenario["offline"]) == (code == 0, True)
+
+
+STATE = LabState(
+    name="s",
+    pid=7,
+    folder="FOLDER",
+    nats_url="nats://127.0.0.1:4222",
+    manifests="FOLDER/manifests",
+    api_url="http://127.0.0.1:8080",
+    nodes=(NodeState(node="node-1", netns="n1", ovs="", healthy=False, applied=12, problems=("no switch",)),),
+    pods=(PodState(pod="x/a", node="node-1", netns="p1", addresses=("10.0.0.1",), ports=(80,), open=False),),
+    restarts={"ingest": 2},
+)
+
+
+def test_status_says_where_everything_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SLUICE_LAB_ROOT", str(tmp_path))
+    (tmp_path / "s").mkdir()
+    write(replace(STATE, folder=str(tmp_path / "s")))
+
+    done = sluice("status", "--name", "s")
+
+    assert done.stdout.splitlines() == [
+        f"lab s: pid 7, nats://127.0.0.1:4222, {tmp_path}/s",
+        "  API http://127.0.0.1:8080",
+        "  manifests in FOLDER/manifests",
+        "  node-1: NOT healthy, has applied revision 12, n1",
+        "    no switch",
+        "  x/a: 10.0.0.1 on node-1, ports 80  CLOSED",
+        "  ingest was started again 2 times",
+    ]
 
 
 def test_bad_input(tmp_path: Path) -> None:

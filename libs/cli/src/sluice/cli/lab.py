@@ -73,7 +73,6 @@ async def _up(name: str, nodes: int, documents: Sequence[Any], *, secure: bool) 
             click.echo(str(error), err=True)
             code = NOT_AS_EXPECTED
         click.echo(_table(keep.portrait(running)))
-        click.echo(f"API: {running.api_url}")
         click.echo(f"`sluice lab exec --name {name} POD -- COMMAND`, `sluice lab down --name {name}`")
         await keep.stay(running, code)
 
@@ -233,6 +232,8 @@ def demo(folders: tuple[Path, ...], kept: bool) -> None:  # noqa: FBT001  # clic
 
 def _table(known: Any) -> str:  # Any: LabState, which is imported late
     lines = [f"lab {known.name}: pid {known.pid}, {known.nats_url}, {known.folder}"]
+    lines += [f"  API {known.api_url}"] if known.api_url else []
+    lines.append(f"  manifests in {known.manifests}")
     for node in known.nodes:
         health = "healthy" if node.healthy else "NOT healthy"
         engine = "" if node.rule_sets is None else f", inspects requests by {node.rule_sets} rule sets"

@@ -5,10 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct
 
-from sluice.contracts.objects import Protocol
 from sluice.policy.behind import behind
 from sluice.policy.ends import NoSuchEnd
-from sluice.policy.l7 import HttpRequest, TlsHello
 from sluice.policy.packet import ENDS, End, Packet, ServiceEnd, end
 from sluice.policy.state import ClusterState
 from sluice.policy.verdict import Verdict, verdict
@@ -16,6 +14,7 @@ from sluice.services.query_api import answers
 from sluice.services.query_api.answers import Meta
 from sluice.services.query_api.asking import Asking, At, Seq
 from sluice.services.query_api.auth import Scope
+from sluice.services.query_api.packets import AnyProtocol, asked, made
 from sluice.services.query_api.problems import Problem
 
 
@@ -47,36 +46,36 @@ def router(asking: Asking) -> APIRouter:
         request: Request,
         source: Annotated[str, Query(alias="from", max_length=512, description=ENDS)],
         to: Annotated[str, Query(max_length=512, description=ENDS)],
-        protocol: Protocol | None = None,
+        protocol: Annotated[AnyProtocol, Query(description="Of ICMP and IGMP there are no ports")] = "TCP",
         port: Annotated[int | None, Query(ge=1, le=65_535)] = None,
         source_port: Annotated[int | None, Query(ge=1, le=65_535)] = None,
-        icmp_type: Annotated[int | None, Query(ge=0, le=255, description="Without protocol and port: ICMP")] = None,
+        icmp_type: Annotated[int | None, Query(ge=0, le=255)] = None,
         icmp_code: Annotated[int | None, Query(ge=0, le=255)] = None,
+        igmp_type: Annotated[int | None, Query(ge=0, le=255, description="Query 17, report 18, 22 or 34")] = None,
+        igmp_group: Annotated[str, Query(max_length=45, description="The group that the message is about")] = "",
         family: Annotated[int | None, Query(description="4 or 6")] = None,
         fqdn: Annotated[str, Query(max_length=253, description="Under which name the sender knows it")] = "",
         method: Annotated[str, Query(max_length=32, description="Of the HTTP request that is sent first")] = "",
         host: Annotated[str, Query(max_length=253)] = "",
-        path: Annotated[str, Query(max_length=4096)] = "/",
-        sni: Annotated[str | None, Query(max_length=253, description="Whom a TLS handshake names")] = None,
+        path: Annotated[str, Query(max_length=4096, description="Unset: /")] = "",
+        sni: Annotated[
+            str | None, Query(max_length=253, description="Whom a TLS handshake names; empty: nobody")
+        ] = None,
         seq: Seq = None,
         at: At = None,
     ) -> Response:
         asking.gate.require(request, Scope.READ)
-        if protocol is not None and port is None:
-            raise Problem(400, f"port: a {protocol} packet goes to one")
-        if family not in (None, 4, 6):
-            raise Problem(400, f"family: {family} is none; write 4 or 6")
-        packet = Packet(
+        packet = made(
             source=_end("from", source),
             destination=_end("to", to),
-            protocol=protocol or ("ICMP" if port is None else "TCP"),
+            protocol=protocol,
             port=port,
             source_port=source_port,
-            icmp_type=icmp_type,
-            icmp_code=icmp_code,
-            family=family,  # type: ignore[arg-type]  # one of the two, or unset
+            icmp=(icmp_type, icmp_code),
+            igmp=(igmp_type, igmp_group),
+            family=family,
             fqdn=fqdn,
-            asks=HttpRequest(method=method, host=host, path=path) if method else TlsHello(sni=sni) if sni else None,
+            asks=asked(protocol, method, host, path, sni),
         )
         there = await asking.moments.find(seq, at)
         meta = Meta(revision=answers.revision_text(there.revision))

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 
 from sluice.contracts.published import VERSION
 from sluice.runtime.metrics import METRICS
@@ -23,6 +23,7 @@ from sluice.services.query_api import (
 from sluice.services.query_api.actions import Record
 from sluice.services.query_api.asking import Asking
 from sluice.services.query_api.filling import Filling
+from sluice.services.query_api.parameters import only_known
 
 _requests = METRICS.counter("sluice_query_api_requests_total", "Requests, by the first digit of their status", "status")
 
@@ -34,7 +35,8 @@ are, and with `seq` or `at` as they were. Errors are application/problem+json. T
 
 def application(asking: Asking, filling: Filling, record: Record, ready: Callable[[], Awaitable[list[str]]]) -> FastAPI:
     """The whole API. `ready` says what is lacking."""
-    app = FastAPI(title="Sluice", version=VERSION, description=ABOUT, docs_url=None, redoc_url=None)
+    known = [Depends(only_known)]
+    app = FastAPI(title="Sluice", version=VERSION, description=ABOUT, docs_url=None, redoc_url=None, dependencies=known)
     problems.install(app)
     for resource in (objects, policies, controls, groups, pods, nodes, verdicts, ledgers, actions):
         app.include_router(resource.router(asking))

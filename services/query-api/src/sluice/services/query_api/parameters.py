@@ -1,0 +1,25 @@
+"""Parameters of questions: one that nothing knows is refused. Passed over in silence it would be another question."""
+
+from difflib import get_close_matches
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+
+from sluice.services.query_api.problems import Problem
+
+
+def only_known(request: Request) -> None:
+    """Every parameter of the query is one that the resource has.
+
+    Raises:
+        Problem: one is not.
+    """
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute) or not request.query_params:
+        return
+    known = sorted(str(one.alias) for one in route.dependant.query_params)
+    for name in request.query_params:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
+            raise Problem(400, f"{name[:64]}: no parameter of {route.path}; {meant}")

@@ -60,7 +60,8 @@ async def test_every_server_serves_every_identity(tmp_path: Path) -> None:
                 await groups.settled()
             ring.add([identities.node(NEW)], keyring.now())
             for member in cluster.members:
-                await member.reload()
+                await member.reconfigure()
+                await member.whole()
             for number, member in enumerate(cluster.members):
                 for name in (OLD, NEW):
                     subject = subjects.status(name, "ovs")

@@ -10,9 +10,9 @@ import click
 
 from sluice.cli import options
 
-RELOAD = (
-    "Then give nats-server what `server/` holds, and tell it twice, a few seconds apart: `kill -HUP PID`; "
-    "what is new works since the second time."
+RESTART = (
+    "Then give each nats-server what `server/` holds, and restart them one after another "
+    "(a reload by `kill -HUP` may end them: docs/security.md)."
 )
 AT = "/etc/nats/bus"
 """Where the manifests of `deploy/k8s` mount the server's Secret."""
@@ -55,7 +55,7 @@ def create(folder: Path, servers: Sequence[str], nodes: Sequence[str], client_ce
         new = ring.add(keyring.everybody(nodes), keyring.now())
     for identity in new:
         click.echo(f"{identity.text}: {folder / 'identities' / identity.text}")
-    click.echo(RELOAD if new else "nothing was missing")
+    click.echo(RESTART if new else "nothing was missing")
 
 
 @keys.command(name="list")
@@ -96,7 +96,7 @@ def rotate(folder: Path, identities: Sequence[str], everybody: bool) -> None:  #
         ring.rotate(chosen, keyring.now())
     for identity in chosen:
         click.echo(f"{identity.text}: {folder / 'identities' / identity.text}")
-    click.echo(RELOAD + " After that bring the new files to their owners, and last `sluice admin keys retire`.")
+    click.echo(RESTART + " After that bring the new files to their owners, and last `sluice admin keys retire`.")
 
 
 @keys.command()
@@ -119,7 +119,7 @@ def retire(folder: Path, identities: Sequence[str], hours: float) -> None:
         ring = keyring.Keyring.open(folder)
         chosen = [keyring.parse(text) for text in identities] or None
         retired = ring.retire(keyring.now() - timedelta(hours=hours), chosen)
-    click.echo(f"{retired} keys are not accepted any more. {RELOAD}")
+    click.echo(f"{retired} keys are not accepted any more. {RESTART}")
 
 
 @keys.command()
@@ -131,7 +131,7 @@ def remove(folder: Path, identities: Sequence[str]) -> None:
 
     with _refusing():
         keyring.Keyring.open(folder).remove([keyring.parse(text) for text in identities])
-    click.echo(RELOAD)
+    click.echo(RESTART)
 
 
 @keys.command()
@@ -145,7 +145,7 @@ def renew(folder: Path, authority: bool) -> None:  # noqa: FBT001  # click, as a
         keyring.Keyring.open(folder).renew(keyring.now(), authority=authority)
     if authority:
         click.echo("First bring the new ca.crt to everybody: who has not got it will not believe the server.")
-    click.echo(RELOAD)
+    click.echo(RESTART)
 
 
 @keys.command()

@@ -116,6 +116,7 @@ class Lab:
     async def _start(self, nodes: Sequence[str], *, secure: bool) -> None:
         if secure:
             self.keys = LabKeys(self.folder / "keys")
+            self.keys.settle(nodes)
         self._nats = nats = await NatsServer.start(
             self.folder / "nats",
             variables=self._variables,
@@ -240,7 +241,7 @@ class Lab:
             CannotAnswer: such a host cannot be made on this machine.
         """
         if self.keys and self.keys.settle(nodes):
-            await self.nats.reload()
+            await self.nats.reconfigure()
         for name in map(NodeName, nodes):
             if name not in self.nodes:
                 node = LabNode(

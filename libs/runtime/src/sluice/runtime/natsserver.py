@@ -4,10 +4,8 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -15,8 +13,7 @@ from sluice.contracts.streams import MAX_PAYLOAD_BYTES
 
 _START_TIMEOUT_S = 15
 _STOP_TIMEOUT_S = 10
-_RELOAD_TIMEOUT_S = 15
-_RELOADED = "Reloaded server configuration"
+_LOG_LINES = 20
 _MAX_PENDING_BYTES = 256 << 20  # for one client before the server calls it slow; a snapshot may be large
 
 
@@ -38,7 +35,10 @@ def binary() -> str:
 
 
 class NatsServer:
-    """One server process. It ends when it is told to, or when somebody kills it: then `restart`."""
+    """One server process. It ends when it is told to, or when somebody kills it: then `restart`.
+
+    It is never told to read its configuration while it runs (SIGHUP), but starts again: see `docs/security.md`.
+    """
 
     def __init__(
         self, folder: Path, port: int, variables: Mapping[str, str] | None = None, guarded: Path | None = None
@@ -48,6 +48,8 @@ class NatsServer:
         self._guarded = guarded
         self._variables = dict(variables or {})
         self._process: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
+        """Held while a process takes the place of another."""
 
     @classmethod
     async def start(
@@ -84,21 +86,36 @@ class NatsServer:
 
     async def restart(self) -> None:
         """Start it on what its folder holds; kills the one that runs, if any."""
-        await self.kill()
+        async with self._starting:
+            await self.kill()
+            await self._run()
+
+    async def reconfigure(self) -> None:
+        """It goes by its configuration as it is now: it ends in order and starts again, and all its clients come back.
+
+        Raises:
+            ServerFailed: it does not like the configuration, and does not run.
+        """
+        async with self._starting:
+            await self.stop()
+            await self._run()
+
+    async def _run(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         for stale in self.folder.glob("nats-server_*.ports"):
             stale.unlink()
         (self.folder / "nats.conf").write_text(self._config())
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command(),
-            "-c",
-            str(self.folder / "nats.conf"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, **self._variables},
-            start_new_session=True,  # Ctrl-C is for who started us; we stop it when we are done
-        )
+        with self._log.open("ab") as output:  # it says there itself what it does, and here why it cannot go on
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command(),
+                "-c",
+                str(self.folder / "nats.conf"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                env={**os.environ, **self._variables},
+                start_new_session=True,  # Ctrl-C is for who started us; we stop it when we are done
+            )
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
                 self.port = await self._listening()
@@ -106,40 +123,11 @@ class NatsServer:
             await self.kill()
             raise ServerFailed(f"nats-server: does not listen after {_START_TIMEOUT_S} s\n{self._log_end()}") from error
 
-    async def reload(self) -> None:
-        """It goes by its configuration as it is now; connections with a key that is not accepted any more are closed.
-
-        It is told twice: what an account imports that is new works only since the second time (nats-server 2.15). One
-        that ended meanwhile, and that somebody started again, goes by it as well.
-
-        Raises:
-            ServerFailed: it does not like the configuration, and goes by the old one.
-        """
-        pid = self.pid
-        for _ in range(2):
-            done = self._said(_RELOADED)
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGHUP)
-            try:
-                async with asyncio.timeout(_RELOAD_TIMEOUT_S):
-                    while self._said(_RELOADED) == done and self.pid == pid:  # noqa: ASYNC110  # it tells its log alone
-                        await asyncio.sleep(0.02)
-            except TimeoutError as error:
-                raise ServerFailed(
-                    f"nats-server: not reloaded after {_RELOAD_TIMEOUT_S} s\n{self._log_end()}"
-                ) from error
-            if self.pid != pid:
-                return
-
-    def _said(self, words: str) -> int:
-        """How often."""
-        return (self.folder / "nats.log").read_text(errors="replace").count(words)
-
     async def stop(self) -> None:
         """It has ended, in order; killed if that takes more than 10 s."""
         if self._process is None or self._process.returncode is not None:
             return
-        self._process.send_signal(signal.SIGTERM)
+        self._process.terminate()
         try:
             async with asyncio.timeout(_STOP_TIMEOUT_S):
                 await self._process.wait()
@@ -147,9 +135,12 @@ class NatsServer:
             await self.kill()
 
     async def ended(self) -> None:
-        """Return when the process does not run any more."""
-        if self._process is not None:
-            await self._process.wait()
+        """Return when it does not run any more, and nobody is just starting it again."""
+        while (process := self._process) is not None:
+            await process.wait()
+            async with self._starting:
+                if self._process is process:
+                    return
 
     async def kill(self) -> None:
         """It has ended, as by kill -9."""
@@ -166,7 +157,7 @@ class NatsServer:
         return "\n".join(
             [
                 f"listen: 127.0.0.1:{self.port or -1}",
-                f"log_file: {json.dumps(str(self.folder / 'nats.log'))}",
+                f"log_file: {json.dumps(str(self._log))}",
                 f"ports_file_dir: {json.dumps(str(self.folder))}",
                 f"max_payload: {MAX_PAYLOAD_BYTES}",
                 f"max_pending: {_MAX_PENDING_BYTES}",
@@ -190,6 +181,9 @@ class NatsServer:
                 return int(address.rsplit(":", 1)[1])
             await asyncio.sleep(0.01)
 
+    @property
+    def _log(self) -> Path:
+        return self.folder / "nats.log"
+
     def _log_end(self) -> str:
-        log = self.folder / "nats.log"
-        return "\n".join(log.read_text().splitlines()[-20:]) if log.exists() else "(it wrote no log)"
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-_LOG_LINES:])

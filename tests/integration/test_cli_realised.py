@@ -16,7 +16,7 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NodeName, Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.stats import NodeStats, TrafficCount
-from sluice.contracts.status import NodeStatus, Problem
+from sluice.contracts.status import DocumentProblem, NodeStatus, Problem, SourceStatus
 from sluice.runtime.bus import Bus
 from sluice.runtime.natsserver import NatsServer
 from sluice.runtime.output import Output
@@ -129,6 +129,23 @@ async def test_the_table_has_what_kubernetes_would_say(report: Report, sluice: S
     missing = await sluice("get", "status", "acnp/none")
     assert missing.exit_code == 2
     assert "no such object on the bus" in missing.output
+
+
+async def test_documents_that_were_not_taken_in_are_told(
+    report: Report, sluice: Sluice, server: NatsServer, source: Source
+) -> None:
+    await report("a")
+    fault = DocumentProblem(file="late.yaml", line=7, path="$.spec.priority", reason="0 is out of range")
+    subject = subjects.source_status("folder")
+    async with await Bus.connect(server.url, name="ingest") as bus, await Output.open(bus, "STATUS", [subject]) as told:
+        told.put(subject, SourceStatus(source="folder", digest="", upto=Revision(1, 1), problems=(fault,)))
+        await told.settled()
+
+    line = "not taken in: late.yaml:7: $.spec.priority: 0 is out of range\n"
+    assert (await sluice("get", "status", "--no-lint")).stderr == line
+    assert (await sluice("get", "status", "acnp/p", "--no-lint")).stderr == ""
+    waited = await sluice("wait", "--for=realized", "--timeout=1", "acnp/late")
+    assert (waited.exit_code, waited.stderr) == (1, line)
 
 
 async def test_what_is_probably_not_meant_is_told_as_kubernetes_would(

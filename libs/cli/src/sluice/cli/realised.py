@@ -35,13 +35,16 @@ def status(
 
     Of groups it tells whether their members are known.
 
-    The same as the status of their objects in a Kubernetes. Exits with 0, or with 2 on bad input.
+    The same as the status of their objects in a Kubernetes. Documents of a folder that were not taken in are told on
+    standard error. Exits with 0, or with 2 on bad input.
     """
     wanted, url = set(_keys(targets, namespace)), onbus.url(nats_url, name)
     rows: dict[tuple[str, str, str], tuple[str, ...]] = {}
 
     def fetch() -> list[dict[str, Any]]:
-        found = onbus.run(_asked(url, lint=lint))
+        found, unread = onbus.run(_asked(url, lint=lint))
+        if not (targets or watch):
+            _tell(unread)
         if missing := sorted(wanted - found.keys()):
             options.refuse([f"{_title(key)}: no such object on the bus" for key in missing])
         keys = [key for key in sorted(found) if (key in wanted if targets else namespace in (None, key.namespace))]
@@ -76,16 +79,17 @@ def wait(
     what is missing; with 2 on bad input.
     """
     keys = _keys(targets, namespace)
-    missing = onbus.run(_waited(onbus.url(nats_url, name), keys, timeout_s))
+    missing, unread = onbus.run(_waited(onbus.url(nats_url, name), keys, timeout_s))
     for key in keys:
         click.echo(f"{_title(key)} {missing[key]}" if key in missing else f"{_title(key)} is realized")
+    _tell(unread if missing else ())
     sys.exit(NOT_REALISED if missing else 0)
 
 
 # ------------------------------------------------------------------------------------------------------------- the bus
 
 
-async def _asked(url: str, *, lint: bool) -> Any:  # Any: a Mapping of Answers, which are imported late
+async def _asked(url: str, *, lint: bool) -> Any:  # Any: a Mapping of Answers, imported late, and what was not taken in
     import asyncio
 
     from sluice.runtime import linting
@@ -98,7 +102,7 @@ async def _asked(url: str, *, lint: bool) -> Any:  # Any: a Mapping of Answers, 
                 fold = await anext(tellings)
             if lint:
                 await _warn(fold, linting.snapshot(bus))
-            return answers(fold)
+            return answers(fold), fold.unread
         except TimeoutError:
             raise onbus.NoBus(f"{url}: the streams of Sluice are not there; is this its bus?") from None
         finally:
@@ -120,19 +124,20 @@ async def _warn(fold: Any, reading: Coroutine[Any, Any, Any]) -> None:
     fold.warned(warnings(objects.events))
 
 
-async def _waited(url: str, keys: Iterable[Any], timeout_s: float) -> dict[Any, str]:
-    """What is still missing after that time, in words."""
+async def _waited(url: str, keys: Iterable[Any], timeout_s: float) -> tuple[dict[Any, str], Iterable[Any]]:
+    """What is still missing after that time, in words; and the documents that were not taken in."""
     import asyncio
     from contextlib import aclosing
 
     from sluice.runtime.realising import realisations
 
     missing = dict.fromkeys(keys, "is not known: the bus has told nothing yet")
+    unread: Iterable[Any] = ()
     async with await onbus.connected(url) as bus, aclosing(realisations(bus)) as tellings:
         try:
             async with asyncio.timeout(timeout_s):
                 async for fold in tellings:
-                    found = answers(fold)
+                    found, unread = answers(fold), fold.unread
                     missing = {
                         key: found[key].words() if key in found else "does not exist"
                         for key in keys
@@ -142,7 +147,7 @@ async def _waited(url: str, keys: Iterable[Any], timeout_s: float) -> dict[Any, 
                         break
         except TimeoutError:
             pass
-    return missing
+    return missing, unread
 
 
 # --------------------------------------------------------------------------------------------------------------- words
@@ -152,6 +157,11 @@ def answers(fold: Any) -> Any:
     from sluice.policy.realisation.answer import answers as of_fold
 
     return of_fold(fold)
+
+
+def _tell(unread: Iterable[Any]) -> None:
+    for problem in unread:
+        click.echo(f"not taken in: {problem.words()}", err=True)
 
 
 def _keys(targets: Iterable[Any], namespace: str | None) -> list[Any]:

@@ -14,7 +14,7 @@ from sluice.contracts import subjects
 from sluice.contracts.groups import Mark
 from sluice.contracts.ids import ALL_NODES, NEVER, GroupId, NodeName, Revision, Unit
 from sluice.contracts.kinds import PROGRAMMED, Kind
-from sluice.contracts.status import CompilerStatus, NodeStatus, Problem, SourceStatus
+from sluice.contracts.status import CompilerStatus, DocumentProblem, NodeStatus, Problem, SourceStatus
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey
 from sluice.policy.computed import Computed
 from sluice.policy.computed import Condition as Membership
@@ -168,6 +168,12 @@ class Realisation:
     def drain_groups(self) -> Mapping[tuple[str, str], Membership | None]:
         """Groups whose condition differs from before, by namespace and name; None: gone."""
         return self._groups.drain()
+
+    @property
+    def unread(self) -> tuple[DocumentProblem, ...]:
+        """What the sources did not take in and nobody can say of which object it is: documents of a folder."""
+        sources = (source for _, source in sorted(self._sources.items()))
+        return tuple(one for source in sources for one in source.problems if _unit_at(one.file) is None)
 
     @property
     def policies(self) -> Iterable[Unit]:

@@ -1,6 +1,10 @@
-"""What becomes of a request that nobody answers."""
+"""What becomes of a request that nobody answers, or that cannot be met yet."""
 
 import asyncio
+
+import pytest
+from nats.js.errors import BadRequestError
+from structlog.testing import capture_logs
 
 from sluice.runtime import bus as module
 from sluice.runtime import streams
@@ -31,3 +35,30 @@ async def test_a_server_that_can_do_nothing_is_left_for_another(bus, server, tmp
         assert info.config.name == "GROUPS"
         assert moving.nc.connected_url.port == server.port
     await lonely.stop()
+
+
+def refusing(*refusals: BadRequestError):
+    """Asks that are refused so, one after another, and then answered."""
+    left = list(refusals)
+
+    async def ask() -> str:
+        if left:
+            raise left.pop(0)
+        return "made"
+
+    return ask
+
+
+async def test_servers_that_have_just_started_are_awaited(bus):
+    few = BadRequestError(code=400, err_code=10005, description="no suitable peers for placement")
+    with capture_logs() as logs:
+        assert await patiently(bus, refusing(few, few, few)) == "made"
+
+    said = [line for line in logs if line["event"] == "servers_awaited"]
+    assert [(line["log_level"], "no suitable peers" in line["error"]) for line in said] == [("warning", True)]
+
+
+async def test_what_no_waiting_cures_is_raised(bus):
+    wrong = BadRequestError(code=400, err_code=10052, description="stream configuration is wrong")
+    with pytest.raises(BadRequestError, match="stream configuration is wrong"):
+        await patiently(bus, refusing(wrong))

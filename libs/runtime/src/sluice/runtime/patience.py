@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import nats.errors
 import structlog
-from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
+from nats.js.errors import APIError, NoStreamResponseError, ServiceUnavailableError
 
 from sluice.runtime.bus import Bus
 
@@ -24,6 +24,12 @@ TROUBLE = (
     nats.errors.ConnectionReconnectingError,
 )
 """What another try may cure."""
+
+_NO_PEERS = 10005
+"""Too few servers of the cluster are there to hold what is made: some have just started, or are away.
+
+Source: nats-server 2.15.1, server/errors.json, JSClusterNoPeersErrF.
+"""
 
 _FIRST_WAIT_S = 0.02
 _LONGEST_WAIT_S = 1.0
@@ -42,6 +48,11 @@ async def patiently(bus: Bus, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         except TROUBLE as error:
             log.debug("request_retried", error=repr(error), wait_s=wait_s)
             await bus.not_heard(since_s)
+        except APIError as error:
+            if error.err_code != _NO_PEERS:
+                raise
+            if wait_s == _FIRST_WAIT_S:
+                log.warning("servers_awaited", bus=bus.name, error=str(error))
         else:
             if wait_s > _FIRST_WAIT_S:
                 bus.heard()

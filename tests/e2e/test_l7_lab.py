@@ -12,6 +12,7 @@ import socket
 import threading
 from base64 import b64decode
 from collections.abc import AsyncIterator
+from functools import partial
 from itertools import count, cycle
 from pathlib import Path
 from time import monotonic
@@ -24,7 +25,9 @@ from tests.l7.server import ECHO_PORT, HTTP_PORT, TLS_PORT, Server
 from tests.l7.table import BAD, CASES, HTTP, OK, TLS, Case, ask, denied, play, played
 
 from sluice.contracts.ids import NodeName
+from sluice.dataplane.ovs.conntrack import CT_ZONE
 from sluice.drivers import namespaces
+from sluice.drivers.conntrack.tracker import Tracker
 from sluice.kube.manifest import Document, parse
 from sluice.lab.ends import SERVICE_END, ends_of
 from sluice.lab.inspection import LOGS
@@ -66,7 +69,7 @@ metadata: {name: web, namespace: x}
 spec:
   selector: {app: web}
   ipFamilyPolicy: RequireDualStack
-  ports: [{name: a, port: 80}, {name: b, port: 443}, {name: c, port: 22}, {name: d, port: 9000}]
+  ports: [{name: a, port: 80}, {name: b, port: 443}, {name: c, port: 22}, {name: d, port: 9000}, {name: e, port: 7777}]
 """
 
 
@@ -229,6 +232,38 @@ async def test_a_handshake_is_judged_by_its_name(stage: Stage, step: int, way: W
                 return False
 
     assert [await asyncio.to_thread(shaken, sni) for sni, _ in HELLOS] == [passes for _, passes in HELLOS]
+
+
+LATE_PORT = 7777
+"""Whoever serves there answers when the test says so."""
+
+FORGOTTEN_S = 30.0
+"""For what comes within milliseconds."""
+
+FORGOTTEN = [Way("near", by_service=False, family=4), Way("far", by_service=True, family=6)]
+
+
+@pytest.mark.parametrize("way", FORGOTTEN, ids=str)
+async def test_an_answer_begins_no_connection_that_the_switch_forgot(stage: Stage, way: Way) -> None:
+    """Else it would be the server's, and what its client asks from then on an answer that nobody looks into."""
+    server = stage.lab.sandboxes()["x/web"].pod
+    tracker = Tracker(stage.lab.nodes[server.node].ovs.vswitchd_control)
+    listen = partial(socket.create_server, ("::", LATE_PORT), family=socket.AF_INET6, dualstack_ipv6=True)
+    with stage.inside("web", listen) as listener, await asyncio.to_thread(stage.connect, way, LATE_PORT) as client:
+        listener.settimeout(FORGOTTEN_S)
+        client.settimeout(FORGOTTEN_S)
+        accepted, _ = await asyncio.to_thread(listener.accept)
+        with accepted:
+            accepted.settimeout(FORGOTTEN_S)
+            client.sendall(OK)
+            assert await asyncio.to_thread(accepted.recv, 1 << 16) == OK
+
+            await tracker.flush(CT_ZONE, server.addresses)
+            accepted.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+            for end in (client, accepted):
+                with pytest.raises(ConnectionResetError):
+                    await asyncio.to_thread(end.recv, 1 << 16)
 
 
 @pytest.mark.parametrize("way", [one for one in WAYS if not one.by_service], ids=str)

@@ -1833,6 +1833,13 @@ MUTATIONS = (
         (f"{TEXT}::test_golden",),
     ),
     Mutation(
+        "an-answer-begins-a-connection",
+        f"{DATAPLANE}/ovs/mid_stream.py",
+        "place = Own(group) if",
+        "place = Client(group) if",
+        (f"{DETOUR}::test_an_answer_begins_no_connection_whose_requests_are_judged",),
+    ),
+    Mutation(
         "a-fragment-is-an-answer",
         f"{DATAPLANE}/ovs/fqdn_answers.py",
         '        if int.from_bytes(carried[4:6], "big") != len(carried):',

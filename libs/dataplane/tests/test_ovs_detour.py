@@ -12,7 +12,16 @@ from sluice.contracts import subjects
 from sluice.contracts.ids import ALL_NODES, NEVER, Address, GroupId, NodeName, Uid
 from sluice.contracts.kinds import Kind
 from sluice.contracts.l7 import HttpMatch
-from sluice.contracts.programs import BlockPeer, Direction, Program, ServiceRef
+from sluice.contracts.programs import (
+    BlockPeer,
+    Direction,
+    GroupPeer,
+    PortRange,
+    Program,
+    ServiceRef,
+    Traffic,
+    TransportTraffic,
+)
 from sluice.contracts.serving import EndpointPort, EndpointsProgram, ServedEndpoint, ServedPort, ServiceProgram
 from sluice.dataplane.l7.wanted import rule_set
 from sluice.dataplane.ovs import cookies
@@ -22,7 +31,7 @@ from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.detour import Detour, lower_detour
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.errand import Errand
-from sluice.dataplane.ovs.fields import TCP_RST, Field
+from sluice.dataplane.ovs.fields import TCP_RST, TCP_SYN, Field
 from sluice.dataplane.ovs.flow import Flows, SetField
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
@@ -138,7 +147,9 @@ class Node:
         return inspected(self.walker, packet, lambda _: passes)
 
 
-def packet(source: str, target: str, *, port: int = 80, source_port: int = 40000, flags: int = 0) -> dict[Field, int]:
+def packet(
+    source: str, target: str, *, port: int = 80, source_port: int = 40000, flags: int = TCP_SYN
+) -> dict[Field, int]:
     """What a Pod sends by TCP to an address."""
     plug = ports()[Uid(f"uid-{source}")]
     version = ip_address(target).version
@@ -320,6 +331,60 @@ def test_a_connection_whose_rule_is_gone_is_reset_at_both_ends_with_its_next_pac
             assert found.punted == (bytes((Errand.L7,)),)
         node.change(vlans=rest)  # whoever has the VLAN next has nothing to do with it
         assert node.send(sent).punted == (bytes((Errand.L7,)),)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("asked", ["the Pod", "the Service"])
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_an_answer_begins_no_connection_whose_requests_are_judged(case: Case, asked: str, version: int):
+    """The tracker has forgotten it: else what the client says next would pass as answers, judged by nobody."""
+    node = Node(*case.programs)
+    server = worlds.addresses(SERVER)[0 if version == 4 else 1]
+    sent = packet(CLIENT, server, port=8080) if asked == "the Pod" else packet(CLIENT, VIP[version])
+    (arrived,) = node.send(sent).sent
+    back = answer({**wire(arrived), Field.TCP_FLAGS: 0}, SERVER)
+    node.send(back)
+
+    node.tracker.flush()
+    found = node.send(back)
+    later = node.send({**sent, Field.TCP_FLAGS: 0})
+
+    if case.there:
+        assert (found.sent, found.seen, found.punted) == ((), (), (bytes((Errand.L7,)),))
+    else:
+        assert [one.port for one in found.sent] == [2]
+    assert tags(later) == case.there
+
+
+def tcp(ports: PortRange | str, source_ports: PortRange | None = None) -> TransportTraffic:
+    return TransportTraffic(protocol="TCP", ports=ports, source_ports=source_ports)
+
+
+DATAGRAMS = TransportTraffic(protocol="UDP", ports=PortRange(80, 80))
+BEGUN: list[tuple[str, tuple[Traffic, ...] | None, set[int]]] = [
+    ("all of it", None, {80, 81, 5000}),
+    ("a port", (tcp(PortRange(80, 80)),), {80}),
+    ("ports, from others", (tcp(PortRange(80, 81), PortRange(1, 9)), DATAGRAMS), set()),
+    ("ports, from this one", (tcp(PortRange(80, 81), PortRange(40000, 40000)), DATAGRAMS), {80, 81}),
+    ("what is no TCP", (DATAGRAMS,), set()),
+    ("a name", (tcp("web"), DATAGRAMS), {80, 81, 5000}),
+]
+
+
+@pytest.mark.parametrize("direction", [IN, OUT])
+@pytest.mark.parametrize(("name", "traffic", "kept"), BEGUN, ids=[name for name, *_ in BEGUN])
+def test_what_may_be_an_answer_is_known_by_the_ports_of_the_rule(
+    name: str, traffic: tuple[Traffic, ...] | None, kept: set[int], direction: Direction
+):
+    """All else of the Pod goes on, whatever the tracker has forgotten."""
+    there = LETS_IN if direction is IN else LETS_OUT
+    peers = (GroupPeer(group=WEB),) if direction is OUT else None
+    node = Node(replace(there, rules=(replace(there.rules[0], traffic=traffic, peers=peers),)))
+
+    for port in (80, 81, 5000):
+        back = packet(SERVER, worlds.addresses(CLIENT)[0], port=40000, source_port=port, flags=0)
+        assert node.send(back).punted == ((bytes((Errand.L7,)),) if port in kept else ())
+        assert [one.port for one in node.send({**back, Field.TCP_FLAGS: TCP_SYN}).sent] == [2]
 
 
 def test_another_rule_that_goes_leaves_a_connection_alone():

@@ -16,6 +16,7 @@ from sluice.dataplane.l7.wanted import rule_set
 from sluice.dataplane.ovs.detour import lower_detour
 from sluice.dataplane.ovs.errand import Errand
 from sluice.dataplane.ovs.fields import TCP_RST, Field
+from sluice.dataplane.ovs.ports import LocalPort, mac
 from sluice.grouping.events import ObjectEvent
 from sluice.policy import l7
 from sluice.policy.l7 import Asked, HttpRequest, TlsHello
@@ -83,6 +84,30 @@ def test_requests_meet_the_fate_that_the_verdict_has_for_them(events: list[Objec
             if exact:
                 said = verdict(node.state, replace(packet, asks=asked)).outcome
                 assert fate(found) is said, (packet, asked)
+
+
+@share(5)
+@given(clusters())
+def test_no_answer_to_a_request_begins_a_connection(events: list[ObjectEvent]):
+    """Where the tracker has forgotten one that was looked into: else what its client asks would pass as answers."""
+    node = Node(events)
+    vlans, _ = judged_by(node)
+    node.engine.inspect(vlans)
+    walker = Walker(node.engine.flows | lower_detour(PORTS, frozenset(vlans.values()), 3))
+
+    for packet, fields, target in node.packets():
+        walker.tracker = Tracker()
+        if packet.protocol == "TCP" and inspected(walker, fields).seen:
+            walker.tracker = Tracker()
+            back = inspected(walker, answer(fields, target))
+            assert back.seen or not back.sent, packet  # what the engine sees in its middle it rejects
+            assert inspected(walker, {**fields, Field.TCP_FLAGS: 0}).seen
+
+
+def answer(to: Packet, from_: LocalPort) -> dict[Field, int]:
+    ends = {Field.IN_PORT: from_.ofport, Field.ETH_SRC: mac(from_.mac), Field.TCP_FLAGS: 0}
+    swapped = ((Field.IPV4_SRC, Field.IPV4_DST), (Field.IPV6_SRC, Field.IPV6_DST), (Field.TCP_SRC, Field.TCP_DST))
+    return {**to, **ends, **{one: to[other] for pair in swapped for one, other in (pair, pair[::-1]) if other in to}}
 
 
 def passes(means: Mapping[int, tuple[L7Match, ...]], asked: Asked | None, frame: Packet) -> bool:

@@ -43,7 +43,11 @@ BRIDGE = "br-int"
 WAIT_S = "10"
 """For any command to the switch: a hundred times what it takes."""
 
-EXACT = {IpProto.TCP: {"tp_": "tcp_"}, IpProto.UDP: {"tp_": "udp_"}, IpProto.ICMPV6: {"icmp_type": "icmpv6_type"}}
+EXACT = {
+    IpProto.TCP: {"tp_": "tcp_", "tcp_flags=+syn": "tcp_flags=0x2"},
+    IpProto.UDP: {"tp_": "udp_"},
+    IpProto.ICMPV6: {"icmp_type": "icmpv6_type"},
+}
 """A trace wants the exact name of a field, where flows may say what several protocols have."""
 
 

@@ -132,6 +132,8 @@ def test_the_switch_is_asked_in_its_own_words():
         "nw_dst=10.96.0.10,nw_proto=6,tcp_src=40000,tcp_dst=80,nw_ttl=64,dp_hash=0x5"
     )
     assert states[:2] == ["--ct-next", "trk,est,rpl"]
+    begins, *_ = question(Plug(3, "0a:58:0a:40:00:02"), PACKET, "new", 5)
+    assert ",tcp_dst=80,tcp_flags=0x2,nw_ttl" in begins
 
 
 @pytest.mark.parametrize(

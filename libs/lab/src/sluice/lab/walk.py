@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sluice.contracts.groups import Page
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Uid
-from sluice.dataplane.ovs.fields import Field
+from sluice.dataplane.ovs.fields import TCP_SYN, Field
 from sluice.dataplane.ovs.flow import Flows
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.lower import Inputs, lower
@@ -37,7 +37,7 @@ _ON_THE_WIRE = frozenset(
     (
         *(Field.ETH_SRC, Field.ETH_DST, Field.ETH_TYPE, Field.IP_PROTO),
         *(Field.IPV4_SRC, Field.IPV4_DST, Field.IPV6_SRC, Field.IPV6_DST),
-        *(Field.TCP_SRC, Field.TCP_DST, Field.UDP_SRC, Field.UDP_DST, Field.SCTP_SRC, Field.SCTP_DST),
+        *(Field.TCP_SRC, Field.TCP_DST, Field.TCP_FLAGS, Field.UDP_SRC, Field.UDP_DST, Field.SCTP_SRC, Field.SCTP_DST),
         *(Field.ICMP_TYPE, Field.ICMP_CODE, Field.ICMPV6_TYPE, Field.ICMPV6_CODE),
     )
 )
@@ -140,4 +140,5 @@ def _packet(question: Question, source: LocalPort) -> dict[Field, int]:
         Field.IP_PROTO: _PROTOCOLS[question.protocol],
         from_port: question.source_port or _SOURCE_PORT,
         to_port: question.port,
+        **({Field.TCP_FLAGS: TCP_SYN} if question.protocol == "TCP" else {}),
     }

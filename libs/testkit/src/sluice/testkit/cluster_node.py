@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from sluice.contracts.ids import NodeName
 from sluice.dataplane.ovs.engine import Engine
 from sluice.dataplane.ovs.errand import Errand
-from sluice.dataplane.ovs.fields import Field
+from sluice.dataplane.ovs.fields import TCP_SYN, Field
 from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC
 from sluice.dataplane.ovs.ports import LocalPort, mac
@@ -66,6 +66,7 @@ def _kinds(source: LocalPort, target: LocalPort, family: int) -> Iterator[tuple[
     for protocol, (number, source_field, target_field) in TRANSPORTS.items():
         for port in (53, 80, 81, 8080):
             said = {Field.IP_PROTO: number, source_field: 40000, target_field: port}
+            said |= {Field.TCP_FLAGS: TCP_SYN} if protocol == "TCP" else {}
             yield Packet(**ends, protocol=protocol, port=port, source_port=40000), said  # type: ignore[arg-type]  # fields of a packet
     echo = {Field.IP_PROTO: IpProto.ICMP, Field.ICMP_TYPE: 8}
     echo6 = {Field.IP_PROTO: IpProto.ICMPV6, Field.ICMPV6_TYPE: 128}

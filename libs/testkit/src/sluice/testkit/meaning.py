@@ -22,7 +22,7 @@ from sluice.contracts.programs import (
     ServicePeer,
     TransportTraffic,
 )
-from sluice.dataplane.ovs.fields import Field
+from sluice.dataplane.ovs.fields import TCP_SYN, Field
 from sluice.dataplane.ovs.fqdn import NODE
 from sluice.dataplane.ovs.fqdn_values import Opens
 from sluice.dataplane.ovs.lower import Inputs
@@ -92,7 +92,8 @@ def packet(probe: Probe, *, claiming: str | None = None) -> Packet:
     }
     if probe.protocol is not None:
         number, source_field, target_field = _TRANSPORTS[probe.protocol]
-        return fields | {Field.IP_PROTO: number, source_field: probe.source_port, target_field: probe.port}
+        fields |= {Field.IP_PROTO: number, source_field: probe.source_port, target_field: probe.port}
+        return fields | ({Field.TCP_FLAGS: TCP_SYN} if probe.protocol == "TCP" else {})
     if to.version == 4:
         return fields | {Field.IP_PROTO: IpProto.ICMP, Field.ICMP_TYPE: 8}
     return fields | {Field.IP_PROTO: IpProto.ICMPV6, Field.ICMPV6_TYPE: 128}

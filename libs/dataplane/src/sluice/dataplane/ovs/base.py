@@ -14,7 +14,7 @@ from sluice.dataplane.ovs.conntrack import (
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.counting import COUNT_EACH, RECALL_RULES, REMEMBER_RULES
 from sluice.dataplane.ovs.detour import DETOUR
-from sluice.dataplane.ovs.fields import CtState, Field
+from sluice.dataplane.ovs.fields import TCP_SYN, CtState, Field
 from sluice.dataplane.ovs.flow import (
     Actions,
     Ct,
@@ -148,6 +148,9 @@ Some trackers do: Open vSwitch 3.1 in user space has `sport=0,dport=0`. To them 
 association, so that what was let in tells nothing: each packet meets policy, and so do the answers.
 """
 
+_UNBEGUN = match(_state(_TRACKED | CtState.NEW), (Field.IP_PROTO, IpProto.TCP), (Field.TCP_FLAGS, 0, TCP_SYN))
+"""Of a connection by TCP that the tracker did not see begin, or has forgotten."""
+
 _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
     *((table, PRIORITY_MISS, (), actions) for table, actions in _MISSES.items()),
     (Table.ARP, PRIORITY, match((Field.ETH_TYPE, EthType.ARP), (Field.ARP_OP, 1)), _ARP_REPLY),
@@ -187,7 +190,9 @@ _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
         (Table.COMMIT, PRIORITY, match(_ip(v), _state(_TRACKED | CtState.NEW)), (_REMEMBER, Goto(Table.MASK)))
         for v in _IP
     ),
+    *((Table.COMMIT, PRIORITY + 1, match(_ip(v), *_UNBEGUN), (Goto(Table.MID_STREAM),)) for v in _IP),
     (Table.COMMIT, PRIORITY, match(_state(_TRACKED | CtState.EST, CtState.NEW)), (Goto(Table.MASK),)),
+    *((Table.MID_STREAM, PRIORITY, match(_ip(v)), (_REMEMBER, Goto(Table.MASK))) for v in _IP),
     *(
         (
             Table.MASK,

@@ -64,6 +64,9 @@ class CookieKind(IntEnum):
     MULTICAST = 14
     """Of a group that somebody has joined."""
 
+    MID_STREAM = 15
+    """Resets a connection that would be taken for one of the other end's."""
+
 
 class Cookie(NamedTuple):
     kind: CookieKind
@@ -102,5 +105,6 @@ SAYS: dict[CookieKind, str] = {
     CookieKind.FQDN: "has answers of DNS wait until what they tell is in force",
     CookieKind.COUNT: "counts what this rule decides about",
     CookieKind.MULTICAST: "brings what is sent to a multicast group to those that joined it",
+    CookieKind.MID_STREAM: "resets connections that nobody saw begin, where a rule is about requests",
 }
 """What flows of each kind are for, to people."""

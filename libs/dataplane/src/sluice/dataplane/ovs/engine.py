@@ -4,6 +4,7 @@ The law: after any steps, `flows` is what `lower` makes of the same inputs from 
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from sluice.contracts.groups import Page
 from sluice.contracts.ids import GroupId, NodeName, Uid, Unit
@@ -22,6 +23,7 @@ from sluice.dataplane.ovs.ids import CapacityExceeded, RuleIds, RuleKey
 from sluice.dataplane.ovs.index import Ref
 from sluice.dataplane.ovs.inspection import Inspection
 from sluice.dataplane.ovs.layers import Layer, fate, layer, spot
+from sluice.dataplane.ovs.mid_stream import unbegun_of
 from sluice.dataplane.ovs.order import BandFull
 from sluice.dataplane.ovs.plugged import Plugged
 from sluice.dataplane.ovs.ports import LocalPort
@@ -278,7 +280,8 @@ class Engine:
         for place, sources in enumerate(form.clauses, start=1):
             does = Conjunction(id, place, count) if count > 1 else fate(form, id, self._inspection.vlan(form))
             found |= dict.fromkeys(((where, source) for source in sources), Ref(form.key, id, does))
-        return found | {(at, source): Ref(form.key, id, holds) for at, source, holds in held_for(form)}
+        beside = chain(held_for(form), unbegun_of(form))
+        return found | {(at, source): Ref(form.key, id, body) for at, source, body in beside}
 
     def _count(self, id: int, *, was: Form | None, now: Form | None) -> None:
         """The rule is counted, if it is one that decides."""

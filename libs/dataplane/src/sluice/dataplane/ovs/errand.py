@@ -16,7 +16,7 @@ class Errand(IntEnum):
     """Hold it, an answer of DNS, until what it tells is in the switch."""
 
     L7 = 4
-    """It is of a connection that the inspection engine reset: have both ends hear of it."""
+    """It is of a connection that the inspection engine reset, or could not look into: have both ends hear of it."""
 
     IGMP = 5
     """Note which groups a Pod says that it wants. The packet itself goes no further."""

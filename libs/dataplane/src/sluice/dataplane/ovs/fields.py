@@ -105,5 +105,6 @@ class CtState:
 VLAN_PRESENT = 0x1000
 """Bit of VLAN_VID: there is a tag. Source: OpenFlow 1.5.1 section 7.2.3.8, OFPVID_PRESENT."""
 
+TCP_SYN = 0x02
 TCP_RST = 0x04
-"""Bit of TCP_FLAGS. Source: RFC 9293 section 3.1."""
+"""Bits of TCP_FLAGS. Source: RFC 9293 section 3.1."""

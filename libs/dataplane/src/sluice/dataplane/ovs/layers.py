@@ -52,7 +52,7 @@ _TABLES = {
 _AT_NODE_PORTS = (Stage.NODE_PORT, Stage.NODE_PORT_BASELINE)
 _DIRECTIONS: dict[int, Direction] = {
     table.value: direction for direction, tables in _TABLES.items() for table in tables.values()
-} | {table.value: _OUT for table in (Table.DNS_CLIENT, Table.DNS_ANSWER, Table.DNS_HOLD)}
+} | {table.value: _OUT for table in (Table.DNS_CLIENT, Table.DNS_ANSWER, Table.DNS_HOLD, Table.MID_STREAM)}
 _RECORD = {_OUT: EGRESS_RULE, _IN: INGRESS_RULE}
 REJECT = Controller(userdata=bytes((Errand.REJECT,)), meter_id=Meter.REJECT.value)
 _ONWARD = {_OUT: Table.FORWARD, _IN: Table.TALLY}

@@ -5,6 +5,7 @@ the two against each other. Offline commands use it as well.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from msgspec import Struct
 
@@ -20,6 +21,7 @@ from sluice.dataplane.ovs.fqdn import Fact
 from sluice.dataplane.ovs.fqdn_values import Opens, fact_values, held_for
 from sluice.dataplane.ovs.ids import RuleIds, RuleKey
 from sluice.dataplane.ovs.layers import Layer, clause, fate, layer, spot
+from sluice.dataplane.ovs.mid_stream import unbegun_of
 from sluice.dataplane.ovs.order import BandFull
 from sluice.dataplane.ovs.ports import LocalPort, port_flows, rightful
 from sluice.dataplane.ovs.priorities import Spot
@@ -72,8 +74,8 @@ def lower(inputs: Inputs, ids: RuleIds) -> Flows:
     clauses: dict[FlowKey, dict[int, Conjunction]] = {}
     for form, where in _placed(inputs, ids):
         number, does = ids.allocate(form.key), fate(form, ids.allocate(form.key), inputs.vlans.get(form.inspected_by))
-        for held, source, holds in held_for(form):
-            flows |= dict.fromkeys(_keys(inputs, held, (source,)), holds)
+        for beside, source, body in chain(held_for(form), unbegun_of(form)):
+            flows |= dict.fromkeys(_keys(inputs, beside, (source,)), body)
         flows |= count_flows(number) if is_counted(form.action) else {}
         if len(form.clauses) == 1:
             for key in _keys(inputs, where, form.clauses[0]):

@@ -1,6 +1,6 @@
 """The words of ovs-ofctl(8) for what our flows have; `text` writes them and `parse` reads them."""
 
-from sluice.dataplane.ovs.fields import TCP_RST, CtState, Field
+from sluice.dataplane.ovs.fields import TCP_RST, TCP_SYN, CtState, Field
 from sluice.dataplane.protocols import EthType, IpProto
 
 _F = Field
@@ -95,7 +95,7 @@ STATES = {
     "inv": CtState.INV,
     "trk": CtState.TRK,
 }
-BITS = {_F.CT_STATE: STATES, _F.TCP_FLAGS: {"rst": TCP_RST}}
+BITS = {_F.CT_STATE: STATES, _F.TCP_FLAGS: {"syn": TCP_SYN, "rst": TCP_RST}}
 """Names of the bits of fields that are shown by their bits."""
 
 MACS = frozenset((_F.ETH_DST, _F.ETH_SRC, _F.ARP_SHA, _F.ARP_THA))

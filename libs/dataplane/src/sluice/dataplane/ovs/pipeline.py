@@ -75,6 +75,7 @@ class Table(IntEnum):
     L7_TAG = 121
     L7_SEND = 122
     L7_VLAN = 123
+    MID_STREAM = 124
     MASK = 125
     COPY_SENT = 126
     COPY_RECEIVED = 127
@@ -295,8 +296,8 @@ TABLES: dict[Table, TableSpec] = {
     Table.COUNT: TableSpec("counts for one rule", frozenset((COUNTED, _F.CT_STATE, _F.CT_MARK)), (), None),
     Table.COMMIT: TableSpec(
         "has the connection tracker remember a new connection, and the rules that allowed it",
-        frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.CT_STATE, FLAGS)),
-        (Table.L7_TAG, Table.MASK),
+        frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.CT_STATE, _F.TCP_FLAGS, FLAGS)),
+        (Table.L7_TAG, Table.MID_STREAM, Table.MASK),
         None,
     ),
     Table.L7_TAG: TableSpec(
@@ -309,6 +310,12 @@ TABLES: dict[Table, TableSpec] = {
         "notes in the MACs which way the packet goes", frozenset((FLAGS, L7_VLANS)), (Table.L7_VLAN,), None
     ),
     Table.L7_VLAN: TableSpec("sends it to the inspection engine", frozenset((L7_VLANS,)), (), None),
+    Table.MID_STREAM: TableSpec(
+        "has a connection remembered that nobody saw begin, unless by an answer where a rule is about requests",
+        frozenset((_F.IN_PORT, _F.ETH_TYPE, _F.IP_PROTO, _F.TCP_SRC, _F.TCP_DST, _F.IPV4_DST, _F.IPV6_DST)),
+        (Table.MASK,),
+        None,
+    ),
     Table.MASK: TableSpec(
         "puts another source in place of one that would get the answers by another way",
         frozenset((_F.ETH_TYPE, FLAGS, OUT_PORT)),

@@ -14,7 +14,7 @@ from sluice.contracts.tracing import State, Traced
 from sluice.dataplane.addresses import address
 from sluice.dataplane.ovs.conntrack import MARK_LET_IN
 from sluice.dataplane.ovs.errand import Errand
-from sluice.dataplane.ovs.fields import Field
+from sluice.dataplane.ovs.fields import TCP_SYN, Field
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Table
 from sluice.dataplane.ovs.ports import mac
 from sluice.dataplane.ovs.text import write_packet
@@ -110,6 +110,7 @@ def question(plug: Plug, packet: Traced, state: State, choice: int) -> tuple[str
         case "TCP" | "UDP" | "SCTP":
             number, from_port, to_port = _PORTS[packet.protocol]
             fields |= {Field.IP_PROTO: number, from_port: packet.source_port, to_port: packet.port}
+            fields |= {Field.TCP_FLAGS: TCP_SYN} if packet.protocol == "TCP" and state == "new" else {}
         case "ICMP":
             number, type_field, code_field, echo = _ICMP[source.version]
             kind = echo if packet.icmp_type is None else packet.icmp_type

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from sluice.dataplane.ovs.conntrack import MARK_INSPECTED
 from sluice.dataplane.ovs.detour import AS_JUDGED
 from sluice.dataplane.ovs.errand import Errand
 from sluice.dataplane.ovs.errand import Meter as MeterId
@@ -166,8 +167,13 @@ def _answer(switch: Switch, packet: PacketIn) -> None:
 
 
 def _sever(switch: Switch, packet: PacketIn) -> None:
-    """Both ends of a connection that the inspection engine reset hear of it, whatever they made of its own resets."""
-    for reset, way in zip(sever(packet.packet, _MAC), (AS_AN_ANSWER, AS_JUDGED), strict=False):
+    """Both ends of a connection that the inspection engine reset hear of it, whatever they made of its own resets.
+
+    So do those of one that may not be remembered: policy let the packet through, and the reset stands in its place.
+    """
+    known = any(term.field is Field.CT_MARK and term.value & MARK_INSPECTED for term in packet.metadata)
+    onward = AS_JUDGED if known else AS_AN_ANSWER
+    for reset, way in zip(sever(packet.packet, _MAC), (AS_AN_ANSWER, onward), strict=False):
         switch.send_packet(reset, way)
 
 

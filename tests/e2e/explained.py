@@ -47,7 +47,7 @@ NAMES = {
 PAGE = 200
 """Less than most nodes hold, so that there are several pages."""
 
-ACTING_S = 10.0
+ACTING_S = 60.0
 """How long a node may go on after what was applied is in force: old ways into an engine go when they are not used."""
 
 POLL_S = 0.2

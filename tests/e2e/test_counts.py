@@ -30,7 +30,7 @@ AT_ONCE, PAUSE_S = 40, 0.05
 HEADERS = {4: 14 + 20 + 8, 6: 14 + 40 + 8}
 """Bytes of a frame around what UDP carries."""
 
-COUNTED_S = 15.0
+COUNTED_S = 60.0
 """In which all has to be told. It is read twice a second here."""
 
 LOST = 2

@@ -1,9 +1,9 @@
 """A Pod that sends before its link is up gets nothing through that its policies deny."""
 
+import asyncio
 import os
 import socket
 import threading
-import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow]
 
 ROUNDS, AT_ONCE = int(os.environ.get("SLUICE_BIRD_ROUNDS", "10")), 10
 """A hundred starts of Pods that may not send, and in each round one of a Pod that may. `SLUICE_BIRD_ROUNDS=30` makes
-it three hundred, in a minute."""
+it three hundred, in a minute. Where a thread is so late that the link is up before it sends, there are more rounds."""
 
 LISTENER, PORT = "10.10.4.1", 9999
 SERVICE = "10.96.4.1"
@@ -125,7 +125,9 @@ async def test_nothing_gets_out_before_the_policies_are_in_force() -> None:
         assert listener.netns == namespace_of(lab, node, 1)
         ear = namespaces.inside(listener.netns, listen)
         number = 2
-        for turn in range(ROUNDS):
+        for turn in range(3 * ROUNDS):
+            if early >= ROUNDS * (AT_ONCE + 1):
+                break
             names = [f"caged-{turn}-{index}" for index in range(AT_ONCE)] + [f"free-{turn}"]
             with ExitStack() as birds:
                 flock = []
@@ -141,13 +143,17 @@ async def test_nothing_gets_out_before_the_policies_are_in_force() -> None:
                     )
                 )
                 await lab.realised()
-                time.sleep(0.1)  # noqa: ASYNC251  # packets have this long to get through, and threads to send them
+                free = {f"free-{turn}{way}" for way in ("", f" {SERVICE}")}
+                async with asyncio.timeout(60):
+                    while True:
+                        await asyncio.sleep(0.1)  # packets have this long to get through, and threads to send them
+                        total += heard(ear)
+                        if free <= total.keys():
+                            break
             early += sum(bird.early > 0 for bird in flock)
             total += heard(ear)
             await lab.change(delete=[key for key in lab.world.bodies if key.name in names])
         ear.close()
 
-    assert early == ROUNDS * (AT_ONCE + 1), "some Pods did not send before their link was up"
-    free = {f"free-{turn}{way}" for turn in range(ROUNDS) for way in ("", f" {SERVICE}")}
-    assert {name for name in total if name.startswith("free")} == free
+    assert early >= ROUNDS * (AT_ONCE + 1), "too few Pods sent before their link was up"
     assert not {name: count for name, count in total.items() if name.startswith("caged")}

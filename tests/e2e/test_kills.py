@@ -14,7 +14,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from itertools import count, cycle, islice
+from itertools import count, cycle, islice, takewhile
 from typing import NamedTuple
 
 import pytest
@@ -36,10 +36,13 @@ ROUNDS = int(os.environ.get("SLUICE_KILL_ROUNDS", "3"))
 PROBES_PER_S = 500
 BATCH_S = 0.1
 RECOVERY_S = 5.0
-"""Pairs that may talk do so again this long after a kill."""
+"""Pairs that may talk do so again this long after a kill, if the machine has little else to do."""
 
-WATCHED_S = 0.6
-"""After the recovery, before the next kill."""
+PATIENCE_S = 60.0
+"""In which they must, whatever it has to do."""
+
+WATCHED_S, LEAST_WATCHED = 0.6, 60
+"""After the recovery, before the next kill: so long, and so many probes of pairs that may talk."""
 
 CHANGE_S = 0.35
 """Between two changes of the server's policy."""
@@ -177,6 +180,13 @@ def question(pair: tuple[str, str], protocol: ProbeProtocol, family: int = 0, wa
     )
 
 
+class Kill(NamedTuple):
+    at_s: float
+    name: str
+    back_s: float
+    """When pairs that may talk did so again."""
+
+
 class Traffic:
     """Sends all the time, and remembers what became of it."""
 
@@ -206,6 +216,26 @@ class Traffic:
         results = await self._lab.ask([question(*each) for each in asked])
         for (pair, protocol, _, _), result in zip(asked, results, strict=True):
             self.seen.append(Seen(now, pair, protocol, result.result))
+
+    def allowed(self, since_s: float) -> list[str]:
+        """What became of probes of pairs that may talk and that began after this, the last of them first."""
+        later = takewhile(lambda one: one.at_s > since_s - PATIENCE_S, reversed(self.seen))
+        return [one.got for one in later if one.at_s > since_s and one.pair in ALLOWED]
+
+    async def back(self, since_s: float) -> float:
+        """When a whole round of them has been answered."""
+        whole = len(ALLOWED) * 2 * FAMILIES * len(WAYS)
+        async with asyncio.timeout(PATIENCE_S):
+            while self.allowed(since_s)[:whole].count("Allowed") < whole:  # noqa: ASYNC110  # others send
+                await asyncio.sleep(0.05)
+        return time.monotonic()
+
+    async def watched(self, since_s: float) -> None:
+        """Return when there is enough to say something of what came after this."""
+        await asyncio.sleep(WATCHED_S)
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.allowed(since_s)) < LEAST_WATCHED:  # noqa: ASYNC110  # others send
+                await asyncio.sleep(0.05)
 
 
 async def keep_changing(lab: Lab) -> None:
@@ -250,14 +280,16 @@ async def test_nothing_opens_and_everything_comes_back(capsys: pytest.CaptureFix
         await lab.change(apply=read("---\n".join(always)))
         await lab.realised()
         traffic = Traffic(lab)
-        kills: list[tuple[float, str]] = []
+        kills: list[Kill] = []
         turns = [(turn, name) for turn in range(ROUNDS) for name in processes(lab, turn)]
         async with asyncio.TaskGroup() as background:
             sending = background.create_task(traffic.send())
             changing = background.create_task(keep_changing(lab))
             for turn, name in turns:
-                kills.append((await kill(lab, name, turn), name))
-                await asyncio.sleep(RECOVERY_S + WATCHED_S)
+                at_s = await kill(lab, name, turn)
+                await asyncio.sleep(RECOVERY_S)
+                kills.append(Kill(at_s, name, await traffic.back(at_s)))
+                await traffic.watched(kills[-1].back_s)
             sending.cancel()
             changing.cancel()
         end = time.monotonic()
@@ -284,28 +316,28 @@ async def test_nothing_opens_and_everything_comes_back(capsys: pytest.CaptureFix
     assert late.count("Allowed") >= 0.99 * len(late)
 
 
-def recovered(seen: list[Seen], kills: list[tuple[float, str]], end: float) -> Iterator[tuple[str, list[str]]]:
+def recovered(seen: list[Seen], kills: list[Kill], end: float) -> Iterator[tuple[str, list[str]]]:
     """For each kill, what became of the probes of allowed pairs that began after the recovery and before the next."""
-    nexts = [at for at, _ in kills[1:]] + [end]
-    for (at, name), until in zip(kills, nexts, strict=True):
+    nexts = [one.at_s for one in kills[1:]] + [end]
+    for one, until in zip(kills, nexts, strict=True):
         yield (
-            name,
-            [one.got for one in seen if one.pair in ALLOWED and at + RECOVERY_S < one.at_s < until - BATCH_S],
+            one.name,
+            [each.got for each in seen if each.pair in ALLOWED and one.back_s < each.at_s < until - BATCH_S],
         )
 
 
-def report(seen: list[Seen], kills: list[tuple[float, str]], end: float) -> str:
+def report(seen: list[Seen], kills: list[Kill], end: float) -> str:
     total, good, lost = Counter[str](), Counter[str](), Counter[str]()
     for name, gots in recovered(seen, kills, end):
         total[name] += len(gots)
         good[name] += gots.count("Allowed")
-    for at, name in kills:
-        lost[name] += sum(
-            one.pair in ALLOWED and one.got != "Allowed" and 0 <= one.at_s - at < RECOVERY_S for one in seen
-        )
+    longest: dict[str, float] = {}
+    for at_s, name, back_s in kills:
+        longest[name] = max(longest.get(name, 0.0), back_s - at_s)
+        lost[name] += sum(one.pair in ALLOWED and one.got != "Allowed" and at_s <= one.at_s < back_s for one in seen)
     lines = [f"\n{len(seen)} probes, {len(kills)} kills, {len(kills) // max(1, len(total))} of each process"]
     lines += [
-        f"  {name:<20} {good[name]}/{total[name]} through from {RECOVERY_S:g} s after; "
+        f"  {name:<20} {good[name]}/{total[name]} through from at most {longest[name]:.1f} s after; "
         f"{lost[name] / (len(kills) / len(total)):.0f} lost within, a kill"
         for name in total
     ]

@@ -66,7 +66,7 @@ here = struct.pack("4s4si", bytes(4), bytes(4), socket.if_nametoindex("eth0"))
 sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, here)
 sock.sendto(sys.argv[2].encode(), (sys.argv[1], 5000))
 """
-ARRIVES_S, NEVER_S = 20.0, 1.0
+ARRIVES_S, NEVER_S = 60.0, 1.0
 """A busy machine may take long; who hears nothing while others hear everything hears nothing."""
 
 
@@ -197,8 +197,9 @@ async def test_pods_join_groups_as_far_as_policies_let_them() -> None:
             await scene.send(UNKNOWN)
             await scene.send("224.0.0.251")
             assert not [line for node in (one, two) for line in await flows(node) if UNKNOWN in line or "224.0" in line]
-            by_tunnel = [line for line in await flows(two) if "reg0" in line]
-            assert len(by_tunnel) == 2
+            async with asyncio.timeout(ARRIVES_S):
+                while len(by_tunnel := [line for line in await flows(two) if "reg0" in line]) != 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
             assert not [line for line in by_tunnel if "tun_dst" in line]  # what came through it goes to Pods alone
 
             await scene.apply(DATA)

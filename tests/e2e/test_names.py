@@ -167,7 +167,7 @@ async def test_names_outlive_the_programmer_and_answers_do_not_pass_without_it()
         # A server behind a Service: its answers have the address and the port that were asked.
         with serving(lab.sandboxes()["x/dns"].netns, "inside.foobar.com", OUTSIDE["inside"]):
             assert await asked("inside", asks=False) == "Dropped"
-            (told,) = await lab.ask([question("inside", asks=True, server=Address("10.96.0.10"))])
+            (told,) = await ask_again(lab, [question("inside", asks=True, server=Address("10.96.0.10"))])
             assert told.result == "Allowed", told
 
         # Nobody takes what the switch holds: no answer passes, and what is known stays in force.

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import subprocess
-import time
+from collections import Counter
 
 import pytest
 
@@ -27,13 +27,16 @@ spec: {{containers: [{{name: main, image: any, ports: [{{containerPort: 80}}]}}]
 SERVICE = """
 apiVersion: v1
 kind: Service
-metadata: {name: sticky, namespace: x}
+metadata: {{name: {name}, namespace: x}}
 spec:
-  selector: {app: web}
+  selector: {{app: web}}
   sessionAffinity: ClientIP
-  sessionAffinityConfig: {clientIP: {timeoutSeconds: 5}}
-  ports: [{port: 80}]
+  sessionAffinityConfig: {{clientIP: {{timeoutSeconds: {seconds}}}}}
+  ports: [{{port: 80}}]
+---
 """
+LONG_S, SHORT_S = 3600, 5
+PATIENCE_S = 60.0
 EXPIRED_S = 60.0
 """Open vSwitch looks for flows that nobody used at its leisure; the Service says five seconds."""
 
@@ -49,16 +52,24 @@ def flows(node: LabNode, table: Table) -> list[str]:
     return [line for line in done.stdout.splitlines() if "priority=100" in line]
 
 
-def chosen(node: LabNode) -> list[int]:
-    """How many first packets each endpoint was given."""
-    return [
-        int(re.findall(r"n_packets=(\d+)", line)[0])
-        for line in sorted(flows(node, Table.ENDPOINT), key=lambda line: line.partition("priority=")[2])
-    ]
+def learnt(node: LabNode) -> Counter[str]:
+    """How many clients have each endpoint, by what the switch does with their packets."""
+    return Counter(line.partition("actions=")[2] for line in flows(node, Table.AFFINITY))
 
 
-async def connect(lab: Lab, client: str, times: int) -> None:
-    end, source = ends_of(lab.world)[f"{SERVICE_END}x/sticky"], lab.sandboxes()[client].pod
+async def chosen(node: LabNode, least: int) -> list[int]:
+    """How many first packets each endpoint was given, once it is so many in all."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            lines = sorted(flows(node, Table.ENDPOINT), key=lambda line: line.partition("priority=")[2])
+            found = [int(re.findall(r"n_packets=(\d+)", line)[0]) for line in lines]
+            if sum(found) >= least:
+                return found
+            await asyncio.sleep(0.2)  # counters are brought up to date twice a second
+
+
+async def connect(lab: Lab, client: str, times: int, service: str = "sticky") -> None:
+    end, source = ends_of(lab.world)[f"{SERVICE_END}x/{service}"], lab.sandboxes()[client].pod
     one = Question(
         kind="probe",
         from_=client,
@@ -77,32 +88,41 @@ async def test_a_client_keeps_its_endpoint_for_a_while() -> None:
     pods = "".join(POD.format(name=name, app="web") for name in ("one", "two", "three"))
     pods += "".join(POD.format(name=f"client-{number}", app="client") for number in range(6))
     async with await Lab.start("affinity") as lab:
-        await lab.change(apply=read(pods + SERVICE))
+        await lab.change(apply=read(pods + SERVICE.format(name="sticky", seconds=LONG_S)))
         await lab.realised()
         (node,) = lab.nodes.values()
 
         await connect(lab, "x/client-0", 1)
-        await asyncio.sleep(1.5)  # counters are brought up to date, and what is cached revalidated, twice a second
-        first = chosen(node)
+        first = await chosen(node, 1)
         await connect(lab, "x/client-0", 10)
-        await asyncio.sleep(1.5)
-        assert len([True for now, before in zip(chosen(node), first, strict=True) if now > before]) == 1
-        (learnt,) = flows(node, Table.AFFINITY)
-        assert "idle_timeout=5" in learnt
+        later = await chosen(node, sum(first) + 10)
+        assert len([True for now, before in zip(later, first, strict=True) if now > before]) == 1
+        (line,) = flows(node, Table.AFFINITY)
+        assert f"idle_timeout={LONG_S}," in line
 
-        async with asyncio.timeout(EXPIRED_S):
-            while flows(node, Table.AFFINITY):  # noqa: ASYNC110  # the switch tells nobody
-                await asyncio.sleep(0.2)
-
-        for number in range(6):
+        for number in range(1, 6):
             await connect(lab, f"x/client-{number}", 1)
-        known = len(flows(node, Table.AFFINITY))
-        assert known == 6
+        known = learnt(node)
+        assert known.total() == 6
         await lab.change(delete=[lab.world.find("Pod", "x", "one"), lab.world.find("Pod", "x", "two")])
-        started = time.monotonic()
         await lab.realised()
-        if time.monotonic() - started < 1:
-            assert len(flows(node, Table.AFFINITY)) < known  # those of the endpoints that went went with them
+        left = learnt(node)
+        assert len(left) <= 1  # those of the endpoints that went went with them
+        assert left == {does: known[does] for does in left}
         for number in range(6):
             await connect(lab, f"x/client-{number}", 2)
+
+        await lab.change(apply=read(SERVICE.format(name="brief", seconds=SHORT_S)))
+        await lab.realised()
+        async with asyncio.timeout(EXPIRED_S):
+            while not of_brief(node):
+                await connect(lab, "x/client-0", 1, "brief")
+        async with asyncio.timeout(EXPIRED_S):
+            while of_brief(node):  # noqa: ASYNC110  # the switch tells nobody
+                await asyncio.sleep(0.2)
         assert lab.statuses.nodes[node.name].repairs == 0  # what the switch learns is nobody's meddling
+
+
+def of_brief(node: LabNode) -> list[str]:
+    """What is remembered of the Service whose clients are soon forgotten."""
+    return [line for line in flows(node, Table.AFFINITY) if f"idle_timeout={SHORT_S}," in line]

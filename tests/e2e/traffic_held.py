@@ -14,7 +14,7 @@ from sluice.lab.ovs import BRIDGE
 from sluice.lab.scenario import Reported
 from sluice.services.node_ovs.shell import IDS_INTERVAL_S
 
-GONE_S = 30.0
+GONE_S = 60.0
 """Ports that nobody needs go a moment after the flows that led to them."""
 
 LATER = "apiVersion: v1\nkind: Namespace\nmetadata: {name: later}\n"

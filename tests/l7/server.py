@@ -10,6 +10,9 @@ from pathlib import Path
 
 HTTP_PORT, TLS_PORT, BANNER_PORT, ECHO_PORT = 80, 443, 22, 9000
 
+MET_S = 3.0
+"""A connection that was not accepted by then never was one."""
+
 TCP_CLOSE = 7
 """The first octet of `tcp_info` of a connection that was reset; one that the client closed waits for us. Source: Linux
 `include/net/tcp_states.h`."""
@@ -23,6 +26,7 @@ class Server:
         self.seen: list[bytes] = []
         """The heads of the requests that were whole here, and what reached the other ports."""
 
+        self._seen_from: dict[int, list[bytes]] = {}
         self._met: set[int] = set()
         self._reset: set[int] = set()
 
@@ -32,13 +36,17 @@ class Server:
             listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
             threading.Thread(target=self._accept, args=(listener, port, certificate), daemon=True).start()
 
+    def seen_from(self, source: int) -> list[bytes]:
+        """The same, of the connection from this port of a client's alone: others may still be read to their ends."""
+        return list(self._seen_from.get(source, ()))
+
     def was_reset(self, source: int, within_s: float) -> bool:
         """The connection from this port of a client's ended in a reset, for the server as well.
 
         Or it had none: a reset that overtakes the last packet of the handshake is for nobody yet.
         """
-        until = time.monotonic() + within_s
-        while source not in self._reset and time.monotonic() < until:
+        began = time.monotonic()
+        while source not in self._reset and time.monotonic() < began + (within_s if source in self._met else MET_S):
             time.sleep(0.005)
         return source in self._reset or source not in self._met
 
@@ -51,36 +59,40 @@ class Server:
     def _one(self, connection: socket.socket, source: int, port: int, certificate: Path) -> None:
         with connection.dup() as same, connection:  # what wraps a socket takes it away
             with contextlib.suppress(OSError):
-                self._serve(connection, port, certificate)
+                self._serve(connection, source, port, certificate)
             if same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE:
                 self._reset.add(source)
 
-    def _serve(self, connection: socket.socket, port: int, certificate: Path) -> None:
+    def _see(self, source: int, what: bytes) -> None:
+        self.seen.append(what)
+        self._seen_from.setdefault(source, []).append(what)
+
+    def _serve(self, connection: socket.socket, source: int, port: int, certificate: Path) -> None:
         match port:
             case 443:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                 context.load_cert_chain(certificate)
                 connection.recv(1, socket.MSG_PEEK)  # one that is reset by now cannot be wrapped
                 with context.wrap_socket(connection, server_side=True) as secured:
-                    self._requests(secured)
+                    self._requests(secured, source)
             case 22:
                 connection.sendall(b"SSH-2.0-server\r\n")
-                self.seen.append(connection.recv(1 << 16))
+                self._see(source, connection.recv(1 << 16))
             case 9000:
                 while data := connection.recv(1 << 16):
-                    self.seen.append(data)
+                    self._see(source, data)
                     connection.sendall(data)
             case _:
-                self._requests(connection)
+                self._requests(connection, source)
 
-    def _requests(self, connection: socket.socket) -> None:
+    def _requests(self, connection: socket.socket, source: int) -> None:
         """Answer each whole request; bodies are as long as they say, or chunked."""
         got = b""
         while data := connection.recv(1 << 16):
             got += data
             while (parted := _parted(got)) is not None:
                 head, got = parted
-                self.seen.append(head)
+                self._see(source, head)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     def _certificate(self) -> Path:

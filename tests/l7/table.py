@@ -22,6 +22,8 @@ HTTP = (
 TLS = (TlsMatch(sni="foo.bar.com"), TlsMatch(sni="*.wild.com"))
 
 WHOLE = 1 << 16
+SILENT_S = 3.0
+"""Where nothing may come at all, nothing comes after that."""
 
 
 class Part(NamedTuple):
@@ -219,9 +221,8 @@ CASES = [
 class Place(Protocol):
     """Where a client and a server stand, with an engine between them."""
 
-    @property
-    def seen(self) -> list[bytes]:
-        """What reached the server: the heads of whole requests, and what came to its other ports."""
+    def seen_from(self, source: int) -> list[bytes]:
+        """What reached the server from this port: the heads of whole requests, and what came to its other ports."""
 
     def connect(self, port: int, family: int = 4) -> socket.socket:
         """A connection of the client's, from a port that none had before."""
@@ -244,9 +245,11 @@ def play(place: Place, case: Case, family: int) -> tuple[int, bool]:
 
 
 def played(place: Place, case: Case, family: int) -> Played:
-    before, reset = len(place.seen), False
+    reset = False
     sock = place.connect(case.port, family)
     source: int = sock.getsockname()[1]
+    if case.pipelined:
+        sock.settimeout(SILENT_S)
     try:
         for part in case.parts:
             send_in(sock, part.data, part.step)
@@ -262,4 +265,4 @@ def played(place: Place, case: Case, family: int) -> Played:
     finally:
         sock.close()
     time.sleep(0.005)
-    return Played(len(place.seen) - before, reset, source)
+    return Played(len(place.seen_from(source)), reset, source)

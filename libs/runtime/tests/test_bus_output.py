@@ -34,7 +34,7 @@ def at(group: str) -> str:
 
 
 async def settled(output: Output) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await output.settled()
 
 
@@ -374,7 +374,8 @@ async def test_the_server_is_killed_under_a_pipelined_writer(bus, reader, server
     assert {codec.decode(body, Page).cause for subject, body in final.items() if subject != MARK} == {
         Revision(1, rounds)
     }
-    assert bus.errors["UnexpectedEOF"] + bus.errors["ConnectionResetError"] >= 1
+    ends = ("UnexpectedEOF", "ConnectionResetError", "BrokenPipeError")  # by who notices: who reads, or who writes
+    assert sum(bus.errors[end] for end in ends) >= 1
 
 
 async def test_all_streams_deleted_under_way_and_everything_is_stored_again_marks_last(bus, reader):

@@ -56,7 +56,7 @@ def start(tmp_path: Path, server):
 
 
 async def until_line(process, event: str) -> dict[str, object]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while line := await process.stderr.readline():
             said: dict[str, object] = json.loads(line)
             if said["event"] == event:

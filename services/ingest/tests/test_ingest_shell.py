@@ -23,7 +23,7 @@ from sluice.services.ingest import app
 from sluice.services.ingest.settings import IngestSettings
 from sluice.services.ingest.stored import OtherSource
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 STATUS = subjects.source_status("folder")
 
 
@@ -200,14 +200,17 @@ async def test_marks_come_after_the_listing_and_policies_before_pods(cluster):
 
 
 async def test_an_edit_puts_the_new_before_it_removes_the_old(cluster):
+    def order():
+        return [(subject, bool(body)) for subject, body in cluster.history if "policies.x" in subject]
+
     cluster.writes("a.yaml", policy("old"))
     async with cluster.ingest():
         await cluster.in_force()
         cluster.writes("a.yaml", policy("new"))
         await cluster.in_force()
+        await cluster.until(lambda: len(order()) >= 3)
 
-    order = [(subject, bool(body)) for subject, body in cluster.history if "policies.x" in subject]
-    assert order == [
+    assert order() == [
         ("objects.k8snetworkpolicies.x.old", True),
         ("objects.k8snetworkpolicies.x.new", True),
         ("objects.k8snetworkpolicies.x.old", False),

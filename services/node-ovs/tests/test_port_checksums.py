@@ -34,7 +34,7 @@ def space() -> Iterator[Path]:
     def configure() -> None:
         with IPRoute() as route:
             route.link("add", ifname=THERE, kind="veth", peer={"ifname": HERE})
-            for name in (THERE, HERE):
+            for name in (HERE, THERE):  # what is sent before the carrier of a link that is up comes on is lost
                 route.link("set", index=socket.if_nametoindex(name), state="up")
             index = socket.if_nametoindex(THERE)
             for address, length, target in (("10.99.0.1", 24, "10.99.0.2"), ("fd00:99::1", 64, "fd00:99::2")):

@@ -191,6 +191,9 @@ async def test_a_cache_that_was_not_purged_is_purged_without_another_event(
 async def test_while_the_cache_is_old_the_change_is_not_called_applied(shell: Shell, daemon: FakeDaemon) -> None:
     daemon.faults = ["refused"] * 1_000
     tell(shell, 2, "a", "b")
+    async with asyncio.timeout(60):
+        while "refused" not in shell._status().detail:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.005)
     await asyncio.sleep(0.05)
 
     assert not shell.ready

@@ -18,7 +18,7 @@ from sluice.services.status_writer.pace import Pace
 from sluice.services.status_writer.writer import Writer
 from sluice.testkit.apiserver.server import ApiServer
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 KIND = Kind.CLUSTER_NETWORK_POLICY
 
 
@@ -225,6 +225,7 @@ async def test_trouble_is_waited_out(fault):
                 await world.api.close()
         world.want(realised(current=0))
         await asyncio.sleep(0.2)
+        await until(lambda: world.writer._wanted)  # it waits for another try: none is under way
         world.want(realised())  # only the last one matters
         world.api.faults.forbidden.clear()
         if fault == "away":

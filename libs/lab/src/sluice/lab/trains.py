@@ -12,22 +12,26 @@ from sluice.contracts.ids import Address
 from sluice.lab.capture.counting import Count, Ends
 from sluice.lab.checks import Question
 from sluice.lab.lab import Lab
-from sluice.lab.probers import Result
+from sluice.lab.probers import TRY_S, Result
 from sluice.lab.receiving import Receiver
 
 ONCE_S = 1.5
 """How long an answer may take where each packet is sent once; where none comes, this long is waited."""
 
 
+AGAIN_S = 1.0
+"""How long each try may take of what is sent once more: a machine under load is waited for, not the network."""
+
 CAPTURES = 3
 """Times that a step with receivers is asked at most."""
 
 
-async def ask(lab: Lab, questions: Sequence[Question], *, once: bool = False) -> list[Result]:
+async def ask(lab: Lab, questions: Sequence[Question], *, once: bool = False, try_s: float = TRY_S) -> list[Result]:
     """What becomes of these, all sent at once; in order.
 
     Args:
         once: each is sent once, so that receivers can count; the packets of a train always are.
+        try_s: how long a try may take of each of the others.
     """
 
     def counted(question: Question) -> bool:
@@ -35,7 +39,7 @@ async def ask(lab: Lab, questions: Sequence[Question], *, once: bool = False) ->
 
     packets = [question for question in questions if counted(question) for _ in range(question.packets)]
     others = [question for question in questions if not counted(question)]
-    answers = await asyncio.gather(lab.ask(packets, tries=1, try_s=ONCE_S), lab.ask(others))
+    answers = await asyncio.gather(lab.ask(packets, tries=1, try_s=ONCE_S), lab.ask(others, try_s=try_s))
     sent, asked = map(iter, answers)
     return [_one(list(islice(sent, each.packets))) if counted(each) else next(asked) for each in questions]
 
@@ -48,7 +52,7 @@ async def ask_again(lab: Lab, questions: Sequence[Question]) -> list[Result]:
     """
     results = await ask(lab, questions)
     again = [at for at, each in enumerate(zip(questions, results, strict=True)) if lost(*each)]
-    for at, result in zip(again, await ask(lab, [questions[at] for at in again]), strict=True):
+    for at, result in zip(again, await ask(lab, [questions[at] for at in again], try_s=AGAIN_S), strict=True):
         results[at] = result
     return results
 

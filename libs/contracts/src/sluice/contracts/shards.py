@@ -17,16 +17,12 @@ def shard_of(name: str, shards: int) -> int:
 @lru_cache(maxsize=4096)
 def place_of(namespace: str) -> str:
     """What the ids of groups begin with that are about this Namespace alone."""
-    return _digest(namespace.encode()).hex()
+    return blake2b(namespace.encode(), digest_size=PLACE_DIGITS // 2).hexdigest()
 
 
 def shard_of_namespace(namespace: str, shards: int) -> int:
     """0..shards-1: that of the groups about this Namespace alone."""
-    return int.from_bytes(_digest(namespace.encode()), "big") % shards
-
-
-def _digest(name: bytes) -> bytes:
-    return blake2b(name, digest_size=PLACE_DIGITS // 2).digest()
+    return int(place_of(namespace), 16) % shards
 
 
 def shard_of_group(group: str, shards: int) -> int:

@@ -88,6 +88,15 @@ class Claims(Generic[T]):
                 del self._contested[address]
         return concerned
 
+    def replace(self, addresses: Iterable[Address], thing: T, by: T) -> None:
+        """In place of the thing, which claims the addresses, there is another that does. It has what that had."""
+        for address in addresses:
+            if self._holders[address] is thing:
+                self._holders[address] = by
+            claimants = self._contested.get(address)
+            if claimants is not None:
+                claimants[:] = [by if claimant is thing else claimant for claimant in claimants]
+
     def conflicts(self) -> tuple[Conflict, ...]:
         """The contested addresses; sorted."""
         found = []

@@ -36,8 +36,7 @@ def read(subject: ObjectSubject, body: bytes, revision: Revision) -> ObjectEvent
     Raises:
         Undecodable: the body is not an object of the subject's kind.
     """
-    value = codec.decode(body, TYPES[subject[0]]) if body else None
-    return ObjectEvent(subject, value, revision)
+    return ObjectEvent(subject, codec.decode(body, TYPES[subject[0]]) if body else None, revision)
 
 
 class Newest:

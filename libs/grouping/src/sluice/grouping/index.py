@@ -9,7 +9,7 @@ itself on a node of which all Pods are asked for. It gets a place when a group c
 secondary networks, and when somebody else claims an address of its.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from operator import attrgetter
 
@@ -22,14 +22,14 @@ from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Namespace, NetworkAttachmentDefinition, Node, Pod
 from sluice.grouping.addresses import Claims, Conflict
 from sluice.grouping.attachments import interfaces_of
-from sluice.grouping.changes import Changes
+from sluice.grouping.changes import Changes, Pending
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
 from sluice.grouping.interfaces import Interfaces
-from sluice.grouping.matching import Group, LabelSet, Matching, Space
+from sluice.grouping.matching import Group, Matching, Space
 from sluice.grouping.members import addresses_of, labels_of
-from sluice.grouping.nodes import NodeGroups, Touched
+from sluice.grouping.nodes import NodeGroups
 from sluice.grouping.onnodes import OnNodes
-from sluice.grouping.placed import Placed
+from sluice.grouping.placed import Placed, claim_of, name_of
 from sluice.grouping.selectors import GroupSelector
 
 _KINDS = frozenset({Kind.NAMESPACE, Kind.NODE, Kind.POD, Kind.NETWORK_ATTACHMENT})
@@ -57,8 +57,10 @@ class Grouping:
         self._newest = Newest()
         self._matching: Matching[Placed] = Matching(self._settle)
         self._nodes = NodeGroups()
-        self._claims: Claims[Placed] = Claims(lambda pod: pod.claim)
-        self._interfaces: Interfaces[Placed] = Interfaces(lambda pod: pod.claim)
+        self._claims: Claims[Placed | Pod] = Claims(claim_of)
+        """Of Pods that are set aside by the Pods themselves: nobody contests what they claim."""
+
+        self._interfaces: Interfaces[Placed] = Interfaces(claim_of)
         self._pods: dict[str, Placed] = {}
         self._on_nodes = OnNodes()
         """Those that are set aside only on nodes of which all Pods are asked for."""
@@ -66,9 +68,7 @@ class Grouping:
         self._attached_on: dict[NodeName, dict[Placed, None]] = {}
         """Those that have interfaces on secondary networks."""
 
-        self._pages: dict[GroupId, set[NodeName]] = {}
-        self._owns: set[NodeName] = set()
-        self._locals: set[NodeName] = set()
+        self._pending = Pending()
 
     # --------------------------------------------------------------------------------------------------------- facts
 
@@ -108,26 +108,24 @@ class Grouping:
                 return
             self.release(group)
         if selector.nodes:
-            self._touch_nodes(self._nodes.select(group, selector))
+            self._pending.touch_nodes(self._nodes.select(group, selector))
         else:
-            self._touch_group(self._matching.select(group, selector))
+            self._pending.touch_group(self._matching.select(group, selector))
 
     def release(self, group: GroupId) -> None:
         """Nobody wants the group any more. One that is not selected is released already."""
         known = self._matching.groups.get(group)
         if known is not None:
             self._matching.release(known)
-            self._touch_group(known)
+            self._pending.touch_group(known)
         elif group in self._nodes:
-            self._touch_nodes(self._nodes.release(group))
+            self._pending.touch_nodes(self._nodes.release(group))
 
     # ----------------------------------------------------------------------------------------------------- questions
 
     def drain(self) -> Changes:
         """What may differ since the last time this was asked."""
-        changes = Changes(self._pages, self._owns, self._locals)
-        self._pages, self._owns, self._locals = {}, set(), set()
-        return changes
+        return self._pending.drain()
 
     def members(self, group: GroupId, node: NodeName) -> tuple[Member, ...]:
         """The group's members on the node; sorted."""
@@ -199,7 +197,7 @@ class Grouping:
         if isinstance(obj, Namespace):
             return self._label(obj.metadata.name, obj)
         if isinstance(obj, Node):
-            return self._touch_nodes(self._nodes.put(NodeName(obj.metadata.name), obj))
+            return self._pending.touch_nodes(self._nodes.put(NodeName(obj.metadata.name), obj))
         return self._define("/".join(obj.key), obj.spec.config)
 
     def _delete(self, key: ObjectKey) -> bool:
@@ -208,13 +206,13 @@ class Grouping:
         if key.kind is Kind.NETWORK_ATTACHMENT:
             return self._define(f"{key.namespace}/{key.name}", "")
         if key.kind is Kind.NODE:
-            return self._touch_nodes(self._nodes.put(NodeName(key.name), None))
+            return self._pending.touch_nodes(self._nodes.put(NodeName(key.name), None))
         return self._unplace(key.namespace, key.name)
 
     def _label(self, name: str, namespace: Namespace | None) -> bool:
         moved = self._matching.label(name, namespace.metadata.labels if namespace else None)
         for group, label_set in moved or ():
-            self._touch_pages(group, label_set)
+            self._pending.touch_label_set(group, label_set)
         return moved is not None
 
     def _define(self, network: str, config: str) -> bool:
@@ -223,7 +221,7 @@ class Grouping:
         with suppress(networks.BadAnnotation):
             plugin = networks.plugin(config) if config.strip() else None
         touched = self._interfaces.define(network, plugin)
-        self._touch_all(touched)
+        self._pending.touch_all(touched)
         return bool(touched)
 
     def _put_pod(self, pod: Pod) -> bool:
@@ -237,8 +235,7 @@ class Grouping:
         return self._place(space, pod, interfaces) if space.is_open else self._set_aside(space, pod)
 
     def _place(self, space: Space[Placed], pod: Pod, interfaces: tuple[Member, ...]) -> bool:
-        new = Placed(pod)
-        new.place(pod, interfaces, self._matching.label_set(space, labels_of(pod)))
+        new = Placed(pod, interfaces, self._matching.label_set(space, labels_of(pod)))
         name = new.claimed.pod
         old = self._pods.get(name)
         if old is not None:
@@ -250,63 +247,62 @@ class Grouping:
         self._on_nodes.put(new)
         if interfaces:
             self._attached_on.setdefault(node, {})[new] = None
-            self._touch_all(self._interfaces.add(new, interfaces))
+            self._pending.touch_all(self._interfaces.add(new, interfaces))
         contested = self._claims.add(new.claimed.addresses, new)
         if contested:
             self._contest(contested)
-        self._touch(new)
+        self._pending.touch(new)
         if old is None:
-            self._owns.add(node)
+            self._pending.owns.add(node)
         else:
             if not old.stands_with(new):
-                self._owns |= {old.node, node}
+                self._pending.owns |= {old.node, node}
             self._leave(old)
         return True
 
     def _set_aside(self, space: Space[Placed], pod: Pod) -> bool:
-        name = pod.metadata.name
-        old = space.aside.get(name)
+        aside, name = space.aside, pod.metadata.name
+        old = aside.get(name)
         if old is not None:
-            if old.aside == pod:
+            if old == pod:
                 return False
             self._forget_aside(old)
-        new = space.aside[name] = Placed(pod)
-        if self._tells(new.node):
-            self._locals.add(new.node)
-            self._on_nodes.put_aside(new)
-        contested = self._claims.add(addresses_of(pod), new)
+        aside[name] = pod
+        node = pod.node
+        if self._tells(node):
+            self._pending.locals.add(node)
+            self._on_nodes.put_aside(node, pod)
+        contested = self._claims.add(addresses_of(pod), pod)
         if contested:
             self._contest(contested)
         return True
 
-    def _forget_aside(self, old: Placed) -> None:
+    def _forget_aside(self, old: Pod) -> None:
         """Nobody else claims what it has."""
-        assert old.aside is not None
-        self._claims.remove(addresses_of(old.aside), old)
+        self._claims.remove(addresses_of(old), old)
         if self._tells(old.node):
-            self._locals.add(old.node)
+            self._pending.locals.add(old.node)
             self._on_nodes.remove_aside(old)
 
     def _settle(self, space: Space[Placed]) -> None:
         """Give a place to all that are set aside in the Namespace. To their nodes they are what they were."""
         aside, space.aside = space.aside, {}
-        for one in aside.values():
-            pod = one.aside
-            assert pod is not None
-            self._on_nodes.remove_aside(one)
-            one.place(pod, (), self._matching.label_set(space, labels_of(pod)))
+        for pod in aside.values():
+            self._on_nodes.remove_aside(pod)
+            one = Placed(pod, (), self._matching.label_set(space, labels_of(pod)))
+            self._claims.replace(one.claimed.addresses, pod, one)
             self._pods[one.claimed.pod] = one
             self._on_nodes.put(one)
             if one.label_set.groups:
-                self._touch_groups(one)
-                self._owns.add(one.node)
+                self._pending.touch_pages(one)
+                self._pending.owns.add(one.node)
 
-    def _contest(self, claimants: list[Placed]) -> None:
+    def _contest(self, claimants: list[Placed | Pod]) -> None:
         """Several Pods claim one address, of which some may be set aside: they have a place from now on."""
         for one in claimants:
-            if one.aside is not None:
-                self._matching.open(self._matching.space(one.aside.metadata.namespace))
-        self._award(claimants)
+            if isinstance(one, Pod):
+                self._matching.open(self._matching.space(one.metadata.namespace))
+        self._award([self._pods[name_of(one)] if isinstance(one, Pod) else one for one in claimants])
 
     def _unplace(self, namespace: str, name: str) -> bool:
         aside = self._matching.drop_aside(namespace, name)
@@ -317,22 +313,22 @@ class Grouping:
         if old is None:
             return False
         self._withdraw(old)
-        self._owns.add(old.node)
+        self._pending.owns.add(old.node)
         self._leave(old)
         return True
 
     def _withdraw(self, old: Placed) -> None:
-        self._award(self._claims.remove(old.claimed.addresses, old))
+        self._contest(self._claims.remove(old.claimed.addresses, old))
         if old.interfaces:
             attached = self._attached_on[old.node]
             del attached[old]
             if not attached:
                 del self._attached_on[old.node]
-            self._touch_all(self._interfaces.remove(old))
+            self._pending.touch_all(self._interfaces.remove(old))
 
     def _leave(self, old: Placed) -> None:
         """Take a Pod's former self out of its label set and off its node."""
-        self._touch(old)
+        self._pending.touch(old)
         self._on_nodes.remove(old)
         if not old.label_set.on:
             self._matching.forget(old.label_set)
@@ -343,7 +339,7 @@ class Grouping:
             has = tuple([address for address in pod.claimed.addresses if self._claims.holder(address) is pod])
             if has != pod.member.addresses:
                 pod.member = replace(pod.claimed, addresses=has)
-                self._touch(pod)
+                self._pending.touch(pod)
 
     def _members(self, group: Group[Placed], pods: list[Placed]) -> tuple[Member, ...]:
         """What these Pods are in the group; sorted."""
@@ -359,40 +355,6 @@ class Grouping:
             return True
         pods = (pod for one in group.label_sets & self._on_nodes.placed(node).keys() for pod in one.on[node])
         return any(self._interfaces.is_on(pod, on) for pod in pods)
-
-    def _touch_all(self, pods: Iterable[Placed]) -> None:
-        for pod in pods:
-            self._touch(pod)
-
-    def _touch(self, pod: Placed) -> None:
-        self._locals.add(pod.node)
-        self._touch_groups(pod)
-
-    def _touch_groups(self, pod: Placed) -> None:
-        node, pages = pod.node, self._pages
-        for group in pod.label_set.groups:
-            touched = pages.get(group.id)
-            if touched is None:
-                pages[group.id] = {node}
-            else:
-                touched.add(node)
-
-    def _touch_nodes(self, touched: Iterable[Touched]) -> bool:
-        """True if there is any."""
-        changed = False
-        for group, node in touched:
-            self._pages.setdefault(group, set()).add(node)
-            self._owns.add(node)
-            changed = True
-        return changed
-
-    def _touch_group(self, group: Group[Placed]) -> None:
-        for label_set in group.label_sets:
-            self._touch_pages(group, label_set)
-
-    def _touch_pages(self, group: Group[Placed], label_set: LabelSet[Placed]) -> None:
-        self._pages.setdefault(group.id, set()).update(label_set.on)
-        self._owns.update(label_set.on)
 
 
 def _members(pods: list[Placed]) -> tuple[Member, ...]:

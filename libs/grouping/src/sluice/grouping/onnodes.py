@@ -6,7 +6,9 @@ from typing import Final
 
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import NodeName
+from sluice.contracts.objects import Pod
 from sluice.grouping.matching import LabelSet
+from sluice.grouping.members import member_of
 from sluice.grouping.placed import Placed
 
 Here = Mapping[LabelSet[Placed], tuple[Placed, ...]]
@@ -20,15 +22,18 @@ class OnNodes:
 
     def __init__(self) -> None:
         self._placed: dict[NodeName, dict[LabelSet[Placed], tuple[Placed, ...]]] = {}
-        self._aside: dict[NodeName, set[Placed]] = {}
+        self._aside: dict[NodeName, dict[int, Pod]] = {}
+        """By identity: it is this very object until the Pod changes."""
 
     def placed(self, node: NodeName) -> Here:
         return self._placed.get(node, _NOBODY)
 
     def members(self, node: NodeName) -> tuple[Member, ...]:
-        """What the node is told of its Pods; sorted."""
+        """What the node is told of its Pods; sorted. Who is set aside has every address that it claims."""
         found = [pod.member for pods in self.placed(node).values() for pod in pods]
-        found += [pod.present for pod in self._aside.get(node, ())]
+        here = self._aside.get(node)
+        if here:
+            found += map(member_of, here.values())
         return tuple(sorted(found, key=_name))
 
     def put(self, pod: Placed) -> None:
@@ -50,18 +55,18 @@ class OnNodes:
         if not here:
             del self._placed[pod.node]
 
-    def put_aside(self, pod: Placed) -> None:
-        """The Pod, which is set aside, is on its node."""
-        here = self._aside.get(pod.node)
+    def put_aside(self, node: NodeName, pod: Pod) -> None:
+        """The Pod, which is set aside, is on this node of its."""
+        here = self._aside.get(node)
         if here is None:
-            here = self._aside[pod.node] = set()
-        here.add(pod)
+            here = self._aside[node] = {}
+        here[id(pod)] = pod
 
-    def remove_aside(self, pod: Placed) -> None:
+    def remove_aside(self, pod: Pod) -> None:
         """The Pod is not set aside there any more, if it was."""
         here = self._aside.get(pod.node)
         if here is not None:
-            here.discard(pod)
+            here.pop(id(pod), None)
             if not here:
                 del self._aside[pod.node]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from sluice.contracts.ids import GroupId, Revision, Unit
-from sluice.contracts.kinds import INPUTS, Kind
+from sluice.contracts.kinds import INPUTS, SELF_CONTAINED, Kind
 from sluice.contracts.objects import AnyObject, K8sNetworkPolicy
 from sluice.contracts.programs import Program
 from sluice.contracts.status import Problem
@@ -207,10 +207,10 @@ class Groups:
             return False
         if not self._newest.is_news(event.key, event.revision):
             return False
-        if kind is Kind.TRAFFIC_CONTROL:
-            return self._name(event.key, groups_of_control(event.object))
-        if kind is Kind.K8S_NETWORK_POLICY or kind is Kind.MULTI_NETWORK_POLICY:
+        if kind in SELF_CONTAINED:
             return self._on_self_contained(event.key, event.object)
+        if kind not in INPUTS:
+            return self._name(event.key, groups_of_control(event.object))
         changed = False
         for unit, policy, _, amended in self._policies.evolve(event):
             if isinstance(policy, Draft):

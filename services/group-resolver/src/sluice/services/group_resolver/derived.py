@@ -14,6 +14,9 @@ from sluice.grouping.index import Grouping
 from sluice.policy.compiler import Groups
 from sluice.services.group_resolver.routes import Routes
 
+_NODE, _POD = Kind.NODE, Kind.POD
+"""To look a member up in an Enum takes 0.1 us, and these are asked for with each event."""
+
 KINDS = INPUTS | {Kind.TRAFFIC_CONTROL, Kind.POD, Kind.NODE, Kind.NETWORK_ATTACHMENT}
 """What groups and routes are made of."""
 
@@ -54,14 +57,14 @@ class ShardGroups:
         groups, grouping = self._groups.evolve, self._grouping.evolve
         for event in events:
             kind = event.key.kind
-            if kind is Kind.POD:
+            if kind is _POD:
                 grouping(event)
             elif kind in _SELECTING:
                 groups(event)
             else:
                 groups(event)
                 grouping(event)
-                if kind is Kind.NODE:
+                if kind is _NODE:
                     self._routes.evolve(event)
         self._groups.settle(upto)
         self._grouping.settle(upto)

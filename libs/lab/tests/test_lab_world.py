@@ -1,5 +1,6 @@
 """Scheduler and kubelet of the lab: what objects become."""
 
+from collections.abc import Iterable
 from itertools import count
 
 import msgspec
@@ -8,14 +9,24 @@ import pytest
 from sluice.contracts.ids import Address
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Namespace, Node, Pod
+from sluice.contracts.services import EndpointSlice, Service
 from sluice.drivers.veth import mac_of
 from sluice.kube.manifest import Document, parse
+from sluice.lab import services
 from sluice.lab.world import Key, NotPlaceable, World
 
 
 def new_world(*nodes: str) -> World:
     numbers, times = count(1), count(1)
     return World(nodes or ("node-1",), lambda: f"uid-{next(numbers)}", lambda: f"time-{next(times)}")
+
+
+SERVICE = """\
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: x}
+spec: {selector: {app: a}, ports: [{port: 80}]}
+"""
 
 
 def documents(text: str) -> list[Document]:
@@ -65,6 +76,30 @@ def test_an_address_in_use_is_not_given_out() -> None:
     world.put(pod("b"))
 
     assert world.pods()["x/b"].addresses == ("10.64.0.3",)
+
+
+def test_what_is_put_together_is_derived_from_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, slices = [], services.slices
+
+    def counted(service: Service, pods: list[Pod]) -> Iterable[EndpointSlice]:
+        asked.append(pods)
+        return slices(service, pods)
+
+    monkeypatch.setattr(services, "slices", counted)
+    (web,) = documents(SERVICE)
+    world, one_by_one = new_world(), new_world()
+
+    with world.together():
+        for each in (web, pod("a", metadata=", labels: {app: a}"), pod("b", metadata=", labels: {app: a}")):
+            world.put(each)
+        assert asked == []
+
+    (pods,) = asked
+    assert [each.metadata.name for each in pods] == ["a", "b"]
+    for each in (pod("a", metadata=", labels: {app: a}"), pod("b", metadata=", labels: {app: a}"), web):
+        one_by_one.put(each)
+    assert world.objects.keys() == one_by_one.objects.keys()
+    assert {key.kind for key in world.objects} >= {Kind.ENDPOINT_SLICE}
 
 
 def test_declared_ports_are_served_whatever_their_container() -> None:

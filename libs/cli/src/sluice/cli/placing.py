@@ -17,11 +17,12 @@ def placed(documents: Sequence[Document]) -> World:
     """The objects with what was not given filled in, equal for equal input; what has no place ends the command."""
     numbers = count(1)
     world = World(_nodes(documents), lambda: f"uid-{next(numbers)}", lambda: "")
-    for document in sorted(documents, key=lambda document: document.kind not in FIRST):
-        try:
-            world.put(document)
-        except NotPlaceable as error:
-            refuse([f"{document.file}:{document.line}: {document.path}: {error}"])
+    with world.together():
+        for document in sorted(documents, key=lambda document: document.kind not in FIRST):
+            try:
+                world.put(document)
+            except NotPlaceable as error:
+                refuse([f"{document.file}:{document.line}: {document.path}: {error}"])
     return world
 
 

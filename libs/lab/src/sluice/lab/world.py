@@ -5,7 +5,9 @@ get addresses, Namespaces that objects live in come into being, and those of a d
 given is kept. Everything is decided here and nothing is done: `Lab` makes it so.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import IPv4Network, ip_address, ip_network
 from itertools import islice
 from types import MappingProxyType
@@ -101,6 +103,10 @@ class World:
         self._derived: set[Key] = set()
         """EndpointSlices that the lab made."""
 
+        self._taken: Counter[Address] = Counter()
+        """By how many Pods that run each address is had."""
+
+        self._gathering = False
         self._next_node = 0
         self._next_address: dict[str, int] = {}
         self._attaching = Attaching(networks)
@@ -146,6 +152,16 @@ class World:
         }
         return frozenset((*map(str, networks), *(str(ip_network(address)) for address in strays)))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is put meanwhile is derived from once, at the end: for many objects, which each cost a look at all."""
+        self._gathering = True
+        try:
+            yield
+        finally:
+            self._gathering = False
+        self._derive()
+
     def put(self, document: Document) -> Key:
         """Take the object in, as its kind needs; the key it has now.
 
@@ -173,6 +189,7 @@ class World:
         if key.kind is Kind.NAMESPACE:
             gone += [each for each in self._objects if each.namespace == key.name]
         for each in gone:
+            self._taken.subtract(_had_by(self._objects[each].object))
             del self._objects[each], self._bodies[each]
             self._implied.discard(each)
         if key.kind is Kind.NODE:
@@ -181,6 +198,8 @@ class World:
 
     def _derive(self) -> None:
         """Services have the EndpointSlices of their Pods, where nobody gave them others."""
+        if self._gathering:
+            return
         held = [document.object for document in self._objects.values()]
         given = {
             (one.metadata.namespace, one.service)
@@ -237,6 +256,8 @@ class World:
                 document = replace(document, object=service, body=codec.encode(service))
             case _:
                 document = document.identified(uid)
+        self._taken.subtract(_had_by(known.object if known else None))
+        self._taken.update(_had_by(document.object))
         self._objects[key] = document
         self._bodies[key] = document.body
 
@@ -319,11 +340,10 @@ class World:
     def _free_address(self, node: NodeName, cidr: str) -> Address:
         """The next address of the range; one that was given out is not given again soon."""
         network = ip_network(cidr, strict=False)
-        taken = {address for placed in self.pods().values() for address in placed.addresses}
         for _ in range(network.num_addresses - RESERVED):
             offset = self._next_address.get(cidr, RESERVED)
             self._next_address[cidr] = offset + 1 if offset + 2 < network.num_addresses else RESERVED
-            if (address := Address(str(network[offset]))) not in taken:
+            if self._taken[address := Address(str(network[offset]))] <= 0:
                 return address
         raise NotPlaceable(f"node {node}: no address is left in {cidr}: give the Node a larger spec.podCIDR")
 
@@ -336,6 +356,11 @@ def describe(key: Key) -> str:
 def runs(pod: Pod) -> bool:
     """It has not ended."""
     return pod.status.phase not in ("Succeeded", "Failed")
+
+
+def _had_by(obj: object) -> tuple[Address, ...]:
+    """The addresses of a Pod that runs."""
+    return pod.addresses if isinstance(pod := obj, Pod) and runs(pod) else ()
 
 
 def ports_of(pod: Pod) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """Our client speaks as nats-py does: what either sends the other reads, and nothing can end its line."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,23 @@ async def test_what_we_send_they_read_and_the_other_way(bus, theirs):
 
         assert (first.subject, first.reply, first.data, first.headers) == ("a.b", "reply.to", b"body", HEADERS)
         assert (second.data, second.headers) == (b"bare", None)
+
+
+async def test_what_was_sent_before_a_flush_is_there_when_it_is_answered(bus: Bus, monkeypatch: pytest.MonkeyPatch):
+    transport: Any = bus.nc._transport
+    sent, write = bytearray(), transport.write
+
+    def watched(data: bytes) -> None:
+        sent.extend(data)
+        write(data)
+
+    monkeypatch.setattr(transport, "write", watched)
+    monkeypatch.setattr(transport, "writelines", lambda lines: watched(b"".join(lines)))
+    await bus.nc.subscribe("a.b")
+    await bus.nc.publish("a.c", b"")
+    await bus.nc.flush()
+
+    assert 0 <= sent.find(b"SUB a.b") < sent.find(b"PUB a.c") < sent.find(b"PING")
 
 
 @pytest.mark.parametrize("subject", ["a b", "a\r\nPUB x 0", "a\tb", "a\n"])

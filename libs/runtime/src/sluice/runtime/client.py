@@ -3,6 +3,9 @@
 It reads keys and certificates once, believes a server that offers no TLS, and ends for ever when a server that it was
 connected to does not want it any more.
 
+Its `flush` is answered before the server has what was sent just before: the PING passes what waits for a task that
+writes it.
+
 It takes headers apart letter by letter, which lasts longer than all the rest of a message's way, and puts them together
 piece by piece; and each subscription has a queue and a task of its own between the message and its reader.
 """
@@ -72,6 +75,12 @@ class Client(NatsClient):
             await self._error_cb(error)
             return
         await super()._process_err(err_msg)
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        if self.is_connected and self._pending and self._transport:
+            self._transport.writelines(self._pending[:])
+            self._pending, self._pending_data_size = [], 0
+        await super()._send_ping(future)
 
     async def _send_publish(
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, str] | None

@@ -36,7 +36,7 @@ from sluice.services.query_api.app import SERVICE, Api
 from sluice.services.query_api.settings import QueryApiSettings
 from sluice.services.rule_compiler import app as rule_compiler
 from sluice.services.rule_compiler.settings import RuleCompilerSettings
-from sluice.testkit.builders import acnp, namespace, netpol, node, pod
+from sluice.testkit.builders import acnp, namespace, netpol, node, pod, service
 
 EXAMPLES = int(os.environ.get("SLUICE_API_EXAMPLES", "5"))
 DAY_US = 86_400_000_000
@@ -146,6 +146,15 @@ async def test_what_is_and_what_was(cluster: Source, bus: Bus, tmp_path: Path) -
         history = (await api.get("/v1/objects/k8snetworkpolicies/x/closed/history"))["items"]
         assert ["object" in one for one in history] == [True, False]
         assert (await api.get(f"{verdict}&seq={sequence}"))["verdict"]["outcome"] == "Dropped"
+
+
+async def test_a_cluster_ip_is_its_service(cluster: Source, bus: Bus, tmp_path: Path) -> None:
+    await cluster.put(service("x/idle", {"clusterIPs": ["10.96.0.9"], "ports": [{"port": 80}]}, app="nobody"))
+    async with serving(bus, tmp_path) as api:
+        asked = "/v1/verdicts?from=x/web&to=10.96.0.9&port=80"
+        found = await eventually(api, asked, lambda answer: answer["packet"]["destination"]["type"] == "service")
+        assert found["verdict"]["outcome"] == "Rejected"
+        assert found == await api.get("/v1/verdicts?from=x/web&to=svc:x/idle&port=80")
 
 
 async def test_lists_have_pages_and_tags(cluster: Source, bus: Bus, tmp_path: Path) -> None:

@@ -202,8 +202,13 @@ def test_what_is_sent_to_a_service_is_told_of_each_endpoint(sluice, folder) -> N
         ("x/a svc:x/web --port 80", "Dropped"),
         ("x/a svc:x/web --port 8080 --protocol UDP", "Dropped"),
         ("x/a svc:x/idle --port 80", "Rejected"),
+        ("x/a 10.96.0.1 --port 8080", "Allowed"),
+        ("x/a 10.96.0.1 --port 80", "Dropped"),
+        ("x/a 10.96.0.2 --port 80", "Rejected"),
     ):
         assert ask(sluice, folder, words).output.splitlines()[0].rpartition(": ")[2] == outcome, words
+    assert ask(sluice, folder, "x/a svc:x/web --port 80").output.splitlines()[1:] == ["  the Service has no such port"]
+    assert ask(sluice, folder, "x/a svc:x/idle --port 80").output.splitlines()[1:] == ["  the Service has no endpoint"]
 
     selected = "{matchLabels: {role: web}, matchExpressions: [{key: open, operator: DoesNotExist}]}"
     closed = CLOSED % ("closed", f"{{podSelector: {selected}}}")
@@ -224,6 +229,8 @@ def test_what_is_sent_to_a_service_is_told_of_each_endpoint(sluice, folder) -> N
         ("10.0.0.11", 80, "Allowed"),
         ("10.0.0.12", 80, "Dropped"),
     ]
+    by_address = json.loads(ask(sluice, folder, "x/a 10.96.0.1 --port 8080", "-o", "json").output)
+    assert by_address == {**said, "to": "10.96.0.1"}
 
 
 REFUSED = [

@@ -609,6 +609,16 @@ def test_a_folder_is_searched_for_scenarios(tmp_path: Path) -> None:
         reading.find([tmp_path / "empty"])
 
 
+def test_a_manifest_is_no_scenario(tmp_path: Path) -> None:
+    (tmp_path / "pods.yaml").write_text(PODS.removeprefix("apiVersion: v1\n"))
+
+    with pytest.raises(BadScenario) as raised:
+        reading.read([tmp_path / "pods.yaml"])
+
+    said = "$.kind: Pod is not Scenario; manifests are applied by one, in spec.manifests, or by `sluice lab up -f`"
+    assert raised.value.lines[0] == f"{tmp_path}/pods.yaml:1: {said}"
+
+
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()

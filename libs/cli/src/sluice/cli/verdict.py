@@ -29,20 +29,21 @@ def verdict(
 
     Asks manifests (-f), or a running cluster or lab as it is or was (--seq, --at). Without --http or --sni a connection
     asks nothing, and rules with l7Protocols allow none. Pods of manifests without a node or an address get one, as in a
-    lab. What is sent to a Service gets to one of its endpoints, and the answer is about each. Exits with 0 whatever the
-    answer, with 2 on bad input.
+    lab. What is sent to a Service, by name or by its ClusterIP, gets to one of its endpoints, and the answer is about
+    each. Exits with 0 whatever the answer, with 2 on bad input.
     """
-    from sluice.policy.behind import behind
+    from sluice.policy.behind import behind, meant
     from sluice.policy.ends import NoSuchEnd
     from sluice.policy.packet import ServiceEnd
 
     packet = packets.packet(said)
     known = moments.known(files, nats_url, name, sequence, at)
-    endpoints = None
+    endpoints = found = None
     try:
+        packet = meant(known.state, packet)
         if isinstance(packet.destination, ServiceEnd):
-            found = behind(known.state, packet, packet.destination) or ()
-            endpoints = [_at(one, known) for one in found]
+            found = behind(known.state, packet, packet.destination)
+            endpoints = [_at(one, known) for one in found or ()]
         given = _fate(endpoints) or _told(known, packet)
     except NoSuchEnd as error:
         options.refuse([str(error)])
@@ -51,8 +52,10 @@ def verdict(
         options.echo_json(answer)
         return
     click.echo(f"{packets.words(said)}: {answer['outcome']}")
-    if not endpoints:
+    if endpoints is None:
         click.echo(options.table(_rows(answer)))
+    elif not endpoints:
+        click.echo("  the Service has no endpoint" if found is not None else "  the Service has no such port")
     for one in endpoints or ():
         click.echo(f"  {one['address']} {one['port']}: {one['outcome']}")
         click.echo(options.table(_rows(one)))

@@ -177,8 +177,13 @@ class _Reader:
         self._wrong: list[str] = []
 
     def story(self) -> Story:
+        raw = plain(self._node)
+        if isinstance(raw, dict) and raw.get("kind") not in (None, "Scenario"):
+            manifests = "manifests are applied by one, in spec.manifests, or by `sluice lab up -f`"
+            where = f"{self._path}:{line_at(self._node, ('kind',))}"
+            raise BadScenario([f"{where}: $.kind: {raw['kind']} is not Scenario; {manifests}"])
         try:
-            scenario = msgspec.convert(plain(self._node), Scenario)
+            scenario = msgspec.convert(raw, Scenario)
         except msgspec.ValidationError as error:
             reason, _, where = str(error).partition(" - at `")
             raise BadScenario([self._at(where.rstrip("`").rpartition("`")[2] or "$", reason)]) from error

@@ -13,6 +13,15 @@ from sluice.policy.services import Asked
 from sluice.policy.state import ClusterState
 
 
+def meant(state: ClusterState, packet: Packet) -> Packet:
+    """The packet, to the Service by name if it is sent to a ClusterIP: what gets it are its endpoints."""
+    to = packet.destination
+    if not isinstance(to, AddressEnd) or packet.port is None or packet.service is not None:
+        return packet
+    ref = state.services.at(to.address)
+    return replace(packet, destination=ServiceEnd(ref.namespace, ref.name)) if ref else packet
+
+
 def behind(state: ClusterState, packet: Packet, service: ServiceEnd) -> tuple[Packet, ...] | None:
     """The packet for each endpoint that may get it; None if the Service has no such port.
 

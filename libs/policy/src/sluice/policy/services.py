@@ -72,6 +72,10 @@ class Services:
         """Its ClusterIPs; None if it has none, or does not exist."""
         return next((one.addresses for one in self._services() if one.service == service), None)
 
+    def at(self, address: Address) -> ServiceRef | None:
+        """The Service that has this ClusterIP."""
+        return next((one.service for one in self._services() if address in one.addresses), None)
+
     def endpoints(self, asked: Asked) -> tuple[tuple[Address, int], ...] | None:
         """Addresses and ports that a new connection may get to, sorted; None if the Service has no such port."""
         service = next((one for one in self._services() if one.service == asked.service), None)

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct
 
-from sluice.policy.behind import behind
+from sluice.policy.behind import behind, meant
 from sluice.policy.ends import NoSuchEnd
 from sluice.policy.packet import ENDS, End, Packet, ServiceEnd, end
 from sluice.policy.state import ClusterState
@@ -94,7 +94,8 @@ def _end(field: str, text: str) -> End:
         raise Problem(400, f"{field}: {error}") from None
 
 
-def _given(state: ClusterState, packet: Packet, meta: Meta) -> Answer:
+def _given(state: ClusterState, asked: Packet, meta: Meta) -> Answer:
+    packet = meant(state, asked)
     if not isinstance(packet.destination, ServiceEnd):
         return Answer(metadata=meta, packet=packet, verdict=verdict(state, packet))
     found = tuple(AtEndpoint(one, verdict(state, one)) for one in behind(state, packet, packet.destination) or ())

@@ -230,7 +230,8 @@ async def test_marks_never_overtake_their_pages_under_a_flood(bus, reader, monke
             latest[int(value.group)] = value.cause.sequence
 
     await reader.nc.subscribe(subjects.live("groups.>"), cb=take)
-    await reader.nc.flush()
+    for _ in range(2):  # nats-py's first ping overtakes what waits to be sent
+        await reader.nc.flush()
     async with await Output.open(bus, *GROUPS) as output, asyncio.timeout(60):
         for number in range(count):
             output.put(at(f"{number % groups}"), page(f"{number % groups}", number, f"a/{number}"))

@@ -7,6 +7,7 @@ import time
 from tests.bench import workloads
 from tests.bench.figures import Figure, show
 
+from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.objects import (
     AnyObject,
     K8sNetworkPolicy,
@@ -38,8 +39,8 @@ def objects(chance: random.Random) -> list[AnyObject]:
             metadata=ObjectMeta(
                 name=f"pod-{number}", namespace="one", uid=f"{number}", labels={f"g-{number % GROUPS}": "yes"}
             ),
-            spec=PodSpec(node_name="node"),
-            status=PodStatus(phase="Running", pod_ips=(PodIP(ip=f"10.0.{number // 250}.{number % 250}"),)),
+            spec=PodSpec(node_name=NodeName("node")),
+            status=PodStatus(phase="Running", pod_ips=(PodIP(ip=Address(f"10.0.{number // 250}.{number % 250}")),)),
         )
         for number in range(5_000)
     ]

@@ -17,6 +17,7 @@ from sluice.contracts.antrea import (
     AntreaRule,
     AppliedTo,
 )
+from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import (
     AnyObject,
@@ -56,7 +57,7 @@ def namespace(name: str, **labels: str) -> Stored:
 
 
 def pod(of: str, name: str, labels: dict[str, str], chance: random.Random, nodes: range = range(NODES)) -> Stored:
-    address = f"10.{chance.randrange(256)}.{chance.randrange(256)}.{chance.randrange(256)}"
+    address = Address(f"10.{chance.randrange(256)}.{chance.randrange(256)}.{chance.randrange(256)}")
     made = Pod(
         api_version="v1",
         kind="Pod",
@@ -67,7 +68,7 @@ def pod(of: str, name: str, labels: dict[str, str], chance: random.Random, nodes
             labels=labels,
             creation_timestamp="2024-05-01T10:00:00Z",
         ),
-        spec=PodSpec(node_name=f"Node-{chance.choice(nodes)}"),
+        spec=PodSpec(node_name=NodeName(f"Node-{chance.choice(nodes)}")),
         status=PodStatus(phase="Running", pod_ip=address, pod_ips=(PodIP(ip=address),)),
     )
     return stored(made)

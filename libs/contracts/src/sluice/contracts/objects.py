@@ -128,7 +128,7 @@ class Container(Kube, frozen=True, kw_only=True):
 
 
 class PodSpec(Kube, frozen=True, kw_only=True):
-    node_name: str = ""
+    node_name: NodeName = NodeName("")
     """Empty while the Pod is not scheduled."""
 
     host_network: bool = False
@@ -139,12 +139,12 @@ class PodSpec(Kube, frozen=True, kw_only=True):
 
 
 class PodIP(Kube, frozen=True, kw_only=True):
-    ip: str
+    ip: Address
 
 
 class PodStatus(Kube, frozen=True, kw_only=True):
     phase: str = ""
-    pod_ip: str = field(default="", name="podIP")
+    pod_ip: Address = field(default=Address(""), name="podIP")
     pod_ips: tuple[PodIP, ...] = field(default=(), name="podIPs")
 
 
@@ -158,16 +158,16 @@ class Pod(Object, frozen=True, kw_only=True):
 
     @property
     def node(self) -> NodeName:
-        return NodeName(self.spec.node_name)
+        return self.spec.node_name
 
     @property
     def addresses(self) -> tuple[Address, ...]:
         """podIPs, or podIP where only that is given; canonical text, since `sluice.kube` makes it so."""
         entries = self.status.pod_ips
         if len(entries) == 1:
-            return (Address(entries[0].ip),)
-        listed = tuple([Address(entry.ip) for entry in entries])
-        return listed or ((Address(self.status.pod_ip),) if self.status.pod_ip else ())
+            return (entries[0].ip,)
+        listed = tuple([entry.ip for entry in entries])
+        return listed or ((self.status.pod_ip,) if self.status.pod_ip else ())
 
     @property
     def on_pod_network(self) -> bool:

@@ -45,10 +45,14 @@ class Newest:
     def __init__(self) -> None:
         self._at: dict[ObjectKey, Revision] = {}
         self._floor = NEVER
+        self._latest = NEVER
+        """No revision that is remembered is greater, nor is the floor."""
 
     def is_news(self, key: ObjectKey, revision: Revision) -> bool:
         """True, once, for a revision of the object that is greater than all seen."""
-        if revision <= self._at.get(key, self._floor):
+        if revision > self._latest:  # as nearly always
+            self._latest = revision
+        elif revision <= self._at.get(key, self._floor):
             return False
         self._at[key] = revision
         return True
@@ -61,4 +65,7 @@ class Newest:
         """
         if upto > self._floor:
             self._floor = upto
-            self._at = {key: at for key, at in self._at.items() if at > upto}
+            if upto < self._latest:
+                self._at = {key: at for key, at in self._at.items() if at > upto}
+            else:
+                self._latest, self._at = upto, {}

@@ -8,6 +8,7 @@ import msgspec
 from sluice.contracts import networks
 from sluice.contracts.antrea import AntreaPolicySpec, TierSpec
 from sluice.contracts.antrea_groups import GroupSpec
+from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.kinds import ANTREA
 from sluice.contracts.networks import NetworkAttachmentDefinition, NetworkAttachmentSpec
 from sluice.contracts.objects import (
@@ -100,7 +101,7 @@ def pod(
         account: its ServiceAccount; `default` by default.
     """
     of, name = key.split("/")
-    addresses = (ip,) if isinstance(ip, str) else tuple(ip)
+    addresses = tuple(map(Address, (ip,) if isinstance(ip, str) else ip))
     return Pod(
         api_version="v1",
         kind="Pod",
@@ -113,14 +114,14 @@ def pod(
             creation_timestamp=created,
         ),
         spec=PodSpec(
-            node_name=node,
+            node_name=NodeName(node),
             host_network=host_network,
             service_account_name=account,
             containers=(Container(name="c", ports=tuple(_port(one) for one in ports)),),
         ),
         status=PodStatus(
             phase=phase,
-            pod_ip=addresses[0] if addresses else "",
+            pod_ip=addresses[0] if addresses else Address(""),
             pod_ips=tuple(PodIP(ip=address) for address in addresses),
         ),
     )

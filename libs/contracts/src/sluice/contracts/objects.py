@@ -162,11 +162,11 @@ class Pod(Object, frozen=True, kw_only=True):
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """podIPs, or podIP where only that is given; canonical text, since `sluice.kube` makes it so."""
+        """podIPs, each once, or podIP where only that is given; canonical text, since `sluice.kube` makes it so."""
         entries = self.status.pod_ips
         if len(entries) == 1:
             return (entries[0].ip,)
-        listed = tuple([entry.ip for entry in entries])
+        listed = tuple(dict.fromkeys([entry.ip for entry in entries]))
         return listed or ((self.status.pod_ip,) if self.status.pod_ip else ())
 
     @property

@@ -26,7 +26,7 @@ from sluice.grouping.changes import Changes, Pending
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
 from sluice.grouping.interfaces import Interfaces
 from sluice.grouping.matching import Group, Matching, Space
-from sluice.grouping.members import addresses_of, labels_of
+from sluice.grouping.members import labels_of
 from sluice.grouping.nodes import NodeGroups
 from sluice.grouping.onnodes import OnNodes
 from sluice.grouping.placed import Placed, claim_of, name_of
@@ -272,14 +272,14 @@ class Grouping:
         if self._tells(node):
             self._pending.locals.add(node)
             self._on_nodes.put_aside(node, pod)
-        contested = self._claims.add(addresses_of(pod), pod)
+        contested = self._claims.add(pod.addresses, pod)
         if contested:
             self._contest(contested)
         return True
 
     def _forget_aside(self, old: Pod) -> None:
         """Nobody else claims what it has."""
-        self._claims.remove(addresses_of(old), old)
+        self._claims.remove(old.addresses, old)
         if self._tells(old.node):
             self._pending.locals.add(old.node)
             self._on_nodes.remove_aside(old)

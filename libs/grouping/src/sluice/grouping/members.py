@@ -36,15 +36,9 @@ def member_of(pod: Pod) -> Member:
     return Member(
         pod=f"{meta.namespace}/{meta.name}",
         uid=Uid(meta.uid),
-        addresses=addresses_of(pod),
+        addresses=pod.addresses,
         ports=named_ports(pod),
     )
-
-
-def addresses_of(pod: Pod) -> tuple[Address, ...]:
-    """What the Pod claims, each once."""
-    addresses = pod.addresses
-    return addresses if len(addresses) < 2 else tuple(dict.fromkeys(addresses))
 
 
 def member_of_node(node: Node) -> Member:

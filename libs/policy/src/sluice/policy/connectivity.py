@@ -6,8 +6,8 @@ by what it asks, and nothing else. ICMP has no ports and is not here.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address
+from functools import cache, reduce
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import NamedTuple
 
 from sluice.contracts.groups import NamedPort
@@ -54,16 +54,24 @@ class _End(NamedTuple):
     """Of a Pod with an interface of its own."""
 
 
+class _Stand(NamedTuple):
+    """Where an end is, at one of its addresses: all that a decision is made of."""
+
+    end: _End
+    region: Network
+
+
 def connectivity(state: ClusterState) -> Iterator[Pair]:
     """Every ordered pair of Pods that have addresses, then of each Pod and what is beyond; in order of names."""
     table = _Table(state)
-    pods = sorted(pod.key for pod in state.pods.values() if table.addresses(pod))
-    for source in pods:
-        for destination in pods:
+    pods = sorted((pod for pod in state.pods.values() if table.addresses(pod)), key=lambda pod: pod.key)
+    placed = [("/".join(pod.key), table.place(pod)) for pod in pods]
+    for source, here in placed:
+        for destination, there in placed:
             if source != destination:
-                yield table.between(state.pods[source], state.pods[destination])
-    for key in pods:
-        yield from table.beyond(state.pods[key])
+                yield Pair(source, destination, table.between(here, there))
+    for pod in pods:
+        yield from table.beyond(pod)
 
 
 class _Table:
@@ -71,22 +79,35 @@ class _Table:
         self._state = state
         self._regions = Regions(state.compiler.programs.values())
         self._decided = cache(self._decide)
-        self._facings: dict[tuple[frozenset[GroupId], Direction], Facing] = {}
+        self._both = cache(_both)
+        self._facing = cache(self._face)
+        self._places: dict[tuple[_Stand, ...], int] = {}
+        self._stands: list[tuple[_Stand, ...]] = []
+        self.between = cache(self._between)
+        """What may be opened from a Pod of the one place to one of the other."""
 
     def addresses(self, pod: Pod) -> tuple[Address, ...]:
         if not pod.on_pod_network:
             return pod.addresses if pod.spec.host_network else ()
         return tuple(one for one in pod.addresses if self._state.holder(one) is pod)
 
-    def between(self, source: Pod, destination: Pod) -> Pair:
+    def place(self, pod: Pod) -> int:
+        """A number that all Pods have in common of which the same is decided."""
+        stands = tuple(_Stand(self._end(pod, one), self._regions.of(one)) for one in self.addresses(pod))
+        number = self._places.setdefault(stands, len(self._stands))
+        if number == len(self._stands):
+            self._stands.append(stands)
+        return number
+
+    def _between(self, source: int, destination: int) -> Allowed:
         """By any family that the two share."""
-        allowed = _NOTHING
-        for from_ in self.addresses(source):
-            for to in self.addresses(destination):
-                if ip_address(from_).version == ip_address(to).version:
-                    ends = self._end(source, from_), self._end(destination, to)
-                    allowed = _either(allowed, self._allowed(*ends, self._regions.of(from_), self._regions.of(to)))
-        return Pair("/".join(source.key), "/".join(destination.key), allowed)
+        found = [
+            self._allowed(here.end, there.end, here.region, there.region)
+            for here in self._stands[source]
+            for there in self._stands[destination]
+            if here.region.version == there.region.version
+        ]
+        return reduce(_either, found) if found else _NOTHING
 
     def beyond(self, pod: Pod) -> Iterator[Pair]:
         """From and to all addresses of the Pod's families, those that are the same to it together."""
@@ -116,33 +137,29 @@ class _Table:
         leaves = enters = _EVERYTHING
         if source.node and source.node in (destination.node, destination.runs_on):
             return _EVERYTHING  # a node may always reach the Pods that it runs
+        named = destination.named
         if source.applied is not None:
-            leaves = self._decided(source.applied, Direction.EGRESS, destination.groups, to, destination.named)
+            leaves = self._faces(self._facing(source.applied, Direction.EGRESS), destination, to, named)
         if destination.applied is not None:
-            enters = self._decided(destination.applied, Direction.INGRESS, source.groups, from_, destination.named)
-        return tuple(common(one, other) for one, other in zip(leaves, enters, strict=True))
+            enters = self._faces(self._facing(destination.applied, Direction.INGRESS), source, from_, named)
+        return self._both(leaves, enters)
+
+    def _faces(self, facing: Facing, other: _End, region: Network, named: tuple[NamedPort, ...]) -> Allowed:
+        return self._decided(facing, facing.telling(other.groups), region if facing.tells_addresses else None, named)
 
     def _decide(
-        self,
-        groups: frozenset[GroupId],
-        direction: Direction,
-        others: frozenset[GroupId],
-        region: Network,
-        named: tuple[NamedPort, ...],
+        self, facing: Facing, others: frozenset[GroupId], region: Network | None, named: tuple[NamedPort, ...]
     ) -> Allowed:
-        facing = self._facing(groups, direction)
-        pieces = self._regions.pieces(region)
-        address = Address(str((pieces[0] if pieces else region).network_address))
+        address = None
+        if region is not None:
+            pieces = self._regions.pieces(region)
+            address = Address(str((pieces[0] if pieces else region).network_address))
         rules = facing.concerning(others, address)
         return tuple(_ports(rules, protocol, named, isolated=bool(facing.isolating)) for protocol in PROTOCOLS)
 
-    def _facing(self, groups: frozenset[GroupId], direction: Direction) -> Facing:
-        known = self._facings.get((groups, direction))
-        if known is None:
-            programs = self._state.compiler.programs
-            known = Facing([one for (group, _), one in programs.items() if group in groups], direction)
-            self._facings[groups, direction] = known
-        return known
+    def _face(self, groups: frozenset[GroupId], direction: Direction) -> Facing:
+        programs = self._state.compiler.programs
+        return Facing([one for (group, _), one in programs.items() if group in groups], direction)
 
 
 def _ports(rules: Sequence[Faced], protocol: Protocol, named: tuple[NamedPort, ...], *, isolated: bool) -> Ports:
@@ -188,6 +205,10 @@ def _about(faced: Faced, protocol: Protocol, named: tuple[NamedPort, ...]) -> Po
             case name:
                 found += [(one.port, one.port) for one in named if (one.name, one.protocol) == (name, protocol)]
     return joined(found)
+
+
+def _both(one: Allowed, other: Allowed) -> Allowed:
+    return tuple(common(mine, theirs) for mine, theirs in zip(one, other, strict=True))
 
 
 def _either(one: Allowed, other: Allowed) -> Allowed:

@@ -59,6 +59,15 @@ class Facing:
         """All rules, in order."""
         return sorted(self._all, key=lambda faced: faced.order)
 
+    @property
+    def tells_addresses(self) -> bool:
+        """What is said of somebody depends on the address."""
+        return bool(self._by_block)
+
+    def telling(self, groups: frozenset[GroupId]) -> frozenset[GroupId]:
+        """Those of the groups that a rule names as peers: what is said of somebody in them depends on these alone."""
+        return frozenset(groups & self._by_group.keys())
+
     def concerning(
         self, groups: frozenset[GroupId], address: Address | None, service: ServiceRef | None = None, name: str = ""
     ) -> list[Faced]:
@@ -67,7 +76,7 @@ class Facing:
         In order, each once.
         """
         found = {faced.order: faced for faced in self._anybody}
-        for group in groups & self._by_group.keys():
+        for group in self.telling(groups):
             found.update((faced.order, faced) for faced in self._by_group[group])
         if address is not None and self._by_block:
             found.update((faced.order, faced) for faced in self._around(address))

@@ -81,12 +81,15 @@ def reach(before: ClusterState, after: ClusterState) -> Iterator[ReachChange]:
 
     An end that exists on one side alone reaches nobody and is reached by nobody on the other.
     """
-    old, new = _pairs(connectivity(before)), _pairs(connectivity(after))
-    for source, destination in sorted(old.keys() | new.keys()):
-        was, now = old.get((source, destination), _NOTHING), new.get((source, destination), _NOTHING)
-        if was == now:
-            continue
-        for protocol, then, since in zip(PROTOCOLS, was, now, strict=True):
+    old = {(pair.source, pair.destination): pair.allowed for pair in connectivity(before)}
+    found: list[tuple[Pair, Allowed]] = []
+    for pair in connectivity(after):
+        was = old.pop((pair.source, pair.destination), _NOTHING)
+        if was != pair.allowed:
+            found.append((pair, was))
+    found += [(Pair(*ends, _NOTHING), was) for ends, was in old.items() if was != _NOTHING]
+    for (source, destination, allowed), was in sorted(found):
+        for protocol, then, since in zip(PROTOCOLS, was, allowed, strict=True):
             if then != since:
                 yield ReachChange(source, destination, protocol, without(since, then), without(then, since))
 
@@ -109,10 +112,6 @@ def verdicts(before: ClusterState, after: ClusterState, connections: Iterable[Co
 
 
 _NOTHING: Allowed = ((),) * len(PROTOCOLS)
-
-
-def _pairs(found: Iterable[Pair]) -> dict[tuple[str, str], Allowed]:
-    return {(pair.source, pair.destination): pair.allowed for pair in found}
 
 
 def _content(program: Program | None) -> Program | None:

@@ -5,11 +5,12 @@ One ovs-vswitchd a namespace: a second one would collide with the first on the t
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.ovsdb.client import PROTOCOLS, Ovsdb
@@ -179,13 +180,16 @@ class OvsNode:
         pid = self._pid(program)
         if pid is None:
             return
-        gone = asyncio.ensure_future(_gone(pid))
+        everybody = [*_watching(pid), pid]
+        gone = asyncio.gather(*map(_gone, everybody))
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                await command(self.folder / f"{program}.ctl", "exit")  # a watching process goes as well
+                with contextlib.suppress(OSError, RpcGone, CommandRefused):  # such as it ends before it answers
+                    await command(self.folder / f"{program}.ctl", "exit")  # a watching process goes as well
                 await asyncio.shield(gone)
-        except (OSError, TimeoutError, RpcGone, CommandRefused):
-            await self._kill(pid)
+        except TimeoutError:
+            for each in everybody:
+                await self._kill(each)
         finally:
             gone.cancel()
 
@@ -203,10 +207,33 @@ class OvsNode:
         """The process that the pidfile names, if it still is that program and has not ended."""
         try:
             pid = int((self.folder / f"{program}.pid").read_text())
-            running, state = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")[::2]
+            found = _stat(pid)
         except (OSError, ValueError):
             return None
-        return pid if running == program and state.split()[0] != "Z" else None  # Z: nobody has asked how it ended
+        return pid if found.name == program and found.state != "Z" else None  # Z: nobody has asked how it ended
+
+
+class _Stat(NamedTuple):
+    """What the kernel says of a process. Source: proc_pid_stat(5)."""
+
+    name: str
+    state: str
+    parent: int
+
+
+def _stat(pid: int) -> _Stat:
+    name, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")[::2]
+    state, parent = rest.split()[:2]
+    return _Stat(name, state, int(parent))
+
+
+def _watching(pid: int) -> list[int]:
+    """The process that starts this one again, if there is one; it is called like it."""
+    try:
+        found = _stat(pid)
+        return [found.parent] if _stat(found.parent).name == found.name else []
+    except OSError:
+        return []
 
 
 async def _gone(pid: int) -> None:

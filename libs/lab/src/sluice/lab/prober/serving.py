@@ -9,6 +9,7 @@ import select
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 from sluice.lab.prober import secured
@@ -79,8 +80,10 @@ class _Connection:
                 return
         except BlockingIOError:
             return
-        except (OSError, ssl.SSLError, subprocess.SubprocessError):
-            pass  # reset, or no certificate could be made: as if it had ended
+        except (ssl.SSLError, subprocess.SubprocessError) as error:  # no TLS after all, or no certificate could be made
+            sys.stderr.write(f"a connection was closed: {error!r}\n")
+        except OSError:
+            pass  # reset: as if it had ended
         self._loop.forget(self._connection.fileno())
         self._connection.close()
 

@@ -4,6 +4,7 @@ Servers show a certificate that they signed themselves and clients ask for none:
 the network sees, not about trust.
 """
 
+import contextlib
 import functools
 import os
 import ssl
@@ -81,7 +82,9 @@ def server(certificate: Path) -> ssl.SSLContext:
             check=True,
         )
         own.write_bytes(made.stdout)
-        own.replace(certificate)  # several may make one at a time: each is whole
+        with contextlib.suppress(FileExistsError):  # several may make one at a time, and the first stays: OpenSSL opens
+            os.link(own, certificate)  # the file twice, for the certificate and for its key
+        own.unlink()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context

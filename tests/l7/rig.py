@@ -228,7 +228,8 @@ def connected(address: str, port: int, source: int, patience_s: float = PATIENCE
         sock.bind(("", source))
         sock.settimeout(patience_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.connect((address, port))
+        with contextlib.suppress(ConnectionResetError):  # an end that spoke first and was reset, before we look: who
+            sock.connect((address, port))  # receives hears of it. A SYN that is refused is ECONNREFUSED.
     except OSError:
         sock.close()
         raise

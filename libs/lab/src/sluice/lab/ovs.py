@@ -25,6 +25,9 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 """For a daemon to go by itself; then it is killed."""
 
+WATCHER = "monitor"
+"""What a daemon that watches another calls itself. Source: lib/daemon-unix.c of Open vSwitch, monitor_daemon."""
+
 FOLDER_VARIABLES = ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")
 """Where the programs keep what. Source: ovs-vswitchd(8)."""
 
@@ -228,10 +231,10 @@ def _stat(pid: int) -> _Stat:
 
 
 def _watching(pid: int) -> list[int]:
-    """The process that starts this one again, if there is one; it is called like it."""
+    """The process that starts this one again should it crash, as it may while it ends; none if nobody does."""
     try:
-        found = _stat(pid)
-        return [found.parent] if _stat(found.parent).name == found.name else []
+        parent = _stat(pid).parent
+        return [parent] if _stat(parent).name == WATCHER else []
     except OSError:
         return []
 

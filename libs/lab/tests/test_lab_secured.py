@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 AT_ONCE, ROUNDS, ROUND_S = 6, 12, 0.15
+"""Processes, certificates that each needs, and between two of them: all begin a round together."""
+
 NEEDS_IT = f"""
 import sys, time
 from pathlib import Path

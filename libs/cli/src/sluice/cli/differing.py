@@ -6,7 +6,7 @@ from typing import Any
 from sluice.cli import options
 
 MOST_PODS = 1_000
-"""Beyond so many Pods who reaches whom is not compared: that costs the square of them, ten seconds at a thousand."""
+"""Beyond so many Pods who reaches whom is not compared: that costs their square, some ten seconds at a thousand."""
 
 
 def compared(before: Any, after: Any) -> dict[str, Any]:  # Any: ClusterState, which is imported late

@@ -193,6 +193,7 @@ class OvsNode:
         except TimeoutError:
             for each in everybody:
                 await self._kill(each)
+            await self._kill(self._pid(program))  # what the watching process has started meanwhile
         finally:
             gone.cancel()
 

@@ -170,11 +170,11 @@ async def test_a_plan_names_the_connections_that_end_otherwise_and_no_others(
             logged = [decided(addresses[one], addresses[other], port) for one, other, port in chance.sample(pairs, 20)]
             there = await past.moment(bus)
             if isinstance(change, Gone):
-                gone = [change.key] if subjects.object_(*change.key) in there.held.held else []
+                gone = {change.key: ""} if subjects.object_(*change.key) in there.held.held else {}
                 before, after = plan.on_top(there, (), gone)
             else:
                 (tmp_path / "change.json").write_bytes(codec.encode(change))
-                before, after = plan.on_top(there, (str(tmp_path / "change.json"),), ())
+                before, after = plan.on_top(there, (str(tmp_path / "change.json"),), {})
             planned = {one.connection.packet for one in whatif.verdicts(before, after, whatif.recorded(logged))}
             was = {one.packet: told(live.cluster, one.packet) for one in whatif.recorded(logged)}
             at = await (source.delete(change.key) if isinstance(change, Gone) else source.put(change))

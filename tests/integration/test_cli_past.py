@@ -137,6 +137,7 @@ EVERYTHING: tuple[tuple[str, str], ...] = (
     ("x/web 192.0.2.200 --port 9", "Dropped"),  # its exception
     ("x/web svc:x/db --port 8080", "Allowed"),
     ("x/web svc:x/db --port 8080 --protocol UDP", "Dropped"),
+    ("x/web 10.96.0.1 --port 8080", "Allowed"),
     ("x/web 198.51.100.1 --port 80 --fqdn www.foo.com", "Rejected"),
     ("x/web 198.51.100.1 --port 80 --fqdn www.bar.com", "Dropped"),
     ("x/web 198.51.100.1 --port 80 --fqdn www.foo.com --http", "Allowed"),

@@ -128,7 +128,7 @@ async def test_the_table_has_what_kubernetes_would_say(report: Report, sluice: S
     ]
     missing = await sluice("get", "status", "acnp/none")
     assert missing.exit_code == 2
-    assert "no such object on the bus" in missing.output
+    assert "acnp/none: on the bus there is no ClusterNetworkPolicy none; check its name" in missing.output
 
 
 async def test_documents_that_were_not_taken_in_are_told(

@@ -96,11 +96,20 @@ def test_a_plan_to_delete(sluice, folder) -> None:
     assert "removed" in result.output
     assert "opened" in result.output
     assert result.exit_code == 1
-    missing = sluice("plan", "--delete", "netpol/other", "-n", "x", "--against", folder)
-    assert (missing.exit_code, missing.output) == (
-        2,
-        "--delete: k8snetworkpolicies/other: there is no such object\n",
-    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("netpol/other", "-n", "x"), "there is no NetworkPolicy x/other; check its name and -n"),
+        (("NetworkPolicy/to-a",), "there is no NetworkPolicy default/to-a; there is one in Namespace x: give -n x"),
+        (("acnp/to-a",), "there is no ClusterNetworkPolicy to-a; check its name"),
+    ],
+)
+def test_what_is_not_there_is_named_as_it_was_written(sluice, folder, words, said) -> None:
+    missing = sluice("plan", "--delete", *words, "--against", folder)
+    assert missing.exit_code == 2
+    assert missing.output == f"--delete {words[0]}: among the manifests of --against {folder} {said}\n"
 
 
 def test_a_line_that_is_none_is_named(sluice, folder, tmp_path) -> None:

@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.audit import FlowDecision
 from sluice.contracts.ids import Address
-from sluice.contracts.objects import AnyObject
+from sluice.contracts.objects import AnyObject, ObjectMeta
+from sluice.contracts.services import SERVICE_LABEL, Endpoint, EndpointPort, EndpointSlice
 from sluice.grouping.events import ObjectEvent, key_of
 from sluice.ledger.chain import Entry
 from sluice.ledger.state import State
@@ -18,12 +21,13 @@ from sluice.policy import whatif
 from sluice.policy.bisecting import NoTurn, bisect
 from sluice.policy.connectivity import connectivity
 from sluice.policy.ends import NoSuchEnd
-from sluice.policy.packet import AddressEnd, Packet, PodEnd
+from sluice.policy.fate import fate
+from sluice.policy.packet import AddressEnd, Packet, PodEnd, ServiceEnd
 from sluice.policy.past import Journey, cluster
 from sluice.policy.state import ClusterState
-from sluice.policy.verdict import Outcome, verdict
+from sluice.policy.verdict import Outcome
 from sluice.testkit.antrea_strategies import antrea_stories
-from sluice.testkit.builders import namespace, netpol, pod
+from sluice.testkit.builders import namespace, netpol, pod, service
 from sluice.testkit.strategies import packets
 
 EPOCH = 1
@@ -60,9 +64,9 @@ def folded(entries: Sequence[Entry], upto: int) -> ClusterState:
     return cluster(held, EPOCH)
 
 
-def outcome(state: ClusterState, packet: Packet) -> Outcome | None:
+def outcome(state: ClusterState, packet: Packet) -> str | None:
     try:
-        return verdict(state, packet).outcome
+        return fate(state, packet).outcome
     except NoSuchEnd:
         return None
 
@@ -133,6 +137,59 @@ def test_a_pod_that_took_another_address_gives_up_the_one_it_had() -> None:
     turn = bisect(begun, entries[5:], BY_ADDRESS)
     assert turn.entry.sequence == 6
     assert (turn.before and turn.before.outcome) == Outcome.DROPPED
+
+
+def behind(*addresses: str) -> AnyObject:
+    """The endpoints of the Service x/db."""
+    return EndpointSlice(
+        api_version="discovery.k8s.io/v1",
+        kind="EndpointSlice",
+        metadata=ObjectMeta(name="db-1", namespace="x", labels={SERVICE_LABEL: "db"}),
+        address_type="IPv4",
+        endpoints=tuple(Endpoint(addresses=(one,)) for one in addresses),
+        ports=(EndpointPort(name="", port=5432),),
+    )
+
+
+DB = service("x/db", {"clusterIPs": ["10.96.0.1", "fd00:96:0::1"], "ports": [{"port": 80, "targetPort": 5432}]})
+CLOSED_DB = netpol("x/closed", {"podSelector": {"matchLabels": {"app": "db"}}})
+
+
+class Turned(NamedTuple):
+    name: str
+    there: list[AnyObject]
+    came: AnyObject
+    outcomes: tuple[str, str]
+
+
+TURNED = [
+    Turned("closed", [behind("10.0.0.2")], CLOSED_DB, ("Allowed", "Dropped")),
+    Turned("nothing behind it", [behind("10.0.0.2"), CLOSED_DB], behind(), ("Dropped", "Rejected")),
+    Turned("another too", [behind("10.0.0.2"), CLOSED_DB], behind("10.0.0.2", "10.0.0.3"), ("Dropped", "Varies")),
+]
+
+
+@pytest.mark.parametrize("to", [ServiceEnd("x", "db"), AddressEnd(Address("10.96.0.1"))], ids=["name", "address"])
+@pytest.mark.parametrize("case", TURNED, ids=lambda case: case.name)
+def test_a_service_turns_alike_by_its_name_and_by_its_address(case: Turned, to: ServiceEnd | AddressEnd) -> None:
+    entries = stored([*CLUSTER, DB, *case.there, pod("x/idle"), case.came, pod("x/busy")])
+    begun = State()
+    for entry in entries[:-3]:
+        begun.take(entry)
+    turn = bisect(begun, entries[-3:], replace(BY_ADDRESS, destination=to, port=80))
+    assert turn.entry == entries[-2]
+    assert (turn.before and turn.before.outcome, turn.after and turn.after.outcome) == case.outcomes
+
+
+def test_a_cluster_ip_means_its_service_alone() -> None:
+    state = ClusterState([*CLUSTER, DB, behind("10.0.0.2"), CLOSED_DB])
+    by_ip = replace(BY_ADDRESS, destination=AddressEnd(Address("10.96.0.1")), port=80)
+    assert outcome(state, by_ip) == Outcome.DROPPED
+    assert fate(state, by_ip).packet.destination == ServiceEnd("x", "db")
+    assert outcome(state, replace(by_ip, destination=AddressEnd(Address("10.96.0.2")))) == Outcome.ALLOWED
+    assert outcome(state, replace(by_ip, family=6)) is None, "an IPv4 address is none of IPv6"
+    second = replace(by_ip, destination=AddressEnd(Address("fd00:96::1")))
+    assert outcome(state, second) is None, "its source has no address of the family"
 
 
 def decided(source: str, destination: str, port: int, packets: int = 1) -> FlowDecision:

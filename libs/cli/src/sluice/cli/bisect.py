@@ -40,9 +40,12 @@ def bisect(
     click.echo(
         f"  revision {turn.entry.sequence}, {moments.written(turn.entry.time_ns)}: {_object(turn.entry)} {place}"
     )
-    if turn.after:
-        sides = (("egress", turn.after.egress), ("ingress", turn.after.ingress))
+    if turn.after and turn.after.verdict:
+        sides = (("egress", turn.after.verdict.egress), ("ingress", turn.after.verdict.ingress))
         click.echo(options.table([row for side, decision in sides for row in _rows(side, decision)]))
+    elif turn.after:  # the endpoints of a Service, which fare differently
+        for one in turn.after.endpoints or ():
+            click.echo(f"  {one.packet.destination.address} {one.packet.port}: {one.verdict.outcome}")
 
 
 def _rows(direction: str, decision: Any) -> Any:

@@ -1,6 +1,7 @@
 """Objects as people name them on a command line: KIND/NAME, with the words that kubectl takes."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import click
 
@@ -18,8 +19,40 @@ SHORT = {
 """Short names, and what is meant where two API groups have the kind."""
 
 
+class Named(NamedTuple):
+    """An object that somebody named."""
+
+    written: str
+    """As he wrote it."""
+
+    kind: Any  # of Kind, which is imported late
+    name: str
+
+    def key(self, namespace: str | None) -> Any:
+        """The object's key; unset: in the Namespace default, if the kind has Namespaces."""
+        from sluice.contracts.kinds import RESOURCES
+        from sluice.grouping.events import ObjectKey
+
+        return ObjectKey(self.kind, (namespace or "default") if RESOURCES[self.kind].namespaced else "", self.name)
+
+
+def title(key: Any) -> str:
+    """Kind, Namespace and name, for people."""
+    from sluice.contracts.kinds import RESOURCES
+
+    return f"{RESOURCES[key.kind].kind} {'/'.join(filter(None, (key.namespace, key.name)))}"
+
+
+def absent(written: str, key: Any, where: str, there: Iterable[tuple[Any, ...]]) -> str:
+    """That there is no such object, and what to do; `there` are keys of those that there are."""
+    others = sorted(one[1] for one in there if (one[0], one[2]) == (key.kind, key.name) and one[1])
+    todo = f"there is one in Namespace {others[0]}: give -n {others[0]}" if others else "check its name"
+    todo += " and -n" if key.namespace and not others else ""
+    return f"{written}: {where} there is no {title(key)}; {todo}"
+
+
 class Target(click.ParamType):  # type: ignore[type-arg]  # generic only to the type checker
-    """KIND/NAME, as a kind and a name."""
+    """KIND/NAME, as it is written, and what that names."""
 
     name = "KIND/NAME"
 
@@ -30,7 +63,7 @@ class Target(click.ParamType):  # type: ignore[type-arg]  # generic only to the 
         if not kind or not name:
             self.fail(f"{value}: name one object, as acnp/default-deny", param, ctx)
         try:
-            return kind_named(kind), name
+            return Named(value, kind_named(kind), name)
         except LookupError as error:
             self.fail(str(error), param, ctx)
 

@@ -10,7 +10,9 @@ END = "NAMESPACE/POD, or an address; NAMESPACE/POD@NETWORK for its interface on 
 
 _options = [
     click.option("--from", "source", required=True, metavar="END", help=END),
-    click.option("--to", "destination", required=True, metavar="END", help=f"{END} Or svc:NAMESPACE/SERVICE."),
+    click.option(
+        "--to", "destination", required=True, metavar="END", help=f"{END} Or svc:NAMESPACE/SERVICE, or its ClusterIP."
+    ),
     click.option("--protocol", type=click.Choice(PROTOCOLS, case_sensitive=False), default="TCP", show_default=True),
     click.option("--port", type=click.IntRange(1, 65_535), help="Destination port; not for ICMP and IGMP."),
     click.option("--source-port", type=click.IntRange(1, 65_535)),

@@ -1,14 +1,14 @@
 """`sluice plan`: what would change if these manifests were applied?"""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sluice.cli import differing, moments, onbus, options
+from sluice.cli import differing, moments, naming, onbus, options
 from sluice.cli.naming import Target
 
 DIFFERENT = 1
@@ -45,11 +45,12 @@ def plan(
     if not files and not deleted:
         raise click.UsageError("-f or --delete: name what is to change")
     recorded = list(_logged(logs))
+    gone = {one.key(namespace): one.written for one in deleted}
     if against:
-        before, after = _offline(against, files, _keys(deleted, namespace))
+        before, after = _offline(against, files, gone)
     else:
         there, audited = onbus.run(_asked(onbus.url(nats_url, name)))
-        before, after = on_top(there, files, _keys(deleted, namespace))
+        before, after = on_top(there, files, gone)
         recorded += audited
     found = differing.compared(before, after)
     changed = [_connection(one) for one in whatif.verdicts(before, after, whatif.recorded(recorded))]
@@ -64,7 +65,7 @@ def plan(
     sys.exit(0 if differing.is_same(found) and not changed else DIFFERENT)
 
 
-def _offline(against: tuple[str, ...], files: tuple[str, ...], deleted: Iterable[Any]) -> tuple[Any, Any]:
+def _offline(against: tuple[str, ...], files: tuple[str, ...], deleted: Mapping[Any, str]) -> tuple[Any, Any]:
     from sluice.cli.loading import load_all
     from sluice.cli.placing import placed
     from sluice.policy.state import ClusterState
@@ -74,16 +75,17 @@ def _offline(against: tuple[str, ...], files: tuple[str, ...], deleted: Iterable
 
     there = {key(document): document for document in load_all(against)}
     then = {**there, **{key(document): document for document in load_all(files)}} if files else dict(there)
-    for gone in deleted:
+    for gone, written in deleted.items():
         if then.pop(tuple(gone), None) is None:
-            options.refuse([f"--delete: {gone.kind}/{gone.name}: there is no such object"])
+            where = f"among the manifests of --against {', '.join(against)}"
+            options.refuse([naming.absent(f"--delete {written}", gone, where, there)])
     worlds = (placed(list(documents.values())) for documents in (there, then))
     before, after = (ClusterState(document.object for document in world.objects.values()) for world in worlds)
     return before, after
 
 
-def on_top(there: Any, files: tuple[str, ...], deleted: Iterable[Any]) -> tuple[Any, Any]:
-    """The state of a bus, and the same with the changes."""
+def on_top(there: Any, files: tuple[str, ...], deleted: Mapping[Any, str]) -> tuple[Any, Any]:
+    """The state of a bus, and the same with the changes; `deleted` are keys, and how somebody wrote them."""
     from sluice.cli.loading import load_all
     from sluice.contracts import subjects
     from sluice.contracts.ids import Revision
@@ -93,20 +95,13 @@ def on_top(there: Any, files: tuple[str, ...], deleted: Iterable[Any]) -> tuple[
     numbers = count(there.sequence + 1)
     for document in load_all(files) if files else ():
         after.put(document.object, Revision(there.epoch, next(numbers)))
-    for gone in deleted:
+    for gone, written in deleted.items():
         if subjects.object_(*gone) not in there.held.held:
-            options.refuse([f"--delete: {gone.kind}/{gone.name}: there is no such object"])
+            found = (subjects.known(subject) for subject in there.held.held)
+            keys = (tuple(one) for one in found if isinstance(one, subjects.ObjectSubject))
+            options.refuse([naming.absent(f"--delete {written}", gone, "on the bus", keys)])
         after.delete(gone.kind, gone.namespace, gone.name, Revision(there.epoch, next(numbers)))
     return before, after
-
-
-def _keys(deleted: tuple[Any, ...], namespace: str | None) -> list[Any]:
-    from sluice.contracts.kinds import RESOURCES
-    from sluice.grouping.events import ObjectKey
-
-    return [
-        ObjectKey(kind, (namespace or "default") if RESOURCES[kind].namespaced else "", name) for kind, name in deleted
-    ]
 
 
 def _logged(logs: Iterable[str]) -> Iterator[Any]:

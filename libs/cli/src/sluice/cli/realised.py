@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from sluice.cli import onbus, options, watching
+from sluice.cli import naming, onbus, options, watching
 from sluice.cli.naming import Target
 
 NOT_REALISED = 1
@@ -38,15 +38,15 @@ def status(
     The same as the status of their objects in a Kubernetes. Documents of a folder that were not taken in are told on
     standard error. Exits with 0, or with 2 on bad input.
     """
-    wanted, url = set(_keys(targets, namespace)), onbus.url(nats_url, name)
+    wanted, url = {one.key(namespace): one.written for one in targets}, onbus.url(nats_url, name)
     rows: dict[tuple[str, str, str], tuple[str, ...]] = {}
 
     def fetch() -> list[dict[str, Any]]:
         found, unread = onbus.run(_asked(url, lint=lint))
         if not (targets or watch):
             _tell(unread)
-        if missing := sorted(wanted - found.keys()):
-            options.refuse([f"{_title(key)}: no such object on the bus" for key in missing])
+        if missing := sorted(wanted.keys() - found.keys()):
+            options.refuse([naming.absent(wanted[key], key, "on the bus", found) for key in missing])
         keys = [key for key in sorted(found) if (key in wanted if targets else namespace in (None, key.namespace))]
         rows.update({(key.kind, key.namespace, key.name): _cells(key, found[key]) for key in keys})
         return [
@@ -78,10 +78,10 @@ def wait(
     Of each policy the version counts that the bus knows. Exits with 0 when all are, with 1 after the timeout, and tells
     what is missing; with 2 on bad input.
     """
-    keys = _keys(targets, namespace)
+    keys = [one.key(namespace) for one in targets]
     missing, unread = onbus.run(_waited(onbus.url(nats_url, name), keys, timeout_s))
     for key in keys:
-        click.echo(f"{_title(key)} {missing[key]}" if key in missing else f"{_title(key)} is realized")
+        click.echo(f"{naming.title(key)} {missing[key]}" if key in missing else f"{naming.title(key)} is realized")
     _tell(unread if missing else ())
     sys.exit(NOT_REALISED if missing else 0)
 
@@ -162,21 +162,6 @@ def answers(fold: Any) -> Any:
 def _tell(unread: Iterable[Any]) -> None:
     for problem in unread:
         click.echo(f"not taken in: {problem.words()}", err=True)
-
-
-def _keys(targets: Iterable[Any], namespace: str | None) -> list[Any]:
-    from sluice.contracts.kinds import RESOURCES
-    from sluice.grouping.events import ObjectKey
-
-    return [
-        ObjectKey(kind, (namespace or "default") if RESOURCES[kind].namespaced else "", name) for kind, name in targets
-    ]
-
-
-def _title(key: Any) -> str:
-    from sluice.contracts.kinds import RESOURCES
-
-    return f"{RESOURCES[key.kind].kind} {'/'.join(filter(None, (key.namespace, key.name)))}"
 
 
 def _cells(key: Any, answer: Any) -> tuple[str, ...]:

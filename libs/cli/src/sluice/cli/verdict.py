@@ -6,9 +6,6 @@ import click
 
 from sluice.cli import deciding, moments, onbus, options, packets
 
-VARIES = "Varies"
-"""The outcome to a Service whose endpoints fare differently."""
-
 
 @click.command()
 @moments.objects
@@ -32,22 +29,19 @@ def verdict(
     lab. What is sent to a Service, by name or by its ClusterIP, gets to one of its endpoints, and the answer is about
     each. Exits with 0 whatever the answer, with 2 on bad input.
     """
-    from sluice.policy.behind import behind, meant
     from sluice.policy.ends import NoSuchEnd
-    from sluice.policy.packet import ServiceEnd
+    from sluice.policy.fate import fate
 
     packet = packets.packet(said)
     known = moments.known(files, nats_url, name, sequence, at)
-    endpoints = found = None
     try:
-        packet = meant(known.state, packet)
-        if isinstance(packet.destination, ServiceEnd):
-            found = behind(known.state, packet, packet.destination)
-            endpoints = [_at(one, known) for one in found or ()]
-        given = _fate(endpoints) or _told(known, packet)
+        found = fate(known.state, packet)
     except NoSuchEnd as error:
         options.refuse([str(error)])
-    answer = {**_asked(said), **known.when, **given, **({} if endpoints is None else {"endpoints": endpoints})}
+    endpoints = _endpoints(found, known)
+    answer = {**_asked(said), **known.when, **_told(known, found.outcome, found.verdict)}
+    if endpoints is not None:
+        answer["endpoints"] = endpoints
     if output == "json":
         options.echo_json(answer)
         return
@@ -55,35 +49,34 @@ def verdict(
     if endpoints is None:
         click.echo(options.table(_rows(answer)))
     elif not endpoints:
-        click.echo("  the Service has no endpoint" if found is not None else "  the Service has no such port")
+        nothing = "no such port" if found.endpoints is None else "no endpoint"
+        click.echo(f"  the Service has {nothing}")
     for one in endpoints or ():
         click.echo(f"  {one['address']} {one['port']}: {one['outcome']}")
         click.echo(options.table(_rows(one)))
 
 
-def _at(packet: Any, known: moments.Known) -> dict[str, Any]:
-    """What becomes of it if this endpoint of the Service gets it."""
-    return {"address": packet.destination.address, "port": packet.port, **_told(known, packet)}
+def _endpoints(found: Any, known: moments.Known) -> list[dict[str, Any]] | None:  # Any: a Fate, which is imported late
+    """What becomes of it at each endpoint; None if it is sent to no Service."""
+    from sluice.policy.packet import ServiceEnd
+
+    if not isinstance(found.packet.destination, ServiceEnd):
+        return None
+    return [
+        {
+            "address": one.packet.destination.address,
+            "port": one.packet.port,
+            **_told(known, one.verdict.outcome, one.verdict),
+        }
+        for one in found.endpoints or ()
+    ]
 
 
-def _fate(endpoints: list[dict[str, Any]] | None) -> dict[str, Any] | None:
-    """Of a packet to a Service, where it is not the same whichever endpoint gets it."""
-    outcomes = {one["outcome"] for one in endpoints or ()}
-    return {"outcome": VARIES, "egress": None, "ingress": None} if len(outcomes) > 1 else None
-
-
-def _told(known: moments.Known, packet: Any) -> dict[str, Any]:
-    """The verdict, and what decides in each direction.
-
-    Raises:
-        NoSuchEnd
-    """
-    from sluice.policy.verdict import verdict as judge
-
-    given = judge(known.state, packet)
-    ways = (("egress", given.egress), ("ingress", given.ingress))
+def _told(known: moments.Known, outcome: str, given: Any) -> dict[str, Any]:
+    """The outcome, and what decides in each direction."""
+    ways = (("egress", given and given.egress), ("ingress", given and given.ingress))
     return {
-        "outcome": given.outcome,
+        "outcome": outcome,
         **{way: deciding.told(decision, known.where) if decision else None for way, decision in ways},
     }
 

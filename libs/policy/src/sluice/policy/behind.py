@@ -9,17 +9,22 @@ from sluice.contracts.objects import Pod
 from sluice.contracts.programs import ServiceRef
 from sluice.policy.ends import NoSuchEnd
 from sluice.policy.packet import SERVICE_PREFIX, AddressEnd, Family, Packet, PodEnd, ServiceEnd
+from sluice.policy.secondary import is_secondary
 from sluice.policy.services import Asked
 from sluice.policy.state import ClusterState
 
 
 def meant(state: ClusterState, packet: Packet) -> Packet:
-    """The packet, to the Service by name if it is sent to a ClusterIP: what gets it are its endpoints."""
+    """The packet, to the Service by name if it is sent to a ClusterIP: what gets it are its endpoints.
+
+    On secondary networks there are no ClusterIPs.
+    """
     to = packet.destination
-    if not isinstance(to, AddressEnd) or packet.port is None or packet.service is not None:
+    if not isinstance(to, AddressEnd) or packet.port is None or packet.service is not None or is_secondary(packet):
         return packet
-    ref = state.services.at(to.address)
-    return replace(packet, destination=ServiceEnd(ref.namespace, ref.name)) if ref else packet
+    family: Family = 4 if ip_address(to.address).version == 4 else 6
+    ref = state.services.at(to.address) if packet.family in (None, family) else None
+    return replace(packet, destination=ServiceEnd(ref.namespace, ref.name), family=family) if ref else packet
 
 
 def behind(state: ClusterState, packet: Packet, service: ServiceEnd) -> tuple[Packet, ...] | None:

@@ -1,24 +1,29 @@
 """The event after which a connection began or stopped to work."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple, assert_never
 
+from sluice.contracts.ids import NEVER
 from sluice.contracts.kinds import Kind
-from sluice.contracts.subjects import ObjectSubject
+from sluice.contracts.services import Service
+from sluice.contracts.serving import ServiceProgram
+from sluice.contracts.subjects import ObjectSubject, unit
 from sluice.ledger.chain import Entry
 from sluice.ledger.state import State
 from sluice.policy.ends import NoSuchEnd
+from sluice.policy.fate import Fate, fate
 from sluice.policy.packet import AddressEnd, End, Packet, PodEnd, ServiceEnd
-from sluice.policy.past import Journey, Wanted
-from sluice.policy.verdict import Outcome, Verdict, verdict
+from sluice.policy.past import Journey, Wanted, event_of
+from sluice.policy.services import service_program
 
 
 class Turn(NamedTuple):
     """An entry, and what became of the packet before it and after it; None where an end of it did not exist."""
 
     entry: Entry
-    before: Verdict | None
-    after: Verdict | None
+    before: Fate | None
+    after: Fate | None
 
 
 class NoTurn(LookupError):
@@ -36,7 +41,7 @@ def bisect(begun: State, entries: Sequence[Entry], packet: Packet) -> Turn:
     Raises:
         NoTurn
     """
-    journey = Journey(begun, entries, _wanted(packet))
+    journey = Journey(begun, entries, _wanted(packet, _ends(packet, begun, entries)))
     first = _at(journey, packet, 0)
     good, bad = 0, len(journey.entries)
     last = _at(journey, packet, bad)
@@ -55,21 +60,46 @@ def bisect(begun: State, entries: Sequence[Entry], packet: Packet) -> Turn:
     return Turn(journey.entries[bad - 1], _at(journey, packet, good), _at(journey, packet, bad))
 
 
-def _at(journey: Journey, packet: Packet, place: int) -> Verdict | None:
+def _at(journey: Journey, packet: Packet, place: int) -> Fate | None:
     try:
-        return verdict(journey.go(place), packet)
+        return fate(journey.go(place), packet)
     except NoSuchEnd:
         return None
 
 
-def _outcome(given: Verdict | None) -> Outcome | None:
+def _outcome(given: Fate | None) -> str | None:
     return given.outcome if given else None
 
 
-def _wanted(packet: Packet) -> Wanted:
+def _ends(packet: Packet, begun: State, entries: Sequence[Entry]) -> list[End]:
+    """Its ends, and the Services that have its destination's address at any time."""
+    ends, to = [packet.source, packet.destination], packet.destination
+    if isinstance(to, AddressEnd):
+        held = ((subject, one.body) for subject, one in begun.held.items())
+        for subject, body in chain(held, ((one.subject, one.body) for one in entries)):
+            if (
+                subject.startswith(_SERVICES)
+                and (service := _service(subject, body))
+                and to.address in service.addresses
+            ):
+                ends.append(ServiceEnd(service.service.namespace, service.service.name))
+    return ends
+
+
+_SERVICES = f"objects.{Kind.SERVICE}."
+
+
+def _service(subject: str, body: bytes) -> ServiceProgram | None:
+    event = event_of(subject, body, NEVER)
+    if event is None or not isinstance(event.object, Service):
+        return None
+    return service_program(unit(*event.key), event.object, NEVER)
+
+
+def _wanted(packet: Packet, ends: Sequence[End]) -> Wanted:
     """Only what can change what becomes of the packet: of Pods, those that are its ends or may have their addresses."""
-    behind_service = packet.service is not None or isinstance(packet.destination, ServiceEnd)
-    is_end = [_is(end) for end in (packet.source, packet.destination)]
+    behind_service = packet.service is not None or any(isinstance(end, ServiceEnd) for end in ends)
+    is_end = [_is(end) for end in ends]
 
     def wanted(subject: ObjectSubject, body: bytes) -> bool:
         match subject.kind:

@@ -19,7 +19,7 @@ Wanted = Callable[[ObjectSubject, bytes], bool]
 def events(held: State, epoch: int) -> Iterator[ObjectEvent]:
     """What is there, each object with the revision it came by; a body that is no object of its kind is left out."""
     for subject, one in held.held.items():
-        event = _event(subject, one.body, Revision(epoch, one.sequence))
+        event = event_of(subject, one.body, Revision(epoch, one.sequence))
         if event is not None:
             yield event
 
@@ -67,7 +67,7 @@ class Journey:
         return self.state
 
     def _put(self, subject: str, body: bytes) -> None:
-        event = _event(subject, body, Revision(1, next(self._revisions)))
+        event = event_of(subject, body, Revision(1, next(self._revisions)))
         if event is not None:
             self.state.evolve(event)
 
@@ -79,7 +79,8 @@ def _is_wanted(subject: str, body: bytes, wanted: Wanted) -> bool:
     return parsed is not None and wanted(parsed, body)
 
 
-def _event(subject: str, body: bytes, revision: Revision) -> ObjectEvent | None:
+def event_of(subject: str, body: bytes, revision: Revision) -> ObjectEvent | None:
+    """What the entry tells; None if it is no object's, or no object of its kind."""
     parsed = _parsed(subject)
     if parsed is None:
         return None

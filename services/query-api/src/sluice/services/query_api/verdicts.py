@@ -5,24 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct
 
-from sluice.policy.behind import behind, meant
 from sluice.policy.ends import NoSuchEnd
-from sluice.policy.packet import ENDS, End, Packet, ServiceEnd, end
+from sluice.policy.fate import AtEndpoint, fate
+from sluice.policy.packet import ENDS, End, Packet, end
 from sluice.policy.state import ClusterState
-from sluice.policy.verdict import Verdict, verdict
+from sluice.policy.verdict import Verdict
 from sluice.services.query_api import answers
 from sluice.services.query_api.answers import Meta
 from sluice.services.query_api.asking import Asking, At, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.packets import AnyProtocol, asked, made
 from sluice.services.query_api.problems import Problem
-
-
-class AtEndpoint(Struct, frozen=True):
-    """What becomes of a packet to a Service if this endpoint gets it."""
-
-    packet: Packet
-    verdict: Verdict
 
 
 class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,9 +88,5 @@ def _end(field: str, text: str) -> End:
 
 
 def _given(state: ClusterState, asked: Packet, meta: Meta) -> Answer:
-    packet = meant(state, asked)
-    if not isinstance(packet.destination, ServiceEnd):
-        return Answer(metadata=meta, packet=packet, verdict=verdict(state, packet))
-    found = tuple(AtEndpoint(one, verdict(state, one)) for one in behind(state, packet, packet.destination) or ())
-    alike = len({one.verdict.outcome for one in found}) < 2
-    return Answer(metadata=meta, packet=packet, verdict=verdict(state, packet) if alike else None, endpoints=found)
+    found = fate(state, asked)
+    return Answer(metadata=meta, packet=found.packet, verdict=found.verdict, endpoints=found.endpoints or ())

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import msgspec
 
@@ -24,6 +24,8 @@ from sluice.contracts.programs import (
 )
 from sluice.contracts.status import Problem
 from sluice.dataplane.addresses import PORTS, NotAnAddress, network
+
+T = TypeVar("T")
 
 Numbered = tuple[Direction, int]
 """What tells a rule of a program from the others."""
@@ -94,6 +96,15 @@ def _both(one: Rule, other: Rule) -> Rule:
     """Drops what either of two rules of one number does, and more: whomever they apply to, from and to everybody."""
     services = None if one.services is None or other.services is None else one.services + other.services
     return msgspec.structs.replace(one, peers=None, traffic=None, services=services)
+
+
+def passes(examine: Callable[[str, T], None], part: T) -> bool:
+    """Whether the examination of a peer or of traffic raises no NotLowerable."""
+    try:
+        examine("", part)
+    except NotLowerable:
+        return False
+    return True
 
 
 def check_peer(where: str, peer: Peer) -> None:

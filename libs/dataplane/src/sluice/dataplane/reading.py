@@ -1,16 +1,17 @@
 """What the folds of a node's programmers have in common: they hold a view, and are fed what arrives for it."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from sluice.contracts import subjects
-from sluice.contracts.groups import Member
+from sluice.contracts.groups import Member, Page
 from sluice.contracts.ids import NEVER, Backend, GroupId, NodeName, Revision, Unit
 from sluice.contracts.kinds import Kind
+from sluice.contracts.programs import Program
 from sluice.contracts.status import Problem
 from sluice.dataplane import unread
 from sluice.dataplane.addresses import NotAnAddress, address
-from sluice.dataplane.view import Interests, View
+from sluice.dataplane.view import Interests, PageKey, ProgramKey, Step, View
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -75,6 +76,49 @@ class Given(Generic[K, V]):
             elif key in self._keys:
                 self._keys.discard(key)
                 yield key, None
+
+
+class Engine(Protocol):
+    """What a backend makes of pages and programs, incrementally."""
+
+    def put_page(self, page: Page, /) -> None: ...
+    def drop_page(self, group: GroupId, node: NodeName, /) -> None: ...
+    def put_program(self, program: Program, /) -> None: ...
+    def drop_program(self, group: GroupId, unit: Unit, /) -> None: ...
+    def problems(self) -> Iterable[Problem]: ...
+
+
+E = TypeVar("E", bound=Engine)
+
+
+class EngineReading(Reading, Generic[E]):
+    """Gives an engine what steps say of pages and programs, and reports what it cannot hold."""
+
+    def __init__(self, node: NodeName, backend: Backend, engine: E) -> None:
+        super().__init__(node, backend)
+        self._engine = engine
+        self._pages = Given[PageKey, Page]()
+        self._programs = Given[ProgramKey, Program]()
+        self._incomplete: tuple[Unit, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return tuple(sorted((*self._engine.problems(), *waiting(self._incomplete), *self.unread)))
+
+    def _give(self, step: Step) -> None:
+        """Bring the engine up to the step."""
+        for (group, node), page in self._pages.changes(step.pages, whole=step.whole):
+            if page is None:
+                self._engine.drop_page(group, node)
+            else:
+                self._engine.put_page(page)
+        for (group, unit), program in self._programs.changes(step.programs, whole=step.whole):
+            if program is None:
+                self._engine.drop_program(group, unit)
+            else:
+                self._engine.put_program(program)
+        self._incomplete = step.incomplete
+        self.upto = step.upto
 
 
 def waiting(incomplete: Iterable[Unit]) -> list[Problem]:

@@ -17,6 +17,11 @@ def is_named(traffic: Traffic) -> bool:
     return isinstance(traffic, TransportTraffic) and isinstance(traffic.ports, str)
 
 
+def names_ports(rule: Rule) -> bool:
+    """The rule has a port that is a name."""
+    return any(map(is_named, rule.traffic or ()))
+
+
 def asks_every_pod(rule: Rule) -> bool:
     """The rule means what Pods anywhere call a port."""
-    return rule.direction is Direction.EGRESS and rule.peers is None and any(map(is_named, rule.traffic or ()))
+    return rule.direction is Direction.EGRESS and rule.peers is None and names_ports(rule)

@@ -26,8 +26,8 @@ from sluice.contracts.programs import (
 )
 from sluice.contracts.status import Problem
 from sluice.dataplane import examining
-from sluice.dataplane.examining import NotLowerable, check_peer, check_traffic
-from sluice.policy.everypod import is_named
+from sluice.dataplane.examining import NotLowerable, check_peer, check_traffic, passes
+from sluice.policy.everypod import is_named, names_ports
 
 
 def problems(program: Program) -> tuple[Problem, ...]:
@@ -73,7 +73,7 @@ def _check(program: Program, rule: Rule) -> None:
         _check_peer(f"{where}, peer {place}", peer)
     for place, traffic in enumerate(rule.traffic or ()):
         _check_traffic(f"{where}, port {place}", traffic)
-    if any(map(is_named, rule.traffic or ())) and not _names_pods(rule):
+    if names_ports(rule) and not _names_pods(rule):
         raise NotLowerable(f"{where}: a named port has a number only where Pods are the destination; write the number")
 
 
@@ -109,7 +109,7 @@ def _closed(rule: Rule) -> Rule:
     traffic = None if rule.traffic is None else tuple(_lowerable(rule))
     match rule.action:
         case Action.ALLOW | Action.PASS:
-            peers = None if rule.peers is None else tuple(peer for peer in rule.peers if _is_lowerable(peer))
+            peers = None if rule.peers is None else tuple(peer for peer in rule.peers if passes(_check_peer, peer))
             action = rule.action if rule.l7 is None else Action.DROP
             return msgspec.structs.replace(rule, action=action, peers=peers, traffic=traffic, l7=None, services=None)
         case Action.DROP | Action.REJECT:
@@ -121,20 +121,7 @@ def _closed(rule: Rule) -> Rule:
             assert_never(rule.action)
 
 
-def _is_lowerable(peer: Peer) -> bool:
-    try:
-        _check_peer("", peer)
-    except NotLowerable:
-        return False
-    return True
-
-
 def _lowerable(rule: Rule) -> Iterator[Traffic]:
     """What is lowerable of the traffic; names, where Pods alone are the destination."""
-    for traffic in rule.traffic or ():
-        try:
-            _check_traffic("", traffic)
-        except NotLowerable:
-            continue
-        if not is_named(traffic) or (rule.action in (Action.ALLOW, Action.PASS) and _names_pods(rule)):
-            yield traffic
+    named = rule.action in (Action.ALLOW, Action.PASS) and _names_pods(rule)
+    return (entry for entry in rule.traffic or () if (named or not is_named(entry)) and passes(_check_traffic, entry))

@@ -5,10 +5,10 @@ none, what allows or passes is narrowed to what can be lowered, and what drops o
 Isolation always stands.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import Enum
 from functools import partial
-from typing import NamedTuple, TypeVar, assert_never
+from typing import NamedTuple, assert_never
 
 import msgspec
 
@@ -29,14 +29,12 @@ from sluice.contracts.programs import (
 )
 from sluice.contracts.status import Problem
 from sluice.dataplane import examining
-from sluice.dataplane.examining import NotLowerable, check_peer, check_traffic
+from sluice.dataplane.examining import NotLowerable, check_peer, check_traffic, passes
 from sluice.dataplane.l7.wanted import rule_set
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
 from sluice.dataplane.ovs.sources import Door, Named, Own, Place, Source
-from sluice.policy.everypod import EVERY_POD_ID, is_named
+from sluice.policy.everypod import EVERY_POD_ID, is_named, names_ports
 from sluice.policy.order import Order, order
-
-T = TypeVar("T")
 
 
 class Stage(Enum):
@@ -100,7 +98,7 @@ def check(program: Program, rule: Rule) -> None:
         rule.direction is Direction.EGRESS or not all(isinstance(peer, BlockPeer) for peer in rule.peers or ())
     ):
         raise NotLowerable(f"{where}: clients of NodePorts come in, and are known by address; write ipBlocks")
-    if rule.services is not None and _has_names(rule):
+    if rule.services is not None and names_ports(rule):
         raise NotLowerable(f"{where}: a named port has a number only where the rule applies to Pods; write the number")
     if rule.direction is Direction.INGRESS and any(isinstance(peer, ServicePeer) for peer in rule.peers or ()):
         raise NotLowerable(f"{where}: a Service sends nothing; select its Pods")
@@ -115,7 +113,7 @@ def check(program: Program, rule: Rule) -> None:
     for place, traffic in enumerate(rule.traffic or ()):
         check_traffic(f"{where}, port {place}", traffic)
     others = not all(isinstance(peer, GroupPeer) for peer in rule.peers or ())
-    if rule.direction is Direction.EGRESS and others and _has_names(rule):
+    if rule.direction is Direction.EGRESS and others and names_ports(rule):
         raise NotLowerable(
             f"{where}: a named port has a number only where the peers are Pods; name the peers, by labels"
         )
@@ -178,7 +176,7 @@ def _without_igmp(rule: Rule) -> Rule:
 def _dropping_form(program: Program, rule: Rule) -> Form:
     """Drops what the rule is about, for every peer, before all that its table allows."""
     own = _own(program.applied_to, rule)
-    named = rule.direction is Direction.EGRESS and _has_names(rule)
+    named = rule.direction is Direction.EGRESS and names_ports(rule)
     traffic: tuple[Traffic | None, ...] = (None,) if rule.traffic is None or named else rule.traffic
     clause = _distinct(Source(place, entry) for place in own for entry in traffic)
     return Form(_key(program, rule), _stage(program, rule), Action.DROP, (clause,), logs=rule.logs)
@@ -210,7 +208,7 @@ def _clauses(applied_to: GroupId, rule: Rule) -> Iterator[tuple[Source, ...]]:
     own = _own(applied_to, rule)
     peers = tuple(_place_of(rule, peer) for peer in rule.peers or ())
     traffic: tuple[Traffic, ...] = rule.traffic or ()
-    if not _has_names(rule):
+    if not names_ports(rule):
         yield _distinct(Source(place, None) for place in own)
         if peers:
             yield _distinct(Source(peer, None) for peer in peers)
@@ -237,10 +235,6 @@ def _place_of(rule: Rule, peer: Peer) -> Place:
 
 def _distinct(sources: Iterator[Source]) -> tuple[Source, ...]:
     return tuple(dict.fromkeys(sources))
-
-
-def _has_names(rule: Rule) -> bool:
-    return any(map(is_named, rule.traffic or ()))
 
 
 def _closed(program: Program, rule: Rule) -> Rule | None:
@@ -276,16 +270,8 @@ def _is_peer(rule: Rule, peer: Peer) -> bool:
     """The peer can be one of this rule."""
     if isinstance(peer, ServicePeer | FqdnPeer) and rule.direction is Direction.INGRESS:
         return False
-    return (rule.services is None or isinstance(peer, BlockPeer)) and not _fault(check_peer, peer)
+    return (rule.services is None or isinstance(peer, BlockPeer)) and passes(check_peer, peer)
 
 
 def _lowerable(traffic: tuple[Traffic, ...], *, named: bool) -> Iterator[Traffic]:
-    return (entry for entry in traffic if (named or not is_named(entry)) and not _fault(check_traffic, entry))
-
-
-def _fault(examine: Callable[[str, T], None], part: T) -> bool:
-    try:
-        examine("", part)
-    except NotLowerable:
-        return True
-    return False
+    return (entry for entry in traffic if (named or not is_named(entry)) and passes(check_traffic, entry))

@@ -12,13 +12,11 @@ from sluice.dataplane.dns.message import PORT, Kind, Unreadable, read
 from sluice.dataplane.dns.writing import question
 from sluice.lab.prober.loop import Loop
 from sluice.lab.prober.probing import Settled, What
-from sluice.lab.prober.sockets import bound, family_of
+from sluice.lab.prober.sockets import bound, family_of, listening
 from sluice.lab.records import Records, answered
 
 TRIES, TRY_S = 3, 2.0
 """Of a question of DNS: an answer may be held for two seconds."""
-
-FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 class NameServer:
@@ -27,20 +25,9 @@ class NameServer:
     def __init__(self, loop: Loop) -> None:
         self.records: Records = {}
         self._loop = loop
-        for family in FAMILIES:
-            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-                try:
-                    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
-                except OSError:
-                    continue  # a kernel without IPv6
-                if family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                sock.bind(("", PORT))
-                if kind == socket.SOCK_STREAM:
-                    sock.listen(64)
-                ready = self._accept if kind == socket.SOCK_STREAM else self._answer
-                loop.watch(sock.fileno(), select.EPOLLIN, partial(ready, sock))
+        for sock in listening(PORT):
+            ready = self._accept if sock.type == socket.SOCK_STREAM else self._answer
+            loop.watch(sock.fileno(), select.EPOLLIN, partial(ready, sock))
 
     def _answer(self, sock: socket.socket, _: int) -> None:
         with contextlib.suppress(OSError):

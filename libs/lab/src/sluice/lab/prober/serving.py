@@ -14,9 +14,7 @@ from pathlib import Path
 
 from sluice.lab.prober import secured
 from sluice.lab.prober.loop import Loop
-
-BACKLOG = 4096
-"""Connections that may wait; a matrix opens many at once, and a full backlog looks like a dropped SYN."""
+from sluice.lab.prober.sockets import listening
 
 METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE")
 
@@ -30,21 +28,11 @@ def serve(loop: Loop, port: int, certificate: Path) -> None:
     Raises:
         OSError: somebody else has the port.
     """
-    for family in (socket.AF_INET, socket.AF_INET6):
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            try:
-                sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
-            except OSError:
-                continue  # a kernel without IPv6
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("", port))
-            if kind == socket.SOCK_STREAM:
-                sock.listen(BACKLOG)
-                loop.watch(sock.fileno(), select.EPOLLIN, functools.partial(_accept, loop, sock, certificate))
-            else:
-                loop.watch(sock.fileno(), select.EPOLLIN, functools.partial(_echo, sock))
+    for sock in listening(port):
+        if sock.type == socket.SOCK_STREAM:
+            loop.watch(sock.fileno(), select.EPOLLIN, functools.partial(_accept, loop, sock, certificate))
+        else:
+            loop.watch(sock.fileno(), select.EPOLLIN, functools.partial(_echo, sock))
 
 
 def _accept(loop: Loop, listener: socket.socket, certificate: Path, _: int) -> None:

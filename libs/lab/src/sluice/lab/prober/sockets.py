@@ -24,6 +24,9 @@ NO_LISTENER = {FROM_ICMP: {(3, 3), (3, 2)}, FROM_ICMP6: {(1, 4), (4, 1)}}
 EVERY_PORT = 0
 """In place of the number of a port that is served."""
 
+BACKLOG = 4096
+"""Connections that may wait to be accepted: a matrix opens many at once; a full backlog looks like a dropped SYN."""
+
 FIRST_SOURCE_PORT, LAST_SOURCE_PORT = 20_000, 60_999
 
 Icmp = tuple[int, tuple[int, int]]
@@ -66,6 +69,27 @@ def bound(family: int, kind: int, source_port: int) -> socket.socket:
         else:
             return sock
     raise AssertionError("the source ports never end")
+
+
+def listening(port: int) -> Iterator[socket.socket]:
+    """Non-blocking sockets that receive on the port: TCP and UDP, of every family the machine has.
+
+    Raises:
+        OSError: somebody else has the port.
+    """
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            try:
+                sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+            except OSError:
+                continue  # a kernel without IPv6
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("", port))
+            if kind == socket.SOCK_STREAM:
+                sock.listen(BACKLOG)
+            yield sock
 
 
 def keep_errors(sock: socket.socket, family: int) -> None:

@@ -8,13 +8,13 @@ from msgspec import Meta
 from sluice.contracts.programs import Direction
 from sluice.dataplane.host import guard
 from sluice.dataplane.host.guard import Lifeline, NotALifeline
-from sluice.runtime.logfile import Limits
-from sluice.runtime.settings import ConfigError, ServiceSettings
+from sluice.runtime.audit_settings import AuditSettings
+from sluice.runtime.settings import ConfigError
 
 KUBELET = "tcp:10250"
 
 
-class NodeHostSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NodeHostSettings(AuditSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     node_name: str
     """The node whose programs to apply, as Kubernetes names it."""
 
@@ -48,21 +48,6 @@ class NodeHostSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknow
     """Packets a second that are logged where policies ask for it, and twice as many at once. The rest are counted and
     told as lost; nothing happens to them."""
 
-    root: str = "/"
-    """Folder under which var/log/antrea/networkpolicy/np.host.log is."""
-
-    audit_size_mb: Annotated[int, Meta(ge=1)] = 500
-    """Megabytes (1e6 bytes) after which the log is begun anew."""
-
-    audit_backups: Annotated[int, Meta(ge=0)] = 3
-    """How many full ones are kept beside it."""
-
-    audit_age_days: Annotated[float, Meta(ge=0)] = 28.0
-    """Days after which they are removed. 0: they are not."""
-
-    audit_compress: bool = True
-    """Whether they are compressed, all but the newest."""
-
     remove_at_exit: bool = False
     """Take the table away when told to end. Unset, what was in force stays in force without us."""
 
@@ -87,19 +72,6 @@ class NodeHostSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknow
     @property
     def namespace(self) -> Path | None:
         return Path(self.netns) if self.netns else None
-
-    @property
-    def audit_folder(self) -> Path:
-        return Path(self.root, "var/log/antrea/networkpolicy")
-
-    @property
-    def audit_limits(self) -> Limits:
-        return Limits(
-            size_bytes=self.audit_size_mb * 1_000_000,
-            backups=self.audit_backups,
-            age_s=self.audit_age_days * 86_400,
-            compress=self.audit_compress,
-        )
 
 
 def _title(text: str) -> str:

@@ -11,12 +11,12 @@ from sluice.contracts.ids import Address
 from sluice.dataplane.dns.message import PORT
 from sluice.dataplane.ovs.fqdn import Bounds
 from sluice.dataplane.ovs.fqdn_values import Opens
-from sluice.runtime.logfile import Limits
-from sluice.runtime.settings import ConfigError, ServiceSettings
+from sluice.runtime.audit_settings import AuditSettings
+from sluice.runtime.settings import ConfigError
 from sluice.services.node_ovs.naming import NamingRules
 
 
-class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NodeOvsSettings(AuditSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     node_name: str
     """The node whose programs to apply, as Kubernetes names it."""
 
@@ -85,21 +85,6 @@ class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown
     """Packets a second that are logged where policies ask for it, and twice as many at once. The rest are counted and
     told as lost; nothing happens to them. A line takes about 0.1 ms of a core."""
 
-    root: str = "/"
-    """Folder under which var/log/antrea/networkpolicy/np.log is."""
-
-    audit_size_mb: Annotated[int, Meta(ge=1)] = 500
-    """Megabytes (1e6 bytes) after which np.log is begun anew."""
-
-    audit_backups: Annotated[int, Meta(ge=0)] = 3
-    """How many full ones are kept beside it."""
-
-    audit_age_days: Annotated[float, Meta(ge=0)] = 28.0
-    """Days after which they are removed. 0: they are not."""
-
-    audit_compress: bool = True
-    """Whether they are compressed, all but the newest."""
-
     igmp_rate: Annotated[int, Meta(ge=1)] = 100
     """Messages of IGMP a second that are read, of all Pods, and twice as many at once. Others are lost, and asked for
     again by the next query."""
@@ -115,19 +100,6 @@ class NodeOvsSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown
     def management_socket(self) -> Path:
         """Where the bridge takes OpenFlow."""
         return Path(self.run_dir, f"{self.bridge}.mgmt")
-
-    @property
-    def audit_folder(self) -> Path:
-        return Path(self.root, "var/log/antrea/networkpolicy")
-
-    @property
-    def audit_limits(self) -> Limits:
-        return Limits(
-            size_bytes=self.audit_size_mb * 1_000_000,
-            backups=self.audit_backups,
-            age_s=self.audit_age_days * 86_400,
-            compress=self.audit_compress,
-        )
 
     @property
     def naming(self) -> NamingRules:

@@ -1,7 +1,7 @@
-"""ACTIONS: what people do through the API; and the question by which query-api has ingest do it.
+"""ACTIONS: the changes that people make through the API, and the request by which query-api asks ingest to make them.
 
-Whatever changes an object is told twice: before anything is done, and when it is done or refused. So nothing is changed
-that nobody can be asked about.
+Every change is recorded twice: before it is attempted, and when it was made or refused. So there is no change without
+a record of who asked for it.
 """
 
 from typing import Literal

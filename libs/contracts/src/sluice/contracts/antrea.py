@@ -1,7 +1,7 @@
-"""The Antrea-native kinds of crd.antrea.io/v1beta1, as they travel; see `objects` for the rules of the form.
+"""The Antrea-native kinds of crd.antrea.io/v1beta1 as they travel; `objects` explains the form.
 
-Only the fields that Sluice reads are named. Inside a spec a field that is not named does not decode: an Allow whose
-unknown half is ignored would allow too much. The body on the wire is the manifest as people wrote it.
+The structs name only the fields that Sluice reads. Within a spec, an unknown field is a decoding error: an Allow rule
+without the half that was ignored would allow too much. The body on the wire is the manifest as its author wrote it.
 """
 
 from hashlib import sha1

@@ -1,4 +1,4 @@
-"""ClusterGroup and Group of crd.antrea.io/v1beta1: whom policies mean, under a name; see `antrea` for the form."""
+"""ClusterGroup and Group of crd.antrea.io/v1beta1: named sets of peers for policies. `antrea` explains the form."""
 
 from sluice.contracts.pieces import IPBlock, LabelSelector, NamespacedName, Object, Part
 

@@ -1,4 +1,4 @@
-"""AUDIT: what the nodes' logs say, one message for many lines, and what was lost on the way."""
+"""AUDIT: parsed lines of the nodes' logs, many lines per message, and how many were lost."""
 
 from typing import Literal
 

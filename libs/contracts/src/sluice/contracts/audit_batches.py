@@ -1,4 +1,4 @@
-"""Reading AUDIT whichever version wrote it: what is not known of a batch costs nothing of the rest."""
+"""Reads AUDIT batches of any version: an unknown kind of event does not affect the rest of its batch."""
 
 from typing import NamedTuple
 

@@ -1,7 +1,7 @@
-"""What a node is asked about what its backends hold, and answers: `sluice explain` and `sluice get flows`, on the bus.
+"""Questions to a node about what its backends hold, and the answers: `sluice explain` and `sluice get flows`.
 
-One subject for each node and backend, `_sluice.explain.<node>.<backend>`, takes both questions: about one flow, filter
-or signature, and for all of them, a page after the other.
+One subject per node and backend, `_sluice.explain.<node>.<backend>`, takes both questions: about one flow, filter or
+signature, and for a listing of all of them, page by page.
 """
 
 from msgspec import Struct

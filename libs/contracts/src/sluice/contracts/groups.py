@@ -1,7 +1,7 @@
-"""GROUPS: who is a member of what, a page for each group and node.
+"""GROUPS: the members of each group, one page per group and node.
 
-A group's members on one node are one message, so that a change of one Pod republishes a few kilobytes once, whatever
-the size of the cluster. All values are whole; an empty body is a tombstone.
+Since the members on one node are one message, a change of one Pod republishes a few kilobytes once, whatever the size
+of the cluster. All values are whole; an empty body is a tombstone.
 """
 
 from msgspec import Struct

@@ -1,10 +1,10 @@
-"""Who may do what on the bus: one table, from which the server's configuration is made.
+"""Who may do what on the bus: one table, from which the server's configuration is generated.
 
-The streams are in one account of the server, and so is the operator. Everybody else is alone in an account of its own
-and reaches of the streams' account what it imports: what this table grants, no more. Permissions of users in one
-account would not do: JetStream answers on whatever subject a request names, and asks no permission for that, so that
-whoever may ask for anything could have the answer stored as anything, policies included. In an account of its own the
-answer stays there.
+The streams and the operator share one account of nats-server. Every other identity has an account of its own, and
+reaches the streams' account only through imports, which this table grants. Permissions of users within one account
+would not be enough: JetStream sends its answer to whatever reply subject a request names, without checking permissions,
+so anyone who may make a request could have the answer stored anywhere, for example as a policy. In a separate account,
+the answer stays in that account.
 """
 
 from typing import Literal, NamedTuple, get_args

@@ -1,4 +1,4 @@
-"""The names that travel: ids that are text on the wire and must not be mixed up in code."""
+"""Types of ids: all are text on the wire, and must not be confused in code."""
 
 from typing import Literal, NamedTuple, NewType
 

@@ -1,4 +1,4 @@
-"""Where a field stands in a document, as people read it: $.spec.ingress[0].from[1].ipBlock.cidr.
+"""Paths of fields in a document, for people: $.spec.ingress[0].from[1].ipBlock.cidr.
 
 A key that is not a plain word is quoted: $.metadata.labels['app.kubernetes.io/name'].
 """

@@ -1,4 +1,4 @@
-"""The kinds we mirror: their subject token, and the Kubernetes API they come from."""
+"""The mirrored kinds: their subject tokens, and the Kubernetes APIs they come from."""
 
 from enum import StrEnum
 from typing import NamedTuple

@@ -1,6 +1,6 @@
-"""What a rule says of requests, above ports: the entries of its `l7Protocols`, of which one has to match.
+"""Layer 7 conditions of a rule: the entries of its `l7Protocols`, of which one has to match.
 
-They travel in programs as they are; the engine of the node judges them, and `policy.l7` says what they mean.
+Programs carry them unchanged. The inspection engine of the node evaluates them; `policy.l7` defines what they mean.
 """
 
 from msgspec import Struct

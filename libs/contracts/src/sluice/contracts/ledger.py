@@ -1,6 +1,6 @@
-"""CHECKPOINTS: the folded past of LEDGER, so that any moment of it is found again, and a change of it is seen.
+"""CHECKPOINTS: the folded past of LEDGER, so that any moment can be restored and tampering is detected.
 
-A checkpoint is stored in parts, its state first; whoever finds a `Checkpoint` finds its parts too.
+A checkpoint is stored in parts, its state first: a reader who finds a `Checkpoint` finds its parts as well.
 """
 
 from msgspec import Struct

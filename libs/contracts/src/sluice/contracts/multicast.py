@@ -1,7 +1,7 @@
-"""Which groups of multicast a node's Pods have joined, told to the other nodes on `multicast.<node>`.
+"""The multicast groups that a node's Pods have joined, published for the other nodes on `multicast.<node>`.
 
-What counts is what others hear live: it is told when it changes and again before it is forgotten. The stream is there
-because a node may publish to streams alone, and hears what they republish.
+Only live messages count: a node publishes when something changes, and again before the others would forget it. There is
+a stream only because a node may publish to nothing but streams, and receives only what they republish.
 """
 
 from msgspec import Struct

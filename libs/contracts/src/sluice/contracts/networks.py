@@ -1,7 +1,7 @@
-"""Secondary networks: what people ask for in annotations, and what the network plugins report there.
+"""Secondary networks: what people request in annotations, and what network plugins report there.
 
-Networks are named as `namespace/name` of their NetworkAttachmentDefinition everywhere in Sluice; the annotations may
-leave the namespace out, and mean their object's own then.
+Sluice names a network by `namespace/name` of its NetworkAttachmentDefinition. An annotation may omit the namespace, and
+then means the namespace of its object.
 
 Sources: Kubernetes Network Custom Resource Definition De-facto Standard 1.3, sections 3 to 5; Device Information
 Specification 1.1.0; multi-networkpolicy README (policy-for).

@@ -1,9 +1,8 @@
 """Kubernetes objects as they travel on LEDGER and OBJECTS.
 
-The wire form is the object's own Kubernetes JSON, so that a subscriber needs no second vocabulary; these structs name
-the fields that Sluice reads and skip all others. What people write travels whole (but for status and managedFields);
-Pods, Nodes, Namespaces, Services and EndpointSlices are trimmed to exactly the fields that the structs have. A
-tombstone is an empty body.
+The wire form is the object's own Kubernetes JSON, so subscribers need no second vocabulary. These structs name the
+fields that Sluice reads and skip all others. What people write travels whole, except status and managedFields; Pods,
+Nodes, Namespaces, Services and EndpointSlices are trimmed to the fields of these structs. An empty body is a tombstone.
 """
 
 from typing import Literal

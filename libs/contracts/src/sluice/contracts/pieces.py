@@ -1,4 +1,4 @@
-"""What several kinds of Kubernetes objects are made of: metadata, selectors, blocks of addresses."""
+"""Parts that several kinds of Kubernetes objects share: metadata, selectors, IP blocks."""
 
 from typing import Literal
 

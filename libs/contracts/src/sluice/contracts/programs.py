@@ -1,8 +1,8 @@
 """PROGRAMS: what a backend must hold for one unit on the nodes that host a member of the group it is addressed to.
 
 This is also the one flat model of policy: every kind is translated into it, every backend lowers it, and `verdict`
-reads it. A new kind of match is a new member of the union `Traffic` or `Peer`; `assert_never` then makes the type
-checker list every place that must learn it.
+evaluates it. A new kind of match is a new member of the union `Traffic` or `Peer`; thanks to `assert_never`, the type
+checker then lists every place that must handle it.
 """
 
 from enum import StrEnum

@@ -1,6 +1,6 @@
-"""`python -m sluice.contracts.publish`: write proto/, or check that it says what the structs say.
+"""`python -m sluice.contracts.publish`: write proto/, or check that it matches the structs.
 
---write refuses a change that would break a subscriber, unless --break says that this is meant.
+--write refuses a change that would break a subscriber, unless --break says that this is intended.
 """
 
 import argparse

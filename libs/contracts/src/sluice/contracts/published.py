@@ -1,6 +1,6 @@
-"""The published contract: what subscribers in any language may rely on, made of the structs.
+"""The published contract, generated from the structs: what subscribers in any language may rely on.
 
-A JSON Schema for each message, and one AsyncAPI document that says which subject carries which.
+A JSON Schema for each message, and one AsyncAPI document that says which subject carries which message.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Services and their endpoints, trimmed to what Sluice reads; see `objects` for the form."""
+"""Services and their endpoints, trimmed to what Sluice reads; `objects` explains the form."""
 
 from typing import Literal
 

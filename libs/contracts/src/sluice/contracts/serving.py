@@ -1,7 +1,7 @@
-"""PROGRAMS of Services: what every node must hold to send what asks a Service to one of its endpoints.
+"""PROGRAMS of Services: what every node must hold to send traffic for a Service to one of its endpoints.
 
-A Service is one program and each EndpointSlice another, both addressed to all nodes: an endpoint that comes or goes
-costs the message of its slice, and no more.
+A Service is one program and each EndpointSlice another, all addressed to every node, so a changed endpoint costs only
+the message of its slice.
 """
 
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Which shard of a service writes what: a stable hash, so that a change of one name moves nothing else."""
+"""Assigns names to shards by a stable hash, so that a change of one name moves nothing else."""
 
 from functools import lru_cache
 from hashlib import blake2b

@@ -1,4 +1,4 @@
-"""STATS: what the rules in force on the nodes decided about."""
+"""STATS: sessions, packets and bytes that the rules in force on each node decided about."""
 
 from msgspec import Struct
 

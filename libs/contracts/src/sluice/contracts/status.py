@@ -1,4 +1,4 @@
-"""STATUS: what was applied, and only what waits or fails, each with its reason."""
+"""STATUS: what a node has applied; and of units, only those that wait or fail, each with the reason."""
 
 from typing import Literal, get_args
 

@@ -1,8 +1,8 @@
-"""The streams: their subjects and limits, as data. `sluice.runtime.streams` makes them.
+"""The streams, with their subjects and limits, as data. `sluice.runtime.streams` creates them.
 
-Those kept last per subject discard *new* when full: what exceeds is refused and the old value stays, while an
-overwrite or a tombstone of a subject that exists still passes. With the default (discard old) they would drop the
-oldest subjects, and nobody would be told.
+Streams that keep the last message per subject discard *new* messages when full: a value that does not fit is refused
+and the old one stays, while overwrites and tombstones of existing subjects still pass. The default (discard old) would
+silently drop the oldest subjects.
 """
 
 from typing import Literal

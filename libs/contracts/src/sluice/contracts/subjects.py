@@ -1,7 +1,7 @@
-"""Every subject is made here, and parsed here.
+"""Builds and parses every subject.
 
-In a token `.` is written `_`, which no Kubernetes name contains, so the way back is exact; a cluster-scoped
-namespace is `_`; subjects of our own begin with `_`.
+Within a token, `.` is written `_`. Kubernetes names contain no `_`, so this is reversible. The namespace token of a
+cluster-scoped object is `_`, and subjects of our own begin with `_`.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The tiers that always exist, as the objects that say so."""
+"""The tiers that always exist, as Tier objects."""
 
 from sluice.contracts.antrea import STATIC_TIERS, Tier, TierSpec
 from sluice.contracts.kinds import RESOURCES, Kind

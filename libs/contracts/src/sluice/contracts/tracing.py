@@ -1,7 +1,7 @@
-"""What a node is asked about the way of a packet, and answers: `sluice trace`, by a request on the bus.
+"""The question of `sluice trace` to a node, and its answer: the path of a packet through the switch.
 
-The answer is what the switch itself says of the flows that it holds at that moment, in the words of policy. Nothing is
-sent and nothing is changed by it.
+The answer is what the switch itself reports for the flows it holds at that moment, in terms of policy. No packet is
+sent and nothing changes.
 """
 
 from typing import Literal

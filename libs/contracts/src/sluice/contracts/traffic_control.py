@@ -1,6 +1,6 @@
-"""TrafficControl of crd.antrea.io/v1alpha2, as it travels: mirror or redirect what Pods send and receive.
+"""TrafficControl of crd.antrea.io/v1alpha2 as it travels: mirror or redirect what Pods send and receive.
 
-As in `antrea`, a field inside the spec that is not named does not decode: a mirror whose unknown half is ignored would
+As in `antrea`, an unknown field within the spec is a decoding error: a mirror without the half that was ignored would
 show less, or more, than its author asked for.
 """
 

@@ -1,4 +1,4 @@
-"""PROGRAMS of TrafficControls: what a node does with copies, or with the packets themselves, of Pods that it hosts."""
+"""PROGRAMS of TrafficControls: what a node does with the packets of its Pods, or with copies of them."""
 
 from typing import Literal
 

@@ -1,7 +1,7 @@
-"""Addresses and ports as masked integers, the sets that a match of OpenFlow or flower can name.
+"""Addresses and ports as masked integers: the sets that one OpenFlow or flower match can express.
 
-A set that is no mask becomes a few that are: a CIDR without its excepts a cover of smaller CIDRs, a range of ports a
-cover of masked values. Both covers are the least there are, and their parts do not overlap.
+A set that is not one mask becomes several: a CIDR without its excepts becomes a cover of smaller CIDRs, a port range a
+cover of masked values. Both covers are minimal, and their parts do not overlap.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Which rules of a program a backend can hold, what is wrong with the others, and what is in force in their place."""
+"""Which rules of a program a backend can hold, what is wrong with the others, and what replaces those."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator

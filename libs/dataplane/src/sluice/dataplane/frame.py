@@ -1,4 +1,4 @@
-"""Packets that a datapath hands over, as they stand on the wire: who sends what to whom.
+"""Parses packets that a datapath hands over: who sends what to whom.
 
 Source: RFC 791 and RFC 8200 (IP), RFC 9293 section 3.1 (TCP), RFC 768 (UDP); Ethernet types as in `EthType`.
 """

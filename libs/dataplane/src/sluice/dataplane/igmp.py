@@ -1,7 +1,7 @@
-"""IGMP, by which hosts tell which groups they want: reports read, queries made.
+"""IGMP: parses membership reports of hosts, and builds queries.
 
-Source: RFC 1112 appendix I (version 1), RFC 2236 (2), RFC 3376 (3). Which sources a host wants of a group (version 3)
-is left to the host: whoever wants some of them is a member.
+Source: RFC 1112 appendix I (version 1), RFC 2236 (2), RFC 3376 (3). Source filtering (version 3) is left to the host:
+one that wants some sources of a group is a member of the group.
 """
 
 from collections.abc import Iterator

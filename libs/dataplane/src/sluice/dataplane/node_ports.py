@@ -1,9 +1,9 @@
-"""How a node's network stack hands NodePorts over to the switch: rules of its routing policy, and what differs.
+"""How a node's network stack hands NodePorts to the switch: policy routing rules, and the difference to those in place.
 
-Before all other rules the kernel looks into the table `local`, by which it keeps whatever is sent to an address of its
-own. So that look comes after ours, which lead such packets to a table of ours first; in there are routes to the
-node's addresses by its gateway, and to nothing else, so that what the node forwards for others goes on as before. What
-the node itself sends, and what comes from the switch, is looked for in `local` first, as ever.
+Before all other rules, the kernel looks into the table `local`, by which it keeps what is sent to its own addresses. We
+move that lookup behind our rules, which send such packets to a table of ours first. That table has routes to the node's
+addresses by its gateway and nothing else, so traffic that the node forwards is not affected. What the node itself
+sends, and what comes from the switch, looks into `local` first as before.
 
 Source: ip-rule(8); linux/fib_rules.h.
 """

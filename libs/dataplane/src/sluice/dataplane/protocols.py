@@ -1,4 +1,4 @@
-"""What frames and packets say that they carry, as every backend reads it."""
+"""Protocol numbers in frames and packets, for all backends."""
 
 
 class EthType:

@@ -1,4 +1,4 @@
-"""What the folds of a node's programmers have in common: they hold a view, and are fed what arrives for it."""
+"""The common half of every node programmer: it holds a view, and feeds it what arrives."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar

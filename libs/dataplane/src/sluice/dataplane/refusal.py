@@ -1,7 +1,7 @@
-"""What a sender hears whose packet is rejected: a TCP reset, or that it is administratively prohibited.
+"""Builds the answer to a rejected packet: a TCP reset, or ICMP "administratively prohibited".
 
-It comes from whom the packet was sent to, so that connection trackers and NAT on its way know what it is about. What
-must never be answered is not, whatever policies say, so two ends that reject each other fall silent after one answer:
+The answer comes from the packet's destination, so that connection trackers and NAT on the path can match it. Packets
+that must never be answered are not, whatever policies say; so two ends that reject each other stop after one answer.
 Source: RFC 9293 section 3.5.2 (resets), RFC 1122 section 3.2.2 and RFC 4443 section 2.4 (e) (ICMP errors).
 """
 

@@ -1,7 +1,7 @@
-"""What a node holds for a program that it cannot read, because a later version wrote it: closed where it is unknown.
+"""What a node holds for a program of a later version that it cannot fully read: unknown parts are closed.
 
-Of a rule that is understood in part, an Allow or a Pass matches what is understood of it, a Drop or a Reject everything
-in place of what is not. What is not understood at all is dropped, for the program's own members and for nobody else.
+If a rule is understood in part, an Allow or Pass matches only that part, and a Drop or Reject matches everything in
+place of the unknown part. A program that is not understood at all drops everything, for its own members only.
 """
 
 from collections.abc import Iterator

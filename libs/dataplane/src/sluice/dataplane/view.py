@@ -3,18 +3,18 @@
 A node reads which groups have members on it (`_own`), the programs addressed to those groups, its own page of each, and
 all pages of the peer groups that the programs name; and the way to each node (`_route`). Values arrive in any order;
 marks say how far each stream is complete. The view joins them: everything up to one revision, the *join point*, is
-applied in one atomic step, so that the pieces of one change (a new program, its new groups, the tombstones of the old)
-act together or not at all.
+applied in one atomic step, so that the parts of one change (a new program, its new groups, the tombstones of the old)
+take effect together or not at all.
 
 Three rules decide what is ready:
 
-- nothing is ready past the oldest mark of any shard of either stream: something of that revision may still come;
-- a program is ready when all pages of its peers were asked for and answered: from then on, absent means empty;
+- nothing is ready past the oldest mark of any shard of either stream: something of that revision may still arrive;
+- a program is ready when all pages of its peers were requested and answered: from then on, absent means empty;
 - a list of own groups is ready when the programs and the own page of each of its groups were answered.
 
-What is not ready holds back itself and everything younger. After a grace (a list of own groups has none, for ports
-open by it), and only once the first step was made, a new program is let through as it stands (an allow rule matches
-those peers that are known, isolation stands) and a changed one keeps its previous form; both are reported.
+What is not ready holds back itself and everything younger, up to a grace period. After that (never before the first
+step) a new program is applied as it is, with the peers known so far and with its isolation, and a changed program keeps
+its previous form; both are reported. A list of own groups has no grace period, since it opens ports.
 """
 
 from collections import Counter

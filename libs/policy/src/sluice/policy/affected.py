@@ -1,4 +1,4 @@
-"""Which policies depend on more than themselves, as their translations say: what they have looked up."""
+"""Which policies depend on other objects, according to what their translations looked up."""
 
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""Which backends hold what of a program."""
+"""Which backends hold which part of a program."""
 
 from collections.abc import Iterator
 from typing import Final

@@ -1,4 +1,4 @@
-"""Whom a packet to a Service may get to: one packet for each endpoint, as the source's switch sends it on."""
+"""Where a packet to a Service may end up: one packet per endpoint, as the source's switch would send it on."""
 
 from ipaddress import ip_address
 

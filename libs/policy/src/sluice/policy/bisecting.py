@@ -1,4 +1,4 @@
-"""The event after which a connection began or stopped to work."""
+"""Finds the event after which a connection began or ceased to work."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain

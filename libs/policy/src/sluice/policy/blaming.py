@@ -1,4 +1,4 @@
-"""Since which version of an object a rule of it is as it is."""
+"""Finds the version of an object since which one of its rules is as it is."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

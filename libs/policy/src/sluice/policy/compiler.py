@@ -1,8 +1,8 @@
-"""Objects into programs, and objects into the groups that the programs name.
+"""From objects to programs, and from objects to the groups that the programs name.
 
-Two folds over the same translation: rule-compiler keeps the rules, group-resolver the selectors. Both translate again
-only the units that `Policies` names, keep nothing of most objects but what was made of them, and absorb late, repeated
-and unheard-of events.
+Two folds share one translation: rule-compiler keeps the rules, group-resolver the selectors. Both retranslate only the
+units that `Policies` names, keep little of most objects beyond their translation, and absorb late, repeated and unknown
+events.
 """
 
 from collections.abc import Callable, Iterable, Mapping

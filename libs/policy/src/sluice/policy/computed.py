@@ -1,7 +1,7 @@
-"""The condition GroupMembersComputed of ClusterGroups and Groups: whether everybody can know whom the group means.
+"""The condition GroupMembersComputed of ClusterGroups and Groups: whether it is known whom the group selects.
 
 Source: docs "Antrea Network Policy CRDs", "ClusterGroup", status; a group with children is computed when all of them
-exist and are computed themselves.
+exist and are computed.
 """
 
 from collections.abc import Iterable

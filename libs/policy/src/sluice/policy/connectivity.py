@@ -1,8 +1,8 @@
-"""Who connects to whom, for every port at once: what `verdict` says of single packets, over all of them.
+"""Who can connect to whom, for all ports at once: `verdict` over sets of packets instead of single packets.
 
-Ports are destination ports. A rule about source ports is left out, as it is for a packet whose source port is not
-known: what it says depends on the sender's choice. A rule that looks into what it allows lets TCP connect, to be judged
-by what it asks, and nothing else. ICMP has no ports and is not here.
+Ports are destination ports. Rules about source ports are left out, as for a packet of unknown source port: their effect
+depends on what the sender chooses. A rule with layer 7 conditions lets TCP connections open, to be judged by their
+requests, and denies all else. ICMP has no ports and is not covered.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

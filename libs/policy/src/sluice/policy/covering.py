@@ -1,7 +1,7 @@
-"""Does one description hold all that another does, or nothing of it?
+"""Whether one description of packets covers another, or is disjoint from it.
 
-Sound, not complete: a yes is certain, a no may be ignorance. Of a description that holds nothing the first answer is
-no: whatever covers it is not to blame.
+Sound but not complete: a yes is certain, a no may mean unknown. An empty description counts as not covered, so that
+no rule is blamed for hiding it.
 """
 
 from collections.abc import Callable, Mapping

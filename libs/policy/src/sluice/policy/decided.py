@@ -1,4 +1,4 @@
-"""Which rules lines of logs are about, by the objects as they were when they were written."""
+"""Which rules a log line is about, according to the objects at the time it was written."""
 
 from collections.abc import Iterator
 

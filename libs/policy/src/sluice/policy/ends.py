@@ -1,4 +1,4 @@
-"""The two ends of a packet, as the state of the cluster knows them."""
+"""The two ends of a packet, resolved against the state of the cluster."""
 
 from collections.abc import Iterable
 from ipaddress import ip_address

@@ -1,8 +1,8 @@
-"""Whose named ports count where a rule names no peers.
+"""Which Pods a named port refers to where a rule names no peers.
 
-The name of a port is a number at each Pod that declares it, and at nobody else. An egress rule without peers that names
-a port is therefore about every Pod of the cluster that has such a port: its translation makes the group of all Pods,
-and who lowers the rule looks the name up there. Ports that are numbers, and rules of ingress, need none of that.
+A port name has a number only at the Pods that declare it. So an egress rule that names a port but no peers is about
+every Pod of the cluster that declares such a port: its translation creates the group of all Pods, and the lowering
+looks up the name there. Numeric ports and ingress rules do not need this.
 """
 
 from sluice.contracts.programs import Direction, Rule, Traffic, TransportTraffic

@@ -1,7 +1,8 @@
-"""The rules that a Pod faces in one direction, found by who is at the other end.
+"""The rules that apply to a Pod in one direction, indexed by the peer at the other end.
 
-A rule stands under each of its peers: everybody, a group, a block of addresses, a Service, or a pattern of names.
-Looking up a packet costs what it can match (and the patterns, if it has a name), not what the policies say of others.
+A rule is listed under each of its peers: anyone, a group, an IP block, a Service, or an FQDN pattern. Looking up a
+packet costs in proportion to the rules that can match it (and the patterns, if it has a name), not to the number of
+policies.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,8 +1,8 @@
-"""Names of DNS, and patterns of them.
+"""DNS names, and patterns of them.
 
-A `*` stands for any number of characters, none and dots included, so `*foobar.com` is `foobar.com`, `www.foobar.com`
-and `evilfoobar.com` alike. Capitals and a dot at the end mean nothing. Source: docs "Antrea Network Policy CRDs",
-"FQDN based filtering"; RFC 4343 for capitals.
+A `*` matches any number of characters, including none and including dots: `*foobar.com` matches `foobar.com`,
+`www.foobar.com` and `evilfoobar.com`. Case and a trailing dot are ignored. Source: docs "Antrea Network Policy CRDs",
+"FQDN based filtering"; RFC 4343 for case.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""A group's id is its content: selectors in equal normal form are one group, whoever wrote them.
+"""A group's id is derived from its content: selectors with the same normal form are one group, whoever wrote them.
 
-It begins with the group's place: of all groups about one Namespace alone the same, so that one shard has them all and
-the others need not look into that Namespace (`contracts.shards`, ADR 12). A group about several Namespaces, or about
-nodes, has a place of its own.
+The id begins with the group's place. All groups confined to the same Namespace have the same place, so one shard owns
+all of them, and the other shards need not look into that Namespace (`contracts.shards`, ADR 12). A group about several
+Namespaces, or about nodes, has a place of its own.
 """
 
 from sluice.contracts import codec

@@ -1,8 +1,8 @@
-"""IGMP: who may tell that a Pod wants a group, and who may ask it.
+"""IGMP and policy: which Pods may report membership, and who may query them.
 
-A message of IGMP names a group and has no peer. So rules with peers are not about it, and neither are those with ports.
-Reports (egress) are else as all that a Pod sends: a rule about all traffic to everybody is about them, too, and so is
-isolation. Queries (ingress) come from the Pod's own node, which always may: only rules that name IGMP are about them.
+An IGMP message names a multicast group and has no peer or port, so rules with peers or ports do not match it. Reports
+(egress) are otherwise like all that a Pod sends: a rule about all traffic to anyone matches them, and isolation applies
+to them. Queries (ingress) come from the Pod's own node, which is always allowed; only rules that name IGMP match them.
 """
 
 from collections.abc import Iterable

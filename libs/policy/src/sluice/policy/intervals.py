@@ -1,4 +1,4 @@
-"""Sets of ports as intervals: sorted, apart from each other, both ends belonging to them."""
+"""Sets of ports as sorted, disjoint, non-adjacent intervals; both ends are inclusive."""
 
 from collections.abc import Iterable
 

@@ -1,7 +1,7 @@
-"""What L7 entries mean: whether a request, or a TLS handshake, is one that they allow.
+"""What layer 7 entries mean: whether they allow a given request, or a given TLS handshake.
 
-This is the reference that the engine's signatures are compared with. A rule with entries is final for what matches its
-peers and ports: what no entry allows is denied, whatever rules come later.
+This is the reference that the engine's signatures are tested against. A rule with entries is final for what matches its
+peers and ports: what no entry allows is denied, whatever later rules say.
 """
 
 from collections.abc import Iterable

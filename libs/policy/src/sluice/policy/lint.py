@@ -1,9 +1,9 @@
-"""What is probably not meant.
+"""Finds what is probably a mistake.
 
-Rules that never match, conflicts that only a name decides, names that nobody may ask for, policies about nobody, and
-those that are not in force as they are written.
-That a rule never matches follows from the policies alone, but for the labels of Namespaces; it is said only if one
-single rule before it holds all of it. Conflicts and policies about nobody are told of the Pods that there are.
+Rules that never match, conflicts that only a name decides, FQDN rules whose Pods may not ask DNS, policies that select
+nobody, and policies that are not in force as written.
+That a rule never matches is derived from the policies and the labels of Namespaces alone, and is reported only if one
+single earlier rule covers it. Conflicts and policies that select nobody are judged by the Pods that exist.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Policies in the order in which they are enforced, as `sluice get netpol` shows them. Kinds are told apart by SOURCE.
+"""Policies in the order of enforcement, as `sluice get netpol` shows them. The SOURCE column tells the kinds apart.
 
 Source: docs "Antrea Network Policy CRDs", "Rule enforcement based on priorities".
 """

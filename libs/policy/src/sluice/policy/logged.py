@@ -1,7 +1,7 @@
-"""Which Kubernetes policies log what they decide: those of the Namespaces that say so.
+"""Which Kubernetes policies log their decisions: those in Namespaces with the annotation for it.
 
-They have no field for it; a Namespace has an annotation (`contracts.objects.ENABLE_LOGGING`). It is laid over the
-programs, which are translated without a look at anything else.
+The policies have no field for this; a Namespace has an annotation (`contracts.objects.ENABLE_LOGGING`). It is applied
+on top of the programs, whose translation does not depend on it.
 """
 
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Which rule goes first: the lower key wins, and no two rules of one direction have the same one."""
+"""The order of rules: the lower key wins, and no two rules of one direction have the same key."""
 
 from typing import NamedTuple
 

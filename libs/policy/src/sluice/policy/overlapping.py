@@ -1,4 +1,7 @@
-"""Can two rules be about the same packet? Asked of Pods and nodes that there are, since labels alone say too little."""
+"""Whether two rules can match the same packet.
+
+Judged by the Pods and nodes that exist, since labels alone say too little.
+"""
 
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network

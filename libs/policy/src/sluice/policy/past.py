@@ -1,4 +1,4 @@
-"""The cluster at any sequence of LEDGER, and the way from one moment to another."""
+"""The state of the cluster at any sequence of LEDGER, and the changes from one moment to another."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence

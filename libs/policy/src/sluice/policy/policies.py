@@ -1,6 +1,6 @@
-"""What an event makes us translate again, and what translations look up.
+"""Which policies an event makes us retranslate, and what translations look up.
 
-Of policies only those are kept that depend on something else: most are translated once and never again.
+Only policies that depend on other objects are kept: most are translated once and never again.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -1,6 +1,6 @@
-"""All addresses, divided so that policy says the same about two addresses of one region.
+"""Partitions all addresses into regions whose addresses no policy distinguishes.
 
-A region is a block that policies name, without the smaller ones inside of it.
+A region is an IP block that policies name, without the smaller blocks inside it.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
-"""What policy says of a packet between interfaces on secondary networks: the reference for what is compiled of it.
+"""The verdict for a packet between interfaces on secondary networks: the reference for the compiled programs.
 
-Everything is found here by reading the objects one by one, without the indexes of `sluice.grouping`. Only addresses
-count: who holds one is asked on the policed interface's own network first, and elsewhere only if nobody has it there.
+It reads the objects one by one, without the indexes of `sluice.grouping`. Only addresses matter: the holder of an
+address is looked up on the policed interface's own network first, and on others only if nobody has it there.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Whom a TrafficControl selects, as a group."""
+"""The Pods that a TrafficControl selects, as a group."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Services and EndpointSlices into programs, each by itself: nodes bring them together."""
+"""Translates Services and EndpointSlices into programs, each separately; nodes combine them."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address

@@ -1,7 +1,7 @@
-"""Rules about names that starve: the Pods may not ask for the names, because DNS is dropped before.
+"""Finds FQDN rules that can never take effect, because their Pods' DNS queries are dropped.
 
-A name has no address until its Pods have asked for it. What DNS servers there are nobody knows here, so a rule counts
-as letting DNS through if it allows, or passes, any UDP to port 53.
+A name has no address until a Pod has asked for it. The DNS servers are not known here, so a rule counts as letting DNS
+through if it allows or passes any UDP to port 53.
 """
 
 from collections.abc import Iterator

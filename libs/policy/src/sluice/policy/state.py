@@ -1,7 +1,7 @@
-"""What verdicts are given about: objects, and what follows from them by reading them one by one.
+"""The input of verdicts: objects, and what follows from reading them one by one.
 
-Membership is found here by asking each selector about each Pod, without the index of `sluice.grouping`: an error in
-one of the two is then a disagreement and not a silence. Answers are remembered until a Namespace or a policy changes.
+Membership is computed by asking each selector about each Pod, without the index of `sluice.grouping`, so that an error
+in either shows as a disagreement between them. Results are cached until a Namespace or a policy changes.
 """
 
 from collections.abc import Iterable, Mapping

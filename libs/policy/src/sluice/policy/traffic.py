@@ -1,4 +1,4 @@
-"""TrafficControls into programs, and into the groups of Pods that they select."""
+"""Translates TrafficControls into programs, and into the groups of Pods that they select."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

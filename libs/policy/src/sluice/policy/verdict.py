@@ -1,22 +1,22 @@
-"""What policy says of a packet: the reference that compiled programs and real datapaths are held against.
+"""What policy says about a packet: the reference for compiled programs and real datapaths.
 
-Egress is decided at the source if it is a Pod or a node, ingress at the destination if it is one; the packet passes if
-neither refuses it. Policies that apply to nodes are about what nodes themselves send and receive; the Pods that it runs
-a node may always reach, and what is kept open for it whatever policies say (its lifelines) is no matter of this.
+Egress is decided at the source and ingress at the destination, if that end is a Pod or a node; the packet passes if
+neither denies it. Policies that apply to Nodes are about what nodes themselves send and receive. A node can always
+reach the Pods it runs. A node's lifelines, which stay open whatever policies say, are not considered here.
 
-What comes to a NodePort is decided where it comes in, by the rules that apply to the Service, and again at the Pod,
-which may be on another node. In each direction, of the rules that match the packet:
+A packet to a NodePort is decided where it enters the cluster, by the rules that apply to the Service, and again at the
+Pod, which may be on another node. In each direction, of the rules that match the packet:
 
-1. tiers before the Kubernetes one, in order: allow, drop and reject decide; pass skips the rest of these tiers;
-2. Kubernetes policies: any rule that matches allows; else the Pod is closed if one of them isolates it;
-3. tiers after it, the baseline: in order, the first decides;
-4. else the packet is allowed.
+1. tiers before the Kubernetes tier, in order: allow, drop and reject decide; pass skips the rest of these tiers;
+2. Kubernetes policies: any matching rule allows; otherwise the packet is dropped if one of them isolates the Pod;
+3. tiers after it, the baseline: the first in order decides;
+4. otherwise the packet is allowed.
 
-A rule that looks into what it allows decides about all that matches it otherwise: what it does not allow there is
-rejected if it is TCP, and else dropped (docs "Antrea Layer 7 NetworkPolicy", "Usage").
+A rule with layer 7 conditions is final for what it matches: what it does not allow is rejected if it is TCP, and
+dropped otherwise (docs "Antrea Layer 7 NetworkPolicy", "Usage").
 
-What a Pod sends to itself never leaves it and is always allowed; what comes back to it from a Service always enters. On
-secondary networks the same holds for interfaces, and the policies of those networks alone decide (`secondary`).
+What a Pod sends to itself never leaves it and is always allowed; so is what returns to it by way of a Service. On
+secondary networks the same holds for interfaces, and only the policies of those networks apply (`secondary`).
 """
 
 from enum import StrEnum

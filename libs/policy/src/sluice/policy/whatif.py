@@ -1,4 +1,4 @@
-"""What a change of objects would change: programs, who reaches whom, and what becomes of recorded connections."""
+"""The effect of a change of objects: on programs, on reachability, and on recorded connections."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""What lint finds, in words. How a culprit is called is up to who asks: files have lines, objects have names."""
+"""The findings of lint, in words. The caller decides how to name a culprit: files have lines, objects have names."""
 
 from collections.abc import Callable
 from typing import assert_never

@@ -1,1 +1,1 @@
-"""NATS, settings, logging, metrics, health and the frame that services run in."""
+"""NATS, settings, logging, metrics, health, and the frame that services run in."""

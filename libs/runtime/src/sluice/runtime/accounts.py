@@ -1,4 +1,4 @@
-"""The part of nats-server's configuration that says who may connect, and what they may do: made of the one table."""
+"""Generates the part of nats-server's configuration that says who may connect and what they may do."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

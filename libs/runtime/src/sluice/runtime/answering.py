@@ -1,4 +1,4 @@
-"""Questions that a service answers by a request on the bus, where nothing is stored."""
+"""Answers questions asked of a service by request-reply on the bus; nothing is stored."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,7 @@
 """One queue, in order of arrival, for many subscriptions.
 
 nats-py gives each subscription a queue and a task of its own; under a flood, marks are then handled before the pages
-that were stored before them. Here they share one.
+that were stored before them. Here all subscriptions share one queue.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
-"""How the server is asked for what a node wants: subscribe, make sure it knows, ask, and ask again where needed.
+"""How a node asks the server for what it wants: subscribe, confirm the subscription, request, and repeat where needed.
 
-The questions of one `Interest`; what arrives goes to its queue, and it says here what it makes of the answers.
+This is the requesting half of one `Interest`: what arrives goes to its queue, and it tells this half how to treat the
+answers.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Certificates of the bus and of the webhook: an authority of our own, and what it signs. ECDSA on P-256 throughout."""
+"""A certificate authority for the bus and the webhook, and the certificates it signs. ECDSA on P-256 throughout."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta

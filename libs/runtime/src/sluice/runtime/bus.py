@@ -1,4 +1,4 @@
-"""One connection to NATS that stays: it reconnects for ever, and what goes wrong on it is counted and said."""
+"""One lasting connection to NATS: it reconnects for ever, and counts and logs what goes wrong."""
 
 import asyncio
 from collections import Counter

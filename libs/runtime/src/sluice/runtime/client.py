@@ -1,13 +1,13 @@
-"""nats-py where it is too slow for hundreds of thousands of messages or trusts too much: private parts of 2.16, tested.
+"""A NATS client that corrects nats-py where that is too slow or trusts too much. It uses private parts of 2.16; tested.
 
-It reads keys and certificates once, believes a server that offers no TLS, and ends for ever when a server that it was
-connected to does not want it any more.
+nats-py reads keys and certificates only once, trusts a server that offers no TLS, and gives up for ever when a server
+that it was connected to refuses it.
 
-Its `flush` is answered before the server has what was sent just before: the PING passes what waits for a task that
-writes it.
+Its `flush` may be answered before the server has what was sent just before: the PING overtakes data that waits for the
+writing task.
 
-It takes headers apart letter by letter, which lasts longer than all the rest of a message's way, and puts them together
-piece by piece; and each subscription has a queue and a task of its own between the message and its reader.
+It parses headers character by character, which takes longer than everything else about a message, and builds them piece
+by piece; and each subscription puts a queue and a task between a message and its reader.
 """
 
 import asyncio

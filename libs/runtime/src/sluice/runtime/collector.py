@@ -1,8 +1,8 @@
-"""The garbage collector, kept away from folds of millions of objects.
+"""Pauses the garbage collector for folds of millions of objects.
 
-It looks at everything made since it last looked, and at everything there is each time that grew by a quarter. While a
-service takes a cluster in this doubles its work and finds nothing: what a fold lets go of is freed at once, by its
-reference count. So it rests while inputs are read, and what was made of them it never looks at.
+The collector examines all new objects, and all objects whenever their number grew by a quarter. While a service reads a
+cluster, that doubles its work and finds nothing, since reference counting frees at once what a fold drops. So the
+collector is paused while inputs are read, and never examines the objects made of them.
 """
 
 import gc

@@ -1,6 +1,6 @@
-"""What a client of the bus shows of itself, and whom it believes: files of one folder, read for each connection.
+"""The credentials of a bus client and the authorities it trusts: files in one folder, read for each connection.
 
-So a key or a certificate is rotated by putting another in its place; the next connection uses it.
+To rotate a key or a certificate, replace its file; the next connection uses it.
 """
 
 import ssl

@@ -1,4 +1,4 @@
-"""The loop of a service that derives one stream from OBJECTS: take facts in, store what follows, vouch for it."""
+"""The loop of a service that derives a stream from OBJECTS: take in facts, store what follows, publish the mark."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What nodes hold, and whose it is, asked of them; and since when the rule behind it is as it is."""
+"""Asks nodes what they hold and to which rule it belongs, and finds since when that rule is as it is."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence

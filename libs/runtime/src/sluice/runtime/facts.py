@@ -1,6 +1,6 @@
-"""OBJECTS as central services read it: facts in batches, and the word when they are all there are.
+"""OBJECTS as central services read it: facts in batches, and a notice when the reader is in sync.
 
-Not told is not gone: a fold may be believed only past the mark that ends the first listing of every kind it needs, and
+Not told is not gone: a fold is trustworthy only past the mark that ends the first listing of every kind it needs, and
 past everything that was stored when the reading began.
 """
 

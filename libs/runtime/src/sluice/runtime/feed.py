@@ -1,6 +1,6 @@
 """What a node's fold reads from the bus: the subjects that it asks for, in order of arrival.
 
-The three programmers of a node differ in what they make of programs and pages, not in how they come to them.
+A node's programmers differ in what they make of programs and pages, but not in how they read them.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Messages that were sent and not answered yet, each with the time at which it left, in seconds of any clock."""
+"""Messages sent but not yet acknowledged, each with the time it was sent, in seconds of any clock."""
 
 import itertools
 from typing import NamedTuple

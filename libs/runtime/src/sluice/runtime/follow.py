@@ -1,8 +1,8 @@
-"""How central services read: everything a stream holds, then what comes, in order, for as long as it takes.
+"""How central services read: everything a stream holds, then what arrives, in order, indefinitely.
 
-An ordered push consumer of our own making: nats-py's loses its way when it cannot make its consumer again. A gap,
-a missed heartbeat, a reconnect, each is answered by a new consumer from the message after the last one delivered;
-when the stream turns out to be another one, by a new epoch.
+This is an ordered push consumer of our own, because nats-py's fails when it cannot recreate its consumer. On a gap, a
+missed heartbeat or a reconnect, a new consumer starts after the last message delivered. If the stream turns out to be
+another one, a new epoch begins.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Is the service alive, and is it in sync: asked over HTTP and over the bus."""
+"""Liveness and readiness of the service, served over HTTP and over the bus."""
 
 from collections.abc import Callable, Iterable
 

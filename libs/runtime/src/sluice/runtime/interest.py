@@ -1,11 +1,11 @@
-"""How a node reads GROUPS and PROGRAMS: only what it wants, and the one way only.
+"""How a node reads GROUPS and PROGRAMS: only the subjects it wants.
 
-Subscribe to the republished subjects, make sure the server knows, then ask for what is stored; the higher sequence
-wins. All of it arrives in one queue, and is told in that order. What may have been missed (a reconnect, a reader that
-was too slow, or just the resync interval) is asked for again; until that is answered no mark is told, because a mark
-vouches for everything before it.
+It subscribes to the republished subjects, confirms the subscription, then requests what is stored; the higher sequence
+wins. Everything arrives in one queue and is delivered in that order. After anything that may have lost a message (a
+reconnect, a reader that was too slow) and at each resync interval, it requests everything again. Until that is answered
+no mark is delivered, because a mark vouches for everything before it.
 
-This module holds what was told; `asking` asks the server.
+This module keeps track of what was delivered; `asking` makes the requests.
 """
 
 import asyncio

@@ -1,12 +1,13 @@
-"""The keys of a whole bus, in a folder that only its operator has: who there is, with which keys, and the authority.
+"""The keys of a whole bus, in a folder that only its operator may read: identities, their keys, and the authority.
 
-    ring.json                 who there is, and which public keys are accepted; nothing secret
+    ring.json                 the identities, and which public keys are accepted; nothing secret
     authority/                ca.crt, ca.key, and earlier.crt while certificates of an earlier authority are accepted
     server/                   what a nats-server needs: bus.conf, tls.crt, tls.key, ca.crt
-    identities/<identity>/    what one client needs: seed, ca.crt, and tls.crt and tls.key if servers ask for them
+    identities/<identity>/    what one client needs: seed, ca.crt, and tls.crt and tls.key if servers require them
 
-A new key is accepted beside the old one until that is retired, and the same goes for authorities. Each file is replaced
-as a whole, and what accepts comes before what is shown, so that a crash in between loses nobody.
+A new key is accepted beside the old one until the old one is retired; the same goes for authorities. Each file is
+replaced atomically. Files that accept a key are written before files that present it, so a crash in between locks
+nobody out.
 """
 
 import json

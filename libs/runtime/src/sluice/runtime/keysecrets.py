@@ -1,4 +1,4 @@
-"""A keyring as Secrets of Kubernetes. Each is mounted as a folder, and that folder is what `NATS_KEYS` names."""
+"""A keyring as Kubernetes Secrets. Each is mounted as a folder, which `NATS_KEYS` then names."""
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping

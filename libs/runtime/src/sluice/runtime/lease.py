@@ -1,7 +1,7 @@
-"""Who owns a shard: a key in a KV bucket that lives only as long as its holder renews it.
+"""Ownership of a shard: a key in a KV bucket that expires unless its holder renews it.
 
-The lease keeps two runs of a service from working against each other; that nothing is overwritten is the business of
-the fences in `output`. So a holder that merely cannot renew (the server is away) goes on: it cannot write either.
+The lease only keeps two processes from working against each other. Protection against overwriting is up to the fences
+in `output`, so a holder that cannot renew because the server is away continues: it cannot write either.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What there is to warn of, from the bus: all objects are read once more, and looked at beside the event loop."""
+"""Lint warnings from the bus: reads all objects once more, and analyses them in a thread beside the event loop."""
 
 import asyncio
 import threading

@@ -1,6 +1,6 @@
-"""A log that grows: whole lines are appended, and it is begun anew when it is full, or when somebody moved it away.
+"""A log file that is appended to in whole lines and rotated when it is full; it is reopened if somebody moved it.
 
-Nothing here waits for a disk on behalf of packets: whoever calls does so beside them.
+Packets never wait for the disk here: callers write beside the packet path.
 """
 
 import gzip

@@ -1,4 +1,4 @@
-"""Logs are for operators: one JSON line an event, the event in past tense, everything else a field."""
+"""Logs for operators: one JSON line per event, named in the past tense; everything else is a field."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""When a mark may be sent: after all that was written before it is stored, and not too often."""
+"""When a mark may be sent: after everything written before it is stored, and not too often."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Counters and gauges, in the text format that Prometheus reads (version 0.0.4)."""
+"""Counters and gauges in the Prometheus text format (version 0.0.4)."""
 
 from collections.abc import Callable, Iterable
 from typing import Literal

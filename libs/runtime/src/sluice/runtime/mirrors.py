@@ -1,8 +1,8 @@
-"""A mirror that stands still is given another leader.
+"""Gives a stalled mirror another leader.
 
-When the server that leads LEDGER ends, OBJECTS goes on up to twenty seconds later than LEDGER does: the leader of the
-mirror looks only each ten seconds whether it still hears anything. A new leader begins by asking. So whoever writes the
-source looks, and has the leader step down. With one server there is nobody else to lead, and nothing is done.
+When the server that leads LEDGER ends, OBJECTS resumes up to twenty seconds later than LEDGER, because the mirror's
+leader checks its source only every ten seconds, whereas a new leader begins by asking. So the writer of the source
+watches the mirror and makes its leader step down. With a single server there is no other leader, and nothing is done.
 """
 
 import asyncio

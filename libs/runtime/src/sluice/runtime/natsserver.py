@@ -1,4 +1,4 @@
-"""A nats-server of our own, from the pinned binary, with its files in one folder. For the lab and the tests."""
+"""Runs a nats-server from the pinned binary, with its files in one folder. For the lab and the tests."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The past of the objects, from the bus: LEDGER, and the checkpoints that vouch for it."""
+"""The history of the objects, from the bus: LEDGER, and the checkpoints that vouch for it."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing

@@ -1,4 +1,4 @@
-"""World trouble is waited out: the server is away, JetStream is not ready yet, an answer was lost."""
+"""Retries until the world is ready: the server is away, JetStream is not ready yet, or an answer was lost."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

@@ -1,4 +1,4 @@
-"""Subject patterns: `*` stands for one token, `>` at the end for one or more."""
+"""Subject patterns: `*` matches one token, a final `>` one or more."""
 
 from collections.abc import Iterator
 from functools import lru_cache

@@ -1,6 +1,6 @@
-"""What is in force, from the bus: every fact about it, folded, and told whenever the fold may say something else.
+"""What is in force, from the bus: folds every relevant fact and notifies whenever the answer may have changed.
 
-Of objects only those are read that the fold wants: a cluster's Pods are not, where they are pages tell.
+Of objects it reads only those the fold needs; it does not read Pods, since pages say where they are.
 """
 
 import asyncio

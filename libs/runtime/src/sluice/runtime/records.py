@@ -1,4 +1,4 @@
-"""A ledger out of a bus into a file, and out of a file into a bus that has none."""
+"""Exports a ledger from a bus into a file, and imports a file into a bus without one."""
 
 import asyncio
 import contextlib

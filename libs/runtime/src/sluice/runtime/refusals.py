@@ -1,4 +1,4 @@
-"""What the server does not let us do, as nats-py reports it: in errors without a class, in lower case."""
+"""Recognises what the server refuses, as nats-py reports it: errors without a class of their own, in lower case."""
 
 import re
 import ssl

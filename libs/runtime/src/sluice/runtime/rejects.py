@@ -1,4 +1,4 @@
-"""What did not decode, or is of no subject that is known: set aside and counted, never silently gone, told once."""
+"""Messages that do not decode, or have an unknown subject: skipped, counted, and logged once per sort."""
 
 from collections import Counter, deque
 from typing import NamedTuple, TypeVar

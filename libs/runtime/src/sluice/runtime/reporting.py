@@ -1,4 +1,4 @@
-"""How a node's programmer tells the bus what is applied, whenever that changes."""
+"""Publishes a programmer's status whenever it changes."""
 
 import asyncio
 from collections.abc import Callable

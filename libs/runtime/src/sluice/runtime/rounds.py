@@ -1,4 +1,4 @@
-"""When the loop of a node's programmer goes round: at news, at a deadline, and to read back what it programs."""
+"""When a programmer's loop runs: on news, at a deadline, and to read back what it programs."""
 
 import asyncio
 from time import monotonic

@@ -1,8 +1,8 @@
-"""The window of a writer: many writes on their way at once, each fenced, each with a deadline.
+"""The send window of a writer: many writes in flight, each fenced and each with a deadline.
 
-After a reconnect, a missed deadline or an answer that fits no stream of ours the sender first asks which stream it is
-talking to, then sends again what was not acknowledged. An earlier try that did arrive shows as a conflict, and a
-conflict is settled by reading back.
+After a reconnect, a missed deadline or an unexpected answer, the sender first checks which stream it is talking to,
+then resends what was not acknowledged. An earlier attempt that did arrive shows as a conflict, and a conflict is
+resolved by reading back.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The frame that every service runs in.
 
-FastStream has the life cycle (signals, hooks) and routes what is asked over HTTP and over the bus; it shares the one
-connection. What reads and writes streams is nats-py underneath: `follow`, `interest`, `output`.
+FastStream provides the life cycle (signals, hooks) and routes requests over HTTP and the bus; both share one
+connection. Streams are read and written with nats-py: `follow`, `interest`, `output`.
 """
 
 import asyncio

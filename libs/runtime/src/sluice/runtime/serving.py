@@ -1,4 +1,4 @@
-"""HTTP by uvicorn, inside of our own frame: it handles no signals."""
+"""HTTP by uvicorn within our own frame; uvicorn handles no signals."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A service's settings: one frozen struct, from the environment, unknown names refused."""
+"""A service's settings: one frozen struct, read from the environment; unknown names are refused."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The number of shards is part of what is stored: nodes wait for the marks of all of them."""
+"""Guards the number of shards, which is part of what is stored: nodes wait for the marks of all of them."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What `$JS.API.DIRECT.GET` answers to a multi_last request, and whether the answer is whole."""
+"""What `$JS.API.DIRECT.GET` answers to a multi_last request, and whether the answer is complete."""
 
 from enum import Enum
 from typing import NamedTuple

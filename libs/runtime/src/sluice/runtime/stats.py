@@ -1,4 +1,4 @@
-"""The newest STATS of every node, read once."""
+"""Reads the newest STATS of every node, once."""
 
 from nats.js.api import ConsumerConfig, DeliverPolicy
 

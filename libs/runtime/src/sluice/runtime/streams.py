@@ -1,4 +1,4 @@
-"""The one owner of the streams: makes them as `sluice.contracts.streams` says, and keeps the mirror honest."""
+"""The one owner of the streams: creates them as `sluice.contracts.streams` says, and keeps the mirror consistent."""
 
 import asyncio
 from collections.abc import Iterable

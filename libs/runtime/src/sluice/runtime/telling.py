@@ -1,6 +1,6 @@
-"""How a node's programmer says what its backend holds, whichever it is: answers to `contracts.explaining`.
+"""How a programmer lists and explains what its backend holds: answers to `contracts.explaining`, for every backend.
 
-Pages are by the order of what is held and not by numbers: what comes or goes between two pages shifts nothing else.
+A page begins after a given item and not at a number, so items that come or go between two pages shift nothing.
 """
 
 import heapq

@@ -1,4 +1,4 @@
-"""A packet's whole way, asked of one node after the other."""
+"""Traces a packet's whole path by asking one node after the other."""
 
 import msgspec
 from nats.errors import NoRespondersError

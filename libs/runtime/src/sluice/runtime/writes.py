@@ -1,4 +1,4 @@
-"""What a writer wants stored and what is known to be stored: the bookkeeping of `output`, without input and output."""
+"""What a writer wants stored and what is known to be stored: the bookkeeping of `output`, without I/O."""
 
 import re
 import secrets

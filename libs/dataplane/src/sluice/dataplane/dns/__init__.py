@@ -1,1 +1,1 @@
-"""DNS as a datapath needs it: what an answer tells of names, out of packets of whoever may be hostile."""
+"""DNS as a datapath needs it: what answers say about names, parsed from packets that may be hostile."""

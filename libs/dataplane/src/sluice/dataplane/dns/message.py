@@ -1,4 +1,4 @@
-"""What a DNS message says, read from octets that anybody may have made.
+"""Parses DNS messages from untrusted bytes.
 
 Source: RFC 1035 section 4 (messages, compression), RFC 3596 (AAAA), RFC 2181 sections 8 and 10.1 (TTLs, one CNAME).
 """

@@ -1,8 +1,9 @@
-"""DNS over TCP, as a switch sees it that can only let segments pass or not: which of them complete a message.
+"""DNS over TCP for a switch that can only pass or hold segments: which segments complete a message.
 
-Segments pass at once until one completes a message: it must wait until that is acted upon, and nobody can use a message
-without its end. A stream is read from its beginning only (SYN), for what looks like a message in the middle of one may
-be the text of a record that a stranger chose. What cannot be read fails the whole stream: no more of its data passes.
+Segments pass at once until one completes a message. That one must wait until the message was acted upon; without its
+end, nobody can use the message. A stream is followed only from its beginning (SYN), because what looks like a message
+in the middle of one may be record data that a stranger chose. If anything cannot be parsed, the whole stream fails: no
+more of its data passes.
 
 Source: RFC 1035 section 4.2.2 (two octets of length before each message), RFC 9293 section 3.1 (segments).
 """

@@ -1,4 +1,4 @@
-"""DNS messages to send: questions, and answers as a server of the lab gives them. Source: see `message`."""
+"""Builds DNS messages: questions, and answers for the lab's DNS server. Source: see `message`."""
 
 from collections.abc import Iterable
 from ipaddress import ip_address

@@ -1,1 +1,1 @@
-"""The host backend: policies on Nodes, as one table of nftables on each."""
+"""The host backend: policies on Nodes, as one nftables table per node."""

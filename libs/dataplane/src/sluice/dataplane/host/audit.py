@@ -1,4 +1,4 @@
-"""How the lines of rules about Nodes look in the log of the node."""
+"""The format of np.host.log: the lines of rules about Nodes."""
 
 from struct import Struct
 

@@ -1,10 +1,10 @@
-"""What the node's table must hold, folded from programs, pages and ways: a mutable index behind a plain value.
+"""What the node's table must hold, folded from programs, pages and routes: a mutable index behind a plain value.
 
-The chains are made anew when a program or the guard changes, the sets of a group when a page of it does. What did not
-change is the same object as before, so that a plan sees at a glance what to look at.
+Chains are rebuilt when a program or a lifeline changes, the sets of a group when one of its pages does. What did not
+change is the same object as before, so that a plan can skip it by identity.
 
-    input, output      what is known, lifelines, then `….rules`; what nothing decides is accepted
-    input.rules        the tiers, in order; what is passed, and what no rule is about, goes on to the baseline
+    input, output      known connections, lifelines, then `….rules`; what nothing decides is accepted
+    input.rules        the tiers, in order; what is passed or matches no rule goes on to the baseline
     input.baseline     the tier behind Kubernetes policies, in order
     input.again        the same two for connections that were let in before, while a policy says that it ends such
     do.<id>, end.<id>  what a rule does, where that takes more than a line

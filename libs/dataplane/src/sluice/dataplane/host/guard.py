@@ -1,6 +1,7 @@
-"""A node's lifelines: what passes whatever policies say, so that nobody locks himself out of his own cluster.
+"""A node's lifelines: traffic that always passes, so that no policy can lock people out of their own cluster.
 
-A policy on Nodes can cut the node off from all that could take it back. So these go first; each is told in the status.
+A policy on Nodes could cut the node off from everything that could revoke it. So lifelines come before all rules; the
+status lists them.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What a rule is called in the kernel: its counter's name, the word of its log lines, the beginning of its comments."""
+"""Names of a rule in the kernel: of its counter, the prefix of its log lines, the start of its comments."""
 
 from hashlib import sha256
 from typing import NamedTuple

@@ -1,8 +1,8 @@
-"""From rules to lines: which packets a rule is about, as alternatives of matches that must all hold.
+"""From rules to lines: the packets that a rule matches, as alternatives, each a conjunction of matches.
 
-A rule is about as many kinds of packets as it has peers times ports. Each group of peers is one set for IPv4 and one
-for IPv6, which all rules about it share, and all blocks of a rule are another two; so a member that comes or goes
-changes elements and no line.
+A rule has as many alternatives as it has kinds of peers times ports. Each group of peers is one set for IPv4 and one
+for IPv6, shared by all rules that name it, and the IP blocks of a rule are another two. So a member that comes or goes
+changes set elements and no line.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,7 @@
-"""One transaction that makes the kernel's table what it must be; nft(8) does all of it, or nothing.
+"""One transaction that makes the kernel's table what it must be; nft(8) applies all of it or nothing.
 
-So there is no state between the two: a plan has no prefix but the empty one and itself. Counters stay as they are where
-their rule stays, and elements of sets change alone where nothing else does.
+So there is no state in between. Counters keep their values as long as their rule stays, and where only elements of sets
+change, nothing else is touched.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""What of a program can be lowered, and what stands in for the rest.
+"""Which rules of a program can be lowered, and what replaces the others.
 
-What cannot be lowered is a problem that is reported, and is closed: a rule keeps the form it had before; if it had
-none, what allows or passes is narrowed to what can be lowered, and what drops or rejects becomes a drop for every peer
-of its ports. A node's lifelines pass all the same (`guard`).
+A rule that cannot be lowered is reported and closed: it keeps its previous form. If it has none, an Allow or Pass is
+narrowed to what can be lowered, and a Drop or Reject becomes a drop for every peer of its ports. A node's lifelines
+pass in any case (`guard`).
 """
 
 from collections.abc import Iterator

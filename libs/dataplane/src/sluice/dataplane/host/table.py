@@ -1,7 +1,7 @@
-"""What our table of nftables holds, as values: chains of lines, the sets that they ask, and what counts.
+"""Our nftables table as values: chains of lines, the sets they refer to, and counters.
 
-A line is a rule of nftables: matches that must all hold, and what becomes of the packet. Policies have rules, too, so
-here they are called lines. `wire` writes them as the JSON of libnftables, `text` in the notation of nft(8).
+A line is what nftables calls a rule: matches that must all hold, and a verdict. We call it a line because policies have
+rules, too. `wire` writes lines as the JSON of libnftables, `text` in the notation of nft(8).
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Our table in the notation of nft(8), as a person would load it: for people, and for `sluice compile`."""
+"""Our table in the notation of nft(8): for people, and for `sluice compile`."""
 
 from collections.abc import Iterator
 from typing import assert_never

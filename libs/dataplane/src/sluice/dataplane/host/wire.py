@@ -1,7 +1,8 @@
-"""Our table as the JSON of libnftables, in just the words in which the kernel's is listed back.
+"""Our table as the JSON of libnftables, in exactly the form in which the kernel's table is listed.
 
-Source: libnftables-json(5). Listed with `nft --json --numeric`, so protocols and types of ICMP are numbers; what is
-listed as a number and cannot be written as one is read back into its name. What is not of these words is strange.
+Source: libnftables-json(5). The listing is made with `nft --json --numeric`, so protocols and ICMP types are numbers;
+what is listed as a number but cannot be written as one is translated back into its name. Anything that we do not write
+counts as strange.
 """
 
 from collections.abc import Iterable, Mapping

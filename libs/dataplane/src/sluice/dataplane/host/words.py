@@ -1,4 +1,4 @@
-"""The words of nftables that are the same in its text and in its JSON, and what is ours among its numbers."""
+"""Words of nftables that its text and its JSON share, and our choices among its numbers."""
 
 from sluice.dataplane.host.table import Side
 from sluice.dataplane.protocols import IpProto

@@ -1,7 +1,7 @@
-"""The engine's configuration file: Suricata between two ports of the switch, a tenant for each rule set.
+"""The engine's configuration file: Suricata between two ports of the switch, one tenant per rule set.
 
-JSON, which is YAML. Tenants stand in it with their VLANs, so that an engine that starts anew never passes a packet
-before it has its rules: one that is up without its tenants passes everything (measured, Suricata 7.0.10).
+It is JSON, which is valid YAML. The tenants and their VLANs are in the file, so that an engine that restarts never
+passes a packet before it has its rules: without tenants it would pass everything (measured, Suricata 7.0.10).
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
-"""From what the engine writes down to the event log that people read.
+"""Turns what the engine writes into the event log for people.
 
-The engine keeps the packet of each denial with the alert, since it knows no other way to keep just that one: its tags
-begin with the packet behind. Here an alert loses it, and where the rule set is logged it becomes an event of its own,
-`packet`, right behind the alert, as people know it.
+The engine attaches the packet of each denial to its alert, because it cannot keep only that packet: its tags begin with
+the packet after. Here an alert loses the packet; if the rule set is logged, the packet becomes an event of its own,
+`packet`, right after the alert, as in Antrea.
 
 Source: Suricata user guide, "Eve JSON Format"; docs "Antrea Layer 7 NetworkPolicy", "Logs".
 """

@@ -1,7 +1,7 @@
-"""What a signature is for, in words, and which signature a text is about.
+"""The meaning of a signature in words, and which signature a text refers to.
 
-A signature is known by its tenant's VLAN and its sid, for every rule set counts its own from 1: as `3/1`, as an event
-of eve.json that says both, or as the rule itself, which every tenant with an equal rule set has.
+Since every rule set numbers its signatures from 1, a signature is identified by its tenant's VLAN and its sid: as
+`3/1`, by an event of eve.json with both, or by the rule's own text, which every tenant with an equal rule set has.
 """
 
 import re

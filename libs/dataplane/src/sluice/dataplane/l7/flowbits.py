@@ -1,8 +1,8 @@
 """The flow bits of rule sets.
 
-They belong to a connection, and to the rules that set them: after a reload the engine forgets all bits of a connection
-when its next packet comes, and looks at what is under way anew (measured, Suricata 7.0.10). So no signature may take an
-unset bit for a denial unless another sets it again from what the engine still knows.
+They belong to a connection and to the rules that set them. After a reload, the engine forgets all bits of a connection
+at its next packet, and inspects what is in progress again (measured, Suricata 7.0.10). So no signature may treat an
+unset bit as a denial unless another signature sets it again from what the engine still knows.
 """
 
 OPENING = "l7open"

@@ -1,7 +1,7 @@
-"""What node-l7 tells node-ovs: one file, replaced as a whole, and the only channel between the two.
+"""What node-l7 tells node-ovs: one file, replaced atomically, and the only channel between them.
 
-node-ovs sends a rule's packets to a VLAN only while the file names the VLAN for the rule's rule set. Otherwise it drops
-what the rule matches: an engine that is not there, or has other rules, judges nothing.
+node-ovs sends a rule's packets to a VLAN only while the file names that VLAN for the rule's rule set. Otherwise it
+drops what the rule matches: an engine that is down, or has other rules, judges nothing.
 """
 
 from msgspec import Struct

@@ -1,7 +1,8 @@
-"""HTTP entries: every request of a connection is judged by itself, when its header block is complete.
+"""HTTP entries: each request of a connection is judged separately, when its header block is complete.
 
-Three signatures meet at that point, in this order: one clears `l7ok`, one an entry sets it, one rejects where it is not
-set. Flow bits belong to the connection and not to the request; clearing is what makes the judgement one of the request.
+Three signatures fire at that point, in this order: one clears `l7ok`, one per entry sets it, one rejects if it is not
+set. Flow bits belong to the connection and not to the request; clearing the bit first makes the verdict one per
+request.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,8 +1,8 @@
-"""How a connection may begin: the first bytes from the client, before the engine knows what it speaks.
+"""How a connection may begin: the client's first bytes, before the engine has detected the protocol.
 
-Until the reassembled stream is a whole opening (a request line, a ClientHello) nothing else judges it. So what can no
-longer become one is rejected at once, what still can goes on a byte at a time, and a server that speaks before is
-rejected. All of it looks at the first bytes of the stream and needs no memory: a reload forgets flow bits.
+Nothing else judges the stream until it holds a complete opening (a request line, a ClientHello). What can no longer
+become one is rejected at once, what still can goes on byte by byte, and a server that speaks first is rejected. All of
+this looks only at the first bytes of the stream and needs no memory, since a reload forgets flow bits.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,7 @@
-"""One line of a Suricata rule file, and how text that people wrote gets into it.
+"""One line of a Suricata rule file, and how text from users is escaped in it.
 
-User text never becomes rule syntax: outside of letters, digits and what `_PLAIN` names, a byte is written as its
-number, in `content` between bars, in `pcre` as an escape.
+User text never becomes rule syntax: every byte but letters, digits and those in `_PLAIN` is written as its number,
+between bars in `content` and as an escape in `pcre`.
 """
 
 from collections.abc import Iterable

@@ -1,9 +1,9 @@
-"""Which rule set has which VLAN, and what the engine must be told next.
+"""Which rule set has which VLAN, and what to tell the engine next.
 
-A *subject* is a rule of a policy by its name. It keeps its VLAN when its entries change, so that open connections go on
-and their next request is judged by the new rules; subjects of equal rule sets share one. A VLAN that nobody uses any
-more is closed, not removed: a VLAN without a tenant would let everything pass, and connections outlive their policy.
-It is given out again as late as possible.
+A *subject* is a rule of a policy, identified by name. It keeps its VLAN when its entries change, so that open
+connections continue and their next request is judged by the new rules; subjects with equal rule sets share a VLAN. An
+unused VLAN is closed rather than removed, because a VLAN without a tenant would pass everything, and connections
+outlive their policy. It is reused as late as possible.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,8 @@
 """TLS entries: a handshake is judged when its ClientHello is complete, and again after each reload.
 
-One signature an entry notes that the server name matches; two reject where none did. The first looks once, at the
-complete ClientHello, before it reaches the server. The second looks at open connections: a reload forgets the note, and
-the engine, which still knows the name, notes it anew for the entries that there are now.
+One signature per entry records that the server name matches; two reject if none did. The first of these runs once, at
+the complete ClientHello, before it reaches the server. The second runs on open connections: a reload forgets the
+record, and the engine, which still knows the name, makes it again for the current entries.
 """
 
 from collections.abc import Iterator, Sequence

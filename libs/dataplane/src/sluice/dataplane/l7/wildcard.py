@@ -1,7 +1,7 @@
-"""A pattern with stars as a regular expression of the engine.
+"""Translates a pattern with `*` into a regular expression of the engine.
 
-Suricata's `content` could say stars at the ends, but not that a path ends where the query begins, nor compare
-`http.host` without regard to case; one form for all is easier to trust.
+Suricata's `content` could express stars at the ends, but not that a path ends where the query begins, nor a comparison
+of `http.host` that ignores case; one form for all is easier to trust.
 """
 
 from sluice.dataplane.l7.signature import literal

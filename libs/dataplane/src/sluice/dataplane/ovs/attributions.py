@@ -1,6 +1,6 @@
-"""Which rules log, how their lines look, and which policies isolate whom: kept step by step, at the cost of the step.
+"""Which rules log, what their log lines say, and which policies isolate whom: maintained incrementally.
 
-The tables have the names by which people know them, whatever ours are called.
+Log lines name tables as Antrea does, whatever ours are called.
 Source: docs "Antrea Network Policy CRDs", "enableLogging and logLabel".
 """
 

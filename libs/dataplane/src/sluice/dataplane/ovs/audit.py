@@ -1,7 +1,8 @@
-"""How a rule has what it decides logged: the packet is handed over, with the rule's id, and goes on as it would.
+"""How a rule's decisions are logged: the packet is sent to the programmer with the rule's id, and goes on as usual.
 
-Of a connection that is let in, it is the first packet: while nobody answers, each of its packets meets the rules as a
-new one, so those that the tracker knows are passed over. What is dropped or rejected is never known to it.
+For an allowed connection, only the first packet is logged. Until somebody answers, each further packet meets the rules
+like a new one, so those whose connection the tracker already knows are skipped. Dropped and rejected packets never
+become known connections.
 """
 
 from sluice.contracts.programs import Action

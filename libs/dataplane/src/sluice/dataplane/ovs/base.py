@@ -1,4 +1,4 @@
-"""The flows that always stand, whatever the node's Pods and policies."""
+"""The flows that are always there, whatever the node's Pods and policies."""
 
 from sluice.dataplane.ovs import audit, cookies
 from sluice.dataplane.ovs.conntrack import (

@@ -1,4 +1,4 @@
-"""Who brings values to the sources of rules, step by step: members of groups, ports of Services, what DNS told."""
+"""Brings values to the sources of rules incrementally: members of groups, ports of Services, DNS answers."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Holds every flow to what the pipeline declares: the fields of its match, where its actions lead, its cookie."""
+"""Checks each flow against what the pipeline declares: its match fields, the tables it leads to, its cookie."""
 
 from collections.abc import Iterator
 from functools import lru_cache

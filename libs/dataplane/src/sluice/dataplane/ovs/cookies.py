@@ -1,4 +1,4 @@
-"""Cookies: what a flow says of itself, so that anyone can tell whose it is and what it is for.
+"""Cookies: they identify a flow as ours, and say what it is for.
 
     bits 63..48  owner mark, the same in all our flows: a stranger can sweep by it
     bits 47..40  kind of flow

@@ -1,8 +1,8 @@
-"""Counting: what the rules of the node decided about, and the flows that count it.
+"""The flows that count what each rule of the node decided.
 
-Each rule but those that pass has two flows of its own in COUNT. They stand for as long as the rule has its id, whatever
-becomes of its other flows, so a rule that is written anew, moves, or meets other Pods goes on counting. A packet that
-is let through is counted by each rule that lets it through; one that is denied, by the rule that denies it alone.
+Each rule except pass rules has two flows of its own in COUNT. They stay as long as the rule has its id, whatever
+becomes of its other flows, so a rule that is rewritten, moved, or applied to other Pods goes on counting. An allowed
+packet is counted by each rule that lets it through; a denied one only by the rule that denies it.
 """
 
 from sluice.contracts.programs import Action

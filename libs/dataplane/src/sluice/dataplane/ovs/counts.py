@@ -1,7 +1,7 @@
-"""What the rules of a node decided about, added up over all the flows that ever counted for them.
+"""What the rules of a node decided, summed over all the flows that ever counted for them.
 
-Flows count from when they were put; they outlive the programmer, and not the switch. So what was seen of each is kept
-with the sums: the next reading adds the difference.
+A flow counts from the moment it is added. Flows outlive the programmer but not the switch. So the last reading of each
+flow is stored with the sums, and the next reading adds the difference.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -1,15 +1,15 @@
-"""The way through the inspection engine, of connections that a rule with `l7Protocols` let out or in.
+"""The path through the inspection engine, for connections that a rule with `l7Protocols` let out or in.
 
-What goes into the engine's first port comes out of its second, or not at all; resets of its making come out there too.
-A tag says by which rule set it judges. Both directions of a connection go by it, each with the addresses of the two
-ends: after the translation of a Service's address, and before its undoing. Where the rules of both ends are on this
-node a packet goes by twice, near its sender's rule first.
+What enters the engine's first port leaves by its second, or not at all; its resets leave there as well. A VLAN tag
+selects the rule set. Both directions of a connection take this path, each with the addresses of the two ends: after a
+Service's address was translated, and before that is undone. If both ends' rules are on this node, a packet takes the
+path twice, first for the sender's rule.
 
-A packet takes its metadata along in its MACs, which nobody needs on this way. The sender's has flags and the port that
-it came from, the receiver's has the VLAN that is next. A reset of the engine's for the sender has the two swapped, and
-is known by it. Which ends they are is in their first octet, so that each way back is known without asking anybody.
+A packet carries its metadata in its MAC addresses, which nobody needs on this path: the source MAC holds flags and the
+port it came from, the destination MAC the VLAN that is next. A reset that the engine sends to the sender has the two
+swapped, by which it is recognised. The first octet says which is which, so each way back is known without state.
 
-A connection whose rule went has nobody who judges it: with its next packet it is dead, and both ends hear of it.
+A connection whose rule is gone has nothing to judge it: its next packet ends it, and both ends are reset.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping

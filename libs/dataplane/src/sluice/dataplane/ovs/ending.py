@@ -1,8 +1,8 @@
-"""Connections that were let in and that a policy which ends them denies now.
+"""Finds established connections that a policy now denies, if the policy ends such connections.
 
-An established connection meets no rules. Who wants that a policy ends what it comes to deny says so, by the policy's
-annotation or the node's setting. The switch itself is asked about each connection of the Pods concerned: what it would
-do with its first packet, behind the translation of Services, where policy begins.
+Established connections normally skip the rules. A policy's annotation, or a setting of the node, asks that they end
+when the policy comes to deny them. For each connection of the Pods concerned we ask the switch what it would do with
+the first packet, after the translation of Services, where policy begins.
 
 Source: ovs-vswitchd(8), ofproto/trace-packet-out.
 """

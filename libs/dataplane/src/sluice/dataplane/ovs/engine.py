@@ -1,6 +1,6 @@
-"""A node's flows, kept up to date: the work of a change is proportional to what it changes.
+"""A node's flows, maintained incrementally: the cost of a change is proportional to what it changes.
 
-The law: after any steps, `flows` is what `lower` makes of the same inputs from scratch.
+The law: after any steps, `flows` equals what `lower` computes from the same inputs.
 """
 
 from collections.abc import Iterator, Mapping

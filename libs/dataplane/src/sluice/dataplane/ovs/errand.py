@@ -1,4 +1,4 @@
-"""What packets are handed to the programmer for, and the meters that bound how many."""
+"""Why packets are sent to the programmer, and the meters that limit how many."""
 
 from enum import IntEnum
 

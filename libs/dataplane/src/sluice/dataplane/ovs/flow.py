@@ -1,8 +1,8 @@
-"""Flows as values: what the lowering makes, the plan compares, the driver encodes and the walker executes.
+"""Flows as values: the lowering produces them, the plan compares, the driver encodes and the walker executes them.
 
-A flow's identity in the switch is (table, priority, match); two flows are the same when their actions and cookie agree
-as well. Matches carry their prerequisites (dl_type, nw_proto) explicitly and are in one canonical form, so that a flow
-read back from the switch equals the flow that was sent.
+A flow's identity in the switch is (table, priority, match); two flows are equal if their actions and cookies also
+agree. Matches include their prerequisites (dl_type, nw_proto) and have one canonical form, so a flow read back from the
+switch equals the flow that was sent.
 """
 
 from typing import Literal, NamedTuple

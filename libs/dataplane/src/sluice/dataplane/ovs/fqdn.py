@@ -1,11 +1,11 @@
-"""Names: what DNS told whom, for as long as it lives, and which patterns of rules are about it.
+"""DNS names: which addresses Pods were told for them, for how long, and which patterns of rules match them.
 
-The node's rules want patterns. Whatever answer tells an address of a name that one of them is about is kept, with who
-was told, until the longest TTL it was told with is over. What the flows are made of is *facts*: this address goes by a
-name of this pattern, so this holder was told.
+The node's rules have patterns. An answer with an address for a matching name is kept, together with the Pod that was
+told, until the longest TTL it was told has passed. Flows are made of *facts*: this address belongs to a name that
+matches this pattern, and this holder was told so.
 
-Bounds: of each Pod and in all. What is older gives way to what is new, but never where a rule drops or rejects: there
-forgetting would open, so the new answer is refused instead, and must not reach the Pod.
+The number of facts is limited, per Pod and in total. New ones replace old ones, unless a rule drops or rejects: there,
+forgetting would open traffic, so the new answer is refused instead and must not reach the Pod.
 """
 
 from collections import Counter, OrderedDict

@@ -1,4 +1,4 @@
-"""When the node itself asks for the names of rules, and again before what it was told ends."""
+"""When the node itself resolves the names of rules, and when it does so again before the answers expire."""
 
 from heapq import heappop, heappush
 

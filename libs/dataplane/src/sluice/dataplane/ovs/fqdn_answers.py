@@ -1,7 +1,7 @@
-"""Answers of DNS that the switch holds, as packets: to whom they are, and what they tell.
+"""DNS answers that the switch holds back, as packets: whom they are for, and what they say.
 
-UDP in one datagram, and TCP (see `dns.stream`). What cannot be read does not pass: a fragment, another protocol on this
-port, a server that is not to be believed.
+UDP in one datagram, and TCP (see `dns.stream`). What cannot be parsed does not pass: a fragment, another protocol on
+this port, a server that is not trusted.
 """
 
 from collections.abc import Collection

@@ -1,11 +1,11 @@
-"""Rules about names, as flows: the addresses that facts bring them, and the answers that are held for them.
+"""FQDN rules as flows: the addresses that facts bring to them, and the DNS answers held back for them.
 
-A rule that drops or rejects is about an address for every Pod it applies to, once anybody on the node was told. One
-that allows or passes opens it to the Pod that was told (`Opens`), as one value of port and address together.
+A rule that drops or rejects applies to an address for all its Pods once anybody on the node was told. A rule that
+allows or passes opens the address only to the Pod that was told (`Opens`), as one value of port and address together.
 
-While a rule is about names, answers of DNS to the Pods that it applies to are held: a flow for each of their addresses
-leads to the tables that have them wait. On the way is a group of one, only so that Open vSwitch looks packets up anew
-behind it: else it would hand them over before the datapath comes to the meter, which drops nothing then.
+While such a rule exists, DNS answers to its Pods are held back: a flow for each of their addresses leads to the tables
+that hold them. On the way is a group with one bucket, whose only purpose is that Open vSwitch looks packets up again
+behind it. Otherwise packets would be handed over before the datapath reaches the meter, which then would drop nothing.
 Source: Open vSwitch ofproto/ofproto-dpif-xlate.c, pick_dp_hash_select_group, and ctx->pause in finish_freezing.
 """
 

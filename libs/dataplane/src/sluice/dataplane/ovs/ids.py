@@ -1,16 +1,16 @@
 """Rule ids: the numbers that stand for rules in the switch.
 
-An id is a rule's conj_id, the number in its flows' cookies, and what the connection tracker remembers of the rule that
-let a connection in. It is made of a slot and of how often that slot was given away before:
+An id is a rule's conj_id, the number in its flows' cookies, and what the connection tracker stores about the rule that
+let a connection in. It consists of a slot and the number of times that slot was assigned before:
 
     bits 31..22  generation   bits 21..0  slot, from 1
 
-Slots stay few, so that rules can be packed into lanes by slot. The generation tells the rules that a slot had one after
-the other apart: what an old flow or connection carries names no later rule, until the slot was given away 1,024 times.
+There are few slots, so that rules can be packed into lanes by slot. The generation distinguishes successive rules in
+one slot: an id in an old flow or connection names no later rule, until the slot has been assigned 1,024 times.
 
-A *lane* is a number of rules whose clauses share a priority. A flow names every rule that shares its match with one
-conjunction action of 16 bytes, and an OpenFlow message ends at 64 KiB, so some four thousand is the most one flow can
-name; lanes of a quarter of that also bound what is rewritten when a rule comes or goes.
+A *lane* is a set of rules whose clauses share a priority. A flow lists all rules that share its match, with one
+conjunction action of 16 bytes each, and an OpenFlow message is limited to 64 KiB, so one flow can list about four
+thousand rules. Lanes are a quarter of that, which also limits what is rewritten when a rule comes or goes.
 """
 
 from collections.abc import Iterable, Iterator

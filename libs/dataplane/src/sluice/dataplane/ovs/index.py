@@ -1,7 +1,7 @@
-"""Which rules meet in which flow, kept so that a change costs the flows it touches.
+"""Which rules share which flow, indexed so that a change costs only the flows it touches.
 
-A flow's content is the union of what its value's sources are referred to for. A source that no rule refers to is not
-kept, however many members its group has.
+A flow's content is the union of what refers to its value's sources. A source that no rule refers to is not kept,
+however many members its group has.
 """
 
 from collections import Counter

@@ -1,8 +1,8 @@
-"""Which rules wait for the inspection engine, and by which VLANs it judges for them.
+"""Which rules wait for the inspection engine, and which VLANs judge for them.
 
-A rule whose entries change, and nothing else of it, goes on by the VLAN that it had until the engine has shown the new
-ones: whom both allow is never turned away. Should it be about other packets as well, it waits closed, for the old
-entries were not meant for these.
+If only a rule's entries change, it keeps its old VLAN until the engine has confirmed the new entries, so traffic that
+both allow is never rejected. If the rule also matches other packets than before, it waits closed, because the old
+entries were not meant for them.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,14 +1,15 @@
 """Layers: the flows of one table that share a priority.
 
-A rule in one dimension is *plain*: its values are its flows. A rule in more is a conjunctive match: each value of each
-dimension is a flow with `conjunction(id, dimension/dimensions)`, and one more flow, on `conj_id`, says what happens.
+A rule with one dimension is *plain*: its values are its flows. A rule with more is a conjunctive match: each value of
+each dimension is a flow with `conjunction(id, dimension/dimensions)`, and one more flow, on `conj_id`, has the actions.
 
-Kubernetes allow rules have no order, so all of them share one priority (but for lanes, see `ids`), and flows of equal
-match are one flow. Where a packet is in several rules, Open vSwitch picks any of them, which is as good: all of a
-stage do the same. Rules of tiers have an order, and each place in it has a priority of its own, see `priorities`.
+Kubernetes allow rules have no order, so all of them share one priority (except for lanes, see `ids`), and flows with
+equal matches are merged. If a packet matches several rules, Open vSwitch picks any of them, which is fine because all
+rules of a stage do the same. Rules of tiers are ordered, and each place in the order has its own priority, see
+`priorities`.
 
-Plain rules and clauses never share a priority, else a plain flow and a clause of equal match would be one flow, and a
-flow with conjunction() can do nothing else (ovs-fields(7), "Conjunctive Match Fields").
+Plain rules and clauses never share a priority. Otherwise a plain flow and a clause with equal matches would be one
+flow, and a flow with conjunction() cannot do anything else (ovs-fields(7), "Conjunctive Match Fields").
 """
 
 from collections.abc import Iterable

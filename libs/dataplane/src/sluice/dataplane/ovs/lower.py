@@ -1,7 +1,7 @@
 """All flows of a node, computed from scratch.
 
-`engine` does the same step by step; this says what it must come to, in the plainest way there is, and the tests hold
-the two against each other. Offline commands use it as well.
+`engine` does the same incrementally. This module is the plainest statement of the result, and tests compare the two.
+Offline commands use it as well.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,11 +1,11 @@
-"""Connections that the tracker meets in their middle, where a rule is about requests.
+"""Connections that the tracker first sees in the middle, where a layer 7 rule applies.
 
-A tracker that lost what it knew (ovs-vswitchd with the userspace datapath was restarted, a zone was flushed, the entry
-grew too old) takes whoever sends next for who began. Where that is the client, its packet meets policy and goes by the
-inspection engine, which rejects what it did not see begin. Where it is the server, with an answer, the client would be
-the one who answers from then on, and its requests would be looked into by nobody. So what may be an answer to requests
-that a rule is about begins nothing: both ends are reset. It is known by the rule's Pod and by the ports that requests
-go to; a rule about all ports, or about a named one, is about whatever its Pod sends or gets.
+A tracker that lost its state (ovs-vswitchd with the userspace datapath restarted, a zone was flushed, the entry
+expired) takes whoever sends next for the client. If that is the client, its packet is subject to policy and goes to the
+inspection engine, which rejects a stream whose beginning it did not see. If it is the server with an answer, the client
+would count as the answering side from then on, and its requests would never be inspected. So a packet that may be an
+answer to such requests starts no connection: both ends are reset. It is recognised by the rule's Pod and the ports that
+requests go to; a rule about all ports, or a named one, covers everything its Pod sends or receives.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,9 @@
-"""Multicast of IPv4 among Pods: what Pods have joined, and the flows that bring it to them.
+"""IPv4 multicast among Pods: the groups that Pods have joined, and the flows that deliver to them.
 
-A Pod joins a group by IGMP, which the switch hands over and the programmer reads; a group nobody has joined goes
-nowhere. What a Pod sends to a group meets its egress policies as all that it sends, then goes to the members on this
-node and, through the tunnel, once to each node that has some. A node passes what comes through the tunnel on to its own
-Pods alone, so nothing goes round. Packets keep their TTL: to senders all Pods are on one link.
+A Pod joins a group by IGMP, which the switch hands over and the programmer parses; packets to a group that nobody
+joined go nowhere. What a Pod sends to a group is subject to its egress policies, then goes to the members on this node
+and, through the tunnel, once to each node that has members. A node delivers what arrives through the tunnel only to its
+own Pods, so there are no loops. The TTL is not decremented: to senders, all Pods are on one link.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

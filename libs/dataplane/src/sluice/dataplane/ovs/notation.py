@@ -1,4 +1,4 @@
-"""The words of ovs-ofctl(8) for what our flows have; `text` writes them and `parse` reads them."""
+"""The words of ovs-ofctl(8) for what our flows contain; `text` writes them and `parse` reads them."""
 
 from sluice.dataplane.ovs.fields import TCP_RST, TCP_SYN, CtState, Field
 from sluice.dataplane.protocols import EthType, IpProto

@@ -1,4 +1,4 @@
-"""Small numbers for names, each the lowest that is free, kept over restarts."""
+"""Small numbers for names: the lowest free one each, kept across restarts."""
 
 from collections.abc import Iterable, Mapping
 from heapq import heapify, heappop, heappush

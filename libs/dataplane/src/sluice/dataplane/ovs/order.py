@@ -1,13 +1,13 @@
 """Order maintenance: OpenFlow priorities for rules in a total order, moving as few of them as possible.
 
-Rules arrive and leave one by one; each needs a priority that agrees with the order of all others, out of a 16-bit band.
-Where there is room between the two neighbours, the middle is taken. Where there is none, the run of rules between the
-place and the nearest free priority shifts by one: the fewest flows that can move without a second look at the others.
-A list of 50,000 in a band of 65,000 has a free priority every four rules, so a shift moves two. Where the nearest free
-priority is far (rules that come in order pile up at one end), the least stretch that has room is spread evenly, so that
-the next ones find some (a packed-memory array; Bender, Demaine, Farach-Colton, "Cache-Oblivious B-Trees", section 2).
+Rules arrive and leave one by one; each needs a priority from a 16-bit band that agrees with the order of all others. If
+there is room between its two neighbours, it gets the middle. If not, the run of rules up to the nearest free priority
+shifts by one, which moves the fewest flows without considering the others. A list of 50,000 in a band of 65,000 has a
+free priority every four rules, so a shift moves two. If the nearest free priority is far away (rules that arrive in
+order pile up at one end), the smallest range with enough room is spread evenly, so that the next ones find room
+(a packed-memory array; Bender, Demaine, Farach-Colton, "Cache-Oblivious B-Trees", section 2).
 
-Priorities are the node's own business: they depend on the order of arrival, and the shell keeps them over a restart.
+Priorities are local to the node: they depend on the order of arrival, and the shell keeps them across restarts.
 """
 
 from bisect import bisect_left, insort

@@ -1,4 +1,4 @@
-"""Flows from text, as `text` writes them and as `ovs-ofctl dump-flows` shows them."""
+"""Parses flows from text, as `text` writes them and as `ovs-ofctl dump-flows` shows them."""
 
 import re
 from collections.abc import Callable, Iterator

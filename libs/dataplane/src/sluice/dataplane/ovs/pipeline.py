@@ -1,8 +1,8 @@
 """The pipeline as data: the tables, what each may match, and where a packet may go from it.
 
 Pods are routed, never bridged: the switch answers every ARP request with one virtual MAC, and forwards by IP address
-alone. Nothing is learned, nothing is flooded, and what no flow names is dropped. docs/backends/ovs.md follows a packet;
-`checking` holds every flow to what is declared here; `base` has the flows that always stand.
+alone. Nothing is learned, nothing is flooded, and what no flow matches is dropped. docs/backends/ovs.md follows a
+packet; `checking` checks every flow against the declarations here; `base` has the flows that are always there.
 """
 
 from enum import IntEnum

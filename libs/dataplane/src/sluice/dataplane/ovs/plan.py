@@ -1,4 +1,4 @@
-"""What to change in the switch, so that it holds what it should and nothing else of ours."""
+"""What to change in the switch so that it holds what it should, and nothing else of ours."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The open ports of the node's Pods, step by step: which of those that claim an address has it, and their flows."""
+"""The open ports of the node's Pods and their flows, maintained incrementally: which Pod holds a contested address."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,7 @@
-"""Ports of the node's Pods, and the flows that a Pod has while its port is open, whatever the policies.
+"""Ports of the node's Pods, and the flows of a Pod while its port is open, whatever the policies.
 
-A port that is not open has no flow: what comes from it is dropped in the first table, and nothing finds the way to it,
-established connections included.
+A port that is not open has no flow: what it sends is dropped in the first table, and nothing can reach it, not even on
+established connections.
 """
 
 import re

@@ -1,11 +1,11 @@
-"""Priorities of rules that have an order: those of tiers, and of the baseline.
+"""Priorities of ordered rules: those of tiers, and of the baseline.
 
-A *place* is where rules stand: tier, priority of the policy, index there, then the policy's kind and name. That order
-is total, and equal on every node. Each place has an OpenFlow priority of its own. Rules of one place (one rule of a
-policy, applied to several groups) do the same, so they share it.
+A *place* is a position in the order: tier, policy priority, rule index, then the policy's kind and name. This order is
+total, and the same on every node. Each place has an OpenFlow priority of its own. Rules with the same place (one rule
+of a policy, applied to several groups) do the same, so they share it.
 
-Places are taken when a rule comes, and all that were are given a priority together in `settle`: a thousand that come in
-one step are spread over the band, and do not push each other about.
+A rule takes its place when it arrives; `settle` assigns the priorities of all new places together, so that a thousand
+rules of one step are spread over the band instead of pushing each other about.
 """
 
 from collections.abc import Callable, Iterable, Iterator

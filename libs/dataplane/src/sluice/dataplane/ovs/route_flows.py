@@ -1,8 +1,8 @@
-"""The flows of what nodes have, and of the ports that lead there; `routes` says who has what.
+"""The flows for routes and for the ports they use; `routes` says which node has what.
 
-What comes in by these ports is believed as far as its address goes: through the tunnel a node speaks for what it has,
-and for nobody else; through the gateway nobody speaks for what is in the cluster, but the node for itself. Only that
-last one is exempt from ingress policy, as Kubernetes asks: a node may always probe its own Pods.
+The source address of what enters by these ports must fit the port: through the tunnel, a node may send only from what
+it has; through the gateway, nothing in the cluster may send except the node itself. Only packets of the node itself
+are exempt from ingress policy, as Kubernetes requires: a node may always probe its own Pods.
 """
 
 from collections.abc import Iterable, Iterator

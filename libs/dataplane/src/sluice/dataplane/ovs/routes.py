@@ -1,8 +1,8 @@
-"""Ways out of the node's switch: tunnels to the other nodes, and the node's own network stack behind its gateway port.
+"""Routes out of the node's switch: tunnels to other nodes, and the node's own network stack behind the gateway port.
 
-A destination is looked up by longest prefix, and nothing else decides: a Pod of this node at its port, what another
-node has through the tunnel, the node itself and everybody beyond the cluster through the gateway. What a node has is
-its `NodeRoute`: its ranges of Pods' addresses, its Pods outside of them, its own addresses.
+A destination is looked up by longest prefix alone: a Pod of this node at its port, what another node has through the
+tunnel, the node itself and everything outside the cluster through the gateway. What a node has is its `NodeRoute`: its
+Pod CIDRs, its Pods outside of them, and its own addresses.
 """
 
 from collections.abc import Iterable, Iterator

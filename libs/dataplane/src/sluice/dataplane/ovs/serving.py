@@ -1,11 +1,11 @@
-"""Services in the switch: what asks for one goes to one of its endpoints, before any policy is asked.
+"""Services in the switch: traffic to a Service goes to one of its endpoints, before any policy applies.
 
-A port of a Service has a number, and a group for each IP version: a group chooses an endpoint for each new connection,
-by its number; ENDPOINT has the connection tracker write the endpoint's address into the packet and all that follow.
-With session affinity the choice is remembered in AFFINITY by a flow that the switch makes itself (`learn`), and that
-goes when the endpoint does.
+Each port of a Service has a number, and an OpenFlow group per IP version. The group chooses an endpoint, by its number,
+for each new connection; ENDPOINT makes the connection tracker translate the address in this and all later packets. With
+session affinity, the switch itself stores the choice as a flow in AFFINITY (`learn`), which is removed with the
+endpoint.
 
-Who asks for a Service without endpoints hears that nobody is there, as from Kubernetes' own proxy.
+A client of a Service without endpoints is rejected, as by kube-proxy.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

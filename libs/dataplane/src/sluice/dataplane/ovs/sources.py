@@ -1,11 +1,11 @@
-"""Sources: sets of what packets look like, of which the clauses of rules are made.
+"""Sources: sets of packets, from which the clauses of rules are built.
 
-A clause of a rule is a union of sources: the rule's own Pods, its peers, its traffic. Rules share sources, and a source
-is a set of *values*; each value is one flow's match. So a flow is there once for all rules that meet in it, and when a
-Pod joins a group, one value joins one source, whatever number of rules use it.
+A clause of a rule is a union of sources: the rule's own Pods, its peers, its traffic. Rules share sources. A source is
+a set of *values*, and each value is the match of one flow. So a flow exists once for all rules that share it, and when
+a Pod joins a group, one value joins one source, however many rules use it.
 
-A named port means a different number for each Pod. The traffic then joins the Pod in one source (this Pod, on the
-number that the name has there), instead of being a clause of its own.
+A named port is a different number for each Pod. Such traffic is combined with the Pod in one source (this Pod, at the
+number that it gives the name), instead of being a clause of its own.
 """
 
 from collections.abc import Iterable, Iterator

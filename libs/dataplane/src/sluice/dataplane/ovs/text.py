@@ -1,7 +1,7 @@
 """Flows as text, in the notation of ovs-ofctl(8).
 
-It is what `ovs-ofctl add-flows` takes, in the order and form in which `ovs-ofctl dump-flows --no-stats --no-names` has
-it, so that the two can be laid side by side. `parse` reads both.
+`ovs-ofctl add-flows` accepts it, and its order and form are those of `ovs-ofctl dump-flows --no-stats --no-names`, so
+the two can be compared. `parse` reads both.
 """
 
 from collections.abc import Iterator, Mapping

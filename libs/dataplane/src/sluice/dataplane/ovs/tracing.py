@@ -1,7 +1,7 @@
-"""The way of a packet as the switch tells it (`ofproto/trace`): how to ask, and what the answer says.
+"""A packet's path as the switch reports it (`ofproto/trace`): how to ask, and how to read the answer.
 
-Source: ovs-vswitchd(8), ofproto/trace. The switch answers one text a pass through the pipeline: a packet that goes
-through the connection tracker comes again, with what the tracker is said to say of it (`--ct-next`).
+Source: ovs-vswitchd(8), ofproto/trace. The switch answers with one text for each pass through the pipeline: a packet
+sent to the connection tracker passes again, with the tracker's state as given by `--ct-next`.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""The TrafficControls of a node, kept up to date: the work of a change is proportional to the Pods that it is about.
+"""The TrafficControls of a node, maintained incrementally: the cost of a change is proportional to the Pods concerned.
 
-Every Pod has the list of TrafficControls that select it, in their order. All that copy do; of those that redirect in
-one direction the first does, and the others are told.
+Each Pod has an ordered list of the TrafficControls that select it. All that mirror take effect; of those that redirect
+the same direction only the first does, and the others are reported.
 """
 
 import collections

@@ -1,7 +1,7 @@
-"""Sets of TrafficControls that copy the same packets, and the flows that send the copies.
+"""Sets of TrafficControls that mirror the same packets, and the flows that send the copies.
 
-The sender's TrafficControls and the receiver's meet in one packet, and each target gets one copy: so there is a flow
-for each pair of sets that there are, and not for each pair of Pods.
+A packet is subject to the TrafficControls of its sender and of its receiver, and each target gets one copy. So there is
+one flow for each pair of such sets, rather than for each pair of Pods.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

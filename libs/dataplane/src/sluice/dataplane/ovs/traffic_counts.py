@@ -1,7 +1,7 @@
-"""What TrafficControls did with packets, added up from what their flows counted.
+"""What TrafficControls did with packets, summed from the counters of their flows.
 
-Flows count from when they were put, and those of one TrafficControl together: when a Pod goes its flow's count goes
-with it. So only what grew since the last reading is added; of what went in between the last is missing.
+A flow counts from the moment it is added, and its count is lost when it is removed with its Pod. So only the growth
+since the last reading is added; what a flow counted between the last reading and its removal is missing.
 """
 
 from collections.abc import Iterable, Mapping

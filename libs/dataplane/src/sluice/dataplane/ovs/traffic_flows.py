@@ -1,11 +1,11 @@
-"""The flows of TrafficControls: who is watched, what is copied, what is redirected, and how it comes back.
+"""The flows of TrafficControls: whose packets are mirrored or redirected, and how redirected packets return.
 
-A packet comes here when policy has let it through and it is on its way out: what is dropped nobody sees. It is copied
-first, once to each target, and then redirected: by its sender's redirect, and when that has given it back by its
-receiver's, unless that is the same device. What comes back is of a connection that was redirected, or it is dropped.
+A packet comes here on its way out, after policy has allowed it: dropped packets are not seen. It is copied first, once
+to each target. Then it is redirected: by its sender's redirect, and after its return by its receiver's, unless that is
+the same device. A packet that returns must belong to a redirected connection, or it is dropped.
 
-Whoever watches sees the endpoint of a Service in both directions. Requests are translated by now; answers of Pods that
-are watched are translated last, after they were copied or came back.
+A target sees the endpoint of a Service in both directions: requests are already translated here, and answers of Pods
+concerned are translated last, after they were copied or have returned.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,8 @@
-"""Ports of the switch that TrafficControls need: which, and what became of them. Pure; the shell makes them.
+"""The switch ports that TrafficControls need, and their state. Pure; the shell creates them.
 
-What needs the same port shares it. Names of tunnels are made of all that they are, so two that differ in anything are
-two ports. Of two wishes for one name that differ the one that is earlier in the order of TrafficControls counts.
+TrafficControls that need the same port share it. The name of a tunnel is derived from all its parameters, so tunnels
+that differ in anything are different ports. If two TrafficControls want different ports under one name, the first in
+order wins.
 """
 
 from collections.abc import Mapping

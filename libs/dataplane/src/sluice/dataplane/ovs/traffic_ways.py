@@ -1,7 +1,7 @@
-"""What each TrafficControl of a node does with packets, as far as its ports are there.
+"""What each TrafficControl of a node does with packets, as far as its ports exist.
 
-A TrafficControl is in force as soon as its ports are there, or known not to be. One whose ports change keeps the old
-ones until then, so that nothing is lost meanwhile.
+A TrafficControl takes effect as soon as its ports exist, or are known to be unavailable. If its ports change, it keeps
+the old ones until then, so that nothing is lost in between.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a switch must hold, step by step: all of it, and what of it changed since it was last asked for."""
+"""What a switch must hold, in steps: all of it, and what has changed since it was last asked for."""
 
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType

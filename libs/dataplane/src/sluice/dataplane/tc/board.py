@@ -1,7 +1,7 @@
-"""Which openings which addresses have at one hook, kept up to date at the cost of what changed.
+"""Which openings each address has at one hook, maintained incrementally.
 
-Rules say what is open to blocks, with holes in them, and to single addresses of group members. The answer is a table of
-prefixes in which the longest decides; an address or prefix that has what the next longer one around it has is left out.
+Rules open ports to IP blocks with excepts, and to single addresses of group members. The result is a table of prefixes
+decided by longest match; a prefix with the same openings as the one that encloses it is left out.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What a hook must do, before it has numbers: no generation, no zone, no epoch, no chain."""
+"""What a hook must do, before it is numbered: no generation, zone, epoch or chain."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -1,7 +1,7 @@
-"""What the policed interfaces of a node must hold, kept up to date at the cost of what changes.
+"""What the policed interfaces of a node must hold, maintained incrementally.
 
-The law: after any steps, contents are what `contents_of` makes of the same inputs from scratch. An interface is policed
-while a program applies to it, that is while a page of this node says that it is in the program's group.
+The law: after any steps, the contents equal what `contents_of` computes from the same inputs. An interface is policed
+while a program applies to it, that is, while a page of this node says that it is in the program's group.
 """
 
 import contextlib

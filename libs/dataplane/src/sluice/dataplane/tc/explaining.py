@@ -1,8 +1,8 @@
-"""What a filter is for, in words, and which filter a line of tc(8) is about.
+"""The meaning of a filter in words, and which filter a line of tc(8) refers to.
 
-tc(8) begins the lines of a filter with where it stands, `filter protocol ip pref 1 flower chain 84934656 handle 0x1`,
-and does not say at which interface; `dev eth3 ingress` may stand before it. Shorter are `84934656/1/0x1` (chain,
-preference and handle, the last of which may be left out) and a cookie.
+tc(8) begins the lines of a filter with its position, `filter protocol ip pref 1 flower chain 84934656 handle 0x1`, but
+does not name the interface; `dev eth3 ingress` may precede it. Short forms are `84934656/1/0x1` (chain, preference and
+handle, the last of which is optional) and a cookie.
 """
 
 import re

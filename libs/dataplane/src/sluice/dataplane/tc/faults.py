@@ -1,4 +1,4 @@
-"""What of the programs and pages of a node cannot be in force, and why."""
+"""Which programs and pages of a node cannot be in force, and why."""
 
 from collections.abc import Iterator
 from typing import assert_never

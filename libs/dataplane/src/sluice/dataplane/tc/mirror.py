@@ -1,7 +1,7 @@
-"""What a hook holds of ours, as it was read back and as it has been changed since; and the numbers that it tells.
+"""What a hook holds of ours: as read back, plus what was changed since; and the numbers in use there.
 
 A fold of operations. It finds a free handle, the users of a chain and the filters of a chain without looking at the
-rest, so that one changed address costs the same whatever is held.
+rest, so one changed address costs the same however much is held.
 """
 
 from collections.abc import Iterable, Mapping

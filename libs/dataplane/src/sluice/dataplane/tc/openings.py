@@ -1,4 +1,4 @@
-"""What is open at an address: protocols and ports, in one normal form, so that equal sets share a chain."""
+"""What is open at an address: protocols and ports in one normal form, so that equal sets share a chain."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, assert_never

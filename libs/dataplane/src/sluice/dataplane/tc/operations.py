@@ -1,10 +1,11 @@
-"""What a plan is made of: changes of one hook, each atomic in itself, to be made in order.
+"""The operations of a plan: changes of one hook, each atomic, to be applied in order.
 
-The order is the plan's promise that nothing opens and nothing blinks on the way, so a driver may send many in one
-batch and must not reorder them. `Settle` is a wait and not a message: packets that are on their way through chains that
-nothing leads to any more have left them when it ends.
+The order guarantees that nothing opens and nothing blinks on the way, so a driver may send many in one batch but must
+not reorder them. `Settle` is a wait and not a message: when it ends, packets in transit have left the chains that
+nothing leads to any more.
 
-Idempotence: an `AddFilter` that exists, and a `DeleteFilter` or `DeleteChain` of what does not, are done already.
+Operations are idempotent: an `AddFilter` that exists, and a `DeleteFilter` or `DeleteChain` of something absent, are
+already done.
 """
 
 from msgspec import Struct

@@ -1,10 +1,11 @@
-"""How a hook gets from what it holds to what it must hold.
+"""How to get a hook from what it holds to what it must hold.
 
-A change of policy is a new generation: all its chains are built where no packet is, then the root is replaced, then the
-old chains go. A change of members is a patch: one filter added, replaced or deleted for each address, in place. Both
-keep law 5: a packet that both states pass is passed after every prefix of the plan, and one that both drop is dropped.
+A change of policy is a new generation: all its chains are built where no packet goes, then the root is replaced, then
+the old chains are removed. A change of members is a patch: one filter per address added, replaced or deleted, in place.
+Both keep law 5: a packet that both states pass is passed after every prefix of the plan, and one that both drop is
+dropped.
 
-What is found and is not as it should be is never repaired in place: a new generation takes its place.
+What is found in the kernel and is not as it should be is never repaired in place: a new generation replaces it.
 """
 
 from collections import Counter

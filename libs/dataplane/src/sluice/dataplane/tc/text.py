@@ -1,7 +1,7 @@
-"""Filters and operations as commands of tc(8), which a person can run, and which `tc -b` takes without the first word.
+"""Filters and operations as commands of tc(8): a person can run them, and `tc -b` accepts them without the first word.
 
-What tc(8) cannot say is left out, and that is nothing here: cookies are `cookie HEX` after an action. A `Settle` is
-`sleep`, so a whole plan is a shell script.
+tc(8) can express everything that we use: a cookie is `cookie HEX` after an action. A `Settle` is `sleep`, so a whole
+plan is a shell script.
 """
 
 from collections.abc import Iterable, Iterator

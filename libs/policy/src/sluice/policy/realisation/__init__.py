@@ -1,5 +1,5 @@
-"""Is what people wrote in force, and where? From the facts on the bus to what `kubectl get` and `sluice get` say.
+"""Whether policies are in force, and where: from the facts on the bus to what `kubectl get` and `sluice get` show.
 
-`fold` takes the facts in and answers for one policy, `report` says it as the status of a Kubernetes object. Whoever
-reads the bus computes the same: the status writer of a Kubernetes, and the command line without one.
+`fold` takes the facts and answers for one policy; `report` turns the answer into the status of a Kubernetes object. The
+status writer and the command line both use it, so they agree.
 """

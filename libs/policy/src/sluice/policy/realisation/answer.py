@@ -1,4 +1,4 @@
-"""What is said of one object, a policy or a group, to people."""
+"""The answer for one object, a policy or a group, as shown to people."""
 
 from collections.abc import Mapping
 

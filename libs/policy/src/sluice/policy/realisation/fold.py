@@ -1,8 +1,8 @@
-"""A fold of the facts that say whether policies are in force: objects, programs, pages, marks and reports of nodes.
+"""Folds the facts that say whether policies are in force: objects, programs, pages, marks and the nodes' reports.
 
 A node is in the span of a policy while it hosts a member of a group that one of the policy's programs is addressed to.
-It has the policy when each backend that holds it there has applied the program's cause, and everything since the node
-came into the span, is healthy and complains of nothing.
+It has the policy when each backend concerned has applied the program's cause and everything since the node came into
+the span, is healthy, and reports no problem for the policy.
 """
 
 from collections.abc import Iterable, Mapping

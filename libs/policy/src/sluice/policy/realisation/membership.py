@@ -1,4 +1,4 @@
-"""The condition of a group as the status of its object."""
+"""A group's condition, as the status of its object."""
 
 from sluice.policy.computed import CONDITION
 from sluice.policy.computed import Condition as Membership

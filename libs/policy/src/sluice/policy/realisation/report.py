@@ -1,8 +1,8 @@
-"""How far a policy is in force, and that as `status` of its object. Pure; the time of a condition comes in later.
+"""How far a policy is in force, as the `status` of its object. Pure: the caller adds the times of conditions.
 
 Source of phases and reasons: Antrea, pkg/apis/crd/v1beta1 (NetworkPolicyPhase, NetworkPolicyConditionType) and docs
-"Antrea Network Policy CRDs". Unlike there, a node that fails is told with its error, and a policy that stands in part
-is not called realised.
+"Antrea Network Policy CRDs". Unlike Antrea, we name each failing node with its error, and do not call a policy realised
+that is in force only in part.
 """
 
 from enum import StrEnum

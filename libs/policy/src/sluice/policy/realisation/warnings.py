@@ -1,4 +1,4 @@
-"""What lint finds, as warnings of the policies that it is about. Pure."""
+"""The findings of lint, as warnings on the policies concerned. Pure."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""Every kind of policy into the one flat model; the only place where groups and their ids are made."""
+"""Translates every kind of policy into the one flat model. Groups and their ids are created nowhere else."""
 
 from collections.abc import Mapping
 from typing import assert_never

@@ -1,16 +1,16 @@
-"""ClusterNetworkPolicy and NetworkPolicy of crd.antrea.io/v1beta1 into the flat model.
+"""Translates ClusterNetworkPolicy and NetworkPolicy of crd.antrea.io/v1beta1 into the flat model.
 
-Rules are gathered by the list of those that they apply to: the policy's, or the rule's own. Peers that are relative to
-the Namespace of a Pod (`namespaces`) are spread: the rule stands again in a program for the Pods of each Namespace
-(`match: Self`), or of the Namespaces with the same values of labels (`sameLabels`), with the peers that are right
-there. A rule keeps its index wherever it stands, so several programs together say what the rule says. Those that come
-to the same group become one.
+Rules are grouped by what they apply to: the policy's appliedTo, or their own. Rules whose peers are relative to the
+Namespace of a Pod (`namespaces`) are expanded: the rule is repeated, with the peers of that place, in a program for the
+Pods of each Namespace (`match: Self`), or for each set of Namespaces with equal label values (`sameLabels`). A rule
+keeps its index in all of them, so together these programs say what the rule says. Programs addressed to the same group
+are merged.
 
-A policy whose only relative peers are `sameLabels` means nothing in Namespaces without these labels; its other rules
-do not stand there either (docs "Antrea Network Policy CRDs", "Selecting Namespaces with the same label values").
+A policy whose only relative peers are `sameLabels` has no effect in Namespaces without these labels, not even by its
+other rules (docs "Antrea Network Policy CRDs", "Selecting Namespaces with the same label values").
 
-What stands where is kept in parts: one for all that does not depend on Namespaces, one for each Namespace, one for each
-likeness of Namespaces. So a Namespace that comes costs its own part, and not one for every Namespace there is.
+The result is kept in parts: one that does not depend on Namespaces, one per Namespace, one per set of like Namespaces.
+So a new Namespace costs its own part, and not one for every Namespace there is.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What a translation looks up beside the policy: tiers, Namespaces, groups and Services. And what it did look up."""
+"""What a translation looks up besides the policy: tiers, Namespaces, groups, Services. It records them."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol

@@ -1,8 +1,8 @@
-"""networking.k8s.io/v1 NetworkPolicy into the flat model; and the common part of MultiNetworkPolicy, see `multi`.
+"""Translates networking.k8s.io/v1 NetworkPolicy into the flat model; shared with MultiNetworkPolicy, see `multi`.
 
-Source: Kubernetes API reference, NetworkPolicy v1, and pkg/apis/networking/validation. Everything that validation
-refuses is refused here again, piece by piece: a piece that is refused allows nothing, the rest stands, and the
-isolation always does (law 7).
+Source: Kubernetes API reference, NetworkPolicy v1, and pkg/apis/networking/validation. Whatever that validation rejects
+is rejected here again, piece by piece: a rejected piece allows nothing, the rest applies, and so does the isolation
+(law 7).
 """
 
 from collections.abc import Callable

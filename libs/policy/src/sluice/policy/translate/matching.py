@@ -1,6 +1,6 @@
-"""What a piece of an Antrea-native rule matches: ports, protocols, HTTP and TLS.
+"""What one part of an Antrea-native rule matches: ports, protocols, HTTP and TLS.
 
-What admission refuses is refused here again, piece by piece.
+Whatever admission rejects is rejected here again, piece by piece.
 """
 
 from collections.abc import Mapping

@@ -1,13 +1,13 @@
-"""k8s.cni.cncf.io MultiNetworkPolicy into the flat model: a NetworkPolicy of interfaces instead of Pods.
+"""Translates k8s.cni.cncf.io MultiNetworkPolicy into the flat model: a NetworkPolicy for interfaces instead of Pods.
 
-The policy means what a NetworkPolicy of the same spec means, on each network that its annotation `policy-for` names. It
-becomes one program for each of these networks, addressed to the interfaces that the selected Pods have there. Peers
-that are selected count by their interfaces on *any* of the named networks, since several networks may be one segment;
-where two of these reuse an address, the network of the policed interface goes first (`GroupSelector.networks`). A named
-port of an egress rule without peers has its number at whoever has one: such a rule becomes two of one index, the named
-half about all interfaces of the networks.
+The policy means what a NetworkPolicy with the same spec means, on each network that its annotation `policy-for` names.
+It becomes one program per network, addressed to the interfaces that the selected Pods have there. Selected peers count
+with their interfaces on *any* of the named networks, since several networks may be one segment; where two of these
+reuse an address, the network of the policed interface takes precedence (`GroupSelector.networks`). A named port in an
+egress rule without peers has its number at whoever declares it, so such a rule becomes two of the same index: the named
+half is about all interfaces of the networks.
 
-Source: multi-networkpolicy README; what implementations do differently is in docs/backends/tc.md.
+Source: multi-networkpolicy README; docs/backends/tc.md says what other implementations do differently.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""ClusterGroups and Groups: whom a name means.
+"""ClusterGroups and Groups: whom a group name selects.
 
-A group that does not exist means nobody, and so does a child that does not: both may come later. Groups have children,
-and children have none: a group whose child has some, itself included, is nested too deep. It has no meaning at all,
-like one that says two things, and what that closes is the matter of whoever names it (law 7).
+A group that does not exist selects nobody, and so does a missing child; both may appear later. Groups may have
+children, but those may not: a group with a grandchild, or itself as a child, is nested too deep. Such a group has no
+meaning, nor has one with contradictory contents; what that closes is decided by the rule that names it (law 7).
 """
 
 from typing import NamedTuple

@@ -1,10 +1,10 @@
-"""A rule of an Antrea-native policy, apart from whom it applies to.
+"""One rule of an Antrea-native policy, apart from whom it applies to.
 
-Peers that are relative to the Namespace of the Pod that the rule applies to (`namespaces`) are kept apart: they become
-groups where the rule is spread over Namespaces.
+Peers relative to the Namespace of the Pod that the rule applies to (`namespaces`) are kept separate: they become groups
+when the rule is expanded over Namespaces.
 
-What admission refuses is refused here again: in an Allow or a Pass the piece matches nothing; a Drop or a Reject
-matches all that the rule could be about (law 7).
+Whatever admission rejects is rejected here again: in an Allow or a Pass, the rejected piece matches nothing; a Drop or
+Reject then matches everything that the rule could be about (law 7).
 """
 
 from collections.abc import Callable

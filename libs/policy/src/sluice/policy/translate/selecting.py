@@ -1,6 +1,6 @@
-"""Selectors as people write them into groups with their ids.
+"""From selectors as people write them to groups with ids.
 
-The same selectors stand in many Namespaces, and twice in many a policy; what was worked out lately is remembered.
+The same selectors occur in many Namespaces, and often twice in a policy, so recent results are cached.
 """
 
 from collections.abc import Mapping

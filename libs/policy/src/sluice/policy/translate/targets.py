@@ -1,4 +1,4 @@
-"""Whom rules apply to: Pods, Nodes, or what comes to NodePorts of Services."""
+"""What rules apply to: Pods, Nodes, or traffic to NodePorts of Services."""
 
 from collections.abc import Iterable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What translating one object gives, and why it may give less."""
+"""The result of translating one object, and the reasons why it may be incomplete."""
 
 from collections.abc import Mapping
 

@@ -6,7 +6,7 @@ import json
 import os
 import ssl
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import trustme
 from click.testing import CliRunner
 from tests.integration.conftest import Source
 
+from sluice.cli import api as asked
 from sluice.cli.main import main
 from sluice.contracts import codec, subjects
 from sluice.contracts.audit import AuditBatch, AuditEvent, FlowDecision, Inspection, Loss
@@ -36,7 +37,7 @@ from sluice.services.query_api.app import SERVICE, Api
 from sluice.services.query_api.settings import QueryApiSettings
 from sluice.services.rule_compiler import app as rule_compiler
 from sluice.services.rule_compiler.settings import RuleCompilerSettings
-from sluice.testkit.builders import acnp, namespace, netpol, node, pod, service
+from sluice.testkit.builders import acnp, control, namespace, netpol, node, pod, service
 
 EXAMPLES = int(os.environ.get("SLUICE_API_EXAMPLES", "5"))
 DAY_US = 86_400_000_000
@@ -157,20 +158,54 @@ async def test_a_cluster_ip_is_its_service(cluster: Source, bus: Bus, tmp_path: 
         assert found == await api.get("/v1/verdicts?from=x/web&to=svc:x/idle&port=80")
 
 
-async def test_lists_have_pages_and_tags(cluster: Source, bus: Bus, tmp_path: Path) -> None:
+LISTS: Mapping[str, Callable[[Any], Any]] = {
+    "/v1/objects": lambda one: (one["kind"], one["namespace"], one["name"]),
+    "/v1/policies": lambda one: one["name"],
+    "/v1/groups": lambda one: one["group"],
+    "/v1/nodes": lambda one: one["node"],
+    "/v1/trafficcontrols": lambda one: one["name"],
+}
+"""Lists in pages, and what tells their items apart."""
+
+NAMES = {
+    "/v1/policies": ["early", "late", "closed", "open", "low"],
+    "/v1/nodes": ["a", "b", "c"],
+    "/v1/trafficcontrols": ["one", "three", "two"],
+}
+
+
+async def test_lists_have_pages_and_tags(
+    cluster: Source, bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, tier, priority in (("late", "application", 5.0), ("early", "application", 1.5), ("low", "baseline", 1)):
+        await cluster.put(acnp(name, {"tier": tier, "priority": priority, "appliedTo": [{"podSelector": {}}]}))
+    await cluster.put(netpol("y/open"), *(control(name, {}) for name in ("one", "two", "three")))
+    for other in ("b", "c"):
+        status = NodeStatus(node=NodeName(other), backend="ovs", applied=Revision(1 << 60, 1), healthy=True)
+        await bus.js.publish(subjects.status(NodeName(other), "ovs"), codec.encode(status))
     async with serving(bus, tmp_path) as api:
-        whole = await api.get("/v1/objects")
-        names = [f"{one['kind']} {one['name']}" for one in whole["items"]]
+        await eventually(api, "/v1/nodes", lambda found: len(found["items"]) == 3)
+        for path, lists in LISTS.items():
+            whole = (await api.get(path))["items"]
+            found = [lists(one) for one in whole]
+            assert found == NAMES.get(path, found)
+            paged: list[Any] = []
+            more = "continue="
+            while more:
+                page = await api.get(f"{path}?limit=2&{more}")
+                assert 1 <= len(page["items"]) <= 2
+                paged += page["items"]
+                more = f"continue={page['metadata']['more']}" if "more" in page["metadata"] else ""
+            assert [lists(one) for one in paged] == found, path
+            monkeypatch.setattr(asked, "MOST", 1)
+            words = ["get", path.removeprefix("/v1/"), "-o", "json", "--api", api.url]
+            if path != "/v1/trafficcontrols":  # of which the command line asks the bus
+                said = await asyncio.to_thread(CliRunner().invoke, main, words, catch_exceptions=False)
+                assert [lists(one) for one in json.loads(said.output)["items"]] == found, path
+        inside = await api.get("/v1/policies?namespace=y")
+        assert [one["name"] for one in inside["items"]] == ["open"]
+        names = [f"{one['kind']} {one['name']}" for one in (await api.get("/v1/objects"))["items"]]
         assert names == sorted(names)
-        paged: list[str] = []
-        more = ""
-        for _ in range(20):
-            page = await api.get(f"/v1/objects?limit=2&continue={more}")
-            paged += [f"{one['kind']} {one['name']}" for one in page["items"]]
-            more = page["metadata"].get("more", "")
-            if not more:
-                break
-        assert paged == names
         assert [one["name"] for one in (await api.get("/v1/objects?kind=pods&namespace=x"))["items"]] == ["db", "web"]
         tag = await api.tag("/v1/objects/pods/x/web")
         assert await api.get("/v1/objects/pods/x/web", 304, {"If-None-Match": tag}) is None
@@ -452,11 +487,13 @@ BAD = (
     ("/v1/verdicts?from=x/web&to=x/db&port=80&at=2026-01-01&seq=1", 400, "leave one out"),
     ("/v1/objects?continue=***", 400, "not what a page ended with"),
     ("/v1/audit?continue=abcd", 400, "not what a page ended with"),
+    ("/v1/policies?continue=W10", 400, "not what a page ended with"),
+    ("/v1/groups?limit=0", 422, "limit"),
     ("/v1/objects/pods/x/nobody", 404, "no such object"),
     ("/v1/objects/nothing/x/y", 422, "kind"),
     ("/v1/nodes/nobody", 404, "no such node"),
     ("/v1/groups/nobody", 404, "no policy names"),
-    ("/v1/groups?zone=x", 400, "there are at, seq"),
+    ("/v1/groups?zone=x", 400, "there are at, continue, limit, seq"),
     ("/v1/nothing", 404, "/openapi.json tells"),
 )
 

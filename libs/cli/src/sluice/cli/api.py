@@ -21,6 +21,9 @@ TIMEOUT_S = 30.0
 WRITTEN_S = 60.0
 """For a change: the source may take its time."""
 
+MOST = 5_000
+"""Items of a page, at most; `LIMIT, MOST` of query-api."""
+
 Row = Callable[[dict[str, Any]], Sequence[str]]
 
 _there = [
@@ -79,6 +82,10 @@ class Api:
             told = self.get(path, **query, **({"continue": more} if more else {}))
             yield from told["items"]
             more = told.get("more") or told.get("metadata", {}).get("more") or ""
+
+    def all(self, path: str, **query: Any) -> list[dict[str, Any]]:
+        """The same, in pages as large as the API gives them."""
+        return list(self.items(path, **query, limit=MOST))
 
     def open(self, path: str, query: dict[str, Any]) -> Any:
         """The answer, to be read as it comes; an error ends the command."""

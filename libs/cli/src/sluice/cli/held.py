@@ -56,7 +56,7 @@ flows, filters, signatures, nftables = (_command(words, *about) for words, about
 
 
 def _nodes(there: api.Api, backend: str) -> list[str]:
-    return [one["node"] for one in there.get("/v1/nodes")["items"] if one["backend"] == backend]
+    return [one["node"] for one in there.all("/v1/nodes") if one["backend"] == backend]
 
 
 def _key(one: dict[str, Any]) -> tuple[Any, ...]:

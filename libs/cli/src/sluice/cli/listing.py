@@ -43,7 +43,7 @@ def objects(
         lambda one: (one["kind"], one["namespace"], one["name"]),
     )
     asked = {"kind": wanted, "namespace": namespace, **_moment(seq, at)}
-    shown.show(lambda: list(there.items("/v1/objects", **asked)), output, watch=_goes_on(watch, asked))
+    shown.show(lambda: there.all("/v1/objects", **asked), output, watch=_goes_on(watch, asked))
 
 
 _POLICY = ("KIND", "NAMESPACE", "NAME", "TIER", "PRIORITY", "RULES", "PHASE", "NODES", "SESSIONS", "PACKETS")
@@ -62,18 +62,14 @@ def policies(*, namespace: str | None, seq: int | None, at: str | None, watch: b
     SESSIONS are connections that were let in, and packets that were denied; counted every 10 s. -o wide tells what is
     probably not meant, too, as `sluice lint` finds it. Exits with 0, or with 2 on bad input.
     """
-    there, asked, wide = api.Api(**where), _moment(seq, at), output == "wide"
-
-    def fetch() -> list[dict[str, Any]]:
-        found = there.get("/v1/policies", **asked)["items"]
-        return [one for one in found if namespace in (None, one["namespace"])]
-
+    there, wide = api.Api(**where), output == "wide"
+    asked = {"namespace": namespace, **_moment(seq, at)}
     shown = watching.Listing(
         (*_POLICY, *(("BYTES", "WARNING") if wide else ()), "WHY"),
         lambda one: _policy(one, wide=wide),
         lambda one: (one["kind"], one["namespace"], one["name"]),
     )
-    shown.show(fetch, output, watch=_goes_on(watch, asked))
+    shown.show(lambda: there.all("/v1/policies", **asked), output, watch=_goes_on(watch, asked))
 
 
 def _policy(one: dict[str, Any], *, wide: bool) -> tuple[str, ...]:
@@ -106,7 +102,7 @@ def groups(*, seq: int | None, at: str | None, watch: bool, output: str, **where
         lambda one: (one["group"], ", ".join(one["applied"]) or "-"),
         lambda one: one["group"],
     )
-    shown.show(lambda: there.get("/v1/groups", **asked)["items"], output, watch=_goes_on(watch, asked))
+    shown.show(lambda: there.all("/v1/groups", **asked), output, watch=_goes_on(watch, asked))
 
 
 @click.command(name="nodes")
@@ -121,7 +117,7 @@ def nodes(*, watch: bool, output: str, **where: Any) -> None:
         _node,
         lambda one: (one["node"], one["backend"]),
     )
-    shown.show(lambda: there.get("/v1/nodes")["items"], output, watch=watch)
+    shown.show(lambda: there.all("/v1/nodes"), output, watch=watch)
 
 
 @click.command(name="audit")

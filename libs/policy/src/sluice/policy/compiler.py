@@ -63,6 +63,10 @@ class Compiler:
         """Policies that are not in force as they are written; sorted."""
         return tuple(self._problems[unit] for unit in sorted(self._problems))
 
+    def addressed(self, unit: Unit) -> tuple[GroupId, ...]:
+        """The groups that the unit's programs are addressed to; sorted."""
+        return tuple(sorted(self._addressed.get(unit, ())))
+
     def evolve(self, event: ObjectEvent) -> bool:
         """Take the event in; True if a program changed. Never raises."""
         if event.key.kind not in INPUTS or not self._newest.is_news(event.key, event.revision):

@@ -4,11 +4,12 @@ Source: docs "Antrea Network Policy CRDs", "Rule enforcement based on priorities
 """
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from sluice.contracts.antrea import STATIC_TIERS, tier_name
-from sluice.contracts.ids import GroupId, Unit
+from sluice.contracts.ids import GroupId
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AntreaPolicy, AnyPolicy, Tier
 from sluice.contracts.programs import K8S_TIER
@@ -44,18 +45,42 @@ class Row(Struct, frozen=True, kw_only=True):
     priority: float | None
 
 
+class Place(NamedTuple):
+    """Where a policy stands among all: of two, the lesser is enforced first.
+
+    Kubernetes policies stand between the tiers and the baseline; what has no place in the order stands last.
+    """
+
+    tier: int
+    priority: float
+    source: str
+
+
 def rows(state: ClusterState, policies: Iterable[AnyPolicy], tiers: Iterable[Tier]) -> list[Row]:
     """A row for each policy, in the order in which they are enforced."""
-    priorities = {tier.metadata.name: tier.spec.priority for tier in tiers} | STATIC_TIERS
-    applied: dict[Unit, list[GroupId]] = {}
-    for group, one in state.compiler.programs:
-        applied.setdefault(one, []).append(group)
-    found = [_row(policy, priorities, sorted(applied.get(unit(*key_of(policy)), ()))) for policy in policies]
+    priorities = tier_priorities(tiers)
+    found = [_row(policy, priorities, state.compiler.addressed(unit(*key_of(policy)))) for policy in policies]
     return sorted(found, key=_place)
 
 
-def _row(policy: AnyPolicy, tiers: Mapping[str, int], applied: list[GroupId]) -> Row:
-    kind, namespace, name = key_of(policy)
+def tier_priorities(tiers: Iterable[Tier]) -> Mapping[str, int]:
+    """The priority of each tier, by its name."""
+    return {tier.metadata.name: tier.spec.priority for tier in tiers} | STATIC_TIERS
+
+
+def source(kind: Kind, namespace: str, name: str) -> str:
+    """Kind and name, as logs have them."""
+    return f"{SOURCES[kind]}:{namespace}/{name}" if namespace else f"{SOURCES[kind]}:{name}"
+
+
+def place(of: str, tier_priority: int | None, priority: float | None) -> Place:
+    """Where the policy of this source stands; unset: it has no tier, and no tier of its name exists."""
+    if priority is None:
+        return Place(K8S_TIER, 0.0, of)
+    return Place(256 if tier_priority is None else tier_priority, priority, of)
+
+
+def _row(policy: AnyPolicy, tiers: Mapping[str, int], applied: tuple[GroupId, ...]) -> Row:
     spec = policy.spec
     rules = len(spec.ingress) + len(spec.egress)
     tier = priority = None
@@ -64,17 +89,14 @@ def _row(policy: AnyPolicy, tiers: Mapping[str, int], applied: list[GroupId]) ->
     else:
         rules = sum(len(getattr(policy.spec, direction)) or 1 for direction in directions(policy))
     return Row(
-        name=policy.metadata.uid or name,
-        applied_to=tuple(applied),
+        name=policy.metadata.uid or policy.metadata.name,
+        applied_to=applied,
         rules=rules,
-        source=f"{SOURCES[kind]}:{namespace}/{name}" if namespace else f"{SOURCES[kind]}:{name}",
+        source=source(*key_of(policy)),
         tier_priority=tier,
         priority=priority,
     )
 
 
-def _place(row: Row) -> tuple[int, float, str]:
-    """Kubernetes policies stand between the tiers and the baseline; what has no place in the order stands last."""
-    if row.priority is None:
-        return K8S_TIER, 0, row.source
-    return 256 if row.tier_priority is None else row.tier_priority, row.priority, row.source
+def _place(row: Row) -> Place:
+    return place(row.source, row.tier_priority, row.priority)

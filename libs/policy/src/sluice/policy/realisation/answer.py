@@ -78,12 +78,18 @@ class Answer(Struct, frozen=True):
 
 def answers(fold: Realisation) -> Mapping[ObjectKey, Answer]:
     """Of every policy and group."""
-    found: dict[ObjectKey, Answer] = {}
-    for unit in fold.policies:
-        if (realised := fold.realised(unit)) is not None:
-            found[ObjectKey(*subjects.unit_parts(unit))] = Answer(realised)
-    for namespace, name in fold.groups:
-        if (membership := fold.membership((namespace, name))) is not None:
-            kind = Kind.GROUP if namespace else Kind.CLUSTER_GROUP
-            found[ObjectKey(kind, namespace, name)] = Answer(membership)
-    return found
+    keys = [ObjectKey(*subjects.unit_parts(unit)) for unit in fold.policies]
+    keys += [
+        ObjectKey(Kind.GROUP if namespace else Kind.CLUSTER_GROUP, namespace, name) for namespace, name in fold.groups
+    ]
+    told = ((key, answer(fold, key)) for key in keys)
+    return {key: found for key, found in told if found is not None}
+
+
+def answer(fold: Realisation, key: ObjectKey) -> Answer | None:
+    """Of one; None if nothing is known of such a policy or group."""
+    if key.kind in (Kind.GROUP, Kind.CLUSTER_GROUP):
+        membership = fold.membership((key.namespace, key.name))
+        return Answer(membership) if membership is not None else None
+    realised = fold.realised(subjects.unit(*key))
+    return Answer(realised) if realised is not None else None

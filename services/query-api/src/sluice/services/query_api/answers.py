@@ -3,10 +3,10 @@
 import base64
 import binascii
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from msgspec import Struct
 
 from sluice.contracts import codec
@@ -16,6 +16,9 @@ from sluice.services.query_api.problems import MEDIA_TYPE, Problem, ProblemBody
 
 LIMIT, MOST = 500, 5_000
 """Items of a page: where nobody says how many, and at most."""
+
+Limit = Annotated[int, Query(ge=1, le=MOST, description="Items of a page")]
+Continue = Annotated[str, Query(alias="continue", max_length=1024, description="What the page before said in `more`")]
 
 
 class Meta(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -104,4 +107,8 @@ def decoded(text: str) -> str:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise Problem(400, f"continue: {text!r} is not what a page ended with; begin without it") from None
+        raise no_page(text) from None
+
+
+def no_page(text: str) -> Problem:
+    return Problem(400, f"continue: {text!r} is not what a page ended with; begin without it")

@@ -1,6 +1,6 @@
 """/v1/trafficcontrols: what each does, where it is in force, and what became of how many packets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -13,7 +13,7 @@ from sluice.contracts.stats import TrafficCount
 from sluice.contracts.traffic_control import TrafficControl
 from sluice.grouping.events import key_of
 from sluice.services.query_api import answers
-from sluice.services.query_api.answers import Meta
+from sluice.services.query_api.answers import LIMIT, Meta
 from sluice.services.query_api.asking import Asking, At, Name, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.moments import Moment
@@ -75,17 +75,26 @@ def router(asking: Asking) -> APIRouter:
     routes = APIRouter(prefix="/v1/trafficcontrols", tags=["trafficcontrols"])
 
     @routes.get("", responses=answers.told(ControlList, EXAMPLE), summary="TrafficControls, by name")
-    async def listed(*, request: Request, seq: Seq = None, at: At = None) -> Response:
+    async def listed(
+        *,
+        request: Request,
+        seq: Seq = None,
+        at: At = None,
+        limit: answers.Limit = LIMIT,
+        continue_: answers.Continue = "",
+    ) -> Response:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)
-        meta = Meta(revision=answers.revision_text(there.revision))
-        return answers.json(request, ControlList(metadata=meta, items=tuple(await _controls(asking, there))))
+        keys, more = answers.page((one for one in there.values if one.startswith(_ALL)), limit, continue_)
+        meta = Meta(revision=answers.revision_text(there.revision), more=more)
+        return answers.json(request, ControlList(metadata=meta, items=await _controls(asking, there, keys)))
 
     @routes.get("/{name}", responses=answers.told(Control, EXAMPLE.items[0]), summary="One TrafficControl")
     async def one(*, request: Request, name: Name, seq: Seq = None, at: At = None) -> Response:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)
-        found = [control for control in await _controls(asking, there) if control.name == name]
+        key = subjects.object_(Kind.TRAFFIC_CONTROL, "", name)
+        found = await _controls(asking, there, [key] if key in there.values else [])
         if not found:
             raise Problem(404, f"{name}: there is no such TrafficControl at {there.revision.sequence}")
         return answers.json(request, found[0])
@@ -93,10 +102,14 @@ def router(asking: Asking) -> APIRouter:
     return routes
 
 
-async def _controls(asking: Asking, there: Moment) -> list[Control]:
-    controls = [one for one in there.objects((Kind.TRAFFIC_CONTROL,)) if isinstance(one, TrafficControl)]
+_ALL = f"objects.{Kind.TRAFFIC_CONTROL}."
+
+
+async def _controls(asking: Asking, there: Moment, keys: Iterable[str]) -> tuple[Control, ...]:
+    """Those of these subjects, in this order."""
+    controls = [one for one in there.of(keys, (Kind.TRAFFIC_CONTROL,)) if isinstance(one, TrafficControl)]
     counted = await asking.counts.newest() if there.is_now and controls else None
-    return sorted(_told(asking, there, controls, counted.traffic if counted else None), key=lambda one: one.name)
+    return tuple(_told(asking, there, controls, counted.traffic if counted else None))
 
 
 class _Written(Struct):
@@ -106,10 +119,9 @@ class _Written(Struct):
 def _told(
     asking: Asking, there: Moment, controls: list[TrafficControl], counts: Mapping[Unit, TrafficCount] | None
 ) -> Iterator[Control]:
-    answered = asking.board.realised() if there.is_now else {}
     for control in controls:
         key = key_of(control)
-        version, said = there.values[subjects.object_(*key)], answered.get(key)
+        version, said = there.values[subjects.object_(*key)], asking.board.realised(key) if there.is_now else None
         count = counts.get(subjects.unit(*key)) if counts is not None else None
         yield Control(
             name=key.name,

@@ -11,7 +11,7 @@ from sluice.contracts.ids import GroupId, NodeName
 from sluice.grouping.selectors import GroupSelector
 from sluice.policy.state import ClusterState
 from sluice.services.query_api import answers
-from sluice.services.query_api.answers import Meta
+from sluice.services.query_api.answers import LIMIT, Meta
 from sluice.services.query_api.asking import Asking, At, Name, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.problems import Problem
@@ -46,11 +46,19 @@ def router(asking: Asking) -> APIRouter:
     routes = APIRouter(prefix="/v1/groups", tags=["groups"])
 
     @routes.get("", responses=answers.told(GroupList), summary="The groups that policies name")
-    async def listed(*, request: Request, seq: Seq = None, at: At = None) -> Response:
+    async def listed(
+        *,
+        request: Request,
+        seq: Seq = None,
+        at: At = None,
+        limit: answers.Limit = LIMIT,
+        continue_: answers.Continue = "",
+    ) -> Response:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)
-        rows = tuple(_row(there.cluster, group) for group in sorted(there.cluster.selectors))
-        meta = Meta(revision=answers.revision_text(there.revision))
+        groups, more = answers.page(there.cluster.selectors, limit, continue_)
+        rows = tuple(_row(there.cluster, GroupId(group)) for group in groups)
+        meta = Meta(revision=answers.revision_text(there.revision), more=more)
         return answers.json(request, GroupList(metadata=meta, items=rows), there.revision)
 
     @routes.get("/{group}", responses=answers.told(GroupDetail), summary="One group, and who is in it now")

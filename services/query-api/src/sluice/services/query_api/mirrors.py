@@ -10,7 +10,7 @@ from sluice.contracts.ids import NEVER, Revision, Unit
 from sluice.contracts.kinds import Kind
 from sluice.contracts.streams import OBJECTS
 from sluice.grouping.events import ObjectEvent, ObjectKey, read
-from sluice.policy.realisation.answer import Answer, answers
+from sluice.policy.realisation.answer import Answer, answer
 from sluice.policy.realisation.fold import Realisation
 from sluice.policy.realisation.report import Warned
 from sluice.policy.state import ClusterState
@@ -125,7 +125,6 @@ class Board:
         self.status = Mirror(bus, "STATUS")
         self._bus = bus
         self._fold: Realisation | None = None
-        self._answers: Mapping[ObjectKey, Answer] | None = None
 
     async def run(self) -> None:
         """Endless."""
@@ -136,11 +135,9 @@ class Board:
             if self._lint_interval_s:
                 tasks.create_task(self._lint(), name="lint")
 
-    def realised(self) -> Mapping[ObjectKey, Answer]:
-        """How far each policy and group is in force; nothing before that is known."""
-        if self._answers is None:
-            self._answers = answers(self._fold) if self._fold else {}
-        return self._answers
+    def realised(self, key: ObjectKey) -> Answer | None:
+        """How far a policy is in force; None before that is known."""
+        return answer(self._fold, key) if self._fold else None
 
     def warning(self, unit: Unit) -> str:
         """What is probably not meant by a policy or a TrafficControl, as of the last look."""
@@ -155,7 +152,7 @@ class Board:
     async def _realise(self) -> None:
         async with aclosing(realisations(self._bus)) as tellings:
             async for fold in tellings:
-                self._fold, self._answers = fold, None
+                self._fold = fold
 
     @property
     def mirrors(self) -> Mapping[str, Mirror]:

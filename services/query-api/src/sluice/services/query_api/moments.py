@@ -35,12 +35,17 @@ class Moment(NamedTuple):
 
     def objects(self, kinds: Iterable[Kind]) -> Iterator[AnyObject]:
         """Those of these kinds; without what cannot be read."""
-        wanted = {f"objects.{kind}": TYPES[kind] for kind in kinds}
-        for subject, version in self.values.items():
-            struct = wanted.get(".".join(subject.split(".", 2)[:2]))
-            if struct is not None:
+        return self.of(self.values, kinds)
+
+    def of(self, keys: Iterable[str], kinds: Iterable[Kind]) -> Iterator[AnyObject]:
+        """Those of these subjects that are of these kinds, in this order; without what cannot be read, or is gone."""
+        wanted = {f"objects.{kind}.": TYPES[kind] for kind in kinds}
+        prefixes = tuple(wanted)
+        for subject in keys:
+            version = self.values.get(subject) if subject.startswith(prefixes) else None
+            if version is not None:
                 with suppress(Undecodable):
-                    yield codec.decode(version.body, struct)
+                    yield codec.decode(version.body, wanted[subject[: subject.index(".", len("objects.")) + 1]])
 
 
 class Moments:

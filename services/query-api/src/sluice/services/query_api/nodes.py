@@ -3,7 +3,7 @@
 The last is asked of the node itself, at once: nothing stores it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import msgspec
@@ -19,7 +19,7 @@ from sluice.contracts.status import NodeStatus, read_status
 from sluice.contracts.tracing import DecidingRule
 from sluice.runtime import explaining as ask
 from sluice.services.query_api import answers
-from sluice.services.query_api.answers import LIMIT, MOST, Meta
+from sluice.services.query_api.answers import LIMIT, Meta
 from sluice.services.query_api.asking import Asking, Name
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.problems import Problem
@@ -87,9 +87,12 @@ def router(asking: Asking) -> APIRouter:
     routes = APIRouter(prefix="/v1/nodes", tags=["nodes"])
 
     @routes.get("", responses=answers.told(NodeList), summary="What the nodes say of themselves")
-    async def listed(*, request: Request) -> Response:
+    async def listed(*, request: Request, limit: answers.Limit = LIMIT, continue_: answers.Continue = "") -> Response:
         asking.gate.require(request, Scope.READ)
-        return answers.json(request, NodeList(metadata=_meta(asking), items=tuple(_statuses(asking))))
+        told = {subject for subject in asking.board.status.values if _node(subject)}
+        keys, more = answers.page(told, limit, continue_)
+        meta = Meta(revision=answers.revision_text(asking.board.status.upto), more=more)
+        return answers.json(request, NodeList(metadata=meta, items=tuple(_statuses(asking, keys))))
 
     @routes.get("/{node}", responses=answers.told(NodeList), summary="What one node says of itself")
     async def one(*, request: Request, node: Name) -> Response:
@@ -101,8 +104,8 @@ def router(asking: Asking) -> APIRouter:
         *,
         request: Request,
         node: Name,
-        limit: Annotated[int, Query(ge=1, le=MOST)] = LIMIT,
-        continue_: Annotated[str, Query(alias="continue", max_length=1024)] = "",
+        limit: answers.Limit = LIMIT,
+        continue_: answers.Continue = "",
     ) -> Response:
         asking.gate.require(request, Scope.READ)
         backends: set[str] = {status.backend for status in _of(asking, node)}
@@ -134,7 +137,7 @@ def router(asking: Asking) -> APIRouter:
         request: Request,
         node: Name,
         backend: Backend,
-        limit: Annotated[int, Query(ge=1, le=MOST)] = LIMIT,
+        limit: answers.Limit = LIMIT,
         continue_: Annotated[str, Query(alias="continue", max_length=4096)] = "",
     ) -> Response:
         asking.gate.require(request, Scope.READ)
@@ -157,18 +160,28 @@ def _meta(asking: Asking) -> Meta:
     return Meta(revision=answers.revision_text(asking.board.status.upto))
 
 
-def _statuses(asking: Asking) -> Iterator[NodeStatus]:
-    for subject, version in asking.board.status.below("status."):
-        match subjects.known(subject):
-            case subjects.StatusSubject(node=node, backend=backend) if not node.startswith("_"):
-                if (status := read_status(NodeName(node), backend, version.body)) is not None:
+def _node(subject: str) -> str:
+    """Whose status it is; empty if it is no node's."""
+    match subjects.known(subject):
+        case subjects.StatusSubject(node=node) if not node.startswith("_"):
+            return node
+        case _:
+            return ""
+
+
+def _statuses(asking: Asking, keys: Iterable[str]) -> Iterator[NodeStatus]:
+    for key in keys:
+        match subjects.known(key):
+            case subjects.StatusSubject(node=node, backend=backend):
+                status = read_status(NodeName(node), backend, asking.board.status.values[key].body)
+                if status is not None:
                     yield status
             case _:
                 pass
 
 
 def _of(asking: Asking, node: str) -> list[NodeStatus]:
-    found = [status for status in _statuses(asking) if status.node == node]
+    found = list(_statuses(asking, sorted(key for key in asking.board.status.values if _node(key) == node)))
     if not found:
         raise Problem(404, f"{node}: no such node has said anything; /v1/nodes lists those that have")
     return found

@@ -13,7 +13,7 @@ from sluice.ledger.times import written
 from sluice.runtime.follow import CaughtUp, follow
 from sluice.runtime.message import Message
 from sluice.services.query_api import answers
-from sluice.services.query_api.answers import LIMIT, MOST, Meta
+from sluice.services.query_api.answers import LIMIT, Meta
 from sluice.services.query_api.asking import Asking, At, InNamespace, Name, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.mirrors import Version
@@ -66,8 +66,8 @@ def router(asking: Asking) -> APIRouter:
         namespace: Annotated[str | None, Query(max_length=253)] = None,
         seq: Seq = None,
         at: At = None,
-        limit: Annotated[int, Query(ge=1, le=MOST)] = LIMIT,
-        continue_: Annotated[str, Query(alias="continue", max_length=1024)] = "",
+        limit: answers.Limit = LIMIT,
+        continue_: answers.Continue = "",
     ) -> Response:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)

@@ -1,8 +1,9 @@
 """/v1/policies: what is enforced, in the order in which it is, and how far."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct
 
 from sluice.contracts import subjects
@@ -12,12 +13,13 @@ from sluice.contracts.objects import AnyPolicy, Tier
 from sluice.contracts.programs import Program
 from sluice.contracts.stats import RuleCount
 from sluice.grouping.events import ObjectKey, key_of
-from sluice.policy.listing import SOURCES, rows
+from sluice.policy.listing import rows, source
 from sluice.services.query_api import answers
-from sluice.services.query_api.answers import Meta
+from sluice.services.query_api.answers import LIMIT, Meta
 from sluice.services.query_api.asking import Asking, At, InNamespace, Name, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.moments import Moment
+from sluice.services.query_api.places import Places
 from sluice.services.query_api.problems import Problem
 
 KINDS = tuple(sorted(POLICIES))
@@ -87,16 +89,25 @@ LIST = PolicyList(metadata=Meta(revision="1793459220000000.42"), items=(ROW,))
 
 
 def router(asking: Asking) -> APIRouter:
-    routes = APIRouter(prefix="/v1/policies", tags=["policies"])
+    routes, places = APIRouter(prefix="/v1/policies", tags=["policies"]), Places()
 
     @routes.get(
         "", responses=answers.told(PolicyList, LIST), summary="Policies, in the order in which they are enforced"
     )
-    async def listed(*, request: Request, seq: Seq = None, at: At = None) -> Response:
+    async def listed(
+        *,
+        request: Request,
+        namespace: Annotated[str | None, Query(max_length=253)] = None,
+        seq: Seq = None,
+        at: At = None,
+        limit: answers.Limit = LIMIT,
+        continue_: answers.Continue = "",
+    ) -> Response:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)
-        meta = Meta(revision=answers.revision_text(there.revision))
-        return answers.json(request, PolicyList(metadata=meta, items=tuple(await _rows(asking, there))))
+        keys, more = places.page(there, namespace, limit, continue_)
+        meta = Meta(revision=answers.revision_text(there.revision), more=more)
+        return answers.json(request, PolicyList(metadata=meta, items=tuple(await _rows(asking, there, keys))))
 
     @routes.get("/{kind}/{namespace}/{name}", responses=answers.told(PolicyDetail), summary="One policy")
     async def one(
@@ -105,11 +116,12 @@ def router(asking: Asking) -> APIRouter:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)
         key = ObjectKey(kind, "" if namespace == "_" else namespace, name)
-        found = [row for row in await _rows(asking, there) if (row.kind, row.namespace, row.name) == _named(key)]
+        found = await _rows(asking, there, [subjects.object_(*key)])
         if not found:
             raise Problem(404, f"{kind} {namespace}/{name}: there is no such policy at {there.revision.sequence}")
         unit = subjects.unit(*key)
-        programs = [one for (_, held), one in sorted(there.cluster.compiler.programs.items()) if held == unit]
+        compiler = there.cluster.compiler
+        programs = [compiler.programs[group, unit] for group in compiler.addressed(unit)]
         counted = await asking.counts.newest() if there.is_now else None
         counts = counted.rules.get(unit, ()) if counted else ()
         return answers.json(request, PolicyDetail(policy=found[0], programs=tuple(programs), counts=counts))
@@ -121,23 +133,17 @@ def _named(key: ObjectKey) -> tuple[str, str, str]:
     return RESOURCES[key.kind].kind, key.namespace, key.name
 
 
-async def _rows(asking: Asking, there: Moment) -> list[PolicyRow]:
-    policies: dict[str, ObjectKey] = {}
-    found, tiers = [], []
-    for obj in there.objects((*KINDS, Kind.TIER)):
-        if isinstance(obj, Tier):
-            tiers.append(obj)
-        elif isinstance(obj, AnyPolicy):
-            found.append(obj)
-            key = key_of(obj)
-            policies[f"{SOURCES[key.kind]}:{'/'.join(filter(None, key[1:]))}"] = key
-    counted = await asking.counts.newest() if there.is_now and found else None
-    answered = asking.board.realised() if there.is_now else {}
+async def _rows(asking: Asking, there: Moment, keys: Iterable[str]) -> list[PolicyRow]:
+    """Those of these subjects, in the order in which they are enforced."""
+    counted = await asking.counts.newest() if there.is_now and keys else None
+    tiers = [one for one in there.objects((Kind.TIER,)) if isinstance(one, Tier)]
+    found = [one for one in there.of(keys, KINDS) if isinstance(one, AnyPolicy)]
+    policies = {source(*key_of(one)): key_of(one) for one in found}
     told = []
     for row in rows(there.cluster, found, tiers):
         key = policies[row.source]
         kind, namespace, name = _named(key)
-        said = answered.get(key)
+        said = asking.board.realised(key) if there.is_now else None
         told.append(
             PolicyRow(
                 kind=kind,

@@ -7,7 +7,7 @@ from sluice.cli.keys import keys
 
 @click.group()
 def admin() -> None:
-    """For who runs a deployment: keys of the bus."""
+    """Administer a deployment: the keys of the bus."""
 
 
 admin.add_command(keys)

@@ -27,14 +27,19 @@ MOST = 5_000
 Row = Callable[[dict[str, Any]], Sequence[str]]
 
 _there = [
-    click.option("--api", metavar="URL", help=f"Of the API. Unset: ${ENV}, or that of a running lab, or {DEFAULT}."),
+    click.option(
+        "--api", metavar="URL", help=f"The API's URL. Default: ${ENV}, or that of a running lab, or {DEFAULT}."
+    ),
     click.option(
         "--token",
         metavar="TOKEN",
-        help=f"Unset: ${TOKEN_ENV}. Certificates: ${CERTIFICATE_ENV}, ${KEY_ENV}, ${CA_ENV}.",
+        help=f"Default: ${TOKEN_ENV}. For certificates, set ${CERTIFICATE_ENV}, ${KEY_ENV}, ${CA_ENV}.",
     ),
 ]
-_options = [*_there, click.option("--name", "lab", metavar="LAB", help="Of the lab. Unset: the only one that runs.")]
+_options = [
+    *_there,
+    click.option("--name", "lab", metavar="LAB", help="Name of the lab. Default: the only one running."),
+]
 
 
 def at_the_api(command: Any) -> Any:  # Any: as click's own decorators

@@ -9,17 +9,17 @@ from sluice.cli import deciding, moments, onbus, options, packets
 
 @click.command()
 @packets.about_a_packet
-@click.option("--since", metavar="SEQ|TIME", help="Where to begin; unset: the oldest moment that is kept.")
-@click.option("--until", metavar="SEQ|TIME", help="Where to end; unset: now.")
+@click.option("--since", metavar="SEQ|TIME", help="Where to begin. Default: the oldest moment kept.")
+@click.option("--until", metavar="SEQ|TIME", help="Where to end. Default: now.")
 @onbus.on_a_bus
 @options.output("table")
 def bisect(
     since: str | None, until: str | None, nats_url: str | None, name: str | None, output: str, **said: Any
 ) -> None:
-    """Find the change after which a connection began to work, or stopped to.
+    """Find the change after which a connection began or ceased to work.
 
-    Of a cluster or a lab that runs. The packet must meet another end at --since than at --until; where that changed
-    more than once in between, one of the changes is told. Exits with 0, with 1 if nothing changed, with 2 on bad input.
+    Asks a running cluster or lab. The outcome at --since must differ from that at --until; if it changed more than once
+    in between, one of the changes is shown. Exits with 0, with 1 if nothing changed, with 2 on bad input.
     """
     import sys
 

@@ -19,15 +19,15 @@ STREAM_FIELDS = ("messages", "bytes", "first_seq", "last_seq", "num_subjects")
 
 @click.command(name="support-bundle")
 @click.option(
-    "-o", "--output", "file", type=click.Path(dir_okay=False, path_type=Path), help="Unset: sluice-TIME.tar.gz."
+    "-o", "--output", "file", type=click.Path(dir_okay=False, path_type=Path), help="Default: sluice-TIME.tar.gz."
 )
-@click.option("--objects", is_flag=True, help="With all objects: names and addresses of Pods among them.")
+@click.option("--objects", is_flag=True, help="Include all objects, with names and addresses of Pods.")
 @onbus.on_a_bus
 def bundle(*, file: Path | None, objects: bool, nats_url: str | None, name: str | None) -> None:
-    """Write down what a cluster or a lab says of itself: versions, streams, statuses and marks.
+    """Collect diagnostics of a cluster or a lab: versions, streams, statuses and marks.
 
-    Without --objects nothing of it names Pods but what nodes report of them; look at it before you pass it on. Exits
-    with 0, or with 2 if no bus answers.
+    Without --objects, the bundle names Pods only where nodes report on them. Review it before you share it. Exits with
+    0, or with 2 if no bus answers.
     """
     made = onbus.run(_gathered(onbus.url(nats_url, name), with_objects=objects))
     target = file or Path(time.strftime("sluice-%Y%m%dT%H%M%SZ.tar.gz", time.gmtime()))

@@ -17,18 +17,18 @@ NOTHING = {
 
 @click.command(name="compile")
 @options.files
-@click.option("--node", metavar="NAME", help="Whose program; unset: the only node's.")
+@click.option("--node", metavar="NAME", help="The node. Default: the only one.")
 @click.option("--backend", type=click.Choice(["ovs", "tc", "l7", "host"]), required=True)
 @options.output("text")
 def compile_(files: tuple[str, ...], node: str | None, backend: str, output: str) -> None:
     """Print what a node's backend would hold, in the notation of its own tools.
 
-    ovs: what ovs-ofctl add-flows takes, and as comments what add-groups takes. tc: a script of tc commands, for the
-    interfaces on secondary networks. l7: the rule files of the inspection engine's tenants. host: the table of nftables
-    that policies on Nodes come to, for nft -f.
+    ovs: input of ovs-ofctl add-flows, with that of add-groups as comments. tc: a script of tc commands for the
+    interfaces on secondary networks. l7: the rule files of the inspection engine's tenants. host: the nftables table
+    for policies on Nodes, as input of nft -f.
 
-    Pods without a node or an address get one, as in a lab; nodes get addresses. Ports are numbered by the Pods' names,
-    and after these come the tunnel and the gateway. Exits with 0, or with 2 on bad input.
+    Pods without a node or an address are assigned one, as in a lab; nodes are assigned addresses. Ports are numbered in
+    the order of the Pods' names, followed by the tunnel and the gateway. Exits with 0, or with 2 on bad input.
     """
     from sluice.cli.loading import load_all
     from sluice.cli.placing import placed

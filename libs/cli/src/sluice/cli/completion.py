@@ -12,10 +12,10 @@ VARIABLE = f"_{NAME.upper()}_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what a shell needs to complete commands and options.
+    """Print the shell code that completes commands and options.
 
-    For bash (4.4 or newer) and zsh the line `eval "$(sluice completion bash)"` goes into ~/.bashrc or ~/.zshrc; what is
-    printed for fish goes into ~/.config/fish/completions/sluice.fish.
+    For bash (4.4 or newer) or zsh, add `eval "$(sluice completion bash)"` (or zsh) to ~/.bashrc or ~/.zshrc. For fish,
+    write the output to ~/.config/fish/completions/sluice.fish.
     """
     kind = get_completion_class(shell)
     if kind is None:

@@ -13,10 +13,10 @@ from sluice.cli import options
 @options.files
 @options.output("csv")
 def connectivity(files: tuple[str, ...], output: str) -> None:
-    """List what connects for every ordered pair of Pods, and between Pods and addresses beyond the cluster.
+    """List which ports are open for each ordered pair of Pods, and between Pods and outside addresses.
 
-    Ports are destination ports of TCP, UDP and SCTP. Pods without a node or an address get one, as in a lab. Exits with
-    0, or with 2 on bad input.
+    Ports are destination ports of TCP, UDP and SCTP. Pods without a node or an address are assigned one, as in a lab.
+    Exits with 0, or with 2 on bad input.
     """
     from sluice.cli.loading import load_all
     from sluice.cli.placing import placed

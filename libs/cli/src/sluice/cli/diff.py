@@ -11,13 +11,13 @@ DIFFERENT = 1
 
 @click.command()
 @click.argument("folders", nargs=-1, metavar="[OLD NEW]")
-@click.option("--seq", "span", metavar="A..B", help="Two entries of the ledger; without B: now.")
+@click.option("--seq", "span", metavar="A..B", help="Two ledger entries. B defaults to now.")
 @onbus.on_a_bus
 @options.output("table")
 def diff(folders: tuple[str, ...], span: str | None, nats_url: str | None, name: str | None, output: str) -> None:
     """Compare two states of a cluster: what the nodes hold, and who reaches whom on which ports.
 
-    Of manifests (two files or folders), or of a running cluster or lab at two sequences of its ledger. Exits with 0 if
+    Compares manifests (two files or folders), or two ledger sequences of a running cluster or lab. Exits with 0 if
     nothing differs, with 1 if something does, with 2 on bad input.
     """
     if bool(folders) == bool(span) or len(folders) not in (0, 2):

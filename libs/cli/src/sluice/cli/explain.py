@@ -17,16 +17,16 @@ _BACKENDS = (
 
 @click.group()
 def explain() -> None:
-    """Go back from what nodes hold and log to the policy behind it."""
+    """Find the policy behind what nodes hold and log."""
 
 
 @explain.command()
 @click.argument("words", nargs=-1, required=True, metavar="COOKIE|LINE...")
-@click.option("--node", metavar="NODE", help="That holds it. Unset: each is asked.")
+@click.option("--node", metavar="NODE", help="The node that holds it. Default: ask all nodes.")
 @click.option(
     "--backend",
     type=click.Choice(["ovs", "tc", "l7", "host"]),
-    help="That holds it. Unset: by what the text looks like.",
+    help="The backend that holds it. Default: guessed from the text.",
 )
 @onbus.on_a_bus
 @options.output("table")
@@ -39,12 +39,12 @@ def flow(
     name: str | None,
     output: str,
 ) -> None:
-    """Name the policy, the rule and the version of the object behind what a node holds or logs.
+    """Name the policy, the rule and the object version behind what a node holds or logs.
 
     Takes a flow as ovs-ofctl shows it, or its cookie; a filter as tc shows it, CHAIN/PREF/HANDLE, or its cookie; a
-    signature of Suricata, or VLAN/SID; a line of nft with its comment, or the id in it; a line of np.log; an event of
-    eve.json. Ids in cookies, chains and VLANs are those of a node, so --node says whose they are. Exits with 0, or with
-    2 if nothing is known of it.
+    Suricata signature, or VLAN/SID; a line of nft with its comment, or the id in the comment; a line of np.log; an
+    event of eve.json. Ids in cookies, chains and VLANs differ between nodes, so use --node to say which node they are
+    from. Exits with 0, or with 2 if nothing is known.
     """
     text = " ".join(words)
     said = onbus.run(_asked(onbus.url(nats_url, name), text, node, backend))

@@ -34,13 +34,13 @@ def get() -> None:
     type=click.Choice(["name", "effectivePriority"]),
     default="name",
     show_default=True,
-    help="By effectivePriority: in the order in which they are enforced.",
+    help="effectivePriority is the order of enforcement.",
 )
 @options.output("table")
 def netpol(files: tuple[str, ...], namespace: str | None, kind: str | None, sort_by: str, output: str) -> None:
-    """List network policies of manifests, with whom they apply to and where they stand among each other.
+    """List the network policies in manifests, with what they apply to and their precedence.
 
-    APPLIED-TO are groups of Pods: equal ones are the same Pods. Exits with 0, or with 2 on bad input.
+    APPLIED-TO lists groups of Pods; equal groups contain the same Pods. Exits with 0, or with 2 on bad input.
     """
     from sluice.cli.loading import load_all
     from sluice.contracts.kinds import Kind

@@ -7,16 +7,16 @@ import click
 from sluice.cli import api, options, watching
 
 _ABOUT = {
-    "flows": ("ovs", "List the flows of Open vSwitch, as ovs-ofctl writes them."),
-    "filters": ("tc", "List the filters of TC, as tc writes them."),
-    "signatures": ("l7", "List the signatures of the inspection engine, as Suricata reads them."),
-    "nftables": ("host", "List the lines of the table that policies on Nodes have in nftables, as nft writes them."),
+    "flows": ("ovs", "List the flows of Open vSwitch, in the notation of ovs-ofctl."),
+    "filters": ("tc", "List the TC filters, in the notation of tc."),
+    "signatures": ("l7", "List the signatures of the inspection engine, in the notation of Suricata."),
+    "nftables": ("host", "List the lines of the nftables table for policies on Nodes, in the notation of nft."),
 }
 _MORE = """
 
-    OF is the policy and the rule behind each; where there are several the first, and how many more. What belongs to no
-    policy says for which Pod, Service, TrafficControl or Node it is, or what it is for. -o wide says more, and -o json
-    all. Exits with 0, or with 2 on bad input.
+    OF shows the policy and rule behind each; if there are several, the first and the number of the others. If there is
+    none, it shows the Pod, Service, TrafficControl or Node that it is for, or its purpose. -o wide shows more, and -o
+    json everything. Exits with 0, or with 2 on bad input.
     """
 
 _COLUMNS = ("NODE", "KIND", "OF", "HELD")
@@ -25,9 +25,9 @@ _WIDE = ("NODE", "TABLE", "KIND", "OF", "REVISION", "DOES", "HELD")
 
 def _command(words: str, backend: str, about: str) -> click.Command:
     @click.command(name=words, help=about + _MORE)
-    @click.option("--node", metavar="NODE", help="That holds them. Unset: each that has such.")
-    @click.option("--policy", metavar="UNIT", help="Only those of it, as acnps:_:deny.")
-    @click.option("--pod", metavar="NAMESPACE/POD", help="Only those of its port or its interfaces.")
+    @click.option("--node", metavar="NODE", help="Only on this node. Default: all nodes that have any.")
+    @click.option("--policy", metavar="UNIT", help="Only those of this policy, such as acnps:_:deny.")
+    @click.option("--pod", metavar="NAMESPACE/POD", help="Only those of this Pod's port or interfaces.")
     @watching.flag
     @api.asks_the_api
     @options.output("table", "wide", "yaml")

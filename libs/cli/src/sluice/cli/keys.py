@@ -23,14 +23,14 @@ _keyring = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
     envvar="SLUICE_KEYRING",
-    help="The folder. Whoever can read it can do everything; SLUICE_KEYRING.",
+    help="The keyring's folder; default: $SLUICE_KEYRING. Whoever can read it can do everything.",
 )
 _identities = click.argument("identities", nargs=-1, metavar="[IDENTITY]...")
 
 
 @click.group()
 def keys() -> None:
-    """Keys and certificates of services and nodes, and what nats-server must know of them.
+    """Manage keys and certificates of services and nodes, and nats-server's configuration for them.
 
     An IDENTITY is a service (ingest), node.NAME or person.operator.
     """
@@ -39,10 +39,10 @@ def keys() -> None:
 @keys.command()
 @_keyring
 @click.option("--server", "servers", multiple=True, metavar="NAME", help="Name or address of a nats-server.")
-@click.option("--node", "nodes", multiple=True, metavar="NAME", help="A node, as Kubernetes calls it.")
-@click.option("--client-certificates", is_flag=True, help="Servers ask clients for a certificate besides their key.")
+@click.option("--node", "nodes", multiple=True, metavar="NAME", help="Kubernetes name of a node. May be repeated.")
+@click.option("--client-certificates", is_flag=True, help="Servers require client certificates in addition to keys.")
 def create(folder: Path, servers: Sequence[str], nodes: Sequence[str], client_certificates: bool) -> None:  # noqa: FBT001  # click hands flags over by name
-    """Make a keyring, with all services and these nodes; or add to one what it has not."""
+    """Create a keyring for all services and these nodes, or add what is missing to an existing one."""
     from sluice.runtime import keyring
 
     with _refusing():
@@ -62,7 +62,7 @@ def create(folder: Path, servers: Sequence[str], nodes: Sequence[str], client_ce
 @_keyring
 @options.output("table")
 def list_(folder: Path, output: str) -> None:
-    """Who there is, since when with this key, and how many earlier keys are still accepted."""
+    """List identities, the age of their keys, and how many earlier keys are still accepted."""
     from sluice.runtime import keyring
 
     with _refusing():
@@ -83,9 +83,9 @@ def list_(folder: Path, output: str) -> None:
 @keys.command()
 @_keyring
 @_identities
-@click.option("--all", "everybody", is_flag=True, help="Everybody's.")
+@click.option("--all", "everybody", is_flag=True, help="All identities.")
 def rotate(folder: Path, identities: Sequence[str], everybody: bool) -> None:  # noqa: FBT001  # click, as above
-    """Give these a new key; the old one is accepted too, until `retire`."""
+    """Issue a new key for each IDENTITY; the old one is accepted as well until `retire`."""
     from sluice.runtime import keyring
 
     with _refusing():
@@ -109,10 +109,10 @@ def rotate(folder: Path, identities: Sequence[str], everybody: bool) -> None:  #
     default=24.0,
     show_default=True,
     metavar="HOURS",
-    help="Only keys that were replaced so long ago.",
+    help="Only keys that were replaced at least this long ago.",
 )
 def retire(folder: Path, identities: Sequence[str], hours: float) -> None:
-    """Accept replaced keys no longer; without an IDENTITY those of everybody, and the earlier authority."""
+    """Stop accepting replaced keys and the earlier authority; without IDENTITY, those of everybody."""
     from sluice.runtime import keyring
 
     with _refusing():
@@ -126,7 +126,7 @@ def retire(folder: Path, identities: Sequence[str], hours: float) -> None:
 @_keyring
 @_identities
 def remove(folder: Path, identities: Sequence[str]) -> None:
-    """Accept no key of these any more: a node that went, or whose key was stolen."""
+    """Stop accepting any key of each IDENTITY: the node is gone, or its key was stolen."""
     from sluice.runtime import keyring
 
     with _refusing():
@@ -136,9 +136,9 @@ def remove(folder: Path, identities: Sequence[str]) -> None:
 
 @keys.command()
 @_keyring
-@click.option("--authority", is_flag=True, help="Of a new authority; the old one is believed until `retire`.")
+@click.option("--authority", is_flag=True, help="Use a new authority; the old one is trusted until `retire`.")
 def renew(folder: Path, authority: bool) -> None:  # noqa: FBT001  # click, as above
-    """New certificates for servers, and for clients if they have any."""
+    """Issue new certificates for servers, and for clients if they have any."""
     from sluice.runtime import keyring
 
     with _refusing():
@@ -150,7 +150,9 @@ def renew(folder: Path, authority: bool) -> None:  # noqa: FBT001  # click, as a
 
 @keys.command()
 @_keyring
-@click.option("--at", type=click.Path(path_type=Path), help="Folder of the server's files where it runs.")
+@click.option(
+    "--at", type=click.Path(path_type=Path), help="Folder of the server's files on the machine where it runs."
+)
 def server(folder: Path, at: Path | None) -> None:
     """Print what nats-server's configuration must include: TLS and accounts."""
     from sluice.runtime import keyring
@@ -162,10 +164,14 @@ def server(folder: Path, at: Path | None) -> None:
 @keys.command()
 @_keyring
 @click.option("--namespace", default="sluice", show_default=True)
-@click.option("--at", type=click.Path(path_type=Path), default=AT, show_default=True, help="As of `server`.")
-@click.option("--nodes-together", is_flag=True, help="All nodes in one Secret: simple to mount, and each node has all.")
+@click.option("--at", type=click.Path(path_type=Path), default=AT, show_default=True, help="As for `server`.")
+@click.option(
+    "--nodes-together",
+    is_flag=True,
+    help="Put all nodes into one Secret: easier to mount, but each node has the keys of all.",
+)
 def secrets(folder: Path, namespace: str, at: Path, nodes_together: bool) -> None:  # noqa: FBT001  # click, as above
-    """Print Secrets for Kubernetes: of the server, of each service, of each node."""
+    """Print Kubernetes Secrets for the server, each service and each node."""
     import msgspec
 
     from sluice.runtime import keyring, keysecrets

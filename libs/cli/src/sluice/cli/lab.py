@@ -14,13 +14,13 @@ BAD_INPUT = 2
 NOT_AS_EXPECTED = 1
 MANY_SCENARIOS = 20
 
-_name = click.option("--name", default=None, help="Of the lab. Unset: the only one that runs, or a new one.")
+_name = click.option("--name", default=None, help="Name of the lab. Default: the only one running, or a new one.")
 
 
 @click.group()
-@click.option("-v", "--verbose", is_flag=True, help="Tell what the lab does, on standard error.")
+@click.option("-v", "--verbose", is_flag=True, help="Log what the lab does to standard error.")
 def lab(verbose: bool) -> None:  # noqa: FBT001  # click hands flags over by name
-    """A cluster on one machine: real Open vSwitch, Pods that answer, the services of production."""
+    """Run a cluster on one machine: real Open vSwitch, Pods that answer, the services of production."""
     import logging
 
     import structlog
@@ -36,14 +36,14 @@ lab.add_command(lab_node.probe)
 
 
 @lab.command()
-@click.option("--nodes", default=1, show_default=True, type=click.IntRange(min=1), help="How many nodes.")
+@click.option("--nodes", default=1, show_default=True, type=click.IntRange(min=1), help="Number of nodes.")
 @click.option(
     "-f", "--filename", "files", multiple=True, type=click.Path(path_type=Path), help="Manifests: a file or a folder."
 )
-@click.option("--name", default="lab", show_default=True, help="Of the lab.")
-@click.option("--secure", is_flag=True, help="Services and nodes have keys and permissions; the bus is encrypted.")
+@click.option("--name", default="lab", show_default=True, help="Name of the lab.")
+@click.option("--secure", is_flag=True, help="Give services and nodes keys and permissions, and encrypt the bus.")
 def up(nodes: int, files: tuple[Path, ...], name: str, secure: bool) -> None:  # noqa: FBT001  # click, as above
-    """Start a lab that stays until `sluice lab down`, with these objects in it."""
+    """Start a lab with these objects; it runs until `sluice lab down`."""
     from sluice.kube.manifest import Document
     from sluice.lab import keep, reading
 
@@ -80,7 +80,7 @@ async def _up(name: str, nodes: int, documents: Sequence[Any], *, secure: bool) 
 @lab.command()
 @_name
 def down(name: str | None) -> None:
-    """End a lab; nothing of it is left."""
+    """Stop a lab and remove everything it created."""
     from sluice.lab import claim, state
 
     running = [owner.name for owner in claim.owners()]
@@ -102,7 +102,7 @@ def down(name: str | None) -> None:
 @_name
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def status(name: str | None, output: str) -> None:
-    """What runs in a lab, and what of it is not as it should be."""
+    """Show what runs in a lab, and what is wrong with it."""
     import msgspec
 
     from sluice.lab import claim, state
@@ -139,13 +139,13 @@ def exec_(name: str | None, pod: str, command: tuple[str, ...]) -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True)
 @click.option("--keep", "kept", is_flag=True, help="Leave the lab running, with the objects of the last scenario.")
-@click.option("--require-datapath", is_flag=True, help="Fail on scenarios that are answered by verdict() alone.")
-@click.option("--name", default=None, help="Of the lab; one is made up if unset.")
+@click.option("--require-datapath", is_flag=True, help="Fail on scenarios that only verdict() can answer.")
+@click.option("--name", default=None, help="Name of the lab. Default: a generated one.")
 @click.option(
-    "--labs", type=click.IntRange(1, 16), help="How many, side by side. Unset: one, or two for many scenarios."
+    "--labs", type=click.IntRange(1, 16), help="Labs to run in parallel. Default: one, or two for many scenarios."
 )
 def run(paths: tuple[Path, ...], output: str, name: str | None, labs: int | None, **flags: bool) -> None:
-    """Run scenarios, all in one lab, or many in two side by side; folders are searched for them.
+    """Run scenarios in one lab, or many scenarios in two parallel labs; folders are searched for them.
 
     Exits with 0 if everything was as expected, with 1 if something was not, with 2 on bad input.
     """
@@ -212,7 +212,7 @@ async def _play(
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--keep", "kept", is_flag=True, help="Leave the lab running, with the objects of the last story.")
 def demo(folders: tuple[Path, ...], kept: bool) -> None:  # noqa: FBT001  # click, as above
-    """Show who reaches whom before and after policies, on the examples (or on the manifests of FOLDERS)."""
+    """Show who reaches whom before and after policies, for the examples or the manifests in FOLDERS."""
     from sluice.lab import demo as stories
     from sluice.lab import keep, machine
 

@@ -9,20 +9,21 @@ from sluice.cli import onbus, options
 
 
 @click.command()
-@click.option("--node", "node_name", default="node-1", show_default=True, help="Whose Pods to run.")
-@click.option("--nats-url", required=True, metavar="URL", help="Of the bus.")
+@click.option("--node", "node_name", default="node-1", show_default=True, help="The node whose Pods to run.")
+@click.option("--nats-url", required=True, metavar="URL", help="URL of the bus.")
 @click.option(
     "--nats-keys",
     type=click.Path(path_type=Path),
     envvar=onbus.KEYS,
-    help="Folder of the operator's keys, where the bus has identities; SLUICE_NATS_KEYS.",
+    help="Folder of the operator's keys, if the bus has identities; default: $SLUICE_NATS_KEYS.",
 )
 @click.option("--manifests", required=True, type=click.Path(path_type=Path), help="The folder that people write to.")
 @click.option("--objects", required=True, type=click.Path(path_type=Path), help="The folder that ingest reads.")
 def node(node_name: str, nats_url: str, nats_keys: Path | None, manifests: Path, objects: Path) -> None:
-    """Play scheduler, kubelet and CNI of one node whose switch, bus and services others run, as in deploy/compose.
+    """Act as scheduler, kubelet and CNI of one node that has a switch, as in deploy/compose.
 
-    The switch is that of this network namespace, with its sockets in /run/openvswitch.
+    Somebody else runs the bus, the services, and the switch of this network namespace, with its sockets in
+    /run/openvswitch.
     """
     import contextlib
 
@@ -50,13 +51,19 @@ async def _run(node_name: str, nats_url: str, nats_keys: Path | None, manifests:
 
 
 @click.command()
-@click.option("--name", default=None, help="Of the lab. Unset: the only one that runs.")
-@click.option("--port", default=80, show_default=True, type=click.IntRange(1, 65_535), help="Of TCP, UDP or SCTP.")
+@click.option("--name", default=None, help="Name of the lab. Default: the only one running.")
+@click.option(
+    "--port",
+    default=80,
+    show_default=True,
+    type=click.IntRange(1, 65_535),
+    help="Destination port, for TCP, UDP and SCTP.",
+)
 @click.option("--protocol", default="TCP", show_default=True, type=click.Choice(["TCP", "UDP", "SCTP", "ICMP"]))
 @click.argument("from_", metavar="FROM")
 @click.argument("to")
 def probe(name: str | None, port: int, protocol: Any, from_: str, to: str) -> None:
-    """Send a packet from a Pod to a Pod (NAMESPACE/NAME) or an address, and say what becomes of it."""
+    """Send a packet from a Pod to a Pod (NAMESPACE/NAME) or an address, and show the outcome."""
     import asyncio
 
     from sluice.contracts.ids import Address

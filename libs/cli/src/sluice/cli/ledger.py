@@ -13,7 +13,7 @@ BROKEN = 1
 
 @click.group()
 def ledger() -> None:
-    """Look after the record of every version of every object."""
+    """Export, verify and import the record of every version of every object."""
 
 
 @ledger.command()
@@ -22,18 +22,17 @@ def ledger() -> None:
     "--filename",
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Of a file that `export` made.",
+    help="Verify a file made by `export`.",
 )
 @onbus.on_a_bus
 @options.output("table")
 def verify(file: Path | None, nats_url: str | None, name: str | None, output: str) -> None:
-    """Hold every entry of the ledger against the checkpoints that vouch for it.
+    """Check every entry of the ledger against the checkpoints that vouch for it.
 
-    Of a running bus, or of a file that `export` made. Tells each entry that was altered, is missing or stands in
-    another place, and each checkpoint that was changed. Entries since the last checkpoint have nothing that vouches for
-    them yet (in a file, its own chain does). Write the head down elsewhere: whoever rewrites the ledger and all its
-    checkpoints is found by a head that he could not change. Exits with 0 if all is as it was, with 1 if not, with 2 if
-    it cannot be read.
+    Checks a running bus, or a file made by `export`. Reports each entry that was altered, removed or moved, and each
+    checkpoint that was changed. Entries after the last checkpoint cannot be checked yet (in a file, its own hash chain
+    covers them). Keep the head somewhere else: it exposes an attacker who rewrites the ledger and all its checkpoints.
+    Exits with 0 if all is intact, with 1 if not, with 2 if it cannot be read.
     """
     if file and (nats_url or name):
         raise click.UsageError("-f: a file has no bus; leave out -f, or --nats-url and --name")
@@ -53,9 +52,9 @@ def verify(file: Path | None, nats_url: str | None, name: str | None, output: st
 def export(file: Path, nats_url: str | None, name: str | None) -> None:
     """Write the whole ledger into FILE, with the checkpoints that vouch for it.
 
-    A line of JSON for each entry: its sequence, when it was stored, its subject, the object as it was, and the head of
-    a chain of hashes up to it; `ledger verify -f FILE` checks it, `ledger import FILE` puts it back. A FILE whose name
-    ends with .gz is compressed; - is standard output. Exits with 0, with 2 if there is no ledger.
+    One line of JSON per entry: its sequence, time, subject, the object, and the head of the hash chain up to it. Check
+    the file with `ledger verify -f FILE`, restore it with `ledger import FILE`. If the name of FILE ends with .gz, the
+    file is compressed; - is standard output. Exits with 0, or with 2 if there is no ledger.
     """
     made = onbus.run(_exported(onbus.url(nats_url, name), file))
     click.echo(f"{made.entries} entries\nhead {made.head.hex()}", err=str(file) == "-")
@@ -63,14 +62,14 @@ def export(file: Path, nats_url: str | None, name: str | None) -> None:
 
 @ledger.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--damaged", is_flag=True, help="Also if `ledger verify` finds faults in it.")
+@click.option("--damaged", is_flag=True, help="Import even if `ledger verify` finds faults.")
 @onbus.on_a_bus
 def import_(file: Path, nats_url: str | None, name: str | None, *, damaged: bool) -> None:
-    """Put the ledger in FILE into a bus that has none, with the sequences and the times that its entries had.
+    """Import the ledger in FILE into a bus that has none, with its original sequences and times.
 
-    Stop all services of Sluice first and start them afterwards: they take the ledger that is there as theirs. From the
-    import on it ages as a new one does. Exits with 0, with 1 if the file has faults, with 2 on bad input, or if the bus
-    has a ledger.
+    Stop all services of Sluice before, and start them afterwards: they then adopt the imported ledger. Entries age out
+    from the time of the import. Exits with 0, with 1 if the file has faults, with 2 on bad input or if the bus has a
+    ledger.
     """
     found = _of_file(file)
     if found.findings:

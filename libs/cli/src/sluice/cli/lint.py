@@ -15,12 +15,12 @@ FOUND = 1
 @options.files
 @options.output("text")
 def lint(files: tuple[str, ...], output: str) -> None:
-    """Find what is probably not meant.
+    """Find what is probably a mistake.
 
-    Rules that never match, conflicts of equal priority, names that nobody may ask DNS for, policies and TrafficControls
-    that apply to no Pod, policies that are not in force as they are written, and what admission warns of.
+    Rules that never match, conflicts of equal priority, FQDN rules whose Pods may not ask DNS, policies and
+    TrafficControls that apply to no Pod, policies that are not in force as written, and warnings of admission.
 
-    Exits with 0 if there is nothing, with 1 if there is something, with 2 on bad input.
+    Exits with 0 if nothing was found, with 1 if something was, with 2 on bad input.
     """
     from sluice.cli.loading import load_all
     from sluice.cli.placing import placed

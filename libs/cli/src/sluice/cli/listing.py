@@ -6,13 +6,13 @@ import click
 
 from sluice.cli import api, naming, options, watching
 
-_seq = click.option("--seq", type=click.IntRange(min=0), help="As it was after this entry of the ledger.")
-_at = click.option("--at", metavar="TIME", help="As it was then: 2026-07-04T12:45:21Z.")
+_seq = click.option("--seq", type=click.IntRange(min=0), help="The state after this ledger entry.")
+_at = click.option("--at", metavar="TIME", help="The state at this time, such as 2026-07-04T12:45:21Z.")
 
 
 @click.command(name="objects")
 @click.argument("kind", required=False)
-@click.option("-n", "--namespace", metavar="NAME", help="Only what is in this Namespace.")
+@click.option("-n", "--namespace", metavar="NAME", help="Only objects of this Namespace.")
 @_seq
 @_at
 @watching.flag
@@ -28,7 +28,7 @@ def objects(
     output: str,
     **where: Any,
 ) -> None:
-    """List objects as the cluster has or had them, with the entry of the ledger that each came by.
+    """List objects as they are or were, with the ledger entry that last changed each.
 
     KIND is as for kubectl: pods, netpol, acnp, annp, tiers. Exits with 0, or with 2 on bad input.
     """
@@ -50,17 +50,17 @@ _POLICY = ("KIND", "NAMESPACE", "NAME", "TIER", "PRIORITY", "RULES", "PHASE", "N
 
 
 @click.command(name="policies")
-@click.option("-n", "--namespace", metavar="NAME", help="Only those of this Namespace.")
+@click.option("-n", "--namespace", metavar="NAME", help="Only policies of this Namespace.")
 @_seq
 @_at
 @watching.flag
 @api.asks_the_api
 @options.output("table", "wide", "yaml")
 def policies(*, namespace: str | None, seq: int | None, at: str | None, watch: bool, output: str, **where: Any) -> None:
-    """List policies in the order in which they are enforced, how far they are in force, and what they decided about.
+    """List policies in the order of enforcement, with their status and the number of their decisions.
 
-    SESSIONS are connections that were let in, and packets that were denied; counted every 10 s. -o wide tells what is
-    probably not meant, too, as `sluice lint` finds it. Exits with 0, or with 2 on bad input.
+    SESSIONS counts allowed connections and denied packets, updated every 10 s. -o wide adds probable mistakes, as found
+    by `sluice lint`. Exits with 0, or with 2 on bad input.
     """
     there, wide = api.Api(**where), output == "wide"
     asked = {"namespace": namespace, **_moment(seq, at)}
@@ -110,7 +110,7 @@ def groups(*, seq: int | None, at: str | None, watch: bool, output: str, **where
 @api.asks_the_api
 @options.output("table", "yaml")
 def nodes(*, watch: bool, output: str, **where: Any) -> None:
-    """List what nodes say of themselves: what they have applied, and what is wrong."""
+    """List what nodes report about themselves: what they have applied, and what is wrong."""
     there = api.Api(**where)
     shown = watching.Listing(
         ("NODE", "BACKEND", "HEALTHY", "APPLIED", "PODS", "PROBLEMS"),
@@ -121,14 +121,14 @@ def nodes(*, watch: bool, output: str, **where: Any) -> None:
 
 
 @click.command(name="audit")
-@click.option("--since", metavar="TIME", help="2026-07-04T12:45:21Z.")
+@click.option("--since", metavar="TIME", help="Only later decisions, such as 2026-07-04T12:45:21Z.")
 @click.option("--until", metavar="TIME")
 @click.option("--node", metavar="NODE")
-@click.option("--pod", metavar="NAMESPACE/POD", help="On either side.")
-@click.option("--policy", metavar="UNIT", help="As acnps:_:deny.")
+@click.option("--pod", metavar="NAMESPACE/POD", help="Only connections from or to this Pod.")
+@click.option("--policy", metavar="UNIT", help="Only decisions of this policy, such as acnps:_:deny.")
 @click.option("--verdict", type=click.Choice(["Allow", "Drop", "Reject", "Pass", "Redirect"], case_sensitive=False))
 @click.option("--limit", type=click.IntRange(1, 5_000), default=100, show_default=True)
-@click.option("-w", "--watch", is_flag=True, help="Go on with what happens from now on.")
+@click.option("-w", "--watch", is_flag=True, help="Continue with new decisions as they are made.")
 @api.asks_the_api
 @options.output("table", "yaml")
 def audit(
@@ -143,7 +143,7 @@ def audit(
     lab: str | None,
     **asked: Any,
 ) -> None:
-    """List what nodes decided about connections, the newest first; with --watch the oldest first, as it goes on."""
+    """List what nodes decided about connections, newest first; with --watch, oldest first."""
     from sluice.cli.api import Api, show
 
     there = Api(api, token, lab)

@@ -18,10 +18,12 @@ _options = [
         "files",
         multiple=True,
         metavar="PATH",
-        help="Manifests: a file, a folder, or - for standard input. May be given again. Unset: a running bus is asked.",
+        help="Manifests: a file, a folder, or - for standard input. May be repeated. Default: ask a running bus.",
     ),
-    click.option("--seq", "sequence", type=click.IntRange(min=0), help="As it was after this entry of the ledger."),
-    click.option("--at", metavar="TIME", help="As it was then: 2026-07-04T12:45:21Z, or 10m for ten minutes ago."),
+    click.option("--seq", "sequence", type=click.IntRange(min=0), help="The state after this ledger entry."),
+    click.option(
+        "--at", metavar="TIME", help="The state at this time: 2026-07-04T12:45:21Z, or 10m for ten minutes ago."
+    ),
 ]
 
 

@@ -19,8 +19,8 @@ KEYS = "SLUICE_NATS_KEYS"
 """Names the folder of the operator's keys, where the bus has identities: a keyring's `identities/person.operator`."""
 
 _bus = [
-    click.option("--nats-url", metavar="URL", help="Of the bus. Unset: that of a running lab."),
-    click.option("--name", metavar="LAB", help="Of the lab. Unset: the only one that runs."),
+    click.option("--nats-url", metavar="URL", help="URL of the bus. Default: that of a running lab."),
+    click.option("--name", metavar="LAB", help="Name of the lab. Default: the only one running."),
 ]
 
 

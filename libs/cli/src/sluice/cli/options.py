@@ -16,7 +16,7 @@ files = click.option(
     multiple=True,
     required=True,
     metavar="PATH",
-    help="Manifests: a file, a folder with all that is in it, or - for standard input. May be given again.",
+    help="Manifests: a file, a folder with all its contents, or - for standard input. May be repeated.",
 )
 
 

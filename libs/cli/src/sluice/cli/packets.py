@@ -18,16 +18,14 @@ _options = [
     click.option("--source-port", type=click.IntRange(1, 65_535)),
     click.option("--icmp-type", type=click.IntRange(0, 255)),
     click.option("--icmp-code", type=click.IntRange(0, 255)),
-    click.option("--igmp-type", type=click.IntRange(0, 255), help="Of a query, 17; of a report, 18, 22 or 34."),
-    click.option("--igmp-group", metavar="ADDRESS", help="The group that the message is about."),
-    click.option("--family", type=click.Choice(["4", "6"]), help="Between Pods that have addresses of both."),
-    click.option("--fqdn", metavar="NAME", help="The name for which DNS told the sender this destination."),
+    click.option("--igmp-type", type=click.IntRange(0, 255), help="17 for a query; 18, 22 or 34 for a report."),
+    click.option("--igmp-group", metavar="ADDRESS", help="The multicast group in the message."),
+    click.option("--family", type=click.Choice(["4", "6"]), help="IP version, if both ends have addresses of both."),
+    click.option("--fqdn", metavar="NAME", help="The name that DNS resolved to this destination for the sender."),
     click.option(
-        "--http", metavar="'METHOD HOST/PATH'", help="What the connection asks first, as 'GET foo.bar.com/api'."
+        "--http", metavar="'METHOD HOST/PATH'", help="The connection's first request, such as 'GET foo.bar.com/api'."
     ),
-    click.option(
-        "--sni", metavar="NAME", help="Whom the connection's TLS handshake names; '' for one that names nobody."
-    ),
+    click.option("--sni", metavar="NAME", help="The server name in the TLS handshake; '' if it has none."),
 ]
 
 

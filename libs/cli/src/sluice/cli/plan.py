@@ -15,13 +15,17 @@ DIFFERENT = 1
 
 
 @click.command()
+@click.option("-f", "--filename", "files", multiple=True, metavar="PATH", help="Manifests to apply. May be repeated.")
+@click.option("--delete", "deleted", multiple=True, type=Target(), help="An object to delete. May be repeated.")
+@click.option("-n", "--namespace", metavar="NAME", help="Namespace of the objects to delete. Default: default.")
+@click.option("--against", multiple=True, metavar="PATH", help="Manifests with the current state. Default: ask a bus.")
 @click.option(
-    "-f", "--filename", "files", multiple=True, metavar="PATH", help="Manifests to apply. May be given again."
+    "--log",
+    "logs",
+    multiple=True,
+    metavar="FILE",
+    help="An np.log with recorded connections. On a bus, AUDIT is read as well.",
 )
-@click.option("--delete", "deleted", multiple=True, type=Target(), help="An object to delete. May be given again.")
-@click.option("-n", "--namespace", metavar="NAME", help="Of the objects to delete; default for kinds that have one.")
-@click.option("--against", multiple=True, metavar="PATH", help="Manifests that are there. Unset: a bus is asked.")
-@click.option("--log", "logs", multiple=True, metavar="FILE", help="An np.log; on a bus, AUDIT is read as well.")
 @onbus.on_a_bus
 @options.output("table")
 def plan(
@@ -35,10 +39,10 @@ def plan(
     name: str | None,
     output: str,
 ) -> None:
-    """Tell what manifests would change if they were applied; nothing is.
+    """Show what would change if manifests were applied, without applying them.
 
-    What nodes would hold, who would reach whom, and which of the connections that were recorded would be denied or
-    allowed from then on. Exits with 0 if nothing would change, with 1 if something would, with 2 on bad input.
+    Shows what nodes would hold, who would reach whom, and which of the recorded connections would be denied or allowed
+    from then on. Exits with 0 if nothing would change, with 1 if something would, with 2 on bad input.
     """
     from sluice.policy import whatif
 

@@ -9,17 +9,17 @@ from sluice.cli import api, options
 
 @click.group()
 def query() -> None:
-    """Ask about one thing."""
+    """Ask about a single object."""
 
 
 @query.command()
 @click.argument("pod", metavar="NAMESPACE/POD")
-@click.option("--seq", type=click.IntRange(min=0), help="As it was after this entry of the ledger.")
-@click.option("--at", metavar="TIME", help="As it was then: 2026-07-04T12:45:21Z.")
+@click.option("--seq", type=click.IntRange(min=0), help="The state after this ledger entry.")
+@click.option("--at", metavar="TIME", help="The state at this time, such as 2026-07-04T12:45:21Z.")
 @api.asks_the_api
 @options.output("table", "yaml")
 def endpoint(*, pod: str, seq: int | None, at: str | None, output: str, **where: Any) -> None:
-    """Tell which policies apply to a Pod, which isolate it, and which rules name it as their peer."""
+    """Show which policies apply to a Pod, which isolate it, and which rules name it as a peer."""
     namespace, _, name = pod.rpartition("/")
     found = api.Api(**where).get(f"/v1/pods/{namespace or 'default'}/{name}", seq=seq, at=at)
     if output != "table":

@@ -14,10 +14,12 @@ NOT_REALISED = 1
 
 @click.command(name="status")
 @click.argument("targets", nargs=-1, type=Target())
-@click.option("-n", "--namespace", metavar="NAME", help="Only what is in this Namespace; of targets, their own.")
+@click.option(
+    "-n", "--namespace", metavar="NAME", help="Only objects of this Namespace; for TARGETS, the Namespace they are in."
+)
 @onbus.on_a_bus
 @click.option(
-    "--lint/--no-lint", default=True, show_default=True, help="Look for what is probably not meant, too; takes longer."
+    "--lint/--no-lint", default=True, show_default=True, help="Also look for probable mistakes; takes longer."
 )
 @watching.flag
 @options.output("table")
@@ -31,12 +33,12 @@ def status(
     watch: bool,
     output: str,
 ) -> None:
-    """Tell how far policies are in force, on which nodes they fail and why, and what is probably not meant by them.
+    """Show how far policies are in force, where and why they fail, and probable mistakes in them.
 
-    Of groups it tells whether their members are known.
+    For groups, shows whether their members are known.
 
-    The same as the status of their objects in a Kubernetes. Documents of a folder that were not taken in are told on
-    standard error. Exits with 0, or with 2 on bad input.
+    The result is the same as the status of the objects in Kubernetes. Documents in a folder that were rejected are
+    listed on standard error. Exits with 0, or with 2 on bad input.
     """
     wanted, url = {one.key(namespace): one.written for one in targets}, onbus.url(nats_url, name)
     rows: dict[tuple[str, str, str], tuple[str, ...]] = {}
@@ -66,17 +68,19 @@ def status(
 
 @click.command(name="wait")
 @click.argument("targets", nargs=-1, required=True, type=Target())
-@click.option("--for", type=click.Choice(["realized"]), required=True, expose_value=False, help="What must be true.")
-@click.option("-n", "--namespace", metavar="NAME", help="Of the targets; default for kinds that have one.")
+@click.option(
+    "--for", type=click.Choice(["realized"]), required=True, expose_value=False, help="The condition to wait for."
+)
+@click.option("-n", "--namespace", metavar="NAME", help="Namespace of TARGETS. Default: default.")
 @click.option("--timeout", "timeout_s", default=30.0, show_default=True, type=click.FloatRange(min=0), help="Seconds.")
 @onbus.on_a_bus
 def wait(
     targets: tuple[Any, ...], namespace: str | None, timeout_s: float, nats_url: str | None, name: str | None
 ) -> None:
-    """Wait until policies are in force as they are written: each node that should have them does.
+    """Wait until policies are in force as written, on every node that should have them.
 
-    Of each policy the version counts that the bus knows. Exits with 0 when all are, with 1 after the timeout, and tells
-    what is missing; with 2 on bad input.
+    Waits for the version of each policy that the bus has. Exits with 0 when all are in force; with 1 after the timeout,
+    and shows what is missing; with 2 on bad input.
     """
     keys = [one.key(namespace) for one in targets]
     missing, unread = onbus.run(_waited(onbus.url(nats_url, name), keys, timeout_s))

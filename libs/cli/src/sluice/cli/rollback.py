@@ -14,14 +14,18 @@ DIFFERENT = 1
 
 @click.command()
 @click.option(
-    "--to", "target", required=True, metavar="SEQ|TIME", help="The moment: an entry of the ledger, or a time."
+    "--to", "target", required=True, metavar="SEQ|TIME", help="The moment to go back to: a ledger entry, or a time."
 )
 @click.option(
-    "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Write into these manifests."
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Write the old objects into the manifests of this folder.",
 )
-@click.option("--apply", "through_api", is_flag=True, help="Change them in the cluster or the lab, through the API.")
+@click.option(
+    "--apply", "through_api", is_flag=True, help="Restore the objects in the cluster or the lab, through the API."
+)
 @at_the_api
-@click.option("--yes", is_flag=True, help="Write without being asked.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @onbus.on_a_bus
 @click.option("-o", "--output", type=click.Choice(["table", "yaml"]), default="table", show_default=True)
 def rollback(
@@ -36,13 +40,13 @@ def rollback(
     name: str | None,
     output: str,
 ) -> None:
-    """Show what would go back to what it was, and write it as new manifests.
+    """Show which objects would be restored to an earlier state, and restore them.
 
-    Policies, tiers, groups, TrafficControls and networks: what people write; Pods and Nodes are what they are. With -o
-    yaml the old objects are printed, for `kubectl apply -f -`, and the deletions as comments. With --folder they are
-    written into the manifests that ingest reads, document by document; with --apply the API is asked to change each of
-    them, and does nothing to one that has changed since this was shown. Exits with 0 if nothing differs or it was
-    written, with 1 if something differs and was only shown, with 2 on bad input, or if the API refuses one of them.
+    Covers what people write: policies, tiers, groups, TrafficControls and networks; Pods and Nodes are not affected.
+    With -o yaml, prints the old objects for `kubectl apply -f -`, and deletions as comments. With --folder, writes them
+    into the manifests that ingest reads, document by document. With --apply, asks the API to change each object; an
+    object that has changed since it was shown is left alone. Exits with 0 if nothing differs or it was written, with 1
+    if something differs and was only shown, with 2 on bad input or if the API refuses a change.
     """
     if folder and through_api:
         raise click.UsageError("--folder and --apply: the API's ingest writes into its own folder; leave one out")

@@ -7,7 +7,7 @@ import click
 
 from sluice.cli import onbus, options
 
-FROM = "NAMESPACE/POD, or an address beyond the cluster."
+FROM = "NAMESPACE/POD, or an address outside the cluster."
 ASIDE = ("AUDIT", "COUNT")
 """Tables that note what others have decided."""
 
@@ -25,28 +25,26 @@ TO = "NAMESPACE/POD, svc:NAMESPACE/SERVICE, or an address."
 )
 @click.option("--port", type=click.IntRange(1, 65_535), help="Destination port; not for ICMP.")
 @click.option("--source-port", type=click.IntRange(1, 65_535), default=40_000, show_default=True)
-@click.option("--icmp-type", type=click.IntRange(0, 255), help="Unset: an echo request.")
+@click.option("--icmp-type", type=click.IntRange(0, 255), help="Default: an echo request.")
 @click.option("--icmp-code", type=click.IntRange(0, 255), default=0, show_default=True)
-@click.option("--family", type=click.Choice(["4", "6"]), help="Between ends that have addresses of both.")
-@click.option("--node", help="Where a packet from beyond the cluster comes in. Unset: where its receiver is.")
-@click.option(
-    "--established", is_flag=True, help="As a later packet of a connection that was let in, and not as its first."
-)
-@click.option("--reply", is_flag=True, help="Trace the answer, too, if the packet gets to a Pod.")
+@click.option("--family", type=click.Choice(["4", "6"]), help="IP version, if both ends have addresses of both.")
+@click.option("--node", help="The node where a packet from outside the cluster enters. Default: its receiver's.")
+@click.option("--established", is_flag=True, help="Trace a later packet of an allowed connection instead of the first.")
+@click.option("--reply", is_flag=True, help="Also trace the reply, if the packet reaches a Pod.")
 @click.option(
     "--choice",
     type=click.IntRange(1, (1 << 32) - 1),
     default=1,
     show_default=True,
-    help="Another number may choose another of a Service's endpoints.",
+    help="Selects one of a Service's endpoints.",
 )
 @onbus.on_a_bus
 @options.output("table", "wide")
 def trace(nats_url: str | None, name: str | None, output: str, *, reply: bool, **asked: Any) -> None:
-    """Follow a packet through the switches of a running cluster or lab, and name the rules that it meets.
+    """Follow a packet through the switches of a running cluster or lab, and name the rules it meets.
 
-    Each switch is asked what the flows that it holds would do with it, on the node of the sender and then on that of
-    the receiver. No packet is sent. Exits with 0 whatever the answer, with 2 on bad input.
+    Asks the switch of the sender's node, then that of the receiver's node, what their current flows would do with the
+    packet. No packet is sent. Exits with 0 whatever the answer, with 2 on bad input.
     """
     transport = asked["protocol"] != "ICMP"
     if transport and asked["port"] is None:

@@ -15,9 +15,9 @@ from sluice.cli import onbus, options, watching
 def traffic_controls(
     *, names: tuple[str, ...], watch: bool, nats_url: str | None, name: str | None, output: str
 ) -> None:
-    """List TrafficControls, where they are in force, and what became of how many packets.
+    """List TrafficControls, where they are in force, and what they did to how many packets.
 
-    Packets are counted every 10 s, since each node's programmer began. Exits with 0, or with 2 on bad input.
+    Packets are counted every 10 s, since each node's programmer started. Exits with 0, or with 2 on bad input.
     """
     url = onbus.url(nats_url, name)
 

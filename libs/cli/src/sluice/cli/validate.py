@@ -14,9 +14,9 @@ REFUSED = 1
 @options.files
 @options.output("table")
 def validate(files: tuple[str, ...], output: str) -> None:
-    """Say of each object whether it would be admitted, and if not, why; and what is admitted and probably not meant.
+    """Show for each object whether it would be admitted, and if not, why; and warn of probable mistakes.
 
-    Exits with 0 if all are, with 1 if one is not, with 2 on bad usage.
+    Exits with 0 if all would be admitted, with 1 if one would not, with 2 on bad usage.
     """
     from sluice.cli.loading import load
 

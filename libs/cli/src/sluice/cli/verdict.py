@@ -22,12 +22,12 @@ def verdict(
     output: str,
     **said: Any,
 ) -> None:
-    """Say what happens to a packet, and which rule decides that in each direction.
+    """Show what happens to a packet, and which rule decides in each direction.
 
-    Asks manifests (-f), or a running cluster or lab as it is or was (--seq, --at). Without --http or --sni a connection
-    asks nothing, and rules with l7Protocols allow none. Pods of manifests without a node or an address get one, as in a
-    lab. What is sent to a Service, by name or by its ClusterIP, gets to one of its endpoints, and the answer is about
-    each. Exits with 0 whatever the answer, with 2 on bad input.
+    Uses manifests (-f), or the present or past state of a running cluster or lab (--seq, --at). Without --http or
+    --sni, a connection makes no request, so rules with l7Protocols allow none. Pods in manifests without a node or an
+    address are assigned one, as in a lab. A packet to a Service, by name or by ClusterIP, reaches one of its endpoints;
+    the answer covers each of them. Exits with 0 whatever the answer, with 2 on bad input.
     """
     from sluice.policy.ends import NoSuchEnd
     from sluice.policy.fate import fate

@@ -12,7 +12,9 @@ INTERVAL_S = 1.0
 
 Items = Sequence[dict[str, Any]]
 
-flag = click.option("-w", "--watch", is_flag=True, help="Go on with what becomes otherwise: ADDED, MODIFIED, DELETED.")
+flag = click.option(
+    "-w", "--watch", is_flag=True, help="Continue with changes as they happen: ADDED, MODIFIED, DELETED."
+)
 
 
 class Listing:

@@ -3,7 +3,6 @@
 A cell counts where a step expects packets at the receiver that a TrafficControl in force has for its target.
 """
 
-import uuid
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from itertools import product
@@ -12,9 +11,9 @@ from typing import NamedTuple
 from sluice.contracts.traffic_control import TrafficControl, TrafficPort
 from sluice.lab import checks, reading
 from sluice.lab.ends import EXTERNAL_END, ends_of
+from sluice.lab.playing import play
 from sluice.lab.receiving import AT, PORT_END, Receiver
 from sluice.lab.scenario import Spec
-from sluice.lab.world import World
 
 KINDS = ("ovsInternal", "device", "geneve", "vxlan", "gre", "erspan 1", "erspan 2")
 DIRECTIONS = ("Ingress", "Egress", "Both")
@@ -52,14 +51,7 @@ def steered(stories: Sequence[reading.Story]) -> set[Steered]:
 
 def _of_story(story: reading.Story) -> Iterator[Steered]:
     spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.dns)
-    for document in story.objects:
-        world.put(document)
-    for told in story.steps:
-        for name in told.step.delete:
-            world.remove(reading.found(world, name))
-        for document in told.apply:
-            world.put(document)
+    for told, world in play(story):
         if not told.step.capture:
             continue
         families = {checks.family(each.address)[-1] for each in checks.probes(told.step, ends_of(world))}

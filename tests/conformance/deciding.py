@@ -1,6 +1,5 @@
 """Which rule decided what, of the packets that scenarios probe; as `verdict()` says."""
 
-import uuid
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from sluice.contracts.objects import (
 from sluice.contracts.programs import Action, Direction
 from sluice.lab import checks, reading
 from sluice.lab.ends import ends_of
+from sluice.lab.playing import play
 from sluice.lab.reasons import judged, state_of
 from sluice.lab.world import Key, World
 from sluice.policy.verdict import Isolation, RuleRef
@@ -36,15 +36,7 @@ class Decided(NamedTuple):
 
 def decided(story: reading.Story) -> Iterator[Decided]:
     """What rules and isolation decided or passed."""
-    spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.dns)
-    for document in story.objects:
-        world.put(document)
-    for told in story.steps:
-        for name in told.step.delete:
-            world.remove(reading.found(world, name))
-        for document in told.apply:
-            world.put(document)
+    for told, world in play(story):
         state, pods, ends = state_of(world.objects), world.pods(), ends_of(world)
         for question in (*checks.probes(told.step, ends), *checks.matrix(told.step, pods)):
             near = ends[question.from_].node == ends[question.to].node

@@ -1,7 +1,6 @@
 """Every filter of every example of secondary networks goes back to the Pod, the policies and the rules behind it."""
 
 import asyncio
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from sluice.dataplane.tc.engine import InterfaceKey
 from sluice.dataplane.tc.filter import FilterKey, Hook, Standings
 from sluice.kube.manifest import Document
 from sluice.lab import reading
-from sluice.lab.world import World
+from sluice.lab.playing import world_of
 from sluice.runtime.telling import NotOurs
 from sluice.services.node_tc.explaining import Explaining
 from sluice.services.node_tc.keeper import Device
@@ -81,8 +80,7 @@ async def explained(node: Node) -> int:
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 async def test_every_filter_of_a_scenario(story: reading.Story) -> None:
-    spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.dns, networks=spec.networks)
+    world = world_of(story.scenario.spec)
     for document in (*story.objects, *(one for told in story.steps for one in told.apply)):
         world.put(document)
     events = told_as_story(*(document.object for document in world.objects.values()))
@@ -99,8 +97,7 @@ async def test_every_filter_of_the_example() -> None:
 
 async def test_a_filter_is_known_by_what_tc_shows_of_it() -> None:
     story = next(one for one in STORIES if one.name == "ports")
-    spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.dns, networks=spec.networks)
+    world = world_of(story.scenario.spec)
     for document in (*story.objects, *(one for told in story.steps for one in told.apply)):
         world.put(document)
     events = told_as_story(*(document.object for document in world.objects.values()))

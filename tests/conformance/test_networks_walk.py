@@ -1,6 +1,5 @@
 """What the filters of each node do to the packets of the scenarios about secondary networks: the second witness."""
 
-import uuid
 from ipaddress import ip_address
 
 import pytest
@@ -8,7 +7,7 @@ from tests.conformance.stories import read_once
 
 from sluice.lab import checks, reading
 from sluice.lab.ends import AT, ends_of
-from sluice.lab.world import World
+from sluice.lab.playing import play
 from sluice.testkit.expanders import story as told_as_story
 from sluice.testkit.tc_node import TcNode, frame
 
@@ -17,16 +16,8 @@ STORIES = read_once("networks")
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 def test_filters_agree(story: reading.Story):
-    spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.dns, networks=spec.networks)
-    for document in story.objects:
-        world.put(document)
     asked = 0
-    for told in story.steps:
-        for name in told.step.delete:
-            world.remove(reading.found(world, name))
-        for document in told.apply:
-            world.put(document)
+    for told, world in play(story):
         events = told_as_story(*(document.object for document in world.objects.values()))
         nodes = [TcNode(events, name=node).apply() for node in world.nodes]
         for question in checks.probes(told.step, ends_of(world)):

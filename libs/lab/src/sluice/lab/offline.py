@@ -2,7 +2,6 @@
 
 import re
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -17,7 +16,8 @@ from sluice.kube.convert import DEFAULT_NAMESPACE
 from sluice.kube.manifest import Document, Parsed
 from sluice.lab import checks
 from sluice.lab.ends import ends_of
-from sluice.lab.reading import Story, Told, found
+from sluice.lab.playing import play
+from sluice.lab.reading import Story, Told
 from sluice.lab.reasons import judged, state_of
 from sluice.lab.results import Check, Outcome
 from sluice.lab.scenario import Denial, ObjectName
@@ -32,18 +32,9 @@ INLINE = "an inline object"
 def run(story: Story) -> Outcome:
     """What policy says of every check of the story."""
     started = time.monotonic()
-    spec = story.scenario.spec
-    world = World(spec.nodes, lambda: str(uuid.uuid4()), lambda: "", spec.outside, spec.dns, networks=spec.networks)
-    for document in story.objects:
-        world.put(document)
     opened: dict[str, _Opened] = {}
     done: list[Check] = []
-    for told in story.steps:
-        for name in told.step.delete:
-            world.remove(found(world, name))
-        for document in told.apply:
-            world.put(document)
-        world.records |= told.step.dns
+    for told, world in play(story):
         done += _step(told, world, opened)
     return Outcome(
         name=story.name,

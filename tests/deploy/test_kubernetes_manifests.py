@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,45 +10,17 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from tests.deploy.built import ROOT, built, containers, name, of, overlays, workloads
 
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.kube.manifest import Document, parse
 from sluice.runtime.service import prefix
 from sluice.runtime.settings import ServiceSettings
 
-ROOT = Path(__file__).parents[2]
-OVERLAYS = ("small", "ha")
 NOBODYS = {"monitoring.coreos.com/v1"}  # a definition of somebody else's: Kubernetes has no schema of it
 SCHEMAS = "1.34"
 HAND_MADE = {"query-api"}
 """A Secret that people make, beside those of `sluice admin keys secrets`: deploy/k8s/README.md says how."""
-
-
-@cache
-def built(overlay: str) -> tuple[dict[str, Any], ...]:
-    folder = ROOT / "deploy" / "k8s" / overlay
-    made = subprocess.run(["kubectl", "kustomize", folder], check=True, capture_output=True, text=True, timeout=60)
-    return tuple(yaml.safe_load_all(made.stdout))
-
-
-def of(overlay: str, *kinds: str) -> list[dict[str, Any]]:
-    return [each for each in built(overlay) if each["kind"] in kinds]
-
-
-def name(one: dict[str, Any]) -> str:
-    return f"{one['kind']}/{one['metadata']['name']}"
-
-
-def workloads(overlay: str) -> list[dict[str, Any]]:
-    return of(overlay, "Deployment", "DaemonSet", "StatefulSet")
-
-
-def containers(overlay: str) -> list[tuple[str, dict[str, Any]]]:
-    """Each container of each workload, with the workload's name."""
-    return [(name(one), each) for one in workloads(overlay) for each in one["spec"]["template"]["spec"]["containers"]]
-
-
-overlays = pytest.mark.parametrize("overlay", [f"overlays/{each}" for each in OVERLAYS])
 
 
 @overlays
@@ -124,9 +95,18 @@ def test_no_container_may_more_than_it_needs(overlay: str) -> None:
         assert one["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"], name(one)
 
 
+def labels_of_pods(one: dict[str, Any]) -> list[dict[str, str]]:
+    """Those of a StatefulSet have one more each."""
+    common = one["spec"]["template"]["metadata"]["labels"]
+    if one["kind"] != "StatefulSet":
+        return [common]
+    names = [f"{one['metadata']['name']}-{number}" for number in range(one["spec"]["replicas"])]
+    return [common | {"statefulset.kubernetes.io/pod-name": each} for each in names]
+
+
 @overlays
 def test_whoever_is_selected_is_there(overlay: str) -> None:
-    pods = [one["spec"]["template"]["metadata"]["labels"] for one in workloads(overlay)]
+    pods = [labels for one in workloads(overlay) for labels in labels_of_pods(one)]
 
     def selected(labels: dict[str, str]) -> bool:
         return any(labels.items() <= pod.items() for pod in pods)
@@ -139,7 +119,7 @@ def test_whoever_is_selected_is_there(overlay: str) -> None:
         own = [
             port["name"]
             for each in workloads(overlay)
-            if one["spec"]["selector"].items() <= each["spec"]["template"]["metadata"]["labels"].items()
+            if any(one["spec"]["selector"].items() <= labels.items() for labels in labels_of_pods(each))
             for container in each["spec"]["template"]["spec"]["containers"]
             for port in container.get("ports", ())
         ]
@@ -242,6 +222,16 @@ def test_monitoring_goes_with_an_overlay(tmp_path: Path) -> None:
     made = with_component("monitoring", "overlays/small", tmp_path)
 
     assert {"PodMonitor", "PrometheusRule"} <= {one["kind"] for one in made}
+    [monitor] = [one for one in made if one["kind"] == "PodMonitor"]
+    asked = {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]}
+    heard = set()
+    for one in made:
+        if one["kind"] == "Deployment":
+            [own] = one["spec"]["template"]["spec"]["containers"]
+            given = {each["name"]: each.get("value") for each in own["env"]}
+            if given.get(prefix(own["name"]) + "HEALTH_HOST") == "0.0.0.0":
+                heard |= {own["name"] for port in own["ports"] if port["name"] in asked}
+    assert heard == {one["metadata"]["name"] for one in made if one["kind"] == "Deployment"}
 
 
 @overlays

@@ -71,6 +71,10 @@ class Stack:
         self.podman("rm", "--force", "--ignore", "--time=5", self.container("node-tc"))
         self._compose("core,ui,kubernetes,observability", "down", "--volumes")
 
+    def compose(self, *words: str) -> str:
+        """As who runs it types it, with the profiles of .env."""
+        return self._compose("core,ui", *words)
+
     def _compose(self, profiles: str, *words: str) -> str:
         # As Docker's own does, not in one Pod. The names of its containers begin with the project's.
         command = ["podman-compose", "--in-pod=false", "-p", engine.PROJECT, "-f", str(self.folder / "compose.yaml")]
@@ -117,6 +121,28 @@ class Stack:
         quoted = urllib.request.quote(query)  # type: ignore[attr-defined]
         answer = self._get(f"http://127.0.0.1:{self.ports['PROMETHEUS']}/api/v1/query?query={quoted}")
         return list(answer["data"]["result"])
+
+    def knocked(self, **more: str) -> str:
+        """What the bus says to a client in the containers' network, where its port is open to all.
+
+        `more` are options of nats-py, written as Python; `believed` there trusts the stack's authority.
+        """
+        given = {"name": "'test'", "allow_reconnect": "False", "connect_timeout": "20"}
+        options = ", ".join(f"{name}={text}" for name, text in {**given, **more}.items())
+        script = (
+            "import asyncio, nats, ssl\n"
+            "believed = ssl.create_default_context(cafile='/etc/sluice/bus/ca.crt')\n"
+            "async def knock():\n"
+            "    try:\n"
+            f"        client = await nats.connect({options})\n"
+            "        await client.flush(20)\n"
+            "        print('let in')\n"
+            "        await client.close()\n"
+            "    except (nats.errors.Error, OSError) as error:\n"
+            "        print(repr(error))\n"
+            "asyncio.run(knock())\n"
+        )
+        return self.podman("exec", self.container("group-resolver"), "python", "-c", script).strip()
 
     def _get(self, url: str, token: str = "") -> Any:
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})

@@ -19,6 +19,12 @@ pytestmark = [pytest.mark.images, pytest.mark.slow, pytest.mark.timeout(1800), p
 COMPOSE = engine.ROOT / "deploy" / "compose"
 OBSERVABILITY = COMPOSE / "observability"
 
+ENCRYPTED = {"servers": "'tls://nats:4222'", "tls": "believed"}
+"""How the bus of the stack is to be spoken to: options of nats-py."""
+
+OWN_KEY = "'/etc/sluice/bus/seed'"
+"""Of the service from whose container one knocks, as it is now."""
+
 
 def test_packets_are_refused_as_a_policy_says(stack: Stack):
     assert stack.probe("shop/till", "shop/web") == "Allowed"
@@ -41,32 +47,10 @@ def test_the_api_answers_nobody_without_a_token(stack: Stack):
 
 
 def test_the_bus_lets_in_who_has_a_key(stack: Stack):
-    """From within the containers' network, where the port is open to all; with TLS, and without."""
-    believed = "context = ssl.create_default_context(cafile='/etc/sluice/bus/ca.crt')"
-    given = {"name": "test", "allow_reconnect": False, "connect_timeout": 20}
-
-    def knocked(**more: str) -> str:
-        options = ", ".join(
-            f"{name}={text}" for name, text in {**{k: repr(v) for k, v in given.items()}, **more}.items()
-        )
-        script = (
-            f"import asyncio, nats, ssl; {believed}\n"
-            "async def knock():\n"
-            "    try:\n"
-            f"        client = await nats.connect({options})\n"
-            "        await client.flush(20)\n"
-            "        print('let in')\n"
-            "        await client.close()\n"
-            "    except (nats.errors.Error, OSError) as error:\n"
-            "        print(repr(error))\n"
-            "asyncio.run(knock())\n"
-        )
-        return stack.podman("exec", stack.container("group-resolver"), "python", "-c", script).strip()
-
-    encrypted = {"servers": "'tls://nats:4222'", "tls": "context"}
-    assert knocked(**encrypted, nkeys_seed="'/etc/sluice/bus/seed'") == "let in"
-    assert "Authorization Violation" in knocked(**encrypted)
-    assert knocked(servers="'nats://nats:4222'") != "let in"
+    """With TLS, and without."""
+    assert stack.knocked(**ENCRYPTED, nkeys_seed=OWN_KEY) == "let in"
+    assert "Authorization Violation" in stack.knocked(**ENCRYPTED)
+    assert stack.knocked(servers="'nats://nats:4222'") != "let in"
 
 
 def test_a_service_reads_its_own_key_alone(stack: Stack):
@@ -89,6 +73,38 @@ def test_a_service_reads_its_own_key_alone(stack: Stack):
     assert seeds.pop("node-l7") == seeds["node-ovs"]  # both are node-1's
     assert len(set(seeds.values())) == len(seeds)
     assert kept == ["server"]
+
+
+def test_keys_are_rotated_while_the_stack_runs(stack: Stack):
+    """By the words of deploy/compose/README.md: a policy stays in force, services come back, the old key is refused."""
+
+    def seen() -> tuple[str, str]:
+        return stack.probe("street/stranger", "shop/web"), stack.probe("shop/till", "shop/web")
+
+    def knocked(key: str) -> str:
+        return stack.knocked(**ENCRYPTED, **{"nkeys_seed" if key == OWN_KEY else "nkeys_seed_str": key})
+
+    def restart_the_bus() -> None:
+        stack.compose("stop", "nats")
+        assert seen() == ("Dropped", "Allowed")
+        stack.compose("start", "nats")
+        stack.until(lambda: knocked(OWN_KEY), "let in")
+
+    shutil.copy(stack.folder / "only-tills.yaml", stack.folder / "manifests")
+    stack.until(seen, ("Dropped", "Allowed"))
+    read = "print(repr(open('/etc/sluice/bus/seed').read().strip()))"
+    old = stack.podman("exec", stack.container("group-resolver"), "python", "-c", read).strip()
+
+    stack.compose("run", "--rm", "keys", "rotate", "--all")
+    restart_the_bus()
+    assert knocked(old) == "let in"
+    stack.compose("run", "--rm", "keys", "retire", "--older-than", "0")
+    restart_the_bus()
+
+    assert "Authorization Violation" in knocked(old)
+    (stack.folder / "manifests" / "only-tills.yaml").unlink()
+    stack.until(seen, ("Allowed", "Allowed"))
+    stack.until(stack.sick, [])
 
 
 def test_who_asks_from_the_lab_node_is_the_operator(stack: Stack):

@@ -423,3 +423,19 @@ async def test_who_is_removed_is_out_at_once(world: World) -> None:
     await answered(other)
     await until(lambda: isinstance(node.nc.last_error, nats.errors.Error | ssl.SSLError | OSError))
     assert not node.connected.is_set()
+
+
+async def test_a_server_that_is_found_by_an_address_which_no_certificate_has(world: World) -> None:
+    named = world.ring._signer().server(["bus.example"], NOW)
+    (world.ring.server / "tls.key").write_bytes(named.key)
+    (world.ring.server / "tls.crt").write_bytes(named.certificate)
+    await world.server.restart()
+    mine = world.ring.credentials(OPERATOR)
+
+    def told(name: str) -> Credentials:
+        return Credentials(identity=OPERATOR, folder=mine.folder, server_name=name)
+
+    bus = await Bus.connect(world.server.url, name="named", limits=LIMITS, credentials=told("bus.example"))
+    await bus.close()
+    for refused in (mine, told("other.example")):
+        assert (await never_connected(world, refused))[-1]["reason"] == "server_certificate"

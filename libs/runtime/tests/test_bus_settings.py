@@ -30,6 +30,11 @@ BAD = [
     ("missing", {}, "missing required field `node_name`"),
     ("too small", {"SLUICE_X_NODE_NAME": "n", "SLUICE_X_EVERY_S": "0"}, ">= 1.0 - at `$.every_s`"),
     ("no number", {"SLUICE_X_NODE_NAME": "n", "SLUICE_X_HEALTH_PORT": "a"}, "`$.health_port`"),
+    (
+        "not filled in",
+        {"SLUICE_X_NODE_NAME": "n", "SLUICE_X_NATS_URL": "tls://$(NATS_SERVICE_HOST):4222"},
+        "SLUICE_X_NATS_URL is tls://$(NATS_SERVICE_HOST):4222, and nobody has filled $(NATS_SERVICE_HOST) in",
+    ),
     ("unknown", {"SLUICE_X_NODE_NAME": "n", "SLUICE_X_NODENAME": "n"}, "unknown field `nodename`; known are SLUICE_X_"),
 ]
 

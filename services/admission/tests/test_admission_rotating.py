@@ -137,3 +137,22 @@ async def test_a_secret_of_somebody_else_is_not_overwritten(tmp_path: Path) -> N
 
         with pytest.raises(BadSecret, match=r"sluice-system/admission-authority.*delete it"):
             await Rotation(client, settings(tmp_path)).look(BEGIN)
+
+
+async def test_a_secret_that_was_made_empty_is_filled(tmp_path: Path) -> None:
+    """As deploy/k8s makes it, so that admission needs no right to create any."""
+    async with ApiServer.run() as server, Client(Access(master=server.url), "test") as client:
+        await register(client)
+        metadata = {"name": "admission-authority", "namespace": "sluice-system", "labels": {"a": "b"}}
+        made = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "sluice.dev/authority"}
+        place = "/api/v1/namespaces/sluice-system/secrets"
+        await client.ask("POST", place, body=json.dumps(made).encode())
+
+        await Rotation(client, settings(tmp_path)).look(BEGIN)
+
+        stored = json.loads(await client.ask("GET", f"{place}/admission-authority"))
+        assert stored["metadata"]["labels"] == {"a": "b"}
+        assert stored["data"]["held"]
+        serving = (tmp_path / "tls.crt").read_bytes()
+        for told in await configurations(client):
+            assert believes(base64.b64decode(told["webhooks"][0]["clientConfig"]["caBundle"]), serving, BEGIN)

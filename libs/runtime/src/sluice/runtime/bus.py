@@ -122,6 +122,8 @@ class Bus:
         own: dict[str, Any] = {}  # Any: options of several types
         if credentials:
             own = {"nkeys_seed": str(credentials.seed), "inbox_prefix": credentials.identity.inbox}
+            if credentials.server_name:
+                own["tls_hostname"] = credentials.server_name
             credentials.public_key()
         try:
             await bus.nc.connect(

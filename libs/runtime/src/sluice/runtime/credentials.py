@@ -34,6 +34,9 @@ class Credentials(Struct, frozen=True, kw_only=True):
     """With the NKEY seed in `seed`, the authorities to believe in `ca.crt`, and, where the server asks for one, a
     client certificate in `tls.crt` and `tls.key`."""
 
+    server_name: str = ""
+    """What the server's certificate has to be for; empty: the host of its URL."""
+
     @property
     def owns_streams(self) -> bool:
         return self.identity == OWNER

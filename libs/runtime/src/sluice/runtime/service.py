@@ -124,7 +124,7 @@ class _Frame(Generic[S]):
         credentials = None
         if own.nats_keys:
             identity = identities.of_service(name, getattr(own, "node_name", None))
-            credentials = Credentials(identity=identity, folder=Path(own.nats_keys))
+            credentials = Credentials(identity=identity, folder=Path(own.nats_keys), server_name=own.nats_server_name)
         self._broker = _Broker(own.nats_url, name, limits, credentials)
         self._app = FastStream(
             self._broker,

@@ -79,7 +79,7 @@ class Rotation:
         stored = await self._read(path(SECRETS, self._own.namespace, self._own.own_authority))
         configurations = [await self._read(path(each, "", NAME)) for each in CONFIGURATIONS]
         believed = [bundle for each in configurations if each for bundle in _bundles(each)]
-        held = None if stored is None else self._decoded(stored)
+        held = self._decoded(stored) if stored and stored.get("data") else None  # deploy/k8s makes it, and empty
         wanted = certified(held, believed, self._names, now or datetime.now(UTC))
         if wanted != held:
             await self._store(stored, wanted)
@@ -119,7 +119,9 @@ class Rotation:
             return msgspec.json.decode(base64.b64decode(stored["data"]["held"]), type=Held)
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
             where = f"Secret {self._own.namespace}/{self._own.own_authority}"
-            raise BadSecret(f"{where}: {error!r}: delete it, and a new authority is made") from error
+            raise BadSecret(
+                f"{where}: {error!r}: delete it and apply deploy/k8s anew, and a new authority is made"
+            ) from error
 
     async def _store(self, stored: dict[str, Any] | None, held: Held) -> None:
         data = {"held": base64.b64encode(codec.encode(held)).decode()}

@@ -25,8 +25,10 @@ def test_each_owner_has_one_of_each_range_and_keeps_it(tmp_path: Path) -> None:
 def test_neither_network_nor_gateway_nor_broadcast_is_given(tmp_path: Path) -> None:
     addresses = Addresses(tmp_path, ("10.64.0.0/29",))
 
+    assert addresses.free == 5
     given = [addresses.give(owner(number))[0] for number in range(5)]
 
+    assert addresses.free == 0
     assert given == [f"10.64.0.{last}" for last in range(2, 7)]
     with pytest.raises(CniFailed, match=r"10\.64\.0\.0/29: all addresses of this node are given \(5\)"):
         addresses.give(owner(6))

@@ -47,6 +47,12 @@ class Addresses:
     def owners(self) -> frozenset[Owner]:
         return frozenset(self._owned)
 
+    @property
+    def free(self) -> int:
+        """How many are left, of the range that has the fewest."""
+        taken = [self._place(each) for each in self._taken]
+        return min(self._end(network) - 2 - taken.count(number) for number, network in enumerate(self._ranges))
+
     def of(self, owner: Owner) -> tuple[Address, ...]:
         """In the order of the ranges; none if it has none."""
         return tuple(sorted(self._owned.get(owner, ()), key=self._place))
@@ -89,9 +95,14 @@ class Addresses:
 
     @staticmethod
     def _places(network: IPv4Network | IPv6Network, start: int) -> Iterator[int]:
-        end = min(network.num_addresses - (1 if network.version == 4 else 0), MOST)
+        end = Addresses._end(network)
         yield from range(start, end)
         yield from range(2, min(start, end))
+
+    @staticmethod
+    def _end(network: IPv4Network | IPv6Network) -> int:
+        """The first place that is not given any more."""
+        return min(network.num_addresses - (1 if network.version == 4 else 0), MOST)
 
     def _pass(self, address: Address) -> None:
         """The search goes on behind this one."""

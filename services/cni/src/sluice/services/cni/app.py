@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import random
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import aclosing
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NoReturn
@@ -12,11 +14,8 @@ from typing import NoReturn
 import msgspec
 import structlog
 import uvloop
-from msgspec import Struct, field
 from pyroute2 import NetlinkError
 
-from sluice.contracts.ids import Address
-from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.dataplane.node_ports import written
 from sluice.drivers.jsonrpc import RpcGone
 from sluice.drivers.ovsdb.client import NotApplied, Ovsdb
@@ -30,32 +29,16 @@ from sluice.services.cni.bridge import Node
 from sluice.services.cni.install import install
 from sluice.services.cni.protocol import CniFailed
 from sluice.services.cni.settings import CniSettings
+from sluice.services.cni.source import RangesChanged, Source
 
 log = structlog.get_logger()
 
 SERVICE = "cni"
 
+_free = METRICS.gauge("sluice_cni_free_addresses", "Addresses that are left for Pods, of the range that has the fewest")
 
 HAND_OVER_S = 30.0
 """Between two looks whether NodePorts still go to the switch: whoever sets the host's network up may remove rules."""
-
-
-class _Spec(Struct):
-    pod_cidrs: tuple[str, ...] = field(name="podCIDRs", default=())
-
-
-class _Entry(Struct, frozen=True):
-    type: str
-    address: Address
-
-
-class _Status(Struct, frozen=True):
-    addresses: tuple[_Entry, ...] = ()
-
-
-class _Node(Struct):
-    spec: _Spec
-    status: _Status = _Status()
 
 
 def run(environ: Mapping[str, str] = os.environ) -> NoReturn:
@@ -91,11 +74,12 @@ async def _until_told(own: CniSettings) -> int:
 
 async def _work(own: CniSettings) -> None:
     log.info("service_started", settings=msgspec.structs.asdict(own))
+    source = Source(own)
     attaching: Attaching | None = None
 
     async def lacking() -> list[str]:
         if attaching is None:
-            return ["the node's ranges of addresses, and its bridge"]
+            return [source.waits]
         try:
             await attaching.ready()
         except CniFailed as error:
@@ -121,10 +105,11 @@ async def _work(own: CniSettings) -> None:
     if own.health_port >= 0:
         health = await http.serve(asked, own.health_host, own.health_port)
         log.info("health_served", address=health.sockets[0].getsockname()[:2])
-    node = await _node(own)
+    node = await source.first()
     addresses = Addresses(Path(own.state_dir), node.ranges)
+    _free.follow(lambda: addresses.free)
     made = Attaching(own, addresses)
-    await _set_up(own, made, node)
+    await _set_up(own, made, node, source)
     if own.set_up_node:
         await _hand_over(own, node)
     listening = await server.serve(Path(own.socket), made)
@@ -132,13 +117,15 @@ async def _work(own: CniSettings) -> None:
         await asyncio.to_thread(install, own)
     attaching = made
     log.info("pods_may_come", ranges=node.ranges, socket=own.socket)
-    async with listening, asyncio.TaskGroup() as tasks:
+    async with aclosing(source), listening, asyncio.TaskGroup() as tasks:
         tasks.create_task(listening.serve_forever(), name="plugin")
         if own.set_up_node:
-            tasks.create_task(_keep_handing_over(own, node), name="node ports")
+            tasks.create_task(_keep_handing_over(own, source), name="node ports")
+        if source.asks:
+            tasks.create_task(_keep_reading(own, source), name="node")
 
 
-async def _set_up(own: CniSettings, attaching: Attaching, node: Node) -> None:
+async def _set_up(own: CniSettings, attaching: Attaching, node: Node, source: Source) -> None:
     """The node has its bridge and no port of a Pod before a reboot; a switch that is not there is waited for."""
     while True:
         try:
@@ -150,6 +137,7 @@ async def _set_up(own: CniSettings, attaching: Attaching, node: Node) -> None:
                     ovsdb.close()
             await attaching.sweep()
         except (OSError, RpcGone, NotApplied, CniFailed) as error:
+            source.waits = f"no bridge {own.bridge} yet; is Open vSwitch running? {error}"
             log.warning("switch_awaited", reason=str(error))
             await asyncio.sleep(1)
         else:
@@ -165,47 +153,25 @@ async def _hand_over(own: CniSettings, node: Node) -> bool:
         return False
 
 
-async def _keep_handing_over(own: CniSettings, node: Node) -> None:
+async def _keep_handing_over(own: CniSettings, source: Source) -> None:
     while True:
         await asyncio.sleep(HAND_OVER_S)
-        if await _hand_over(own, node):
+        if await _hand_over(own, source.node):
             log.warning("node_ports_handed_over_again", reason="somebody else changed rules or routes of the node")
 
 
-async def _node(own: CniSettings) -> Node:
-    """What the settings say, or else the Node, once it has podCIDRs."""
-    said = tuple(map(Address, own.node_addresses.split(","))) if own.node_addresses else ()
-    if own.pod_cidrs:
-        return Node(ranges=tuple(own.pod_cidrs.split(",")), addresses=said)
-    found = await _asked(own.node_name)
-    internal = tuple(each.address for each in found.status.addresses if each.type == "InternalIP")
-    return Node(ranges=found.spec.pod_cidrs, addresses=said or internal)
+async def _keep_reading(own: CniSettings, source: Source) -> None:
+    """NodePorts are those of the Node's addresses, also when these change.
 
-
-async def _asked(node: str) -> _Node:
-    """The Node, once it has podCIDRs."""
-    # It takes half a second to import, which nobody shall pay who says the ranges.
-    from sluice.drivers.kubernetes.access import Access, BadAccess  # noqa: PLC0415  # see above
-    from sluice.drivers.kubernetes.client import (  # noqa: PLC0415  # see above
-        Backoff,
-        Client,
-        Refused,
-        Unreachable,
-        path,
-    )
-
-    backoff = Backoff()
+    Raises:
+        RangesChanged: the next start sets the node up by those of now.
+    """
     while True:
+        await asyncio.sleep(own.node_interval_s * random.uniform(0.9, 1.1))  # nodes that began together part
         try:
-            async with Client(Access(), f"sluice/{SERVICE}") as client:
-                while True:
-                    found = msgspec.json.decode(
-                        await client.ask("GET", path(RESOURCES[Kind.NODE], "", node)), type=_Node
-                    )
-                    if found.spec.pod_cidrs:
-                        return found
-                    log.warning("ranges_awaited", node=node, reason="the Node has no spec.podCIDRs yet")
-                    await asyncio.sleep(2)
-        except (Refused, Unreachable, BadAccess) as error:
-            log.warning("ranges_awaited", node=node, reason=str(error))
-            await asyncio.sleep(backoff.wait_s(error))
+            changed = await source.read_again()
+        except RangesChanged as error:
+            log.error("ranges_changed", node=own.node_name, reason=str(error), next="started anew, by those of now")
+            raise
+        if changed and own.set_up_node:
+            await _hand_over(own, source.node)

@@ -29,6 +29,10 @@ class CniSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     set_up_node: bool = True
     """Make the bridge, its tunnel and its gateway. Unset where somebody else does; the bridge has to be `secure`."""
 
+    node_interval_s: Annotated[float, Meta(gt=0)] = 60.0
+    """Seconds between two looks at the Node, if it is asked. Other addresses are taken in; other ranges (of a Node that
+    was made anew) end the daemon, whose next start goes by them. A request to the API server each time."""
+
     node_ports: str = "30000-32767"
     """What is sent to these ports of the node's own addresses is the switch's: --service-node-port-range of the API
     server. Empty: the node keeps it."""

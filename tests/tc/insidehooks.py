@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sluice.dataplane.addresses import Block
 from sluice.dataplane.protocols import EthType
@@ -119,17 +119,6 @@ def _watched() -> Iterator[Callable[[], list[tuple[int, bytes]]]]:
     finally:
         tap.close()
         run("ip", "link", "del", name)
-
-
-def what_tc_shows(names: Iterable[str]) -> list[dict[str, Any]]:
-    """The samples, added by us, as tc(8) shows them."""
-    with device() as dev, hooks() as driver:
-        where = messages.hook(socket.if_nametoindex(dev), Hook.EGRESS)
-        for place, name in enumerate(names):
-            key, body = SAMPLES[name]
-            driver.apply(at(where, [AddFilter(key, 7 + place, body)]))
-        shown = json.loads(run("tc", "-json", "filter", "show", "dev", dev, "egress"))
-    return [one for one in shown if "options" in one and "handle" in one["options"]]
 
 
 def generation(count: int) -> list[Operation]:

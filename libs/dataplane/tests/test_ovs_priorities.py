@@ -22,7 +22,7 @@ from sluice.testkit.worlds import HERE, PODS, TIER_UNITS, UNITS, member, page, p
 MINE = GroupId("mine")
 IN, OUT = Direction.INGRESS, Direction.EGRESS
 TCP_80 = TransportTraffic(protocol="TCP", ports=PortRange(80, 80))
-FIRST, SECOND, THIRD, FOURTH = TIER_UNITS
+FIRST, SECOND = TIER_UNITS[:2]
 
 
 def ids_of(size: int) -> RuleIds:

@@ -80,7 +80,6 @@ def in_x(**labels: str) -> SelectorTerm:
 
 
 APP = {"matchLabels": {"app": "a"}}
-APP_IN_OTHER_WORDS = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["a"]}]}
 ENV = {"matchLabels": {"env": "e"}}
 
 

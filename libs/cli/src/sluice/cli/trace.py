@@ -8,9 +8,6 @@ import click
 from sluice.cli import onbus, options
 
 FROM = "NAMESPACE/POD, or an address outside the cluster."
-ASIDE = ("AUDIT", "COUNT")
-"""Tables that note what others have decided."""
-
 TO = "NAMESPACE/POD, svc:NAMESPACE/SERVICE, or an address."
 
 

@@ -11,8 +11,6 @@ from msgspec import Struct
 
 log = structlog.get_logger()
 
-_READ_BYTES = 1 << 20  # of the connection's buffer
-
 
 class BadAccess(ValueError):
     """The configuration cannot be read, or names nothing. The message says where, what and what to do."""

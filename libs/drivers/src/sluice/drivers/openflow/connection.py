@@ -43,7 +43,6 @@ class Connection(asyncio.Protocol):
         self.path = path
         self.strays: deque[SwitchError] = deque(maxlen=STRAYS_KEPT)
         """Errors that answer nothing we waited for: of packet-outs and resumes."""
-        self.strays_total = 0
         self.on_error: OnError = takes_none
         """Asked first about every error; True takes it."""
         self._event = event
@@ -241,7 +240,6 @@ class Connection(asyncio.Protocol):
         elif queue is not None:
             queue.put_nowait(received)
         elif received.type == Type.ERROR:
-            self.strays_total += 1
             self.strays.append(decode_error(received.body))
         else:
             self._event(received)

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import count
 from pathlib import Path
-from struct import Struct
 from struct import error as StructError  # noqa: N812  # it is a class
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Self
 
 from sluice.dataplane.ovs.flow import Actions, Buckets, FlowBody, FlowKey, Flows, Groups
 from sluice.drivers.openflow.bundle import Control, encode_changes, encode_control
@@ -63,22 +62,12 @@ class UnreadableFlows(Exception):
         self.strangers = tuple(strangers)
 
 
-class Features(NamedTuple):
-    datapath_id: int
-    tables: int
-
-
 class Switch:
     """One connection to one bridge. It does not connect anew by itself: whoever holds it reads everything back then."""
-
-    features: Features
 
     def __init__(self) -> None:
         self.packets: asyncio.Queue[PacketIn] = asyncio.Queue(PACKETS_KEPT)
         """What flows with Controller actions hand over, once `hear_packets` was called."""
-        self.packets_dropped = 0
-        self.undecodable = 0
-        """Messages that we could not read, and dropped."""
         self.changed_by_others = asyncio.Event()
         """Somebody else put, changed or removed flows (see `hear_changes`). Whoever reads them back clears it."""
         self._bundles = count(1)
@@ -96,8 +85,7 @@ class Switch:
         switch = cls()
         switch._connection = await Connection.connect(path, switch._take)
         try:
-            reply = await switch._connection.request(Type.FEATURES_REQUEST)
-            switch.features = Features(*_FEATURES.unpack_from(reply.body))
+            await switch._connection.request(Type.FEATURES_REQUEST)  # only to see that the switch answers
         except BaseException:
             switch.close()
             raise
@@ -319,18 +307,7 @@ class Switch:
             self.changed_by_others.set()
         if received.type != Type.EXPERIMENTER:
             return
-        try:
+        with suppress(Undecodable, StructError, asyncio.QueueFull):  # lost packets show in the meters
             packet = decode_packet_in(received.body)
-        except (Undecodable, StructError):
-            self.undecodable += 1
-            return
-        if packet is None:
-            return
-        try:
-            self.packets.put_nowait(packet)
-        except asyncio.QueueFull:
-            self.packets_dropped += 1
-
-
-_FEATURES = Struct("!Q4xB")
-"""struct ofp_switch_features: datapath_id, (n_buffers), n_tables"""
+            if packet is not None:
+                self.packets.put_nowait(packet)

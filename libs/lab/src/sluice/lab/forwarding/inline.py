@@ -26,11 +26,6 @@ def command(order: Order) -> list[str]:
     return ["suricata", "-c", f"{order.folder}/suricata.yaml", "--af-packet", "-l", order.folder]
 
 
-def check_command(order: Order) -> list[str]:
-    """Says by its exit code whether every rule can be loaded."""
-    return ["suricata", "-T", "-c", f"{order.folder}/suricata.yaml", "-S", f"{order.folder}/rules", "-l", order.folder]
-
-
 def _settings(order: Order, log: Path) -> dict[str, object]:
     return {
         "vars": {"address-groups": {"HOME_NET": "any", "EXTERNAL_NET": "any"}},

@@ -18,7 +18,7 @@ from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import INPUTS, POLICIES
 from sluice.contracts.shards import shard_of
 from sluice.contracts.subjects import ObjectSubject
-from sluice.grouping.events import ObjectEvent, read
+from sluice.grouping.events import ObjectEvent, Unread, read, read_as
 from sluice.policy.compiler import Compiler
 from sluice.runtime import collector
 from sluice.runtime.facts import BATCH
@@ -50,9 +50,20 @@ def batches(messages: list[Message]) -> Iterator[list[ObjectEvent]]:
 
 def resolve(stored: list[Message], shard: int, shards: int) -> None:
     fold, concern = ShardGroups(shard, shards), Concern(shard, shards)
-    told = [message for message in stored if concern.wants(message.subject, message.body)]
-    for batch in batches(told):
-        fold.evolve(batch, batch[-1].revision)
+    events: list[ObjectEvent] = []
+    unread: list[Unread] = []
+    for subject, body, revision in stored:
+        match read_as(concern.wants(subject, body), subject, body, revision):
+            case ObjectEvent() as event:
+                events.append(event)
+            case Unread() as pod:
+                unread.append(pod)
+            case None:
+                pass
+        if len(events) + len(unread) >= BATCH:
+            fold.evolve(events, revision, unread)
+            events, unread = [], []
+    fold.evolve(events, stored[-1].revision, unread)
     for _ in values(fold, Revision(EPOCH, len(stored))):
         pass
 

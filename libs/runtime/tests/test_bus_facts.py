@@ -7,7 +7,7 @@ from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Listed, Namespace, ObjectMeta
 from sluice.contracts.streams import STREAMS
-from sluice.grouping.events import ObjectKey
+from sluice.grouping.events import ObjectKey, Wanted
 from sluice.runtime import streams
 from sluice.runtime.facts import BATCH, Facts, facts
 
@@ -89,6 +89,22 @@ async def test_other_kinds_move_the_mark_and_tell_nothing(bus):
     await told.aclose()
 
     assert (batch.events, batch.upto.sequence, batch.unreadable) == ((), 2, {})
+
+
+async def test_what_is_asked_for_as_it_is_stored_is_not_decoded_and_its_deletion_is_an_event(bus):
+    wanted = {"a": Wanted.READ, "b": Wanted.UNREAD, "c": Wanted.NOT}
+    told = facts(bus, SPACES, lambda key, _: wanted[key.name])
+    await bus.js.publish(*LISTED)
+    for name in wanted:
+        await bus.js.publish(*namespace(name))
+    batches = await until(told, lambda batch: batch.upto.sequence == 4)
+    await bus.js.publish(namespace("b")[0], b"")
+    (gone,) = await until(told, lambda batch: batch.events)
+    await told.aclose()
+
+    assert names(batches) == ["a"]
+    assert [(one.key.name, one.body) for batch in batches for one in batch.unread] == [("b", namespace("b")[1])]
+    assert [(event.key.name, event.object) for event in gone.events] == [("b", None)]
 
 
 async def test_what_cannot_be_read_is_said_until_it_can(bus):

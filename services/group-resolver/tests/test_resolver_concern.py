@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sluice.contracts import codec
 from sluice.contracts.kinds import Kind
 from sluice.contracts.shards import place_of, shard_of_group
-from sluice.grouping.events import ObjectKey, key_of
+from sluice.grouping.events import ObjectKey, Wanted, key_of
 from sluice.policy.translate import SelfContained, stays_at_home
 from sluice.services.group_resolver.concern import Concern, may_reach_beyond
 from sluice.testkit import secondary
@@ -36,18 +36,21 @@ def test_a_policy_that_is_passed_over_stays_at_home(policy: SelfContained) -> No
 def test_a_shard_is_told_what_may_concern_it() -> None:
     concern = Concern(0, 2)
 
-    assert concern.wants(*stored(OURS, AT_HOME))
-    assert concern.wants(*stored(OURS, BEYOND))
-    assert not concern.wants(*stored(THEIRS, AT_HOME))
-    assert not concern.wants(stored(THEIRS, AT_HOME)[0], b"")
-    assert concern.wants(ObjectKey(Kind.ANTREA_NETWORK_POLICY, THEIRS, "p"), b"{}")
-    assert concern.wants(ObjectKey(Kind.POD, THEIRS, "p"), b"{}")
-    assert Concern(0, 1).wants(*stored(THEIRS, AT_HOME))
+    assert concern.wants(*stored(OURS, AT_HOME)) is Wanted.READ
+    assert concern.wants(*stored(OURS, BEYOND)) is Wanted.READ
+    assert concern.wants(*stored(THEIRS, AT_HOME)) is Wanted.NOT
+    assert concern.wants(stored(THEIRS, AT_HOME)[0], b"") is Wanted.NOT
+    assert concern.wants(ObjectKey(Kind.ANTREA_NETWORK_POLICY, THEIRS, "p"), b"{}") is Wanted.READ
+    assert concern.wants(ObjectKey(Kind.POD, OURS, "p"), b"{}") is Wanted.READ
+    assert concern.wants(ObjectKey(Kind.POD, THEIRS, "p"), b"{}") is Wanted.UNREAD
+    assert concern.wants(ObjectKey(Kind.NODE, "", "n"), b"{}") is Wanted.READ
+    assert Concern(0, 1).wants(*stored(THEIRS, AT_HOME)) is Wanted.READ
+    assert Concern(0, 1).wants(ObjectKey(Kind.POD, THEIRS, "p"), b"{}") is Wanted.READ
 
 
 def test_what_was_told_once_is_told_when_it_goes_home_and_when_it_goes() -> None:
     concern = Concern(0, 2)
 
-    assert concern.wants(*stored(THEIRS, BEYOND))
-    assert concern.wants(*stored(THEIRS, AT_HOME))
-    assert concern.wants(stored(THEIRS, AT_HOME)[0], b"")
+    assert concern.wants(*stored(THEIRS, BEYOND)) is Wanted.READ
+    assert concern.wants(*stored(THEIRS, AT_HOME)) is Wanted.READ
+    assert concern.wants(stored(THEIRS, AT_HOME)[0], b"") is Wanted.READ

@@ -1,5 +1,7 @@
 """The fold of group-resolver: incremental equals recomputed, and shards divide it without a rest."""
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,7 +9,7 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Local, Own, Page
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision
 from sluice.contracts.shards import place_of, shard_of_group
-from sluice.grouping.events import ObjectEvent
+from sluice.grouping.events import ObjectEvent, Unread, read_as
 from sluice.services.group_resolver.concern import Concern
 from sluice.services.group_resolver.derived import KINDS, ShardGroups
 from sluice.testkit import secondary
@@ -26,8 +28,9 @@ class Applied:
         self.fold = fold
         self.held: dict[str, bytes] = {}
 
-    def take(self, events: list[ObjectEvent], *, in_order: bool = True) -> None:
-        self.fold.evolve(events, events[-1].revision if events and in_order else NEVER)
+    def take(self, events: list[ObjectEvent], unread: Sequence[Unread] = (), *, in_order: bool = True) -> None:
+        newest = max([NEVER, *(event.revision for event in events), *(one.revision for one in unread)])
+        self.fold.evolve(events, newest if in_order else NEVER, unread)
         changes = self.fold.drain()
         for group, nodes in changes.pages.items():
             for node, page in self.fold.pages(group, nodes, CAUSE):
@@ -136,12 +139,17 @@ def test_shards_hold_together_what_one_holds_after_every_batch_though_each_is_to
         told = events[start : start + batch]
         whole.take(told)
         for one, concern in zip(parts, concerns, strict=True):
-            one.take([event for event in told if concern.wants(event.key, _stored(event))])
+            asked = [_asked(concern, event) for event in told]
+            one.take(
+                [each for each in asked if isinstance(each, ObjectEvent)],
+                [each for each in asked if isinstance(each, Unread)],
+            )
         assert _of_all(parts) == _of_all([whole])
 
 
-def _stored(event: ObjectEvent) -> bytes:
-    return codec.encode(event.object) if event.object else b""
+def _asked(concern: Concern, event: ObjectEvent) -> ObjectEvent | Unread | None:
+    body = codec.encode(event.object) if event.object else b""
+    return read_as(concern.wants(event.key, body), event.key, body, event.revision)
 
 
 WEB = netpol("x/np", {"podSelector": {"matchLabels": {"app": "web"}}})

@@ -4,6 +4,8 @@ Every fold of objects takes the same events and absorbs late, repeated and unhea
 object the greater revision is the truth, and a deletion is a version, too.
 """
 
+from enum import Enum
+
 from msgspec import Struct
 
 from sluice.contracts import codec
@@ -23,6 +25,24 @@ class ObjectEvent(Struct, frozen=True, gc=False):
     revision: Revision
 
 
+class Unread(Struct, frozen=True, gc=False):
+    """The object is what these bytes say since that revision; nobody has decoded them."""
+
+    key: ObjectKey
+    body: bytes
+    """Not empty: there is such an object."""
+
+    revision: Revision
+
+
+class Wanted(Enum):
+    """How a reader wants to be told of a version of an object."""
+
+    NOT = "not at all"
+    UNREAD = "as it is stored"
+    READ = "decoded"
+
+
 _KINDS = {struct: kind for kind, struct in TYPES.items()}
 
 
@@ -37,6 +57,19 @@ def read(subject: ObjectSubject, body: bytes, revision: Revision) -> ObjectEvent
         Undecodable: the body is not an object of the subject's kind.
     """
     return ObjectEvent(subject, codec.decode(body, TYPES[subject[0]]) if body else None, revision)
+
+
+def read_as(wanted: Wanted, subject: ObjectSubject, body: bytes, revision: Revision) -> ObjectEvent | Unread | None:
+    """What a message on OBJECTS tells a reader who wants it so. A deletion is an event.
+
+    Raises:
+        Undecodable: the body is to be decoded, and is not an object of the subject's kind.
+    """
+    if wanted is Wanted.NOT:
+        return None
+    if wanted is Wanted.UNREAD and body:
+        return Unread(subject, body, revision)
+    return read(subject, body, revision)
 
 
 class Newest:

@@ -9,27 +9,28 @@ itself on a node of which all Pods are asked for. It gets a place when a group c
 secondary networks, and when somebody else claims an address of its.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from operator import attrgetter
 
 from msgspec.structs import replace
 
-from sluice.contracts import networks
+from sluice.contracts import codec, networks
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Namespace, NetworkAttachmentDefinition, Node, Pod
 from sluice.grouping.addresses import Claims, Conflict
 from sluice.grouping.attachments import interfaces_of
+from sluice.grouping.bystanders import Aside, Bystander, key_of_aside, sightings, whole
 from sluice.grouping.changes import Changes, Pending
-from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
+from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, Unread, key_of
 from sluice.grouping.interfaces import Interfaces
 from sluice.grouping.matching import Group, Matching, Space
 from sluice.grouping.members import labels_of
 from sluice.grouping.nodes import NodeGroups
 from sluice.grouping.onnodes import OnNodes
-from sluice.grouping.placed import Placed, claim_of, name_of
+from sluice.grouping.placed import Placed, claim_of
 from sluice.grouping.selectors import GroupSelector
 
 _KINDS = frozenset({Kind.NAMESPACE, Kind.NODE, Kind.POD, Kind.NETWORK_ATTACHMENT})
@@ -57,8 +58,8 @@ class Grouping:
         self._newest = Newest()
         self._matching: Matching[Placed] = Matching(self._settle)
         self._nodes = NodeGroups()
-        self._claims: Claims[Placed | Pod] = Claims(claim_of)
-        """Of Pods that are set aside by the Pods themselves: nobody contests what they claim."""
+        self._claims: Claims[Placed | Aside] = Claims(claim_of)
+        """Nobody contests what those claim that are set aside."""
 
         self._interfaces: Interfaces[Placed] = Interfaces(claim_of)
         self._pods: dict[str, Placed] = {}
@@ -83,6 +84,23 @@ class Grouping:
         if isinstance(obj, Pod):  # as most are
             return self._put_pod(obj)
         return self._put(obj) if isinstance(obj, Known) else self._delete(key)
+
+    def evolve_unread(self, pods: Sequence[Unread]) -> None:
+        """Take in Pods that are worth decoding only if a group can have them.
+
+        Never raises. One that cannot be read stays what it was; the shard of its Namespace reports it.
+        """
+        news = [one for one in pods if self._newest.is_news(one.key, one.revision)]
+        for one, seen in zip(news, sightings([one.body for one in news]), strict=True):
+            _, namespace, name = one.key
+            space = self._matching.space(namespace)
+            if seen is None or space.is_open:
+                with suppress(codec.Undecodable):
+                    self._put_pod(codec.decode(one.body, Pod))
+            else:
+                node, first, second = seen
+                addresses = (first,) if second in ("", first) else (first, second)
+                self._set_aside(space, name, Bystander(namespace, name, node, addresses, one.body))
 
     def put(self, obj: Known, at: Revision | None = None) -> bool:
         """The object is this now; `at` unset: it is the latest news. True if anything changed."""
@@ -232,7 +250,7 @@ class Grouping:
         interfaces = interfaces_of(pod) if pod.metadata.annotations else ()
         if interfaces:
             self._matching.open(space)
-        return self._place(space, pod, interfaces) if space.is_open else self._set_aside(space, pod)
+        return self._place(space, pod, interfaces) if space.is_open else self._set_aside(space, name, pod)
 
     def _place(self, space: Space[Placed], pod: Pod, interfaces: tuple[Member, ...]) -> bool:
         new = Placed(pod, interfaces, self._matching.label_set(space, labels_of(pod)))
@@ -260,8 +278,8 @@ class Grouping:
             self._leave(old)
         return True
 
-    def _set_aside(self, space: Space[Placed], pod: Pod) -> bool:
-        aside, name = space.aside, pod.metadata.name
+    def _set_aside(self, space: Space[Placed], name: str, pod: Aside) -> bool:
+        aside = space.aside
         old = aside.get(name)
         if old is not None:
             if old == pod:
@@ -271,13 +289,13 @@ class Grouping:
         node = pod.node
         if self._tells(node):
             self._pending.locals.add(node)
-            self._on_nodes.put_aside(node, pod)
+            self._on_nodes.put_aside(pod)
         contested = self._claims.add(pod.addresses, pod)
         if contested:
             self._contest(contested)
         return True
 
-    def _forget_aside(self, old: Pod) -> None:
+    def _forget_aside(self, old: Aside) -> None:
         """Nobody else claims what it has."""
         self._claims.remove(old.addresses, old)
         if self._tells(old.node):
@@ -287,22 +305,26 @@ class Grouping:
     def _settle(self, space: Space[Placed]) -> None:
         """Give a place to all that are set aside in the Namespace. To their nodes they are what they were."""
         aside, space.aside = space.aside, {}
-        for pod in aside.values():
-            self._on_nodes.remove_aside(pod)
+        for unplaced in aside.values():
+            self._on_nodes.remove_aside(unplaced)
+            pod = whole(unplaced)
             one = Placed(pod, (), self._matching.label_set(space, labels_of(pod)))
-            self._claims.replace(one.claimed.addresses, pod, one)
+            self._claims.replace(one.claimed.addresses, unplaced, one)
             self._pods[one.claimed.pod] = one
             self._on_nodes.put(one)
             if one.label_set.groups:
                 self._pending.touch_pages(one)
                 self._pending.owns.add(one.node)
 
-    def _contest(self, claimants: list[Placed | Pod]) -> None:
+    def _contest(self, claimants: list[Placed | Aside]) -> None:
         """Several Pods claim one address, of which some may be set aside: they have a place from now on."""
-        for one in claimants:
-            if isinstance(one, Pod):
-                self._matching.open(self._matching.space(one.metadata.namespace))
-        self._award([self._pods[name_of(one)] if isinstance(one, Pod) else one for one in claimants])
+        self._award([one if isinstance(one, Placed) else self._placed(one) for one in claimants])
+
+    def _placed(self, one: Aside) -> Placed:
+        """Give a place to one that is set aside, or was a moment ago."""
+        namespace, name = key_of_aside(one)
+        self._matching.open(self._matching.space(namespace))
+        return self._pods[f"{namespace}/{name}"]
 
     def _unplace(self, namespace: str, name: str) -> bool:
         aside = self._matching.drop_aside(namespace, name)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from sluice.contracts.ids import GroupId, NodeName
-from sluice.contracts.objects import Pod
 from sluice.grouping.anchors import ANYWHERE, SMALL, Place, Shelf, anchor, places_about, places_of
+from sluice.grouping.bystanders import Aside
 from sluice.grouping.selectors import GroupSelector, Selector, SelectorTerm, matches
 
 P = TypeVar("P")
@@ -31,7 +31,7 @@ class Space(Generic[P]):
         self.name = name
         self.labels: Mapping[str, str] | None = None
         self.is_open = False
-        self.aside: dict[str, Pod] = {}
+        self.aside: dict[str, Aside] = {}
         """Its Pods by name, while it is shut."""
 
         self.label_sets: dict[Labels, LabelSet[P]] = {}
@@ -239,7 +239,7 @@ class Matching(Generic[P]):
         """A selector without a Namespace of its own may select there. May say so too often."""
         return any(place in self._wide for place in places_about(space.labels or {}))
 
-    def drop_aside(self, namespace: str, name: str) -> Pod | None:
+    def drop_aside(self, namespace: str, name: str) -> Aside | None:
         """The Pod that was set aside under this name, and is no more; None if none was."""
         space = self._spaces.get(namespace)
         if space is None or not space.aside:

@@ -6,7 +6,7 @@ from typing import Final
 
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import NodeName
-from sluice.contracts.objects import Pod
+from sluice.grouping.bystanders import Aside, whole
 from sluice.grouping.matching import LabelSet
 from sluice.grouping.members import member_of
 from sluice.grouping.placed import Placed
@@ -22,7 +22,7 @@ class OnNodes:
 
     def __init__(self) -> None:
         self._placed: dict[NodeName, dict[LabelSet[Placed], tuple[Placed, ...]]] = {}
-        self._aside: dict[NodeName, dict[int, Pod]] = {}
+        self._aside: dict[NodeName, dict[int, Aside]] = {}
         """By identity: it is this very object until the Pod changes."""
 
     def placed(self, node: NodeName) -> Here:
@@ -33,7 +33,7 @@ class OnNodes:
         found = [pod.member for pods in self.placed(node).values() for pod in pods]
         here = self._aside.get(node)
         if here:
-            found += map(member_of, here.values())
+            found += [member_of(whole(one)) for one in here.values()]
         return tuple(sorted(found, key=_name))
 
     def put(self, pod: Placed) -> None:
@@ -55,14 +55,15 @@ class OnNodes:
         if not here:
             del self._placed[pod.node]
 
-    def put_aside(self, node: NodeName, pod: Pod) -> None:
-        """The Pod, which is set aside, is on this node of its."""
+    def put_aside(self, pod: Aside) -> None:
+        """The Pod, which is set aside, is on its node."""
+        node = pod.node
         here = self._aside.get(node)
         if here is None:
             here = self._aside[node] = {}
         here[id(pod)] = pod
 
-    def remove_aside(self, pod: Pod) -> None:
+    def remove_aside(self, pod: Aside) -> None:
         """The Pod is not set aside there any more, if it was."""
         here = self._aside.get(pod.node)
         if here is not None:

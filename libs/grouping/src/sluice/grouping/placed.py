@@ -3,6 +3,7 @@
 from sluice.contracts.groups import Member
 from sluice.contracts.objects import Pod
 from sluice.grouping.addresses import Claim
+from sluice.grouping.bystanders import Aside, whole
 from sluice.grouping.matching import LabelSet
 from sluice.grouping.members import member_of
 
@@ -44,13 +45,9 @@ class Placed:
         return {interface.attachment.network for interface in self.interfaces}
 
 
-def claim_of(one: Placed | Pod) -> Claim:
-    """What decides who has an address; a Pod is one that is set aside."""
+def claim_of(one: Placed | Aside) -> Claim:
+    """What decides who has an address."""
     if isinstance(one, Placed):
         return Claim(one.created, one.claimed.uid, one.claimed.pod)
-    return Claim(one.metadata.creation_timestamp, one.uid, name_of(one))
-
-
-def name_of(pod: Pod) -> str:
-    """namespace/name, as `Member.pod`."""
-    return f"{pod.metadata.namespace}/{pod.metadata.name}"
+    pod = whole(one)
+    return Claim(pod.metadata.creation_timestamp, pod.uid, f"{pod.metadata.namespace}/{pod.metadata.name}")

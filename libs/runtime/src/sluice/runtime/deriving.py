@@ -8,7 +8,7 @@ import structlog
 
 from sluice.contracts.groups import Mark
 from sluice.contracts.kinds import Kind
-from sluice.grouping.events import ObjectKey
+from sluice.grouping.events import ObjectKey, Wanted
 from sluice.runtime import collector
 from sluice.runtime.bus import Bus
 from sluice.runtime.facts import Facts, facts
@@ -29,8 +29,8 @@ class Derivation(Protocol):
     def forget(self) -> None:
         """Nothing was told; what is stored stays until all is told again."""
 
-    def wants(self, key: ObjectKey, body: bytes) -> bool:
-        """The shard has to know this version of the object."""
+    def wants(self, key: ObjectKey, body: bytes) -> Wanted:
+        """How the shard has to be told of this version of the object."""
 
     def evolve(self, told: Facts) -> None:
         """Take a batch in."""

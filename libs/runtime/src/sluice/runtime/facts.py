@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NEVER, Revision
 from sluice.contracts.kinds import Kind
-from sluice.grouping.events import ObjectEvent, ObjectKey, read
+from sluice.grouping.events import ObjectEvent, ObjectKey, Unread, Wanted, read_as
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.message import Message
@@ -23,6 +23,9 @@ class Facts(NamedTuple):
     """What was told since the last batch."""
 
     events: tuple[ObjectEvent, ...]
+    unread: tuple[Unread, ...]
+    """What was asked for as it is stored. Of one object either its deletions alone are among the events, or all."""
+
     seen: Revision
     """The newest that was told: what the fold says is caused by this."""
 
@@ -40,30 +43,31 @@ class Facts(NamedTuple):
     """Objects whose newest version does not decode, and why. What was derived from them before must stay."""
 
 
-Wanted = Callable[[ObjectKey, bytes], bool]
-"""Whether this version of an object is asked for; the bytes are what is stored of it."""
+Ask = Callable[[ObjectKey, bytes], Wanted]
+"""How this version of an object is asked for; the bytes are what is stored of it."""
 
 
-def every(_: ObjectKey, __: bytes) -> bool:
+def every(_: ObjectKey, __: bytes) -> Wanted:
     """All objects are asked for."""
-    return True
+    return Wanted.READ
 
 
-async def facts(bus: Bus, kinds: frozenset[Kind], wanted: Wanted = every) -> AsyncGenerator[Facts]:
+async def facts(bus: Bus, kinds: frozenset[Kind], ask: Ask = every) -> AsyncGenerator[Facts]:
     """The facts of these kinds, endlessly. What does not decode is set aside, and the object stays what it was.
 
     Args:
-        wanted: by this objects are told; the others are not even decoded.
+        ask: how objects are told; those that are passed over are not even decoded.
     """
     listed: set[Kind] = set()
     events: list[ObjectEvent] = []
+    unread: list[Unread] = []
     unreadable: dict[ObjectKey, str] = {}
     caught_up, afresh, seen = False, True, NEVER
     async with follow(bus, "OBJECTS") as follower:
         async for event in follower:
             match event:
                 case NewEpoch():
-                    for known in (listed, events, unreadable):
+                    for known in (listed, events, unread, unreadable):
                         known.clear()
                     caught_up, afresh, seen = False, True, NEVER
                     continue
@@ -71,27 +75,29 @@ async def facts(bus: Bus, kinds: frozenset[Kind], wanted: Wanted = every) -> Asy
                     caught_up, seen = True, max(seen, upto)
                 case Message():
                     seen = event.revision
-                    match _fact(bus, event, kinds, wanted, unreadable):
+                    match _fact(bus, event, kinds, ask, unreadable):
                         case Kind() as kind:
                             (listed.add if event.body else listed.discard)(kind)
                         case ObjectEvent() as fact:
                             events.append(fact)
+                        case Unread() as fact:
+                            unread.append(fact)
                         case None:
                             pass
-            if len(events) >= BATCH or (caught_up and not follower.waiting):
+            if len(events) + len(unread) >= BATCH or (caught_up and not follower.waiting):
                 in_sync = caught_up and listed >= kinds
-                yield Facts(tuple(events), seen, follower.complete, afresh, in_sync, dict(unreadable))
-                events, afresh = [], False
+                yield Facts(tuple(events), tuple(unread), seen, follower.complete, afresh, in_sync, dict(unreadable))
+                events, unread, afresh = [], [], False
 
 
 def _fact(
     bus: Bus,
     message: Message,
     kinds: frozenset[Kind],
-    wanted: Wanted,
+    ask: Ask,
     unreadable: dict[ObjectKey, str],
-) -> Kind | ObjectEvent | None:
-    """The kind that a mark is about, the event that the message tells of, or None if it is none of ours."""
+) -> Kind | ObjectEvent | Unread | None:
+    """The kind that a mark is about, what the message tells of, or None if it is none of ours."""
     try:
         subject = subjects.parse(message.subject)
     except subjects.BadSubject as error:
@@ -102,13 +108,14 @@ def _fact(
             return kind
         case subjects.ObjectSubject() if subject.kind in kinds:
             key = ObjectKey(*subject)
-            if not wanted(key, message.body):
+            wanted = ask(key, message.body)
+            if wanted is Wanted.NOT:
                 return None
         case _:
             return None
     unreadable.pop(key, None)
     try:
-        return read(subject, message.body, message.revision)
+        return read_as(wanted, key, message.body, message.revision)
     except codec.Undecodable as error:
         bus.rejects.add(message, str(error))
         unreadable[key] = str(error)

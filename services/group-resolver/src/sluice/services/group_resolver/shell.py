@@ -6,7 +6,7 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Own
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import INPUTS, Kind
-from sluice.grouping.events import ObjectKey
+from sluice.grouping.events import ObjectKey, Wanted
 from sluice.runtime.facts import Facts
 from sluice.runtime.output import Output
 from sluice.runtime.writes import Write
@@ -29,11 +29,11 @@ class Members:
     def forget(self) -> None:
         self._fold = ShardGroups(self._shard, self._shards)
 
-    def wants(self, key: ObjectKey, body: bytes) -> bool:
+    def wants(self, key: ObjectKey, body: bytes) -> Wanted:
         return self._concern.wants(key, body)
 
     def evolve(self, told: Facts) -> None:
-        self._fold.evolve(told.events, told.upto)
+        self._fold.evolve(told.events, told.upto, told.unread)
 
     async def store(self, told: Facts, *, first: bool) -> None:
         unreadable = {key for key in told.unreadable if key.kind in INPUTS or key.kind is Kind.TRAFFIC_CONTROL}

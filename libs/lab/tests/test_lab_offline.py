@@ -16,6 +16,20 @@ from sluice.lab.world import World
 ROOT = Path(__file__).parents[3]
 TALES = tales.read([ROOT / "examples" / story for story in ("kubernetes", "namespace-isolation", "antrea-policies")])
 
+LOGGING = """\
+{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: b}, spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}}
+---
+apiVersion: crd.antrea.io/v1beta1
+kind: NetworkPolicy
+metadata: {name: logging}
+spec:
+  priority: 5
+  appliedTo: [{podSelector: {}}]
+  ingress: [{action: Allow, ports: [{port: 80}], enableLogging: true}, {action: Drop, enableLogging: true}]
+"""
+
 SCENARIO = """\
 apiVersion: lab.sluice.dev/v1
 kind: Scenario
@@ -159,6 +173,14 @@ def test_the_demo_tells_before_and_after_with_reasons() -> None:
     assert "  Dropped now: 18, egress: isolated by NetworkPolicy x/own-namespace, no rule allows it" in said
     assert "In the end" in said
     assert "  x/a    -      yes     yes      .       .       .       .       .      yes" in said
+
+
+def test_what_is_logged_is_not_rejected_by_that(tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(LOGGING)
+    lines: list[str] = []
+    code = demo.offline(tales.read([tmp_path]), lines.append)
+
+    assert code == 0, lines
 
 
 def test_a_folder_without_policies_tells_nothing(tmp_path: Path) -> None:

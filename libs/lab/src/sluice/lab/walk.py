@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sluice.contracts.groups import Page
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Uid
+from sluice.dataplane.ovs.errand import Errand
 from sluice.dataplane.ovs.fields import TCP_SYN, Field
 from sluice.dataplane.ovs.flow import Flows
 from sluice.dataplane.ovs.ids import RuleIds
@@ -68,7 +69,7 @@ def _walked(world: World, nodes: Mapping[NodeName, _Node], question: Question, p
             where = _holder(world, sent.packet)
             walk = nodes[where].walker.walk(_through_the_tunnel(world, source.node, nodes[where], sent.packet))
             break
-    if walk.punted:
+    if any(handed[0] == Errand.REJECT for handed in walk.punted):  # what is logged is handed over, too, and goes on
         return "Rejected"
     there = nodes[where].ports.get(target.uid)
     return "Allowed" if there is not None and there.ofport in walk.ports else "Dropped"

@@ -20,6 +20,7 @@ WEB = normalise(selector(app="web"))
 DB = normalise(selector(app="db"))
 PROD = normalise(selector(env="prod"))
 TEST = normalise(selector(env="test"))
+PROD_OR_TEST = normalise(selector(("env", "In", ["prod", "test"])))
 
 
 def in_x(pods: Selector = WEB) -> GroupSelector:
@@ -280,7 +281,13 @@ def test_selecting_and_releasing_touches_the_pages_of_the_group() -> None:
     assert made.drain() == NOTHING_CHANGED
 
 
-@pytest.mark.parametrize("wanted", [in_x(), in_namespaces(), in_namespaces((), ()), union([SelectorTerm()])])
+OVERLAPPING = union(SelectorTerm(namespace_selector=one, pod_selector=WEB) for one in (PROD, PROD_OR_TEST))
+"""Two terms that stand in one place."""
+
+
+@pytest.mark.parametrize(
+    "wanted", [in_x(), in_namespaces(), in_namespaces((), ()), union([SelectorTerm()]), OVERLAPPING]
+)
 def test_nothing_is_left_of_what_went(wanted: GroupSelector) -> None:
     made = grouping(namespace("x", env="prod"), A, g=wanted)
 

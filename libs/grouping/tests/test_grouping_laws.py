@@ -24,6 +24,7 @@ from sluice.grouping.selectors import (
     union_of_nodes,
 )
 from sluice.testkit import secondary
+from sluice.testkit.examples import share
 from sluice.testkit.expanders import expand, outcome
 from sluice.testkit.strategies import NAMESPACES, NODES, label_selectors, stories
 
@@ -183,6 +184,19 @@ def test_who_tells_of_some_nodes_alone_knows_the_rest_of_the_others(
     assert {node: pods for node, pods in found.locals.items() if node in told_of} == {
         node: pods for node, pods in whole.locals.items() if node in told_of
     }
+
+
+@share(30)
+@given(histories, groups, st.integers(0, 5))
+def test_nobody_misses_what_others_let_go(events: Story, selectors: Selectors, kept: int) -> None:
+    """Those that are kept have the members that they have alone."""
+    made = told(events, selectors)
+    staying = dict(list(selectors.items())[:kept])
+
+    for group in selectors.keys() - staying.keys():
+        made.release(group)
+
+    assert everything(made, selectors) == everything(told(events, staying), selectors)
 
 
 def _selves(pod: Pod, networks: tuple[str, ...]) -> list[object]:

@@ -315,10 +315,11 @@ class Matching(Generic[P]):
             self._forget_space(space)
         for spot in group.wide:
             for place in spot.space_places:
-                shelf = self._wide[place]
-                shelf.remove(group, spot.pod_places)
-                if not shelf:
-                    del self._wide[place]
+                shelf = self._wide.get(place)  # none: two spots may share a place, and the first has taken it down
+                if shelf is not None:
+                    shelf.remove(group, spot.pod_places)
+                    if not shelf:
+                        del self._wide[place]
 
     def _stand(self, group: Group[P], term: SelectorTerm) -> Iterable[LabelSet[P]]:
         """Put the group into the Namespace that the term names; at least its label sets, all of that Namespace."""

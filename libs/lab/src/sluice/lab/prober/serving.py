@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sluice.lab.prober import secured
 from sluice.lab.prober.loop import Loop
-from sluice.lab.prober.sockets import listening
+from sluice.lab.prober.sockets import PKTINFO_SIZE, from_destination, listening, tell_destinations
 
 METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE")
 
@@ -32,6 +32,7 @@ def serve(loop: Loop, port: int, certificate: Path) -> None:
         if sock.type == socket.SOCK_STREAM:
             loop.watch(sock.fileno(), select.EPOLLIN, functools.partial(_accept, loop, sock, certificate))
         else:
+            tell_destinations(sock)
             loop.watch(sock.fileno(), select.EPOLLIN, functools.partial(_echo, sock))
 
 
@@ -44,10 +45,11 @@ def _accept(loop: Loop, listener: socket.socket, certificate: Path, _: int) -> N
 
 
 def _echo(sock: socket.socket, _: int) -> None:
+    """Back from the address that it was sent to: a node has several, and the kernel would choose by the way back."""
     with contextlib.suppress(OSError):
         while True:
-            data, sender = sock.recvfrom(65_536)
-            sock.sendto(data, sender)
+            data, ancillary, _flags, sender = sock.recvmsg(65_536, socket.CMSG_SPACE(PKTINFO_SIZE))
+            sock.sendmsg([data], from_destination(ancillary), 0, sender)
 
 
 class _Connection:

@@ -12,6 +12,13 @@ MSG_ERRQUEUE = 0x2000
 EXTENDED_ERROR = struct.Struct("=IBBBBII")
 """Source: linux/in.h, linux/in6.h, linux/socket.h; linux/errqueue.h, struct sock_extended_err."""
 
+IP_PKTINFO = 8
+IN_PKTINFO, IN6_PKTINFO = struct.Struct("=i4s4s"), struct.Struct("=16si")
+"""The number of a link, and of IPv4 two addresses: for what is sent the first counts, of what came the second is its
+destination. Source: linux/in.h, struct in_pktinfo; linux/ipv6.h, struct in6_pktinfo."""
+
+PKTINFO_SIZE = max(IN_PKTINFO.size, IN6_PKTINFO.size)
+
 FROM_ICMP, FROM_ICMP6 = 2, 3
 """Source: linux/errqueue.h, SO_EE_ORIGIN_*."""
 
@@ -98,6 +105,27 @@ def keep_errors(sock: socket.socket, family: int) -> None:
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+
+
+def tell_destinations(sock: socket.socket) -> None:
+    """What the socket gets says where it was sent to, for `from_destination`."""
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+
+
+def from_destination(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+    """What to send with an answer so that it comes from where the packet went, by what that came with."""
+    found = []
+    for level, kind, told in ancillary:
+        if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
+            _, _, address = IN_PKTINFO.unpack(told)
+            found.append((level, kind, IN_PKTINFO.pack(0, address, bytes(4))))
+        elif (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            address, _ = IN6_PKTINFO.unpack(told)
+            found.append((level, kind, IN6_PKTINFO.pack(address, 0)))
+    return found
 
 
 def icmp_error(sock: socket.socket) -> Icmp | None:

@@ -23,7 +23,7 @@ from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.parse import read_all
 from sluice.dataplane.ovs.pipeline import VIRTUAL_MAC, Table
 from sluice.dataplane.ovs.ports import LocalPort, mac, port_flows
-from sluice.dataplane.ovs.registers import SERVICE_PORT
+from sluice.dataplane.ovs.registers import BY_NODE_PORT, FLAGS, FROM_WORLD, SERVICE_PORT, TO_NODE
 from sluice.dataplane.ovs.serving import MOST_ENDPOINTS, Serving
 from sluice.dataplane.ovs.text import write_all, write_groups
 from sluice.dataplane.protocols import EthType, IpProto
@@ -237,6 +237,30 @@ def test_endpoints_of_other_nodes_are_left_out_where_they_have_to_be():
     assert all(len(buckets) == 1 for buckets in switch.groups.values())
     switch.step(service(here_only=True), drop=[endpoints("b").unit])
     assert switch.walker.walk(packet("a", VIP)).punted == (bytes((Errand.REJECT,)),)
+
+
+@pytest.mark.parametrize(("inwards", "outwards"), [(False, False), (False, True), (True, False), (True, True)])
+@pytest.mark.parametrize("affinity_s", [0, 100])
+def test_a_pod_gets_any_endpoint_by_a_node_port(inwards: bool, outwards: bool, affinity_s: int):
+    """Its own node serves it whichever node it asked; the world gets those of the node, if it has to."""
+    far = endpoints("c", name="web-2")
+    far = replace(far, endpoints=tuple(replace(one, node=THERE) for one in far.endpoints))
+    port = ServedPort(port=80, name="http", node_port=30080)
+    wanted = service(ports=(port,), here_only=inwards, node_port_here_only=outwards, affinity_s=affinity_s)
+    switch = Switch(wanted, endpoints("b"), far)
+
+    def choice(flags: int, number: int, to: str = VIP) -> int:
+        """How many endpoints there are for such a packet."""
+        table = Table.CHOICE if affinity_s else Table.SERVICE
+        asks = {FLAGS: flags} | ({SERVICE_PORT: number} if affinity_s else {})
+        flow = switch.walker.look_up(table, packet("a", to, 30080 if flags else 80) | asks)
+        assert flow is not None
+        (group,) = (action.id for action in switch.flows[flow].actions if isinstance(action, Group))
+        return len(switch.groups[group])
+
+    assert choice(0, 1) == (1 if inwards else 2)
+    assert choice(TO_NODE, 1 | BY_NODE_PORT) == 2
+    assert choice(TO_NODE | FROM_WORLD, 1 | BY_NODE_PORT) == (1 if outwards else 2)
 
 
 def test_a_client_has_the_endpoint_that_it_had():

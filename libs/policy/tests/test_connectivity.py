@@ -4,7 +4,6 @@ from ipaddress import ip_address, ip_network
 
 from hypothesis import given
 
-from sluice.contracts.ids import Address
 from sluice.contracts.objects import AnyObject
 from sluice.grouping.events import ObjectEvent
 from sluice.policy.connectivity import PROTOCOLS, Pair, connectivity

@@ -157,6 +157,12 @@ QUESTIONS: list[tuple[str, list[ObjectEvent], Asked, object]] = [
         Asked(WEB, "TCP", 30080, 4, NEAR),
         ALL[:1],
     ),
+    (
+        "by a NodePort to this node, a Pod",
+        [service(**NODE_PORT, externalTrafficPolicy="Local"), slice_(*BOTH)],
+        Asked(WEB, "TCP", 30080, 4, NEAR, client_node=FAR),
+        ALL,
+    ),
     ("the Service's port is none of a node's", [service(**NODE_PORT)], Asked(WEB, "TCP", 80, 4, NEAR), None),
 ]
 

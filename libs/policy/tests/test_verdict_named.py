@@ -353,6 +353,19 @@ def test_what_comes_to_a_node_port_is_let_in_by_the_rules_of_the_service_and_the
     assert outcome([open_door, closed], "1.1.1.7 x/a", masked=Address("10.0.0.1"), **by_port) == "Allowed"
 
 
+def test_a_pod_by_a_node_port_meets_the_policies_of_pods_alone() -> None:
+    """What applies to the Service is about clients beyond the cluster; what a Pod sends to itself may be dropped."""
+    at_service = acnp(
+        "svc", {"appliedTo": [{"service": {"name": "s", "namespace": "x"}}], "ingress": [{"action": "Drop"}]}
+    )
+    sends_nothing = acnp("pod", {"appliedTo": [pods(app="a")], "egress": [{"action": "Drop"}]})
+    by_port: Any = {"service": SVC, "node_port": True}
+
+    assert outcome([at_service], "y/a x/a", **by_port) == outcome([at_service], "x/a x/a", **by_port) == "Allowed"
+    assert outcome([sends_nothing], "y/a x/a", **by_port) == outcome([sends_nothing], "x/a x/a", **by_port) == "Dropped"
+    assert outcome([sends_nothing], "x/a x/a") == "Allowed"
+
+
 class Asking(NamedTuple):
     name: str
     packet: dict[str, Any]

@@ -92,9 +92,10 @@ def _judged_node_port(state: ClusterState, question: Question) -> Verdict:
     """
     namespace, _, service = question.to.removeprefix(prefix(question.to)).partition("@")[0].partition("/")
     ref = ServiceRef(namespace=namespace, name=service)
-    client = (
+    pod = (
         None if prefix(question.from_) else state.pods.get((question.from_.split("/")[0], question.from_.split("/")[1]))
     )
+    client = pod if pod is not None and pod.on_pod_network else None
     if question.protocol == "ICMP":
         return _NOBODY
     asked = Asked(
@@ -117,8 +118,8 @@ def _judged_node_port(state: ClusterState, question: Question) -> Verdict:
                 protocol=question.protocol,
                 port=port,
                 source_port=question.source_port or None,
-                service=None if client else ref,
-                node_port=client is None,
+                service=ref,
+                node_port=True,
                 masked=question.masked if _node_of(state, address) != question.node else None,
                 family=6 if ":" in address else 4,
                 asks=_asked(question),

@@ -90,7 +90,7 @@ class Packet(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The Service that it was sent to, by its ClusterIP or NodePort."""
 
     node_port: bool = False
-    """To the NodePort of the service, from beyond the cluster."""
+    """To a NodePort of the service, by whoever sends it."""
 
     masked: Address | None = None
     """What stands in the source's place when it gets to the Pod behind the NodePort, which is on another node."""

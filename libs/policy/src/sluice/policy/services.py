@@ -29,7 +29,7 @@ class Asked(NamedTuple):
     """By a NodePort of this node."""
 
     client_node: NodeName = NodeName("")
-    """Where the client runs."""
+    """Where the client runs, if it is a Pod: by a NodePort it gets any endpoint, as its own node serves it."""
 
 
 ServingProgram = ServiceProgram | EndpointsProgram
@@ -86,7 +86,8 @@ class Services:
         ]
         if service is None or not found:
             return None
-        here_only = service.node_port_here_only if asked.node is not None else service.here_only
+        by_node_port = service.node_port_here_only and not asked.client_node
+        here_only = by_node_port if asked.node is not None else service.here_only
         near = asked.node if asked.node is not None else asked.client_node
         serving = [
             (endpoint.state, endpoint.address, target.port)

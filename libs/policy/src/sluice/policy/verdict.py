@@ -136,7 +136,7 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
         ingress = itself
     elif own_node and not packet.node_port and packet.protocol != "IGMP":  # rules may be about a node's queries
         ingress = Decision(action=Action.ALLOW, reason=OwnNode())
-    elif packet.node_port:
+    elif packet.node_port and source.pod is None:  # what applies to a Service is about clients beyond the cluster
         ingress = _behind_node_port(state, packet, source, destination, matches)
     elif subjects[1] is not None:
         ingress = _decide(state, subjects[1], Direction.INGRESS, source, matches)

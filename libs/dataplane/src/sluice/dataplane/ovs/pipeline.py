@@ -198,7 +198,7 @@ TABLES: dict[Table, TableSpec] = {
     Table.AFFINITY: TableSpec("remembers which client has which endpoint", frozenset(), (), None),
     Table.CHOICE: TableSpec(
         "chooses an endpoint for a client that has none yet",
-        frozenset((ENDPOINT_NUMBER, SERVICE_PORT, _F.ETH_TYPE)),
+        frozenset((ENDPOINT_NUMBER, FLAGS, SERVICE_PORT, _F.ETH_TYPE)),
         (Table.LEARN, Table.ENDPOINT),
         Table.ENDPOINT,
     ),

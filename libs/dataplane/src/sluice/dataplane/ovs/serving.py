@@ -43,7 +43,15 @@ from sluice.dataplane.ovs.ids import RuleIds
 from sluice.dataplane.ovs.layers import REJECT
 from sluice.dataplane.ovs.pipeline import PRIORITY, PRIORITY_FIRST, Table
 from sluice.dataplane.ovs.ports import destination
-from sluice.dataplane.ovs.registers import BY_NODE_PORT, ENDPOINT_NUMBER, FLAGS, SERVED, SERVICE_PORT, TO_NODE
+from sluice.dataplane.ovs.registers import (
+    BY_NODE_PORT,
+    ENDPOINT_NUMBER,
+    FLAGS,
+    FROM_WORLD,
+    SERVED,
+    SERVICE_PORT,
+    TO_NODE,
+)
 from sluice.dataplane.protocols import EthType, IpProto
 
 MOST_ENDPOINTS = 1_300
@@ -56,6 +64,9 @@ _VERSIONS = (4, 6)
 _ETH_TYPES = {4: EthType.IPV4, 6: EthType.IPV6}
 _CLIENT = {4: Field.IPV4_SRC, 6: Field.IPV6_SRC}
 _ASKED = {4: Field.IPV4_DST, 6: Field.IPV6_DST}
+_ANYBODY, _WORLD, _PODS = Term(FLAGS, 0, 0), Term(FLAGS, FROM_WORLD, FROM_WORLD), Term(FLAGS, 0, FROM_WORLD)
+"""Who asks for a NodePort."""
+
 _PROTOCOLS = {
     "TCP": (IpProto.TCP, Field.TCP_DST),
     "UDP": (IpProto.UDP, Field.UDP_DST),
@@ -263,21 +274,36 @@ class _Making:
             if asked.version == version:
                 to = match(*packets, *destination(asked)[1:], (port_field, port.port))
                 self.add(Table.SERVICE, PRIORITY, to, self._ask(number, inside))
-        outside = inside if port.node_port else None
+        if service.affinity_s and inside is not None:
+            self._remember(number, inside, version)
         if port.node_port:
-            if service.node_port_here_only != service.here_only:
-                other = number << 2 | 2 | (version == 6)
-                outside = self._group(other, name, endpoints, here_only=service.node_port_here_only)
-            to = match(*packets, (FLAGS, TO_NODE, TO_NODE), (port_field, port.node_port))
-            self.add(Table.SERVICE, PRIORITY_FIRST, to, self._ask(number | BY_NODE_PORT, outside))
-        if service.affinity_s:
-            for asking, group in ((number, inside), (number | BY_NODE_PORT, outside)):
-                if group is not None:
-                    self._remember(asking, group, version)
+            other = number << 2 | 2 | (version == 6)
+            for who, group in self._by_node_port(other, name, endpoints, inside):
+                flags = (FLAGS, TO_NODE | who.value, TO_NODE | (who.mask or 0))
+                to = match(*packets, flags, (port_field, port.node_port))
+                self.add(Table.SERVICE, PRIORITY_FIRST, to, self._ask(number | BY_NODE_PORT, group))
+                if service.affinity_s and group is not None:
+                    self._remember(number | BY_NODE_PORT, group, version, who)
         if port.protocol == "UDP":
             self.udp.update((at.endpoint.address, at.port) for at in endpoints)
         for at in endpoints:
             self._translate(name, at, packets, version, port_field)
+
+    def _by_node_port(
+        self, other: int, name: str, endpoints: list[_At], inside: int | None
+    ) -> list[tuple[Term, int | None]]:
+        """The groups by the NodePorts of a port, for whom each is.
+
+        `externalTrafficPolicy: Local` is for clients beyond the cluster. A Pod's own node serves it whichever node it
+        asked, so a Pod gets any endpoint: those of the node that it asked may be none of this one's.
+        """
+        inwards, outwards = self._service.here_only, self._service.node_port_here_only
+        if inwards == outwards and not inwards:
+            return [(_ANYBODY, inside)]
+        second = self._group(other, name, endpoints, here_only=not inwards)
+        if not outwards:
+            return [(_ANYBODY, second)]
+        return [(_WORLD, inside if inwards else second), (_PODS, second if inwards else inside)]
 
     def _ask(self, number: int, group: int | None) -> Actions:
         """Choose an endpoint for what asks for the port of this number."""
@@ -312,10 +338,10 @@ class _Making:
         self.endpoints.add(where)
         return self._ids.endpoints[where]
 
-    def _remember(self, number: int, group: int, version: int) -> None:
+    def _remember(self, number: int, group: int, version: int, who: Term = _ANYBODY) -> None:
         """A client without an endpoint gets one; one that has it goes on."""
         family = Term(Field.ETH_TYPE, _ETH_TYPES[version])
-        new = match(family, (ENDPOINT_NUMBER, 0), (SERVICE_PORT, number))
+        new = match(family, (ENDPOINT_NUMBER, 0), (SERVICE_PORT, number), who)
         self.add(Table.CHOICE, PRIORITY, new, (Group(group),))
 
     def _translate(self, name: str, at: _At, packets: tuple[Term, ...], version: int, port_field: Field) -> None:

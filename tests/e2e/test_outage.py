@@ -11,7 +11,6 @@ without the bus. Then all of it comes back, and policies are in force for whoeve
 import asyncio
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
@@ -22,6 +21,7 @@ from sluice.contracts.ids import NodeName
 from sluice.kube.manifest import Document, parse
 from sluice.lab.checks import Question
 from sluice.lab.lab import CENTRAL, Lab
+from sluice.lab.ports import free_port
 from sluice.lab.trains import ask_again
 
 pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow]
@@ -163,12 +163,6 @@ async def restart_the_programmer(lab: Lab, node: NodeName) -> None:
     async with asyncio.timeout(60):
         while program.pid in (None, before):  # noqa: ASYNC110  # /proc tells nobody when a pid is there
             await asyncio.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 async def new_pods_are_open(lab: Lab) -> None:

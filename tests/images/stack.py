@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.images import engine
+
+from sluice.lab.ports import free_port
 
 WAIT_S = 240.0
 """For the whole stack to be in sync: some twenty seconds where the machine has nothing else to do."""
@@ -36,7 +37,7 @@ class Stack:
         self.folder = folder / "compose"
         shutil.copytree(engine.ROOT / "deploy" / "compose", self.folder)
         (folder / "kubeconfig").write_text(json.dumps(KUBECONFIG))
-        self.ports = {name: _free_port() for name in ("API", "PROMETHEUS")}
+        self.ports = {name: free_port() for name in ("API", "PROMETHEUS")}
         self._settings = {
             "SLUICE_VERSION": engine.VERSION,
             "SLUICE_KUBECONFIG": str(folder / "kubeconfig"),
@@ -182,9 +183,3 @@ class Stack:
                 started = datetime.fromisoformat(known["State"]["StartedAt"][:26] + "+00:00")
                 return (served - started).total_seconds()
         return None
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

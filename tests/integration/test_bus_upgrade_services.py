@@ -7,7 +7,6 @@ lost, what they do not know is told of once and left alone, and a status that th
 import asyncio
 import json
 import signal
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -35,6 +34,7 @@ from sluice.contracts.stats import NodeStats, RuleCount
 from sluice.contracts.status import NodeStatus, Problem
 from sluice.dataplane.audit import np_line
 from sluice.grouping.events import key_of
+from sluice.lab.ports import free_port
 from sluice.runtime import streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.natsserver import NatsServer
@@ -72,12 +72,6 @@ def decided(at_us: int) -> FlowDecision:
         protocol="TCP",
         length=60,
     )
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 async def eventually(ask: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:  # Any: what is asked for

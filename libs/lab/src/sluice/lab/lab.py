@@ -5,7 +5,6 @@ production. What it starts it starts again when it ends, and sweeps when it ends
 """
 
 import asyncio
-import socket
 import sys
 import time
 import uuid
@@ -30,6 +29,7 @@ from sluice.lab.keys import LabKeys
 from sluice.lab.node import LabNode
 from sluice.lab.outside import Outside
 from sluice.lab.podhost import Sandbox
+from sluice.lab.ports import free_port
 from sluice.lab.probers import TRIES, TRY_S, Prober, Probers, Result, ask_each
 from sluice.lab.processes import Program, Supervised
 from sluice.lab.realised import Statuses, Wanted
@@ -164,9 +164,7 @@ class Lab:
 
     async def serve(self) -> None:
         """The lab has an API from now on, on a port that is free (`api_url`), and what its nodes log gets there."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         own = {"PORT": str(port), "STORE_DIR": str(self.folder / "query-api"), "HOLDER": self.name}
         await self._start_service("query-api", own)
         self.api_url = f"http://127.0.0.1:{port}"

@@ -64,3 +64,17 @@ def test_bad_input_is_two(sluice, folder) -> None:
     (folder / "bad.yaml").write_text("kind: Pod\n")
 
     assert sluice("lint", "-f", folder).exit_code == 2
+
+
+def test_pods_that_share_an_address_are_both_named(sluice, tmp_path) -> None:
+    live = "apiVersion: v1\nkind: Pod\nmetadata: {{name: {}, namespace: x, uid: {}}}\nstatus: {{podIP: 10.0.0.1}}\n"
+    file = tmp_path / "pods.yaml"
+    file.write_text("---\n".join(live.format(name, uid) for name, uid in (("a", "u1"), ("b", "u2"))))
+
+    result = sluice("lint", "-f", file)
+
+    assert result.exit_code == 1
+    said = f"Pod x/a ({file}:1) has the same address as Pod x/b ({file}:6), 10.0.0.1"
+    assert result.output.startswith(said)
+    (found,) = json.loads(sluice("lint", "-f", file, "-o", "json").output)["findings"]
+    assert (found["kind"], found["rule"]["name"], found["by"]["name"]) == ("shared-address", "a", "b")

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.contracts.objects import AnyObject, AnyPolicy, ObjectMeta, TrafficControl
+from sluice.contracts.objects import AnyObject, AnyPolicy, ObjectMeta, Pod, TrafficControl
 from sluice.contracts.programs import Origin
 from sluice.contracts.traffic_control import TrafficControlSpec
 from sluice.grouping.events import ObjectEvent
 from sluice.policy.ends import NoSuchEnd
-from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, NotInForce, Starves, lint
+from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, NotInForce, SharedAddress, Starves, lint
 from sluice.policy.packet import Packet
 from sluice.policy.state import ClusterState
 from sluice.policy.verdict import RuleRef, verdict
@@ -48,6 +48,8 @@ def told(finding: Finding) -> str:
             return f"{finding.policy.name}: {finding.reason}"
         case AboutNobody():
             return f"{finding.policy.name} nobody"
+        case SharedAddress():
+            return f"{finding.pod.name} at {finding.address} of {finding.holder.name}"
 
 
 def p(name: str, *rules: Any, to: Any = None, **spec: object) -> AnyPolicy:
@@ -304,3 +306,25 @@ def test_a_traffic_control_that_selects_nothing(chosen: dict[str, Any], followed
     )
 
     assert [told(one) for one in lint(ClusterState(PODS), [control])] == ([] if followed else ["mirror nobody"])
+
+
+SHARED: list[tuple[str, list[Pod], list[str]]] = [
+    ("each its own", [pod("x/a", ip="10.0.0.1"), pod("x/b", ip="10.0.0.2")], []),
+    (
+        "the later created has it",
+        [pod("x/new", ip="10.0.0.1", created="2026-07-04T12:00:01Z"), pod("x/old", ip="10.0.0.1")],
+        ["old at 10.0.0.1 of new"],
+    ),
+    ("one has ended", [pod("x/a", ip="10.0.0.1"), pod("x/b", ip="10.0.0.1", phase="Succeeded")], []),
+    ("on the node's network", [pod("x/a", ip="10.0.0.1"), pod("x/b", ip="10.0.0.1", host_network=True)], []),
+    (
+        "of three two are nobody",
+        [pod(f"x/{name}", ip="fd00::1", created=f"2026-07-04T12:00:0{at}Z") for at, name in enumerate("abc")],
+        ["a at fd00::1 of c", "b at fd00::1 of c"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("pods", "found"), [case[1:] for case in SHARED], ids=[case[0] for case in SHARED])
+def test_live_pods_with_one_address(pods: list[Pod], found: list[str]) -> None:
+    assert [told(one) for one in lint(ClusterState(pods), [])] == found

@@ -18,7 +18,8 @@ def lint(files: tuple[str, ...], output: str) -> None:
     """Find what is probably a mistake.
 
     Rules that never match, conflicts of equal priority, FQDN rules whose Pods may not ask DNS, policies and
-    TrafficControls that apply to no Pod, policies that are not in force as written, and warnings of admission.
+    TrafficControls that apply to no Pod, policies that are not in force as written, live Pods with the same address,
+    and warnings of admission.
 
     Exits with 0 if nothing was found, with 1 if something was, with 2 on bad input.
     """
@@ -45,13 +46,15 @@ def lint(files: tuple[str, ...], output: str) -> None:
 
 def _told(finding: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
     """The finding in words and in parts: what it is about, and what is the cause."""
-    from sluice.policy.lint import Conflict, NeverMatches, Starves
+    from sluice.policy.lint import Conflict, NeverMatches, SharedAddress, Starves
     from sluice.policy.wording import words
 
     if isinstance(finding, NeverMatches | Starves):
         rule, by = _part(finding.rule, objects), _part(finding.by, objects)
     elif isinstance(finding, Conflict):
         rule, by = _part(finding.second, objects), _part(finding.first, objects)
+    elif isinstance(finding, SharedAddress):
+        rule, by = _part(finding.pod, objects), _part(finding.holder, objects)
     else:
         rule, by = _part(finding.policy, objects), None
     said = words(finding, lambda culprit: _name(_part(culprit, objects)))
@@ -85,7 +88,7 @@ def _doubts(objects: Mapping[Any, Any]) -> list[dict[str, Any]]:
 
 
 def _part(about: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
-    """A rule, or a policy as a whole, with its place in the files."""
+    """A rule, or an object as a whole, with its place in the files."""
     from sluice.contracts.kinds import RESOURCES
     from sluice.policy.verdict import RuleRef
 

@@ -147,8 +147,9 @@ class World:
         strays = {
             address
             for pod in self.pods().values()
+            if pod.node == name and not pod.host_network
             for address in map(ip_address, pod.addresses)
-            if pod.node == name and not pod.host_network and not any(address in each for each in networks)
+            if not any(address in each for each in networks)
         }
         return frozenset((*map(str, networks), *(str(ip_network(address)) for address in strays)))
 

@@ -8,18 +8,22 @@ single earlier rule covers it. Conflicts and policies that select nobody are jud
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from heapq import merge
 from itertools import combinations
+from operator import itemgetter
 from typing import NamedTuple
 
 from msgspec import Struct
 
-from sluice.contracts.ids import ALL_NODES, GroupId, Uid, Unit
+from sluice.contracts.ids import ALL_NODES, Address, GroupId, Uid, Unit
+from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AnyPolicy, Pod, TrafficControl
 from sluice.contracts.programs import K8S_TIER, Action, Direction, Origin, Program, Rule
 from sluice.contracts.subjects import unit, unit_parts
 from sluice.grouping.events import key_of
 from sluice.grouping.members import labels_of
 from sluice.grouping.selectors import EVERYTHING, SelectorTerm, normalise, selects
+from sluice.policy.anchors import Anchors
 from sluice.policy.covering import group_covers, groups_apart, peers_cover, traffic_apart, traffic_covers
 from sluice.policy.order import Order, order
 from sluice.policy.overlapping import Population
@@ -65,7 +69,16 @@ class NotInForce(Struct, frozen=True, kw_only=True, tag="not-in-force"):
     reason: str
 
 
-Finding = NeverMatches | Conflict | Starves | AboutNobody | NotInForce
+class SharedAddress(Struct, frozen=True, kw_only=True, tag="shared-address"):
+    """Two live Pods have one address: what is sent there is for one of them, and policies take the other for nobody."""
+
+    address: Address
+    pod: Origin
+    holder: Origin
+    """Who has it: the later created, then the one of the greater uid and name."""
+
+
+Finding = NeverMatches | Conflict | Starves | AboutNobody | NotInForce | SharedAddress
 
 
 class _Standing(NamedTuple):
@@ -83,12 +96,14 @@ class _Standing(NamedTuple):
 def lint(state: ClusterState, policies: Iterable[AnyPolicy | TrafficControl]) -> list[Finding]:
     """Everything that is found, sorted by kind and by the order of the rules."""
     programs = [state.compiler.programs[key] for key in sorted(state.compiler.programs)]
+    people = Population(state)
     return [
         *_never(state, programs),
-        *_conflicts(state, programs),
+        *_conflicts(people, programs),
         *_starving(state),
-        *_about_nobody(state, policies),
+        *_about_nobody(state, people, policies),
         *_not_in_force(state, policies),
+        *_shared_addresses(state),
     ]
 
 
@@ -116,9 +131,9 @@ def _never(state: ClusterState, programs: list[Program]) -> Iterator[Finding]:
         return group_covers(selectors[wide], selectors[narrow], labels)
 
     def holds(wide: _Standing, narrow: _Standing) -> bool:
+        """So it does, if it applies to all that the narrow one applies to."""
         return (
             _decides_before(wide, narrow)
-            and covers(wide.program.applied_to, narrow.program.applied_to)
             and frozenset(wide.rule.services or ()).issuperset(narrow.rule.services or ())
             and traffic_covers(wide.rule.traffic, narrow.rule.traffic)
             and peers_cover(wide.rule.peers, narrow.rule.peers, covers)
@@ -137,25 +152,60 @@ def _never(state: ClusterState, programs: list[Program]) -> Iterator[Finding]:
             for one in passing
         )
 
+    named = {group: selectors[group] for group in {program.applied_to for program in programs} - {ALL_NODES}}
+    anchors = Anchors(named)
+
+    @cache
+    def around(narrow: GroupId) -> tuple[GroupId, ...]:
+        """The groups that hold all of it, itself too."""
+        found = set() if narrow == ALL_NODES else anchors.covering(selectors[narrow])
+        return tuple(group for group in {narrow, *found} if covers(group, narrow))
+
     for direction in Direction:
         standing = _standing(programs, direction)
         passing = [one for one in standing if one.rule.action is Action.PASS]
-        isolating = [program for program in programs if direction in program.isolates]
+        may_hold = _Candidates(standing)
+        isolating: dict[GroupId, list[tuple[int, Program]]] = {}
+        for place, program in enumerate(programs):
+            if direction in program.isolates:
+                isolating.setdefault(program.applied_to, []).append((place, program))
         by_rule: dict[Order, list[_Standing]] = {}
         for one in standing:
             by_rule.setdefault(one.order, []).append(one)
         for places in by_rule.values():
             causes: list[RuleRef | Origin | None] = []
             for one in places:
-                rules = (other.ref for other in standing if holds(other, one) and not passed_by(passing, other, one))
-                closing = (
-                    program.origin
-                    for program in isolating
-                    if one.order.tier > K8S_TIER and covers(program.applied_to, one.program.applied_to)
+                groups = around(one.program.applied_to)
+                rules = (
+                    other.ref
+                    for other in may_hold.of(one, groups)
+                    if holds(other, one) and not passed_by(passing, other, one)
                 )
-                causes.append(next(rules, None) or next(closing, None))
+                closing = [found for group in groups for found in isolating.get(group, ())[:1]]
+                closed = min(closing)[1].origin if closing and one.order.tier > K8S_TIER else None
+                causes.append(next(rules, None) or closed)
             if causes[0] is not None and None not in causes:
                 yield NeverMatches(rule=places[0].ref, by=causes[0])
+
+
+class _Candidates:
+    """Rules by whom they apply to, in order; of Kubernetes policies, none decides before another."""
+
+    def __init__(self, standing: list[_Standing]) -> None:
+        self._tiered: dict[GroupId, list[tuple[int, _Standing]]] = {}
+        self._k8s: dict[GroupId, list[tuple[int, _Standing]]] = {}
+        for place, one in enumerate(standing):
+            kept = self._k8s if one.order.tier == K8S_TIER else self._tiered
+            kept.setdefault(one.program.applied_to, []).append((place, one))
+
+    def of(self, narrow: _Standing, groups: Iterable[GroupId]) -> Iterator[_Standing]:
+        """Those that apply to these groups and may decide before the rule, in order."""
+        kept = (self._tiered, self._k8s) if narrow.order.tier > K8S_TIER else (self._tiered,)
+        lists = [one[group] for group in groups for one in kept if group in one]
+        for _, wide in merge(*lists, key=itemgetter(0)):
+            if wide.order >= narrow.order:
+                return
+            yield wide
 
 
 def _decides_before(wide: _Standing, narrow: _Standing) -> bool:
@@ -169,14 +219,15 @@ def _decides_before(wide: _Standing, narrow: _Standing) -> bool:
 # ----------------------------------------------------------------------------------------------------------- conflicts
 
 
-def _conflicts(state: ClusterState, programs: list[Program]) -> Iterator[Finding]:
-    people = Population(state)
+def _conflicts(people: Population, programs: list[Program]) -> Iterator[Finding]:
     for direction in Direction:
         level: dict[tuple[int, float], list[_Standing]] = {}
         for one in _standing(programs, direction):
             if one.order.tier != K8S_TIER:
                 level.setdefault((one.order.tier, one.order.priority), []).append(one)
         for equals in level.values():
+            if len({one.rule.action for one in equals}) == 1:
+                continue
             told: set[tuple[Order, Order]] = set()
             for first, second in combinations(equals, 2):
                 if (first.order, second.order) not in told and _disagree(first, second, people):
@@ -216,9 +267,10 @@ def _starving(state: ClusterState) -> Iterator[Finding]:
 # -------------------------------------------------------------------------------------------------------- about nobody
 
 
-def _about_nobody(state: ClusterState, policies: Iterable[AnyPolicy | TrafficControl]) -> Iterator[Finding]:
+def _about_nobody(
+    state: ClusterState, people: Population, policies: Iterable[AnyPolicy | TrafficControl]
+) -> Iterator[Finding]:
     """Nothing without Pods: policies without them are about nobody in any case."""
-    people = Population(state)
     if not people:
         return
     applied: dict[Unit, list[GroupId]] = {}
@@ -241,6 +293,17 @@ def _not_in_force(state: ClusterState, policies: Iterable[AnyPolicy | TrafficCon
     for problem in state.compiler.problems:
         if problem.unit in by_unit:
             yield NotInForce(policy=_origin(problem.unit, by_unit[problem.unit]), reason=problem.reason)
+
+
+def _shared_addresses(state: ClusterState) -> Iterator[Finding]:
+    for address, holder, others in state.contested():
+        for other in others:
+            yield SharedAddress(address=address, pod=_pod(state, other), holder=_pod(state, holder))
+
+
+def _pod(state: ClusterState, pod: str) -> Origin:
+    namespace, _, name = pod.partition("/")
+    return Origin(kind=Kind.POD, namespace=namespace, name=name, uid=state.pods[namespace, name].uid)
 
 
 def _origin(one: Unit, policy: AnyPolicy | TrafficControl) -> Origin:

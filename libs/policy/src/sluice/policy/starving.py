@@ -46,8 +46,7 @@ def _is_by_name(rule: Rule) -> bool:
 
 def _dropping(state: ClusterState, groups: frozenset[GroupId]) -> Faced | Origin | None:
     """What drops all DNS of Pods in these groups, before anything lets some of it through."""
-    programs = [one for (group, _), one in state.compiler.programs.items() if group in groups]
-    facing = Facing(programs, Direction.EGRESS)
+    facing = Facing(state.programs_of(groups), Direction.EGRESS)
     isolated = facing.isolating[0] if facing.isolating else None
     for faced in facing.everything():
         rule = faced.rule

@@ -10,10 +10,11 @@ from sluice.contracts.ids import ALL_NODES, Address, GroupId, NodeName, Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AnyObject, Namespace, Node, Pod
 from sluice.contracts.programs import Direction, GroupPeer, Program, Rule
-from sluice.grouping.addresses import Claim, Claims
+from sluice.grouping.addresses import Claim, Claims, Conflict
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
 from sluice.grouping.members import labels_of, node_addresses
 from sluice.grouping.selectors import GroupSelector, selects, selects_node
+from sluice.policy.anchors import Anchors
 from sluice.policy.compiler import Compiler, Groups
 from sluice.policy.facing import Facing
 from sluice.policy.services import Services
@@ -38,6 +39,7 @@ class ClusterState:
         self.services = Services()
         self._groups = Groups()
         self._groups_of: dict[_Likeness, frozenset[GroupId]] = {}
+        self._anchors: Anchors | None = None
         self._facing: dict[tuple[frozenset[GroupId], Direction], Facing] = {}
         self._addressed: dict[GroupId, list[Program]] | None = None
         self._naming: dict[GroupId, dict[tuple[Unit, Direction, int], tuple[Program, Rule]]] | None = None
@@ -99,6 +101,7 @@ class ClusterState:
     def _forget(self) -> None:
         self._groups_of.clear()
         self._facing.clear()
+        self._anchors = None
         self._addressed = self._naming = None
 
     # ----------------------------------------------------------------------------------------------------- questions
@@ -128,6 +131,10 @@ class ClusterState:
         """The live Pod that has the address."""
         return self._claims.holder(address)
 
+    def contested(self) -> tuple[Conflict, ...]:
+        """The addresses that several live Pods have, and who of them is meant; sorted."""
+        return self._claims.conflicts()
+
     def groups_of(self, pod: Pod) -> frozenset[GroupId]:
         """The groups that the Pod is a member of; none if it is not on the Pod network."""
         if not pod.on_pod_network:
@@ -138,10 +145,12 @@ class ClusterState:
         if known is None:
             its = self._namespaces.get(namespace)
             its_labels = its.metadata.labels if its else None
+            if self._anchors is None:
+                self._anchors = Anchors(self.selectors)
             known = self._groups_of[likeness] = frozenset(
                 group
-                for group, selector in self.selectors.items()
-                if not selector.networks
+                for group in self._anchors.selecting(namespace, labels)
+                if not (selector := self.selectors[group]).networks
                 and any(selects(term, namespace, its_labels, labels) for term in selector.terms)
             )
         return known

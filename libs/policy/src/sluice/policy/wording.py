@@ -5,7 +5,7 @@ from typing import assert_never
 
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.programs import Origin
-from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, NotInForce, Starves
+from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, NotInForce, SharedAddress, Starves
 from sluice.policy.verdict import RuleRef
 
 Culprit = RuleRef | Origin
@@ -27,6 +27,11 @@ def words(finding: Finding, name: Callable[[Culprit], str]) -> str:
             return f"{name(policy)} is not in force as it is written: {reason}"
         case AboutNobody(policy=policy):
             return f"{name(policy)} applies to no Pod"
+        case SharedAddress(address=address, pod=pod, holder=holder):
+            return (
+                f"{name(pod)} has the same address as {name(holder)}, {address}: it counts as that of the latter, "
+                "which was created later or has the greater uid or name; give one of them another address"
+            )
         case _:
             assert_never(finding)
 

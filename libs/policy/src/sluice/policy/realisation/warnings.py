@@ -8,14 +8,14 @@ from sluice.contracts.kinds import PROGRAMMED
 from sluice.contracts.objects import AnyPolicy, TrafficControl
 from sluice.contracts.programs import Origin
 from sluice.grouping.events import ObjectEvent
-from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, NotInForce, Starves, lint
+from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, NotInForce, SharedAddress, Starves, lint
 from sluice.policy.realisation.report import Warned
 from sluice.policy.state import ClusterState
 from sluice.policy.wording import called, words
 
 MOST_RULES = 3_000
-"""So many are looked at: a thousand policies of three rules. Each is compared with each, so twice as many cost four
-times as much."""
+"""So many are looked at: a thousand policies of three rules. Where most have one priority, or apply to the same Pods,
+each is compared with each, so that twice as many cost four times as much."""
 
 NOT_LOOKED_FOR = "TooManyRules"
 
@@ -58,6 +58,8 @@ def _about(finding: Finding) -> frozenset[Origin]:
             return frozenset((policy,))
         case NotInForce():
             return frozenset()  # Realizable says that
+        case SharedAddress():
+            return frozenset()  # it is about Pods
 
 
 def _warned(findings: list[Finding]) -> Warned:

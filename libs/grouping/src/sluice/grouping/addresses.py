@@ -1,6 +1,7 @@
-"""Who has an address: of two live Pods with one address the later created has it, and the other is reported.
+"""Who holds an address. Of two live Pods with the same address the one created later holds it; the other is reported.
 
-A Pod's address may be told for its successor before its own end is; traffic must then count as the successor's.
+An address may be reported for a new Pod before the end of its previous holder is. From then on, traffic from that
+address must count as the new Pod's.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,10 +12,10 @@ from sluice.contracts.ids import Address, Uid
 
 
 class Claim(NamedTuple):
-    """What decides between Pods that claim one address."""
+    """What decides between Pods that claim the same address."""
 
     created: str
-    """RFC 3339, or empty where nobody said."""
+    """RFC 3339; empty if unknown."""
 
     uid: Uid
     pod: str
@@ -22,14 +23,14 @@ class Claim(NamedTuple):
 
 
 class Conflict(NamedTuple):
-    """Several live Pods claim one address."""
+    """Several live Pods claim the same address."""
 
     address: Address
     holder: str
-    """namespace/name of the Pod that has it."""
+    """namespace/name of the Pod that holds it."""
 
     others: tuple[str, ...]
-    """namespace/name of those that claim it in vain; sorted."""
+    """namespace/name of the other claimants; sorted."""
 
 
 T = TypeVar("T")
@@ -38,12 +39,12 @@ _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
 def precedence(claim: Claim) -> tuple[datetime, Uid, str]:
-    """The greatest has the address: the latest creation, then the greatest uid, then the greatest name."""
+    """The greatest claim wins: latest creation, then greatest uid, then greatest name."""
     return _time(claim.created), claim.uid, claim.pod
 
 
 def _time(created: str) -> datetime:
-    """The moment; before all others where nobody gave a readable one."""
+    """The time; the earliest possible one if it is missing or unreadable."""
     try:
         moment = datetime.fromisoformat(created)
     except ValueError:
@@ -52,7 +53,7 @@ def _time(created: str) -> datetime:
 
 
 class Claims(Generic[T]):
-    """Who claims which address, and who has it. Things are told apart by identity."""
+    """Who claims which address, and who holds it. Claimants are compared by identity."""
 
     def __init__(self, claim: Callable[[T], Claim]) -> None:
         self._claim = claim
@@ -63,7 +64,7 @@ class Claims(Generic[T]):
         return self._holders.get(address)
 
     def add(self, addresses: Iterable[Address], thing: T) -> list[T]:
-        """The thing claims the addresses; what is returned may hold others than before, and was contested."""
+        """Add a claimant; returns all claimants of contested addresses, who may hold other addresses now."""
         concerned: list[T] = []
         holders = self._holders
         for address in addresses:
@@ -75,7 +76,7 @@ class Claims(Generic[T]):
         return concerned
 
     def remove(self, addresses: Iterable[Address], thing: T) -> list[T]:
-        """The thing claims them no longer; what is returned may hold others than before."""
+        """Withdraw the claims; returns the remaining claimants, who may hold other addresses now."""
         concerned: list[T] = []
         for address in addresses:
             claimants = self._contested.get(address)
@@ -89,7 +90,7 @@ class Claims(Generic[T]):
         return concerned
 
     def replace(self, addresses: Iterable[Address], thing: T, by: T) -> None:
-        """In place of the thing, which claims the addresses, there is another that does. It has what that had."""
+        """Another claimant takes the place of `thing`, with the same claims; it holds what `thing` held."""
         for address in addresses:
             if self._holders[address] is thing:
                 self._holders[address] = by

@@ -1,8 +1,8 @@
-"""Where to look for what a selector can match, without looking at everything.
+"""An index that narrows down which objects a selector can match, and which selectors can match an object.
 
-A selector with a positive requirement (`In`, `Exists`) can match only objects that have one of a few labels: its
-anchor. Kept on a shelf under these labels it is found from an object's labels, and objects kept under their labels are
-found from it. What is found is still to be checked; what is not found need not be.
+A selector with a positive requirement (`In`, `Exists`) can only match objects that have one of a few labels, its
+anchor. A selector shelved under its anchor is found from an object's labels, and objects shelved under their labels are
+found from the anchor. Candidates must still be checked; everything else can be skipped.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -11,30 +11,30 @@ from typing import Generic, TypeVar
 from sluice.grouping.selectors import Selector
 
 Place = tuple[str, str] | str | None
-"""A label with its value, a label whatever its value, or anywhere."""
+"""A label with a value, a label with any value, or (None) anywhere."""
 
 ANYWHERE: tuple[Place, ...] = (None,)
-"""The anchor of a selector that demands no label."""
+"""The anchor of a selector that requires no label."""
 
 SMALL = 16
-"""So few things are looked at one by one: a shelf for them costs more than it saves (measured: 10 to 30)."""
+"""Up to this many things are searched one by one: a shelf would cost more than it saves (measured: 10 to 30)."""
 
 
 def places_of(labels: Mapping[str, str]) -> list[Place]:
-    """Where an object of these labels is found."""
+    """The places of an object with these labels."""
     return [*labels.items(), *labels]
 
 
 def places_about(labels: Mapping[str, str]) -> list[Place]:
-    """Where the selectors are found that can match these labels."""
+    """The places of all selectors that can match these labels."""
     return [None, *labels.items(), *labels]
 
 
 def anchor(selector: Selector, crowd: Callable[[Place], int]) -> tuple[Place, ...]:
-    """The places of which an object that matches is in exactly one.
+    """The places of which every matching object is in exactly one.
 
-    Of several anchors it is the least crowded; `crowd` says how many are in a place already. The choice decides how
-    long a search takes and never what it finds.
+    If there are several anchors, the least crowded one; `crowd` says how many things a place holds. The choice affects
+    how long a search takes, never what it finds.
     """
     best = ANYWHERE
     least = -1
@@ -58,7 +58,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Shelf(Generic[T]):
-    """Things by the places where they stand."""
+    """Things by their places."""
 
     __slots__ = ("_at",)
 
@@ -73,7 +73,7 @@ class Shelf(Generic[T]):
             self._at.setdefault(place, set()).add(thing)
 
     def remove(self, thing: T, places: Iterable[Place]) -> None:
-        """It stands in these places no more; where it does not stand, nothing changes."""
+        """Remove the thing from these places; those without it are left alone."""
         for place in places:
             there = self._at.get(place)
             if there is not None:
@@ -82,11 +82,11 @@ class Shelf(Generic[T]):
                     del self._at[place]
 
     def crowd(self, place: Place) -> int:
-        """How many stand there."""
+        """How many things the place holds."""
         return len(self._at.get(place, ()))
 
     def reach(self, places: Iterable[Place]) -> list[T]:
-        """What stands in one of the places."""
+        """All things in any of the places."""
         found: list[T] = []
         for place in places:
             there = self._at.get(place)

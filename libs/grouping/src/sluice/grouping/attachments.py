@@ -1,4 +1,4 @@
-"""What interfaces a Pod has on secondary networks, by what it asks for and what is reported."""
+"""The interfaces of a Pod on secondary networks, from its request annotation and its status annotation."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,10 +12,10 @@ from sluice.grouping.members import named_ports
 
 
 def interfaces_of(pod: Pod) -> tuple[Member, ...]:
-    """Each interface as it stands on a page, but for what its network's definition says; sorted.
+    """The interfaces as members, sorted; what the network's definition says is not filled in yet.
 
-    What is asked for and not reported is an interface without addresses: policies select it already. An annotation that
-    cannot be read says nothing. The cluster's own network is none of these, however it is reported.
+    An interface that is requested but not reported yet has no addresses; policies select it nevertheless. An unreadable
+    annotation counts as absent. The cluster's default network is left out, however it is reported.
     """
     if not pod.metadata.annotations:
         return ()
@@ -40,9 +40,9 @@ def interfaces_of(pod: Pod) -> tuple[Member, ...]:
 
 
 def _attachments(pod: Pod) -> Iterator[tuple[Report, bool]]:
-    """What is attached, and what is still to be.
+    """What is attached (True), and what is still to be attached (False).
 
-    Interfaces without a name are called as multus calls them: net1, net2, by their place among all.
+    Interfaces without a name get the name that Multus gives them: net1, net2, by position.
     """
     requested, reported = _requests(pod), _reports(pod)
     for place, request in sorted(enumerate(requested, start=1), key=lambda numbered: not numbered[1].interface):
@@ -57,7 +57,7 @@ def _attachments(pod: Pod) -> Iterator[tuple[Report, bool]]:
 
 
 def _take(request: Request, reported: list[Report]) -> Report | None:
-    """What the request has led to, out of what is left."""
+    """Remove and return the report that answers the request, if there is one."""
     for place, report in enumerate(reported):
         if report.network == request.network and (not request.interface or report.interface in ("", request.interface)):
             return reported.pop(place)

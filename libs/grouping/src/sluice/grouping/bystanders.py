@@ -1,8 +1,9 @@
-"""Pods of another shard's Namespaces: kept as the bytes they came as, until a group can have them.
+"""Pods in Namespaces of other shards, kept undecoded until one of this shard's groups may select them.
 
-Of such a Pod two things count: its addresses, for it may claim that of somebody who is in a group, and its node, of
-which the shard may have to list all Pods. Both are found in the bodies of a whole batch at once. A third of the time
-goes into that which decoding each would take, and the objects are not made.
+Only two things about such a Pod matter: its addresses, because it may claim the address of a group member, and its
+node, because the shard may have to list all Pods of that node. One regular expression finds both for a whole batch of
+bodies. That takes a third of the time of decoding them (P1's Pods: 2.4 against 7 us, all included), since no objects
+are created.
 """
 
 import re
@@ -16,7 +17,7 @@ from sluice.contracts.objects import ObjectMeta, Pod, PodIP, PodSpec, PodStatus
 
 
 class Bystander(Struct, frozen=True, gc=False):
-    """A Pod on the Pod network, without interfaces on secondary networks, that nobody has decoded."""
+    """An undecoded Pod on the Pod network, without interfaces on secondary networks."""
 
     namespace: str
     name: str
@@ -28,7 +29,10 @@ class Bystander(Struct, frozen=True, gc=False):
 
     @property
     def pod(self) -> Pod:
-        """The Pod. Of one that cannot be read, which the shard of its Namespace reports, it is what was seen of it."""
+        """The decoded Pod. If it does not decode, a Pod of which only the fields above are known.
+
+        Reporting that it does not decode is left to the shard of its Namespace.
+        """
         try:
             return codec.decode(self.body, Pod)
         except codec.Undecodable:
@@ -42,7 +46,7 @@ class Bystander(Struct, frozen=True, gc=False):
 
 
 Aside = Pod | Bystander
-"""A Pod that no group can have."""
+"""A Pod that no selected group can select."""
 
 
 def whole(one: Aside) -> Pod:
@@ -55,11 +59,11 @@ def key_of_aside(one: Aside) -> tuple[str, str]:
 
 
 Sighting = tuple[NodeName, Address, Address]
-"""What was found of a Pod on the Pod network: its node and its addresses. The second is empty where there is none."""
+"""The node, first and second address of a Pod on the Pod network. The second is empty if there is only one."""
 
 
 _ANNOTATED = '"annotations":{'
-"""Interfaces are made of them."""
+"""Interfaces on secondary networks come from annotations."""
 
 _PLAIN = re.compile(
     r'"spec":\{"nodeName":"([^"\\\n]+)"(?:,"serviceAccountName":"[^"\\\n]+")?(?:,"containers":\[[^\n]*?\])?\},'
@@ -67,18 +71,17 @@ _PLAIN = re.compile(
     r'"podIPs":\[\{"ip":"([^"\\\n]+)"\}(?:,\{"ip":"([^"\\\n]+)"\})?\]\}\}$',
     re.MULTILINE,
 )
-"""How a Pod with one or two addresses ends, as `codec.encode` writes it, when it is not in the host's network.
+"""The end of a Pod as `codec.encode` writes it, with one or two addresses and not on the host network.
 
-Nothing else in a body looks like that: inside of a string each quote has a backslash before it, and what labels and
-annotations have after a key is a string, not an object.
+Nothing else in a body can match: quotes inside a string are escaped, and the values of labels are strings, not objects.
 """
 
 
 def sightings(bodies: Sequence[bytes]) -> list[Sighting | None]:
-    """What is found in each of these Pods; None of one that has to be decoded.
+    """What is found in each Pod; None for a Pod that has to be decoded.
 
     Args:
-        bodies: as `codec.encode` writes them, and nobody else writes objects.
+        bodies: as written by `codec.encode`, the only writer of objects.
     """
     try:
         text = b"\n".join(bodies).decode()
@@ -86,13 +89,13 @@ def sightings(bodies: Sequence[bytes]) -> list[Sighting | None]:
         text = ""
     if _ANNOTATED not in text:
         found: list[Sighting | None] = _PLAIN.findall(text)
-        if len(found) == len(bodies) == text.count("\n") + 1:  # so there is one on each line
+        if len(found) == len(bodies) == text.count("\n") + 1:  # so each line has exactly one match
             return found
     return [sighting(body) for body in bodies]
 
 
 def sighting(body: bytes) -> Sighting | None:
-    """What is found in this one."""
+    """What is found in one Pod; None if it has to be decoded."""
     try:
         text = body.decode()
     except UnicodeDecodeError:

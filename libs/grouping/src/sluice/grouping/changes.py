@@ -1,4 +1,4 @@
-"""What a fold of members has to tell."""
+"""What changed in a fold of members."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -10,21 +10,21 @@ from sluice.grouping.placed import Placed
 
 
 class Changes(NamedTuple):
-    """What may differ since the last time. May name too much, never too little."""
+    """What may have changed since the last call. May name too much, never too little."""
 
     pages: dict[GroupId, set[NodeName]]
-    """Ask for the members of these groups on these nodes again; none means that the page goes. In the order in which
-    they were touched, so that what belongs together is looked at together."""
+    """Groups, and the nodes on which their members may differ. A page without members is removed. In the order of their
+    changes, which keeps related groups together."""
 
     owns: set[NodeName]
-    """Nodes on which other groups may have members now."""
+    """Nodes whose set of groups with members may differ."""
 
     locals: set[NodeName]
-    """Nodes with other Pods now, or with others of their interfaces."""
+    """Nodes whose Pods, or interfaces of Pods, differ."""
 
 
 class Pending:
-    """What was touched and not told yet. Mutable."""
+    """Changes that were not drained yet. Mutable."""
 
     def __init__(self) -> None:
         self._pages: dict[GroupId, set[NodeName]] = {}
@@ -32,13 +32,13 @@ class Pending:
         self.locals: set[NodeName] = set()
 
     def drain(self) -> Changes:
-        """It is told now."""
+        """Return the changes and forget them."""
         changes = Changes(self._pages, self.owns, self.locals)
         self._pages, self.owns, self.locals = {}, set(), set()
         return changes
 
     def touch(self, pod: Placed) -> None:
-        """The Pod is another on its node, and in its groups."""
+        """The Pod changed, on its node and in its groups."""
         self.locals.add(pod.node)
         self.touch_pages(pod)
 
@@ -47,7 +47,7 @@ class Pending:
             self.touch(pod)
 
     def touch_pages(self, pod: Placed) -> None:
-        """The Pod is another in its groups."""
+        """The Pod changed in its groups."""
         node, pages = pod.node, self._pages
         for group in pod.label_set.groups:
             touched = pages.get(group.id)
@@ -57,7 +57,7 @@ class Pending:
                 touched.add(node)
 
     def touch_nodes(self, touched: Iterable[Touched]) -> bool:
-        """These groups have other nodes; True if there is any."""
+        """These node groups changed on these nodes; True if there are any."""
         changed = False
         for group, node in touched:
             self._pages.setdefault(group, set()).add(node)
@@ -66,11 +66,11 @@ class Pending:
         return changed
 
     def touch_group(self, group: Group[Placed]) -> None:
-        """The group came or went."""
+        """The group was selected or released."""
         for label_set in group.label_sets:
             self.touch_label_set(group, label_set)
 
     def touch_label_set(self, group: Group[Placed], label_set: LabelSet[Placed]) -> None:
-        """These Pods joined the group, or left it."""
+        """The Pods of the label set joined the group or left it."""
         self._pages.setdefault(group.id, set()).update(label_set.on)
         self.owns.update(label_set.on)

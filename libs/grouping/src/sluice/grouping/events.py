@@ -1,7 +1,7 @@
-"""What happened to one object, and which of two accounts of it is the later.
+"""What happened to an object, and which of two versions of it is newer.
 
-Every fold of objects takes the same events and absorbs late, repeated and unheard-of ones alike: of two versions of an
-object the greater revision is the truth, and a deletion is a version, too.
+Every fold of objects takes these events, and absorbs late, repeated and unexpected ones: of two versions of an object
+the greater revision wins, and a deletion is a version too.
 """
 
 from enum import Enum
@@ -14,11 +14,11 @@ from sluice.contracts.objects import TYPES, AnyObject
 from sluice.contracts.subjects import ObjectSubject
 
 ObjectKey = ObjectSubject
-"""Kind, namespace (empty for cluster-scoped kinds) and name: what an object's subject names."""
+"""Kind, namespace (empty for cluster-scoped kinds) and name, as in the object's subject."""
 
 
 class ObjectEvent(Struct, frozen=True, gc=False):
-    """The object is this since that revision; None means that it does not exist."""
+    """The object as of a revision; None if it does not exist."""
 
     key: ObjectKey
     object: AnyObject | None
@@ -26,17 +26,17 @@ class ObjectEvent(Struct, frozen=True, gc=False):
 
 
 class Unread(Struct, frozen=True, gc=False):
-    """The object is what these bytes say since that revision; nobody has decoded them."""
+    """The object as of a revision, not decoded."""
 
     key: ObjectKey
     body: bytes
-    """Not empty: there is such an object."""
+    """Never empty: a deletion is an `ObjectEvent`."""
 
     revision: Revision
 
 
 class Wanted(Enum):
-    """How a reader wants to be told of a version of an object."""
+    """In what form a reader wants a version of an object."""
 
     NOT = "not at all"
     UNREAD = "as it is stored"
@@ -51,7 +51,7 @@ def key_of(obj: AnyObject) -> ObjectKey:
 
 
 def read(subject: ObjectSubject, body: bytes, revision: Revision) -> ObjectEvent:
-    """The event that a message on LEDGER or OBJECTS tells of.
+    """The event of a message on LEDGER or OBJECTS.
 
     Raises:
         Undecodable: the body is not an object of the subject's kind.
@@ -60,7 +60,7 @@ def read(subject: ObjectSubject, body: bytes, revision: Revision) -> ObjectEvent
 
 
 def read_as(wanted: Wanted, subject: ObjectSubject, body: bytes, revision: Revision) -> ObjectEvent | Unread | None:
-    """What a message on OBJECTS tells a reader who wants it so. A deletion is an event.
+    """The message in the form that the reader wants. A deletion is always an `ObjectEvent`.
 
     Raises:
         Undecodable: the body is to be decoded, and is not an object of the subject's kind.
@@ -73,16 +73,16 @@ def read_as(wanted: Wanted, subject: ObjectSubject, body: bytes, revision: Revis
 
 
 class Newest:
-    """Tells news from what is known already, by the revision of each object."""
+    """Detects late and repeated events, by the revision of each object."""
 
     def __init__(self) -> None:
         self._at: dict[ObjectKey, Revision] = {}
         self._floor = NEVER
         self._latest = NEVER
-        """No revision that is remembered is greater, nor is the floor."""
+        """The greatest revision seen, at least the floor."""
 
     def is_news(self, key: ObjectKey, revision: Revision) -> bool:
-        """True, once, for a revision of the object that is greater than all seen."""
+        """True, once, for a revision of the object greater than all seen before."""
         if revision > self._latest:  # as nearly always
             self._latest = revision
         elif revision <= self._at.get(key, self._floor):
@@ -91,10 +91,10 @@ class Newest:
         return True
 
     def settle(self, upto: Revision) -> None:
-        """Say that everything up to this revision was told: what comes later and is not newer is no news.
+        """Everything up to this revision was seen: from now on, an event that is not newer is not news.
 
-        Frees what is remembered of older revisions, those of deleted objects above all. Costs what was told since the
-        last time it went on.
+        Frees what is remembered about older revisions, in particular those of deleted objects. The cost is proportional
+        to what was seen since the last advance.
         """
         if upto > self._floor:
             self._floor = upto

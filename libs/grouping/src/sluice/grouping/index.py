@@ -1,12 +1,12 @@
 """Who is a member of which group, kept up to date at the cost of what changed.
 
-Of Pods only those on the Pod network are members: scheduled, not ended, not in the host's network. One without an
-address is a member without addresses: its port is known on its node. In groups about secondary networks not the Pods
-are members but the interfaces that they have there. A group of nodes has nodes as members, each on itself.
+Only Pods on the Pod network are members: scheduled, not terminated, and not on the host network. A Pod without an
+address is a member without addresses, since its node knows its port. Groups over secondary networks have the interfaces
+of the Pods on these networks as members, instead of the Pods. A group of nodes has nodes as members, each on itself.
 
-A Pod that no group can have (`matching`) is set aside: its addresses count, for others may claim them, and it does
-itself on a node of which all Pods are asked for. It gets a place when a group can have it, when it has interfaces on
-secondary networks, and when somebody else claims an address of its.
+A Pod that no group can select (`matching`) is set aside: only its addresses count, because others may claim them, and
+its node, if all Pods of that node are asked for. It is placed (`placed`) once a group can select it, once it has
+interfaces on secondary networks, or once another Pod claims one of its addresses.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -45,29 +45,29 @@ def _every(_: NodeName) -> bool:
 class Grouping:
     """A fold of Namespaces, Nodes, Pods and selectors into members.
 
-    Mutable inside, so that an event costs what it changes.
+    Mutable, so that the cost of an event is proportional to what it changes.
     """
 
     def __init__(self, tells: Callable[[NodeName], bool] = _every) -> None:
-        """Nothing is told.
+        """Empty.
 
         Args:
-            tells: of these nodes all Pods are asked for; of others members of groups alone.
+            tells: whether all Pods of a node are asked for; for other nodes, only members of groups are.
         """
         self._tells = tells
         self._newest = Newest()
         self._matching: Matching[Placed] = Matching(self._settle)
         self._nodes = NodeGroups()
         self._claims: Claims[Placed | Aside] = Claims(claim_of)
-        """Nobody contests what those claim that are set aside."""
+        """A Pod that is set aside holds all it claims: a contested address gets its claimants placed."""
 
         self._interfaces: Interfaces[Placed] = Interfaces(claim_of)
         self._pods: dict[str, Placed] = {}
         self._on_nodes = OnNodes()
-        """Those that are set aside only on nodes of which all Pods are asked for."""
+        """Pods that are set aside are included only on nodes of which all Pods are asked for."""
 
         self._attached_on: dict[NodeName, dict[Placed, None]] = {}
-        """Those that have interfaces on secondary networks."""
+        """Pods with interfaces on secondary networks, by node."""
 
         self._pending = Pending()
 
@@ -76,7 +76,7 @@ class Grouping:
     def evolve(self, event: ObjectEvent) -> bool:
         """Take the event in; True if anything changed.
 
-        Never raises: late, repeated and unheard-of events are absorbed, and so are those of other kinds.
+        Never raises: late, repeated and unexpected events are absorbed, and so are those of other kinds.
         """
         key, obj = event.key, event.object
         if key[0] not in _KINDS or not self._newest.is_news(key, event.revision):
@@ -86,9 +86,9 @@ class Grouping:
         return self._put(obj) if isinstance(obj, Known) else self._delete(key)
 
     def evolve_unread(self, pods: Sequence[Unread]) -> None:
-        """Take in Pods that are worth decoding only if a group can have them.
+        """Take in Pods that need decoding only if a group can select them.
 
-        Never raises. One that cannot be read stays what it was; the shard of its Namespace reports it.
+        Never raises. A Pod that does not decode keeps its former state; the shard of its Namespace reports it.
         """
         news = [one for one in pods if self._newest.is_news(one.key, one.revision)]
         for one, seen in zip(news, sightings([one.body for one in news]), strict=True):
@@ -103,22 +103,22 @@ class Grouping:
                 self._set_aside(space, name, Bystander(namespace, name, node, addresses, one.body))
 
     def put(self, obj: Known, at: Revision | None = None) -> bool:
-        """The object is this now; `at` unset: it is the latest news. True if anything changed."""
+        """Put an object, as of revision `at` (unset: newer than all before). True if anything changed."""
         if at is None:
             return self._put(obj)
         return self.evolve(ObjectEvent(key_of(obj), obj, at))
 
     def delete(self, kind: Kind, namespace: str, name: str, at: Revision | None = None) -> bool:
-        """The object does not exist; `at` unset: it is the latest news. True if anything changed."""
+        """Delete an object, as of revision `at` (unset: newer than all before). True if anything changed."""
         key = ObjectKey(kind, namespace, name)
         return self._delete(key) if at is None else self.evolve(ObjectEvent(key, None, at))
 
     def settle(self, upto: Revision) -> None:
-        """Say that everything up to this revision was told; see `events.Newest.settle`."""
+        """Everything up to this revision was seen; see `events.Newest.settle`."""
         self._newest.settle(upto)
 
     def select(self, group: GroupId, selector: GroupSelector) -> None:
-        """Keep the members of this group from now on. Again is once."""
+        """Keep track of the members of this group from now on. Idempotent."""
         known = self._matching.groups.get(group)
         before = known.selector if known else self._nodes.selector(group)
         if before is not None:
@@ -131,7 +131,7 @@ class Grouping:
             self._pending.touch_group(self._matching.select(group, selector))
 
     def release(self, group: GroupId) -> None:
-        """Nobody wants the group any more. One that is not selected is released already."""
+        """Stop tracking the group. No effect if it is not selected."""
         known = self._matching.groups.get(group)
         if known is not None:
             self._matching.release(known)
@@ -142,7 +142,7 @@ class Grouping:
     # ----------------------------------------------------------------------------------------------------- questions
 
     def drain(self) -> Changes:
-        """What may differ since the last time this was asked."""
+        """What may have changed since the last call."""
         return self._pending.drain()
 
     def members(self, group: GroupId, node: NodeName) -> tuple[Member, ...]:
@@ -162,7 +162,7 @@ class Grouping:
     def pages(self, group: GroupId, nodes: Collection[NodeName]) -> list[tuple[NodeName, tuple[Member, ...]]]:
         """The group's members on each of these nodes; sorted.
 
-        Costs what there is on them, or in the group: many nodes are not looked at one by one.
+        The cost is that of the Pods on the nodes or of the group's label sets, whichever is less.
         """
         if group in self._nodes:
             return [(node, self._nodes.members(group, node)) for node in sorted(nodes)]
@@ -195,16 +195,16 @@ class Grouping:
         return tuple(sorted(found | self._nodes.groups_on(node)))
 
     def pods_on(self, node: NodeName) -> tuple[Member, ...]:
-        """Every live Pod of the node that has an interface of its own; sorted."""
+        """Every live Pod of the node that is not on the host network; sorted."""
         return self._on_nodes.members(node)
 
     def interfaces_on(self, node: NodeName) -> tuple[Member, ...]:
-        """The interfaces of these Pods on secondary networks; sorted."""
+        """The interfaces of the node's Pods on secondary networks; sorted."""
         pods = self._attached_on.get(node)
         return tuple(sorted(member for pod in pods for member in self._interfaces.of(pod))) if pods else ()
 
     def conflicts(self) -> tuple[Conflict, ...]:
-        """The addresses that several live Pods claim, and who has each; sorted."""
+        """The addresses that several live Pods claim, with their holders; sorted."""
         return self._claims.conflicts()
 
     # ------------------------------------------------------------------------------------------------------- changes
@@ -234,7 +234,7 @@ class Grouping:
         return moved is not None
 
     def _define(self, network: str, config: str) -> bool:
-        """A network whose configuration nobody can read, or see, is not known."""
+        """The configuration of a network changed; one without a readable configuration has no known plugin."""
         plugin = None
         with suppress(networks.BadAnnotation):
             plugin = networks.plugin(config) if config.strip() else None
@@ -296,14 +296,14 @@ class Grouping:
         return True
 
     def _forget_aside(self, old: Aside) -> None:
-        """Nobody else claims what it has."""
+        """Remove a Pod that is set aside. Its addresses are not contested, or it would have been placed."""
         self._claims.remove(old.addresses, old)
         if self._tells(old.node):
             self._pending.locals.add(old.node)
             self._on_nodes.remove_aside(old)
 
     def _settle(self, space: Space[Placed]) -> None:
-        """Give a place to all that are set aside in the Namespace. To their nodes they are what they were."""
+        """Place all Pods that are set aside in the Namespace. Lists of the Pods on their nodes do not change."""
         aside, space.aside = space.aside, {}
         for unplaced in aside.values():
             self._on_nodes.remove_aside(unplaced)
@@ -317,11 +317,11 @@ class Grouping:
                 self._pending.owns.add(one.node)
 
     def _contest(self, claimants: list[Placed | Aside]) -> None:
-        """Several Pods claim one address, of which some may be set aside: they have a place from now on."""
+        """Settle who holds a contested address; claimants that are set aside are placed first."""
         self._award([one if isinstance(one, Placed) else self._placed(one) for one in claimants])
 
     def _placed(self, one: Aside) -> Placed:
-        """Give a place to one that is set aside, or was a moment ago."""
+        """Place a Pod that is set aside, or was when the claimants were listed."""
         namespace, name = key_of_aside(one)
         self._matching.open(self._matching.space(namespace))
         return self._pods[f"{namespace}/{name}"]
@@ -349,14 +349,14 @@ class Grouping:
             self._pending.touch_all(self._interfaces.remove(old))
 
     def _leave(self, old: Placed) -> None:
-        """Take a Pod's former self out of its label set and off its node."""
+        """Take the former version of a Pod out of its label set and off its node."""
         self._pending.touch(old)
         self._on_nodes.remove(old)
         if not old.label_set.on:
             self._matching.forget(old.label_set)
 
     def _award(self, claimants: list[Placed]) -> None:
-        """Give each of them, who have a place, the addresses that it has now, of those that it claims."""
+        """Update the members of placed Pods to the addresses that they hold."""
         for pod in claimants:
             has = tuple([address for address in pod.claimed.addresses if self._claims.holder(address) is pod])
             if has != pod.member.addresses:
@@ -364,14 +364,14 @@ class Grouping:
                 self._pending.touch(pod)
 
     def _members(self, group: Group[Placed], pods: list[Placed]) -> tuple[Member, ...]:
-        """What these Pods are in the group; sorted."""
+        """These Pods as members of the group; sorted."""
         on = group.selector.networks
         if not on:
             return _members(pods)
         return tuple(sorted(member for pod in pods for member in self._interfaces.members(pod, on)))
 
     def _has_members(self, group: Group[Placed], node: NodeName) -> bool:
-        """Of a group whose Pods are on the node."""
+        """The group, which selects Pods on the node, has members there."""
         on = group.selector.networks
         if not on:
             return True
@@ -380,7 +380,7 @@ class Grouping:
 
 
 def _members(pods: list[Placed]) -> tuple[Member, ...]:
-    """As they stand on a page; sorted."""
+    """As members; sorted."""
     members = [pod.member for pod in pods]
     if len(members) > 1:
         members.sort(key=_name)

@@ -1,7 +1,7 @@
-"""Which interface has which address on which secondary network.
+"""Which interface holds which address on which secondary network.
 
-Networks are spaces of addresses of their own. Groups see several of them as one, from where the policed interface is:
-an address that somebody has on that network means nobody on the others.
+Each network is an address space of its own. A group over several networks sees them from the network of the policed
+interface: an address that is held on that network belongs to nobody on the others.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ class Interface(Generic[P]):
 
     def __init__(self, pod: P, claimed: Member) -> None:
         self.pod = pod
-        self.claimed = self.member = claimed  # with all the addresses it claims; with those it has
+        self.claimed = self.member = claimed  # member: with the addresses it holds; claimed: with all it claims
 
     @property
     def network(self) -> str:
@@ -30,7 +30,7 @@ class Interface(Generic[P]):
 
 
 class Interfaces(Generic[P]):
-    """All interfaces of all Pods. Pods are told apart by identity."""
+    """All interfaces of all Pods. Pods are compared by identity."""
 
     def __init__(self, claim: Callable[[P], Claim]) -> None:
         self._claim = claim
@@ -38,12 +38,12 @@ class Interfaces(Generic[P]):
         self._on: dict[str, dict[Interface[P], None]] = {}
         self._claims: dict[str, Claims[Interface[P]]] = {}
         self._claiming: dict[Address, dict[Interface[P], None]] = {}
-        """Those that claim the address on any network."""
+        """Interfaces that claim the address, on any network."""
 
         self._plugins: dict[str, Plugin] = {}
 
     def add(self, pod: P, claimed: tuple[Member, ...]) -> set[P]:
-        """The Pod has these interfaces, and had none; Pods whose interfaces may be other members now."""
+        """Add the interfaces of a Pod that had none; returns the Pods whose interfaces may differ as members now."""
         made = self._of[pod] = tuple(Interface(pod, member) for member in claimed)
         touched = {pod}
         for interface in made:
@@ -60,7 +60,7 @@ class Interfaces(Generic[P]):
         return touched
 
     def remove(self, pod: P) -> set[P]:
-        """The Pod has no interfaces any more; Pods whose interfaces may be other members now."""
+        """Remove all interfaces of the Pod; returns the Pods whose interfaces may differ as members now."""
         touched: set[P] = set()
         for interface in self._of.pop(pod, ()):
             network, addresses = interface.network, interface.claimed.addresses
@@ -77,7 +77,7 @@ class Interfaces(Generic[P]):
         return touched
 
     def define(self, network: str, plugin: Plugin | None) -> set[P]:
-        """The network is run by this plugin; None: it is not known. Pods whose interfaces are other members now."""
+        """The plugin of the network (None: unknown); returns the Pods whose interfaces differ as members now."""
         if (self._plugins.get(network)) == plugin:
             return set()
         self._plugins.pop(network, None)
@@ -88,7 +88,7 @@ class Interfaces(Generic[P]):
         return {interface.pod for interface in on}
 
     def members(self, pod: P, networks: tuple[str, ...]) -> Iterator[Member]:
-        """The Pod's interfaces on these networks, with the addresses that mean them as seen from the first."""
+        """The Pod's interfaces on these networks, with the addresses that are theirs as seen from the first network."""
         for interface in self._of.get(pod, ()):
             if interface.network == networks[0]:
                 yield interface.member
@@ -111,7 +111,7 @@ class Interfaces(Generic[P]):
         return replace(interface.member, addresses=has)
 
     def _awarded(self, addresses: Iterable[Address]) -> set[P]:
-        """Give all that claim the addresses, on any network, what they have now."""
+        """Update the members of all claimants of the addresses, on any network; returns their Pods."""
         concerned = {one: None for address in addresses for one in self._claiming[address]}
         self._award(concerned)
         return {interface.pod for interface in concerned}

@@ -1,12 +1,12 @@
 """Which label sets are in which groups, kept up to date at the cost of what changed.
 
-Pods with equal labels in one Namespace are one thing to a selector: a label set. A new label set looks for selectors
-where their anchors are (`anchors`), a new selector looks for label sets the same way, and neither looks at the rest of
-the cluster. Shelves are put up when there is something to search: most Namespaces have a handful of label sets.
+To a selector, Pods with equal labels in one Namespace are one thing: a label set. A new label set finds the selectors
+that can match it through their anchors (`anchors`), a new selector finds label sets in the same way, and neither looks
+at the rest of the cluster. Shelves are built only when there is enough to search: most Namespaces have a handful of
+label sets.
 
-Nobody asks for the labels of Pods in a Namespace that no selector reaches. It is *shut*: its Pods are set aside as they
-are, until a selector comes that may select there, or a Namespace's labels that one may be after; then it is opened, and
-stays so.
+A Namespace that no selector reaches is *shut*: the labels of its Pods are not needed, so the Pods are set aside. It is
+opened, for good, by a selector that may select Pods in it, or by a change of its labels that makes it reachable.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -23,7 +23,7 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Space(Generic[P]):
-    """A Namespace, by what is known of it: labels if it exists, Pods if they were told, groups if they name it."""
+    """A Namespace and what is known about it: its labels if it exists, its Pods, and the groups that name it."""
 
     __slots__ = ("_group_shelf", "_label_shelf", "aside", "groups", "is_open", "label_sets", "labels", "name")
 
@@ -32,11 +32,11 @@ class Space(Generic[P]):
         self.labels: Mapping[str, str] | None = None
         self.is_open = False
         self.aside: dict[str, Aside] = {}
-        """Its Pods by name, while it is shut."""
+        """Its Pods by name while it is shut."""
 
         self.label_sets: dict[Labels, LabelSet[P]] = {}
         self.groups: dict[Group[P], tuple[Place, ...]] = {}
-        """Those with a term about this Namespace alone, and where they stand on the shelf, once there is one."""
+        """Groups with a term that names this Namespace, and their places on the shelf, once there is one."""
 
         self._label_shelf: Shelf[LabelSet[P]] | None = None
         self._group_shelf: Shelf[Group[P]] | None = None
@@ -46,7 +46,7 @@ class Space(Generic[P]):
         return self.labels is None and not self.label_sets and not self.groups and not self.aside
 
     def fits(self, term: SelectorTerm) -> bool:
-        """Whether the term can select Pods here: by the Namespace alone."""
+        """The term can select Pods in this Namespace, as far as the Namespace decides."""
         if term.namespace and term.namespace != self.name:
             return False
         wanted = term.namespace_selector
@@ -63,13 +63,13 @@ class Space(Generic[P]):
             self._label_shelf.remove(gone, places_of(gone.labels))
 
     def label_sets_near(self, selector: Selector) -> Iterable["LabelSet[P]"]:
-        """At least those that the selector matches."""
+        """All label sets that the selector matches, and maybe others."""
         if len(self.label_sets) <= SMALL:
             return self.label_sets.values()
         return self.label_sets_at(anchor(selector, self._labelled().crowd))
 
     def label_sets_at(self, places: tuple[Place, ...]) -> Iterable["LabelSet[P]"]:
-        """At least those that are in one of the places."""
+        """All label sets in any of the places, and maybe others."""
         if places == ANYWHERE or len(self.label_sets) <= SMALL:
             return self.label_sets.values()
         return self._labelled().reach(places)
@@ -90,7 +90,7 @@ class Space(Generic[P]):
             self._group_shelf.remove(group, places)
 
     def groups_about(self, labels: Mapping[str, str]) -> Iterable["Group[P]"]:
-        """At least the groups that select a Pod of these labels by a term about this Namespace alone."""
+        """All groups that select a Pod with these labels by a term that names this Namespace, and maybe others."""
         if len(self.groups) <= SMALL:
             return self.groups
         if self._group_shelf is None:
@@ -108,7 +108,7 @@ class Space(Generic[P]):
 
 
 class LabelSet(Generic[P]):
-    """The Pods of a Namespace that have exactly these labels; never without a Pod for long."""
+    """The Pods of a Namespace that have exactly these labels. Forgotten with its last Pod."""
 
     __slots__ = ("groups", "key", "labels", "on", "space")
 
@@ -120,13 +120,13 @@ class LabelSet(Generic[P]):
         self.groups: set[Group[P]] = set()
 
     def add(self, pod: P, node: NodeName) -> tuple[P, ...]:
-        """One more Pod; who is there now."""
+        """Add a Pod on the node; returns all Pods there."""
         others = self.on.get(node)
         there = self.on[node] = (*others, pod) if others else (pod,)
         return there
 
     def remove(self, pod: P, node: NodeName) -> tuple[P, ...]:
-        """One Pod less, told from others by identity; who is there still."""
+        """Remove a Pod (compared by identity) from the node; returns the Pods left there."""
         there = tuple([other for other in self.on[node] if other is not pod])
         if there:
             self.on[node] = there
@@ -145,7 +145,7 @@ class Group(Generic[P]):
         self.wide: tuple[Wide, ...] = ()
 
     def takes(self, label_set: LabelSet[P]) -> bool:
-        """Whether one of the terms selects the Pods of these labels."""
+        """One of the terms selects the Pods of the label set."""
         space, labels = label_set.space, label_set.labels
         for term in self.selector.terms:  # noqa: SIM110  # half the time of any(), and there is one term as a rule
             if space.fits(term) and matches(term.pod_selector, labels):
@@ -154,35 +154,35 @@ class Group(Generic[P]):
 
 
 class Wide(NamedTuple):
-    """Where a term without a Namespace of its own stands."""
+    """The places of a term that names no Namespace."""
 
     space_places: tuple[Place, ...]
     pod_places: tuple[Place, ...]
 
 
 class Matching(Generic[P]):
-    """Namespaces' labels, label sets and selectors on one side, who belongs to whom on the other."""
+    """A join of Namespaces and label sets with selectors."""
 
     def __init__(self, settle: Callable[[Space[P]], None]) -> None:
-        """Nobody is known.
+        """Empty.
 
         Args:
-            settle: called with a Namespace that has just been opened, to put those that are set aside in label sets.
+            settle: called with a Namespace that was just opened, to move the Pods set aside there into label sets.
         """
         self._settle = settle
         self.groups: dict[GroupId, Group[P]] = {}
         self._spaces: dict[str, Space[P]] = {}
         self._wide: dict[Place, Shelf[Group[P]]] = {}
-        """Groups with a term that has no Namespace of its own, by a label that a Namespace must have."""
+        """Groups with a term that names no Namespace, by a label that a Namespace must have."""
 
         self._conditional = 0
-        """How many groups have a term about one Namespace, if that has certain labels."""
+        """How many groups have a term that names a Namespace and also requires labels of it."""
 
         self._space_shelf: Shelf[Space[P]] | None = None
-        """Known Namespaces by their labels, once such a term wants them."""
+        """Namespaces by their labels, once such a term needs them."""
 
         self._label_shelf: Shelf[LabelSet[P]] | None = None
-        """Label sets of all Namespaces by their labels, once such a term wants them."""
+        """Label sets of all Namespaces by their labels, once such a term needs them."""
 
     # ---------------------------------------------------------------------------------------------------- Namespaces
 
@@ -221,7 +221,7 @@ class Matching(Generic[P]):
         return [(group, label_set) for group in before ^ after]
 
     def space(self, name: str) -> Space[P]:
-        """The Namespace, whether anything is known of it or not."""
+        """The Namespace; created if nothing is known about it yet."""
         space = self._spaces.get(name)
         if space is None:
             space = self._spaces[name] = Space(name)
@@ -229,18 +229,18 @@ class Matching(Generic[P]):
         return space
 
     def open(self, space: Space[P]) -> None:
-        """Have its Pods in label sets from now on."""
+        """Keep its Pods in label sets from now on."""
         if not space.is_open:
             space.is_open = True
             if space.aside:
                 self._settle(space)
 
     def _is_reached(self, space: Space[P]) -> bool:
-        """A selector without a Namespace of its own may select there. May say so too often."""
+        """A term that names no Namespace may select Pods here. Can be a false positive."""
         return any(place in self._wide for place in places_about(space.labels or {}))
 
     def drop_aside(self, namespace: str, name: str) -> Aside | None:
-        """The Pod that was set aside under this name, and is no more; None if none was."""
+        """Remove and return the Pod set aside under this name; None if there is none."""
         space = self._spaces.get(namespace)
         if space is None or not space.aside:
             return None
@@ -255,7 +255,7 @@ class Matching(Generic[P]):
     # ---------------------------------------------------------------------------------------------------- label sets
 
     def label_set(self, space: Space[P], labels: Mapping[str, str]) -> LabelSet[P]:
-        """The label set, in its groups."""
+        """The label set with these labels; a new one is put into its groups."""
         key = tuple(sorted(labels.items()))
         known = space.label_sets.get(key)
         if known is not None:
@@ -271,7 +271,7 @@ class Matching(Generic[P]):
         return made
 
     def forget(self, label_set: LabelSet[P]) -> None:
-        """No Pod has these labels any more."""
+        """Forget a label set without Pods."""
         label_set.space.remove_label_set(label_set)
         if self._label_shelf is not None:
             self._label_shelf.remove(label_set, places_of(label_set.labels))
@@ -293,7 +293,7 @@ class Matching(Generic[P]):
     # -------------------------------------------------------------------------------------------------------- groups
 
     def select(self, group: GroupId, selector: GroupSelector) -> Group[P]:
-        """A group that was not selected before, with its label sets."""
+        """Select a group that was not selected before; returns it with its label sets."""
         made = self.groups[group] = Group(group, selector)
         self._conditional += _is_conditional(selector)
         for term in selector.terms:
@@ -304,7 +304,7 @@ class Matching(Generic[P]):
         return made
 
     def release(self, group: Group[P]) -> None:
-        """Nobody wants the group any more; its own list of label sets stays for the caller."""
+        """Release the group. It keeps its list of label sets for the caller."""
         del self.groups[group.id]
         self._conditional -= _is_conditional(group.selector)
         for label_set in group.label_sets:
@@ -322,7 +322,7 @@ class Matching(Generic[P]):
                         del self._wide[place]
 
     def _stand(self, group: Group[P], term: SelectorTerm) -> Iterable[LabelSet[P]]:
-        """Put the group into the Namespace that the term names; at least its label sets, all of that Namespace."""
+        """Register the group in the Namespace that the term names; returns candidate label sets of that Namespace."""
         space = self.space(term.namespace)
         if not space.is_open:
             self.open(space)
@@ -331,7 +331,7 @@ class Matching(Generic[P]):
         return space.label_sets_near(term.pod_selector) if space.fits(term) else ()
 
     def _spread(self, group: Group[P], term: SelectorTerm) -> Iterable[LabelSet[P]]:
-        """Put the group among the wide ones, for this term; at least its label sets, of Namespaces that fit it."""
+        """Register the group as a wide one for this term; returns candidate label sets of Namespaces that fit."""
         spaces, label_sets = self._known_spaces(), self._all_label_sets()
         space_places = anchor(term.namespace_selector or (), spaces.crowd)
         spot = Wide(space_places, anchor(term.pod_selector, label_sets.crowd))

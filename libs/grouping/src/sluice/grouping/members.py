@@ -1,4 +1,4 @@
-"""What a live Pod, or a node, is to its groups."""
+"""A live Pod, or a node, as a member of groups."""
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_network
@@ -8,30 +8,30 @@ from sluice.contracts.ids import Address, Uid
 from sluice.contracts.objects import TRANSPORT_ADDRESS, LabelRequirement, Node, Pod
 
 _ACCOUNT = "/service-account"
-"""The key under which selectors see a Pod's ServiceAccount. No label can have it: a prefix is never empty."""
+"""The label key under which selectors see a Pod's ServiceAccount. No real label has it: prefixes are never empty."""
 
 DEFAULT_ACCOUNT = "default"
-"""Of a Pod that names none. Source: Kubernetes, plugin/pkg/admission/serviceaccount."""
+"""The ServiceAccount of a Pod that names none. Source: Kubernetes, plugin/pkg/admission/serviceaccount."""
 
 _NODE_ADDRESSES = frozenset(("InternalIP", "ExternalIP"))
 """Source: Kubernetes API, core/v1 NodeAddressType; the others are names."""
 
 
 def labels_of(pod: Pod) -> Mapping[str, str]:
-    """What selectors see of the Pod: its labels, and its ServiceAccount if that is not the default one."""
+    """The labels that selectors see: the Pod's own, and its ServiceAccount unless that is the default one."""
     labels, account = pod.metadata.labels, pod.spec.service_account_name
     return labels if account in ("", DEFAULT_ACCOUNT) else {**labels, _ACCOUNT: account}
 
 
 def of_account(name: str) -> LabelRequirement:
-    """What holds for the Pods of the ServiceAccount of this name, in their Namespace."""
+    """The requirement that selects the Pods of the ServiceAccount, within a Namespace."""
     if name == DEFAULT_ACCOUNT:
         return LabelRequirement(key=_ACCOUNT, operator="DoesNotExist")
     return LabelRequirement(key=_ACCOUNT, operator="In", values=(name,))
 
 
 def member_of(pod: Pod) -> Member:
-    """The Pod as it stands on a page, with every address that it claims."""
+    """The Pod as a member, with every address that it claims."""
     meta = pod.metadata
     return Member(
         pod=f"{meta.namespace}/{meta.name}",
@@ -42,14 +42,14 @@ def member_of(pod: Pod) -> Member:
 
 
 def member_of_node(node: Node) -> Member:
-    """The node as it stands on a page."""
+    """The node as a member."""
     return Member(pod=node.metadata.name, uid=Uid(node.metadata.uid), addresses=node_addresses(node))
 
 
 def node_addresses(node: Node) -> tuple[Address, ...]:
-    """The addresses that mean the node; sorted: its own, that of its gateway, and where its tunnels end.
+    """The addresses of the node, sorted: its own, its gateway's, and its tunnel endpoint's.
 
-    The gateway has the first address of each range of its Pods. What is no address is left out.
+    The gateway has the first address of each Pod CIDR. What is not an address is left out.
 
     Source: docs "Antrea Network Policy CRDs", "Node Selector".
     """
@@ -74,7 +74,7 @@ def _node_addresses(node: Node) -> Iterator[Address]:
 
 
 def named_ports(pod: Pod) -> tuple[NamedPort, ...]:
-    """The container ports that have a name; sorted. Of two with one name and protocol the first counts.
+    """The named container ports, sorted. Of two with the same name and protocol the first counts.
 
     Source: Kubernetes, pkg/api/v1/pod/util.go, FindPort.
     """

@@ -1,6 +1,6 @@
-"""Which nodes are in which groups of nodes.
+"""Which nodes are in which node groups.
 
-There are few such groups, and nodes seldom change: an event about a node asks every group, and a new group every node.
+There are few such groups, and nodes rarely change, so each node event checks every group and each new group every node.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ class _Known(NamedTuple):
 
 
 class NodeGroups:
-    """Mutable inside, like the fold of Pods that it is a part of."""
+    """Mutable, like the fold that it is part of."""
 
     def __init__(self) -> None:
         self._nodes: dict[NodeName, _Known] = {}
@@ -36,7 +36,7 @@ class NodeGroups:
         return self._groups.get(group)
 
     def put(self, name: NodeName, node: Node | None) -> Iterator[Touched]:
-        """The node is this now, or gone; the pages that may differ."""
+        """The node changed, or (None) is gone; yields the pages that may differ."""
         before = self._nodes.pop(name, None)
         was = self._on.pop(name, set())
         for group in was:
@@ -52,7 +52,7 @@ class NodeGroups:
             yield group, name
 
     def select(self, group: GroupId, selector: GroupSelector) -> Iterator[Touched]:
-        """A group that was not selected before."""
+        """Select a group that was not selected before; yields its pages."""
         self._groups[group] = selector
         self._in[group] = set()
         for name, known in self._nodes.items():
@@ -61,14 +61,14 @@ class NodeGroups:
                 yield group, name
 
     def release(self, group: GroupId) -> Iterator[Touched]:
-        """Nobody wants the group any more."""
+        """Release the group; yields the pages that it had."""
         del self._groups[group]
         for name in self._in.pop(group):
             self._on[name].discard(group)
             yield group, name
 
     def members(self, group: GroupId, node: NodeName) -> tuple[Member, ...]:
-        """The node itself, or nobody."""
+        """The node itself, or no member."""
         return (self._nodes[node].member,) if node in self._in[group] else ()
 
     def nodes(self, group: GroupId) -> tuple[NodeName, ...]:

@@ -1,4 +1,4 @@
-"""Which Pods are on which node: those that have a place by their labels, and those that are set aside."""
+"""Which Pods run on which node: placed ones by label set, and those set aside."""
 
 from collections.abc import Mapping
 from operator import attrgetter
@@ -12,24 +12,24 @@ from sluice.grouping.members import member_of
 from sluice.grouping.placed import Placed
 
 Here = Mapping[LabelSet[Placed], tuple[Placed, ...]]
-"""The Pods of a node that have a place."""
+"""The placed Pods of a node."""
 
 _NOBODY: Final[Here] = {}
 
 
 class OnNodes:
-    """Mutable inside, like the fold of Pods that it is a part of."""
+    """Mutable, like the fold that it is part of."""
 
     def __init__(self) -> None:
         self._placed: dict[NodeName, dict[LabelSet[Placed], tuple[Placed, ...]]] = {}
         self._aside: dict[NodeName, dict[int, Aside]] = {}
-        """By identity: it is this very object until the Pod changes."""
+        """By object identity: the same object until the Pod changes."""
 
     def placed(self, node: NodeName) -> Here:
         return self._placed.get(node, _NOBODY)
 
     def members(self, node: NodeName) -> tuple[Member, ...]:
-        """What the node is told of its Pods; sorted. Who is set aside has every address that it claims."""
+        """All Pods of the node as members, sorted. A Pod set aside holds every address that it claims."""
         found = [pod.member for pods in self.placed(node).values() for pod in pods]
         here = self._aside.get(node)
         if here:
@@ -37,7 +37,7 @@ class OnNodes:
         return tuple(sorted(found, key=_name))
 
     def put(self, pod: Placed) -> None:
-        """The Pod, which has a place, is on its node."""
+        """Add a placed Pod to its node."""
         node, label_set = pod.node, pod.label_set
         here = self._placed.get(node)
         if here is None:
@@ -45,7 +45,7 @@ class OnNodes:
         here[label_set] = label_set.add(pod, node)
 
     def remove(self, pod: Placed) -> None:
-        """The Pod, which has a place, is there no more."""
+        """Remove a placed Pod from its node."""
         here, label_set = self._placed[pod.node], pod.label_set
         others = label_set.remove(pod, pod.node)
         if others:
@@ -56,7 +56,7 @@ class OnNodes:
             del self._placed[pod.node]
 
     def put_aside(self, pod: Aside) -> None:
-        """The Pod, which is set aside, is on its node."""
+        """Add a Pod that is set aside to its node."""
         node = pod.node
         here = self._aside.get(node)
         if here is None:
@@ -64,7 +64,7 @@ class OnNodes:
         here[id(pod)] = pod
 
     def remove_aside(self, pod: Aside) -> None:
-        """The Pod is not set aside there any more, if it was."""
+        """Remove a Pod that is no longer set aside; no effect if it is not there."""
         here = self._aside.get(pod.node)
         if here is not None:
             here.pop(id(pod), None)

@@ -1,4 +1,4 @@
-"""A live Pod as the fold of members keeps it, once a group may have it."""
+"""A live Pod as kept by the fold of members, once a group may select it."""
 
 from sluice.contracts.groups import Member
 from sluice.contracts.objects import Pod
@@ -9,18 +9,18 @@ from sluice.grouping.members import member_of
 
 
 class Placed:
-    """A live Pod on its node, in its label set. One that changes is another."""
+    """A live Pod on its node, in its label set. A Pod that changes gets a new object."""
 
     __slots__ = ("claimed", "created", "interfaces", "label_set", "member", "node")
 
     claimed: Member
-    """With all the addresses that it claims."""
+    """The Pod with every address that it claims."""
 
     member: Member
-    """With those that it has."""
+    """The Pod with the addresses that it holds."""
 
     interfaces: tuple[Member, ...]
-    """With all the addresses that they claim."""
+    """On secondary networks, with every address that they claim."""
 
     def __init__(self, pod: Pod, interfaces: tuple[Member, ...], label_set: LabelSet["Placed"]) -> None:
         self.claimed = self.member = member_of(pod)
@@ -30,23 +30,23 @@ class Placed:
         self.node = pod.node
 
     def equals(self, other: "Placed") -> bool:
-        """They are the same in the same place."""
+        """Same members, label set, node and creation time."""
         same = self.claimed == other.claimed and self.interfaces == other.interfaces
         return same and self.stands_with(other) and self.created == other.created
 
     def stands_with(self, other: "Placed") -> bool:
-        """They are on the same pages."""
+        """They are on the same pages: same label set, node and networks."""
         same = self.label_set is other.label_set and self.node == other.node
         return same and (self.interfaces == other.interfaces or self.networks == other.networks)
 
     @property
     def networks(self) -> set[str]:
-        """Where its interfaces are."""
+        """The networks of its interfaces."""
         return {interface.attachment.network for interface in self.interfaces}
 
 
 def claim_of(one: Placed | Aside) -> Claim:
-    """What decides who has an address."""
+    """The Pod's claim to its addresses."""
     if isinstance(one, Placed):
         return Claim(one.created, one.claimed.uid, one.claimed.pod)
     pod = whole(one)

@@ -1,8 +1,8 @@
 """Label selectors and unions of them, in a normal form.
 
-Selectors that mean the same have the same normal form as far as that is cheap to see: `matchLabels` become
-requirements, requirements on one key are merged, values and requirements are sorted, and what can match nothing is
-`NOTHING`. Equal normal forms make one group of what different policies say differently.
+Equivalent selectors have the same normal form where that is cheap to detect: `matchLabels` become requirements,
+requirements on the same key are merged, values and requirements are sorted, and a selector that cannot match anything
+is `NOTHING`. So policies that select the same Pods in different words share one group.
 
 Semantics: Kubernetes API reference, LabelSelector. `NotIn` matches an object that lacks the key.
 """
@@ -15,37 +15,38 @@ from msgspec import Struct
 from sluice.contracts.objects import LabelRequirement, LabelSelector
 
 Selector = tuple[LabelRequirement, ...]
-"""All of the requirements hold. In normal form when made by `normalise`."""
+"""Requirements that must all hold. In normal form if made by `normalise`."""
 
 EVERYTHING: Selector = ()
 NOTHING: Selector = (LabelRequirement(key="", operator="In"),)
-"""This very one: `normalise` gives no other."""
+"""Compare by identity: `normalise` returns this object."""
 
 
 class SelectorTerm(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The Pods that the selector matches, in one Namespace, in the Namespaces a selector matches, or anywhere."""
 
     namespace: str = ""
-    """Name of the only Namespace; empty where that is not fixed."""
+    """Name of the only Namespace; empty if it is not fixed."""
 
     namespace_selector: Selector | None = None
-    """Labels of the Pod's Namespace; unset where they do not matter. A Namespace that is not known matches none."""
+    """Required labels of the Pod's Namespace; unset if they do not matter. An unknown Namespace never matches."""
 
     pod_selector: Selector = EVERYTHING
 
 
 class GroupSelector(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Whoever at least one of the terms selects. Make it with `union`, or `union_of_nodes`."""
+    """Everything that at least one of the terms selects. Made by `union` or `union_of_nodes`."""
 
     terms: tuple[SelectorTerm, ...] = ()
-    """Sorted, without repeats; none means nobody."""
+    """Sorted, without duplicates; without terms it selects nothing."""
 
     networks: tuple[str, ...] = ()
-    """Unset: the members are Pods, by the addresses of the cluster's network. Otherwise they are the interfaces that
-    these Pods have on these secondary networks (namespace/name), as seen from the first: an address that somebody has
-    there means nobody elsewhere."""
+    """Empty: the members are Pods, with their addresses on the cluster network. Otherwise they are the interfaces of
+    these Pods on these secondary networks (namespace/name), as seen from the first: an address that is held there
+    belongs to nobody on the others."""
+
     nodes: tuple[Selector, ...] = ()
-    """Of a group of nodes, which has no terms: the nodes that one of these matches. Sorted, without repeats."""
+    """Selectors of a group of nodes, which has no terms. Sorted, without duplicates."""
 
 
 def normalise(selector: LabelSelector) -> Selector:
@@ -66,7 +67,7 @@ def normalise(selector: LabelSelector) -> Selector:
 
 
 def union(terms: Iterable[SelectorTerm]) -> GroupSelector:
-    """The group of all terms: sorted, each once, those that can match nothing left out."""
+    """The union of the terms: sorted, without duplicates and terms that cannot match anything."""
     kept = [term for term in terms if term.pod_selector is not NOTHING and term.namespace_selector is not NOTHING]
     if len(kept) > 1:
         kept = sorted(set(kept), key=_sort_key)
@@ -74,7 +75,7 @@ def union(terms: Iterable[SelectorTerm]) -> GroupSelector:
 
 
 def union_of_nodes(selectors: Iterable[Selector]) -> GroupSelector:
-    """The group of the nodes that one of the selectors matches, in normal form as above."""
+    """The group of the nodes that any of the selectors matches; normalised like `union`."""
     kept = {selector for selector in selectors if selector is not NOTHING} or {NOTHING}
     return GroupSelector(nodes=tuple(sorted(kept, key=_requirements)))
 

@@ -18,7 +18,7 @@ SERVICE = "group-resolver"
 
 @asynccontextmanager
 async def opened(bus: Bus, settings: GroupResolverSettings) -> AsyncIterator[tuple[Deriving, Lease]]:
-    """The loop, ready to run, and the lease that it runs under. Waits until a shard is free."""
+    """The loop, ready to run, and its lease. Waits until a shard is free."""
     lease = await Lease.claim(bus, SERVICE, settings.shards, settings.holder)
     try:
         async with await Output.open(bus, STREAM, (PATTERN,)) as output:
@@ -42,7 +42,7 @@ async def main(service: Service[GroupResolverSettings]) -> None:
     """Run until cancelled.
 
     Raises:
-        LeaseLost, Fenced: another run of the service has the shard.
+        LeaseLost, Fenced: another replica has the shard.
         Resharded: what is stored was divided into another number of shards.
     """
     async with opened(service.bus, service.settings) as (loop, lease):

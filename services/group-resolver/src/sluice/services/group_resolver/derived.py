@@ -1,4 +1,4 @@
-"""The fold: objects into the pages, own lists, local lists and routes of one shard. No I/O."""
+"""The fold of objects into the pages, own lists, local lists and routes of one shard. No I/O."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -15,17 +15,17 @@ from sluice.policy.compiler import Groups
 from sluice.services.group_resolver.routes import Routes
 
 _NODE, _POD = Kind.NODE, Kind.POD
-"""To look a member up in an Enum takes 0.1 us, and these are asked for with each event."""
+"""Looking up a member of an Enum takes 0.1 us, and these are needed for each event."""
 
 KINDS = INPUTS | {Kind.TRAFFIC_CONTROL, Kind.POD, Kind.NODE, Kind.NETWORK_ATTACHMENT}
-"""What groups and routes are made of."""
+"""What groups and routes are derived from."""
 
 _SELECTING = (INPUTS | {Kind.TRAFFIC_CONTROL}) - {Kind.NAMESPACE}
-"""What says whom groups have, and is nobody that one could have."""
+"""Kinds that define groups, and cannot be members of one."""
 
 
 class Changes(NamedTuple):
-    """What may differ since the last time. May name too much, never too little."""
+    """What may have changed since the last call. May name too much, never too little."""
 
     pages: dict[GroupId, set[NodeName]]
     owns: set[NodeName]
@@ -41,8 +41,8 @@ def both(one: Changes, other: Changes) -> Changes:
 class ShardGroups:
     """The groups of one shard, and their members.
 
-    A policy none of whose groups is the shard's is not translated, and a Pod that none of its groups can have is set
-    aside: so shards divide the work, and not the result alone.
+    A policy that has no group of the shard is not translated, and a Pod that none of its groups can select is set
+    aside, so shards divide the work and not only the result.
     """
 
     def __init__(self, shard: int, shards: int) -> None:
@@ -53,10 +53,10 @@ class ShardGroups:
         self._kept: dict[NodeName, frozenset[GroupId]] = {}
 
     def evolve(self, events: Iterable[ObjectEvent], upto: Revision, unread: Sequence[Unread] = ()) -> None:
-        """Take facts in; everything up to `upto` was told then.
+        """Take facts in, up to and including the revision `upto`.
 
         Args:
-            unread: Pods of Namespaces whose groups are other shards'.
+            unread: Pods in Namespaces of other shards.
         """
         groups, grouping = self._groups.evolve, self._grouping.evolve
         for event in events:
@@ -83,16 +83,17 @@ class ShardGroups:
             self._grouping.release(group)
 
     def drain(self) -> Changes:
-        """What may differ since the last time, as far as this shard speaks of it."""
+        """What may have changed since the last call, of what this shard publishes."""
         members = self._grouping.drain()
         locals_ = {node for node in members.locals if self._has(node)}
         routes = {node for node in self._routes.drain() if self._has(node)}
         return Changes(members.pages, members.owns, locals_, locals_ | routes)
 
     def stale(self, stored: Iterable[str], unreadable: Iterable[str]) -> Changes:
-        """Of the subjects that are stored, those of this shard that it derives no more.
+        """Stored subjects of this shard that it no longer derives.
 
-        But for the routes of Nodes of these names, of which it is not known what they are.
+        Args:
+            unreadable: names of Nodes that do not decode; their routes are kept.
         """
         unknown = frozenset(unreadable)
         gone = Changes({}, set(), set(), set())
@@ -115,9 +116,9 @@ class ShardGroups:
         return gone
 
     def keep(self, stored: Mapping[str, Own]) -> None:
-        """Groups that stand in stored own lists and that nobody names stay in them, with their pages as they are.
+        """Keep groups of stored own lists that no policy names, in these lists and with their pages.
 
-        For as long as there are policies that cannot be read: what they name is not known, and must not end.
+        Needed while some policies do not decode: the groups that they name are unknown, and must not end.
         """
         self._kept = {
             own.node: frozenset(group for group in own.groups if group not in self._groups.selectors)
@@ -126,7 +127,7 @@ class ShardGroups:
         }
 
     def let_go(self) -> Changes:
-        """All policies can be read again: what was kept is looked at like the rest."""
+        """All policies decode again: stop keeping groups that none names."""
         kept, self._kept = self._kept, {}
         pages: dict[GroupId, set[NodeName]] = {}
         for node, groups in kept.items():
@@ -137,7 +138,7 @@ class ShardGroups:
     def pages(
         self, group: GroupId, nodes: Collection[NodeName], cause: Revision
     ) -> Iterator[tuple[NodeName, Page | None]]:
-        """The group's page for each of these nodes, sorted; None where it has no member."""
+        """The group's page for each of these nodes, sorted; None on a node without members."""
         for node, members in self._grouping.pages(group, nodes):
             yield node, Page(group=group, node=node, cause=cause, members=members) if members else None
 
@@ -158,12 +159,12 @@ class ShardGroups:
         return tuple(sorted(kept.union(groups))) if kept else groups
 
     def _has(self, node: NodeName) -> bool:
-        """One shard speaks of a node's Pods and of the way to it."""
+        """This shard publishes the node's local list and route."""
         return shard_of(node, self._shards) == self._shard
 
     def _has_group(self, group: GroupId) -> bool:
         return shard_of_group(group, self._shards) == self._shard
 
     def _has_groups_of(self, namespace: str) -> bool:
-        """Of those about this Namespace alone."""
+        """This shard has the groups that are confined to the Namespace."""
         return shard_of_namespace(namespace, self._shards) == self._shard

@@ -1,4 +1,4 @@
-"""The way to each node: its addresses, its ranges of Pods' addresses, and the Pods outside of them. No I/O."""
+"""The route to each node: its addresses, its Pod CIDRs, and its Pods outside of them. No I/O."""
 
 import contextlib
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ from sluice.grouping.events import Newest, ObjectEvent
 Network = IPv4Network | IPv6Network
 
 INTERNAL = "InternalIP"
-"""The type of a node's address by which other nodes reach it. Source: Kubernetes API, core/v1 NodeAddress."""
+"""The type of address by which other nodes reach a node. Source: Kubernetes API, core/v1 NodeAddress."""
 
 
 class Routes:
-    """A fold of Nodes. A node without an object has no route, whatever Pods say they are on it."""
+    """A fold of Nodes. A node without a Node object has no route, even if Pods name it."""
 
     def __init__(self) -> None:
         self._newest = Newest()
@@ -36,11 +36,11 @@ class Routes:
             self._changed.add(name)
 
     def settle(self, upto: Revision) -> None:
-        """Say that everything up to this revision was told; see `events.Newest.settle`."""
+        """Everything up to this revision was seen; see `events.Newest.settle`."""
         self._newest.settle(upto)
 
     def drain(self) -> set[NodeName]:
-        """Nodes that changed since the last time."""
+        """Nodes that changed since the last call."""
         changed, self._changed = self._changed, set()
         return changed
 
@@ -48,9 +48,9 @@ class Routes:
         return node in self._nodes
 
     def route(self, name: NodeName, pods: Iterable[Member], cause: Revision) -> NodeRoute | None:
-        """The way to the node, on which these Pods are; None if there is no such node.
+        """The route to the node, which runs these Pods; None if there is no such node.
 
-        What is no address and no CIDR is left out: nobody could be reached by it.
+        Unreadable addresses and CIDRs are left out: nothing could be reached by them.
         """
         node = self._nodes.get(name)
         if node is None:
@@ -74,7 +74,7 @@ def _inside(text: Address, networks: Iterable[Network]) -> bool:
     try:
         address = ip_address(text)
     except ValueError:
-        return True  # where nobody is: node-ovs tells of it
+        return True  # not routable anyway; node-ovs reports it
     return any(address in network for network in networks)
 
 

@@ -12,9 +12,9 @@ class GroupResolverSettings(ServiceSettings, frozen=True, kw_only=True, forbid_u
     """One field, one SLUICE_GROUP_RESOLVER_* variable."""
 
     shards: Annotated[int, Meta(ge=1, le=64)] = 1
-    """How many share the groups between them; the same for all of them. More than there are runs leaves groups
-    without a writer: nodes then wait."""
+    """Number of shards that divide the groups; the same for all replicas. With fewer replicas than shards, some groups
+    have no writer, and nodes wait for them."""
 
     holder: str = field(default_factory=platform.node)
-    """Who this is, the same after a restart: a Pod's name. It gets its shard back at once, others wait for its lease
-    to end."""
+    """The identity of this replica, stable across restarts: its Pod name. It gets its shard back at once; another one
+    has to wait for the lease to end."""

@@ -1,4 +1,4 @@
-"""From OBJECTS to GROUPS: what the fold says is stored. Decides nothing."""
+"""From OBJECTS to GROUPS: stores what the fold derives. Decides nothing."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ PATTERN = "groups.>"
 
 
 class Members:
-    """What one shard derives, for `Deriving`."""
+    """The derivation of one shard, for `Deriving`."""
 
     def __init__(self, output: Output, shard: int, shards: int) -> None:
         self._output = output
@@ -56,9 +56,9 @@ class Members:
         return lists
 
     async def _store(self, changes: Changes, cause: Revision) -> None:
-        """On each node: its new pages, then the list that names them, then the end of old ones.
+        """Write, for each node: its new pages, then the list that names them, then the removal of old pages.
 
-        So a node that reads its list finds the pages that it names.
+        So the pages that a node finds in its list always exist.
         """
         fold, output = self._fold, self._output
         new: dict[NodeName, list[Write]] = {}

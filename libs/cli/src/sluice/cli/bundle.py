@@ -36,7 +36,7 @@ def bundle(*, file: Path | None, objects: bool, nats_url: str | None, name: str 
             entry = tarfile.TarInfo(f"sluice/{title}")
             entry.size, entry.mtime = len(body), int(time.time())
             archive.addfile(entry, io.BytesIO(body))
-    click.echo(f"{target}: {len(made)} files, {target.stat().st_size >> 10} KiB")
+    click.echo(f"{target}: {len(made)} files, {target.stat().st_size:,} bytes")
 
 
 async def _gathered(url: str, *, with_objects: bool) -> dict[str, bytes]:

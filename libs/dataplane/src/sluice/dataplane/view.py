@@ -102,9 +102,9 @@ def _peer_groups(program: AnyProgram) -> Iterator[GroupId]:
 
 
 class View:
-    """The fold of one node's messages, for one backend and one life of the streams.
+    """The fold of one node's messages, for one backend and one epoch of the streams.
 
-    Make a new one when a stream was made anew; until its first step, what was applied before stays as it is.
+    Create a new one when a stream was recreated; until its first step, what was applied before stays in force.
     Mutable inside, so that a message costs what it changes.
     """
 
@@ -146,7 +146,7 @@ class View:
         self._started = False
 
     def interests(self) -> Interests:
-        """What to read, and what no longer, since the last call. What is in both is to be read anew."""
+        """What to start and stop reading since the last call. Read again what is in both."""
         changed = Interests(frozenset(self._drop), frozenset(self._add))
         self._drop.clear()
         self._add.clear()
@@ -159,7 +159,7 @@ class View:
 
     @property
     def joined(self) -> Revision:
-        """Up to here both streams are complete."""
+        """Both streams are complete up to this revision."""
         marks = _complete(self._group_marks), _complete(self._program_marks)
         return min(marks)
 
@@ -167,7 +167,7 @@ class View:
         """Take one stored value in; an empty body is a tombstone, whose cause travels beside it.
 
         Raises:
-            codec.Undecodable, subjects.BadSubject: nothing was changed, unless it is a program: see `unread`.
+            codec.Undecodable, subjects.BadSubject: nothing has changed, except for a program: see `unread`.
         """
         match subjects.parse(subject):
             case subjects.PageSubject(group, node):
@@ -195,11 +195,11 @@ class View:
                 pass  # somebody else's; patterns are wider than what we read
 
     def answered(self, patterns: Iterable[str]) -> None:
-        """All that is stored under these patterns was taken in."""
+        """Everything stored under these patterns has been taken in."""
         self._answered |= self._uses.keys() & set(patterns)
 
     def step(self, now_s: float) -> Step | None:
-        """What may be applied now, or None. The caller applies it: the view takes it as done."""
+        """What may be applied now, or None. The caller must apply it; the view regards it as done."""
         if not self._base <= self._answered:
             return None
         if not self._started and not self._answered.issuperset(self._uses):
@@ -259,12 +259,12 @@ class View:
         )
 
     def next_deadline_s(self, now_s: float) -> float | None:
-        """When to call `step` even if nothing arrives: the next grace that ends."""
+        """When to call `step` even if nothing arrives: the end of the next grace period. Seconds, as `now_s`."""
         ends = [late.since_s + GRACE_S for late in self._late_programs.values()]
         return min((end for end in ends if end > now_s), default=None)
 
     def _join_point(self, now_s: float) -> tuple[Revision, set[ProgramKey]]:
-        """Up to where to apply, and the programs that keep their previous form although they are older."""
+        """The revision to apply up to, and the older programs that keep their previous form nevertheless."""
         upto = self.joined
         held: set[ProgramKey] = set()
         for key, late in self._late_programs.items():
@@ -326,7 +326,7 @@ class View:
         self._use(_page_patterns(program), _page_patterns(old))
 
     def _take_unread(self, key: ProgramKey, body: bytes, cause: Revision, now_s: float, why: str) -> None:
-        """Of what another version wrote: what was there before stays, or else there is a closed form."""
+        """Handle a program of another version: its previous form stays, or else a closed form replaces it."""
         kept = key in self._programs and (key not in self.unread or self.unread[key].kept)
         if not kept:
             self._take_program(key, closed_form(self._backend, *key, body, cause), cause, now_s)
@@ -347,7 +347,7 @@ class View:
         return new
 
     def _use(self, more: Iterable[str], less: Iterable[str]) -> None:
-        """Count users of patterns; what nobody uses any more is forgotten, with what was read under it."""
+        """Count users of patterns; an unused pattern is dropped, with what was read under it."""
         for pattern in more:
             self._uses[pattern] += 1
             if self._uses[pattern] == 1:
@@ -363,7 +363,7 @@ class View:
                 self._forget(pattern)
 
     def _forget(self, pattern: str) -> None:
-        """Drop what was read under a pattern that nobody uses; the next step tells the backend."""
+        """Drop what was read under an unused pattern; the next step tells the backend."""
         match pattern.split("."):
             case ["programs", _, group, _]:
                 for unit in self._units_of.pop(GroupId(group), set()):

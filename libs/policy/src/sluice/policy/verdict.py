@@ -72,7 +72,7 @@ class RuleRef(Struct, frozen=True, kw_only=True, tag="rule", omit_defaults=True)
 
 
 class Isolation(Struct, frozen=True, kw_only=True, tag="isolation"):
-    """No Kubernetes policy allows it, and these close the Pod to everything else."""
+    """No Kubernetes policy allows the packet, and these policies isolate the Pod."""
 
     policies: tuple[Origin, ...]
 
@@ -86,7 +86,7 @@ class Itself(Struct, frozen=True, tag="itself"):
 
 
 class OwnNode(Struct, frozen=True, tag="own-node"):
-    """A node may always reach the Pods that it runs: its kubelet looks after them."""
+    """A node may always reach the Pods it runs: its kubelet probes them."""
 
 
 Reason = RuleRef | Isolation | NoPolicy | Itself | OwnNode
@@ -98,7 +98,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     reason: Reason
     passed: tuple[RuleRef, ...] = ()
-    """Rules that matched before, and passed."""
+    """Pass rules that matched before."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -114,8 +114,8 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
     """Whether the packet passes, and what decides that in each direction.
 
     Raises:
-        NoSuchEnd: an end is no Pod of the cluster, or the two have no address of one family; or the endpoints of a
-            Service fare differently (`behind` has the packet for each).
+        NoSuchEnd: an end is no Pod of the cluster, the ends have no addresses of the same family, or the verdicts for
+            the endpoints of a Service differ (`behind` gives the packet for each).
     """
     if is_secondary(packet):
         return _between_interfaces(state, packet)
@@ -144,7 +144,7 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
 
 
 def _at_service(state: ClusterState, packet: Packet, service: ServiceEnd) -> Verdict:
-    """What all endpoints have in common, as the first has it."""
+    """The verdict that all endpoints share, with the reasons for the first."""
     found = behind(state, packet, service)
     if not found:
         return Verdict(outcome=Outcome.REJECTED if found is not None else Outcome.DROPPED, egress=None, ingress=None)
@@ -156,14 +156,14 @@ def _at_service(state: ClusterState, packet: Packet, service: ServiceEnd) -> Ver
 
 
 def runs(node: Node | None, pod: Pod | None) -> bool:
-    """It is a Pod of the node, which may always reach it."""
+    """The Pod runs on the node, which may always reach it."""
     return node is not None and pod is not None and pod.node == node.metadata.name
 
 
 def _behind_node_port(
     state: ClusterState, packet: Packet, source: Side, destination: Side, matches: "_Matcher"
 ) -> Decision:
-    """What decides at the node that has the NodePort, or else at the Pod behind it: both must let it in."""
+    """The decision at the NodePort, or else at the Pod behind it: both must allow the packet."""
     door = _decide(state, None, Direction.INGRESS, source, matches)
     if door.action is not Action.ALLOW or destination.pod is None:
         return door
@@ -207,9 +207,9 @@ def _outcome(*decisions: Decision | None) -> Outcome:
 
 
 def refusal(*decisions: Decision | None) -> Decision | None:
-    """The decision that refuses, egress before ingress: a packet refused on its way out meets nothing further.
+    """The decision that denies, egress before ingress: a packet denied at its source meets no further rules.
 
-    A request is refused on a connection that came about, so who refuses that comes first.
+    A request is denied only on an established connection, so a decision that denies the connection comes first.
     """
     refusing = [one for one in decisions if one is not None and one.action != Action.ALLOW]
     return min(refusing, key=_is_of_a_request, default=None)
@@ -254,7 +254,7 @@ def _decide(
 def _concerning(
     state: ClusterState, subject: Pod | Node | None, direction: Direction, other: Side, matches: "_Matcher"
 ) -> list[Faced]:
-    """The rules about this peer, in order: those that apply to the Pod or node, or else to the Service it is for."""
+    """The rules about this peer, in order: those of the Pod or node, or else of the Service behind the NodePort."""
     found: list[Faced] = []
     if subject is not None:
         service, name = matches.service(direction), matches.name(direction)
@@ -266,7 +266,7 @@ def _concerning(
 
 
 def ref(program: Program, rule: Rule) -> RuleRef:
-    """The rule, as people are told of it."""
+    """A reference to the rule, for people."""
     return RuleRef(
         origin=program.origin,
         direction=rule.direction,
@@ -279,7 +279,7 @@ def ref(program: Program, rule: Rule) -> RuleRef:
 
 
 class _Matcher:
-    """Whether traffic is what the packet is. Named ports are the destination's, in both directions."""
+    """Whether a rule's traffic matches the packet. Named ports are the destination's, in both directions."""
 
     def __init__(self, packet: Packet, destination: Side) -> None:
         self._packet = packet

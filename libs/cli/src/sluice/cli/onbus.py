@@ -18,6 +18,9 @@ CONNECT_S = 5.0
 KEYS = "SLUICE_NATS_KEYS"
 """Names the folder of the operator's keys, where the bus has identities: a keyring's `identities/person.operator`."""
 
+SERVER_NAME = "SLUICE_NATS_SERVER_NAME"
+"""The name in the server's certificate, where the URL has another: that of a forwarded port."""
+
 _bus = [
     click.option("--nats-url", metavar="URL", help="URL of the bus. Default: that of a running lab."),
     click.option("--name", metavar="LAB", help="Name of the lab. Default: the only one running."),
@@ -94,4 +97,8 @@ def _credentials(bus_url: str) -> Any:
             with contextlib.suppress(state.NoLab):
                 known = state.read(owner.name)
                 folder = known.nats_keys if known.nats_url == bus_url else folder
-    return Credentials(identity=OPERATOR, folder=Path(folder)) if folder else None
+    return (
+        Credentials(identity=OPERATOR, folder=Path(folder), server_name=os.environ.get(SERVER_NAME, ""))
+        if folder
+        else None
+    )

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from msgspec import json
 from tests.l7.load import Load
-from tests.l7.rig import ADDRESSES, TAPS, Rig, received
+from tests.l7.rig import ADDRESSES, PATIENCE_S, TAPS, Rig, received
 from tests.l7.server import HTTP_PORT
+from tests.l7.table import SILENT_S
 
 from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NodeName
@@ -105,12 +106,12 @@ class World:
         await asyncio.to_thread(self.rig.lead_to, vlan, ports[TAPS[0]], ports[TAPS[1]])
         return vlan
 
-    async def ask(self, request: bytes) -> bool:
+    async def ask(self, request: bytes, patience_s: float = PATIENCE_S) -> bool:
         """Whether a request on a connection of its own is answered."""
 
         def asked() -> bool:
             try:
-                with self.rig.connect(HTTP_PORT) as sock:
+                with self.rig.connect(HTTP_PORT, patience_s=patience_s) as sock:
                     sock.sendall(request)
                     received(sock)
             except OSError:
@@ -188,9 +189,9 @@ async def test_requests_are_judged_as_policies_say_and_change(world: World, sour
         await source.delete(next(key for key in source.objects if key.name == "p"))
         await world.until(lambda: world.vlans == {})
         async with asyncio.timeout(60):  # who is still led there, as node-ovs would not, finds it closed
-            while await world.ask(BAD):
+            while await world.ask(BAD, SILENT_S):
                 pass
-        assert not await world.ask(OK)
+        assert not await world.ask(OK, SILENT_S)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])

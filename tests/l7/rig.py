@@ -125,10 +125,10 @@ class Rig:
 
         asyncio.run(told())
 
-    def connect(self, port: int, family: int = 4) -> socket.socket:
+    def connect(self, port: int, family: int = 4, patience_s: float = PATIENCE_S) -> socket.socket:
         """A connection of the client's, from a port that none had before, without delay between small writes."""
         source = next(self._sources)
-        return self._inside("client", lambda: connected(ADDRESSES[family], port, source))
+        return self._inside("client", lambda: connected(ADDRESSES[family], port, source, patience_s))
 
     def listen(self, name: str, interface: str) -> socket.socket:
         """All that comes and goes there. `name` is "switch", "client" or "server"."""

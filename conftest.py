@@ -26,6 +26,12 @@ from sluice.lab.guest.kernels import CACHE
 REAL = {"datapath", "guest", "images"}
 """Marks of tests of real parts; those in tests/integration are too, and the `test_bus_*.py` with a nats-server."""
 
+PURE = (
+    *(f"libs/{name}" for name in ("contracts", "kube", "admission", "grouping", "ledger", "policy", "dataplane")),
+    *("tests/conformance", "tests/mutate"),
+)
+"""Where tests of the core are: they know no clock, so `./task test` runs them side by side. All others stay alone."""
+
 UNSTEADY = 3
 """So many tests may need a second try in one run."""
 
@@ -97,12 +103,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         )
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses by these marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
         real = marks & REAL or "integration" in item.path.parts or item.path.name.startswith("test_bus_")
         if real:
             item.add_marker(pytest.mark.flaky(reruns=1, rerun_except=ASSERTED if "once" in marks else None))
+        elif item.nodeid.startswith(tuple(f"{folder}/" for folder in PURE)):
+            item.add_marker(pytest.mark.pure)
 
 
 def unsteady(reporter: pytest.TerminalReporter) -> list[pytest.TestReport]:

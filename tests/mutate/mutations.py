@@ -850,8 +850,8 @@ MUTATIONS = (
     Mutation(
         "to-services-is-about-node-ports-too",
         f"{DATAPLANE}/ovs/serving.py",
-        "self._ask(number | BY_NODE_PORT, outside)",
-        "self._ask(number, outside)",
+        "self._ask(number | BY_NODE_PORT, group)",
+        "self._ask(number, group)",
         (SERVING,),
     ),
     Mutation(

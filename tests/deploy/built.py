@@ -1,5 +1,6 @@
 """deploy/k8s as `kubectl apply -k` would send it."""
 
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,11 @@ def workloads(overlay: str) -> list[dict[str, Any]]:
 def containers(overlay: str) -> list[tuple[str, dict[str, Any]]]:
     """Each container of each workload, with the workload's name."""
     return [(name(one), each) for one in workloads(overlay) for each in one["spec"]["template"]["spec"]["containers"]]
+
+
+def filled_in(text: str) -> str:
+    """The value of a variable, as a kubelet fills Services in."""
+    return re.sub(r"\$\(\w+_SERVICE_PORT\)", "443", re.sub(r"\$\(\w+_SERVICE_HOST\)", "10.96.0.1", text))
 
 
 overlays = pytest.mark.parametrize("overlay", [f"overlays/{each}" for each in OVERLAYS])

@@ -12,10 +12,14 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from tests.deploy.built import ROOT, containers, name, of, overlays, workloads
+from tests.deploy.built import ROOT, containers, filled_in, name, of, overlays, workloads
 
+from sluice.contracts.programs import Direction
+from sluice.dataplane.protocols import IpProto
 from sluice.drivers.namespaces import inside
 from sluice.runtime.service import prefix
+from sluice.runtime.settings import load
+from sluice.services.node_host.settings import NodeHostSettings
 
 FIRST = {"StatefulSet/nats", "Deployment/ingest", "Deployment/group-resolver", "Deployment/rule-compiler"}
 """Without these nobody knows of a Pod, and its port stays closed."""
@@ -23,6 +27,9 @@ FIRST = {"StatefulSet/nats", "Deployment/ingest", "Deployment/group-resolver", "
 ON_NODES = "DaemonSet/node"
 KNOWN_AS = "nats.sluice-system.svc"
 """The name that the server's certificate is made for: deploy/k8s/README.md."""
+
+GENEVE = 6081
+"""Of tunnels between nodes, which their stacks see as UDP. Source: RFC 8926 section 3.3."""
 
 WAIT_S = 120.0
 
@@ -78,6 +85,30 @@ def test_what_shares_a_node_shares_no_port_and_is_asked_on_loopback(overlay: str
             assert one["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 1, "maxSurge": 0}, name(one)
 
     assert len(set(taken)) == len(taken) > len(FIRST)
+
+
+@overlays
+def test_policies_on_nodes_do_not_end_the_cluster(overlay: str) -> None:
+    """Whatever they say, it is reached: the bus, its servers, the API server and etcd, kubelets, tunnels."""
+    [own] = [each for where, each in containers(overlay) if each["name"] == "node-host"]
+    filled = {variable: filled_in(text) for variable, text in variables(own).items()}
+    settings = load(NodeHostSettings, prefix("node-host"), {**filled, "SLUICE_NODE_HOST_NODE_NAME": "node-1"})
+    open_ = {way: [each for each in settings.fixed if each.direction is way] for way in Direction}
+    [bus] = [each for where, each in containers(overlay) if where == "StatefulSet/nats"]
+
+    def kept(way: Direction, protocol: int, port: int) -> bool:
+        """For everybody."""
+        found = [each for each in open_[way] if each.protocol == protocol and each.first <= port <= each.last]
+        return any(each.peer is None for each in found)
+
+    for port in bus["ports"]:
+        assert kept(Direction.INGRESS, IpProto.TCP, port["containerPort"]), port
+    for way in Direction:
+        assert kept(way, IpProto.UDP, GENEVE)
+        assert all(kept(way, IpProto.TCP, port) for port in (6443, 2379, 2380, 6222))
+    assert kept(Direction.INGRESS, IpProto.TCP, 10250)
+    api_server = [each for each in open_[Direction.EGRESS] if each.peer and each.peer.text.startswith("10.96.0.1")]
+    assert [each.first for each in api_server] == [443]
 
 
 def arguments(overlay: str) -> list[str]:

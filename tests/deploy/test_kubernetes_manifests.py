@@ -10,7 +10,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from tests.deploy.built import ROOT, built, containers, name, of, overlays, workloads
+from tests.deploy.built import ROOT, built, containers, filled_in, name, of, overlays, workloads
 
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.kube.manifest import Document, parse
@@ -38,11 +38,6 @@ def test_each_object_is_there_once_and_says_whose_it_is(overlay: str) -> None:
 
     assert len(set(names)) == len(names)
     assert all(one["metadata"]["labels"]["app.kubernetes.io/part-of"] == "sluice" for one in built(overlay))
-
-
-def filled_in(text: str) -> str:
-    """As a kubelet does."""
-    return re.sub(r"\$\(\w+_SERVICE_PORT\)", "443", re.sub(r"\$\(\w+_SERVICE_HOST\)", "10.96.0.1", text))
 
 
 @overlays

@@ -108,7 +108,7 @@ def test_json_says_the_same(sluice, folder) -> None:
 def test_nothing_is_nothing_bad(sluice) -> None:
     result = sluice("validate", "-f", "-", stdin="# nothing\n")
 
-    assert (result.exit_code, result.output) == (0, "0 accepted, 0 ignored, 0 refused\n")
+    assert (result.exit_code, result.stdout) == (0, "0 accepted, 0 ignored, 0 refused\n")
 
 
 def test_what_cannot_be_read_is_bad_usage(sluice, tmp_path) -> None:
@@ -116,7 +116,7 @@ def test_what_cannot_be_read_is_bad_usage(sluice, tmp_path) -> None:
     empty = sluice("validate", "-f", tmp_path)
 
     assert missing.exit_code == empty.exit_code == 2
-    assert missing.output.startswith(f"{tmp_path}/none.yaml: No such file")
+    assert missing.output.startswith(f"{tmp_path}/none.yaml: no such file or folder")
     assert empty.output.startswith(f"{tmp_path}: there is no manifest in this folder")
 
 

@@ -305,6 +305,23 @@ def test_all_that_is_wrong_is_said():
     ]
 
 
+@pytest.mark.parametrize(
+    ("api_version", "kind", "meant"),
+    [
+        ("networking.k8s.io/v1", "networkpolicy", "NetworkPolicy"),
+        ("networking.k8s.io/v1", "NetworkPolicies", "NetworkPolicy"),
+        ("crd.antrea.io/v1beta1", "Clusternetworkpolicy", "ClusterNetworkPolicy"),
+        ("v1", "pod", "Pod"),
+    ],
+)
+def test_a_kind_that_is_written_otherwise_is_not_passed_over(api_version, kind, meant):
+    found = only(f"apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: a}}")
+
+    assert isinstance(found, Unsupported)
+    assert (found.line, found.path) == (1, "$.kind")
+    assert found.reason == f"no kind is called {kind}, so nothing would enforce it; write {meant}"
+
+
 def test_a_bad_document_stops_nothing_else():
     text = f"{POLICY}---\na: [\n---\n\x07\n---\n{POLICY.replace('web', 'db')}---\nb: 1\nb: 2\n---\n# nothing\n"
     (first, second), (bracket, bell, twice) = sorted_out(text)

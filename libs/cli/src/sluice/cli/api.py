@@ -60,6 +60,8 @@ class Api:
 
     def __init__(self, api: str | None, token: str | None, lab: str | None) -> None:
         self.url = (api or os.environ.get(ENV) or _of_lab(lab) or DEFAULT).rstrip("/")
+        if "://" not in self.url:
+            options.refuse([f"{self.url}: not a URL; write it as http://{self.url}"])
         self._token = token or os.environ.get(TOKEN_ENV)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:

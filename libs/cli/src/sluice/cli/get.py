@@ -14,7 +14,27 @@ SHOWN = 1
 """So many groups of a policy stand in a table; the rest are counted."""
 
 
-@click.group()
+class _Kinds(click.Group):
+    """Says where objects are listed to whoever names a kind, as for kubectl."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from sluice.cli.naming import kind_named
+
+            try:
+                kind_named(args[0])
+            except LookupError:
+                pass
+            else:
+                ctx.fail(f"No such command '{args[0]}'. To list objects of a kind: sluice get objects {args[0]}")
+            raise
+
+
+@click.group(cls=_Kinds)
 def get() -> None:
     """List objects."""
 
@@ -40,7 +60,8 @@ def get() -> None:
 def netpol(files: tuple[str, ...], namespace: str | None, kind: str | None, sort_by: str, output: str) -> None:
     """List the network policies in manifests, with what they apply to and their precedence.
 
-    APPLIED-TO lists groups of Pods; equal groups contain the same Pods. Exits with 0, or with 2 on bad input.
+    APPLIED-TO lists groups of Pods; equal groups contain the same Pods. For those of a running cluster or lab, see
+    `sluice get policies`. Exits with 0, or with 2 on bad input.
     """
     from sluice.cli.loading import load_all
     from sluice.contracts.kinds import Kind

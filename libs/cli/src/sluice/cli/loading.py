@@ -4,11 +4,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import click
 from msgspec import Struct
 
 from sluice.admission.admit import admit, cautions
 from sluice.admission.among import admit_all, cautions_among
 from sluice.admission.context import Known
+from sluice.cli import progress
 from sluice.cli.options import refuse
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.status import DocumentProblem
@@ -36,7 +38,15 @@ class Entry(Struct, frozen=True):
 def load(paths: Sequence[str]) -> list[Entry]:
     """Every document of these files and folders, in order; a file that cannot be read ends the command."""
     taken: dict[tuple[str, ...], Document] = {}
-    return _among([_judged(parsed, taken) for name, content in _contents(paths) for parsed in parse(content, name)])
+    entries: list[Entry] = []
+    with progress.shown() as tell:
+        for name, content in _contents(paths):
+            for parsed in parse(content, name):
+                entries.append(_judged(parsed, taken))
+                tell(f"{len(entries)} objects read, now in {name}")
+        if not entries:
+            click.echo(f"{', '.join(paths)}: there are no objects in it", err=True)
+        return _among(entries)
 
 
 def load_all(paths: Sequence[str]) -> list[Document]:
@@ -90,11 +100,15 @@ def title(document: Document) -> str:
 def _contents(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     for path in paths:
         if path == "-":
+            if sys.stdin is None:
+                refuse(["-: standard input is closed; redirect a file into it"])
             yield path, sys.stdin.buffer.read()
             continue
         for file in _files(Path(path)):
             try:
                 yield str(file), file.read_bytes()
+            except FileNotFoundError:
+                refuse([f"{file}: no such file or folder; check the path"])
             except OSError as error:
                 refuse([f"{file}: {error.strerror or error}; make it readable, or leave it out"])
 

@@ -1,8 +1,11 @@
 """The command line. A command imports what it needs when it runs, so that `sluice --help` answers at once."""
 
+import errno
+from typing import Any
+
 import click
 
-from sluice.cli import examples
+from sluice.cli import examples, options
 from sluice.cli.admin import admin
 from sluice.cli.bisect import bisect
 from sluice.cli.bundle import bundle
@@ -24,7 +27,20 @@ from sluice.cli.validate import validate
 from sluice.cli.verdict import verdict
 
 
-@click.group()
+class _Whole(click.Group):
+    """Ends with words where files or connections fail: what a command does not expect itself."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # Any: as click has it
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # whoever reads has enough; click ends quietly
+            where = f"{error.filename}: " if error.filename else ""
+            options.refuse([f"{where}{error.strerror or error}; `sluice {ctx.invoked_subcommand}` cannot go on"])
+
+
+@click.group(cls=_Whole)
 @click.version_option(package_name="sluice-cli")
 def main() -> None:
     """Kubernetes network policy, and what it does to packets."""

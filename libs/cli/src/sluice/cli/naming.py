@@ -15,6 +15,12 @@ SHORT = {
     "grp": "groups",
     "tc": "trafficcontrols",
     "mnp": "multinetworkpolicies",
+    "net-attach-def": "netattachdefs",
+    "no": "nodes",
+    "ns": "namespaces",
+    "po": "pods",
+    "svc": "services",
+    "tr": "tiers",
 }
 """Short names, and what is meant where two API groups have the kind."""
 

@@ -15,6 +15,9 @@ T = TypeVar("T")
 CONNECT_S = 5.0
 """For a bus that should be there."""
 
+PORT = 4222
+"""Of NATS, where a URL names none."""
+
 KEYS = "SLUICE_NATS_KEYS"
 """Names the folder of the operator's keys, where the bus has identities: a keyring's `identities/person.operator`."""
 
@@ -53,7 +56,10 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     import asyncio
     import logging
 
+    import nats.errors
     import structlog
+
+    from sluice.runtime.streams import Missing
 
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
@@ -63,6 +69,10 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except NoBus as error:
         options.refuse([str(error)])
+    except Missing as error:
+        options.refuse([f"{error}; is this the bus of Sluice?"])
+    except nats.errors.Error as error:
+        options.refuse([f"the bus: {error}; is it still there? Try again"])
 
 
 async def connected(bus_url: str) -> Any:
@@ -78,9 +88,25 @@ async def connected(bus_url: str) -> Any:
     except nats.errors.Error as error:
         raise NoBus(f"{bus_url}: {error}") from None
     except TimeoutError:
-        raise NoBus(
-            f"{bus_url}: no bus answers, or it does not accept us: does it run, and does {KEYS} name our keys?"
-        ) from None
+        raise NoBus(f"{bus_url}: {await _why(bus_url)}") from None
+
+
+async def _why(bus_url: str) -> str:
+    """What keeps us from a bus that did not answer, and what to do."""
+    import asyncio
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(bus_url)
+    if not parts.hostname or parts.scheme not in ("nats", "tls", "ws", "wss"):
+        return "not the URL of a bus; write it as nats://HOST:4222"
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port or PORT)
+            writer.close()
+    except OSError as error:  # a TimeoutError, too
+        known = os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else error.strerror
+        return f"no bus answers: {known or 'nothing comes back'}; start one, or check --nats-url"
+    return f"no bus answers, or it does not accept us; does {KEYS} name our keys?"
 
 
 def _credentials(bus_url: str) -> Any:

@@ -168,6 +168,10 @@ def _foreign(node: Map, file: str, path: str, api_version: str, kind: str) -> Ig
     supported = [
         one.api_version for one in RESOURCES.values() if (_family(one.api_version), one.kind) == (family, kind)
     ]
+    for one in RESOURCES.values():
+        if _family(one.api_version) == family and kind.lower() in (one.kind.lower(), one.plural) and kind != one.kind:
+            reason = f"no kind is called {kind}, so nothing would enforce it; write {one.kind}"
+            return Unsupported(file=file, line=node.line, path=jsonpath.field(path, "kind"), reason=reason)
     if family not in POLICY_GROUPS and not kind.endswith("NetworkPolicy") and not supported:
         hints = antrea_config.hints(node) if (api_version, kind) == ("v1", "ConfigMap") else ()
         return Ignored(file=file, line=node.line, api_version=api_version, kind=kind, hints=hints)

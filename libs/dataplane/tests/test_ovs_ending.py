@@ -58,20 +58,25 @@ def test_whatever_changes_beside_one_that_ends_is_a_reason_to_ask():
 
 
 @pytest.mark.parametrize(
-    ("known", "from_host", "begins"),
+    ("known", "sender", "begins"),
     [
-        (ASKED, False, "set_field:0x0->reg7,set_field:0x0->reg0,resubmit(,47)"),
-        (ASKED, True, "set_field:0x0->reg7,set_field:0x2->reg0,resubmit(,47)"),
-        (ASKED._replace(label=7 << 64 | 1), False, "set_field:0x7->reg7,set_field:0x10->reg0,resubmit(,47)"),
+        (ASKED, "pod", "set_field:0x0->reg7,set_field:0x0->reg0,resubmit(,47)"),
+        (ASKED, "host", "set_field:0x0->reg7,set_field:0x2->reg0,resubmit(,47)"),
+        (ASKED._replace(label=7 << 64 | 1), "pod", "set_field:0x7->reg7,set_field:0x10->reg0,resubmit(,47)"),
         (
             ASKED._replace(label=(BY_NODE_PORT | 7) << 64),
-            False,
+            "world",
             "set_field:0x80000007->reg7,set_field:0x18->reg0,resubmit(,47)",
+        ),
+        (
+            ASKED._replace(label=(BY_NODE_PORT | 7) << 64),
+            "pod",
+            "set_field:0x80000007->reg7,set_field:0x10->reg0,resubmit(,47)",
         ),
     ],
 )
-def test_the_switch_is_asked_from_where_policy_begins(known, from_host, begins):
-    flow, actions = question(known, 3, from_host=from_host)
+def test_the_switch_is_asked_from_where_policy_begins(known, sender, begins):
+    flow, actions = question(known, 3, from_host=sender == "host", from_pod=sender == "pod")
 
     assert actions == begins
     assert flow == (

@@ -117,7 +117,7 @@ class Plainly:
     def _kubernetes(
         self, direction: str, packet: Packet, own: End, other: End, named: End
     ) -> list[tuple[int, str, str, str]]:
-        """The policies that isolate the Pod here, behind the number of their first rule that allows the packet, or SHUT."""
+        """The policies that isolate the Pod here, each behind the number of its first rule that opens, or SHUT."""
         found = []
         for policy in self._objects:
             if not isinstance(policy, K8sNetworkPolicy) or not is_member(own.pod):

@@ -109,12 +109,13 @@ class Ending:
             yield from member.addresses
 
 
-def question(connection: Known, in_port: int, *, from_host: bool) -> tuple[str, ...]:
+def question(connection: Known, in_port: int, *, from_host: bool, from_pod: bool) -> tuple[str, ...]:
     """The arguments of ofproto/trace-packet-out, after the bridge.
 
     Args:
         in_port: of the sender.
         from_host: that is the node itself.
+        from_pod: it is a Pod of the node; policies that apply to a Service are not about what it asks by a NodePort.
     """
     source, target = address(connection.source), address(connection.destination)
     number, from_port, to_port = PORTS[connection.protocol]
@@ -129,7 +130,8 @@ def question(connection: Known, in_port: int, *, from_host: bool) -> tuple[str, 
         to_port: connection.destination_port,
     }
     served = connection.label >> LABEL_SERVICE_PORT & 0xFFFFFFFF
-    flags = SERVED * bool(served) | FROM_WORLD * bool(served & BY_NODE_PORT) | FROM_HOST * from_host
+    from_world = bool(served & BY_NODE_PORT) and not from_pod
+    flags = SERVED * bool(served) | FROM_WORLD * from_world | FROM_HOST * from_host
     begins = (
         f"set_field:{served:#x}->{SERVICE_PORT.spec.name}",
         f"set_field:{flags:#x}->{FLAGS.spec.name}",

@@ -60,7 +60,7 @@ class Ender:
         gateway = uplinks.gateway
         host = gateway is not None and known.source in gateway.addresses
         in_port = port or (gateway.ofport if gateway else uplinks.tunnel or LOCAL)
-        words = ending.question(known, in_port, from_host=host)
+        words = ending.question(known, in_port, from_host=host, from_pod=bool(port))
         try:
             said = await command(self._control(), "ofproto/trace-packet-out", self._bridge, *words)
             way = tracing.read(said, _traced(known), in_port, self._bridge)

@@ -1,6 +1,7 @@
 """What the lab does for Services as a cluster would: addresses, NodePorts, EndpointSlices of the Pods they select."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from msgspec.structs import replace
@@ -57,7 +58,13 @@ def addressed(service: Service, taken: Iterable[Service], versions: Iterable[int
 def _free(version: int, used: set[str]) -> Address:
     network = SERVICE_RANGES[version]
     numbers = range(10, network.num_addresses - 1)  # what comes first, people take for the API server and for DNS
-    return Address(next(str(network[number]) for number in numbers if str(network[number]) not in used))
+    return Address(next(text for number in numbers if (text := _numbered(version, number)) not in used))
+
+
+@cache
+def _numbered(version: int, number: int) -> str:
+    """The address in the range; each Service looks from the first on, and to write one takes longer than to look."""
+    return str(SERVICE_RANGES[version][number])
 
 
 def slices(service: Service, pods: Iterable[Pod]) -> Iterator[EndpointSlice]:

@@ -207,11 +207,14 @@ class World:
             for key, document in self._objects.items()
             if isinstance(one := document.object, EndpointSlice) and key not in self._derived
         }
-        pods = [pod for pod in held if isinstance(pod, Pod) and runs(pod)]
+        pods: dict[str, list[Pod]] = {}
+        for pod in held:
+            if isinstance(pod, Pod) and runs(pod):
+                pods.setdefault(pod.metadata.namespace, []).append(pod)
         wanted = {}
         for service in held:
             if isinstance(service, Service) and (service.metadata.namespace, service.metadata.name) not in given:
-                for one in services.slices(service, pods):
+                for one in services.slices(service, pods.get(service.metadata.namespace, ())):
                     wanted[Key(Kind.ENDPOINT_SLICE, one.metadata.namespace, one.metadata.name)] = one
         for gone in self._derived - wanted.keys():
             del self._objects[gone], self._bodies[gone]
@@ -246,7 +249,7 @@ class World:
                 node = self._addressed_node(key, document.object, uid)
                 document = replace(document, object=node, body=codec.encode(node))
             case Service():
-                others = (document.object for at, document in self._objects.items() if at != key)
+                others = [one.object for at, one in self._objects.items() if at.kind is Kind.SERVICE and at != key]
                 versions = {ip_network(cidr).version for node in self.nodes for cidr in self.node(node).spec.pod_cidrs}
                 service = services.addressed(
                     document.object, (other for other in others if isinstance(other, Service)), versions

@@ -155,7 +155,7 @@ async def test_a_cluster_ip_is_its_service(cluster: Source, bus: Bus, tmp_path: 
         asked = "/v1/verdicts?from=x/web&to=10.96.0.9&port=80"
         found = await eventually(api, asked, lambda answer: answer["packet"]["destination"]["type"] == "service")
         assert found["verdict"]["outcome"] == "Rejected"
-        assert found == await api.get("/v1/verdicts?from=x/web&to=svc:x/idle&port=80")
+        assert found == await api.get("/v1/verdicts?from=x/web&to=svc:x/idle&port=80&family=4")
 
 
 LISTS: Mapping[str, Callable[[Any], Any]] = {

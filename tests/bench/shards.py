@@ -18,7 +18,7 @@ from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import INPUTS, POLICIES
 from sluice.contracts.shards import shard_of
 from sluice.contracts.subjects import ObjectSubject
-from sluice.grouping.events import ObjectEvent, Unread, read, read_as
+from sluice.grouping.events import ObjectEvent, Unread, Wanted, read, read_as
 from sluice.policy.compiler import Compiler
 from sluice.runtime import collector
 from sluice.runtime.facts import BATCH
@@ -53,13 +53,14 @@ def resolve(stored: list[Message], shard: int, shards: int) -> None:
     events: list[ObjectEvent] = []
     unread: list[Unread] = []
     for subject, body, revision in stored:
-        match read_as(concern.wants(subject, body), subject, body, revision):
-            case ObjectEvent() as event:
-                events.append(event)
-            case Unread() as pod:
-                unread.append(pod)
-            case None:
-                pass
+        wanted = concern.wants(subject, body)
+        if wanted is Wanted.NOT:
+            continue
+        told = read_as(wanted, subject, body, revision)
+        if isinstance(told, Unread):
+            unread.append(told)
+        elif told is not None:
+            events.append(told)
         if len(events) + len(unread) >= BATCH:
             fold.evolve(events, revision, unread)
             events, unread = [], []

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.contracts import codec
-from sluice.contracts.ids import GroupId, NodeName, Revision
+from sluice.contracts.ids import Address, GroupId, NodeName, Revision
 from sluice.contracts.objects import LabelSelector, Pod
 from sluice.grouping.bystanders import Aside, Bystander, Sighting, sighting, sightings, whole
 from sluice.grouping.events import Unread, key_of
@@ -18,7 +18,7 @@ from sluice.testkit import secondary
 from sluice.testkit.builders import pod
 from sluice.testkit.strategies import pods
 
-NODE = NodeName("node-1")
+NODE, ADDRESS = NodeName("node-1"), Address("10.0.0.1")
 HERE = NodeName("node-1"), ("10.0.0.1",)
 BOTH = NodeName("node-1"), ("10.0.0.1", "fd00::1")
 
@@ -119,7 +119,9 @@ def test_unread_and_decoded_are_the_same_whatever_is_selected_then(
 
 
 def test_of_one_that_cannot_be_read_what_was_seen_counts() -> None:
-    one = Bystander("x", "a", NODE, HERE[1], codec.encode(pod("x/a", ip="10.0.0.1", uid="u"))[:-1])  # type: ignore[arg-type]
+    one = Bystander(
+        key_of(pod("x/a")), (NODE, ADDRESS, Address("")), codec.encode(pod("x/a", ip="10.0.0.1", uid="u"))[:-1]
+    )
     made = Grouping()
     made.evolve_unread(
         [Unread(key_of(pod("x/a")), codec.encode(pod("x/a", ip="10.0.0.1")).replace(b'"uid":', b'"uid":7,"x":'), AT)]
@@ -146,4 +148,4 @@ def test_whole() -> None:
     one: Aside = pod("x/a", ip="10.0.0.1")
 
     assert whole(one) is one
-    assert whole(Bystander("x", "a", NODE, HERE[1], codec.encode(one))) == one  # type: ignore[arg-type]
+    assert whole(Bystander(key_of(pod("x/a")), (NODE, ADDRESS, Address("")), codec.encode(one))) == one

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from sluice.contracts.ids import NEVER, Revision
 from sluice.contracts.kinds import Kind
-from sluice.grouping.events import Newest, ObjectKey
+from sluice.grouping.events import Newest, ObjectKey, Unread
 
 KEYS = [ObjectKey(Kind.POD, "x", name) for name in "abc"]
 REVISIONS = st.builds(Revision, st.integers(1, 2), st.integers(1, 9))
@@ -24,3 +24,20 @@ def test_news_are_later_than_all_that_was_told(steps: list[tuple[ObjectKey | Non
         known = max(seen.get(key, NEVER), floor)
         assert newest.is_news(key, revision) == (revision > known)
         seen[key] = max(known, revision)
+
+
+@given(STEPS, STEPS)
+def test_news_among_several_are_those_found_one_by_one(
+    before: list[tuple[ObjectKey | None, Revision]], steps: list[tuple[ObjectKey | None, Revision]]
+) -> None:
+    together, singly = Newest(), Newest()
+    for key, revision in before:
+        for newest in (together, singly):
+            if key is None:
+                newest.settle(revision)
+            else:
+                newest.is_news(key, revision)
+    told = [Unread(key, b"{}", revision) for key, revision in steps if key is not None]
+
+    assert together.news(told) == [one for one in told if singly.is_news(one.key, one.revision)]
+    assert together.news(told) == []

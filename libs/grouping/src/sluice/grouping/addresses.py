@@ -66,9 +66,9 @@ class Claims(Generic[T]):
     def add(self, addresses: Iterable[Address], thing: T) -> list[T]:
         """Add a claimant; returns all claimants of contested addresses, who may hold other addresses now."""
         concerned: list[T] = []
-        holders = self._holders
+        hold = self._holders.setdefault
         for address in addresses:
-            first = holders.setdefault(address, thing)
+            first = hold(address, thing)
             if first is not thing:
                 claimants = self._contested.setdefault(address, [first])
                 claimants.append(thing)

@@ -14,22 +14,37 @@ from msgspec import Struct
 from sluice.contracts import codec
 from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.objects import ObjectMeta, Pod, PodIP, PodSpec, PodStatus
+from sluice.grouping.events import ObjectKey
+
+Sighting = tuple[NodeName, Address, Address]
+"""The node, first and second address of a Pod on the Pod network. The second is empty if there is only one."""
 
 
 class Bystander(Struct, frozen=True, gc=False):
     """An undecoded Pod on the Pod network, without interfaces on secondary networks."""
 
-    namespace: str
-    name: str
-    node: NodeName
-    addresses: tuple[Address, ...]
-    """As `Pod.addresses`."""
-
+    id: ObjectKey
+    seen: Sighting
     body: bytes
 
     @property
+    def key(self) -> tuple[str, str]:
+        """As `Pod.key`."""
+        return self.id.namespace, self.id.name
+
+    @property
+    def node(self) -> NodeName:
+        return self.seen[0]
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """As `Pod.addresses`."""
+        _, first, second = self.seen
+        return (first,) if second in ("", first) else (first, second)
+
+    @property
     def pod(self) -> Pod:
-        """The decoded Pod. If it does not decode, a Pod of which only the fields above are known.
+        """The decoded Pod. If it does not decode, a Pod of which only the properties above are known.
 
         Reporting that it does not decode is left to the shard of its Namespace.
         """
@@ -39,7 +54,7 @@ class Bystander(Struct, frozen=True, gc=False):
             return Pod(
                 api_version="v1",
                 kind="Pod",
-                metadata=ObjectMeta(namespace=self.namespace, name=self.name),
+                metadata=ObjectMeta(namespace=self.id.namespace, name=self.id.name),
                 spec=PodSpec(node_name=self.node),
                 status=PodStatus(pod_ips=tuple(PodIP(ip=address) for address in self.addresses)),
             )
@@ -53,22 +68,13 @@ def whole(one: Aside) -> Pod:
     return one if isinstance(one, Pod) else one.pod
 
 
-def key_of_aside(one: Aside) -> tuple[str, str]:
-    """Its Namespace and name."""
-    return one.key if isinstance(one, Pod) else (one.namespace, one.name)
-
-
-Sighting = tuple[NodeName, Address, Address]
-"""The node, first and second address of a Pod on the Pod network. The second is empty if there is only one."""
-
-
 _ANNOTATED = '"annotations":{'
 """Interfaces on secondary networks come from annotations."""
 
 _PLAIN = re.compile(
-    r'"spec":\{"nodeName":"([^"\\\n]+)"(?:,"serviceAccountName":"[^"\\\n]+")?(?:,"containers":\[[^\n]*?\])?\},'
-    r'"status":\{"phase":"(?:Running|Pending)","podIP":"[^"\\\n]+",'
-    r'"podIPs":\[\{"ip":"([^"\\\n]+)"\}(?:,\{"ip":"([^"\\\n]+)"\})?\]\}\}$',
+    r'"spec":\{"nodeName":"([^"\\\n]++)"(?:,"serviceAccountName":"[^"\\\n]++")?+(?:,"containers":\[[^\n]*?\])?\},'
+    r'"status":\{"phase":"(?:Running|Pending)","podIP":"[^"\\\n]++",'
+    r'"podIPs":\[\{"ip":"([^"\\\n]++)"\}(?:,\{"ip":"([^"\\\n]++)"\})?+\]\}\}$',
     re.MULTILINE,
 )
 """The end of a Pod as `codec.encode` writes it, with one or two addresses and not on the host network.

@@ -4,6 +4,7 @@ Every fold of objects takes these events, and absorbs late, repeated and unexpec
 the greater revision wins, and a deletion is a version too.
 """
 
+from collections.abc import Iterable
 from enum import Enum
 
 from msgspec import Struct
@@ -89,6 +90,21 @@ class Newest:
             return False
         self._at[key] = revision
         return True
+
+    def news(self, told: Iterable[Unread]) -> list[Unread]:
+        """Those that are news, in order."""
+        at, floor, latest = self._at, self._floor, self._latest
+        found = []
+        for one in told:
+            key, revision = one.key, one.revision
+            if revision > latest:
+                latest = revision
+            elif revision <= at.get(key, floor):
+                continue
+            at[key] = revision
+            found.append(one)
+        self._latest = latest
+        return found
 
     def settle(self, upto: Revision) -> None:
         """Everything up to this revision was seen: from now on, an event that is not newer is not news.

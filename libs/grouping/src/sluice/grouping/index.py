@@ -17,12 +17,12 @@ from msgspec.structs import replace
 
 from sluice.contracts import codec, networks
 from sluice.contracts.groups import Member
-from sluice.contracts.ids import GroupId, NodeName, Revision
+from sluice.contracts.ids import Address, GroupId, NodeName, Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Namespace, NetworkAttachmentDefinition, Node, Pod
 from sluice.grouping.addresses import Claims, Conflict
 from sluice.grouping.attachments import interfaces_of
-from sluice.grouping.bystanders import Aside, Bystander, key_of_aside, sightings, whole
+from sluice.grouping.bystanders import Aside, Bystander, sightings, whole
 from sluice.grouping.changes import Changes, Pending
 from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, Unread, key_of
 from sluice.grouping.interfaces import Interfaces
@@ -90,17 +90,17 @@ class Grouping:
 
         Never raises. A Pod that does not decode keeps its former state; the shard of its Namespace reports it.
         """
-        news = [one for one in pods if self._newest.is_news(one.key, one.revision)]
+        news = self._newest.news(pods)
+        space_of, set_aside = self._matching.space, self._set_aside
         for one, seen in zip(news, sightings([one.body for one in news]), strict=True):
-            _, namespace, name = one.key
-            space = self._matching.space(namespace)
+            key = one.key
+            space = space_of(key[1])
             if seen is None or space.is_open:
                 with suppress(codec.Undecodable):
                     self._put_pod(codec.decode(one.body, Pod))
             else:
-                node, first, second = seen
-                addresses = (first,) if second in ("", first) else (first, second)
-                self._set_aside(space, name, Bystander(namespace, name, node, addresses, one.body))
+                pod = Bystander(key, seen, one.body)
+                set_aside(space, key[2], pod, seen[0], pod.addresses if seen[2] else seen[1:2])
 
     def put(self, obj: Known, at: Revision | None = None) -> bool:
         """Put an object, as of revision `at` (unset: newer than all before). True if anything changed."""
@@ -250,7 +250,11 @@ class Grouping:
         interfaces = interfaces_of(pod) if pod.metadata.annotations else ()
         if interfaces:
             self._matching.open(space)
-        return self._place(space, pod, interfaces) if space.is_open else self._set_aside(space, name, pod)
+        return (
+            self._place(space, pod, interfaces)
+            if space.is_open
+            else self._set_aside(space, name, pod, pod.node, pod.addresses)
+        )
 
     def _place(self, space: Space[Placed], pod: Pod, interfaces: tuple[Member, ...]) -> bool:
         new = Placed(pod, interfaces, self._matching.label_set(space, labels_of(pod)))
@@ -278,7 +282,9 @@ class Grouping:
             self._leave(old)
         return True
 
-    def _set_aside(self, space: Space[Placed], name: str, pod: Aside) -> bool:
+    def _set_aside(
+        self, space: Space[Placed], name: str, pod: Aside, node: NodeName, addresses: tuple[Address, ...]
+    ) -> bool:
         aside = space.aside
         old = aside.get(name)
         if old is not None:
@@ -286,12 +292,10 @@ class Grouping:
                 return False
             self._forget_aside(old)
         aside[name] = pod
-        node = pod.node
         if self._tells(node):
             self._pending.locals.add(node)
-            self._on_nodes.put_aside(pod)
-        contested = self._claims.add(pod.addresses, pod)
-        if contested:
+            self._on_nodes.put_aside(node, pod)
+        if contested := self._claims.add(addresses, pod):
             self._contest(contested)
         return True
 
@@ -322,7 +326,7 @@ class Grouping:
 
     def _placed(self, one: Aside) -> Placed:
         """Place a Pod that is set aside, or was when the claimants were listed."""
-        namespace, name = key_of_aside(one)
+        namespace, name = one.key
         self._matching.open(self._matching.space(namespace))
         return self._pods[f"{namespace}/{name}"]
 

@@ -55,9 +55,8 @@ class OnNodes:
         if not here:
             del self._placed[pod.node]
 
-    def put_aside(self, pod: Aside) -> None:
+    def put_aside(self, node: NodeName, pod: Aside) -> None:
         """Add a Pod that is set aside to its node."""
-        node = pod.node
         here = self._aside.get(node)
         if here is None:
             here = self._aside[node] = {}

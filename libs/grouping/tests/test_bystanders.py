@@ -13,6 +13,7 @@ from sluice.contracts.objects import LabelSelector, Pod
 from sluice.grouping.bystanders import Aside, Bystander, Sighting, sighting, sightings, whole
 from sluice.grouping.events import Unread, key_of
 from sluice.grouping.index import Grouping
+from sluice.grouping.members import member_of
 from sluice.grouping.selectors import SelectorTerm, normalise, union
 from sluice.testkit import secondary
 from sluice.testkit.builders import pod
@@ -39,6 +40,8 @@ def test_what_is_seen_is_what_decoding_finds(told: Sequence[object]) -> None:
             assert one.on_pod_network
             assert not one.metadata.annotations
             assert seen(glimpse) == (one.node, one.addresses)
+            undecoded = Bystander(key_of(one), glimpse, codec.encode(one))
+            assert (undecoded.key, undecoded.pod, undecoded.member) == (one.key, one, member_of(one))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def interfaces_of(pod: Pod) -> tuple[Member, ...]:
     """
     if not pod.metadata.annotations:
         return ()
-    meta, ports = pod.metadata, named_ports(pod)
+    meta, ports = pod.metadata, named_ports(pod.spec.containers)
     members = (
         Member(
             pod=f"{meta.namespace}/{meta.name}",

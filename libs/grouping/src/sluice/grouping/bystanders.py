@@ -12,12 +12,29 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from sluice.contracts import codec
-from sluice.contracts.ids import Address, NodeName
-from sluice.contracts.objects import ObjectMeta, Pod, PodIP, PodSpec, PodStatus
+from sluice.contracts.groups import Member
+from sluice.contracts.ids import Address, NodeName, Uid
+from sluice.contracts.objects import Container, Kube, ObjectMeta, Pod, PodIP, PodSpec, PodStatus
 from sluice.grouping.events import ObjectKey
+from sluice.grouping.members import member_of, named_ports
 
 Sighting = tuple[NodeName, Address, Address]
 """The node, first and second address of a Pod on the Pod network. The second is empty if there is only one."""
+
+
+class _Meta(Kube, frozen=True):
+    uid: str = ""
+
+
+class _Spec(Kube, frozen=True):
+    containers: tuple[Container, ...] = ()
+
+
+class _Self(Kube, frozen=True):
+    """The fields of a Pod that a member has, but for the addresses. It decodes in less than half the time."""
+
+    metadata: _Meta = _Meta()
+    spec: _Spec = _Spec()
 
 
 class Bystander(Struct, frozen=True, gc=False):
@@ -41,6 +58,20 @@ class Bystander(Struct, frozen=True, gc=False):
         """As `Pod.addresses`."""
         _, first, second = self.seen
         return (first,) if second in ("", first) else (first, second)
+
+    @property
+    def member(self) -> Member:
+        """As `member_of(self.pod)`."""
+        try:
+            found = codec.decode(self.body, _Self)
+        except codec.Undecodable:
+            return member_of(self.pod)
+        return Member(
+            pod=f"{self.id.namespace}/{self.id.name}",
+            uid=Uid(found.metadata.uid),
+            addresses=self.addresses,
+            ports=named_ports(found.spec.containers),
+        )
 
     @property
     def pod(self) -> Pod:

@@ -1,11 +1,11 @@
 """A live Pod, or a node, as a member of groups."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address, ip_network
 
 from sluice.contracts.groups import Member, NamedPort
 from sluice.contracts.ids import Address, Uid
-from sluice.contracts.objects import TRANSPORT_ADDRESS, LabelRequirement, Node, Pod
+from sluice.contracts.objects import TRANSPORT_ADDRESS, Container, LabelRequirement, Node, Pod
 
 _ACCOUNT = "/service-account"
 """The label key under which selectors see a Pod's ServiceAccount. No real label has it: prefixes are never empty."""
@@ -37,7 +37,7 @@ def member_of(pod: Pod) -> Member:
         pod=f"{meta.namespace}/{meta.name}",
         uid=Uid(meta.uid),
         addresses=pod.addresses,
-        ports=named_ports(pod),
+        ports=named_ports(pod.spec.containers),
     )
 
 
@@ -73,13 +73,13 @@ def _node_addresses(node: Node) -> Iterator[Address]:
             yield Address(str(network[1]))
 
 
-def named_ports(pod: Pod) -> tuple[NamedPort, ...]:
+def named_ports(containers: Iterable[Container]) -> tuple[NamedPort, ...]:
     """The named container ports, sorted. Of two with the same name and protocol the first counts.
 
     Source: Kubernetes, pkg/api/v1/pod/util.go, FindPort.
     """
     found: dict[tuple[str, str], NamedPort] = {}
-    for container in pod.spec.containers:
+    for container in containers:
         for port in container.ports:
             if port.name:
                 named = NamedPort(name=port.name, protocol=port.protocol, port=port.container_port)

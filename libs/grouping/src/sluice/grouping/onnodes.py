@@ -6,7 +6,8 @@ from typing import Final
 
 from sluice.contracts.groups import Member
 from sluice.contracts.ids import NodeName
-from sluice.grouping.bystanders import Aside, whole
+from sluice.contracts.objects import Pod
+from sluice.grouping.bystanders import Aside
 from sluice.grouping.matching import LabelSet
 from sluice.grouping.members import member_of
 from sluice.grouping.placed import Placed
@@ -33,7 +34,7 @@ class OnNodes:
         found = [pod.member for pods in self.placed(node).values() for pod in pods]
         here = self._aside.get(node)
         if here:
-            found += [member_of(whole(one)) for one in here.values()]
+            found += [member_of(one) if isinstance(one, Pod) else one.member for one in here.values()]
         return tuple(sorted(found, key=_name))
 
     def put(self, pod: Placed) -> None:

@@ -128,7 +128,7 @@ class _Table:
         """The Pod at this address of it; in the host's network it is its node, whatever it is called."""
         if pod.on_pod_network:
             groups = self._state.groups_of(pod)
-            return _End(groups, tuple(named_ports(pod)), groups, runs_on=pod.node)
+            return _End(groups, tuple(named_ports(pod.spec.containers)), groups, runs_on=pod.node)
         node = self._state.node_at(address)
         applied = self._state.groups_of_node(node) if node else None
         return _End(self._state.groups_at(address), (), applied, NodeName(node.metadata.name) if node else NodeName(""))

@@ -38,7 +38,7 @@ class Population:
             if pod.on_pod_network:
                 self._pods[pod.key] = pod
                 self._addresses[pod.key] = pod.addresses
-                self._named.update(named_ports(pod))
+                self._named.update(named_ports(pod.spec.containers))
                 for group in state.groups_of(pod):
                     self._members.setdefault(group, set()).add(pod.key)
         for node in state.nodes.values():

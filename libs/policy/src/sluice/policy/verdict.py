@@ -283,7 +283,7 @@ class _Matcher:
 
     def __init__(self, packet: Packet, destination: Side) -> None:
         self._packet = packet
-        self._named = named_ports(destination.pod) if destination.pod else ()
+        self._named = named_ports(destination.pod.spec.containers) if destination.pod else ()
 
     @property
     def node_port(self) -> ServiceRef | None:

@@ -47,7 +47,7 @@ class ShardGroups:
 
     def __init__(self, shard: int, shards: int) -> None:
         self._shard, self._shards = shard, shards
-        self._groups = Groups(self._has_groups_of if shards > 1 else None)
+        self._groups = Groups(lru_cache(maxsize=10_000)(self._has_groups_of) if shards > 1 else None)
         self._grouping = Grouping(lru_cache(maxsize=10_000)(self._has)) if shards > 1 else Grouping()
         self._routes = Routes()
         self._kept: dict[NodeName, frozenset[GroupId]] = {}

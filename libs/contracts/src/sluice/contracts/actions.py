@@ -13,56 +13,56 @@ from sluice.contracts.kinds import Kind
 
 
 class Action(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Somebody changes an object (`actions.<replica>`)."""
+    """A change that somebody makes to an object, in one of its states (`actions.<replica>`)."""
 
     id: str
-    """The same in all that is told of one action."""
+    """Shared by all messages about the same change."""
 
     at_ns: int
-    """When this became so, nanoseconds since 1970."""
+    """When this state was reached, nanoseconds since 1970."""
 
     state: Literal["asked", "done", "refused", "unknown"]
-    """Unknown: nobody answered whether it was done."""
+    """`unknown`: ingest did not answer, so the change may or may not have been made."""
 
     verb: Literal["put", "delete"]
     kind: Kind
     namespace: str = ""
     name: str
     who: str
-    """The name of the token, or the common name of the certificate."""
+    """The caller's name in the token file, else the common name of the certificate; `local` on loopback."""
 
     by: Literal["token", "certificate", "loopback"]
     address: str = ""
-    """Where it was asked from."""
+    """Address of the client."""
 
     reason: str = ""
-    """What whoever asked gave as his reason."""
+    """The reason that the caller gave."""
 
     before: Revision | None = None
-    """Of the object, as the API knew it when it was asked; unset: there was none."""
+    """Revision of the object, as known to the API at the time of the request; unset if there was no object."""
 
     after: Revision | None = None
-    """Of the object once it was done; unset for one that is gone, and where that was not seen in time."""
+    """Revision after the change; unset if the object is gone. `before` if nothing changed, or not seen in time."""
 
     says: str = ""
-    """Why it was refused."""
+    """Why the change was refused."""
 
 
 class PutQuestion(Struct, frozen=True, kw_only=True, tag="put"):
-    """The object shall be this."""
+    """Request to create or replace an object."""
 
     kind: Kind
     namespace: str
     name: str
     body: bytes
-    """JSON."""
+    """The object as JSON."""
 
     expected: Revision | None = None
-    """Of the object now; (0, 0): there is none. Unset: whatever it is."""
+    """Precondition: the current revision of the object, or (0, 0) for no object. Unset: no precondition."""
 
 
 class DeleteQuestion(Struct, frozen=True, kw_only=True, tag="delete"):
-    """The object shall not be."""
+    """Request to delete an object."""
 
     kind: Kind
     namespace: str
@@ -74,17 +74,17 @@ AnyQuestion = PutQuestion | DeleteQuestion
 
 
 class Accepted(Struct, frozen=True, kw_only=True, tag="accepted"):
-    """The source says so now."""
+    """The source now holds what was requested."""
 
     changed: bool
-    """It did not say so already: the ledger will have another version."""
+    """Whether that was a change, so that a new version will appear in the ledger."""
 
 
 class Declined(Struct, frozen=True, kw_only=True, tag="declined"):
     """Nothing was changed."""
 
     status: int
-    """Of HTTP, that says best why: 404, 409, 412, 422, 503."""
+    """The HTTP status that fits best: 400, 404, 409, 412, 422 or 503."""
 
     reason: str
 

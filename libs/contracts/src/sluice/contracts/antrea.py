@@ -13,7 +13,7 @@ from sluice.contracts import codec
 from sluice.contracts.pieces import IPBlock, Kube, LabelSelector, NamespacedName, Object, Part, Protocol
 
 AntreaAction = Literal["Allow", "Drop", "Reject", "Pass", "Deny"]
-"""`Deny` is how older manifests write Drop."""
+"""`Deny` is an older spelling of Drop."""
 
 DEFAULT_TIER = "application"
 BASELINE_TIER = "baseline"
@@ -26,11 +26,11 @@ STATIC_TIERS: dict[str, int] = {
     DEFAULT_TIER: 250,
     BASELINE_TIER: 253,
 }
-"""Tiers that always exist, by name; a lower priority comes first. Policies may write them capitalised."""
+"""Priorities of the tiers that always exist; the lower goes first. Policies may capitalise the names."""
 
 
 def tier_name(written: str) -> str:
-    """The name of the tier that a policy means: the default for none, and static tiers in lower case."""
+    """The name of the tier that a policy refers to: the default tier if empty, static tiers in lower case."""
     lowered = written.lower()
     return lowered if lowered in STATIC_TIERS else written or DEFAULT_TIER
 
@@ -45,52 +45,52 @@ class Tier(Object, frozen=True, kw_only=True):
 
 
 class PeerNamespaces(Part, frozen=True, kw_only=True):
-    """Namespaces in relation to that of the Pod a rule is applied to: itself, or those with equal label values."""
+    """Namespaces relative to that of the Pod that a rule applies to: the same one, or those with equal label values."""
 
     match: Literal["Self"] | None = None
     same_labels: tuple[str, ...] = ()
 
 
 class AppliedTo(Part, frozen=True, kw_only=True):
-    """Pods by selectors, or one of the other ways alone."""
+    """Pods, by selectors; or exactly one of the other fields."""
 
     pod_selector: LabelSelector | None = None
     namespace_selector: LabelSelector | None = None
     group: str = ""
-    """A ClusterGroup; in a NetworkPolicy a Group of its own Namespace."""
+    """Name of a ClusterGroup; in a NetworkPolicy, of a Group in its Namespace."""
 
     service_account: NamespacedName | None = None
     service: NamespacedName | None = None
-    """A NodePort Service: what comes to it from beyond the cluster."""
+    """A NodePort Service: traffic to it from outside the cluster."""
 
     node_selector: LabelSelector | None = None
-    """Nodes themselves, not their Pods."""
+    """The Nodes themselves, not their Pods."""
 
 
 class AntreaPeer(Part, frozen=True, kw_only=True):
-    """Pods by selectors, or one of the other ways alone."""
+    """Pods, by selectors; or exactly one of the other fields."""
 
     pod_selector: LabelSelector | None = None
     namespace_selector: LabelSelector | None = None
     namespaces: PeerNamespaces | None = None
     ip_block: IPBlock | None = None
     group: str = ""
-    """As in appliedTo."""
+    """As in `AppliedTo`."""
 
     service_account: NamespacedName | None = None
     node_selector: LabelSelector | None = None
     """Addresses of Nodes."""
 
     fqdn: str = ""
-    """A name, in which `*` stands for any number of characters; egress only."""
+    """A domain name, in which `*` matches any number of characters; egress only."""
 
 
 class PeerService(Part, frozen=True, kw_only=True):
-    """A Service, as clients address it: by its ClusterIP and ports."""
+    """A Service as clients address it, by its ClusterIP and ports."""
 
     name: str
     namespace: str = ""
-    """Unset means the policy's own."""
+    """Unset means the Namespace of the policy."""
 
 
 class AntreaPort(Part, frozen=True, kw_only=True):
@@ -104,28 +104,28 @@ class AntreaPort(Part, frozen=True, kw_only=True):
 
 
 class IcmpProtocol(Part, frozen=True, kw_only=True):
-    """Unset means every type, or every code of the type."""
+    """An unset field matches every type, or every code of the type."""
 
     icmp_type: int | None = None
     icmp_code: int | None = None
 
 
 class IgmpProtocol(Part, frozen=True, kw_only=True):
-    """Unset means every type, or every group."""
+    """An unset field matches every type, or every group."""
 
     igmp_type: int | None = None
     group_address: str = ""
 
 
 class AntreaProtocol(Part, frozen=True, kw_only=True):
-    """One of the two."""
+    """Exactly one field is set."""
 
     icmp: IcmpProtocol | None = None
     igmp: IgmpProtocol | None = None
 
 
 class HttpProtocol(Part, frozen=True, kw_only=True):
-    """HTTP requests that are all of this; unset means any."""
+    """HTTP requests that match all set fields; an unset field matches any."""
 
     host: str = ""
     method: str = ""
@@ -133,39 +133,39 @@ class HttpProtocol(Part, frozen=True, kw_only=True):
 
 
 class TlsProtocol(Part, frozen=True, kw_only=True):
-    """TLS handshakes for this name; unset means any."""
+    """TLS handshakes for this server name; unset matches any."""
 
     sni: str = ""
 
 
 class L7Protocol(Part, frozen=True, kw_only=True):
-    """One of the two."""
+    """Exactly one field is set."""
 
     http: HttpProtocol | None = None
     tls: TlsProtocol | None = None
 
 
 class AntreaRule(Part, frozen=True, kw_only=True):
-    """One rule of either direction: `from` belongs to ingress, `to` to egress."""
+    """A rule of either direction: `from` is for ingress, `to` for egress."""
 
     action: AntreaAction
     name: str = ""
     applied_to: tuple[AppliedTo, ...] = ()
     from_: tuple[AntreaPeer, ...] = field(default=(), name="from")
-    """Empty means everybody."""
+    """Empty means all peers."""
 
     to: tuple[AntreaPeer, ...] = ()
-    """Empty means everybody."""
+    """Empty means all peers."""
 
     ports: tuple[AntreaPort, ...] = ()
     protocols: tuple[AntreaProtocol, ...] = ()
-    """Ports and protocols are one union; both empty means all traffic."""
+    """Ports and protocols form a single union; both empty means all traffic."""
 
     to_services: tuple[PeerService, ...] = ()
-    """Egress only, in place of `to`, ports and protocols."""
+    """Egress only, instead of `to`, ports and protocols."""
 
     l7_protocols: tuple[L7Protocol, ...] = field(default=(), name="l7Protocols")
-    """What an Allow allows of the traffic that it is about; a union. Empty means all of it; the rest is refused."""
+    """Allow only: which of the matching traffic it allows; a union. Empty means all; everything else is denied."""
 
     enable_logging: bool = False
     log_label: str = ""
@@ -177,7 +177,7 @@ class AntreaPolicySpec(Part, frozen=True, kw_only=True):
     """Unset means `application`."""
 
     applied_to: tuple[AppliedTo, ...] = ()
-    """Here, or in every rule."""
+    """Either set here, or in every rule."""
 
     ingress: tuple[AntreaRule, ...] = ()
     egress: tuple[AntreaRule, ...] = ()
@@ -188,15 +188,15 @@ class ClusterNetworkPolicy(Object, frozen=True, kw_only=True):
 
 
 class AntreaNetworkPolicy(Object, frozen=True, kw_only=True):
-    """crd.antrea.io NetworkPolicy; its selectors without a namespaceSelector mean its own namespace."""
+    """crd.antrea.io NetworkPolicy. Selectors without a namespaceSelector refer to its own Namespace."""
 
     spec: AntreaPolicySpec
 
 
 def rule_name(direction: Literal["ingress", "egress"], rule: AntreaRule) -> str:
-    """Its name, or one made of its content, as `ingress-drop-2f0ed6e`: equal rules have equal names.
+    """The name of the rule, or one derived from its content such as `ingress-drop-2f0ed6e`: equal rules, equal names.
 
-    Source: the seven digits of SHA-1 are Antrea's, docs "Antrea Network Policy CRDs", `ingress`.
+    Source: seven digits of SHA-1 as in Antrea, docs "Antrea Network Policy CRDs", `ingress`.
     """
     if rule.name:
         return rule.name

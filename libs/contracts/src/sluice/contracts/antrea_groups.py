@@ -4,22 +4,22 @@ from sluice.contracts.pieces import IPBlock, LabelSelector, NamespacedName, Obje
 
 
 class GroupSpec(Part, frozen=True, kw_only=True):
-    """Whom the group means, in one way: Pods by selectors, Nodes, blocks, the Pods of a Service, or other groups."""
+    """The members, given in one way: Pods by selectors, Nodes, IP blocks, the Pods of a Service, or other groups."""
 
     pod_selector: LabelSelector | None = None
     namespace_selector: LabelSelector | None = None
     node_selector: LabelSelector | None = None
-    """In a ClusterGroup only."""
+    """Only in a ClusterGroup."""
 
     ip_block: IPBlock | None = None
-    """How older manifests write a single block."""
+    """A single block, as written in older manifests."""
 
     ip_blocks: tuple[IPBlock, ...] = ()
     service_reference: NamespacedName | None = None
-    """The Pods that the Service's selector selects, whatever its ports."""
+    """The Pods that the Service's selector matches, whatever its ports."""
 
     child_groups: tuple[str, ...] = ()
-    """Names of groups of the same kind, and of the same Namespace; they have no childGroups themselves."""
+    """Names of groups of the same kind and in the same Namespace; they have no childGroups themselves."""
 
 
 class ClusterGroup(Object, frozen=True, kw_only=True):
@@ -27,6 +27,6 @@ class ClusterGroup(Object, frozen=True, kw_only=True):
 
 
 class AntreaGroup(Object, frozen=True, kw_only=True):
-    """crd.antrea.io Group; its podSelector alone means Pods of its own Namespace."""
+    """crd.antrea.io Group. A podSelector alone selects Pods of its own Namespace."""
 
     spec: GroupSpec = GroupSpec()

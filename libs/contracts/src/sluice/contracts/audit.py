@@ -13,30 +13,30 @@ Decision = Literal["Allow", "Drop", "Reject", "Pass", "Redirect"]
 
 
 class Attribution(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A policy that decided, as it was then."""
+    """A policy that made the decision, as it was at that time."""
 
     unit: Unit
     index: int | None = None
-    """Of the rule, in the policy's list of its direction; unset: no rule, but that the policy isolates."""
+    """Index of the rule in the policy's list for its direction; unset: the policy's isolation decided, not a rule."""
 
     revision: Revision
-    """In OBJECTS: the last change that it reflects."""
+    """The OBJECTS revision of the last change that it reflects."""
 
 
 class FlowDecision(Struct, frozen=True, kw_only=True, tag="np", omit_defaults=True):
-    """The switch decided about the first packet of a connection; of Drop and Reject, about packets within a second."""
+    """The switch decided on the first packet of a connection; for Drop and Reject, on equal packets within 1 s."""
 
     at_us: int
     """Microseconds since 1970, UTC."""
 
     table: str
-    """As people know it: AntreaPolicyIngressRule, IngressRule, IngressDefaultRule, and the same three for egress."""
+    """Antrea's name: AntreaPolicyIngressRule, IngressRule, IngressDefaultRule, and the same three for egress."""
 
     policy: str
-    """As logged, `AntreaNetworkPolicy:ns/name`; `K8sNetworkPolicy` alone where isolation dropped."""
+    """As logged, e.g. `AntreaNetworkPolicy:ns/name`; just `K8sNetworkPolicy` if isolation dropped the packet."""
 
     unit: Unit | None = None
-    """The policy, where the log names one."""
+    """The policy, if the log names one."""
 
     rule: str = ""
     direction: Literal["Ingress", "Egress"]
@@ -45,7 +45,7 @@ class FlowDecision(Struct, frozen=True, kw_only=True, tag="np", omit_defaults=Tr
     """OpenFlow priority of the flow."""
 
     applied_to: str = ""
-    """The Pod it was decided for, `namespace/name`; or the node, by its name."""
+    """The Pod (`namespace/name`) or the node (name) to which the decision applied."""
 
     source: Address
     source_port: int | None = None
@@ -53,21 +53,21 @@ class FlowDecision(Struct, frozen=True, kw_only=True, tag="np", omit_defaults=Tr
     destination_port: int | None = None
     protocol: str
     length: int
-    """Bytes of the IP packet."""
+    """Length of the IP packet in bytes."""
 
     label: str = ""
     packets: int = 1
-    """How many equal ones this stands for."""
+    """How many equal packets this event stands for."""
 
     within_us: int = 0
-    """Microseconds from the first of them to the last."""
+    """Microseconds from the first of these packets to the last."""
 
     by: tuple[Attribution, ...] = ()
-    """The rule that decided, or all policies that isolated the Pod, sorted. None: nobody can say any more."""
+    """The rule that decided, or all policies that isolated the Pod; sorted. Empty if it can no longer be determined."""
 
 
 class Inspection(Struct, frozen=True, kw_only=True, tag="l7", omit_defaults=True):
-    """The inspection engine saw a request or a handshake, denied one, or kept a packet."""
+    """The inspection engine saw a request or a TLS handshake, denied one, or captured a packet."""
 
     at_us: int
     event: str
@@ -76,24 +76,24 @@ class Inspection(Struct, frozen=True, kw_only=True, tag="l7", omit_defaults=True
     source: Address
     source_port: int | None = None
     source_pod: str = ""
-    """The Pod of this node that had the address when the line was read, `namespace/name`; empty: none of them."""
+    """The Pod of this node that held the address when the line was read, `namespace/name`; empty if none did."""
 
     destination: Address
     destination_port: int | None = None
     destination_pod: str = ""
-    """As `source_pod`."""
+    """Like `source_pod`."""
 
     protocol: str
     flow: int = 0
-    """The engine's id of the connection: events of one have the same."""
+    """The engine's id of the connection, shared by all its events."""
 
     vlan: int | None = None
     policy: str = ""
-    """Of a denial, as the alert names it."""
+    """For a denial: the policy as named in the alert."""
 
     unit: Unit | None = None
     allowed: bool | None = None
-    """False: denied. Unset: the event says nothing of it."""
+    """False if denied; unset if the event carries no decision."""
 
     host: str = ""
     method: str = ""
@@ -101,20 +101,20 @@ class Inspection(Struct, frozen=True, kw_only=True, tag="l7", omit_defaults=True
     status: int | None = None
     sni: str = ""
     packet: str = ""
-    """Base64, of a packet event: it may hold what people sent."""
+    """Base64, for packet events. It may contain users' data."""
 
 
 class Loss(Struct, frozen=True, kw_only=True, tag="loss", omit_defaults=True):
-    """Something of the log is not here. Nobody should take silence for peace."""
+    """Part of the log is missing, so the absence of events proves nothing."""
 
     at_us: int
     lines: int
-    """How many; 0 where only their bytes are known."""
+    """Number of lost lines; 0 if only their size is known."""
 
     size_bytes: int = 0
     reason: str
     example: str = ""
-    """The beginning of the first of them, where there is one."""
+    """The beginning of the first lost line, if available."""
 
 
 AuditEvent = FlowDecision | Inspection | Loss
@@ -123,12 +123,12 @@ AuditEvent = FlowDecision | Inspection | Loss
 class AuditBatch(Struct, frozen=True, kw_only=True):
     """Consecutive lines of one log of one node (`audit.<node>.<log>`).
 
-    A batch that is sent again has the same id: whoever stores batches by their id has each line once.
+    A batch that is sent again keeps its id, so a reader that stores batches by id has each line exactly once.
     """
 
     node: NodeName
     log: Log
     id: str
-    """Of the file and the place in it."""
+    """Derived from the file and the position in it."""
 
     events: tuple[AuditEvent, ...]

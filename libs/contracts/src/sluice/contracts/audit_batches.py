@@ -11,14 +11,14 @@ from sluice.contracts.ids import NodeName
 
 
 class LaterEvent(Struct, frozen=True, kw_only=True):
-    """One of a kind, or of a form, that this version does not know."""
+    """An event of a kind or form that this version does not know."""
 
     at_us: int
-    """As it says, or else when the batch was stored."""
+    """The time in the event; if it has none, when the batch was stored."""
 
     kind: str
     why: str
-    """What is not known of it."""
+    """Why it does not decode."""
 
     body: bytes
 
@@ -41,10 +41,10 @@ class _Named(Struct, frozen=True, kw_only=True):
 
 
 def read(body: bytes, stored_us: int) -> Batch:
-    """What a message on AUDIT says.
+    """Decode a message on AUDIT.
 
     Raises:
-        Undecodable: it is no batch.
+        Undecodable: it is not a batch.
     """
     given = codec.decode(body, _Given)
     return Batch(given.node, given.id, tuple(_event(bytes(one), stored_us) for one in given.events))
@@ -52,7 +52,7 @@ def read(body: bytes, stored_us: int) -> Batch:
 
 def _event(body: bytes, stored_us: int) -> AuditEvent | LaterEvent:
     try:
-        return codec.decode(body, AuditEvent)  # type: ignore[arg-type]  # a union is no type
+        return codec.decode(body, AuditEvent)  # type: ignore[arg-type]  # a union is not a type
     except codec.Undecodable as error:
         named = codec.decode(body, _Named)
         at_us = stored_us if named.at_us is None else named.at_us

@@ -1,4 +1,4 @@
-"""Bytes on the wire: JSON, deterministic, by msgspec."""
+"""The wire format: deterministic JSON, by msgspec."""
 
 from functools import cache
 from hashlib import blake2b
@@ -12,21 +12,21 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 class Undecodable(ValueError):
-    """Bytes that are not what their subject promises. Set aside and counted, never retried."""
+    """The bytes are not of the type that their subject carries. They are rejected and counted, never retried."""
 
 
 @cache
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:  # Any: unions are not `type[T]` to the type checker
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:  # Any: to the type checker, a union is not a `type[T]`
     return msgspec.json.Decoder(kind)
 
 
 def encode(value: object) -> bytes:
-    """The value's bytes; equal values give equal bytes."""
+    """Encode the value; equal values give equal bytes."""
     return _encoder.encode(value)
 
 
 def decode(body: bytes, kind: type[T]) -> T:
-    """The value of this type.
+    """Decode the bytes to a value of this type.
 
     Raises:
         Undecodable: the bytes are not JSON, or not of this type; the message names the JSON path.
@@ -39,5 +39,5 @@ def decode(body: bytes, kind: type[T]) -> T:
 
 
 def digest(body: bytes) -> str:
-    """32 hex digits that stand for the content (BLAKE2b, 128 bits)."""
+    """BLAKE2b hash of the content, 128 bits, as 32 hex digits."""
     return blake2b(body, digest_size=16).hexdigest()

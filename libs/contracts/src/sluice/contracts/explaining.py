@@ -13,96 +13,96 @@ from sluice.contracts.tracing import DecidingRule
 
 
 class ExplainQuestion(Struct, frozen=True, kw_only=True, tag="one"):
-    """Whose is this?"""
+    """Asks what a flow, a filter or a signature is for, and which objects it belongs to."""
 
     flow: str
-    """A flow, a filter or a signature as the backend's own tool shows it, or what names it there: a cookie,
+    """A flow, a filter or a signature as the backend's own tool prints it, or its identifier: a cookie,
     CHAIN/PREF/HANDLE, VLAN/SID."""
 
 
 class HeldQuestion(Struct, frozen=True, kw_only=True, tag="all", omit_defaults=True):
-    """What do you hold?"""
+    """Asks for a page of everything that the backend holds."""
 
     after: str = ""
-    """`more` of the page before; empty: from the beginning."""
+    """`more` of the previous page; empty starts at the beginning."""
 
     limit: int = 500
-    """So many at most. There may be fewer, where each of them says much."""
+    """Maximum number of items. A page of large items may have fewer."""
 
 
 AnyQuestion = ExplainQuestion | HeldQuestion
 
 
 class ObjectRef(Struct, frozen=True, kw_only=True, omit_defaults=True, order=True):
-    """An object that is no policy: a TrafficControl, a Node."""
+    """An object other than a policy: a TrafficControl or a Node."""
 
     kind: Kind
     namespace: str = ""
     name: str
     revision: Revision | None = None
-    """Of OBJECTS: the last change that this form reflects, where the node knows it."""
+    """The OBJECTS revision of the last change that this form of it reflects, if the node knows it."""
 
 
 class Meaning(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a flow, a filter or a signature is for, and whose it is."""
+    """What a flow, a filter or a signature is for, and which objects it belongs to."""
 
     kind: str
-    """Of a flow base, port, clause, rule…; of a filter root, address, port, rest…; of a signature what it does."""
+    """Of a flow: base, port, clause, rule…; of a filter: root, address, port, rest…; of a signature: what it does."""
 
     says: str
-    """What those of this kind are for."""
+    """What flows, filters or signatures of this kind are for."""
 
     table: str = ""
-    """Of a flow. Of a filter, the name of its chain; of a signature, its tenant."""
+    """Table of a flow, chain of a filter, or tenant of a signature."""
 
     does: str = ""
     """What the table is for."""
 
     rules: tuple[DecidingRule, ...] = ()
-    """The rules that it belongs to; of what several share, all of them."""
+    """The rules that it belongs to; all of them if several share it."""
 
     pods: tuple[str, ...] = ()
-    """Whose port or interface it is about, namespace/name."""
+    """The Pods (namespace/name) whose port or interface it is about."""
 
     services: tuple[ServiceRef, ...] = ()
     objects: tuple[ObjectRef, ...] = ()
     places: tuple[str, ...] = ()
-    """Where it stands, as the tool says it: `dev eth3 ingress`; unset where there is one place alone."""
+    """Where it is installed, in the notation of the tool: `dev eth3 ingress`; empty if there is only one place."""
 
     @property
     def owned(self) -> bool:
-        """It names something that people wrote."""
+        """Whether it belongs to any object."""
         return bool(self.rules or self.pods or self.services or self.objects)
 
 
 class Explanation(Meaning, frozen=True, kw_only=True, omit_defaults=True, tag="explanation"):
-    """The answer about one."""
+    """The answer to `ExplainQuestion`."""
 
     node: NodeName
     applied: Revision
-    """OBJECTS up to here were in force."""
+    """The OBJECTS revision that was in force."""
 
 
 class Held(Meaning, frozen=True, kw_only=True, omit_defaults=True):
-    """One that the backend holds."""
+    """One item that the backend holds."""
 
     line: str
-    """In the notation of the backend's tool."""
+    """The item in the notation of the backend's tool."""
 
 
 class HeldPage(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="page"):
-    """The answer about all."""
+    """The answer to `HeldQuestion`."""
 
     node: NodeName
     backend: Backend
     applied: Revision
     items: tuple[Held, ...]
     more: str = ""
-    """Where the next page begins; empty: this is the last."""
+    """Where the next page begins; empty on the last page."""
 
 
 class ExplainRefused(Struct, frozen=True, kw_only=True, tag="refused"):
-    """Why there is no answer."""
+    """The question cannot be answered."""
 
     reason: str
 

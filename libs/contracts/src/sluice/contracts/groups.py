@@ -1,7 +1,7 @@
 """GROUPS: the members of each group, one page per group and node.
 
 Since the members on one node are one message, a change of one Pod republishes a few kilobytes once, whatever the size
-of the cluster. All values are whole; an empty body is a tombstone.
+of the cluster. All values are complete, not deltas; an empty body is a tombstone.
 """
 
 from msgspec import Struct
@@ -23,56 +23,56 @@ class Attachment(Struct, frozen=True, kw_only=True, order=True, omit_defaults=Tr
     """namespace/name of its NetworkAttachmentDefinition."""
 
     interface: str = ""
-    """Its name in the Pod."""
+    """Name of the interface in the Pod."""
 
     plugin: str = ""
-    """Type of the network's CNI plugin; empty while the network is not known."""
+    """Type of the network's CNI plugin; empty until the network is known."""
 
     tagged: bool = False
-    """It is a trunk: frames have VLAN tags."""
+    """The interface is a trunk: frames have VLAN tags."""
 
     pci: str = ""
-    """PCI address of the device, where the plugin reports one."""
+    """PCI address of the device, if the plugin reports one."""
 
     representor: str = ""
-    """The device's name on the host, where the plugin reports it."""
+    """Name of the device on the host, if the plugin reports it."""
 
     attached: bool = False
-    """The plugin has reported it. Until then it has no addresses."""
+    """The plugin has reported the interface. Until then it has no addresses."""
 
 
 NO_ATTACHMENT = Attachment()
 
 
 class Member(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True, gc=False):
-    """A Pod, an interface of a Pod, or a node in a group. Without an address it is a member all the same."""
+    """A Pod, an interface of a Pod, or a node in a group. It is a member even without an address."""
 
     pod: str
-    """namespace/name of the Pod; the node's name alone, in a group of nodes."""
+    """namespace/name of the Pod; in a group of nodes, the name of the node."""
 
     uid: Uid
     addresses: tuple[Address, ...] = ()
     ports: tuple[NamedPort, ...] = ()
-    """Container ports that have a name; sorted."""
+    """Named container ports; sorted."""
 
     attachment: Attachment = NO_ATTACHMENT
-    """Unset for the Pod's own interface, on the cluster's network."""
+    """Unset for the Pod's primary interface, on the cluster's network."""
 
 
 class Page(Struct, frozen=True, kw_only=True, gc=False):
-    """The group's members on this node: exactly these (`groups.<group>.<node>`)."""
+    """The complete list of the group's members on this node (`groups.<group>.<node>`)."""
 
     group: GroupId
     node: NodeName
     cause: Revision
     members: tuple[Member, ...]
-    """Sorted, never empty: a page without members is a tombstone."""
+    """Sorted and never empty: a page without members is a tombstone."""
 
 
 class Own(Struct, frozen=True, kw_only=True, gc=False):
     """Ids of the shard's groups that have a page on the node (`groups._own.<node>.<shard>`).
 
-    Stored after a new page and before an old one's tombstone.
+    Stored after a new page, and before the tombstone of an old one.
     """
 
     node: NodeName
@@ -82,44 +82,44 @@ class Own(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Local(Struct, frozen=True, kw_only=True, gc=False):
-    """Every Pod of the node that has an interface of its own (`groups._local.<node>`)."""
+    """All Pods of the node that are not on the host network (`groups._local.<node>`)."""
 
     node: NodeName
     cause: Revision
     pods: tuple[Member, ...]
     interfaces: tuple[Member, ...] | None = None
-    """Those Pods' interfaces on secondary networks, whether policies are about them or not; sorted.
+    """Interfaces of these Pods on secondary networks, whether or not a policy selects them; sorted.
 
-    None, as writers before this field said: it is not told which there are, and nobody may be taken to have none.
+    None, from writers that predate this field, means unknown: a reader must not conclude that a Pod has none.
     """
 
 
 class NodeRoute(Struct, frozen=True, kw_only=True, gc=False):
-    """What is reached by way of the node (`groups._route.<node>`). Every node reads all of them.
+    """The addresses that are reached through the node (`groups._route.<node>`). Every node reads all of these messages.
 
-    One message a node, not one a Pod: a Pod's address says which node it is on, but for the strays.
+    One message per node, not per Pod: the address of a Pod tells which node it is on, except for the strays.
     """
 
     node: NodeName
     cause: Revision
     addresses: tuple[Address, ...] = ()
-    """The node's own (InternalIP), where its tunnels end; sorted."""
+    """The node's own InternalIPs, its tunnel endpoints; sorted."""
 
     pod_cidrs: tuple[str, ...] = ()
-    """spec.podCIDRs; sorted."""
+    """spec.podCIDRs of the Node; sorted."""
 
     strays: tuple[Address, ...] = ()
-    """Addresses of the node's Pods that are in none of `pod_cidrs`; sorted."""
+    """Addresses of the node's Pods outside of `pod_cidrs`; sorted."""
 
 
 class Mark(Struct, frozen=True, kw_only=True, gc=False):
-    """All that the shard derives from OBJECTS up to `upto` is stored, before this message in the same stream.
+    """Everything that the shard derives from OBJECTS up to `upto` is stored before this message, in the same stream.
 
     `groups._mark.<shard>` and `programs._mark.<backend>.<shard>`.
     """
 
     shard: int
     shards: int
-    """How many shards there are: a reader needs the mark of each of 0..shards-1."""
+    """Number of shards: a reader needs a mark from each of 0..shards-1."""
 
     upto: Revision

@@ -31,10 +31,10 @@ from sluice.contracts.streams import (
 STREAMS_ACCOUNT = "SLUICE"
 
 JETSTREAM_API = "$JS.API"
-"""In the account of the streams."""
+"""API prefix in the streams' account."""
 
 OWN_API = "_sluice.api"
-"""The same in all other accounts: there the server answers on `$JS.API` that the account has no JetStream."""
+"""API prefix in all other accounts: on `$JS.API` the server would reply that the account has no JetStream."""
 
 LEASES = "sluice_leases"
 """The KV bucket of leases."""
@@ -42,55 +42,55 @@ LEASES = "sluice_leases"
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 NODE_SERVICES = ("node-ovs", "node-tc", "node-l7", "node-host", "log-collector")
-"""They run on a node, under the node's identity."""
+"""Services that run on a node, under the node's identity."""
 
 
 class Identity(NamedTuple):
-    """Somebody with a key of their own."""
+    """A service, node or person with its own key."""
 
     kind: Literal["service", "node", "person"]
     name: str
 
     @property
     def text(self) -> str:
-        """`node.node-1`: the name of its account, and of its folder."""
+        """The name of its account and of its folder, such as `node.node-1`."""
         return f"{self.kind}.{subjects.token(self.name)}"
 
     @property
     def api(self) -> str:
-        """Prefix of the subjects on which it asks JetStream."""
+        """Prefix of the subjects of its requests to JetStream."""
         return JETSTREAM_API if self == OPERATOR else OWN_API
 
     @property
     def inbox(self) -> str:
-        """Prefix of the subjects on which it is answered."""
+        """Prefix of the subjects on which it receives replies."""
         return f"_INBOX.{self.text}"
 
 
 class Grants(Struct, frozen=True, kw_only=True):
-    """Everything else is denied. Subjects and patterns as they are in the account of the streams; sorted."""
+    """What is allowed; everything else is denied. Subjects and patterns as named in the streams' account; sorted."""
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
     serve: tuple[str, ...] = ()
-    """Questions that it answers to `asks_all`, account to account."""
+    """Subjects of the requests that it answers, from the account of the identity that `asks_all`."""
 
     asks_all: bool = False
-    """It may ask everybody whatever they serve."""
+    """It may send requests to everything that others `serve`."""
 
 
 ANSWERS = "_R_.>"
-"""Where nats-server wants the answer to a question from another account."""
+"""Reply subjects that nats-server uses for requests from another account."""
 
 
 OPERATOR = Identity("person", "operator")
-"""Who runs `sluice` against the bus, and may do everything there."""
+"""Whoever runs `sluice` against the bus; may do everything there."""
 
 ASKER = Identity("service", "query-api")
-"""Asks nodes what they hold, and ingest to write, for whom it lets in."""
+"""On behalf of its authorised callers, asks nodes what they hold and ingest to write."""
 
 OWNER = Identity("service", "ingest")
-"""Makes the streams and the bucket of leases, and makes them anew when they are gone."""
+"""Creates the streams and the bucket of leases, and recreates them if they are lost."""
 
 
 def node(name: NodeName) -> Identity:
@@ -98,12 +98,12 @@ def node(name: NodeName) -> Identity:
 
 
 def of_service(service: str, node_name: NodeName | None) -> Identity:
-    """Under which a service runs; the name is that of its node, if it is one of a node's."""
+    """The identity under which a service runs: that of its node for one of NODE_SERVICES, else its own."""
     return node(node_name) if node_name and service in NODE_SERVICES else Identity("service", service)
 
 
 def grants(identity: Identity) -> Grants:
-    """What the identity may do.
+    """The permissions of the identity.
 
     Raises:
         LookupError: there is no such service or person.
@@ -125,7 +125,7 @@ def _grants(
     subscribe: tuple[str, ...] = (),
     serve: tuple[str, ...] = (),
 ) -> Grants:
-    """With what everybody has: answers to what it asked, and questions about its health."""
+    """Add what every identity gets: replies to its requests, health requests, and replies to the operator."""
     inbox = f"{identity.inbox}.>"
     health = [subjects.health(service) for service in services]
     answers = f"{OPERATOR.inbox}.>"
@@ -138,9 +138,9 @@ def _grants(
 
 
 def _node(name: NodeName) -> Grants:
-    """Reads what is meant for nodes, and tells of itself.
+    """A node reads what is meant for nodes, and publishes about itself.
 
-    It makes no consumers, for one delivers to whatever subject it is told to.
+    It may not create consumers, since a consumer delivers to any subject that its creator names.
     """
     publish = [
         _info(GROUPS),
@@ -170,7 +170,7 @@ def _info(spec: StreamSpec) -> str:
 
 
 def _follow(*specs: StreamSpec) -> list[str]:
-    """To read all of these streams, and to ask how far they go; of a mirror's source, if it is still the same."""
+    """To read these streams and their info; for a mirror also its source's info, to check that it is still the same."""
     return [
         subject
         for spec in specs
@@ -185,12 +185,12 @@ def _follow(*specs: StreamSpec) -> list[str]:
 
 
 def _write(spec: StreamSpec, *patterns: str) -> list[str]:
-    """To store these, and to read back what is stored."""
+    """To publish on these subjects, and to read the stream back."""
     return [*_follow(spec), *patterns]
 
 
 def _tell(*patterns: str) -> list[str]:
-    """To store these in STATUS, and to read back no other."""
+    """To publish on these subjects of STATUS, and to read back only these."""
     return [_info(STATUS), *patterns, *(f"{JETSTREAM_API}.DIRECT.GET.{STATUS.name}.{pattern}" for pattern in patterns)]
 
 
@@ -201,7 +201,7 @@ def _lease(service: str) -> list[str]:
 
 
 def _own() -> list[str]:
-    """To make the streams; of those there are, only a mirror may go, for it can be made again."""
+    """To create and update the streams. Only mirrors may be deleted, as they can be recreated from their source."""
     names = [*(spec.name for spec in STREAMS), f"KV_{LEASES}"]
     verbs = [f"{JETSTREAM_API}.STREAM.{verb}.{name}" for name in names for verb in ("CREATE", "UPDATE", "INFO")]
     mirrors = [spec.name for spec in STREAMS if spec.mirror]
@@ -227,4 +227,4 @@ SERVICES: dict[str, list[str]] = {
         *_lease("query-api"),
     ],
 }
-"""What each central service publishes and asks. None subscribes to more than the answers."""
+"""What each central service may publish and request. They subscribe only to replies and to requests to themselves."""

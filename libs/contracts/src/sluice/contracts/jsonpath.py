@@ -12,7 +12,7 @@ _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'
 
 
 def field(path: str, key: str) -> str:
-    """The path of a map's entry."""
+    """The path of an entry of a map."""
     if _WORD.fullmatch(key):
         return f"{path}.{key}"
     quoted = key.replace("\\", "\\\\").replace("'", "\\'")
@@ -20,15 +20,15 @@ def field(path: str, key: str) -> str:
 
 
 def item(path: str, index: int) -> str:
-    """The path of a list's item, 0-based."""
+    """The path of an item of a list, by its 0-based index."""
     return f"{path}[{index}]"
 
 
 def steps(path: str) -> tuple[str | int, ...]:
-    """Keys and indexes from the root to the field; exact for what `field` and `item` made.
+    """Keys and indexes from the root to the field; the exact inverse of `field` and `item`.
 
     Raises:
-        ValueError: this is no such path.
+        ValueError: it is not such a path.
     """
     found: list[str | int] = []
     at = len(ROOT)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Kind(StrEnum):
-    """A kind of object; the value is its subject token (two API groups have a `NetworkPolicy`)."""
+    """A kind of object. The value is its subject token, not the API's name: two API groups have a `NetworkPolicy`."""
 
     NAMESPACE = "namespaces"
     NODE = "nodes"
@@ -31,10 +31,10 @@ class Resource(NamedTuple):
     plural: str
     namespaced: bool
     written: bool
-    """People write it: the object is kept whole (but status and managedFields). Otherwise it is trimmed."""
+    """Written by people: kept whole, except status and managedFields. Objects of other kinds are trimmed."""
 
     status: bool = False
-    """It has a status subresource that tells whether it is realised."""
+    """Its status subresource reports whether it is realised."""
 
 
 ANTREA = "crd.antrea.io/v1beta1"
@@ -75,7 +75,7 @@ RESOURCES: dict[Kind, Resource] = {
 }
 
 BY_API: dict[tuple[str, str], Kind] = {(r.api_version, r.kind): kind for kind, r in RESOURCES.items()}
-"""(apiVersion, kind) to our kind."""
+"""Kinds by (apiVersion, kind)."""
 
 POLICIES = frozenset(
     (
@@ -85,16 +85,16 @@ POLICIES = frozenset(
         Kind.MULTI_NETWORK_POLICY,
     )
 )
-"""The kinds that are a unit: each object of them has programs of its own."""
+"""The kinds of policies: each object is a unit, with programs of its own."""
 
 PROGRAMMED = POLICIES | {Kind.TRAFFIC_CONTROL}
-"""The kinds that programs are made of one by one, and that are said to be in force or not."""
+"""The kinds of which each object is translated into programs, and reported as realised or not."""
 
 SELF_CONTAINED = frozenset((Kind.K8S_NETWORK_POLICY, Kind.MULTI_NETWORK_POLICY))
-"""Policies whose translation looks nothing up."""
+"""Kinds of policies whose translation looks up no other object."""
 
 SERVED = frozenset((Kind.SERVICE, Kind.ENDPOINT_SLICE))
-"""The kinds that are programs by themselves, for every node."""
+"""The kinds of which each object becomes one program for every node."""
 
 INPUTS = POLICIES | {Kind.NAMESPACE, Kind.TIER, Kind.CLUSTER_GROUP, Kind.GROUP, Kind.SERVICE}
-"""The kinds that programs are made of: policies, and what their translation looks up."""
+"""The inputs of policy translation: policies, and the kinds that it looks up."""

@@ -6,48 +6,48 @@ A checkpoint is stored in parts, its state first: a reader who finds a `Checkpoi
 from msgspec import Struct
 
 ENTRIES = 10_000
-"""From one checkpoint to the next: reading as many entries costs less than a second."""
+"""Entries between two checkpoints: reading that many takes less than a second."""
 
 DIGEST_BYTES = 8
-"""Of the digest that stands for one entry in a checkpoint. It locates what the chain, of 32 bytes, has found."""
+"""Length of an entry's digest in a checkpoint. It locates tampering that the chain, of 32-byte hashes, detects."""
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
-    """What LEDGER held after one of its entries (`ledger._checkpoint.<epoch>.<last>`)."""
+    """What LEDGER held after a certain entry (`ledger._checkpoint.<epoch>.<last>`)."""
 
     epoch: int
-    """Of LEDGER's revisions: its creation, microseconds since 1970."""
+    """Epoch of LEDGER's revisions: its creation time, microseconds since 1970."""
 
     first: int
-    """Sequence of the first entry since the checkpoint before."""
+    """Sequence of the first entry after the previous checkpoint."""
 
     last: int
-    """Sequence of the last one, after which this was made."""
+    """Sequence of the last entry that the checkpoint covers."""
 
     time_ns: int
-    """When LEDGER stored the last one, nanoseconds since 1970."""
+    """When LEDGER stored the last entry, nanoseconds since 1970."""
 
     before: str
-    """Head of the chain before the first entry: 64 hex digits. Where `first` is 1, zeros."""
+    """Head of the hash chain before the first entry, 64 hex digits; all zeros if `first` is 1."""
 
     head: str
-    """Head of the chain after the last one."""
+    """Head of the hash chain after the last entry."""
 
     digests: bytes
-    """Of each sequence from first to last, in order, `DIGEST_BYTES` each; zeros where LEDGER had no such entry."""
+    """Digest of each sequence from first to last, in order, `DIGEST_BYTES` each; zeros where there is no entry."""
 
     objects: int
-    """How many subjects have a value."""
+    """Number of subjects that have a value."""
 
     parts: int
-    """In how many messages the state is (`ledger._state.<epoch>.<last>.<part>`, from 0)."""
+    """Number of messages that hold the state (`ledger._state.<epoch>.<last>.<part>`, counted from 0)."""
 
     state: str
-    """Digest of the state's parts together, so that a part cannot be exchanged: 32 hex digits."""
+    """Digest over all parts of the state, 32 hex digits: no part can be replaced unnoticed."""
 
 
 class StatePart(Struct, frozen=True, kw_only=True):
-    """Some of the state at a checkpoint."""
+    """A part of the state at a checkpoint."""
 
     rows: bytes
-    """Deflated (RFC 1950) MessagePack: a list of [subject, sequence, time_ns, body], in the order of subjects."""
+    """MessagePack in zlib format (RFC 1950): a list of [subject, sequence, time_ns, body], ordered by subject."""

@@ -10,11 +10,11 @@ from sluice.contracts.ids import Address, NodeName
 
 
 class JoinedGroups(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Exactly these groups have members on the node."""
+    """The complete list of groups that have members on the node."""
 
     node: NodeName
     groups: tuple[Address, ...] = ()
     """Sorted."""
 
     asks: bool = False
-    """The node has just begun, and knows nothing of the others: tell it."""
+    """The node has just started and knows nothing of the other nodes: they should publish now."""

@@ -17,24 +17,24 @@ from sluice.contracts.ids import Address
 from sluice.contracts.pieces import Kube, Object
 
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
-"""On Pods: the networks to attach."""
+"""Annotation of Pods: the networks to attach."""
 
 STATUS = "k8s.v1.cni.cncf.io/network-status"
-"""On Pods: what is attached."""
+"""Annotation of Pods: what is attached."""
 
 STATUS_BEFORE = "k8s.v1.cni.cncf.io/networks-status"
-"""As multus wrote it before version 3.8."""
+"""The spelling of STATUS that Multus used before version 3.8."""
 
 POLICY_FOR = "k8s.v1.cni.cncf.io/policy-for"
-"""On MultiNetworkPolicies: the networks that they are about."""
+"""Annotation of MultiNetworkPolicies: the networks that they apply to."""
 
 POD_ANNOTATIONS = frozenset((NETWORKS, STATUS, STATUS_BEFORE))
-"""What we read of a Pod's annotations; the others do not travel."""
+"""The annotations of a Pod that Sluice reads; the others are trimmed."""
 
 
 class NetworkAttachmentSpec(Kube, frozen=True, kw_only=True):
     config: str = ""
-    """JSON of a CNI configuration, or of a list of them. Empty: in a file on each node, which we do not see."""
+    """A CNI configuration or a list of them, as JSON. Empty if in a file on each node, which Sluice does not see."""
 
 
 class NetworkAttachmentDefinition(Object, frozen=True, kw_only=True):
@@ -44,43 +44,43 @@ class NetworkAttachmentDefinition(Object, frozen=True, kw_only=True):
 
 
 class BadAnnotation(ValueError):
-    """The text is not what the annotation holds: what, why and what to do."""
+    """The annotation is malformed; the message says what is wrong, why, and what to do."""
 
 
 class Request(NamedTuple):
-    """One attachment that a Pod asks for."""
+    """One attachment that a Pod requests."""
 
     network: str
     interface: str
-    """As it is to be called in the Pod; empty where that is left to the plugin."""
+    """Requested name in the Pod; empty if the plugin chooses it."""
 
 
 class Report(NamedTuple):
-    """One attachment that a Pod has."""
+    """One attachment that a plugin has reported."""
 
     network: str
-    """Of the cluster's own network whatever the plugin calls it."""
+    """For the cluster's own network, whatever name the plugin reports."""
 
     interface: str
     default: bool
-    """It is the cluster's own network."""
+    """The attachment is to the cluster's own network."""
 
     addresses: tuple[Address, ...]
     pci: str
-    """PCI address of the device, if it is one: "0000:03:00.2"."""
+    """PCI address of the device, if it has one: "0000:03:00.2"."""
 
     representor: str
-    """The device's name on the host, where the plugin tells."""
+    """Name of the device on the host, if the plugin reports it."""
 
 
 class Plugin(NamedTuple):
-    """What a network's configuration says to us."""
+    """What Sluice reads from a network's configuration."""
 
     type: str
-    """Of the first plugin; empty where that is not known."""
+    """Type of the first plugin; empty if unknown."""
 
     tagged: bool
-    """Interfaces are trunks: frames have VLAN tags."""
+    """The interfaces are trunks: frames have VLAN tags."""
 
 
 UNKNOWN_PLUGIN = Plugin("", False)
@@ -88,14 +88,14 @@ UNKNOWN_PLUGIN = Plugin("", False)
 
 class PolicyFor(NamedTuple):
     networks: tuple[str, ...]
-    """Each once, in the order of the annotation."""
+    """Without duplicates, in the order of the annotation."""
 
     wrong: tuple[str, ...]
-    """What is wrong with items that are left out: what, why and what to do."""
+    """Why items were skipped: what is wrong, why, and what to do."""
 
 
 def policy_for(text: str, namespace: str) -> PolicyFor:
-    """The networks that a policy of the namespace is about. Never raises; blank items mean nothing."""
+    """The networks that a policy in the namespace applies to. Never raises; blank items are ignored."""
     networks: list[str] = []
     wrong: list[str] = []
     for item in ("".join(part.split()) for part in text.split(",")):
@@ -109,14 +109,14 @@ def policy_for(text: str, namespace: str) -> PolicyFor:
 
 
 def requests(text: str, namespace: str) -> tuple[Request, ...]:
-    """What a Pod of the namespace asks for: `net`, `ns/net`, `net@interface`, a comma between, or a list in JSON.
+    """The requests of a Pod in the namespace: a JSON list, or `net`, `ns/net`, `net@interface` separated by commas.
 
     Raises:
         BadAnnotation: it is neither.
     """
     if not text.strip():
         return ()
-    if any(char in text for char in '[{"'):  # as multus tells the two apart
+    if any(char in text for char in '[{"'):  # how Multus distinguishes the two forms
         return tuple(_requested(each, namespace) for each in _list(text, list[_Selection]))
     found = []
     for item in (part.strip() for part in text.split(",")):
@@ -128,10 +128,10 @@ def requests(text: str, namespace: str) -> tuple[Request, ...]:
 
 
 def reports(text: str, namespace: str) -> tuple[Report, ...]:
-    """What is attached to a Pod of the namespace. Addresses may have a prefix length, which says nothing here.
+    """What is attached to a Pod in the namespace. Prefix lengths of addresses are ignored.
 
     Raises:
-        BadAnnotation: it is not a list of attachments in JSON.
+        BadAnnotation: it is not a JSON list of attachments.
     """
     if not text.strip():
         return ()
@@ -139,10 +139,10 @@ def reports(text: str, namespace: str) -> tuple[Report, ...]:
 
 
 def plugin(config: str) -> Plugin:
-    """What a network's configuration says.
+    """Read the configuration of a network.
 
     Raises:
-        BadAnnotation: it is neither a CNI configuration nor a list of them, in JSON.
+        BadAnnotation: it is neither a CNI configuration nor a list of them, as JSON.
     """
     if not config.strip():
         return UNKNOWN_PLUGIN

@@ -79,20 +79,20 @@ __all__ = [
 PolicyType = Literal["Ingress", "Egress"]
 
 TRANSPORT_ADDRESS = "sluice.dev/transport-address"
-"""The annotation of a Node with the address where its tunnels end, if that is not its InternalIP."""
+"""Annotation of a Node: the address of its tunnel endpoint, if that is not its InternalIP."""
 
 
 ENABLE_LOGGING = "networkpolicy.antrea.io/enable-logging"
-"""The annotation of a Namespace whose Kubernetes NetworkPolicies are to log what they decide."""
+"""Annotation of a Namespace: its Kubernetes NetworkPolicies log their decisions."""
 
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
-"""What a boolean is written as. Source: Go, strconv.ParseBool."""
+"""Spellings of true. Source: Go, strconv.ParseBool."""
 
 
 class Namespace(Object, frozen=True, kw_only=True):
     @property
     def logs(self) -> bool:
-        """Its Kubernetes NetworkPolicies log. An annotation that is no boolean is none."""
+        """Whether its Kubernetes NetworkPolicies log. An annotation that is not a boolean is ignored."""
         return self.metadata.annotations.get(ENABLE_LOGGING, "") in _TRUE
 
 
@@ -128,7 +128,7 @@ class Container(Kube, frozen=True, kw_only=True):
 
 class PodSpec(Kube, frozen=True, kw_only=True):
     node_name: NodeName = NodeName("")
-    """Empty while the Pod is not scheduled."""
+    """Empty until the Pod is scheduled."""
 
     host_network: bool = False
     service_account_name: str = ""
@@ -161,7 +161,7 @@ class Pod(Object, frozen=True, kw_only=True):
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """podIPs, each once, or podIP where only that is given; canonical text, since `sluice.kube` makes it so."""
+        """The podIPs without duplicates, or podIP if only that is set; `sluice.kube` has made them canonical."""
         entries = self.status.pod_ips
         if len(entries) == 1:
             return (entries[0].ip,)
@@ -170,7 +170,7 @@ class Pod(Object, frozen=True, kw_only=True):
 
     @property
     def on_pod_network(self) -> bool:
-        """It is scheduled, has not ended, and has an interface of its own: policies can select it."""
+        """Whether policies can select it: it is scheduled, has not ended, and does not use the host network."""
         spec = self.spec
         return bool(spec.node_name) and not spec.host_network and self.status.phase not in ("Succeeded", "Failed")
 
@@ -192,13 +192,13 @@ class NetworkPolicyPort(Kube, frozen=True, kw_only=True):
 class NetworkPolicyIngressRule(Kube, frozen=True, kw_only=True):
     ports: tuple[NetworkPolicyPort, ...] = ()
     from_: tuple[NetworkPolicyPeer, ...] = field(default=(), name="from")
-    """Empty means everybody."""
+    """Empty means all peers."""
 
 
 class NetworkPolicyEgressRule(Kube, frozen=True, kw_only=True):
     ports: tuple[NetworkPolicyPort, ...] = ()
     to: tuple[NetworkPolicyPeer, ...] = ()
-    """Empty means everybody."""
+    """Empty means all peers."""
 
 
 class K8sNetworkPolicySpec(Kube, frozen=True, kw_only=True):
@@ -217,7 +217,7 @@ class K8sNetworkPolicy(Object, frozen=True, kw_only=True):
 
 
 class MultiNetworkPolicy(Object, frozen=True, kw_only=True):
-    """k8s.cni.cncf.io/v1beta1 MultiNetworkPolicy: a NetworkPolicy of the networks that its annotation names."""
+    """k8s.cni.cncf.io/v1beta1 MultiNetworkPolicy: a NetworkPolicy for the networks that its annotation names."""
 
     spec: K8sNetworkPolicySpec = K8sNetworkPolicySpec()
 
@@ -257,8 +257,8 @@ TYPES: dict[Kind, type[AnyObject]] = {
 
 
 class Listed(Struct, frozen=True, kw_only=True):
-    """Ends the first listing of a kind: what has not been told by now does not exist (`objects._listed.<kind>`)."""
+    """The first listing of a kind is complete: objects not published by now do not exist (`objects._listed.<kind>`)."""
 
     kind: Kind
     source: str
-    """The one source of this deployment: `kubernetes`, or `folder:` and its path."""
+    """The only source of this deployment: `kubernetes`, or `folder:` and a path."""

@@ -9,11 +9,11 @@ Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
 
 
 class Kube(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
-    """A piece of Kubernetes JSON: camelCase on the wire, unset fields left out."""
+    """A piece of Kubernetes JSON: camelCase on the wire, unset fields omitted."""
 
 
 class Part(Kube, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A piece of a spec; what it does not know it does not take."""
+    """A piece of a spec; unknown fields are a decoding error."""
 
 
 class ObjectMeta(Kube, frozen=True, kw_only=True):
@@ -24,13 +24,13 @@ class ObjectMeta(Kube, frozen=True, kw_only=True):
     uid: str = ""
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
-    """Of what is trimmed only those that somebody reads (`sluice.kube.convert.ANNOTATIONS`)."""
+    """For trimmed kinds, only the annotations that Sluice reads (`sluice.kube.convert.ANNOTATIONS`)."""
 
     creation_timestamp: str = ""
-    """RFC 3339, as Kubernetes or the manifest gives it; empty where nobody did."""
+    """RFC 3339, as given by Kubernetes or the manifest; empty if neither gives it."""
 
     generation: int = 0
-    """How often Kubernetes saw the spec change; 0 where it does not count, and in what is trimmed."""
+    """Kubernetes' counter of spec changes; 0 if Kubernetes does not count them, and for trimmed kinds."""
 
 
 class Object(Kube, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class LabelRequirement(Kube, frozen=True, kw_only=True):
 
 
 class LabelSelector(Kube, frozen=True, kw_only=True):
-    """All of its requirements hold; one without any selects everything."""
+    """Selects what meets all of its requirements; without any, it selects everything."""
 
     match_labels: dict[str, str] = {}
     match_expressions: tuple[LabelRequirement, ...] = ()

@@ -1,6 +1,6 @@
 """PROGRAMS: what a backend must hold for one unit on the nodes that host a member of the group it is addressed to.
 
-This is also the one flat model of policy: every kind is translated into it, every backend lowers it, and `verdict`
+This is also the single, flat model of policy: every kind is translated into it, every backend lowers it, and `verdict`
 evaluates it. A new kind of match is a new member of the union `Traffic` or `Peer`; thanks to `assert_never`, the type
 checker then lists every place that must handle it.
 """
@@ -16,10 +16,10 @@ from sluice.contracts.l7 import L7Match
 from sluice.contracts.objects import Protocol
 
 K8S_TIER = 251
-"""Where Kubernetes NetworkPolicies stand among the tiers: after application (250), before baseline (253)."""
+"""The position of Kubernetes NetworkPolicies among the tiers: after application (250), before baseline (253)."""
 
 ESTABLISHED = "policy.sluice.dev/established"
-"""Annotation of a policy: what becomes of established connections that it comes to deny, `keep` (default) or `end`."""
+"""Annotation of a policy: whether to `keep` (default) or `end` established connections that it newly denies."""
 
 Established = Literal["keep", "end"]
 
@@ -40,7 +40,7 @@ class Action(StrEnum):
 
 
 class PortRange(Struct, frozen=True, order=True, gc=False):
-    """Both ends belong to it, 0..65535."""
+    """Inclusive range within 0..65535."""
 
     first: int
     last: int
@@ -49,7 +49,7 @@ class PortRange(Struct, frozen=True, order=True, gc=False):
 class TransportTraffic(Struct, frozen=True, kw_only=True, tag="transport", omit_defaults=True, gc=False):
     protocol: Protocol
     ports: PortRange | str | None = None
-    """Destination ports, or a port's name; unset means all."""
+    """Destination ports, or the name of a port; unset means all."""
 
     source_ports: PortRange | None = None
 
@@ -62,7 +62,7 @@ class IcmpTraffic(Struct, frozen=True, kw_only=True, tag="icmp", omit_defaults=T
 
 
 class IgmpTraffic(Struct, frozen=True, kw_only=True, tag="igmp", omit_defaults=True, gc=False):
-    """IGMP messages; unset means every type, or about every group."""
+    """IGMP messages; an unset field matches every type, or every group."""
 
     igmp_type: int | None = None
     group: Address | None = None
@@ -72,34 +72,34 @@ Traffic = TransportTraffic | IcmpTraffic | IgmpTraffic
 
 
 class ServiceRef(Struct, frozen=True, kw_only=True, order=True, gc=False):
-    """A Service by its name. Whether there is one, the backend sees; of one that is not nothing matches."""
+    """A Service by name. It need not exist: the backend looks it up, and no traffic matches a missing Service."""
 
     namespace: str
     name: str
 
 
 class GroupPeer(Struct, frozen=True, kw_only=True, tag="group", gc=False):
-    """Members of a group: Pods, or nodes."""
+    """The members of a group: Pods or nodes."""
 
     group: GroupId
 
 
 class BlockPeer(Struct, frozen=True, kw_only=True, tag="block", omit_defaults=True, gc=False):
-    """Addresses of the CIDR that are in none of the excepted CIDRs. Canonical text, excepts sorted."""
+    """The addresses of a CIDR, minus the excepted CIDRs. Canonical text; excepts sorted."""
 
     cidr: str
     excepts: tuple[str, ...] = ()
 
 
 class FqdnPeer(Struct, frozen=True, kw_only=True, tag="fqdn", gc=False):
-    """Whoever has an address that DNS told for a matching name, for as long as the answer lives. Egress only."""
+    """Addresses that DNS returned for a matching name, for the lifetime of the answer. Egress only."""
 
     pattern: str
-    """Lower case, without a dot at the end. `*` stands for any number of characters, dots included."""
+    """Lower case, without a trailing dot. `*` matches any number of characters, including dots."""
 
 
 class ServicePeer(Struct, frozen=True, kw_only=True, tag="service", gc=False):
-    """What is sent to the Service's ClusterIP and ports, whichever endpoint gets it. Egress only."""
+    """Traffic to the Service's ClusterIP and ports, whichever endpoint receives it. Egress only."""
 
     service: ServiceRef
 
@@ -109,34 +109,34 @@ Peer = GroupPeer | BlockPeer | FqdnPeer | ServicePeer
 
 class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     index: int
-    """Its place in the policy's list of this direction, 0-based."""
+    """0-based index in the policy's list of rules for this direction."""
 
     direction: Direction
     action: Action
     peers: tuple[Peer, ...] | None = None
-    """A union. Unset means everybody; empty means nobody."""
+    """A union. Unset matches every peer; empty matches none."""
 
     traffic: tuple[Traffic, ...] | None = None
-    """A union. Unset means all traffic; empty means none."""
+    """A union. Unset matches all traffic; empty matches none."""
 
     l7: tuple[L7Match, ...] | None = None
-    """Of an Allow: what of its packets it allows. A union; the rest is refused, and no later rule is asked."""
+    """Allow only: the requests that it allows, a union. All others are denied, without evaluating later rules."""
 
     services: tuple[ServiceRef, ...] | None = None
-    """The rule is about what comes from beyond the cluster to the NodePorts of these, in a program for all nodes.
+    """The rule matches traffic from outside the cluster to the NodePorts of these, in a program for all nodes.
 
-    Sorted. Its peers are compared with the client's own address.
+    Sorted. Peers are compared with the client's own address.
     """
 
     name: str = ""
     logs: bool = False
-    """The first packet of each connection that it decides about is to be logged."""
+    """Log the first packet of each connection that the rule decides about."""
 
     log_label: str = ""
 
 
 class Origin(Struct, frozen=True, kw_only=True, order=True, gc=False):
-    """The object a program was made of."""
+    """The object from which a program was translated."""
 
     kind: Kind
     namespace: str
@@ -148,22 +148,22 @@ class Program(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     unit: Unit
     applied_to: GroupId
     cause: Revision
-    """The OBJECTS sequence of the last change that this program reflects."""
+    """The OBJECTS revision of the last change that this program reflects."""
 
     origin: Origin
     tier: int
     priority: float
-    """Within the tier; the lower wins. 0 for Kubernetes policies, which have none."""
+    """Within the tier; the lower number wins. 0 for Kubernetes policies, which have no priority."""
 
     rules: tuple[Rule, ...] = ()
     isolates: tuple[Direction, ...] = ()
-    """Directions in which a member is closed to what no Kubernetes policy allows."""
+    """Directions in which traffic of the members is dropped unless a Kubernetes policy allows it."""
 
     logs_isolation: bool = False
-    """What is dropped because no Kubernetes policy allows it is to be logged."""
+    """Log what is dropped because no Kubernetes policy allows it."""
 
     about_nodes: bool = False
-    """The members are nodes: the rules are about what nodes themselves send and receive, not about their Pods."""
+    """The members are nodes: the rules are about traffic of the nodes themselves, not of their Pods."""
 
     ends: bool = False
-    """Established connections that it comes to deny are ended. Else they go on as long as they last."""
+    """End established connections that the policy newly denies; otherwise they continue."""

@@ -1,6 +1,6 @@
 """`python -m sluice.contracts.publish`: write proto/, or check that it matches the structs.
 
---write refuses a change that would break a subscriber, unless --break says that this is intended.
+--write refuses a change that would break subscribers, unless --break is given.
 """
 
 import argparse
@@ -14,12 +14,12 @@ PROTO = Path("proto")
 
 
 def stored(folder: Path) -> dict[str, str]:
-    """The documents in the folder, by path."""
+    """Read the documents in the folder, by path."""
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.json"))}
 
 
 def write(folder: Path, wanted: Mapping[str, str]) -> None:
-    """The folder holds exactly these documents."""
+    """Make the folder hold exactly these documents."""
     for path in stored(folder).keys() - wanted.keys():
         (folder / path).unlink()
     for path, text in wanted.items():
@@ -28,7 +28,7 @@ def write(folder: Path, wanted: Mapping[str, str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 if all is well, 1 if proto/ is out of date or a subscriber would break."""
+    """Return 0 if all is well, 1 if proto/ is out of date or subscribers would break."""
     parser = argparse.ArgumentParser(prog="sluice.contracts.publish", description="The published contract in proto/.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--write", action="store_true", help="make proto/ say what the structs say")

@@ -1,6 +1,6 @@
 """The published contract, generated from the structs: what subscribers in any language may rely on.
 
-A JSON Schema for each message, and one AsyncAPI document that says which subject carries which message.
+It consists of a JSON Schema per message, and one AsyncAPI document that says which subject carries which message.
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,11 +38,11 @@ _HEADERS: Json = {
 
 
 class Channel(NamedTuple):
-    """One kind of subject."""
+    """One kind of subject, and what it carries."""
 
     name: str
     subject: str
-    """Tokens in braces are parameters; in a token `.` is written `_`."""
+    """Tokens in braces are parameters; within a token, `.` is written `_`."""
 
     message: Any  # Any: a struct, or a union of structs
     stream: str
@@ -166,18 +166,17 @@ CHANNELS: tuple[Channel, ...] = (
 
 
 def documents() -> dict[str, str]:
-    """The files of `proto/`, by path."""
+    """The contents of the files in `proto/`, by path."""
     made = {f"schemas/{name}.json": schema for name, schema in _schemas().items()}
     made["asyncapi.json"] = _asyncapi()
     return {path: _text(made[path]) for path in sorted(made)}
 
 
 def breaking(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """What a subscriber to the old documents would trip over in the new ones, sorted.
+    """Changes in the new documents that would break a subscriber to the old ones, sorted.
 
-    New messages, new optional fields, new tagged members of unions and new values of an enumeration are no break:
-    readers skip what they do not know. A field that may hold something new, or may be absent where it was always
-    there, is one.
+    New messages, new optional fields, new tagged members of unions and new enumeration values break nobody: readers
+    skip what they do not know. A field that may have another type, or that is no longer always present, does.
     """
     found = []
     for path in sorted(old):
@@ -283,12 +282,12 @@ def _breaking_struct(where: str, old: Json, new: Json) -> Iterator[str]:
 
 
 def _shape(definition: Json) -> Json:
-    """The definition without what is compared by name."""
+    """The definition without the parts that are compared by name."""
     return {key: value for key, value in definition.items() if key not in ("properties", "required", "enum")}
 
 
 def _fits(new: Json, old: Json) -> bool:
-    """A reader of the old can read all that the new allows, but for tagged members and values that it skips."""
+    """Whether a reader of the old schema can read all that the new one allows, or skip it (tagged members, values)."""
     tagged = "discriminator" in old
     known = _variants(old)
     return all(

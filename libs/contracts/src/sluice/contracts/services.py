@@ -7,10 +7,10 @@ from msgspec import field
 from sluice.contracts.pieces import Kube, Object, Protocol
 
 SERVICE_LABEL = "kubernetes.io/service-name"
-"""The label of an EndpointSlice that names its Service. Source: Kubernetes, discovery/v1, LabelServiceName."""
+"""Label of an EndpointSlice: the name of its Service. Source: Kubernetes, discovery/v1, LabelServiceName."""
 
 HEADLESS = "None"
-"""The clusterIP of a Service that has none, and never will."""
+"""The clusterIP of a headless Service, which never gets an address."""
 
 TrafficPolicy = Literal["Cluster", "Local"]
 
@@ -18,14 +18,14 @@ TrafficPolicy = Literal["Cluster", "Local"]
 class ServicePort(Kube, frozen=True, kw_only=True):
     port: int
     name: str = ""
-    """Told apart by it; a single port may have none."""
+    """Distinguishes ports; may be empty if there is only one."""
 
     protocol: Protocol = "TCP"
     target_port: int | str | None = None
     """Number or name of a container port; unset means `port`."""
 
     node_port: int = 0
-    """0 while it has none."""
+    """0 if it has none, or none yet."""
 
 
 class ClientIP(Kube, frozen=True, kw_only=True):
@@ -40,13 +40,13 @@ class AffinityConfig(Kube, frozen=True, kw_only=True):
 class ServiceSpec(Kube, frozen=True, kw_only=True):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
     cluster_ip: str = field(default="", name="clusterIP")
-    """Empty while it has none yet; `None` if it is headless."""
+    """Empty until it is assigned; `None` for a headless Service."""
 
     cluster_ips: tuple[str, ...] = field(default=(), name="clusterIPs")
     external_ips: tuple[str, ...] = field(default=(), name="externalIPs")
     ports: tuple[ServicePort, ...] = ()
     selector: dict[str, str] = field(default_factory=dict)
-    """Empty means nobody: others make its endpoints."""
+    """Empty selects no Pods: the endpoints are managed by others."""
 
     session_affinity: Literal["None", "ClientIP"] = "None"
     session_affinity_config: AffinityConfig = AffinityConfig()
@@ -73,7 +73,10 @@ class Service(Object, frozen=True, kw_only=True):
 
 
 class EndpointConditions(Kube, frozen=True, kw_only=True):
-    """Unset means yes, but for `terminating`. Source: Kubernetes API, discovery/v1 EndpointConditions."""
+    """Unset means `ready` is true, `serving` is the same as `ready`, and `terminating` is false.
+
+    Source: Kubernetes API, discovery/v1 EndpointConditions.
+    """
 
     ready: bool | None = None
     serving: bool | None = None
@@ -89,7 +92,7 @@ class TargetRef(Kube, frozen=True, kw_only=True):
 
 class Endpoint(Kube, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
-    """Those of one endpoint; only the first is to be used."""
+    """Addresses of a single endpoint; only the first is used."""
 
     conditions: EndpointConditions = EndpointConditions()
     node_name: str = ""
@@ -110,5 +113,5 @@ class EndpointSlice(Object, frozen=True, kw_only=True):
 
     @property
     def service(self) -> str:
-        """The name of its Service; empty if it belongs to none."""
+        """Name of the Service that it belongs to; empty if none."""
         return self.metadata.labels.get(SERVICE_LABEL, "")

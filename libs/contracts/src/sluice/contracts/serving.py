@@ -18,7 +18,7 @@ class ServedPort(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str = ""
     protocol: Protocol = "TCP"
     node_port: int = 0
-    """0: it has none."""
+    """0 if it has none."""
 
 
 class ServiceProgram(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,17 +27,20 @@ class ServiceProgram(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cause: Revision
     service: ServiceRef
     addresses: tuple[Address, ...]
-    """Its ClusterIPs; canonical."""
+    """The ClusterIPs, in canonical text."""
 
     ports: tuple[ServedPort, ...]
     affinity_s: int = 0
-    """For how long a client has the endpoint that it had last; 0: no longer than a connection."""
+    """Session affinity: for how many seconds a client keeps its last endpoint; 0: only within a connection."""
 
     here_only: bool = False
-    """By its ClusterIPs it is reached on nodes that have an endpoint, and leads to these (internalTrafficPolicy)."""
+    """Traffic to the ClusterIPs goes only to endpoints on the same node, and is not served on nodes without any.
+
+    internalTrafficPolicy: Local.
+    """
 
     node_port_here_only: bool = False
-    """The same by its NodePorts (externalTrafficPolicy)."""
+    """The same for the NodePorts (externalTrafficPolicy: Local)."""
 
 
 class EndpointPort(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,11 +53,11 @@ class ServedEndpoint(Struct, frozen=True, kw_only=True, omit_defaults=True, orde
     address: Address
     node: NodeName = NodeName("")
     state: Literal["ready", "ending"] = "ready"
-    """Those that are ending serve still, and get new connections if no other endpoint of the Service is ready."""
+    """An ending endpoint still serves; it gets new connections only if no endpoint of the Service is ready."""
 
 
 class EndpointsProgram(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The endpoints of one slice that serve."""
+    """The endpoints of one EndpointSlice that can serve."""
 
     unit: Unit
     applied_to: GroupId

@@ -1,14 +1,14 @@
-"""Assigns names to shards by a stable hash, so that a change of one name moves nothing else."""
+"""Assigns names to shards by a stable hash, so that adding or removing a name moves no other."""
 
 from functools import lru_cache
 from hashlib import blake2b
 
 PLACE_DIGITS = 4
-"""Hex digits that a group's id begins with: where its members can be, see `sluice.policy.groupid`."""
+"""Length of the place, in hex digits, that a group's id begins with; see `sluice.policy.groupid`."""
 
 
 def shard_of(name: str, shards: int) -> int:
-    """0..shards-1, the same everywhere and for ever (BLAKE2b, 32 bits, modulo)."""
+    """The shard of a name, 0..shards-1. Stable across processes and versions (BLAKE2b, 32 bits, modulo)."""
     if shards == 1:
         return 0
     return int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") % shards
@@ -16,17 +16,17 @@ def shard_of(name: str, shards: int) -> int:
 
 @lru_cache(maxsize=4096)
 def place_of(namespace: str) -> str:
-    """What the ids of groups begin with that are about this Namespace alone."""
+    """The place of groups that are confined to this Namespace."""
     return blake2b(namespace.encode(), digest_size=PLACE_DIGITS // 2).hexdigest()
 
 
 def shard_of_namespace(namespace: str, shards: int) -> int:
-    """0..shards-1: that of the groups about this Namespace alone."""
+    """The shard, 0..shards-1, of groups that are confined to this Namespace."""
     return int(place_of(namespace), 16) % shards
 
 
 def shard_of_group(group: str, shards: int) -> int:
-    """0..shards-1 by the place of the group, which is the beginning of its id; by all of it if that is no place."""
+    """The shard of a group, 0..shards-1, by the place that its id begins with; by the whole id if it has no place."""
     if shards == 1:
         return 0
     try:

@@ -1,4 +1,4 @@
-"""STATS: sessions, packets and bytes that the rules in force on each node decided about."""
+"""STATS: counts of the sessions, packets and bytes that the rules in force on each node decided about."""
 
 from msgspec import Struct
 
@@ -7,48 +7,48 @@ from sluice.contracts.programs import Direction
 
 
 class RuleCount(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a rule decided about on a node, since it first came there. It only grows, unless the node forgot it."""
+    """What a rule decided about on a node, since the node first had it. Never decreases, unless the node forgot it."""
 
     unit: Unit
     """The policy."""
 
     direction: Direction
     rule: int | None = None
-    """Its index in the policy's list of the direction; unset: what the policy closes because no rule allows it."""
+    """Index in the policy's list for the direction; unset: what the policy's isolation denies."""
 
     sessions: int
-    """Connections that it let in; of what it denies, as many as packets."""
+    """Connections that it allowed; for denials, the number of packets."""
 
     packets: int
-    """Of these connections in both directions, and what it denied. A packet that another rule denies counts there
-    alone. On backend `host`, as many as sessions: of a connection the first packet alone."""
+    """Packets of these connections in both directions, and packets that it denied. A packet that another rule denies
+    counts only there. On backend `host` the same as `sessions`: only the first packet of a connection counts."""
 
     bytes: int
-    """Of the frames, as the switch counts them."""
+    """Sizes of the frames, as counted by the switch."""
 
 
 class TrafficCount(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of packets because of a TrafficControl on a node, since its programmer began."""
+    """What a TrafficControl did with packets on a node, since the node's programmer started."""
 
     unit: Unit
     mirrored: int = 0
-    """Packets that it had copied; each counts once, however many TrafficControls have the same target."""
+    """Packets that were copied. Each counts once, however many TrafficControls share the target."""
 
     redirected: int = 0
     dropped: int = 0
-    """Packets that it would have redirected while a port was not there."""
+    """Packets dropped, instead of redirected, because a port was missing."""
 
 
 class NodeStats(Struct, frozen=True, kw_only=True):
-    """Sums of one backend of a node (`stats.<node>.<backend>`)."""
+    """The counts of one backend on a node (`stats.<node>.<backend>`)."""
 
     node: NodeName
     backend: Backend
     at_us: int
-    """When they were read: microseconds since 1970, UTC. What the datapath saw in the second before may be missing."""
+    """When they were read: microseconds since 1970, UTC. The last second of traffic before that may be missing."""
 
     rules: tuple[RuleCount, ...]
-    """Those that decided about a packet; sorted."""
+    """Rules that have decided about at least one packet; sorted."""
 
     traffic: tuple[TrafficCount, ...] = ()
-    """Of TrafficControls that the node has and that dealt with a packet; sorted by unit."""
+    """TrafficControls on the node that have handled at least one packet; sorted by unit."""

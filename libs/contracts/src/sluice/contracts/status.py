@@ -1,4 +1,4 @@
-"""STATUS: what a node has applied; and of units, only those that wait or fail, each with the reason."""
+"""STATUS: what each node has applied. Only units that wait or have failed are listed, each with the reason."""
 
 from typing import Literal, get_args
 
@@ -9,16 +9,16 @@ from sluice.contracts.ids import NEVER, Backend, NodeName, Revision, Unit
 
 
 class Problem(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True):
-    """A unit that is not in force as written. `reason` says where, what, why and what to do."""
+    """A unit that is not in force as written. `reason` says where and what the problem is, why, and what to do."""
 
     unit: Unit
     state: Literal["waiting", "failed"]
     reason: str
     code: str = ""
-    """The reason for programs, in the form of a Kubernetes condition's, where it has a name."""
+    """Machine-readable reason, in the form of the `reason` of a Kubernetes condition; empty if it has no name."""
 
     def words(self) -> str:
-        """As one line, with the unit named once."""
+        """The problem on one line, naming the unit once."""
         return self.reason if self.reason.startswith(self.unit) else f"{self.unit}: {self.reason}"
 
 
@@ -28,37 +28,37 @@ class NodeStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     node: NodeName
     backend: Backend
     applied: Revision
-    """All programs and pages up to this OBJECTS revision are in the kernel, but for the problems below."""
+    """All programs and pages up to this OBJECTS revision are in the kernel, except for the problems below."""
 
     healthy: bool
-    """The engine answers and holds what we gave it."""
+    """The engine responds and holds what it was given."""
 
     detail: str = ""
-    """Why it is not healthy."""
+    """Why the backend is not healthy."""
 
     ports: tuple[str, ...] = ()
     """Pods (namespace/name) whose port is open; sorted."""
 
     waiting_ports: tuple[str, ...] = ()
-    """Pods that have a port which is still closed; sorted."""
+    """Pods (namespace/name) with a port that is still closed; sorted."""
 
     port_errors: tuple[str, ...] = ()
-    """Why ports of Pods are unusable."""
+    """Reasons why ports of Pods are unusable."""
 
     problems: tuple[Problem, ...] = ()
     """Sorted by unit."""
 
     repairs: int = 0
-    """How often the kernel held something else than what it was given and was put right, since the programmer began."""
+    """How often drift from the desired kernel state was found and repaired, since the programmer started."""
 
     lifelines: tuple[str, ...] = ()
-    """What of a node itself passes whatever policies on Nodes say, in words."""
+    """Traffic of the node itself that stays open whatever policies on Nodes say, in words."""
 
 
 def read_status(node: NodeName, backend: str, body: bytes) -> NodeStatus | None:
-    """What a message on `status.<node>.<backend>` says; None for a backend that only another version has.
+    """Decode a message on `status.<node>.<backend>`; None for a backend that only another version has.
 
-    One that cannot be read stands for a backend of which nothing is known to be in force.
+    A message that does not decode yields the status of an unhealthy backend that has applied nothing.
     """
     if backend not in get_args(Backend):
         return None
@@ -66,38 +66,38 @@ def read_status(node: NodeName, backend: str, body: bytes) -> NodeStatus | None:
         return codec.decode(body, NodeStatus)
     except codec.Undecodable as error:
         detail = f"its status cannot be read by this version, which is older or newer: {error}"
-        return NodeStatus(node=node, backend=backend, applied=NEVER, healthy=False, detail=detail)  # type: ignore[arg-type]  # it is one of them
+        return NodeStatus(node=node, backend=backend, applied=NEVER, healthy=False, detail=detail)  # type: ignore[arg-type]  # checked above
 
 
 class DocumentProblem(Struct, frozen=True, kw_only=True, order=True):
-    """A document that was not taken in. The objects it held before, if any, stay."""
+    """A document that was rejected. Objects from its previous version, if any, are kept."""
 
     file: str
     line: int
     path: str
-    """JSON path of the offending field, as $.spec.ingress[0].from[1]; $ for the document."""
+    """JSON path of the offending field, such as $.spec.ingress[0].from[1]; $ for the whole document."""
 
     reason: str
 
     def words(self) -> str:
-        """As one line."""
+        """The problem on one line."""
         return f"{self.file}:{self.line}: {self.path}: {self.reason}"
 
 
 class SourceStatus(Struct, frozen=True, kw_only=True):
-    """What the source of objects could not take in (`status._source.<name>`)."""
+    """What the source of objects could not read (`status._source.<name>`)."""
 
     source: str
     digest: str
-    """Of what was last read: `sluice.kube.folder_digest` for a folder; a reader compares it with its own. Empty for
-    Kubernetes."""
+    """Digest of the content last read: `sluice.kube.digest.folder_digest` for a folder, so that a reader can compare it
+    with its own. Empty for Kubernetes."""
 
     upto: Revision
-    """All that the digest stands for is on LEDGER up to this revision."""
+    """Everything that the digest covers is on LEDGER by this revision."""
 
     problems: tuple[DocumentProblem, ...]
     waiting: tuple[str, ...] = ()
-    """What the source would read and cannot yet, in words: kinds that are not installed, or that it may not list."""
+    """What the source cannot read yet, in words: kinds that are not installed, or that it is not allowed to list."""
 
 
 class CompilerStatus(Struct, frozen=True, kw_only=True):

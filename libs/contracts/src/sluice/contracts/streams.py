@@ -18,24 +18,24 @@ HOUR_S = 3_600
 class StreamSpec(Struct, frozen=True, kw_only=True):
     name: str
     subjects: tuple[str, ...] = ()
-    """Patterns; a mirror has none of its own."""
+    """Subject patterns; empty for a mirror."""
 
     mirror: str = ""
-    """The stream whose messages and sequences it repeats."""
+    """The stream that it mirrors, with the same sequences."""
 
     last_per_subject: bool = True
-    """Only the last message of each subject is kept; otherwise all are, up to the limits."""
+    """Keep only the last message per subject; otherwise all messages, up to the limits."""
 
     discard: Literal["old", "new"] = "new"
     max_age_s: int = 0
     """0: no limit."""
 
     tombstone_ttl_s: int = HOUR_S
-    """How long a tombstone stays for those who were away. On LEDGER exactly its max age: a shorter one would bring
-    the version before it back to life."""
+    """How long a tombstone is kept for readers that were offline. On LEDGER it equals `max_age_s`: if it were shorter,
+    the version before the tombstone would become current again."""
 
     direct: bool = True
-    """Any replica and the mirrors may answer reads. Not on LEDGER: OBJECTS would answer for it, and has no history."""
+    """Allow direct gets, by any replica or mirror. Not on LEDGER: its mirror OBJECTS, without history, would answer."""
 
     republish: bool = False
     """Stored messages are republished under `live.`."""
@@ -97,32 +97,32 @@ STREAMS: tuple[StreamSpec, ...] = (
     MULTICAST,
     ACTIONS,
 )
-"""In the order in which they are made: a mirror after its source."""
+"""In order of creation: a mirror after its source."""
 
 BY_NAME: dict[str, StreamSpec] = {spec.name: spec for spec in STREAMS}
 
 DUPLICATE_WINDOW_S = 120
-"""How long a stream remembers Nats-Msg-Id."""
+"""How long a stream remembers a Nats-Msg-Id for deduplication."""
 
 MAX_PAYLOAD_BYTES = 8 << 20
-"""Of one message; the server's limit is set to it."""
+"""Limit for one message; the server's max_payload is set to it."""
 
 MAX_BYTES = 2 << 30
-"""Of one stream, unless the deployment says otherwise."""
+"""Limit for one stream, unless the deployment sets another."""
 
 
 CAUSE_HEADER = "Sluice-Cause"
-"""What the writer derived the message from, "<epoch>.<sequence>" in OBJECTS: a tombstone has no body to say it."""
+"""The OBJECTS revision that the message reflects, "<epoch>.<sequence>". A header, as tombstones have no body."""
 
 WRITER_HEADER = "Sluice-Writer"
-"""Which run of which writer stored the message: how a writer tells an earlier try of its own from another writer."""
+"""Which run of which writer stored the message: lets a writer tell its own earlier attempt from another writer."""
 
 TIME_HEADER = "Sluice-Time"
-"""When the message was stored first, nanoseconds since 1970: on entries of a ledger that was put back."""
+"""When the message was first stored, nanoseconds since 1970. Set on the entries of a restored ledger."""
 
 
 def cause_text(cause: Revision) -> str:
-    """The cause as its header says it."""
+    """The cause as the value of its header."""
     return f"{cause.epoch}.{cause.sequence}"
 
 
@@ -130,7 +130,7 @@ _NO_CAUSE = cause_text(NEVER)
 
 
 def parse_cause(text: str) -> Revision:
-    """The cause that a header says; NEVER for one that says none."""
+    """The cause in a header; NEVER if it is malformed."""
     if text == _NO_CAUSE:
         return NEVER
     epoch, _, sequence = text.partition(".")

@@ -1,7 +1,7 @@
-"""Builds and parses every subject.
+"""Builds and parses all NATS subjects.
 
 Within a token, `.` is written `_`. Kubernetes names contain no `_`, so this is reversible. The namespace token of a
-cluster-scoped object is `_`, and subjects of our own begin with `_`.
+cluster-scoped object is `_`, and tokens that we define ourselves begin with `_`.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ LIVE = "live."
 
 
 class BadSubject(ValueError):
-    """The subject is not one of ours."""
+    """The subject is not one of Sluice's."""
 
 
 class ObjectSubject(NamedTuple):
@@ -110,17 +110,17 @@ Subject = (
 
 
 def token(name: str) -> str:
-    """The name as one subject token; empty becomes `_`."""
+    """The name as a single subject token; an empty name becomes `_`."""
     return name.replace(".", "_") or "_"
 
 
 def name(subject_token: str) -> str:
-    """The name that `token` was made of."""
+    """The inverse of `token`."""
     return "" if subject_token == "_" else subject_token.replace("_", ".")
 
 
 def unit(kind: Kind, namespace: str, object_name: str) -> Unit:
-    """The unit of an object. Its three parts hold no `:`, so `unit_parts` is exact."""
+    """The unit of an object. None of its three parts can contain `:`, so `unit_parts` is an exact inverse."""
     return Unit(f"{kind}:{namespace or '_'}:{object_name}")
 
 
@@ -152,7 +152,7 @@ def page(group: GroupId, node: NodeName) -> str:
 
 
 def pages(group: GroupId) -> str:
-    """All pages of a group."""
+    """Pattern of all pages of a group."""
     return f"groups.{group}.*"
 
 
@@ -161,7 +161,7 @@ def own(node: NodeName, shard: int) -> str:
 
 
 def owns(node: NodeName) -> str:
-    """What every shard says of the node's groups."""
+    """Pattern of the lists, one per shard, of the groups on the node."""
     return f"groups._own.{token(node)}.*"
 
 
@@ -188,7 +188,7 @@ def program(backend: Backend, group: GroupId, a_unit: Unit) -> str:
 
 
 def programs(backend: Backend, group: GroupId) -> str:
-    """All programs of a backend that are addressed to a group."""
+    """Pattern of all programs of a backend that are addressed to a group."""
     return f"programs.{backend}.{group}.*"
 
 
@@ -232,31 +232,31 @@ def state_part(epoch: int, last: int, part: int) -> str:
 
 
 def action(writer: str) -> str:
-    """What people did, as this replica of query-api tells it."""
+    """Where this replica of query-api records the changes that people make."""
     return f"actions.{token(writer)}"
 
 
 WRITE = "_sluice.write"
-"""Where ingest is asked to change an object at its source; nothing is stored there."""
+"""Requests to ingest to change an object at its source; not stored."""
 
 
 def trace(node: NodeName) -> str:
-    """Where the node is asked about the way of a packet; nothing is stored there."""
+    """Requests to the node to trace a packet; not stored."""
     return f"_sluice.trace.{token(node)}"
 
 
 def explain(node: NodeName, backend: Backend) -> str:
-    """Where the node is asked whose a flow is; nothing is stored there."""
+    """Requests to the node to explain what one of its backends holds; not stored."""
     return f"_sluice.explain.{token(node)}.{backend}"
 
 
 def explains(node: NodeName) -> str:
-    """Where the node is asked that, of all its backends."""
+    """Pattern of `explain` for all backends of the node."""
     return f"_sluice.explain.{token(node)}.*"
 
 
 def multicast(node: NodeName) -> str:
-    """Where the node tells which groups its Pods have joined; others hear it live."""
+    """Where the node publishes the multicast groups that its Pods have joined; other nodes receive it live."""
     return f"multicast.{token(node)}"
 
 
@@ -264,22 +264,22 @@ MULTICASTS = "multicast.*"
 
 
 def health(service: str) -> str:
-    """Where a service is asked whether it is ready; nothing is stored there."""
+    """Requests to a service for its readiness; not stored."""
     return f"_sluice.health.{service}"
 
 
 def live(subject: str) -> str:
-    """Where stored messages of the subject (or pattern) are republished."""
+    """The subject (or pattern) under which stored messages are republished."""
     return LIVE + subject
 
 
 def stored(subject: str) -> str:
-    """The stream's own subject of a live one."""
+    """The inverse of `live`: the subject in the stream."""
     return subject.removeprefix(LIVE)
 
 
 def known(subject: str) -> Subject | None:
-    """What the subject names, or None for one that another version has made: it is for that one to remove."""
+    """What the subject names; None if unknown: another version made it, and is responsible for removing it."""
     try:
         return parse(subject)
     except BadSubject:
@@ -290,7 +290,7 @@ def parse(subject: str) -> Subject:
     """What the subject names.
 
     Raises:
-        BadSubject: it is none of ours; the message says which.
+        BadSubject: it is not one of Sluice's; the message contains it.
     """
     try:
         match subject.split("."):

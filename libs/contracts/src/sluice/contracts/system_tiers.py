@@ -15,7 +15,7 @@ DESCRIPTIONS: dict[str, str] = {
 
 
 def system_tier(name: str) -> Tier:
-    """The object of one of STATIC_TIERS."""
+    """The Tier object of one of STATIC_TIERS."""
     resource = RESOURCES[Kind.TIER]
     return Tier(
         api_version=resource.api_version,

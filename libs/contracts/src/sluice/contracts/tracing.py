@@ -1,7 +1,7 @@
 """The question of `sluice trace` to a node, and its answer: the path of a packet through the switch.
 
-The answer is what the switch itself reports for the flows it holds at that moment, in terms of policy. No packet is
-sent and nothing changes.
+The answer is what the switch itself reports for the flows that it holds at that moment, in terms of policy. No packet
+is sent and nothing changes.
 """
 
 from typing import Literal
@@ -14,25 +14,25 @@ from sluice.contracts.programs import Action, Direction, Origin
 
 
 class FromPod(Struct, frozen=True, kw_only=True, tag="pod"):
-    """It comes from a Pod of the node that is asked."""
+    """The packet comes from a Pod on the node that is asked."""
 
     pod: str
     """namespace/name"""
 
 
 class FromNode(Struct, frozen=True, kw_only=True, tag="node"):
-    """It comes from another node, through the tunnel."""
+    """The packet comes from another node, through the tunnel."""
 
     node: NodeName
 
 
 class FromWorld(Struct, frozen=True, kw_only=True, tag="world"):
-    """It comes from beyond the cluster, or from the node itself: by the gateway."""
+    """The packet comes through the gateway: from outside the cluster, or from the node itself."""
 
 
 Begin = FromPod | FromNode | FromWorld
 State = Literal["new", "established", "reply"]
-"""What the connection tracker says: the first packet of a connection; a later one; one that answers."""
+"""State in conntrack: the first packet of a connection, a later one, or one in the reply direction."""
 
 
 class Traced(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,48 +44,48 @@ class Traced(Struct, frozen=True, kw_only=True, omit_defaults=True):
     port: int = 0
     source_port: int = 0
     icmp_type: int | None = None
-    """Unset for ICMP: an echo request, of the family."""
+    """For ICMP, unset means an echo request of the address family."""
 
     icmp_code: int = 0
 
 
 class TraceQuestion(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What becomes of this packet on the node, asked on `_sluice.trace.<node>`."""
+    """Asks what happens to this packet on the node; sent to `_sluice.trace.<node>`."""
 
     begin: Begin
     packet: Traced
     state: State = "new"
     choice: int = 1
-    """Of a Service's endpoints: equal numbers choose equally, 1 to 2^32-1."""
+    """Selects among a Service's endpoints, 1 to 2^32-1: the same number selects the same endpoint."""
 
 
 class DecidingRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A rule of a policy, as the node has it in force."""
+    """A rule of a policy, in the form that is in force on the node."""
 
     policy: Origin
     object_revision: Revision
-    """Of OBJECTS: the last change that this form of the policy reflects."""
+    """The OBJECTS revision of the last change that this form of the policy reflects."""
 
     direction: Direction
     index: int | None = None
-    """In the policy's list of the direction; unset: no rule, but that the policy isolates its Pods."""
+    """Index in the policy's list for the direction; unset: the policy's isolation of its Pods, not a rule."""
 
     name: str = ""
     action: Action = Action.DROP
 
 
 class Hop(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A flow that the packet met."""
+    """A flow that the packet hit, or a table that it missed."""
 
     table: int
     name: str
-    """Of the table, as docs/backends/ovs.md has it."""
+    """Name of the table, as in docs/backends/ovs.md."""
 
     does: str
     """What the table is for."""
 
     kind: str
-    """Of the flow: base, port, rule, isolation, route, uplink, service…; none: no flow named the packet."""
+    """Kind of the flow: base, port, rule, isolation, route, uplink, service…; `none` if no flow matched the packet."""
 
     match: str
     priority: int
@@ -98,28 +98,28 @@ Outcome = Literal["Allowed", "Dropped", "Rejected"]
 
 
 class Trace(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="trace"):
-    """The answer: the flows that the packet met on this node, and what became of it."""
+    """The answer: the flows that the packet hit on this node, and what happened to it."""
 
     node: NodeName
     applied: Revision
-    """OBJECTS up to here were in the switch."""
+    """The OBJECTS revision up to which the switch was programmed."""
 
     hops: tuple[Hop, ...]
     outcome: Outcome
     packet: Traced
-    """As it left, or as it was when it was dropped."""
+    """The packet as it left the switch, or as it was when it was dropped."""
 
     pods: tuple[str, ...] = ()
-    """Who got it, namespace/name."""
+    """Pods that received it, namespace/name."""
 
     nodes: tuple[NodeName, ...] = ()
-    """Where it went on to through the tunnel."""
+    """Nodes to which it was sent through the tunnel."""
 
     world: bool = False
-    """It went to the node's own network stack: for the node itself, or for the world."""
+    """It was passed to the node's network stack: for the node itself, or for outside the cluster."""
 
 
 class TraceRefused(Struct, frozen=True, kw_only=True, tag="refused"):
-    """Why there is no answer."""
+    """The question cannot be answered."""
 
     reason: str

@@ -15,7 +15,7 @@ TrafficAction = Literal["Mirror", "Redirect"]
 
 
 class TrafficAppliedTo(Part, frozen=True, kw_only=True):
-    """Neither of the two selects nothing."""
+    """With neither selector set, no Pod is selected."""
 
     pod_selector: LabelSelector | None = None
     namespace_selector: LabelSelector | None = None
@@ -53,23 +53,23 @@ class ErspanTunnel(Part, frozen=True, kw_only=True):
     """0..1023."""
 
     index: int | None = None
-    """0..1048575; of version 1."""
+    """0..1048575; only for version 1."""
 
     dir: int | None = None
-    """0 for ingress, 1 for egress; of version 2."""
+    """0 for ingress, 1 for egress; only for version 2."""
 
     hardware_id: int | None = field(default=None, name="hardwareID")
-    """0..63; of version 2."""
+    """0..63; only for version 2."""
 
 
 class TrafficPort(Part, frozen=True, kw_only=True):
-    """Where traffic goes to, or comes back from: exactly one of these."""
+    """Where traffic is sent to, or comes back from. Exactly one field is set."""
 
     ovs_internal: NamedDevice | None = None
-    """A port of the switch itself; made where it is missing."""
+    """An internal port of the switch; created if missing."""
 
     device: NamedDevice | None = None
-    """A device that is there already."""
+    """An existing device."""
 
     geneve: UdpTunnel | None = None
     vxlan: UdpTunnel | None = None
@@ -83,7 +83,7 @@ class TrafficControlSpec(Part, frozen=True, kw_only=True):
     action: TrafficAction
     target_port: TrafficPort
     return_port: TrafficPort | None = None
-    """Where redirected traffic comes back; of Redirect alone, and never an erspan."""
+    """Where redirected traffic comes back. Only for Redirect; never ERSPAN."""
 
 
 class TrafficControl(Object, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from sluice.contracts.programs import Direction
 from sluice.contracts.traffic_control import TrafficAction, TrafficPort
 
 WHEN_GONE = "traffic.sluice.dev/when-gone"
-"""Annotation of a TrafficControl that redirects: `drop` (default) or `pass`, while one of its ports is not there."""
+"""Annotation of a TrafficControl that redirects: `drop` (default) or `pass` packets while a port is missing."""
 
 WhenGone = Literal["drop", "pass"]
 
@@ -17,7 +17,7 @@ WhenGone = Literal["drop", "pass"]
 class TrafficProgram(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One TrafficControl, addressed to the Pods that it selects.
 
-    Of several that redirect one Pod's traffic in one direction the least `order` does; copies go to the targets of all.
+    If several redirect a Pod's traffic in the same direction, the least `order` wins; copies go to all targets.
     """
 
     unit: Unit
@@ -25,19 +25,19 @@ class TrafficProgram(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cause: Revision
     name: str
     directions: tuple[Direction, ...]
-    """Ingress is what the Pod receives; sorted."""
+    """Ingress is what the Pod receives. Sorted."""
 
     action: TrafficAction
     target: TrafficPort
     return_port: TrafficPort | None = None
-    """Where redirected packets come back; of Redirect alone."""
+    """Where redirected packets come back; only for Redirect."""
 
     created: str = ""
-    """When, in UTC and of equal length, so that it sorts as time does; empty where nobody said."""
+    """Creation time in UTC, in a fixed-length form that sorts chronologically; empty if unknown."""
 
     when_gone: WhenGone = "drop"
 
     @property
     def order(self) -> tuple[bool, str, str]:
-        """The lower goes first: the earlier created, those of unknown age last, then by name."""
+        """Sort key; the least takes precedence: the earliest created, unknown times last, then by name."""
         return not self.created, self.created, self.name

@@ -10,7 +10,7 @@ from sluice.contracts.ids import Backend, GroupId, NodeName, Unit
 from sluice.contracts.kinds import Kind
 
 LIVE = "live."
-"""Stored GROUPS and PROGRAMS messages are republished under this prefix."""
+"""Stored messages of GROUPS, PROGRAMS and MULTICAST are republished under this prefix."""
 
 
 class BadSubject(ValueError):

@@ -25,13 +25,13 @@ _HEADERS: Json = {
         CAUSE_HEADER: {
             "type": "string",
             "pattern": "^[0-9]+[.][0-9]+$",
-            "description": "Epoch and sequence in OBJECTS that the message reflects; a tombstone has no body to say it",
+            "description": "Epoch and sequence in OBJECTS that the message reflects; the only place for it in a tombstone",
         },
-        WRITER_HEADER: {"type": "string", "description": "Which run of which writer stored the message."},
+        WRITER_HEADER: {"type": "string", "description": "The writer, and its run, that stored the message."},
         TIME_HEADER: {
             "type": "string",
             "pattern": "^[0-9]+$",
-            "description": "When the message was stored first, nanoseconds since 1970: in a ledger that was put back",
+            "description": "When the message was first stored, in nanoseconds since 1970; only in a restored ledger",
         },
     },
 }
@@ -64,10 +64,10 @@ CHANNELS: tuple[Channel, ...] = (
     ),
     Channel("listed", "objects._listed.{kind}", Listed, "LEDGER", "ingest", "the first listing of a kind is complete"),
     Channel("page", "groups.{group}.{node}", groups.Page, "GROUPS", "group-resolver", "a group's members on a node"),
-    Channel("own", "groups._own.{node}.{shard}", groups.Own, "GROUPS", "group-resolver", "groups that are on a node"),
-    Channel("route", "groups._route.{node}", groups.NodeRoute, "GROUPS", "group-resolver", "what a node is the way to"),
+    Channel("own", "groups._own.{node}.{shard}", groups.Own, "GROUPS", "group-resolver", "groups with members on a node"),
+    Channel("route", "groups._route.{node}", groups.NodeRoute, "GROUPS", "group-resolver", "what is reached through a node"),
     Channel("local", "groups._local.{node}", groups.Local, "GROUPS", "group-resolver", "the Pods of a node"),
-    Channel("groups-mark", "groups._mark.{shard}", groups.Mark, "GROUPS", "group-resolver", "all up to here is stored"),
+    Channel("groups-mark", "groups._mark.{shard}", groups.Mark, "GROUPS", "group-resolver", "everything up to a revision is stored"),
     Channel(
         "program",
         "programs.{backend}.{group}.{unit}",
@@ -82,7 +82,7 @@ CHANNELS: tuple[Channel, ...] = (
         serving.ServiceProgram,
         "PROGRAMS",
         "rule-compiler",
-        "what every node must know of a Service",
+        "a Service, for every node",
     ),
     Channel(
         "endpoints-program",
@@ -90,7 +90,7 @@ CHANNELS: tuple[Channel, ...] = (
         serving.EndpointsProgram,
         "PROGRAMS",
         "rule-compiler",
-        "the endpoints of an EndpointSlice that serve",
+        "the serving endpoints of an EndpointSlice",
     ),
     Channel(
         "traffic-program",
@@ -98,7 +98,7 @@ CHANNELS: tuple[Channel, ...] = (
         traffic_programs.TrafficProgram,
         "PROGRAMS",
         "rule-compiler",
-        "what a TrafficControl has done with the traffic of the group's Pods",
+        "what a TrafficControl does with the traffic of a group's Pods",
     ),
     Channel(
         "programs-mark",
@@ -106,10 +106,10 @@ CHANNELS: tuple[Channel, ...] = (
         groups.Mark,
         "PROGRAMS",
         "rule-compiler",
-        "all up to here is stored",
+        "everything up to a revision is stored",
     ),
     Channel(
-        "node-status", "status.{node}.{backend}", status.NodeStatus, "STATUS", "the programmers", "what a node applied"
+        "node-status", "status.{node}.{backend}", status.NodeStatus, "STATUS", "the programmers", "what a node has applied"
     ),
     Channel(
         "source-status",
@@ -117,7 +117,7 @@ CHANNELS: tuple[Channel, ...] = (
         status.SourceStatus,
         "STATUS",
         "ingest",
-        "documents that were not taken in",
+        "documents that were rejected",
     ),
     Channel(
         "compiler-status",
@@ -128,7 +128,7 @@ CHANNELS: tuple[Channel, ...] = (
         "objects that could not be translated",
     ),
     Channel(
-        "node-stats", "stats.{node}.{backend}", stats.NodeStats, "STATS", "the programmers", "what rules decided about"
+        "node-stats", "stats.{node}.{backend}", stats.NodeStats, "STATS", "the programmers", "sessions, packets and bytes per rule"
     ),
     Channel(
         "audit",
@@ -136,7 +136,7 @@ CHANNELS: tuple[Channel, ...] = (
         audit.AuditBatch,
         "AUDIT",
         "log-collector",
-        "consecutive lines of one log of one node, parsed, and what was lost of it",
+        "consecutive lines of one log of a node, parsed, and what was lost",
     ),
     Channel(
         "checkpoint",
@@ -144,7 +144,7 @@ CHANNELS: tuple[Channel, ...] = (
         ledger.Checkpoint,
         "CHECKPOINTS",
         "query-api",
-        "what vouches for the entries of LEDGER since the checkpoint before",
+        "proof of the entries of LEDGER since the previous checkpoint",
     ),
     Channel(
         "state-part",
@@ -152,7 +152,7 @@ CHANNELS: tuple[Channel, ...] = (
         ledger.StatePart,
         "CHECKPOINTS",
         "query-api",
-        "some of what LEDGER held at a checkpoint",
+        "some of the objects as of a checkpoint",
     ),
     Channel(
         "action",
@@ -160,7 +160,7 @@ CHANNELS: tuple[Channel, ...] = (
         actions.Action,
         "ACTIONS",
         "query-api",
-        "what somebody changes through the API: first that it was asked for, then what came of it",
+        "a change made through the API: first the request, then its outcome",
     ),
 )
 
@@ -219,7 +219,7 @@ def _asyncapi() -> Json:
             "title": "Sluice",
             "version": VERSION,
             "description": "Values are whole: the last message on a subject is the truth about it. An empty body is a "
-            "tombstone. Stored messages of GROUPS and PROGRAMS are republished under live.",
+            "tombstone. Stored messages of GROUPS, PROGRAMS and MULTICAST are republished under live.",
         },
         "servers": {"bus": {"host": "localhost:4222", "protocol": "nats", "description": "NATS with JetStream"}},
         "channels": channels,

@@ -10,7 +10,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Dependents:
-    """Policies that are to be translated again when something else changes. May name too many, never too few."""
+    """Policies to translate again when something else changes. May return too many, never too few."""
 
     def __init__(self) -> None:
         self._of_tier: dict[str, set[Unit]] = {}
@@ -20,7 +20,7 @@ class Dependents:
         self._known: dict[Unit, LookedUp] = {}
 
     def note(self, unit: Unit, looked_up: LookedUp | None) -> None:
-        """The unit's translation has looked this up; None: there is no such unit."""
+        """Note what the unit's translation looked up; None: the unit does not exist."""
         before = self._known.pop(unit, None)
         if before is not None:
             _take_out(self._of_tier, before.tiers, unit)
@@ -37,7 +37,7 @@ class Dependents:
 
     @property
     def watch_namespaces(self) -> bool:
-        """Some of them depend on Namespaces."""
+        """Whether any policy depends on Namespaces."""
         return bool(self._watching)
 
     def on_tier(self, name: str) -> list[Unit]:
@@ -53,7 +53,7 @@ class Dependents:
         return sorted(self._of_service.get(name, ()))
 
     def on_namespace(self, before: Labels | None, after: Labels | None) -> Iterator[Unit]:
-        """Policies that mean something else when a Namespace of these labels becomes one of those."""
+        """Policies whose meaning changes when a Namespace's labels change from `before` to `after`."""
         for unit, watch in self._watching.items():
             if watch.sees(before) != watch.sees(after):
                 yield unit

@@ -1,7 +1,7 @@
-"""Which of many groups may be meant, without a look at each: those whose terms require a label that is there.
+"""An index that narrows down which groups may match: those whose terms require a label that is present.
 
-A term is found by the first label that it requires, if it requires one, and by its Namespace, if it names one. What is
-found is more than what is meant, never less: who asks looks closer.
+A term is found by the first label whose values it restricts, if any, and by its Namespace, if it names one. The
+candidates include all matching groups, and maybe others: the caller must check them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +11,7 @@ from sluice.contracts.objects import LabelRequirement
 from sluice.grouping.selectors import GroupSelector, Selector
 
 _Anchor = tuple[str, str, str]
-"""Namespace, label, value; empty where the term does not say."""
+"""Namespace, label, value; empty where the term requires none."""
 
 
 class Anchors:
@@ -25,12 +25,12 @@ class Anchors:
                     self._groups.setdefault((term.namespace, key, value), []).append(group)
 
     def selecting(self, namespace: str, labels: Mapping[str, str]) -> set[GroupId]:
-        """Of the groups that a Pod may be in, all."""
+        """Candidates for the groups that contain a Pod in this Namespace with these labels; none is missing."""
         return self._found(namespace, labels.items())
 
     def covering(self, narrow: GroupSelector) -> set[GroupId]:
-        """Of the groups that `covering.group_covers` says cover this one, all."""
-        for term in narrow.terms:  # each is covered, so the first is enough
+        """Candidates for the groups that cover this one (`covering.group_covers`); none is missing."""
+        for term in narrow.terms:  # all of them must be covered, so the first is enough
             labels = ((one.key, one.values[0]) for one in _required(term.pod_selector))
             return self._found(term.namespace, labels)
         return set()
@@ -44,5 +44,5 @@ class Anchors:
 
 
 def _required(selector: Selector) -> Iterator[LabelRequirement]:
-    """What says which values a label has."""
+    """The requirements that list the possible values of a label."""
     return (one for one in selector if one.operator == "In" and one.values)

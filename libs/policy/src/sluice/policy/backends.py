@@ -1,4 +1,4 @@
-"""Which backends hold which part of a program."""
+"""Which backends hold which parts of a program."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -12,11 +12,11 @@ from sluice.contracts.programs import Program
 from sluice.contracts.traffic_programs import TrafficProgram
 
 BACKENDS: Final[tuple[Backend, ...]] = ("ovs", "tc", "l7", "host")
-"""Those that programs are made for: each has marks of its own."""
+"""The backends that programs are made for; each has marks of its own."""
 
 
 def backends_of(unit: Unit) -> tuple[Backend, ...]:
-    """Those that may hold something of the unit."""
+    """The backends that may hold something of the unit."""
     match subjects.unit_parts(unit)[0]:
         case Kind.MULTI_NETWORK_POLICY:
             return ("tc",)  # secondary networks
@@ -29,14 +29,14 @@ def backends_of(unit: Unit) -> tuple[Backend, ...]:
 
 
 def backend_of(program: Program | TrafficProgram) -> Backend:
-    """The one that holds all of the program."""
+    """The backend that holds the whole program."""
     if isinstance(program, Program) and program.about_nodes:
         return "host"
     return backends_of(program.unit)[0]
 
 
 def parts(program: Program) -> Iterator[tuple[Backend, Program]]:
-    """What each backend gets of it, the one that holds all of it first."""
+    """The part for each backend; first the one that holds the whole program."""
     first = backend_of(program)
     yield first, program
     if first == "ovs" and any(rule.l7 for rule in program.rules):
@@ -44,6 +44,6 @@ def parts(program: Program) -> Iterator[tuple[Backend, Program]]:
 
 
 def requests_of(program: Program) -> Program:
-    """The rules that look at requests, and of them only that: whose packets they are is for the switch to know."""
+    """Only the layer 7 rules, and only their layer 7 conditions: the switch selects the packets."""
     rules = tuple(replace(rule, peers=None, traffic=None, services=None) for rule in program.rules if rule.l7)
     return replace(program, rules=rules, isolates=())

@@ -1,4 +1,4 @@
-"""Where a packet to a Service may end up: one packet per endpoint, as the source's switch would send it on."""
+"""Where a packet to a Service may end up: one packet per endpoint, as the source's switch would forward it."""
 
 from ipaddress import ip_address
 
@@ -15,9 +15,9 @@ from sluice.policy.state import ClusterState
 
 
 def meant(state: ClusterState, packet: Packet) -> Packet:
-    """The packet, to the Service by name if it is sent to a ClusterIP: what gets it are its endpoints.
+    """The packet, redirected to the Service by name if its destination is a ClusterIP: its endpoints receive it.
 
-    On secondary networks there are no ClusterIPs.
+    There are no ClusterIPs on secondary networks.
     """
     to = packet.destination
     if not isinstance(to, AddressEnd) or packet.port is None or packet.service is not None or is_secondary(packet):
@@ -28,10 +28,10 @@ def meant(state: ClusterState, packet: Packet) -> Packet:
 
 
 def behind(state: ClusterState, packet: Packet, service: ServiceEnd) -> tuple[Packet, ...] | None:
-    """The packet for each endpoint that may get it; None if the Service has no such port.
+    """The packet for each endpoint that may receive it; None if the Service has no such port.
 
     Raises:
-        NoSuchEnd: there is no such Service, or it and the source have no address of one family.
+        NoSuchEnd: there is no such Service, or it and the source have no addresses of the same family.
     """
     ref = ServiceRef(namespace=service.namespace, name=service.name)
     client = _client(state, packet)

@@ -1,4 +1,4 @@
-"""Finds the event after which a connection began or ceased to work."""
+"""Finds the event after which a connection started or stopped working."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -19,7 +19,7 @@ from sluice.policy.services import service_program
 
 
 class Turn(NamedTuple):
-    """An entry, and what became of the packet before it and after it; None where an end of it did not exist."""
+    """An entry, with the packet's fate before and after it; None if an end did not exist at that time."""
 
     entry: Entry
     before: Fate | None
@@ -27,16 +27,16 @@ class Turn(NamedTuple):
 
 
 class NoTurn(LookupError):
-    """The packet meets the same end before and after."""
+    """The packet has the same outcome at the beginning and the end."""
 
 
 def bisect(begun: State, entries: Sequence[Entry], packet: Packet) -> Turn:
-    """An entry with which the packet's outcome changed, found in as many steps as the logarithm of their number.
+    """Find an entry that changed the packet's outcome; takes log2(n) steps.
 
-    Where it changed more than once, one of the entries with which it became what it is in the end.
+    If it changed several times, the result is one of the entries that led to the final outcome.
 
     Args:
-        begun: what was before the first entry.
+        begun: the state before the first entry.
 
     Raises:
         NoTurn
@@ -97,7 +97,7 @@ def _service(subject: str, body: bytes) -> ServiceProgram | None:
 
 
 def _wanted(packet: Packet, ends: Sequence[End]) -> Wanted:
-    """Only what can change what becomes of the packet: of Pods, those that are its ends or may have their addresses."""
+    """Select what can affect the packet: only those Pods that are its ends or may have their addresses."""
     behind_service = packet.service is not None or any(isinstance(end, ServiceEnd) for end in ends)
     is_end = [_is(end) for end in ends]
 

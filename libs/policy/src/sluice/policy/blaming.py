@@ -1,4 +1,4 @@
-"""Finds the version of an object since which one of its rules is as it is."""
+"""Finds the version of an object that last changed one of its rules."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,9 +18,9 @@ class Version(NamedTuple):
 
 
 def since(versions: Sequence[Version], direction: Direction | None = None, index: int | None = None) -> Version | None:
-    """The version with which the rule became what it is in the last one; without an index, the whole spec.
+    """The version in which the rule got its final form; without an index, the whole spec.
 
-    A rule is compared as it is written, at its place in the list. None where there is no last version.
+    Rules are compared as written, by their place in the list. None if the last version is missing or a tombstone.
     """
     found: Version | None = None
     wanted: Any = None

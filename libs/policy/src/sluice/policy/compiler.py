@@ -1,8 +1,8 @@
-"""From objects to programs, and from objects to the groups that the programs name.
+"""Turns objects into programs, and into the groups that the programs name.
 
 Two folds share one translation: rule-compiler keeps the rules, group-resolver the selectors. Both retranslate only the
-units that `Policies` names, keep little of most objects beyond their translation, and absorb late, repeated and unknown
-events.
+units that `Policies` names, keep little of most objects beyond their translation, and tolerate late, repeated and
+unknown events.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,14 +27,14 @@ ProgramKey = tuple[GroupId, Unit]
 
 
 class ProgramChanges(NamedTuple):
-    """What differs since the last time. Store what is to be put before what is to be dropped goes."""
+    """Changes since the last drain. Store everything in `put` before deleting what is in `drop`."""
 
     put: dict[ProgramKey, Program]
     drop: set[ProgramKey]
 
 
 class GroupChanges(NamedTuple):
-    """What differs since the last time."""
+    """Changes since the last drain."""
 
     select: dict[GroupId, GroupSelector]
     release: set[GroupId]
@@ -48,7 +48,7 @@ class Compiler:
         self._policies = Policies()
         self._programs: dict[ProgramKey, Program] = {}
         self._addressed: dict[Unit, tuple[GroupId, ...] | dict[GroupId, None]] = {}
-        """The groups that the unit's programs are addressed to: of most units it is one."""
+        """The groups that the unit's programs are addressed to; for most units just one."""
 
         self._problems: dict[Unit, Problem] = {}
         self._put: dict[ProgramKey, Program] = {}
@@ -60,7 +60,7 @@ class Compiler:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Policies that are not in force as they are written; sorted."""
+        """Policies that are not in force as written; sorted."""
         return tuple(self._problems[unit] for unit in sorted(self._problems))
 
     def addressed(self, unit: Unit) -> tuple[GroupId, ...]:
@@ -68,7 +68,7 @@ class Compiler:
         return tuple(sorted(self._addressed.get(unit, ())))
 
     def evolve(self, event: ObjectEvent) -> bool:
-        """Take the event in; True if a program changed. Never raises."""
+        """Apply the event; True if a program changed. Never raises."""
         if event.key.kind not in INPUTS or not self._newest.is_news(event.key, event.revision):
             return False
         changed = False
@@ -82,7 +82,7 @@ class Compiler:
         return changed
 
     def put(self, obj: AnyObject, at: Revision) -> bool:
-        """The object is this since that revision; True if a program changed."""
+        """The object has this value since that revision; True if a program changed."""
         return self.evolve(ObjectEvent(key_of(obj), obj, at))
 
     def delete(self, kind: Kind, namespace: str, name: str, at: Revision) -> bool:
@@ -90,7 +90,7 @@ class Compiler:
         return self.evolve(ObjectEvent(ObjectKey(kind, namespace, name), None, at))
 
     def settle(self, upto: Revision) -> None:
-        """Say that everything up to this revision was told; see `events.Newest.settle`."""
+        """Declare that all events up to this revision were delivered; see `events.Newest.settle`."""
         self._newest.settle(upto)
 
     def drain(self) -> ProgramChanges:
@@ -124,7 +124,7 @@ class Compiler:
         return changed
 
     def _amend(self, unit: Unit, draft: Draft, groups: Iterable[GroupId], cause: Revision) -> bool:
-        """Of the unit's programs, which may be many, only those addressed to these groups differ."""
+        """Update only the programs addressed to these groups; the unit may have many others, which stay as they are."""
         before = self._addressed.get(unit, ())
         addressed = before if isinstance(before, dict) else dict.fromkeys(before)
         changed = False
@@ -158,7 +158,7 @@ class Compiler:
         return translation.programs
 
     def _keep(self, key: ProgramKey, program: Program) -> bool:
-        """Hold the program; False if the one that is held says the same, which then keeps its cause."""
+        """Store the program; False if the stored one is equal apart from its cause, which it then keeps."""
         known = self._programs.get(key)
         if known is not None and replace(known, cause=program.cause) == program:
             return False
@@ -177,35 +177,35 @@ class Groups:
     """A fold of objects into the selectors of the groups that programs name."""
 
     def __init__(self, has: Callable[[str], bool] | None = None) -> None:
-        """Nothing is told.
+        """Start empty.
 
         Args:
-            has: these are the Namespaces of which groups are asked for; unset: all. Of the groups about other ones
-                alone not all are found.
+            has: whether groups of this Namespace are wanted; unset: all are. Groups confined to other Namespaces may be
+                missing from the result.
         """
         self._has = has
         self._newest = Newest()
         self._policies = Policies()
         self._selectors: dict[GroupId, GroupSelector] = {}
         self._more_users: dict[GroupId, int] = {}
-        """How often a group is used beside the first time: once a unit, or once each part of one."""
+        """Uses of a group beyond the first: one per unit, or one per part of a unit."""
 
         self._of_object: dict[ObjectKey, tuple[GroupId, ...]] = {}
-        """Of objects that look nothing up."""
+        """For objects whose translation looks nothing up."""
 
         self._of_parts: dict[Unit, dict[Part, tuple[GroupId, ...]]] = {}
-        """Of units that have a draft; one uses a group once for each part that names it."""
+        """For units with a draft, which use a group once for each part that names it."""
 
         self._told: set[GroupId] = set()
         self._touched: dict[GroupId, None] = {}
-        """In the order in which policies came: what belongs together is looked at together."""
+        """In the order in which policies arrived, so that groups that belong together are processed together."""
 
     @property
     def selectors(self) -> Mapping[GroupId, GroupSelector]:
         return self._selectors
 
     def evolve(self, event: ObjectEvent) -> bool:
-        """Take the event in; True if a group came or went. Never raises."""
+        """Apply the event; True if a group appeared or disappeared. Never raises."""
         kind = event.key.kind
         if kind not in INPUTS and kind is not Kind.TRAFFIC_CONTROL:
             return False
@@ -225,15 +225,15 @@ class Groups:
         return changed
 
     def put(self, obj: AnyObject, at: Revision) -> bool:
-        """The object is this since that revision; True if a group came or went."""
+        """The object has this value since that revision; True if a group appeared or disappeared."""
         return self.evolve(ObjectEvent(key_of(obj), obj, at))
 
     def delete(self, kind: Kind, namespace: str, name: str, at: Revision) -> bool:
-        """The object does not exist since that revision; True if a group came or went."""
+        """The object does not exist since that revision; True if a group appeared or disappeared."""
         return self.evolve(ObjectEvent(ObjectKey(kind, namespace, name), None, at))
 
     def settle(self, upto: Revision) -> None:
-        """Say that everything up to this revision was told; see `events.Newest.settle`."""
+        """Declare that all events up to this revision were delivered; see `events.Newest.settle`."""
         self._newest.settle(upto)
 
     def drain(self) -> GroupChanges:
@@ -246,20 +246,20 @@ class Groups:
         return GroupChanges(select, release)
 
     def _on_self_contained(self, key: ObjectKey, obj: AnyObject | None) -> bool:
-        """What looks nothing up is translated once; and not at all, if none of its groups is asked for."""
+        """A self-contained policy is translated once, or not at all if none of its groups is wanted."""
         if isinstance(obj, SelfContained) and (self._has is None or self._has(key.namespace) or not stays_at_home(obj)):
             return self._name(key, groups_of(obj))
         return key in self._of_object and self._name(key, {})
 
     def _name(self, key: ObjectKey, groups: Mapping[GroupId, GroupSelector]) -> bool:
-        """The object names exactly these; True if a group came or went."""
+        """The object now names exactly these groups; True if a group appeared or disappeared."""
         changed = self._exchange(self._of_object.pop(key, ()), groups)
         if groups:
             self._of_object[key] = tuple(groups)
         return changed
 
     def _select_parts(self, unit: Unit, draft: Draft | None, parts: Iterable[Part] | None) -> bool:
-        """The unit names what the parts of the draft name; only these parts differ, unset: all may."""
+        """Take over the groups named by the draft's parts. Only these parts differ; unset: any may."""
         known = self._of_parts.pop(unit, {})
         said = draft.parts if draft is not None else {}
         changed = False
@@ -273,7 +273,7 @@ class Groups:
         return changed
 
     def _exchange(self, before: Iterable[GroupId], after: Mapping[GroupId, GroupSelector]) -> bool:
-        """Something names these groups in place of those; True if a group came or went."""
+        """Replace the groups that something names; True if a group appeared or disappeared."""
         held, touched, changed = self._selectors, self._touched, False
         for group, selector in after.items():
             if group in held:
@@ -285,7 +285,7 @@ class Groups:
         return changed
 
     def _drop(self, group: GroupId) -> bool:
-        """The group is used once less; True if it was the last time."""
+        """Drop one use of the group; True if it was the last."""
         others = self._more_users.pop(group, 0)
         if others > 1:
             self._more_users[group] = others - 1

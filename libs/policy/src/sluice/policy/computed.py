@@ -1,4 +1,4 @@
-"""The condition GroupMembersComputed of ClusterGroups and Groups: whether it is known whom the group selects.
+"""The condition GroupMembersComputed of ClusterGroups and Groups: whether it is known what the group selects.
 
 Source: docs "Antrea Network Policy CRDs", "ClusterGroup", status; a group with children is computed when all of them
 exist and are computed.
@@ -34,7 +34,7 @@ class Condition(Struct, frozen=True, kw_only=True):
 
 
 class Computed:
-    """A fold of groups and Services into conditions. Absorbs late and repeated events, and those of other kinds."""
+    """A fold of groups and Services into conditions. Tolerates late and repeated events, and those of other kinds."""
 
     def __init__(self) -> None:
         self._newest = Newest()
@@ -45,7 +45,7 @@ class Computed:
         self._changed: set[Name] = set()
 
     def evolve(self, event: ObjectEvent) -> None:
-        """Take the event in. Costs the group and its parents."""
+        """Apply the event. Takes time proportional to the number of parents of the group."""
         kind, namespace, name = event.key
         if kind not in (Kind.CLUSTER_GROUP, Kind.GROUP) or not self._newest.is_news(event.key, event.revision):
             return
@@ -61,11 +61,11 @@ class Computed:
         self._again((own, *self._parents.get(own, ())))
 
     def condition(self, name: Name) -> Condition | None:
-        """Of the ClusterGroup, whose namespace is empty, or the Group; None if there is none."""
+        """The condition of the ClusterGroup, whose namespace is empty, or of the Group; None if there is none."""
         return self._conditions.get(name)
 
     def drain(self) -> dict[Name, Condition | None]:
-        """What differs since the last time."""
+        """The conditions that changed since the last drain; None: the group is gone."""
         changed, self._changed = self._changed, set()
         return {name: self._conditions.get(name) for name in sorted(changed)}
 

@@ -1,7 +1,7 @@
 """Whether one description of packets covers another, or is disjoint from it.
 
-Sound but not complete: a yes is certain, a no may mean unknown. An empty description counts as not covered, so that
-no rule is blamed for hiding it.
+Sound but not complete: True is certain, False may mean unknown. An empty description counts as not covered, so that no
+rule is blamed for hiding it.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ GroupCovers = Callable[[GroupId, GroupId], bool]
 
 
 def group_covers(wide: GroupSelector, narrow: GroupSelector, namespaces: Mapping[str, Labels]) -> bool:
-    """Every Pod of the narrow one is in the wide one, by its addresses on the same networks."""
+    """Whether every Pod of the narrow group is in the wide one, with its addresses on the same networks."""
     if wide.networks != narrow.networks:
         return False
     inside = [any(_term_covers(outer, inner, namespaces) for outer in wide.terms) for inner in narrow.terms]
@@ -37,7 +37,7 @@ def group_covers(wide: GroupSelector, narrow: GroupSelector, namespaces: Mapping
 
 
 def groups_apart(one: GroupSelector, other: GroupSelector) -> bool:
-    """No Pod can be in both: each is about Namespaces that it names, and none is named by both."""
+    """Whether no Pod can be in both: each names its Namespaces, and they have none in common."""
     mine, theirs = {term.namespace for term in one.terms}, {term.namespace for term in other.terms}
     return "" not in mine | theirs and not mine & theirs and not one.nodes and not other.nodes
 
@@ -55,7 +55,7 @@ def traffic_covers(wide: tuple[Traffic, ...] | None, narrow: tuple[Traffic, ...]
 
 
 def traffic_apart(one: tuple[Traffic, ...] | None, other: tuple[Traffic, ...] | None) -> bool:
-    """No packet can be both."""
+    """Whether no packet can match both."""
     if one is None or other is None:
         return () in (one, other)
     return all(_kinds_apart(mine, theirs) for mine in one for theirs in other)
@@ -80,7 +80,7 @@ def _term_covers(wide: SelectorTerm, narrow: SelectorTerm, namespaces: Mapping[s
 
 
 def _implies(narrow: Selector, wide: Selector) -> bool:
-    """What the narrow one matches is matched by the wide one."""
+    """Whether wide matches everything that narrow matches."""
     return all(any(_requires(known, wanted) for known in narrow if known.key == wanted.key) for wanted in wide)
 
 

@@ -1,4 +1,4 @@
-"""Which rules a log line is about, according to the objects at the time it was written."""
+"""Finds the rules behind a log line, according to the objects at the time it was written."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from sluice.policy.verdict import RuleRef, verdict
 def decided(cluster: ClusterState, line: FlowDecision) -> tuple[DecidingRule, ...]:
     """The rule that decided, or all policies that isolated the Pod; sorted.
 
-    Rules without names look alike in the log. Where `verdict` does not tell which it was, all that may be it are named.
+    Rules without names look alike in the log. If `verdict` does not tell them apart, all candidates are returned.
     """
     direction = Direction(line.direction.lower())
     if line.unit is None:
@@ -27,7 +27,7 @@ def decided(cluster: ClusterState, line: FlowDecision) -> tuple[DecidingRule, ..
 
 
 def named(cluster: ClusterState, unit: Unit, direction: Direction, name: str) -> tuple[DecidingRule, ...]:
-    """The policy's rules of this name, by their index."""
+    """The policy's rules with this name, by index."""
     programs = [program for program in cluster.compiler.programs.values() if program.unit == unit]
     found = {
         rule.index: _told(program, direction, rule)

@@ -11,23 +11,23 @@ from sluice.policy.state import ClusterState
 
 
 class NoSuchEnd(ValueError):
-    """The packet cannot exist: which end, why, what to do."""
+    """The packet cannot exist; the message says which end, why, and what to do."""
 
 
 class Side(NamedTuple):
     pod: Pod | None
-    """Unset for what is no Pod, or not on the Pod network."""
+    """Unset if the end is no Pod, or a Pod that is not on the Pod network."""
 
     groups: frozenset[GroupId]
-    """Of the Pod; or else of nodes that have the address."""
+    """Groups of the Pod, or else of the nodes that have the address."""
 
     address: Address | None
     node: Node | None = None
-    """Whose address it is, if that is no Pod's."""
+    """The node that has the address, if no Pod has it."""
 
 
 def sides(state: ClusterState, packet: Packet) -> tuple[Side, Side]:
-    """Both ends, at addresses of one family where they have addresses."""
+    """Both ends, with addresses of the same family where they have addresses."""
     ends = packet.source, packet.destination
     (source, from_), (destination, to) = (_addresses(state, end) for end in ends)
     families: list[Family] = [packet.family] if packet.family else _families(from_) or _families(to)
@@ -43,7 +43,7 @@ def sides(state: ClusterState, packet: Packet) -> tuple[Side, Side]:
 
 
 def _addresses(state: ClusterState, end: End) -> tuple[Pod | None, tuple[Address, ...]]:
-    """The Pod on the Pod network that the end is, if any, and the addresses that it can have in the packet."""
+    """The Pod on the Pod network at this end, if any, and the addresses that the end can have in the packet."""
     match end:
         case AddressEnd():
             return state.holder(end.address), (end.address,)

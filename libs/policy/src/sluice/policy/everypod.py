@@ -1,6 +1,6 @@
-"""Which Pods a named port refers to where a rule names no peers.
+"""Which Pods a named port refers to in a rule without peers.
 
-A port name has a number only at the Pods that declare it. So an egress rule that names a port but no peers is about
+A port name has a number only at the Pods that declare it. So an egress rule with a named port and no peers is about
 every Pod of the cluster that declares such a port: its translation creates the group of all Pods, and the lowering
 looks up the name there. Numeric ports and ingress rules do not need this.
 """
@@ -18,10 +18,10 @@ def is_named(traffic: Traffic) -> bool:
 
 
 def names_ports(rule: Rule) -> bool:
-    """The rule has a port that is a name."""
+    """Whether the rule has a named port."""
     return any(map(is_named, rule.traffic or ()))
 
 
 def asks_every_pod(rule: Rule) -> bool:
-    """The rule means what Pods anywhere call a port."""
+    """Whether the rule's named ports may be those of any Pod."""
     return rule.direction is Direction.EGRESS and rule.peers is None and names_ports(rule)

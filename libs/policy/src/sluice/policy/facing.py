@@ -1,8 +1,8 @@
 """The rules that apply to a Pod in one direction, indexed by the peer at the other end.
 
 A rule is listed under each of its peers: anyone, a group, an IP block, a Service, or an FQDN pattern. Looking up a
-packet costs in proportion to the rules that can match it (and the patterns, if it has a name), not to the number of
-policies.
+packet costs time proportional to the rules that can match it (and to the patterns, if it has a name), not to the number
+of policies.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ from sluice.policy.order import Order, order
 
 
 class Faced(NamedTuple):
-    """A rule, where it stands in the order."""
+    """A rule with its position in the order."""
 
     order: Order
     program: Program
@@ -54,7 +54,7 @@ class Facing:
                 if rule.direction == direction:
                     self._add(Faced(order(program, rule), program, rule))
         self.isolating: tuple[Origin, ...] = tuple(sorted(isolating))
-        """The policies that close the Pod to what no Kubernetes policy allows."""
+        """The policies that isolate the Pod: what no Kubernetes policy allows is dropped."""
 
     def everything(self) -> list[Faced]:
         """All rules, in order."""
@@ -62,17 +62,17 @@ class Facing:
 
     @property
     def tells_addresses(self) -> bool:
-        """What is said of somebody depends on the address."""
+        """Whether the result for a peer depends on its address."""
         return bool(self._by_block)
 
     def telling(self, groups: frozenset[GroupId]) -> frozenset[GroupId]:
-        """Those of the groups that a rule names as peers: what is said of somebody in them depends on these alone."""
+        """Those of the groups that a rule names as peers; the result for a member of `groups` depends only on them."""
         return frozenset(groups & self._by_group.keys())
 
     def concerning(
         self, groups: frozenset[GroupId], address: Address | None, service: ServiceRef | None = None, name: str = ""
     ) -> list[Faced]:
-        """The rules with a peer that is this: in these groups, at this address, by this Service, under this name.
+        """The rules with a peer in these groups, at this address, behind this Service or under this DNS name.
 
         In order, each once.
         """
@@ -110,7 +110,7 @@ class Facing:
                     assert_never(peer)
 
     def _around(self, address: Address) -> Iterator[Faced]:
-        """The rules with a block that the address is in, and in none of its excepts."""
+        """The rules with a block that contains the address and whose excepts do not."""
         wanted = ip_address(address)
         number, bits = int(wanted), wanted.max_prefixlen
         for (version, length), networks in self._by_block.items():

@@ -1,7 +1,7 @@
-"""What becomes of a packet that somebody asks about, whatever its end is called: the one way in which all ask.
+"""What happens to a packet that a user asks about, whatever its ends are called: shared by all who answer this.
 
-A ClusterIP is the Service that has it, and what is sent to a Service gets to one of its endpoints, so that the answer
-is about each.
+A ClusterIP stands for the Service that has it. What is sent to a Service reaches one of its endpoints, so the answer
+covers each of them.
 """
 
 from typing import Literal
@@ -14,7 +14,7 @@ from sluice.policy.state import ClusterState
 from sluice.policy.verdict import Outcome, Verdict, verdict
 
 VARIES: Literal["Varies"] = "Varies"
-"""The outcome to a Service whose endpoints fare differently."""
+"""The outcome for a Service whose endpoints have different outcomes."""
 
 
 class AtEndpoint(Struct, frozen=True):
@@ -28,13 +28,13 @@ class Fate(Struct, frozen=True, kw_only=True):
     """What becomes of a packet."""
 
     packet: Packet
-    """As it was understood: what is sent to a ClusterIP is sent to its Service."""
+    """The packet as it was understood: one sent to a ClusterIP is sent to its Service."""
 
     verdict: Verdict | None
-    """None to a Service whose endpoints fare differently."""
+    """None for a Service whose endpoints have different outcomes."""
 
     endpoints: tuple[AtEndpoint, ...] | None = None
-    """Of a Service, none if nothing is behind it; None if it has no such port, and where the end is no Service."""
+    """One per endpoint of the Service, which may have none; None if it has no such port, or the end is no Service."""
 
     @property
     def outcome(self) -> Outcome | Literal["Varies"]:
@@ -42,7 +42,7 @@ class Fate(Struct, frozen=True, kw_only=True):
 
 
 def fate(state: ClusterState, asked: Packet) -> Fate:
-    """What becomes of it, at each endpoint if it is sent to a Service.
+    """What happens to the packet; for each endpoint if it is sent to a Service.
 
     Raises:
         NoSuchEnd: there is no such packet.

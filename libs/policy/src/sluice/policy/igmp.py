@@ -1,8 +1,9 @@
 """IGMP and policy: which Pods may report membership, and who may query them.
 
 An IGMP message names a multicast group and has no peer or port, so rules with peers or ports do not match it. Reports
-(egress) are otherwise like all that a Pod sends: a rule about all traffic to anyone matches them, and isolation applies
-to them. Queries (ingress) come from the Pod's own node, which is always allowed; only rules that name IGMP match them.
+(egress) are otherwise treated like any traffic from a Pod: a rule for all traffic to anyone matches them, and isolation
+applies to them. Queries (ingress) come from the Pod's own node, which is always allowed; only rules that name IGMP
+match them.
 """
 
 from collections.abc import Iterable
@@ -14,11 +15,11 @@ from sluice.policy.order import order
 
 
 class Message(NamedTuple):
-    """What a packet of IGMP says."""
+    """The content of an IGMP packet."""
 
     direction: Direction
     type: int | None
-    """Source: RFC 3376 section 4; unset matches no rule that names one."""
+    """Source: RFC 3376 section 4; if unset, it matches no rule that names a type."""
 
     group: Address | None
 
@@ -26,11 +27,11 @@ class Message(NamedTuple):
 class Answer(NamedTuple):
     allowed: bool
     by: tuple[Program, Rule] | None = None
-    """Unset: nothing, or isolation."""
+    """Unset if no rule decided, which includes isolation."""
 
 
 def is_about(rule: Rule, message: Message) -> bool:
-    """The rule decides about such messages of those whom it applies to."""
+    """Whether the rule decides on such messages of the Pods that it applies to."""
     if rule.direction is not message.direction or rule.peers is not None:
         return False
     if rule.traffic is None:
@@ -43,12 +44,12 @@ def names(traffic: IgmpTraffic, message: Message) -> bool:
 
 
 def isolates(direction: Direction) -> bool:
-    """What no Kubernetes policy allows of IGMP is dropped."""
+    """Whether isolation drops IGMP that no Kubernetes policy allows."""
     return direction is Direction.EGRESS
 
 
 def decide(programs: Iterable[Program], message: Message) -> Answer:
-    """What the programs that apply to a Pod say of its message: as `verdict`, without a cluster."""
+    """The decision of a Pod's programs on its message: same as `verdict`, but without a cluster."""
     known = list(programs)
     about = sorted(
         (

@@ -6,11 +6,11 @@ Ports = tuple[tuple[int, int], ...]
 
 NO_PORTS: Ports = ()
 ALL_PORTS: Ports = ((1, 65_535),)
-"""Source: RFC 9293, section 3.1; nothing connects to port 0."""
+"""Source: RFC 9293, section 3.1; nothing can connect to port 0."""
 
 
 def joined(*sets: Iterable[tuple[int, int]]) -> Ports:
-    """What is in any of them."""
+    """The union."""
     found: list[tuple[int, int]] = []
     for first, last in sorted(one for ports in sets for one in ports):
         if found and first <= found[-1][1] + 1:
@@ -21,7 +21,7 @@ def joined(*sets: Iterable[tuple[int, int]]) -> Ports:
 
 
 def common(one: Ports, other: Ports) -> Ports:
-    """What is in both."""
+    """The intersection."""
     return tuple(
         (max(first, low), min(last, high))
         for first, last in one
@@ -31,7 +31,7 @@ def common(one: Ports, other: Ports) -> Ports:
 
 
 def without(one: Ports, other: Ports) -> Ports:
-    """What is in the one alone."""
+    """The difference: what is in `one` but not in `other`."""
     left = list(one)
     for low, high in other:
         left = [

@@ -32,13 +32,13 @@ Asked = HttpRequest | TlsHello
 
 
 class Pattern(NamedTuple):
-    """Text between stars: `*a*b` is ("", "a", "b"), `a` is ("a",). A star stands for any text, the empty one too."""
+    """The text between stars: `*a*b` is ("", "a", "b"), `a` is ("a",). A star matches any text, even empty."""
 
     pieces: tuple[str, ...]
 
     @property
     def ends_fixed(self) -> bool:
-        """Whether what matches ends in text that the pattern names."""
+        """Whether every match ends in the same text."""
         return bool(self.pieces[-1])
 
     @property
@@ -63,7 +63,7 @@ class Pattern(NamedTuple):
 
 
 def pattern(text: str) -> Pattern:
-    """The pattern that people wrote; several stars in a row are one."""
+    """Parse a pattern as written; consecutive stars are merged."""
     first, *rest = text.split("*")
     if not rest:
         return Pattern((first,))
@@ -72,16 +72,17 @@ def pattern(text: str) -> Pattern:
 
 
 def satisfiable(entry: HttpMatch) -> bool:
-    """Whether a request can match.
+    """Whether any request can match.
 
-    A path ends where a query or a fragment begins, so none has these characters. Where servers differ about a path, no
-    entry that names one allows it: a backslash may be a slash, and what is not ASCII is read in many ways.
+    A path ends where a query or a fragment begins, so it never contains `?` or `#`. Where servers interpret a path
+    differently, no entry that names one allows it: a backslash may be a slash, and non-ASCII text is decoded in many
+    ways.
     """
     return entry.path.isascii() and not any(one in entry.path for one in "?#\\")
 
 
 def allows(entries: Iterable[L7Match], asked: Asked) -> bool:
-    """Whether one of the entries allows it."""
+    """Whether any of the entries allows it."""
     return any(_allows(entry, asked) for entry in entries)
 
 
@@ -96,7 +97,7 @@ def _allows(entry: L7Match, asked: Asked) -> bool:
                 and (not entry.method or entry.method == asked.method)
             )
         case TlsMatch(), TlsHello():
-            # A star alone is a name, and a hello without one has the empty name.
+            # a single star is a pattern for any name, and a hello without SNI has the empty name
             return not entry.sni or pattern(entry.sni.lower()).fits(asked.sni.lower())
         case _:
             return False

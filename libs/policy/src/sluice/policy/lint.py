@@ -1,9 +1,9 @@
-"""Finds what is probably a mistake.
+"""Finds probable mistakes.
 
-Rules that never match, conflicts that only a name decides, FQDN rules whose Pods may not ask DNS, policies that select
-nobody, and policies that are not in force as written.
-That a rule never matches is derived from the policies and the labels of Namespaces alone, and is reported only if one
-single earlier rule covers it. Conflicts and policies that select nobody are judged by the Pods that exist.
+These are rules that never match, conflicts resolved only by name, FQDN rules whose Pods may not query DNS, policies
+that select nothing, policies that are not in force as written, and Pods that share an address. That a rule never
+matches is derived from the policies and the labels of Namespaces alone, and is reported only if a single earlier rule
+covers it. Conflicts and policies that select nothing are judged by the Pods that exist.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,53 +36,53 @@ from sluice.policy.verdict import RuleRef, ref
 class NeverMatches(Struct, frozen=True, kw_only=True, tag="never-matches"):
     rule: RuleRef
     by: RuleRef | Origin
-    """The rule before it that holds all of it; or the Kubernetes policy that closes these Pods before the baseline."""
+    """The earlier rule that covers all of it, or the Kubernetes policy that isolates these Pods before the baseline."""
 
 
 class Conflict(Struct, frozen=True, kw_only=True, tag="conflict"):
-    """Two policies of one tier and priority do different things with the same packet."""
+    """Two policies with the same tier and priority do different things with the same packet."""
 
     first: RuleRef
-    """The one that has its way."""
+    """The one that takes effect."""
 
     second: RuleRef
 
 
 class AboutNobody(Struct, frozen=True, kw_only=True, tag="about-nobody"):
-    """The policy applies to none of the Pods."""
+    """The policy applies to no Pod."""
 
     policy: Origin
 
 
 class Starves(Struct, frozen=True, kw_only=True, tag="starves"):
-    """The rule allows by name, and its Pods may not ask for names."""
+    """The rule allows by DNS name, but its Pods may not query DNS."""
 
     rule: RuleRef
     by: RuleRef | Origin
-    """What drops their DNS: a rule, or the Kubernetes policy that closes them."""
+    """What drops their DNS queries: a rule, or the Kubernetes policy that isolates them."""
 
 
 class NotInForce(Struct, frozen=True, kw_only=True, tag="not-in-force"):
-    """The policy, or a piece of it, has no program of its own."""
+    """The policy, or part of it, has no program."""
 
     policy: Origin
     reason: str
 
 
 class SharedAddress(Struct, frozen=True, kw_only=True, tag="shared-address"):
-    """Two live Pods have one address: what is sent there is for one of them, and policies take the other for nobody."""
+    """Two live Pods claim the same address. It counts as the holder's; policies do not see the other Pod there."""
 
     address: Address
     pod: Origin
     holder: Origin
-    """Who has it: the later created, then the one of the greater uid and name."""
+    """The Pod that holds the address: the one created later, then the one with the greater uid and name."""
 
 
 Finding = NeverMatches | Conflict | Starves | AboutNobody | NotInForce | SharedAddress
 
 
 class _Standing(NamedTuple):
-    """A rule in one of its programs."""
+    """A rule as it occurs in one of its programs."""
 
     order: Order
     program: Program
@@ -94,7 +94,7 @@ class _Standing(NamedTuple):
 
 
 def lint(state: ClusterState, policies: Iterable[AnyPolicy | TrafficControl]) -> list[Finding]:
-    """Everything that is found, sorted by kind and by the order of the rules."""
+    """All findings, sorted by kind and by the order of the rules."""
     programs = [state.compiler.programs[key] for key in sorted(state.compiler.programs)]
     people = Population(state)
     return [
@@ -131,7 +131,7 @@ def _never(state: ClusterState, programs: list[Program]) -> Iterator[Finding]:
         return group_covers(selectors[wide], selectors[narrow], labels)
 
     def holds(wide: _Standing, narrow: _Standing) -> bool:
-        """So it does, if it applies to all that the narrow one applies to."""
+        """Whether wide covers narrow, provided that it applies to everything that the narrow one applies to."""
         return (
             _decides_before(wide, narrow)
             and frozenset(wide.rule.services or ()).issuperset(narrow.rule.services or ())
@@ -144,7 +144,7 @@ def _never(state: ClusterState, programs: list[Program]) -> Iterator[Finding]:
         return ALL_NODES not in (one, other) and groups_apart(selectors[one], selectors[other])
 
     def passed_by(passing: list[_Standing], wide: _Standing, narrow: _Standing) -> bool:
-        """Some of what the narrow rule matches may never meet the wide one, because a Pass before it leads there."""
+        """Whether packets of the narrow rule may bypass the wide one because of a Pass before it."""
         return wide.order.tier < K8S_TIER <= narrow.order.tier and any(
             one.order < wide.order
             and not traffic_apart(one.rule.traffic, narrow.rule.traffic)
@@ -157,7 +157,7 @@ def _never(state: ClusterState, programs: list[Program]) -> Iterator[Finding]:
 
     @cache
     def around(narrow: GroupId) -> tuple[GroupId, ...]:
-        """The groups that hold all of it, itself too."""
+        """The groups that cover this group, itself included."""
         found = set() if narrow == ALL_NODES else anchors.covering(selectors[narrow])
         return tuple(group for group in {narrow, *found} if covers(group, narrow))
 
@@ -189,7 +189,7 @@ def _never(state: ClusterState, programs: list[Program]) -> Iterator[Finding]:
 
 
 class _Candidates:
-    """Rules by whom they apply to, in order; of Kubernetes policies, none decides before another."""
+    """Rules by the group that they apply to, in order; no Kubernetes policy decides before another."""
 
     def __init__(self, standing: list[_Standing]) -> None:
         self._tiered: dict[GroupId, list[tuple[int, _Standing]]] = {}
@@ -199,7 +199,7 @@ class _Candidates:
             kept.setdefault(one.program.applied_to, []).append((place, one))
 
     def of(self, narrow: _Standing, groups: Iterable[GroupId]) -> Iterator[_Standing]:
-        """Those that apply to these groups and may decide before the rule, in order."""
+        """The rules that apply to these groups and may decide before this rule, in order."""
         kept = (self._tiered, self._k8s) if narrow.order.tier > K8S_TIER else (self._tiered,)
         lists = [one[group] for group in groups for one in kept if group in one]
         for _, wide in merge(*lists, key=itemgetter(0)):
@@ -209,7 +209,7 @@ class _Candidates:
 
 
 def _decides_before(wide: _Standing, narrow: _Standing) -> bool:
-    """Nothing that the wide rule matches gets as far as the narrow one."""
+    """Whether a packet that matches the wide rule never reaches the narrow one."""
     if wide.order >= narrow.order or wide.order.tier == narrow.order.tier == K8S_TIER:
         return False
     passes_by = wide.rule.action is Action.PASS and narrow.order.tier >= K8S_TIER
@@ -246,7 +246,7 @@ def _disagree(first: _Standing, second: _Standing, people: Population) -> bool:
 
 
 def _share(first: _Standing, second: _Standing, people: Population) -> bool:
-    """They apply to a Pod, a node or a Service in common."""
+    """Whether they apply to a common Pod, node or Service."""
     if first.rule.services is not None or second.rule.services is not None:
         return bool(frozenset(first.rule.services or ()) & frozenset(second.rule.services or ()))
     return bool(people.members(first.program.applied_to) & people.members(second.program.applied_to))
@@ -270,7 +270,7 @@ def _starving(state: ClusterState) -> Iterator[Finding]:
 def _about_nobody(
     state: ClusterState, people: Population, policies: Iterable[AnyPolicy | TrafficControl]
 ) -> Iterator[Finding]:
-    """Nothing without Pods: policies without them are about nobody in any case."""
+    """Yields nothing if there are no Pods at all: then every policy would be reported."""
     if not people:
         return
     applied: dict[Unit, list[GroupId]] = {}
@@ -312,7 +312,7 @@ def _origin(one: Unit, policy: AnyPolicy | TrafficControl) -> Origin:
 
 
 def _is_somebody(state: ClusterState, people: Population, group: GroupId) -> bool:
-    """A Pod or a node is in the group; of Services nobody knows here, and of networks whose Pods there are."""
+    """Whether the group has a Pod or node, or a Pod on its network; Services always count, as they are unknown here."""
     if group == ALL_NODES or people.members(group):
         return True
     selector = state.selectors[group]
@@ -320,7 +320,7 @@ def _is_somebody(state: ClusterState, people: Population, group: GroupId) -> boo
 
 
 def _is_followed(state: ClusterState, control: TrafficControl) -> bool:
-    """A Pod is selected; neither selector selects nothing."""
+    """Whether it selects a Pod; without any selector it selects none."""
     chosen = control.spec.applied_to
     if chosen.pod_selector is None and chosen.namespace_selector is None:
         return False

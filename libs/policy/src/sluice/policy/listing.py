@@ -28,27 +28,27 @@ SOURCES: Mapping[Kind, str] = {
 
 class Row(Struct, frozen=True, kw_only=True):
     name: str
-    """The uid, or the object's own name where nobody gave it one."""
+    """The uid; the object's name if it has no uid."""
 
     applied_to: tuple[GroupId, ...]
-    """Sorted; none if the policy is about nobody."""
+    """Sorted; empty if the policy applies to nothing."""
 
     rules: int
-    """With one for each direction that a Kubernetes policy closes without a rule."""
+    """Includes one for each direction that a Kubernetes policy isolates without having rules."""
 
     source: str
-    """Kind and name, as logs have them."""
+    """Kind and name, as in logs."""
 
     tier_priority: int | None
-    """Unset for policies that have no tier, and where the tier does not exist."""
+    """Unset for policies without a tier, and if the tier does not exist."""
 
     priority: float | None
 
 
 class Place(NamedTuple):
-    """Where a policy stands among all: of two, the lesser is enforced first.
+    """The place of a policy in the order: the lesser is enforced first.
 
-    Kubernetes policies stand between the tiers and the baseline; what has no place in the order stands last.
+    Kubernetes policies come between the tiers and the baseline; policies whose tier does not exist come last.
     """
 
     tier: int
@@ -57,24 +57,24 @@ class Place(NamedTuple):
 
 
 def rows(state: ClusterState, policies: Iterable[AnyPolicy], tiers: Iterable[Tier]) -> list[Row]:
-    """A row for each policy, in the order in which they are enforced."""
+    """One row per policy, in the order in which they are enforced."""
     priorities = tier_priorities(tiers)
     found = [_row(policy, priorities, state.compiler.addressed(unit(*key_of(policy)))) for policy in policies]
     return sorted(found, key=_place)
 
 
 def tier_priorities(tiers: Iterable[Tier]) -> Mapping[str, int]:
-    """The priority of each tier, by its name."""
+    """The priority of each tier, by name."""
     return {tier.metadata.name: tier.spec.priority for tier in tiers} | STATIC_TIERS
 
 
 def source(kind: Kind, namespace: str, name: str) -> str:
-    """Kind and name, as logs have them."""
+    """Kind and name, as in logs."""
     return f"{SOURCES[kind]}:{namespace}/{name}" if namespace else f"{SOURCES[kind]}:{name}"
 
 
 def place(of: str, tier_priority: int | None, priority: float | None) -> Place:
-    """Where the policy of this source stands; unset: it has no tier, and no tier of its name exists."""
+    """The place of a policy. Without `priority` it is a Kubernetes policy; without `tier_priority` its tier is missing."""
     if priority is None:
         return Place(K8S_TIER, 0.0, of)
     return Place(256 if tier_priority is None else tier_priority, priority, of)

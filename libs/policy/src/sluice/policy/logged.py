@@ -14,32 +14,32 @@ from sluice.contracts.programs import Program
 
 
 class Relogged(NamedTuple):
-    """In place of a policy: as it was, but that it logs, or does not."""
+    """Stands for an unchanged policy of which only logging is switched on or off."""
 
     on: bool
 
 
 class Logged:
-    """What Namespaces say, and which policies that is about. Mutable."""
+    """The Namespaces that log, and the policies in each Namespace. Mutable."""
 
     def __init__(self) -> None:
         self._on: set[str] = set()
         self._units: dict[str, set[Unit]] = {}
-        """Of Kubernetes policies, by Namespace."""
+        """Kubernetes policies by Namespace."""
 
     def __contains__(self, namespace: str) -> bool:
-        """The Namespace's policies log."""
+        """Whether the Namespace's policies log."""
         return namespace in self._on
 
     def note(self, namespace: str, unit: Unit, *, exists: bool) -> None:
-        """The Namespace has this Kubernetes policy, or has it no more."""
+        """The Kubernetes policy exists in the Namespace, or does no longer."""
         units = self._units.setdefault(namespace, set())
         (units.add if exists else units.discard)(unit)
         if not units:
             del self._units[namespace]
 
     def say(self, namespace: str, *, on: bool) -> Collection[Unit]:
-        """The Namespace's policies log, or do not; the units of which that was not so before."""
+        """Switch logging of the Namespace's policies on or off; returns the units for which that is a change."""
         if on == (namespace in self._on):
             return ()
         (self._on.add if on else self._on.discard)(namespace)
@@ -47,5 +47,5 @@ class Logged:
 
 
 def relogged(program: Program, *, on: bool) -> Program:
-    """The program of a Kubernetes policy that logs what it decides, or does not."""
+    """The program of a Kubernetes policy with logging of its decisions switched on or off."""
     return replace(program, rules=tuple([replace(rule, logs=on) for rule in program.rules]), logs_isolation=on)

@@ -1,4 +1,4 @@
-"""The order of rules: the lower key wins, and no two rules of one direction have the same key."""
+"""The order of rules: the lower key wins, and no two rules of the same direction have the same key."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,12 @@ from sluice.contracts.programs import Program, Rule
 
 
 class Order(NamedTuple):
-    """Total, and equal on every node, so that conflicts at equal priority end the same way everywhere."""
+    """Total, and the same on every node, so that conflicts at equal priority are resolved the same way everywhere."""
 
     tier: int
     priority: float
     rule: int
-    """Its index in the policy's list of the direction."""
+    """Its index in the policy's list of rules for the direction."""
 
     kind: str
     namespace: str

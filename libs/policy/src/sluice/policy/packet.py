@@ -17,8 +17,8 @@ class PodEnd(Struct, frozen=True, tag="pod", omit_defaults=True):
     namespace: str
     name: str
     network: str = ""
-    """Of the interface, if it is on a secondary network: namespace/name. Of a packet's two ends one may leave it out
-    and means the other's."""
+    """Network of the interface as namespace/name, if it is a secondary network. One of the two ends may leave it out;
+    it then has the network of the other."""
 
     interface: str = ""
     """Its name in the Pod; unset: the first on the network."""
@@ -44,10 +44,10 @@ ENDS = "NAMESPACE/POD[@NETWORK], svc:NAMESPACE/SERVICE or an address"
 
 
 def end(text: str) -> End:
-    """The end that people mean by this: x/web, x/web@net, svc:x/db, 10.0.0.7.
+    """Parse an end as users write it: x/web, x/web@net, svc:x/db, 10.0.0.7.
 
     Raises:
-        ValueError: it is none; the message says what to write.
+        ValueError: it is not an end; the message says what to write.
     """
     match text.removeprefix(SERVICE_PREFIX).split("/", 1):
         case [namespace, name] if namespace and name and text.startswith(SERVICE_PREFIX):
@@ -68,35 +68,35 @@ def end(text: str) -> End:
 class Packet(Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: End
     destination: End
-    """Behind a Service, the endpoint that gets the packet."""
+    """Behind a Service, the endpoint that receives the packet."""
 
     protocol: Protocol | Literal["ICMP", "IGMP"]
     """ICMP between IPv6 addresses is ICMPv6."""
 
     port: int | None = None
-    """Destination port; no rule about ports matches without."""
+    """Destination port; if unset, no rule with ports matches."""
 
     source_port: int | None = None
     icmp_type: int | None = None
     icmp_code: int | None = None
     igmp_type: int | None = None
     igmp_group: Address | None = None
-    """The group that the message is about."""
+    """The multicast group that the message is about."""
 
     fqdn: str = ""
-    """The name for which DNS told the sender this destination."""
+    """The DNS name that resolved to this destination for the sender."""
 
     service: ServiceRef | None = None
-    """The Service that it was sent to, by its ClusterIP or NodePort."""
+    """The Service that it was sent to, through its ClusterIP or NodePort."""
 
     node_port: bool = False
-    """To a NodePort of the service, by whoever sends it."""
+    """Whether it was sent to a NodePort of the Service, whoever the sender is."""
 
     masked: Address | None = None
-    """What stands in the source's place when it gets to the Pod behind the NodePort, which is on another node."""
+    """The source address after SNAT, as seen by the Pod behind the NodePort, which is on another node."""
 
     asks: Asked | None = None
-    """What the connection asks for; unset: nothing that a rule about HTTP or TLS allows."""
+    """The layer 7 request of the connection; unset: one that no rule with HTTP or TLS conditions allows."""
 
     family: Family | None = None
-    """Between Pods with addresses of both; unset: the first family that the two share."""
+    """For Pods with addresses of both families; unset: the first family that the two share."""

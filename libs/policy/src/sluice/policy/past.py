@@ -1,4 +1,4 @@
-"""The state of the cluster at any sequence of LEDGER, and the changes from one moment to another."""
+"""The state of the cluster at any sequence of LEDGER, and how to move between points in time."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +13,11 @@ from sluice.ledger.state import State
 from sluice.policy.state import ClusterState
 
 Wanted = Callable[[ObjectSubject, bytes], bool]
-"""Whether a version of an object matters. Where one does, all of that object's do."""
+"""Whether a version of an object matters. If one does, so do all versions of that object."""
 
 
 def events(held: State, epoch: int) -> Iterator[ObjectEvent]:
-    """What is there, each object with the revision it came by; a body that is no object of its kind is left out."""
+    """The objects held, each with the revision that wrote it; bodies that do not decode are left out."""
     for subject, one in held.held.items():
         event = event_of(subject, one.body, Revision(epoch, one.sequence))
         if event is not None:
@@ -25,7 +25,7 @@ def events(held: State, epoch: int) -> Iterator[ObjectEvent]:
 
 
 def cluster(held: State, epoch: int) -> ClusterState:
-    """The cluster, as policy sees it."""
+    """The state of the cluster, as policy sees it."""
     state = ClusterState()
     for event in events(held, epoch):
         state.evolve(event)
@@ -33,10 +33,10 @@ def cluster(held: State, epoch: int) -> ClusterState:
 
 
 class Journey:
-    """One state that goes to and fro in time. A way costs what changed on it."""
+    """A state that can move back and forth in time. A move costs as much as the changes on the way."""
 
     def __init__(self, begun: State, entries: Sequence[Entry], wanted: Wanted = lambda _, __: True) -> None:
-        """`begun` is what was before the first of these entries, which come in the order of their sequences."""
+        """`begun` is the state before the first of these entries, which are in the order of their sequences."""
         self.state = ClusterState()
         self._revisions = count(1)
         held = ((subject, one.body) for subject, one in begun.held.items())
@@ -54,11 +54,11 @@ class Journey:
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """Those that matter."""
+        """The entries that matter."""
         return self._entries
 
     def go(self, place: int) -> ClusterState:
-        """The state after the first `place` of the entries."""
+        """The state after the first `place` entries."""
         between = slice(min(place, self._at), max(place, self._at))
         for subject in dict.fromkeys(entry.subject for entry in self._entries[between]):
             versions = self._versions[subject]
@@ -80,14 +80,14 @@ def _is_wanted(subject: str, body: bytes, wanted: Wanted) -> bool:
 
 
 def event_of(subject: str, body: bytes, revision: Revision) -> ObjectEvent | None:
-    """What the entry tells; None if it is no object's, or no object of its kind."""
+    """The event of the entry; None if its subject is not an object's, or its body does not decode."""
     parsed = _parsed(subject)
     if parsed is None:
         return None
     try:
         return read(parsed, body, revision)
     except codec.Undecodable:
-        return None  # what reads the streams has set it aside, too, and told of it
+        return None  # the readers of the stream reject and report it, too
 
 
 def _parsed(subject: str) -> ObjectSubject | None:

@@ -1,4 +1,4 @@
-"""Which policies an event makes us retranslate, and what translations look up.
+"""Determines which policies to retranslate after an event, and answers the lookups of translations.
 
 Only policies that depend on other objects are kept: most are translated once and never again.
 """
@@ -27,31 +27,31 @@ from sluice.policy.translate.antrea import Amendment, Draft
 from sluice.policy.translate.cluster import Labels, Name
 
 _K8S, _NAMESPACE = Kind.K8S_NETWORK_POLICY, Kind.NAMESPACE
-"""Most events are about these; to look a member up in an Enum takes 0.1 us, and to compare it as a text as much."""
+"""Constants for the most frequent kinds: looking up an Enum member takes 0.1 us, and so does comparing it as text."""
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class Affected(NamedTuple):
-    """A unit that may mean something else now: what this policy says, or nothing if there is none."""
+    """A unit whose meaning may have changed: it now has this policy, or none."""
 
     unit: Unit
     policy: SelfContained | Draft | Relogged | None
     cause: Revision
     amended: Amendment | None = None
-    """All that differs in the draft since before; unset: everything may."""
+    """Everything in the draft that changed; unset: anything may have."""
 
 
 class _Kept(NamedTuple):
     policy: AntreaPolicy
     since: Revision
     draft: Draft | None
-    """Where parts of it follow Namespaces."""
+    """Set if parts of the policy follow Namespaces."""
 
 
 class Policies:
-    """A fold of events that are news: of two about one object the later comes last."""
+    """A fold of events that are news: of two events about the same object, the later one comes last."""
 
     def __init__(self) -> None:
         self._kept: dict[Unit, _Kept] = {}
@@ -61,10 +61,10 @@ class Policies:
         self._namespaces: dict[str, Labels] = {}
         self._groups: dict[Name, GroupSpec] = {}
         self._selectors: dict[Name, Labels] = {}
-        """Of Services."""
+        """Pod selectors of Services."""
 
     def evolve(self, event: ObjectEvent) -> Iterable[Affected]:
-        """What is to be translated again."""
+        """The units to translate again."""
         key, obj, at = event.key, event.object, event.revision
         kind = key.kind
         if kind in SELF_CONTAINED:
@@ -85,7 +85,7 @@ class Policies:
                 return self._again(self._looked_up_by(key.kind, (key.namespace, key.name), obj), at)
 
     def logs(self, namespace: str) -> bool:
-        """The Namespace's Kubernetes policies log what they decide."""
+        """Whether the Kubernetes policies of the Namespace log their decisions."""
         return namespace in self._logged
 
     # ---------------------------------------------------------------------------------------- what translations ask
@@ -100,17 +100,17 @@ class Policies:
         return self._namespaces
 
     def group(self, name: Name) -> GroupSpec | None:
-        """What a ClusterGroup, or a Group of a Namespace, is; None if there is none."""
+        """The spec of a ClusterGroup or a Group; None if there is none."""
         return self._groups.get(name)
 
     def service_selector(self, name: Name) -> Labels | None:
-        """The labels of the Pods of a Service; none if there is no such Service, or if it selects nobody."""
+        """The Pod labels that a Service selects by; None if there is no such Service, or if it has no selector."""
         return self._selectors.get(name)
 
     # ------------------------------------------------------------------------------------------------------- changes
 
     def _looked_up_by(self, kind: Kind, name: Name, obj: AnyObject | None) -> Iterable[Unit]:
-        """The thing is this now; who looks it up, if that makes a difference."""
+        """Store the new value of the object; returns the units that look it up, if the value changed."""
         match kind:
             case Kind.TIER:
                 priority = obj.spec.priority if isinstance(obj, Tier) else None
@@ -154,7 +154,7 @@ class Policies:
 
 
 def _put(known: dict[K, V], key: K, value: V | None) -> bool:
-    """The value is known by the key, or nothing is; True if that is news."""
+    """Store the value, or remove the key if it is None; True if that changed anything."""
     before = known.pop(key, None)
     if value is not None:
         known[key] = value

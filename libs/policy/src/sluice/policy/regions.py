@@ -23,7 +23,7 @@ class Regions:
                     if isinstance(peer, BlockPeer):
                         named.update(map(ip_network, (peer.cidr, *peer.excepts)))
         self.blocks: tuple[Network, ...] = tuple(sorted(named, key=place))
-        """Those that give the regions their names, the outer before the inner."""
+        """The blocks that name the regions, outer before inner."""
 
         self._named = named
         self._pieces: dict[Network, list[Network]] = {}
@@ -33,7 +33,7 @@ class Regions:
         }
 
     def of(self, address: Address) -> Network:
-        """The region that the address is in."""
+        """The region that contains the address."""
         for length in self._lengths[ip_address(address).version]:
             block = ip_network(f"{address}/{length}", strict=False)
             if block in self._named:
@@ -41,7 +41,7 @@ class Regions:
         raise AssertionError(f"{address} is in no region, though the roots are regions")
 
     def pieces(self, block: Network) -> list[Network]:
-        """The region as blocks; none if smaller ones fill it."""
+        """The region as blocks; empty if smaller blocks fill it."""
         known = self._pieces.get(block)
         if known is None:
             known = [block]
@@ -61,5 +61,5 @@ def _without(block: Network, inner: Network) -> Iterable[Network]:
 
 
 def place(block: Network) -> tuple[int, int, int]:
-    """By which blocks are sorted."""
+    """Sort key of blocks."""
     return block.version, int(block.network_address), block.prefixlen

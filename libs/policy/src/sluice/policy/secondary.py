@@ -1,7 +1,7 @@
 """The verdict for a packet between interfaces on secondary networks: the reference for the compiled programs.
 
 It reads the objects one by one, without the indexes of `sluice.grouping`. Only addresses matter: the holder of an
-address is looked up on the policed interface's own network first, and on others only if nobody has it there.
+address is looked up on the policed interface's own network first, and on the others only if it has no holder there.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ from sluice.policy.state import ClusterState
 
 
 class Holder(NamedTuple):
-    """An interface, and the Pod that it belongs to. Its addresses are those that it has."""
+    """An interface, and its Pod. Its addresses are those that it claims."""
 
     pod: Pod
     member: Member
@@ -36,7 +36,7 @@ class Place(NamedTuple):
     """An end of the packet."""
 
     holder: Holder | None
-    """Unset for what is no interface of a Pod."""
+    """Unset if the end is not an interface of a Pod."""
 
     address: Address | None
 
@@ -47,12 +47,12 @@ class Match(NamedTuple):
 
 
 def is_secondary(packet: Packet) -> bool:
-    """It goes between interfaces on secondary networks."""
+    """Whether it goes between interfaces on secondary networks."""
     return any(isinstance(end, PodEnd) and bool(end.network) for end in (packet.source, packet.destination))
 
 
 class Segment:
-    """The interfaces of all Pods, with the addresses that each has on its network."""
+    """The interfaces of all Pods, with the addresses that each holds on its network."""
 
     def __init__(self, state: ClusterState) -> None:
         self._state = state
@@ -64,10 +64,10 @@ class Segment:
         self._all = claimed
 
     def ends(self, packet: Packet) -> tuple[Place, Place]:
-        """Both ends, at addresses of one family.
+        """Both ends, with addresses of the same family.
 
         Raises:
-            NoSuchEnd: an end has no such interface, or the two have no address of one family.
+            NoSuchEnd: an end has no such interface, or the two have no addresses of the same family.
         """
         ends = packet.source, packet.destination
         home = next(end.network for end in ends if isinstance(end, PodEnd) and end.network)
@@ -83,7 +83,7 @@ class Segment:
         )
 
     def addresses(self, end: PodEnd) -> list[Address]:
-        """Those that the interface has.
+        """The addresses that the interface holds.
 
         Raises:
             NoSuchEnd: there is no such interface.
@@ -91,7 +91,7 @@ class Segment:
         return self._end(end, end.network)[1]
 
     def programs(self, holder: Holder) -> Iterator[Program]:
-        """Those that apply to the interface; in order."""
+        """The programs that apply to the interface, in order."""
         for (group, _), program in sorted(self._state.compiler.programs.items()):
             selector = self._state.selectors[group]
             if selector.networks == (holder.network,) and self._selected(holder.pod, group):
@@ -118,7 +118,7 @@ class Segment:
         return False
 
     def _members_at(self, group: GroupId, address: Address | None) -> Iterator[Member]:
-        """Members of the group that are meant by the address."""
+        """The members of the group that the address may belong to."""
         networks = self._state.selectors[group].networks
         if address is None:
             return
@@ -164,7 +164,7 @@ def _precedence(holder: Holder) -> tuple[datetime, Uid, str]:
 
 
 def _is(rule: Rule, packet: Packet, named: Member | None) -> bool:
-    """The rule is about traffic like the packet; names of ports are those of the one who is asked for it."""
+    """Whether the rule covers the packet's traffic; named ports are those of the receiving interface."""
     if rule.traffic is None:
         return True
     for traffic in rule.traffic:

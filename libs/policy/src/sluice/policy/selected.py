@@ -10,7 +10,7 @@ from sluice.policy.translate.selecting import BadSelector, Group, Selection, pod
 
 
 def selected(control: TrafficControl) -> Group | None:
-    """Its Pods; None where it says nothing of them, which means nobody.
+    """The selected Pods; None if there is no selector at all, which selects nothing.
 
     Raises:
         BadSelector: see there.
@@ -22,7 +22,7 @@ def selected(control: TrafficControl) -> Group | None:
 
 
 def groups_of_control(obj: AnyObject | None) -> Mapping[GroupId, GroupSelector]:
-    """The group that a TrafficControl names; none for anything else, or if its selectors mean nothing."""
+    """The group that a TrafficControl names; empty for anything else, and if its selectors are invalid."""
     try:
         group = selected(obj) if isinstance(obj, TrafficControl) else None
     except BadSelector:

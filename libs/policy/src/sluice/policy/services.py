@@ -17,19 +17,19 @@ from sluice.policy.compiler import ProgramKey
 
 
 class Asked(NamedTuple):
-    """What a client asks for."""
+    """What a client connects to."""
 
     service: ServiceRef
     protocol: Protocol
     port: int
-    """Of the Service; its NodePort if `node` is set."""
+    """A port of the Service; its NodePort if `node` is set."""
 
     version: int
     node: NodeName | None = None
-    """By a NodePort of this node."""
+    """The node whose NodePort is used; None: the ClusterIP is."""
 
     client_node: NodeName = NodeName("")
-    """Where the client runs, if it is a Pod: by a NodePort it gets any endpoint, as its own node serves it."""
+    """The node of the client, if it is a Pod: through a NodePort it gets any endpoint, as its own node serves it."""
 
 
 ServingProgram = ServiceProgram | EndpointsProgram
@@ -49,7 +49,7 @@ class Services:
         return self._programs
 
     def evolve(self, event: ObjectEvent) -> bool:
-        """Take the event in; True if a program changed. Never raises."""
+        """Apply the event; True if a program changed. Never raises."""
         if not self._newest.is_news(event.key, event.revision):
             return False
         unit = subjects.unit(*event.key)
@@ -77,7 +77,7 @@ class Services:
         return next((one.service for one in self._services() if address in one.addresses), None)
 
     def endpoints(self, asked: Asked) -> tuple[tuple[Address, int], ...] | None:
-        """Addresses and ports that a new connection may get to, sorted; None if the Service has no such port."""
+        """Addresses and ports that a new connection may reach, sorted; None if the Service has no such port."""
         service = next((one for one in self._services() if one.service == asked.service), None)
         found = [
             port
@@ -105,11 +105,11 @@ class Services:
         return (one for one in self._programs.values() if isinstance(one, ServiceProgram))
 
     def settle(self, upto: Revision) -> None:
-        """Say that everything up to this revision was told; see `events.Newest.settle`."""
+        """Declare that all events up to this revision were delivered; see `events.Newest.settle`."""
         self._newest.settle(upto)
 
     def drain(self) -> tuple[dict[ProgramKey, ServingProgram], set[ProgramKey]]:
-        """What to store and what to drop, since the last time."""
+        """What to store and what to delete since the last drain."""
         changes = self._put, self._drop
         self._put, self._drop = {}, set()
         return changes
@@ -126,7 +126,7 @@ def _program(unit: Unit, event: ObjectEvent) -> ServingProgram | None:
 
 
 def service_program(unit: Unit, service: Service, cause: Revision) -> ServiceProgram | None:
-    """What nodes must know of a Service; None if it has no address to be sent to."""
+    """What nodes must know of a Service; None if it has no address to send to."""
     spec = service.spec
     texts = spec.cluster_ips or (spec.cluster_ip,)
     addresses = () if HEADLESS in texts or spec.type == "ExternalName" else tuple(_addresses(texts))
@@ -154,7 +154,7 @@ def service_program(unit: Unit, service: Service, cause: Revision) -> ServicePro
 
 
 def endpoints_program(unit: Unit, held: EndpointSlice, cause: Revision) -> EndpointsProgram | None:
-    """What nodes must know of an EndpointSlice; None if it is of no Service, or of no IP version."""
+    """What nodes must know of an EndpointSlice; None if it belongs to no Service, or is of type FQDN."""
     if not held.service or held.address_type == "FQDN":
         return None
     return EndpointsProgram(
@@ -172,7 +172,7 @@ def endpoints_program(unit: Unit, held: EndpointSlice, cause: Revision) -> Endpo
 
 
 def _endpoint(endpoint: Endpoint) -> Iterator[ServedEndpoint]:
-    """The endpoint, if it serves. Unset conditions mean yes, but for terminating."""
+    """The endpoint, if it serves. Unset conditions count as true, except for terminating."""
     said = endpoint.conditions
     ready = said.ready is not False
     serves = ready if said.serving is None else said.serving
@@ -185,4 +185,4 @@ def _addresses(texts: tuple[str, ...]) -> Iterator[Address]:
         try:
             yield Address(str(ip_address(text)))
         except ValueError:
-            continue  # admission tells
+            continue  # admission reports it

@@ -1,7 +1,7 @@
 """Finds FQDN rules that can never take effect, because their Pods' DNS queries are dropped.
 
-A name has no address until a Pod has asked for it. The DNS servers are not known here, so a rule counts as letting DNS
-through if it allows or passes any UDP to port 53.
+A name has no addresses until a Pod has queried it. The DNS servers are not known here, so a rule counts as letting DNS
+through if it allows or passes any UDP traffic to port 53.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ DNS_PORT = 53
 
 
 def starving(state: ClusterState) -> Iterator[tuple[Program, Rule, Faced | Origin]]:
-    """Each rule that allows by name, with what drops the DNS of some of its Pods: a rule, or an isolating policy."""
+    """Each rule that allows by DNS name, and what drops the DNS of some of its Pods: a rule or an isolating policy."""
     programs = state.compiler.programs.values()
     by_name = [program for program in programs if any(_is_by_name(rule) for rule in program.rules)]
     if not by_name:
@@ -45,7 +45,7 @@ def _is_by_name(rule: Rule) -> bool:
 
 
 def _dropping(state: ClusterState, groups: frozenset[GroupId]) -> Faced | Origin | None:
-    """What drops all DNS of Pods in these groups, before anything lets some of it through."""
+    """What drops all DNS of Pods in these groups, before any rule lets some of it through."""
     facing = Facing(state.programs_of(groups), Direction.EGRESS)
     isolated = facing.isolating[0] if facing.isolating else None
     for faced in facing.everything():
@@ -62,7 +62,7 @@ def _dropping(state: ClusterState, groups: frozenset[GroupId]) -> Faced | Origin
 
 
 def _is_about_dns(rule: Rule) -> bool:
-    """Some of it may be: for some peer that is no name, and not for HTTP or TLS alone."""
+    """Whether it may match DNS: for some peer other than an FQDN, and without layer 7 conditions."""
     somebody = rule.peers is None or any(not isinstance(peer, FqdnPeer) for peer in rule.peers)
     return somebody and rule.l7 is None and (rule.traffic is None or any(map(_is_dns, rule.traffic)))
 

@@ -1,7 +1,7 @@
 """The input of verdicts: objects, and what follows from reading them one by one.
 
-Membership is computed by asking each selector about each Pod, without the index of `sluice.grouping`, so that an error
-in either shows as a disagreement between them. Results are cached until a Namespace or a policy changes.
+Membership is computed by checking each selector against each Pod, without the index of `sluice.grouping`, so that an
+error in either shows up as a disagreement between them. Results are cached until a Namespace or a policy changes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ from sluice.policy.facing import Facing
 from sluice.policy.services import Services
 
 _Likeness = tuple[str, tuple[tuple[str, str], ...]]
-"""Namespace and labels: what selectors see of a Pod."""
+"""Namespace and labels: all that selectors see of a Pod."""
 
 
 class ClusterState:
@@ -49,7 +49,7 @@ class ClusterState:
     # --------------------------------------------------------------------------------------------------------- facts
 
     def evolve(self, event: ObjectEvent) -> None:
-        """Take the event in. Never raises: late, repeated and unheard-of events are absorbed."""
+        """Apply the event. Never raises: late, repeated and unknown events are tolerated."""
         kind, namespace, name = event.key
         if not self._newest.is_news(event.key, event.revision):
             return
@@ -128,11 +128,11 @@ class ClusterState:
         return self._pods
 
     def holder(self, address: Address) -> Pod | None:
-        """The live Pod that has the address."""
+        """The live Pod that holds the address."""
         return self._claims.holder(address)
 
     def contested(self) -> tuple[Conflict, ...]:
-        """The addresses that several live Pods have, and who of them is meant; sorted."""
+        """The addresses claimed by several live Pods, and which of them holds each; sorted."""
         return self._claims.conflicts()
 
     def groups_of(self, pod: Pod) -> frozenset[GroupId]:
@@ -156,17 +156,17 @@ class ClusterState:
         return known
 
     def groups_of_node(self, node: Node) -> frozenset[GroupId]:
-        """The groups of nodes that the node is a member of."""
+        """The groups of nodes that the node belongs to."""
         labels = node.metadata.labels
         return frozenset(group for group, selector in self.selectors.items() if selects_node(selector, labels))
 
     def groups_at(self, address: Address) -> frozenset[GroupId]:
-        """The groups of nodes of which a member has the address."""
+        """The groups of nodes that contain a node with this address."""
         names = self._nodes_at.get(address, ())
         return frozenset().union(*(self.groups_of_node(self._nodes[name]) for name in names))
 
     def node_at(self, address: Address) -> Node | None:
-        """The node that has the address; of several the first by name."""
+        """The node that has the address; the first by name if several do."""
         return next((self._nodes[name] for name in sorted(self._nodes_at.get(address, ()))), None)
 
     def programs_of(self, groups: Iterable[GroupId]) -> list[Program]:
@@ -178,7 +178,7 @@ class ClusterState:
         return [program for group in groups for program in self._addressed.get(group, ())]
 
     def rules_naming(self, groups: Iterable[GroupId]) -> list[tuple[Program, Rule]]:
-        """The rules that have one of these groups as a peer, each once however many programs have it; in order."""
+        """The rules with one of these groups as a peer, in order; each once, however many programs contain it."""
         if self._naming is None:
             self._naming = {}
             for program in self._compiler.programs.values():
@@ -191,7 +191,7 @@ class ClusterState:
         return [found[place] for place in sorted(found)]
 
     def facing_services(self) -> Facing:
-        """What the policies say that apply to NodePort Services."""
+        """The rules of the policies that apply to NodePort Services."""
         key = frozenset((ALL_NODES,)), Direction.INGRESS
         known = self._facing.get(key)
         if known is None:
@@ -199,7 +199,7 @@ class ClusterState:
         return known
 
     def facing(self, subject: Pod | Node, direction: Direction) -> Facing:
-        """What the policies say that apply to the Pod, or to the node itself."""
+        """The rules of the policies that apply to the Pod, or to the node itself."""
         groups = self.groups_of(subject) if isinstance(subject, Pod) else self.groups_of_node(subject)
         known = self._facing.get((groups, direction))
         if known is None:

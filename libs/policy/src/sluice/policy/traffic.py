@@ -40,11 +40,11 @@ class TrafficControls:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """TrafficControls that have no program although they select somebody; sorted."""
+        """TrafficControls that select Pods but have no program; sorted."""
         return tuple(self._problems[unit] for unit in sorted(self._problems))
 
     def evolve(self, event: ObjectEvent) -> bool:
-        """Take the event in; True if a program changed. Never raises."""
+        """Apply the event; True if a program changed. Never raises."""
         if not self._newest.is_news(event.key, event.revision):
             return False
         unit = subjects.unit(*event.key)
@@ -72,21 +72,21 @@ class TrafficControls:
         return changed
 
     def settle(self, upto: Revision) -> None:
-        """Say that everything up to this revision was told; see `events.Newest.settle`."""
+        """Declare that all events up to this revision were delivered; see `events.Newest.settle`."""
         self._newest.settle(upto)
 
     def drain(self) -> tuple[dict[ProgramKey, TrafficProgram], set[ProgramKey]]:
-        """What to store and what to drop, since the last time."""
+        """What to store and what to delete since the last drain."""
         changes = self._put, self._drop
         self._put, self._drop = {}, set()
         return changes
 
 
 def traffic_program(unit: Unit, control: TrafficControl, cause: Revision) -> TrafficProgram | None:
-    """What nodes do that host Pods which it selects; None if it selects nobody.
+    """The program for the nodes that host the selected Pods; None if it selects nothing.
 
     Raises:
-        Refused: its selectors mean nothing.
+        Refused: its selectors are invalid.
     """
     group = selected(control)
     if group is None:
@@ -107,7 +107,7 @@ def traffic_program(unit: Unit, control: TrafficControl, cause: Revision) -> Tra
 
 
 def _time(text: str) -> str:
-    """The time in UTC with microseconds; empty if it is none."""
+    """The time in UTC with microseconds; empty if the text is not a time."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

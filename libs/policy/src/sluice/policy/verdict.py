@@ -1,11 +1,11 @@
-"""What policy says about a packet: the reference for compiled programs and real datapaths.
+"""The verdict of policy on a packet: the reference for compiled programs and real datapaths.
 
 Egress is decided at the source and ingress at the destination, if that end is a Pod or a node; the packet passes if
-neither denies it. Policies that apply to Nodes are about what nodes themselves send and receive. A node can always
-reach the Pods it runs. A node's lifelines, which stay open whatever policies say, are not considered here.
+neither denies it. Policies that apply to Nodes cover what nodes themselves send and receive. A node can always reach
+the Pods it runs. A node's lifelines, which stay open whatever policies say, are not considered here.
 
 A packet to a NodePort is decided where it enters the cluster, by the rules that apply to the Service, and again at the
-Pod, which may be on another node. In each direction, of the rules that match the packet:
+Pod, which may be on another node. In each direction, among the rules that match the packet:
 
 1. tiers before the Kubernetes tier, in order: allow, drop and reject decide; pass skips the rest of these tiers;
 2. Kubernetes policies: any matching rule allows; otherwise the packet is dropped if one of them isolates the Pod;
@@ -15,7 +15,7 @@ Pod, which may be on another node. In each direction, of the rules that match th
 A rule with layer 7 conditions is final for what it matches: what it does not allow is rejected if it is TCP, and
 dropped otherwise (docs "Antrea Layer 7 NetworkPolicy", "Usage").
 
-What a Pod sends to itself never leaves it and is always allowed; so is what returns to it by way of a Service. On
+What a Pod sends to itself never leaves it and is always allowed; so is what comes back to it through a Service. On
 secondary networks the same holds for interfaces, and only the policies of those networks apply (`secondary`).
 """
 
@@ -98,7 +98,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     reason: Reason
     passed: tuple[RuleRef, ...] = ()
-    """Pass rules that matched before."""
+    """Pass rules that matched earlier."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -107,15 +107,15 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """At the source; None if that is neither a Pod nor a node."""
 
     ingress: Decision | None
-    """At the destination, whatever egress says; None if that is no Pod, node or NodePort."""
+    """At the destination, whatever egress decides; None if that is no Pod, node or NodePort."""
 
 
 def verdict(state: ClusterState, packet: Packet) -> Verdict:
     """Whether the packet passes, and what decides that in each direction.
 
     Raises:
-        NoSuchEnd: an end is no Pod of the cluster, the ends have no addresses of the same family, or the verdicts for
-            the endpoints of a Service differ (`behind` gives the packet for each).
+        NoSuchEnd: an end does not exist in the cluster, the ends have no addresses of the same family, or the verdicts
+            for the endpoints of a Service differ (`behind` gives the packet for each).
     """
     if is_secondary(packet):
         return _between_interfaces(state, packet)
@@ -134,9 +134,9 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
         egress = _decide(state, subjects[0], Direction.EGRESS, destination, matches)
     if hairpin:
         ingress = itself
-    elif own_node and not packet.node_port and packet.protocol != "IGMP":  # rules may be about a node's queries
+    elif own_node and not packet.node_port and packet.protocol != "IGMP":  # rules may match a node's IGMP queries
         ingress = Decision(action=Action.ALLOW, reason=OwnNode())
-    elif packet.node_port and source.pod is None:  # what applies to a Service is about clients beyond the cluster
+    elif packet.node_port and source.pod is None:  # rules that apply to a Service are for clients outside the cluster
         ingress = _behind_node_port(state, packet, source, destination, matches)
     elif subjects[1] is not None:
         ingress = _decide(state, subjects[1], Direction.INGRESS, source, matches)
@@ -144,7 +144,7 @@ def verdict(state: ClusterState, packet: Packet) -> Verdict:
 
 
 def _at_service(state: ClusterState, packet: Packet, service: ServiceEnd) -> Verdict:
-    """The verdict that all endpoints share, with the reasons for the first."""
+    """The verdict that all endpoints share, with the reasons for the first of them."""
     found = behind(state, packet, service)
     if not found:
         return Verdict(outcome=Outcome.REJECTED if found is not None else Outcome.DROPPED, egress=None, ingress=None)
@@ -156,7 +156,7 @@ def _at_service(state: ClusterState, packet: Packet, service: ServiceEnd) -> Ver
 
 
 def runs(node: Node | None, pod: Pod | None) -> bool:
-    """The Pod runs on the node, which may always reach it."""
+    """Whether the Pod runs on the node, which may then always reach it."""
     return node is not None and pod is not None and pod.node == node.metadata.name
 
 
@@ -209,7 +209,7 @@ def _outcome(*decisions: Decision | None) -> Outcome:
 def refusal(*decisions: Decision | None) -> Decision | None:
     """The decision that denies, egress before ingress: a packet denied at its source meets no further rules.
 
-    A request is denied only on an established connection, so a decision that denies the connection comes first.
+    A layer 7 request is only denied on an established connection, so a decision that denies the connection comes first.
     """
     refusing = [one for one in decisions if one is not None and one.action != Action.ALLOW]
     return min(refusing, key=_is_of_a_request, default=None)
@@ -254,7 +254,7 @@ def _decide(
 def _concerning(
     state: ClusterState, subject: Pod | Node | None, direction: Direction, other: Side, matches: "_Matcher"
 ) -> list[Faced]:
-    """The rules about this peer, in order: those of the Pod or node, or else of the Service behind the NodePort."""
+    """The rules with this peer, in order: those of the Pod or node, or else of the Service behind the NodePort."""
     found: list[Faced] = []
     if subject is not None:
         service, name = matches.service(direction), matches.name(direction)
@@ -266,7 +266,7 @@ def _concerning(
 
 
 def ref(program: Program, rule: Rule) -> RuleRef:
-    """A reference to the rule, for people."""
+    """A human-readable reference to the rule."""
     return RuleRef(
         origin=program.origin,
         direction=rule.direction,
@@ -279,7 +279,7 @@ def ref(program: Program, rule: Rule) -> RuleRef:
 
 
 class _Matcher:
-    """Whether a rule's traffic matches the packet. Named ports are the destination's, in both directions."""
+    """Whether a rule's traffic matches the packet. Named ports are those of the destination, in both directions."""
 
     def __init__(self, packet: Packet, destination: Side) -> None:
         self._packet = packet
@@ -291,22 +291,22 @@ class _Matcher:
         return self._packet.service if self._packet.node_port else None
 
     def service(self, direction: Direction) -> ServiceRef | None:
-        """The Service by which the sender addresses its peer."""
+        """The Service through which the sender addresses its peer."""
         return self._packet.service if direction is Direction.EGRESS and not self._packet.node_port else None
 
     def name(self, direction: Direction) -> str:
-        """The name by which the sender knows its peer."""
+        """The DNS name by which the sender knows its peer."""
         return self._packet.fqdn if direction is Direction.EGRESS else ""
 
     def answer(self, rule: Rule) -> Action:
-        """What a rule that matches does with the packet."""
+        """The action of a matching rule on the packet."""
         packet = self._packet
         if rule.l7 is None or (packet.asks is not None and l7.allows(rule.l7, packet.asks)):
             return rule.action
         return Action.REJECT if packet.protocol == "TCP" else Action.DROP
 
     def may_isolate(self, direction: Direction) -> bool:
-        """What no Kubernetes policy allows of such packets is dropped."""
+        """Whether isolation drops such packets if no Kubernetes policy allows them."""
         return self._packet.protocol != "IGMP" or igmp.isolates(direction)
 
     def __call__(self, rule: Rule) -> bool:
@@ -329,7 +329,7 @@ class _Matcher:
                     traffic.icmp_type in (None, packet.icmp_type) and traffic.icmp_code in (None, packet.icmp_code)
                 )
             case IgmpTraffic():
-                return False  # no other packet is IGMP
+                return False  # an IGMP packet never gets here
             case _:
                 assert_never(traffic)
 

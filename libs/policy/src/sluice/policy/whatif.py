@@ -1,4 +1,4 @@
-"""The effect of a change of objects: on programs, on reachability, and on recorded connections."""
+"""The effect of a change of objects on programs, on reachability, and on recorded connections."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
@@ -20,7 +20,7 @@ Way = Literal["added", "removed", "changed"]
 
 
 class ProgramChange(NamedTuple):
-    """Of what the nodes hold for one policy and one group of Pods."""
+    """The change to one program, which is what nodes hold for one policy and one group."""
 
     unit: Unit
     group: GroupId
@@ -30,7 +30,7 @@ class ProgramChange(NamedTuple):
 
 
 class ReachChange(NamedTuple):
-    """Between two ends, for one protocol."""
+    """The ports opened and closed between two ends, for one protocol."""
 
     source: str
     destination: str
@@ -47,17 +47,17 @@ class Connection(NamedTuple):
 
 
 class VerdictChange(NamedTuple):
-    """A recorded connection that would end otherwise."""
+    """A recorded connection whose outcome would change."""
 
     connection: Connection
     before: Verdict | None
-    """None: an end of it does not exist."""
+    """None: an end does not exist."""
 
     after: Verdict | None
 
 
 def programs(before: ClusterState, after: ClusterState) -> list[ProgramChange]:
-    """The programs that differ, by policy and group; what an unchanged program is about may have changed, too."""
+    """The programs that differ, by policy and group. The group members behind an unchanged program may differ, too."""
     old, new = before.compiler.programs, after.compiler.programs
     found = []
     for group, unit in sorted(old.keys() | new.keys(), key=lambda one: (one[1], one[0])):
@@ -69,7 +69,7 @@ def programs(before: ClusterState, after: ClusterState) -> list[ProgramChange]:
 
 
 def groups(before: ClusterState, after: ClusterState) -> Mapping[GroupId, tuple[Way, GroupSelector]]:
-    """The groups that come or go; a group that changes is another one."""
+    """The groups that appear or disappear; a group that changes is a different group."""
     old, new = before.selectors, after.selectors
     gone: dict[GroupId, tuple[Way, GroupSelector]] = {one: ("removed", old[one]) for one in old.keys() - new.keys()}
     come: dict[GroupId, tuple[Way, GroupSelector]] = {one: ("added", new[one]) for one in new.keys() - old.keys()}
@@ -77,9 +77,9 @@ def groups(before: ClusterState, after: ClusterState) -> Mapping[GroupId, tuple[
 
 
 def reach(before: ClusterState, after: ClusterState) -> Iterator[ReachChange]:
-    """Who reaches whom otherwise. Costs the square of the number of Pods.
+    """The changes in who can reach whom. Takes time quadratic in the number of Pods.
 
-    An end that exists on one side alone reaches nobody and is reached by nobody on the other.
+    An end that exists on one side only has no reachability on the other.
     """
     old = {(pair.source, pair.destination): pair.allowed for pair in connectivity(before)}
     found: list[tuple[Pair, Allowed]] = []
@@ -95,7 +95,7 @@ def reach(before: ClusterState, after: ClusterState) -> Iterator[ReachChange]:
 
 
 def recorded(events: Iterable[FlowDecision]) -> list[Connection]:
-    """The connections that a log tells of, equal ones together; the most frequent first."""
+    """The connections recorded in a log, equal ones merged; the most frequent first."""
     times: dict[Packet, int] = {}
     for event in events:
         if (packet := _packet(event)) is not None:
@@ -104,7 +104,7 @@ def recorded(events: Iterable[FlowDecision]) -> list[Connection]:
 
 
 def verdicts(before: ClusterState, after: ClusterState, connections: Iterable[Connection]) -> Iterator[VerdictChange]:
-    """The recorded connections that would end otherwise."""
+    """The recorded connections whose outcome would change."""
     for connection in connections:
         was, now = _verdict(before, connection.packet), _verdict(after, connection.packet)
         if _outcome(was) != _outcome(now):
@@ -115,12 +115,12 @@ _NOTHING: Allowed = ((),) * len(PROTOCOLS)
 
 
 def _content(program: Program | None) -> Program | None:
-    """The program without when it was made, and of which of several objects of one name."""
+    """The program without its cause and its object's uid."""
     return replace(program, cause=NEVER, origin=replace(program.origin, uid=Uid(""))) if program else None
 
 
 def _packet(event: FlowDecision) -> Packet | None:
-    """The first packet of the connection; None where the log does not say enough to ask about it."""
+    """The first packet of the connection; None if the log does not say enough to compute its verdict."""
     source, destination = AddressEnd(event.source), AddressEnd(event.destination)
     match event.protocol:
         case "TCP" | "UDP" | "SCTP":

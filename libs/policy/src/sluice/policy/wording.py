@@ -1,4 +1,4 @@
-"""The findings of lint, in words. The caller decides how to name a culprit: files have lines, objects have names."""
+"""The findings of lint in words. The caller decides how to name a culprit: files have lines, objects have names."""
 
 from collections.abc import Callable
 from typing import assert_never
@@ -37,7 +37,7 @@ def words(finding: Finding, name: Callable[[Culprit], str]) -> str:
 
 
 def called(culprit: Culprit) -> str:
-    """By kind, Namespace and name; a rule by its place in its direction, and by its name if it has one."""
+    """Kind, Namespace and name; for a rule also its direction and index, and its name if it has one."""
     origin = culprit.origin if isinstance(culprit, RuleRef) else culprit
     whole = f"{RESOURCES[origin.kind].kind} {'/'.join(filter(None, (origin.namespace, origin.name)))}"
     if isinstance(culprit, Origin):

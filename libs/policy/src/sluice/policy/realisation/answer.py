@@ -1,4 +1,4 @@
-"""The answer for one object, a policy or a group, as shown to people."""
+"""The answer for one object, a policy or a group, as shown to users."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ class Answer(Struct, frozen=True):
 
     @property
     def complete(self) -> bool:
-        """As it is written, wherever it applies."""
+        """Whether it is in force as written, wherever it applies."""
         match self.said:
             case Realised():
                 return self.said.complete
@@ -37,7 +37,7 @@ class Answer(Struct, frozen=True):
 
     @property
     def nodes(self) -> str:
-        """Those that have it, of those that should; empty for groups."""
+        """The nodes that have it out of those that should, as "2/3"; empty for groups."""
         match self.said:
             case Realised(current=current, desired=desired):
                 return f"{current}/{desired}"
@@ -46,7 +46,7 @@ class Answer(Struct, frozen=True):
 
     @property
     def why(self) -> str:
-        """What keeps it from being complete, where somebody said."""
+        """What keeps it from being complete, if known."""
         match self.said:
             case Realised(obstacle=obstacle, failing=failing):
                 return "; ".join([*([obstacle.message] if obstacle else []), *([failures(failing)] if failing else [])])
@@ -55,7 +55,7 @@ class Answer(Struct, frozen=True):
 
     @property
     def warning(self) -> str:
-        """What is probably not meant; empty if nothing is known."""
+        """What is probably a mistake; empty if nothing is known."""
         match self.said:
             case Realised(warning=warning) if warning is not None:
                 return warning.message
@@ -63,12 +63,12 @@ class Answer(Struct, frozen=True):
                 return ""
 
     def words(self) -> str:
-        """In one line, after its name."""
+        """The answer as one line, to follow the object's name."""
         nodes = f" on {self.nodes} nodes" if self.nodes else ""
         return f"is {self.phase}{nodes}" + (f": {self.why}" if self.why else "")
 
     def as_object(self) -> AnyStatus:
-        """As the status of its Kubernetes object."""
+        """The answer as the status of its Kubernetes object."""
         match self.said:
             case Realised():
                 return policy_status(self.said)
@@ -77,7 +77,7 @@ class Answer(Struct, frozen=True):
 
 
 def answers(fold: Realisation) -> Mapping[ObjectKey, Answer]:
-    """Of every policy and group."""
+    """The answers for every policy and group."""
     keys = [ObjectKey(*subjects.unit_parts(unit)) for unit in fold.policies]
     keys += [
         ObjectKey(Kind.GROUP if namespace else Kind.CLUSTER_GROUP, namespace, name) for namespace, name in fold.groups
@@ -87,7 +87,7 @@ def answers(fold: Realisation) -> Mapping[ObjectKey, Answer]:
 
 
 def answer(fold: Realisation, key: ObjectKey) -> Answer | None:
-    """Of one; None if nothing is known of such a policy or group."""
+    """The answer for one object; None if there is no such policy or group."""
     if key.kind in (Kind.GROUP, Kind.CLUSTER_GROUP):
         membership = fold.membership((key.namespace, key.name))
         return Answer(membership) if membership is not None else None

@@ -1,8 +1,8 @@
 """Folds the facts that say whether policies are in force: objects, programs, pages, marks and the nodes' reports.
 
 A node is in the span of a policy while it hosts a member of a group that one of the policy's programs is addressed to.
-It has the policy when each backend concerned has applied the program's cause and everything since the node came into
-the span, is healthy, and reports no problem for the policy.
+It has the policy when each backend concerned has applied the program's cause and everything since the node entered the
+span, is healthy, and reports no problem for the policy.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ from sluice.policy.realisation.report import (
 )
 
 KINDS = PROGRAMMED | {Kind.CLUSTER_GROUP, Kind.GROUP, Kind.SERVICE, Kind.NODE}
-"""The objects that it is told of."""
+"""The kinds of objects that it needs."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -45,7 +45,7 @@ class _Known(NamedTuple):
 
 
 class Realisation:
-    """Mutable inside; `drain` names what may be otherwise since the last time."""
+    """Mutable; `drain` returns what may have changed since the last call."""
 
     def __init__(self) -> None:
         self._newest = Newest()
@@ -63,20 +63,20 @@ class Realisation:
         self._obstacles: dict[Unit, Problem] = {}
         self._refused: dict[Unit, str] = {}
         self._warnings: Mapping[Unit, Warned] | None = None
-        """None: nobody has looked yet."""
+        """None: no lint run has finished yet."""
 
         self._dirty: set[Unit] = set()
         self._underived: set[Unit] = set()
-        """Those whose programs may still be to come, as far as was asked: marks may change that."""
+        """Policies last found to have programs still to come; a new mark may change that."""
 
         self._missing_on: dict[Unit, frozenset[NodeName]] = {}
         self._waiting_for: dict[NodeName, set[Unit]] = {}
-        """Those that the node has not got, as far as was asked: its reports may change that, and nobody else's."""
+        """Per node, the policies last found missing on it; only the node's own reports can change that."""
 
     # --------------------------------------------------------------------------------------------------------- facts
 
     def object(self, event: ObjectEvent) -> None:
-        """Take in what an object is. Of other kinds it wants to know nothing."""
+        """Take in a new value of an object. Other kinds are ignored."""
         key, made = event.key, event.object
         if key.kind not in KINDS or not self._newest.is_news(key, event.revision):
             return
@@ -94,7 +94,7 @@ class Realisation:
             self._groups.evolve(event)
 
     def program(self, backend: str, group: GroupId, unit: Unit, cause: Revision | None) -> None:
-        """The backend's program for the unit, addressed to the group, reflects this; None: there is none."""
+        """The backend's program for the unit and group now reflects this cause; None: there is none."""
         holders = self._programs.setdefault(unit, {})
         _keep(holders, (backend, group), cause)
         if any(addressed == group for _, addressed in holders):
@@ -104,23 +104,23 @@ class Realisation:
         self._touch((unit,))
 
     def page(self, group: GroupId, node: NodeName, cause: Revision | None) -> None:
-        """The node hosts members of the group, as this says; None: it does not."""
+        """The node hosts members of the group since this cause; None: it hosts none."""
         pages = self._pages.setdefault(group, {})
         if (node in pages) == (cause is not None):
-            return  # what changes on a page moves nobody into a span or out of it
+            return  # only the appearance and removal of pages changes the span
         _keep(pages, node, cause)
         self._touch(self._addressed.get(group, ()))
 
     def mark(self, writer: str, mark: Mark) -> None:
-        """All that one shard of the writer derives is stored up to there."""
+        """Everything that this shard of the writer derives from objects up to the mark is stored."""
         before = self.derived()
         self._marks.setdefault(writer, {})[mark.shard] = mark
         self._touch(self._underived)
-        if self.derived() < before:  # another writer came, or there are more shards now
+        if self.derived() < before:  # a new writer appeared, or the number of shards grew
             self._touch(self._policies)
 
     def node(self, status: NodeStatus | None, node: NodeName, backend: str) -> None:
-        """What the backend of the node says; None: it says nothing any more."""
+        """Take in the status of a node's backend; None: it has none any more."""
         before = self._statuses.get((node, backend))
         _keep(self._statuses, (node, backend), status)
         told = [one for one in (before, status) if one is not None]
@@ -131,14 +131,14 @@ class Realisation:
             self._touch(self._units(ALL_NODES))
 
     def compiler(self, shard: int, status: CompilerStatus | None) -> None:
-        """What could not be translated as it is written."""
+        """Take in what this shard of rule-compiler could not translate as written."""
         self._touch(problem.unit for problem in self._compilers.get(shard, ()))
         _keep(self._compilers, shard, status.problems if status else None)
         self._obstacles = {problem.unit: problem for problems in self._compilers.values() for problem in problems}
         self._touch(problem.unit for problem in self._compilers.get(shard, ()))
 
     def source(self, name: str, status: SourceStatus | None) -> None:
-        """What the source of objects did not take in."""
+        """Take in the objects that the source rejected."""
         self._touch(self._refused)
         _keep(self._sources, name, status)
         self._refused = {
@@ -150,9 +150,9 @@ class Realisation:
         self._touch(self._refused)
 
     def warned(self, warnings: Mapping[Unit, Warned]) -> None:
-        """All that there is to warn of, in place of what was said before."""
+        """Replace all warnings."""
         before, self._warnings = self._warnings, warnings
-        if before is None:  # an object may still say what was found by another run
+        if before is None:  # an object's status may still have warnings of an earlier process
             self._touch(self._policies)
         else:
             units = before.keys() | warnings.keys()
@@ -161,32 +161,32 @@ class Realisation:
     # ----------------------------------------------------------------------------------------------------- questions
 
     def drain(self) -> frozenset[Unit]:
-        """Policies whose answer may be another than before; those that went, too."""
+        """Policies whose answer may have changed, including those that were deleted."""
         dirty, self._dirty = frozenset(self._dirty), set()
         return dirty
 
     def drain_groups(self) -> Mapping[tuple[str, str], Membership | None]:
-        """Groups whose condition differs from before, by namespace and name; None: gone."""
+        """Groups whose condition changed, by namespace and name; None: deleted."""
         return self._groups.drain()
 
     @property
     def unread(self) -> tuple[DocumentProblem, ...]:
-        """What the sources did not take in and nobody can say of which object it is: documents of a folder."""
+        """Rejected documents that cannot be attributed to an object: those of a folder."""
         sources = (source for _, source in sorted(self._sources.items()))
         return tuple(one for source in sources for one in source.problems if _unit_at(one.file) is None)
 
     @property
     def policies(self) -> Iterable[Unit]:
-        """All there are, sorted."""
+        """All policies, sorted."""
         return sorted(self._policies.keys() | self._refused.keys())
 
     @property
     def groups(self) -> Iterable[tuple[str, str]]:
-        """All there are, by namespace and name, sorted."""
+        """All groups, by namespace and name, sorted."""
         return sorted(self._group_uids)
 
     def uid(self, key: ObjectKey) -> str:
-        """Of a policy or a group; empty if there is none."""
+        """The uid of a policy or a group; empty if there is none."""
         known = (
             self._policies.get(subjects.unit(*key))
             if key.kind in PROGRAMMED
@@ -199,7 +199,7 @@ class Realisation:
         return self._groups.condition(name)
 
     def derived(self) -> Revision:
-        """Up to here all programs and pages are stored; NEVER while a shard has not said so."""
+        """The revision up to which all programs and pages are stored; NEVER until every shard has reported."""
         upto = [self._upto(marks) for marks in self._marks.values()]
         writers = {writer.partition(".")[0] for writer in self._marks}
         return min(upto) if {"groups", "programs"} <= writers else NEVER
@@ -212,7 +212,7 @@ class Realisation:
 
     @property
     def is_warned(self) -> bool:
-        """Somebody has looked whether there is something to warn of."""
+        """Whether a lint run has finished."""
         return self._warnings is not None
 
     def _realised(self, unit: Unit) -> Realised | None:
@@ -222,7 +222,7 @@ class Realisation:
             self._wait(unit, frozenset())
             if unit not in self._refused:
                 return None
-            # No version of it was ever taken in.
+            # No version of it was ever accepted.
             return Realised(phase=Phase.PENDING, generation=0, obstacle=self._partial(unit, None))
         return self._judge(unit, known)
 
@@ -266,7 +266,7 @@ class Realisation:
     def _missing(
         self, unit: Unit, holders: Mapping[_Holder, Revision]
     ) -> tuple[set[NodeName], dict[NodeName, str], set[NodeName]]:
-        """Nodes that have not got the unit, those of them that say why they cannot, and all that should have it."""
+        """The nodes without the unit, the errors of those that fail, and all nodes that should have it."""
         span: set[NodeName] = set()
         missing: set[NodeName] = set()
         failing: dict[NodeName, str] = {}
@@ -283,7 +283,7 @@ class Realisation:
         return missing, failing, span
 
     def _wait(self, unit: Unit, nodes: frozenset[NodeName]) -> None:
-        """These nodes have not got the unit."""
+        """Note which nodes are missing the unit."""
         before = self._missing_on.pop(unit, frozenset())
         if nodes:
             self._missing_on[unit] = nodes
@@ -304,14 +304,14 @@ class Realisation:
 
 
 def _lost(before: NodeStatus | None, status: NodeStatus | None) -> bool:
-    """What the node had may be missing now, or the other way round."""
+    """Whether units may have gone missing on the node, or come back."""
     if before is None or status is None:
         return before is not status
     return before.healthy != status.healthy or status.applied < before.applied
 
 
 def _error(status: NodeStatus, unit: Unit) -> str | None:
-    """Why the node has not got the unit; empty if it only waits for something, None if nothing is wrong."""
+    """Why the node does not have the unit; empty if it is only waiting for something, None if nothing is wrong."""
     problem = next((one for one in status.problems if one.unit == unit), None)
     if problem is not None:
         return problem.reason if problem.state == "failed" else ""
@@ -328,7 +328,7 @@ def _keep(table: dict[K, V], key: K, value: V | None) -> None:
 
 
 def _unit_at(place: str) -> Unit | None:
-    """The policy that a source names as <kind>/<namespace>/<name>, or <kind>/<name>; None for files and others."""
+    """The policy that a source names as <kind>/<namespace>/<name> or <kind>/<name>; None for files and others."""
     kind, _, name = place.partition("/")
     if kind not in PROGRAMMED:
         return None

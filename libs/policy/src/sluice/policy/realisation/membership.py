@@ -6,7 +6,7 @@ from sluice.policy.realisation.report import Condition, GroupStatus
 
 
 def group_status(membership: Membership) -> GroupStatus:
-    """What the object says."""
+    """The condition as the object's status."""
     condition = Condition(
         type=CONDITION,
         status="True" if membership.computed else "False",

@@ -2,7 +2,7 @@
 
 Source of phases and reasons: Antrea, pkg/apis/crd/v1beta1 (NetworkPolicyPhase, NetworkPolicyConditionType) and docs
 "Antrea Network Policy CRDs". Unlike Antrea, we name each failing node with its error, and do not call a policy realised
-that is in force only in part.
+if only part of it is in force.
 """
 
 from enum import StrEnum
@@ -15,38 +15,38 @@ from sluice.contracts.ids import NodeName
 
 FAILED_ON_NODE = "NetworkPolicyRealizationFailedOnNode"
 NOT_REALIZABLE = "NetworkPolicyNotRealizable"
-"""Nobody can say whom it applies to, or where it stands among others; the message says why."""
+"""It cannot be determined what the policy applies to, or its place in the order; the message says why."""
 
 PARTLY_REALIZABLE = "NetworkPolicyPartlyRealizable"
-"""Some of it is closed because it cannot be enforced as written; the message says what and why."""
+"""Part of it is closed because it cannot be enforced as written; the message says what and why."""
 
 NOT_TAKEN_IN = "NetworkPolicyNotTakenIn"
-"""Its newest version was refused; what was before stays."""
+"""Its newest version was rejected; the previous one stays in force."""
 
 WARNINGS = "Warnings"
-"""The condition about what is probably not meant; absent while there is nothing to warn of."""
+"""The condition for probable mistakes; absent if there are none."""
 
 _MOST_NODES = 10
-_MOST_TEXT = 1_000  # characters; an object of many conditions has to stay small
+_MOST_TEXT = 1_000  # characters; objects with many conditions must stay small
 
 
 class Phase(StrEnum):
     PENDING = "Pending"
-    """Nothing is known yet of whom it applies to, or it applies to nobody because it cannot be enforced."""
+    """It is not known yet what it applies to, or it applies to nothing because it cannot be enforced."""
 
     REALIZING = "Realizing"
     """Not every node has it yet."""
 
     REALIZED = "Realized"
     FAILED = "Failed"
-    """Every node has it or says that it fails; or a part of it cannot be enforced."""
+    """Every node has it or reports a failure, or part of it cannot be enforced."""
 
 
 class Obstacle(Struct, frozen=True, kw_only=True):
     """Why a policy cannot be enforced as it is written, on any node."""
 
     reason: str
-    """For programs."""
+    """Machine-readable."""
 
     message: str
 
@@ -55,10 +55,10 @@ class Warned(Struct, frozen=True, kw_only=True):
     """What is probably not meant by a policy. It is in force all the same."""
 
     looked: bool = True
-    """False: nobody looked, and the message says why."""
+    """False: lint did not run; the message says why."""
 
     reason: str
-    """For programs."""
+    """Machine-readable."""
 
     message: str
 
@@ -68,23 +68,23 @@ class Realised(Struct, frozen=True, kw_only=True):
 
     phase: Phase
     generation: int
-    """Of the object that this is about."""
+    """`metadata.generation` of the object that this is about."""
 
     current: int = 0
     """Nodes that have it."""
 
     desired: int = 0
-    """Nodes that should."""
+    """Nodes that should have it."""
 
     obstacle: Obstacle | None = None
     failing: tuple[tuple[NodeName, str], ...] = ()
-    """Nodes that should have it and cannot, each with its error; sorted."""
+    """Nodes that should have it but cannot, each with its error; sorted."""
 
     warning: Warned | None = None
 
     @property
     def complete(self) -> bool:
-        """It is in force as it is written, wherever it applies."""
+        """Whether it is in force as written, wherever it applies."""
         return self.phase is Phase.REALIZED
 
 
@@ -92,7 +92,7 @@ class Condition(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     type: str
     status: Literal["True", "False", "Unknown"]
     last_transition_time: str = ""
-    """RFC 3339; empty until somebody writes it."""
+    """RFC 3339; empty until the caller fills it in."""
 
     reason: str = ""
     message: str = ""
@@ -118,7 +118,7 @@ AnyStatus = PolicyStatus | GroupStatus
 
 
 def policy_status(realised: Realised) -> PolicyStatus:
-    """What the object says."""
+    """The `status` for the object."""
     return PolicyStatus(
         phase=realised.phase,
         observed_generation=realised.generation,
@@ -156,7 +156,7 @@ def failures(failing: tuple[tuple[NodeName, str], ...]) -> str:
 
 
 def at(status: AnyStatus, before: tuple[Condition, ...], now: str) -> AnyStatus:
-    """The status with times: of conditions that were so before, their own; of others, now."""
+    """The status with times: unchanged conditions keep theirs from `before`, the others get `now`."""
     since = {(one.type, one.status): one.last_transition_time for one in before}
     timed = tuple(
         replace(one, last_transition_time=since.get((one.type, one.status)) or now) for one in status.conditions

@@ -1,4 +1,4 @@
-"""The findings of lint, as warnings on the policies concerned. Pure."""
+"""The findings of lint as warnings on the policies concerned. Pure."""
 
 from collections.abc import Iterable, Mapping
 
@@ -14,17 +14,20 @@ from sluice.policy.state import ClusterState
 from sluice.policy.wording import called, words
 
 MOST_RULES = 3_000
-"""So many are looked at: a thousand policies of three rules. Where most have one priority, or apply to the same Pods,
-each is compared with each, so that twice as many cost four times as much."""
+"""Largest number of rules that is linted: a thousand policies of three rules. If most have the same priority, or apply
+to the same Pods, each is compared with each, so twice as many take four times as long."""
 
 NOT_LOOKED_FOR = "TooManyRules"
 
 _MOST_FINDINGS = 5
-"""Told of one policy; of the others how many there are."""
+"""Findings listed for one policy; for the rest, only their number is given."""
 
 
 def warnings(events: Iterable[ObjectEvent], most_rules: int = MOST_RULES) -> Mapping[Unit, Warned]:
-    """Of each policy and TrafficControl with something to warn of; with too many rules, of each that nobody looked."""
+    """The warning for each policy and TrafficControl with findings; if there are too many rules, one for each policy.
+
+    The latter says that lint did not run.
+    """
     state, policies = ClusterState(), dict[Unit, AnyPolicy | TrafficControl]()
     for event in events:
         state.evolve(event)
@@ -40,7 +43,7 @@ def warnings(events: Iterable[ObjectEvent], most_rules: int = MOST_RULES) -> Map
 
 
 def told(findings: Iterable[Finding]) -> Mapping[Unit, Warned]:
-    """The findings, each by the policies that it is about: of a conflict both."""
+    """The findings grouped by the policies that they concern; a conflict concerns both."""
     found: dict[Unit, list[Finding]] = {}
     for finding in findings:
         for origin in _about(finding):
@@ -57,13 +60,13 @@ def _about(finding: Finding) -> frozenset[Origin]:
         case AboutNobody(policy=policy):
             return frozenset((policy,))
         case NotInForce():
-            return frozenset()  # Realizable says that
+            return frozenset()  # the condition Realizable reports it
         case SharedAddress():
-            return frozenset()  # it is about Pods
+            return frozenset()  # it concerns Pods
 
 
 def _warned(findings: list[Finding]) -> Warned:
-    """The reason is that of the first."""
+    """The reason is that of the first finding."""
     lines = [words(one, called) for one in findings[:_MOST_FINDINGS]]
     more = len(findings) - len(lines)
     return Warned(

@@ -1,4 +1,4 @@
-"""Translates every kind of policy into the one flat model. Groups and their ids are created nowhere else."""
+"""Translates every kind of policy into one flat model. Groups and their ids are created nowhere else."""
 
 from collections.abc import Mapping
 from typing import assert_never
@@ -36,7 +36,7 @@ def translate(obj: AnyPolicy, cause: Revision, cluster: Cluster = BARE) -> Trans
     """The programs of a policy, and the groups that they name.
 
     Raises:
-        Untranslatable: nobody can say whom the policy applies to, or where it stands among others.
+        Untranslatable: it cannot be determined what the policy applies to, or its place in the order.
     """
     match obj:
         case K8sNetworkPolicy():
@@ -50,7 +50,7 @@ def translate(obj: AnyPolicy, cause: Revision, cluster: Cluster = BARE) -> Trans
 
 
 def groups_of(obj: SelfContained) -> Mapping[GroupId, GroupSelector]:
-    """The groups that the policy's programs name, without the programs; none if it is untranslatable."""
+    """The groups that the policy's programs name, without the programs; empty if it is untranslatable."""
     match obj:
         case K8sNetworkPolicy():
             return k8s.groups_of(obj)

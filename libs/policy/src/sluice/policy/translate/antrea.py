@@ -6,11 +6,11 @@ Pods of each Namespace (`match: Self`), or for each set of Namespaces with equal
 keeps its index in all of them, so together these programs say what the rule says. Programs addressed to the same group
 are merged.
 
-A policy whose only relative peers are `sameLabels` has no effect in Namespaces without these labels, not even by its
-other rules (docs "Antrea Network Policy CRDs", "Selecting Namespaces with the same label values").
+A policy whose only relative peers are `sameLabels` has no effect in Namespaces without these labels, not even through
+its other rules (docs "Antrea Network Policy CRDs", "Selecting Namespaces with the same label values").
 
-The result is kept in parts: one that does not depend on Namespaces, one per Namespace, one per set of like Namespaces.
-So a new Namespace costs its own part, and not one for every Namespace there is.
+The result is kept in parts: one that does not depend on Namespaces, one per Namespace, and one per set of Namespaces
+with equal label values (a likeness). So a new Namespace only costs its own part, however many Namespaces there are.
 """
 
 from collections import Counter
@@ -34,29 +34,30 @@ from sluice.policy.translate.targets import Target, target
 from sluice.policy.translate.translation import Translation, Untranslatable
 
 Likeness = tuple[tuple[str, str], ...]
-"""Labels and their values that Namespaces have in common."""
+"""Labels and values that a set of Namespaces has in common."""
 
 Part = tuple[int, int, str, Likeness]
-"""What stands for a Namespace or a likeness: sort, number of the list, name, values."""
+"""A part for a Namespace or a likeness: kind (0 fixed, 1 Namespace, 2 likeness), index of the `_List`, Namespace name,
+label values."""
 
 FIXED: Part = (0, 0, "", ())
-"""What does not depend on Namespaces."""
+"""The part that does not depend on Namespaces."""
 
 _Place = tuple[Direction, int]
 _Rules = dict[_Place, Rule]
 
 
 class Amendment(NamedTuple):
-    """What differs in a draft since before."""
+    """The changes to a draft caused by one event."""
 
     groups: frozenset[GroupId]
-    """Ask for the programs of these again."""
+    """The groups whose programs must be fetched again."""
 
     parts: frozenset[Part]
 
 
 class _List(NamedTuple):
-    """Rules that apply to the same."""
+    """Rules with the same target."""
 
     target: Target
     pieces: list[Piece]
@@ -75,13 +76,13 @@ def translate(policy: AntreaPolicy, cause: Revision, cluster: Cluster) -> Transl
     """One program for each group that rules of the policy apply to.
 
     Raises:
-        Untranslatable: its tier does not exist, or nobody can say whom it applies to.
+        Untranslatable: its tier does not exist, or it cannot be determined what the policy applies to.
     """
     return Draft(policy, cluster).translation(cause)
 
 
 class Draft:
-    """The programs of one policy, kept up to date with the Namespaces."""
+    """The programs of one policy, kept up to date as Namespaces change."""
 
     def __init__(self, policy: AntreaPolicy, cluster: Cluster) -> None:
         self._policy, self._cluster = policy, Recorder(cluster)
@@ -99,11 +100,11 @@ class Draft:
         self._applied: dict[Part, tuple[GroupId, ...]] = {}
         self._standing: dict[GroupId, dict[Part, _Rules]] = {}
         self._likenesses: Counter[Part] = Counter()
-        """How many Namespaces each part about a likeness is for."""
+        """How many Namespaces each likeness part exists for."""
 
         self._seen: dict[str, tuple[Part, ...]] = {}
         self.failure: Untranslatable | None = None
-        """Why there is no program at all."""
+        """Why the policy has no program at all; None if it was translated."""
 
         try:
             self._tier = self._find_tier()
@@ -118,7 +119,7 @@ class Draft:
         """All programs, and the groups that they name.
 
         Raises:
-            Untranslatable: there is no program at all.
+            Untranslatable: the policy has no program at all.
         """
         if self.failure is not None:
             raise self.failure
@@ -128,7 +129,7 @@ class Draft:
 
     @property
     def is_relative(self) -> bool:
-        """It has parts for Namespaces."""
+        """Whether it has parts for Namespaces."""
         return any(one.wanted for one in self._lists)
 
     @property
@@ -168,7 +169,7 @@ class Draft:
     # ------------------------------------------------------------------------------------------------------- changes
 
     def on_namespace(self, name: str) -> Amendment:
-        """The Namespace is another now, or new, or gone; what differs."""
+        """Take in that the Namespace was added, changed or removed; returns the changes."""
         before = self._seen.pop(name, ())
         labels = self._cluster.labels(name)
         after = self._parts_of(name, labels) if labels is not None else ()
@@ -200,7 +201,7 @@ class Draft:
             self.on_namespace(name)
 
     def _parts_of(self, name: str, labels: Labels) -> tuple[Part, ...]:
-        """The parts that there are for the sake of this Namespace."""
+        """The parts that this Namespace needs."""
         found: list[Part] = []
         for number, one in enumerate(self._lists):
             wanted = one.wanted
@@ -214,7 +215,7 @@ class Draft:
         return tuple(found)
 
     def _put(self, part: Part, stands: Iterable["_Stand"]) -> set[GroupId]:
-        """These stand for the part now; the groups that something stood or stands for."""
+        """Replace the rules of the part; returns the groups that had or have rules in it."""
         touched = set(self._applied.pop(part, ()))
         for group in touched:
             del self._standing[group][part]
@@ -247,7 +248,7 @@ class Draft:
         return tier
 
     def _gather(self) -> Iterable[_List]:
-        """The rules by the list that they apply to."""
+        """The rules, grouped by their target."""
         spec = self._policy.spec
         common = self._target(spec.applied_to, "$.spec.appliedTo") if spec.applied_to else None
         lists: dict[Target, _List] = {}
@@ -269,7 +270,7 @@ class Draft:
         return target(entries, path, self._where, self._policy.metadata.namespace, self._cluster)
 
     def _fixed(self) -> Iterator["_Stand"]:
-        """What stands whatever Namespaces there are."""
+        """The rules that do not depend on Namespaces."""
         keys = {wanted for one in self._lists for wanted in one.wanted}
         for (pods, nodes, services), pieces in self._lists:
             selections = _alone(pods, keys) if keys and () not in keys else pods
@@ -284,7 +285,7 @@ class Draft:
                     yield _Stand(ALL_NODES, piece.for_services(services), {})
 
     def _own(self, part: Part, labels: Labels) -> Iterator["_Stand"]:
-        """What stands for the Pods of one Namespace, of these labels."""
+        """The rules for the Pods of one Namespace with these labels."""
         _, number, name, _ = part
         applied, pieces = self._lists[number]
         here = pods_of_any(tuple(one for one in applied.pods if one.takes(name, labels)), name)
@@ -294,7 +295,7 @@ class Draft:
                 yield self._stand(here, piece.rule, own)
 
     def _alike(self, part: Part) -> Iterator["_Stand"]:
-        """What stands for the Pods of Namespaces that have these labels in common."""
+        """The rules for the Pods of Namespaces that have these labels in common."""
         _, number, _, alike = part
         applied, pieces = self._lists[number]
         keys = tuple(key for key, _ in alike)
@@ -306,7 +307,7 @@ class Draft:
                 yield self._stand(here, piece.rule, own)
 
     def _stand(self, applied: Group, rule: Rule, relative: Mapping[GroupId, GroupSelector] | None = None) -> "_Stand":
-        """The rule, for this group; with these peers, if it is spread, in place of those that are the same for all."""
+        """The rule for this group; if it is expanded, with these relative peers instead of the fixed ones."""
         if relative is not None:
             rule = replace(rule, peers=tuple(GroupPeer(group=group) for group in relative))
             return _Stand(applied[0], rule, {applied[0]: applied[1], **relative})
@@ -318,16 +319,16 @@ class Draft:
 
 
 class _Stand(NamedTuple):
-    """A rule that stands for a group."""
+    """A rule addressed to a group."""
 
     group: GroupId
     rule: Rule
     named: Mapping[GroupId, GroupSelector]
-    """All groups of it."""
+    """All groups that it names."""
 
 
 def _alone(pods: tuple[Selection, ...], keys: Iterable[tuple[str, ...]]) -> tuple[Selection, ...]:
-    """Of these Pods those in Namespaces where a policy means something whose relative peers want all of the keys."""
+    """The selections, restricted to Namespaces with all labels of a relative peer; elsewhere there is no effect."""
     return tuple(
         one.where(*(LabelRequirement(key=key, operator="Exists") for key in wanted))
         for wanted in sorted(keys)
@@ -336,7 +337,7 @@ def _alone(pods: tuple[Selection, ...], keys: Iterable[tuple[str, ...]]) -> tupl
 
 
 def _join(rules: _Rules, place: _Place, rule: Rule) -> None:
-    """The rule stands there, too; one that stands there already has the peers of both."""
+    """Add the rule at this place; if there is one already, the result has the peers of both."""
     before = rules.get(place)
     if before is not None:
         both = None if before.peers is None or rule.peers is None else (*before.peers, *rule.peers)
@@ -345,5 +346,5 @@ def _join(rules: _Rules, place: _Place, rule: Rule) -> None:
 
 
 def _order(place: _Place) -> tuple[bool, int]:
-    """Ingress first."""
+    """Sort key: ingress first."""
     return place[0] is Direction.EGRESS, place[1]

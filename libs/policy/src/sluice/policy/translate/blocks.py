@@ -7,14 +7,14 @@ from sluice.policy.translate.translation import Refused
 
 
 class BadBlock(Refused):
-    """Not a block of addresses: what, why and what to do."""
+    """Not an IP block; the message says what is wrong, why, and what to do."""
 
 
 def block(cidr: str, excepts: tuple[str, ...] = ()) -> BlockPeer:
-    """The block, its excepts sorted, each once, those within another left out.
+    """The block with its excepts sorted; duplicates and those inside another are left out.
 
     Raises:
-        BadBlock: something is no CIDR, or an except is not strictly within the block.
+        BadBlock: something is not a CIDR, or an except is not strictly within the block.
     """
     whole = _network(cidr)
     holes = [_network(text) for text in excepts]

@@ -1,4 +1,4 @@
-"""What a translation looks up besides the policy: tiers, Namespaces, groups, Services. It records them."""
+"""What a translation looks up besides the policy: tiers, Namespaces, groups, Services. Lookups are recorded."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
@@ -12,7 +12,7 @@ from sluice.grouping.selectors import Selector, matches
 Labels = Mapping[str, str]
 
 Name = tuple[str, str]
-"""Namespace and name; the namespace of a ClusterGroup is empty."""
+"""Namespace and name; for a ClusterGroup the namespace is empty."""
 
 
 class Cluster(Protocol):
@@ -24,10 +24,10 @@ class Cluster(Protocol):
         """The labels of each Namespace, by name."""
 
     def group(self, name: Name) -> GroupSpec | None:
-        """What a ClusterGroup, or a Group of a Namespace, is; None if there is none."""
+        """The spec of a ClusterGroup or a Group; None if there is none."""
 
     def service_selector(self, name: Name) -> Labels | None:
-        """The labels of the Pods of a Service; none if there is no such Service, or if it selects nobody."""
+        """The Pod labels that a Service selects by; None if there is no such Service, or if it has no selector."""
 
 
 class Bare:
@@ -49,13 +49,13 @@ BARE = Bare()
 
 
 class Watch(NamedTuple):
-    """What a translation depends on of Namespaces: which of these selectors match one, and these labels of it."""
+    """How a translation depends on Namespaces: on which of these selectors match, and on the values of these labels."""
 
     selectors: tuple[Selector, ...]
     keys: tuple[str, ...]
 
     def sees(self, labels: Labels | None) -> object:
-        """All that it depends on of a Namespace of these labels; equal for those that are the same to it."""
+        """All that the translation sees of a Namespace with these labels. Equal values mean the same to it."""
         if labels is None:
             return None
         selected = tuple(matches(selector, labels) for selector in self.selectors)
@@ -63,10 +63,10 @@ class Watch(NamedTuple):
 
 
 class LookedUp(Struct, frozen=True):
-    """All that a translation depends on, but for the policy itself. What is not there is looked up all the same."""
+    """All that a translation depends on besides the policy itself, including lookups that found nothing."""
 
     tiers: frozenset[str] = frozenset()
-    """Static ones, which never change, aside."""
+    """Without the static ones, which never change."""
 
     groups: frozenset[Name] = frozenset()
     services: frozenset[Name] = frozenset()
@@ -77,7 +77,7 @@ class LookedUp(Struct, frozen=True):
 
 
 class Recorder:
-    """The cluster, and what was asked of it."""
+    """A cluster that records what is looked up in it."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -106,11 +106,11 @@ class Recorder:
         return self._cluster.service_selector(name)
 
     def watch(self, selectors: Iterable[Selector], keys: Iterable[str] = ()) -> Mapping[str, Labels]:
-        """The Namespaces, of which those count that one of the selectors matches, and these labels of them."""
+        """The Namespaces; notes a dependency on those that match one of the selectors, and on these labels of them."""
         self._selectors.update(dict.fromkeys(selectors))
         self._keys.update(keys)
         return self._cluster.namespaces
 
     def labels(self, namespace: str) -> Labels | None:
-        """Of a Namespace that is watched; None if there is none."""
+        """The labels of a watched Namespace; None if there is none."""
         return self._cluster.namespaces.get(namespace)

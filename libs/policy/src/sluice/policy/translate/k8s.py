@@ -1,8 +1,8 @@
 """Translates networking.k8s.io/v1 NetworkPolicy into the flat model; shared with MultiNetworkPolicy, see `multi`.
 
 Source: Kubernetes API reference, NetworkPolicy v1, and pkg/apis/networking/validation. Whatever that validation rejects
-is rejected here again, piece by piece: a rejected piece allows nothing, the rest applies, and so does the isolation
-(law 7).
+is rejected here again, piece by piece: a rejected piece allows nothing, while the rest of the policy and the isolation
+still apply (law 7).
 """
 
 from collections.abc import Callable
@@ -53,16 +53,16 @@ Policy = K8sNetworkPolicy | MultiNetworkPolicy
 
 
 def translate(policy: Policy, cause: Revision) -> Translation:
-    """One program, about Pods.
+    """One program, for Pods.
 
     Raises:
-        Untranslatable: the podSelector is none, so that nobody can say whom the policy applies to.
+        Untranslatable: the podSelector is invalid, so it cannot be determined what the policy applies to.
     """
     return _Translator(policy).translate(cause)
 
 
 def groups_of(policy: Policy) -> dict[GroupId, GroupSelector]:
-    """The groups of the translation alone; none where that would raise."""
+    """Only the groups of the translation; empty where that would raise."""
     namespace, spec = policy.metadata.namespace, policy.spec
     try:
         found = dict((pods_in(namespace, spec.pod_selector),))
@@ -78,7 +78,7 @@ def groups_of(policy: Policy) -> dict[GroupId, GroupSelector]:
         for peer in peers:
             try:
                 group = _group(namespace, peer)
-            except BadSelector:  # translate() says so
+            except BadSelector:  # translate() reports it
                 continue
             if group:
                 found[group[0]] = group[1]
@@ -86,7 +86,7 @@ def groups_of(policy: Policy) -> dict[GroupId, GroupSelector]:
 
 
 def stays_at_home(policy: Policy) -> bool:
-    """No peer is selected beyond the policy's Namespace, and no port is named that Pods anywhere may have."""
+    """Whether no peer is selected outside the policy's Namespace, and no named port may refer to Pods anywhere."""
     spec = policy.spec
     for ingress in spec.ingress:
         for peer in ingress.from_:
@@ -102,7 +102,7 @@ def stays_at_home(policy: Policy) -> bool:
 
 
 def directions(policy: Policy) -> tuple[Direction, ...]:
-    """The directions that the policy is about: its policyTypes, or Ingress, and Egress too if it has an egress rule."""
+    """The directions of the policy: its policyTypes, or else Ingress, and Egress too if it has an egress rule."""
     types = policy.spec.policy_types or (("Ingress", "Egress") if policy.spec.egress else ("Ingress",))
     if "Ingress" not in types:
         return (_EGRESS,)
@@ -169,7 +169,7 @@ class _Translator:
     def _each(
         self, pieces: tuple[P, ...], make: Callable[[P], R], direction: Direction, index: int, field: str
     ) -> tuple[R, ...]:
-        """What the pieces mean, each meaning once; a refused piece means nothing and is a problem."""
+        """The meanings of the pieces, without duplicates; a refused piece is a problem and matches nothing."""
         made: list[R] = []
         for place, piece in enumerate(pieces):
             try:
@@ -197,7 +197,7 @@ class _Translator:
 
 
 def _group(namespace: str, peer: NetworkPolicyPeer) -> Group | None:
-    """The group of a peer of selectors alone; None for what is none.
+    """The group of a peer that consists of selectors; None if it has an ipBlock or no selector.
 
     Raises:
         BadSelector: see there.

@@ -1,11 +1,11 @@
 """Translates k8s.cni.cncf.io MultiNetworkPolicy into the flat model: a NetworkPolicy for interfaces instead of Pods.
 
-The policy means what a NetworkPolicy with the same spec means, on each network that its annotation `policy-for` names.
-It becomes one program per network, addressed to the interfaces that the selected Pods have there. Selected peers count
-with their interfaces on *any* of the named networks, since several networks may be one segment; where two of these
-reuse an address, the network of the policed interface takes precedence (`GroupSelector.networks`). A named port in an
-egress rule without peers has its number at whoever declares it, so such a rule becomes two of the same index: the named
-half is about all interfaces of the networks.
+The policy means what a NetworkPolicy with the same spec means, on each network named in its annotation `policy-for`. It
+becomes one program per network, addressed to the interfaces that the selected Pods have there. Selected peers count
+with their interfaces on *any* of the named networks, since several networks may be one segment; if two of these reuse
+an address, the network of the policed interface takes precedence (`GroupSelector.networks`). In an egress rule without
+peers, each Pod resolves a named port to its own number, so such a rule is split into two with the same index: the half
+with the named ports has all interfaces of the networks as its peers.
 
 Source: multi-networkpolicy README; docs/backends/tc.md says what other implementations do differently.
 """
@@ -26,10 +26,10 @@ from sluice.policy.translate.translation import Translation
 
 
 def translate(policy: MultiNetworkPolicy, cause: Revision) -> Translation:
-    """One program for each network; none if the policy is about no network, which is a problem.
+    """One program for each network; none if the policy names no network, which is reported as a problem.
 
     Raises:
-        Untranslatable: the podSelector is none, so that nobody can say whom the policy applies to.
+        Untranslatable: the podSelector is invalid, so it cannot be determined what the policy applies to.
     """
     meta = policy.metadata
     named = policy_for(meta.annotations.get(POLICY_FOR, ""), meta.namespace)
@@ -44,7 +44,7 @@ def translate(policy: MultiNetworkPolicy, cause: Revision) -> Translation:
 
 
 def _on(flat: Translation, network: str, networks: tuple[str, ...], groups: dict[GroupId, GroupSelector]) -> Program:
-    """The program of one network; notes its groups."""
+    """The program for one network; its groups are added to `groups`."""
     (program,) = flat.programs
     seen = (network, *sorted(other for other in networks if other != network))
 

@@ -1,8 +1,9 @@
-"""ClusterGroups and Groups: whom a group name selects.
+"""ClusterGroups and Groups: what a group name selects.
 
-A group that does not exist selects nobody, and so does a missing child; both may appear later. Groups may have
-children, but those may not: a group with a grandchild, or itself as a child, is nested too deep. Such a group has no
-meaning, nor has one with contradictory contents; what that closes is decided by the rule that names it (law 7).
+A group that does not exist selects nothing, and neither does a missing child; both may appear later. Groups may have
+children, but those may not have any: a group with a grandchild, or with itself as a child, is nested too deep. Such a
+group is invalid, and so is one with contradictory contents; what is closed as a result is decided by the rule that
+names it (law 7).
 """
 
 from typing import NamedTuple
@@ -20,7 +21,7 @@ class NestedTooDeep(Refused):
 
 
 class Meaning(NamedTuple):
-    """Whom a group means: all of these."""
+    """What a group selects: the union of these."""
 
     pods: tuple[Selection, ...] = ()
     nodes: tuple[Written, ...] = ()
@@ -31,11 +32,11 @@ NOBODY = Meaning()
 
 
 def meaning(name: Name, cluster: Recorder) -> Meaning:
-    """Whom the group means.
+    """What the group selects.
 
     Raises:
         NestedTooDeep: see there.
-        Refused: the group says two things, or something that is none.
+        Refused: the group's contents are contradictory or invalid.
     """
     spec = cluster.group(name)
     if spec is None:
@@ -64,7 +65,7 @@ def title(name: Name) -> str:
 
 
 def _of_one(spec: GroupSpec, name: Name, cluster: Recorder) -> Meaning:
-    """Of a group without children."""
+    """The meaning of a group without children."""
     by_pods = spec.pod_selector is not None or spec.namespace_selector is not None
     by_blocks = spec.ip_block is not None or bool(spec.ip_blocks)
     ways = (by_pods, by_blocks, spec.node_selector is not None, spec.service_reference is not None)

@@ -1,10 +1,10 @@
-"""One rule of an Antrea-native policy, apart from whom it applies to.
+"""One rule of an Antrea-native policy, without what it applies to.
 
 Peers relative to the Namespace of the Pod that the rule applies to (`namespaces`) are kept separate: they become groups
 when the rule is expanded over Namespaces.
 
 Whatever admission rejects is rejected here again: in an Allow or a Pass, the rejected piece matches nothing; a Drop or
-Reject then matches everything that the rule could be about (law 7).
+Reject then matches everything that the rule could match (law 7).
 """
 
 from collections.abc import Callable
@@ -46,25 +46,25 @@ class Spread(NamedTuple):
     """A peer that is relative to the Namespace of the Pod that the rule applies to."""
 
     keys: tuple[str, ...]
-    """Labels whose values are the same there; none: the Namespace itself."""
+    """Labels whose values must be equal in both Namespaces; empty: the Pod's own Namespace."""
 
     pods: Selection
-    """Of a Namespace that is not said yet."""
+    """In a Namespace still to be determined."""
 
 
 class Piece(NamedTuple):
-    """A rule with its two sorts of peers apart."""
+    """A rule, with fixed and relative peers separated."""
 
     rule: Rule
-    """With the peers that are the same for every Pod."""
+    """With only the peers that are the same for every Pod."""
 
     stands: bool
-    """It has such peers, or is about everybody."""
+    """Whether it has such peers, or matches any peer."""
 
     spreads: tuple[Spread, ...]
 
     def for_services(self, services: tuple[ServiceRef, ...]) -> Rule:
-        """The rule about what comes to NodePorts of these: from blocks of addresses, or from everybody."""
+        """The rule for traffic to NodePorts of these Services: from IP blocks, or from anyone."""
         peers = self.rule.peers
         if peers is not None and (self.spreads or not all(isinstance(peer, BlockPeer) for peer in peers)):
             widened = self.rule.action in _WIDENED
@@ -73,7 +73,7 @@ class Piece(NamedTuple):
 
 
 class Pieces:
-    """Makes pieces of one policy's rules, and keeps the groups that they name and what is wrong with them."""
+    """Turns one policy's rules into pieces, and collects the groups that they name and the problems found."""
 
     def __init__(self, where: str, namespace: str, cluster: Recorder) -> None:
         self._where, self._namespace, self._cluster = where, namespace, cluster
@@ -117,9 +117,10 @@ class Pieces:
         return self._each(rule.to_services, self._service, f"{path}.toServices", action)
 
     def _each(self, pieces: tuple[P, ...], make: Callable[[P], R], path: str, action: Action) -> tuple[R, ...] | None:
-        """What the pieces mean, each meaning once; None if they mean everything, as no pieces do.
+        """The meanings of the pieces, without duplicates; None if they match everything, as an empty list does.
 
-        A refused piece is a problem. To allow or pass it means nothing; to drop or reject, everything.
+        A refused piece is a problem. In an Allow or a Pass it matches nothing; a Drop or Reject then matches
+        everything.
         """
         if not pieces:
             return None
@@ -183,7 +184,7 @@ class Pieces:
         return ServicePeer(service=ServiceRef(namespace=service.namespace or self._namespace, name=service.name))
 
     def _l7(self, rule: AntreaRule, path: str) -> tuple[L7Match, ...] | None:
-        """What of its packets the rule allows; what is refused it does not."""
+        """The layer 7 traffic that the rule allows; refused entries allow nothing."""
         if rule.action != "Allow":
             if rule.l7_protocols:
                 reason = "only an Allow looks into packets, so it is not looked at; write Allow, or remove it"

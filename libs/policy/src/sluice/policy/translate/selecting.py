@@ -1,4 +1,4 @@
-"""From selectors as people write them to groups with ids.
+"""Turns selectors as users write them into groups with ids.
 
 The same selectors occur in many Namespaces, and often twice in a policy, so recent results are cached.
 """
@@ -24,18 +24,18 @@ from sluice.policy.groupid import group_id
 from sluice.policy.translate.translation import Refused
 
 REMEMBERED = 256
-"""Groups, and normal forms, of about 1 kB each: they should stay in the processor's own cache."""
+"""Cached groups, and normal forms, of about 1 kB each: they should fit into the CPU cache."""
 
 
 Group = tuple[GroupId, GroupSelector]
 
 
 class BadSelector(Refused):
-    """Kubernetes would not admit the selector: what, why and what to do."""
+    """Kubernetes would not admit the selector; the message says what is wrong, why, and what to do."""
 
 
 Written = tuple[tuple[tuple[str, str], ...], tuple[LabelRequirement, ...]]
-"""A selector that can be looked up. Checked."""
+"""A selector in hashable form, already checked."""
 
 
 def pods_in(namespace: str, pods: LabelSelector) -> Group:
@@ -48,7 +48,7 @@ def pods_in(namespace: str, pods: LabelSelector) -> Group:
 
 
 def pods_of_namespaces(namespaces: LabelSelector, pods: LabelSelector | None) -> Group:
-    """The Pods that the one selector matches, all if there is none, of the Namespaces that the other matches.
+    """The Pods matched by `pods` (None: all) in the Namespaces matched by `namespaces`.
 
     Raises:
         BadSelector: see there.
@@ -57,7 +57,7 @@ def pods_of_namespaces(namespaces: LabelSelector, pods: LabelSelector | None) ->
 
 
 class Selection(NamedTuple):
-    """Pods of Namespaces, as a policy writes it; what is left out means all. Checked."""
+    """Pods in Namespaces, as a policy selects them; already checked. What is left out means all."""
 
     namespaces: Written | None = None
     pods: Written = ((), ())
@@ -66,7 +66,7 @@ class Selection(NamedTuple):
 
     @classmethod
     def of(cls, namespaces: LabelSelector | None, pods: LabelSelector | None, namespace: str = "") -> "Selection":
-        """Of selectors.
+        """From selectors.
 
         Raises:
             BadSelector: see there.
@@ -84,22 +84,22 @@ class Selection(NamedTuple):
         return cls(None, ((), (of_account(name),)), namespace)
 
     def where(self, *more: LabelRequirement) -> "Selection":
-        """Of these Namespaces those for which more holds."""
+        """The same selection, restricted to Namespaces that also meet these requirements."""
         labels, expressions = self.namespaces or _ALL
         return self._replace(namespaces=(labels, (*expressions, *more)))
 
     def namespace_selector(self) -> Selector:
-        """What a Namespace must be like."""
+        """The selector that Namespaces must match."""
         return _normal(self.namespaces) if self.namespaces else EVERYTHING
 
     def takes(self, namespace: str, labels: Mapping[str, str]) -> bool:
-        """Whether it can select Pods of this Namespace, which has these labels."""
+        """Whether it can select Pods of this Namespace with these labels."""
         return self.namespace in ("", namespace) and matches(self.namespace_selector(), labels)
 
 
 @lru_cache(maxsize=REMEMBERED)
 def pods_of_any(selections: tuple[Selection, ...], namespace: str = "") -> Group:
-    """The Pods that at least one selects; of this Namespace alone if one is named, whatever its labels."""
+    """The Pods selected by any of these; if `namespace` is given, only there, whatever its labels."""
     terms = [
         SelectorTerm(
             namespace=namespace or one.namespace,
@@ -115,13 +115,13 @@ def pods_of_any(selections: tuple[Selection, ...], namespace: str = "") -> Group
 
 @lru_cache(maxsize=REMEMBERED)
 def nodes_of_any(selectors: tuple[Written, ...]) -> Group:
-    """The nodes that at least one matches."""
+    """The nodes matched by any of these."""
     selector = union_of_nodes(map(_normal, selectors))
     return group_id(selector), selector
 
 
 def written(selector: LabelSelector) -> Written:
-    """The selector, checked.
+    """Check the selector and make it hashable.
 
     Raises:
         BadSelector: see there.

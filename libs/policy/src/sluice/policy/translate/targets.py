@@ -15,7 +15,7 @@ UNSUPPORTED_GROUP = "NetworkPolicyAppliedToUnsupportedGroup"
 
 
 class Target(NamedTuple):
-    """All of these. Nobody, where groups mean nobody that a rule can apply to."""
+    """The union of these. Empty if the groups contain nothing that a rule can apply to."""
 
     pods: tuple[Selection, ...] = ()
     nodes: tuple[Written, ...] = ()
@@ -23,10 +23,10 @@ class Target(NamedTuple):
 
 
 def target(entries: Iterable[AppliedTo], path: str, where: str, namespace: str, cluster: Recorder) -> Target:
-    """Whom the list means in a policy of this Namespace; an empty one stands for a ClusterNetworkPolicy.
+    """Resolve an appliedTo list of a policy in this Namespace; an empty Namespace means a ClusterNetworkPolicy.
 
     Raises:
-        Untranslatable: an entry says nothing, two things, or what a policy cannot apply to.
+        Untranslatable: an entry is empty, names several things, or names something that a policy cannot apply to.
     """
     pods: list[Selection] = []
     nodes: list[Written] = []
@@ -69,7 +69,7 @@ def _of_entry(entry: AppliedTo, namespace: str, cluster: Recorder) -> Target:
 
 
 def _of_group(name: tuple[str, str], cluster: Recorder) -> Target:
-    """The Pods and Nodes of the group; its blocks are nobody that a policy could protect."""
+    """The Pods and Nodes of the group. Its IP blocks are left out: a policy cannot apply to them."""
     means = meaning(name, cluster)
     if not name[0]:
         return Target(pods=means.pods, nodes=means.nodes)
@@ -77,7 +77,7 @@ def _of_group(name: tuple[str, str], cluster: Recorder) -> Target:
 
 
 def _at_home(means: Meaning, name: tuple[str, str], cluster: Recorder) -> Iterable[Selection]:
-    """The Pods of a Group, if all of them are of its own Namespace."""
+    """The Pods of a Group, if all of them are in its own Namespace."""
     own = name[0]
     for one in means.pods:
         if one.namespace == own:

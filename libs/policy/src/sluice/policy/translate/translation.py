@@ -17,7 +17,7 @@ class Translation(Struct, frozen=True, gc=False):
     """Every group that the programs name."""
 
     problems: tuple[str, ...] = ()
-    """What admission should have refused. It allows nothing here, and the rest of the policy stands."""
+    """What admission should have refused. These pieces allow nothing; the rest of the policy is in force."""
 
 
 class Untranslatable(ValueError):
@@ -26,8 +26,8 @@ class Untranslatable(ValueError):
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
         self.code = code
-        """What machines know it by, where the API has a word for it."""
+        """Machine-readable reason, if the API defines one."""
 
 
 class Refused(ValueError):
-    """A piece of a policy means nothing: what, why and what to do."""
+    """A piece of a policy is invalid; the message says what is wrong, why, and what to do."""

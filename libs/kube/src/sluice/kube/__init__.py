@@ -1,1 +1,1 @@
-"""Raw Kubernetes JSON and YAML to objects of sluice.contracts, or a named error with the path."""
+"""Turns raw Kubernetes JSON and YAML into objects of sluice.contracts, or into a named error with the path."""

@@ -1,7 +1,7 @@
-"""The ConfigMap `antrea-config`: how people switch features of Antrea on, read as a hint at what they count on.
+"""The ConfigMap `antrea-config`, which switches features of Antrea on, read as a hint at what its users rely on.
 
-It configures nothing here. What is an alpha feature there is simply there in Sluice, so most of it needs no word; each
-setting is told with what it means here, so that nobody looks for it, or believes it to be off.
+It configures nothing here. Most alpha features of Antrea are always available in Sluice. Each setting is answered with
+what it means here, so that nobody searches for it, or believes the feature to be off.
 
 Source of the names: Antrea, pkg/features/antrea_features.go; docs "Antrea Layer 7 NetworkPolicy", "Traffic Control".
 """
@@ -33,7 +33,7 @@ _OFFLOAD_MEANS = "Sluice has no such setting and leaves interfaces as they are; 
 
 
 def hints(config: Map) -> tuple[str, ...]:
-    """What the settings of the ConfigMap mean here, sorted; empty if it is another ConfigMap. Never raises."""
+    """What the settings of the ConfigMap mean here, sorted; empty if it is a different ConfigMap. Never raises."""
     whole: Any = plain(config)  # Any: JSON
     metadata, held = whole.get("metadata"), whole.get("data")
     if not isinstance(metadata, dict) or metadata.get("name") != NAME or not isinstance(held, dict):

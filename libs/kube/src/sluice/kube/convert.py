@@ -1,4 +1,4 @@
-"""Nodes to objects, and objects to what travels."""
+"""Converts nodes to objects, and objects to message bodies."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -24,38 +24,38 @@ from sluice.contracts.objects import (
 from sluice.kube.nodes import Node, plain
 
 DEFAULT_NAMESPACE = "default"
-"""Of a namespaced object that names none, as kubectl has it."""
+"""Namespace of a namespaced object that names none, as in kubectl."""
 
 NAME_LABEL = "kubernetes.io/metadata.name"
-"""The label with its own name that the API server gives each Namespace (since Kubernetes 1.21)."""
+"""Label with its own name, which the API server sets on each Namespace (since Kubernetes 1.21)."""
 
 ANTREA_NAME_LABEL = "antrea.io/metadata.name"
-"""The one that Antrea's `/mutate/namespace` webhook writes. Selectors see both on every Namespace."""
+"""The label that Antrea's `/mutate/namespace` webhook writes. Selectors see both on every Namespace."""
 
 ANNOTATIONS: Mapping[Kind, frozenset[str]] = {
     Kind.NAMESPACE: frozenset((ENABLE_LOGGING,)),
     Kind.NODE: frozenset((TRANSPORT_ADDRESS,)),
     Kind.POD: POD_ANNOTATIONS,
 }
-"""Those that are kept of kinds that are trimmed."""
+"""The annotations that are kept for kinds that are trimmed."""
 
 
 _BOOKKEEPING = ("managedFields", "resourceVersion", "selfLink")
-"""Metadata that changes with every write of a status, and says nothing about the object."""
+"""Metadata that changes whenever a status is written, and says nothing about the object."""
 
 
 def to_object(kind: Kind, node: Node) -> AnyObject:
     """The object, with the defaults of the API server and addresses in canonical text.
 
     Raises:
-        msgspec.ValidationError: the node has not the shape of the kind; `schema.findings` says more.
+        msgspec.ValidationError: the node does not have the shape of the kind; `schema.findings` says more.
     """
     made: AnyObject = msgspec.convert(plain(node), TYPES[kind])
     return normalised(kind, made)
 
 
 def normalised(kind: Kind, made: AnyObject) -> AnyObject:
-    """The object with the defaults of the API server and addresses in canonical text, as far as it is read."""
+    """The object with the defaults of the API server and canonical addresses, in the fields that we read."""
     if RESOURCES[kind].namespaced and not made.metadata.namespace:
         made = replace(made, metadata=replace(made.metadata, namespace=DEFAULT_NAMESPACE))
     if made.metadata.annotations and not RESOURCES[kind].written:
@@ -73,17 +73,17 @@ def normalised(kind: Kind, made: AnyObject) -> AnyObject:
 
 
 def with_uid(made: AnyObject, uid: str) -> AnyObject:
-    """The object, known as this uid."""
+    """The object with this uid."""
     return replace(made, metadata=replace(made.metadata, uid=uid))
 
 
 def trimmed(made: AnyObject) -> AnyObject:
-    """The object without what changes and nobody reads."""
+    """The object without the generation, which changes and is not needed."""
     return replace(made, metadata=replace(made.metadata, generation=0)) if made.metadata.generation else made
 
 
 def body_of(kind: Kind, made: AnyObject, node: Node) -> bytes:
-    """What travels: written kinds whole (but for status and bookkeeping), others as far as we read them."""
+    """The message body: written kinds whole (except status and bookkeeping), others with the fields that we read."""
     if not RESOURCES[kind].written:
         return codec.encode(trimmed(made))
     whole: Any = plain(node)  # Any: JSON
@@ -103,9 +103,9 @@ def _canonical(status: PodStatus) -> PodStatus:
     return replace(status, pod_ip=_address(status.pod_ip), pod_ips=listed)
 
 
-@lru_cache(maxsize=256)  # a Pod says each of its addresses twice
+@lru_cache(maxsize=256)  # a Pod lists each of its addresses twice
 def _address(written: str) -> str:
-    """Canonical text; what is no address stays as it is, for admission to refuse."""
+    """Canonical text; what is not an address is left as it is, for admission to refuse."""
     try:
         return str(ip_address(written))
     except ValueError:

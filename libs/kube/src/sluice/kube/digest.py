@@ -1,4 +1,4 @@
-"""What a folder of manifests holds, as one short text that a reader can compare with its own."""
+"""The content of a folder of manifests as one short text that a reader can compare with its own."""
 
 from collections.abc import Iterable
 
@@ -8,19 +8,20 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def is_manifest(path: str) -> bool:
-    """The file of this relative path (`/` between its parts) is read. What begins with a dot is not, nor what is in it.
+    """Whether the file with this relative path (`/` as separator) is read. Names that begin with a dot are not.
 
-    Editors and Kubernetes' own volumes (`..data`) keep their copies under such names.
+    This includes everything inside such a folder: editors and Kubernetes' own volumes (`..data`) keep their copies
+    there.
     """
     parts = path.split("/")
     return path.endswith(SUFFIXES) and not any(part.startswith(".") for part in parts)
 
 
 def folder_digest(folder: Iterable[tuple[str, bytes]]) -> str:
-    """Stands for the relative paths and contents of all manifests; other files and the order do not matter."""
+    """Digest of the relative paths and contents of all manifests; other files and the order do not matter."""
     return listing_digest((path, codec.digest(content)) for path, content in folder)
 
 
 def listing_digest(listing: Iterable[tuple[str, str]]) -> str:
-    """The same from the digest of each file, for who does not keep the contents."""
+    """The same, computed from the digest of each file, for callers that do not keep the contents."""
     return codec.digest(codec.encode(sorted(entry for entry in listing if is_manifest(entry[0]))))

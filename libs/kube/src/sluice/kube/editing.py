@@ -1,4 +1,4 @@
-"""Manifests that come to say something else, document by document; everything else stays as it is written. Pure."""
+"""Edits manifests document by document; everything else stays as it is written. Pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,18 +12,18 @@ from sluice.kube import yaml_text
 from sluice.kube.manifest import Document, parse
 
 Wanted = Mapping[ObjectSubject, bytes]
-"""Objects and what they should be, JSON; empty: not there."""
+"""Objects and what they should be, as JSON; empty: they should not exist."""
 
 _OF_SERVER = ("uid", "resourceVersion", "creationTimestamp", "generation", "selfLink", "managedFields")
-"""Fields of metadata that a server sets."""
+"""Fields of metadata that the server sets."""
 
 
 class NotEditable(ValueError):
-    """A file cannot be put right by a program: where, why, and what to do."""
+    """A program cannot correct the file; the message says where, why, and what to do."""
 
 
 def written(body: bytes) -> dict[str, Any]:
-    """The object as people write it."""
+    """The object as users write it."""
     said: dict[str, Any] = msgspec.json.decode(body)
     said.pop("status", None)
     said["metadata"] = {key: value for key, value in said["metadata"].items() if key not in _OF_SERVER}
@@ -31,22 +31,22 @@ def written(body: bytes) -> dict[str, Any]:
 
 
 def same(one: bytes, other: bytes) -> bool:
-    """Both say the same, as far as people write it: what a server sets, as the uid, may differ."""
+    """Whether both are equal apart from what a server sets, such as the uid."""
     if one == other or not (one and other):
         return one == other
     try:
         return written(one) == written(other)
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
-        return False  # what does not decode is like nothing else
+        return False  # what does not decode equals nothing else
 
 
 def manifest(body: bytes) -> str:
-    """The object as people write it, YAML."""
+    """The object as users write it, in YAML."""
     return str(yaml.safe_dump(written(body), sort_keys=False))
 
 
 def edited(files: Mapping[str, str], wanted: Wanted) -> dict[str, str | None]:
-    """Files that must change so that all of them together say what is wanted, and their new text; None: it goes.
+    """The files that must change so that all of them together say what is wanted, with their new text; None: delete it.
 
     Args:
         files: by path; an object that is in none of them gets a file of its own.
@@ -98,7 +98,7 @@ def _keys(piece: str, path: str) -> Iterator[ObjectSubject]:
 
 
 def named(key: ObjectSubject) -> str:
-    """The file that the object gets if it has none."""
+    """The name of the new file for an object that is in none."""
     return "-".join(filter(None, (RESOURCES[key.kind].kind.lower(), key.namespace, key.name))) + ".yaml"
 
 

@@ -1,4 +1,4 @@
-"""JSON text to nodes, with lines. YAML's grammar covers most JSON but not all of it: tabs, for one."""
+"""Parses JSON text into nodes with lines. YAML's grammar covers most JSON but not all of it: tabs, for example."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def documents(text: str) -> Iterator[Node]:
     """The values in the text, one after the other.
 
     Raises:
-        Malformed: the text is not JSON, gives a key twice, or is nested too deeply.
+        Malformed: the text is not JSON, contains a duplicate key, or is nested too deeply.
     """
     scanner = _Scanner(text)
     while not scanner.at_end():
@@ -78,7 +78,7 @@ class _Scanner:
         return Sequence(line, tuple(self.value(depth + 1) for _ in self._members("]")))
 
     def _members(self, end: str) -> Iterator[None]:
-        """Yield where a member is to be read, until the end."""
+        """Yield where each member begins, until the end."""
         self._at += 1
         if self._peek() == end:
             self._at += 1
@@ -104,7 +104,7 @@ class _Scanner:
         self._at += 1
 
     def _peek(self) -> str:
-        """The next character that is not space; empty at the end."""
+        """The next character that is not whitespace; empty at the end."""
         space = _SPACE.match(self._text, self._at)
         self._at = space.end() if space else self._at
         return self._text[self._at : self._at + 1]

@@ -1,8 +1,8 @@
-"""A manifest file to objects: one entry for each document, in the order of the file.
+"""Parses a manifest file into objects: one entry for each document, in the order of the file.
 
-What cannot be taken in becomes a problem with its line and path and stops nothing else. Kinds that are none of our
-business are named and left; a network policy of a kind that we do not enforce is a problem, since its author counts
-on it.
+Whatever is rejected becomes a problem with its line and path and does not affect the rest. Kinds unrelated to network
+policy are named and skipped; a network policy of a kind that we do not enforce is a problem, since its author relies on
+it.
 """
 
 from collections.abc import Iterator
@@ -22,34 +22,34 @@ from sluice.kube.scalars import text
 from sluice.kube.schema import Finding, findings
 
 MAX_OBJECT_BYTES = 1_500_000
-"""Size of one object on the wire: what the API server's store takes (etcd, --max-request-bytes, 1.5 MB)."""
+"""Size limit of one message body: what the API server's store accepts (etcd, --max-request-bytes, 1.5 MB)."""
 
 POLICY_GROUPS = frozenset(("crd.antrea.io", "k8s.cni.cncf.io", "policy.networking.k8s.io"))
-"""API groups whose objects take part in network policy."""
+"""API groups whose objects affect network policy."""
 
 
 class Document(Struct, frozen=True, kw_only=True):
-    """An object that a file holds. It has the right shape; whether it makes sense is admission's question."""
+    """An object in a file. It has the right shape; admission decides whether it makes sense."""
 
     file: str
     line: int
     path: str
-    """Of the object in its document: $, or $.items[3] in a list."""
+    """Path of the object in its document: $, or $.items[3] in a list."""
 
     kind: Kind
     object: AnyObject
     body: bytes
-    """What travels on LEDGER."""
+    """The message body on LEDGER."""
 
     node: Node
 
     def problem(self, path: str, reason: str) -> DocumentProblem:
-        """What is wrong with a field of the object; `path` begins at the object."""
+        """A problem with a field of the object; `path` is relative to the object."""
         line = line_at(self.node, jsonpath.steps(path))
         return DocumentProblem(file=self.file, line=line, path=self.path + path[len(jsonpath.ROOT) :], reason=reason)
 
     def identified(self, uid: str) -> "Document":
-        """The same object, known as this uid."""
+        """The same object with this uid."""
         made = with_uid(self.object, uid)
         return msgspec.structs.replace(self, object=made, body=body_of(self.kind, made, self.node))
 
@@ -62,18 +62,18 @@ class Ignored(Struct, frozen=True, kw_only=True):
     api_version: str
     kind: str
     hints: tuple[str, ...] = ()
-    """What it says of the same job done by somebody else, in our words; see `antrea_config`."""
+    """If it configures the same features in another product: what its settings mean in Sluice; see `antrea_config`."""
 
 
 class Unsupported(DocumentProblem, frozen=True, kw_only=True):
-    """A policy of a kind that is not enforced here. Unlike other problems it says nothing about what the file held."""
+    """A policy of a kind that is not enforced here. Unlike other problems it says nothing about the file's contents."""
 
 
 Parsed = Document | DocumentProblem | Ignored
 
 
 def parse(source: str | bytes, file: str) -> list[Parsed]:
-    """What the file holds. Never raises; `file` names it in messages, and `.json` at its end makes it JSON."""
+    """The contents of the file. Never raises; `file` names it in messages, and the suffix `.json` selects JSON."""
     problem = partial(DocumentProblem, file=file, path=jsonpath.ROOT)
     if len(source) > MAX_DOCUMENT_BYTES:
         return [problem(line=1, reason=f"larger than {MAX_DOCUMENT_BYTES >> 20} MiB; split it into several files")]
@@ -134,7 +134,7 @@ def _objects(node: Node, file: str, path: str) -> Iterator[Parsed]:
 
 
 def _with_defaults(item: Node, api_version: str, kind: str) -> Node:
-    """The item of a list of one kind, which need not say the kind again (the API server leaves it out)."""
+    """The item of a typed list, with the kind filled in: the API server leaves it out of the items."""
     if not isinstance(item, Map):
         return item
     named = (("apiVersion", api_version), ("kind", kind))
@@ -142,7 +142,7 @@ def _with_defaults(item: Node, api_version: str, kind: str) -> Node:
 
 
 def object_of(node: Map, kind: Kind, file: str) -> list[Document | DocumentProblem]:
-    """The node as an object of this kind, or all that keeps it from being one."""
+    """The node as an object of this kind, or all problems that prevent it."""
     return list(_object(node, kind, file, jsonpath.ROOT))
 
 
@@ -181,7 +181,7 @@ def _foreign(node: Map, file: str, path: str, api_version: str, kind: str) -> Ig
 
 
 def _family(api_version: str) -> str:
-    """The API group where it takes part in policy; all groups of Kubernetes' own are one."""
+    """The API group, if it affects policy; all groups of Kubernetes itself count as one."""
     group, _, _ = api_version.rpartition("/")
     own = "." not in group or (group.endswith(".k8s.io") and group not in POLICY_GROUPS)
     return "k8s.io" if own else group

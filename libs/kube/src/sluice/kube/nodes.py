@@ -1,6 +1,6 @@
-"""A document as it was written: values that still know their line, and how a plain word was read.
+"""A document as written: values that keep their line, and how each plain word was interpreted.
 
-Both front ends, YAML and JSON, make these nodes; everything after them sees no difference between the two.
+Both front ends, YAML and JSON, make these nodes; nothing after them can tell the two apart.
 """
 
 from collections.abc import Mapping
@@ -12,20 +12,20 @@ from msgspec import Struct
 T = TypeVar("T")
 
 MAX_DEPTH = 64
-"""Levels of maps and lists in a document. A Kubernetes object has about fifteen; what is deeper is an attack."""
+"""Maximum depth of maps and lists in a document. A Kubernetes object has about fifteen levels; more is an attack."""
 
 MAX_ALIASED = 100_000
-"""Values that a document may gain by YAML aliases. Plain reuse stays far below, a bomb reaches it at once."""
+"""Values that YAML aliases may add to a document. Normal reuse stays far below; a bomb reaches it at once."""
 
 MAX_DOCUMENT_BYTES = 16 << 20
-"""Size of one file. Ten thousand Pods as a list are about 30 MB: such a list is to be split."""
+"""Maximum size of one file. Ten thousand Pods as a list are about 30 MB: such a list must be split."""
 
 INTEGERS = range(-(2**63), 2**64)
-"""What JSON on the wire can carry (msgspec: int64 and uint64)."""
+"""What JSON can carry in a message (msgspec: int64 and uint64)."""
 
 
 class Malformed(ValueError):
-    """The text is not YAML or JSON as we take it. Says in which line (1-based) and what to do."""
+    """The text is not YAML or JSON in the form that we accept. Says in which line (1-based) and what to do."""
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(f"line {line}: {reason}")
@@ -34,7 +34,7 @@ class Malformed(ValueError):
 
 
 class Reading(StrEnum):
-    """What a scalar is to YAML 1.1 or JSON; the value says it as people call it."""
+    """The type of a scalar in YAML 1.1 or JSON; the values are worded for messages."""
 
     TEXT = "text"
     INTEGER = "an integer"
@@ -48,10 +48,10 @@ class Scalar(Struct, frozen=True):
     line: int
     reading: Reading
     value: str | int | float | bool | None
-    """A date keeps its text: JSON has no dates."""
+    """A date is kept as text: JSON has no dates."""
 
     text: str
-    """As it was written, without quotes and escapes."""
+    """As written, without quotes and escapes."""
 
 
 class Sequence(Struct, frozen=True):
@@ -61,7 +61,7 @@ class Sequence(Struct, frozen=True):
 
 class Entry(NamedTuple):
     line: int
-    """Of the key."""
+    """Line of the key."""
 
     node: "Node"
 
@@ -79,7 +79,7 @@ def is_null(node: Node) -> bool:
 
 
 def plain(node: Node) -> object:
-    """The node's value without lines. A null in a map means unset and is left out, as Kubernetes does."""
+    """The node's value without lines. A null in a map means unset and is left out, as in Kubernetes."""
     match node:
         case Scalar():
             return node.value
@@ -90,7 +90,7 @@ def plain(node: Node) -> object:
 
 
 def line_at(node: Node, steps: tuple[str | int, ...]) -> int:
-    """The line of the field these steps lead to, or of the last that exists on the way."""
+    """The line of the field that these steps lead to, or of the last one that exists on the way."""
     line = node.line
     for step in steps:
         match node:

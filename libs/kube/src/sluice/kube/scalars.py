@@ -1,7 +1,7 @@
-"""What a plain word means in YAML 1.1, as far as Kubernetes' own loader agrees.
+"""The meaning of a plain word in YAML 1.1, as far as Kubernetes' own loader agrees.
 
-`yes` is a boolean, `0x11` is 17, `010` is 8 and `1_000` is 1000, as PyYAML's SafeLoader has it. Base 60 is left out
-on purpose: `2:3:4:5:6:7:8:9` is an address and `10:30` a slip, never a number.
+`yes` is a boolean, `0x11` is 17, `010` is 8 and `1_000` is 1000, as in PyYAML's SafeLoader. Base 60 is left out on
+purpose: `2:3:4:5:6:7:8:9` is an address and `10:30` a slip, never a number.
 """
 
 import math
@@ -24,10 +24,10 @@ _TIMESTAMP = re.compile(
 
 
 def text(line: int, written: str) -> Scalar:
-    """A text, whatever it looks like.
+    """The scalar for text, whatever it looks like.
 
     Raises:
-        Malformed: it holds half of a surrogate pair, which no UTF-8 can carry.
+        Malformed: it contains half of a surrogate pair, which UTF-8 cannot encode.
     """
     if not written.isascii():
         try:
@@ -40,10 +40,10 @@ def text(line: int, written: str) -> Scalar:
 
 
 def integer(line: int, written: str, value: int) -> Scalar:
-    """An integer that the wire can carry.
+    """The scalar for an integer.
 
     Raises:
-        Malformed: it cannot.
+        Malformed: a message cannot carry it.
     """
     if value not in INTEGERS:
         raise Malformed(line, f"{shortened(written)} is out of range for an integer of 64 bits; quote it if it is text")
@@ -51,7 +51,7 @@ def integer(line: int, written: str, value: int) -> Scalar:
 
 
 def number(line: int, written: str, value: float) -> Scalar:
-    """A finite number.
+    """The scalar for a finite number.
 
     Raises:
         Malformed: it is infinite or not a number: JSON has neither.
@@ -62,7 +62,7 @@ def number(line: int, written: str, value: float) -> Scalar:
 
 
 def plain_word(line: int, written: str) -> Scalar:
-    """What the word is when nothing quotes or tags it."""
+    """The scalar for a word that is neither quoted nor tagged."""
     if written in _NULL:
         return Scalar(line, Reading.NULL, None, written)
     if written in _TRUE or written in _FALSE:
@@ -86,11 +86,11 @@ def shortened(written: str, limit: int = 40) -> str:
 
 
 def _integer(found: re.Match[str]) -> int | None:
-    """The number, or None if there is no digit in it (`0x_`)."""
+    """The number, or None if it has no digits (`0x_`)."""
     sign, binary, hexadecimal, octal, decimal = found.groups()
     for digits, base in ((binary, 2), (hexadecimal, 16), (octal, 8), (decimal, 10)):
         if bare := (digits or "").replace("_", ""):
-            if len(bare) > 64:  # no 64-bit integer has more digits, and a long one takes its time to read
+            if len(bare) > 64:  # no 64-bit integer has more digits, and parsing a long one takes time
                 return INTEGERS.stop
             return int(bare, base) * (-1 if sign == "-" else 1)
     return None

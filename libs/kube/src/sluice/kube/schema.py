@@ -1,7 +1,7 @@
-"""Does a document have the shape of its kind? Every field that does not is found, with its path and line.
+"""Checks that a document has the shape of its kind, and finds every field that does not, with its path and line.
 
 The structs of `sluice.contracts.objects` are the schema. Unlike a plain conversion this names a label by its key, says
-how to mend what YAML has read as something else, and finds all that is wrong, not the first of it.
+how to correct what YAML has interpreted differently, and finds all errors instead of only the first.
 """
 
 from collections.abc import Iterator, Mapping
@@ -61,10 +61,10 @@ NOT_YET: Mapping[type[Struct], frozenset[str]] = {
     PeerService: frozenset(("scope",)),
     GroupSpec: frozenset(("externalEntitySelector",)),
 }
-"""Fields of Antrea's that people may count on, and that nothing here enforces: never to be dropped in silence."""
+"""Fields of Antrea that users may rely on, and that nothing here enforces: never dropped silently."""
 
 _DATES = frozenset(("creationTimestamp", "deletionTimestamp"))
-"""Text that YAML reads as a date when nobody quotes it, as hand-written copies of `kubectl get` have it."""
+"""Text that YAML reads as a date unless quoted, as in copies of `kubectl get` made by hand."""
 
 _NOUNS: Mapping[type[inspect.Type], str] = {
     inspect.StrType: "text",
@@ -78,11 +78,11 @@ class Finding(NamedTuple):
     line: int
     path: str
     reason: str
-    """What and why, and what to do."""
+    """What is wrong, why, and what to do."""
 
 
 def findings(node: Node, kind: type[Object], *, strict: bool) -> tuple[Finding, ...]:
-    """All that keeps the node from being an object of this kind; `strict` refuses unknown fields."""
+    """Everything that prevents the node from being an object of this kind; `strict` refuses unknown fields."""
     return tuple(_of_type(node, _type_info(kind), jsonpath.ROOT, strict=strict))
 
 
@@ -147,7 +147,7 @@ def _of_dict(node: Node, expected: inspect.DictType, path: str, *, strict: bool)
 
 
 def _of_tuple(node: Node, expected: inspect.VarTupleType, path: str, *, strict: bool) -> Iterator[Finding]:
-    """A null item is refused: Kubernetes would take it for an empty one, which often means everybody."""
+    """A null item is refused: Kubernetes would treat it as an empty one, which often means everybody."""
     if not isinstance(node, Sequence):
         yield Finding(node.line, path, _mismatch(node, "a list"))
         return

@@ -1,7 +1,7 @@
-"""An object as an API server serves it, to what travels.
+"""Converts an object as an API server serves it into a message body.
 
-Trimmed kinds are the many, and changed by machines: they are decoded at once. What people write is read as strictly as
-a manifest, since a field that we do not know, or not yet, may mean that less is allowed.
+Trimmed kinds are numerous and changed by machines: they are decoded directly. What people write is read as strictly as
+a manifest, since a field that we do not know, or do not support yet, may restrict what is allowed.
 """
 
 import msgspec
@@ -20,7 +20,7 @@ from sluice.kube.nodes import Malformed, Map
 class Served(Struct, frozen=True):
     object: AnyObject
     body: bytes
-    """What travels on LEDGER."""
+    """The message body on LEDGER."""
 
 
 class _Meta(Struct):
@@ -36,7 +36,7 @@ _heads = msgspec.json.Decoder(_Head)
 
 
 def name_of(body: bytes) -> tuple[str, str] | None:
-    """Namespace and name, if the object says them, whatever the rest is like."""
+    """Namespace and name, if the object has them, whatever the rest looks like."""
     try:
         meta = _heads.decode(body).metadata
     except msgspec.MsgspecError:
@@ -45,7 +45,7 @@ def name_of(body: bytes) -> tuple[str, str] | None:
 
 
 def served(kind: Kind, body: bytes, place: str) -> Served | tuple[DocumentProblem, ...]:
-    """The object, or all that keeps it from being one; never raises. `place` says where it is, in place of a file."""
+    """The object, or all problems that prevent it; never raises. `place` says where it is, instead of a file."""
     if RESOURCES[kind].written:
         return _whole(kind, body, place)
     try:

@@ -1,8 +1,8 @@
-"""YAML text to nodes: one safe loader.
+"""Parses YAML text into nodes: a safe loader.
 
-It builds nothing but maps, lists and scalars. Refused: tags (but `!!str`), a key given twice, keys that are not text,
-too much nesting, and aliases that would blow the document up. Documents are cut apart before any is parsed, so that a
-syntax error in one leaves the others alone.
+It builds nothing but maps, lists and scalars. Refused: tags (except `!!str`), duplicate keys, keys that are not text,
+too much nesting, and aliases that would blow up the document. Documents are split before any is parsed, so that a
+syntax error in one does not affect the others.
 """
 
 import re
@@ -15,12 +15,12 @@ import yaml
 from sluice.kube import scalars
 from sluice.kube.nodes import MAX_ALIASED, MAX_DEPTH, Entry, Malformed, Map, Node, Reading, Scalar, Sequence
 
-PARSERS: tuple[Any, ...] = (  # Any: the stubs know no common type of the two
+PARSERS: tuple[Any, ...] = (  # Any: the stubs have no common type for the two
     (yaml.CSafeLoader, yaml.SafeLoader) if yaml.__with_libyaml__ else (yaml.SafeLoader,)
 )
-"""The parsers there are, the quick one first. Only their events are used, never their constructors."""
+"""The available parsers, the fastest first. Only their events are used, never their constructors."""
 
-# At the start of a line `---` begins a document wherever it stands (YAML 1.1, section 4.3.1 `c-forbidden`).
+# At the start of a line, `---` begins a document in any context (YAML 1.1, section 4.3.1 `c-forbidden`).
 _BOUNDARY = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _NOTHING = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?(?:\n|\Z)|%[^\n]*(?:\n|\Z)|\.\.\.[ \t]*(?:#[^\n]*)?\r?(?:\n|\Z))*")
 _TEXT_TAGS = frozenset(("!", "tag:yaml.org,2002:str"))
@@ -31,13 +31,13 @@ class Chunk(NamedTuple):
     """The text of one document."""
 
     line: int
-    """Of its first character, 1-based."""
+    """Line of its first character, 1-based."""
 
     text: str
 
 
 def chunks(text: str) -> Iterator[Chunk]:
-    """Cut the text at its `---` lines; comments, directives and emptiness alone make no chunk."""
+    """Split the text at its `---` lines; a piece with only comments, directives and blank lines is not a chunk."""
     starts = [0, *(found.start() for found in _BOUNDARY.finditer(text)), len(text)]
     line = 1
     for start, end in pairwise(starts):
@@ -51,10 +51,10 @@ def documents(chunk: Chunk, parser: Any = PARSERS[0], *, words: frozenset[str] =
     """The documents of a chunk: one, or more where `...` ends them.
 
     Args:
-        words: keys that are text, whatever YAML reads in them: a format of our own may have a field `on`.
+        words: keys that are text, whatever YAML makes of them: a format of our own may have a field `on`.
 
     Raises:
-        Malformed: the text is not YAML, or not as we take it.
+        Malformed: the text is not YAML, or not in the form that we accept.
     """
     try:
         events = yaml.parse(chunk.text, Loader=parser)
@@ -75,7 +75,7 @@ def documents(chunk: Chunk, parser: Any = PARSERS[0], *, words: frozenset[str] =
 class _Composed(NamedTuple):
     node: Node
     size: int
-    """Values in it, aliases written out."""
+    """Number of values, with aliases expanded."""
 
     height: int
     """Levels of maps and lists."""
@@ -92,14 +92,14 @@ class _Composer:
         self._aliased = 0
 
     def compose(self, event: Any, depth: int) -> _Composed:
-        """The node that this event begins; `depth` is its level, 1 for the root."""
+        """The node that begins with this event; `depth` is its level, 1 for the root."""
         line = self._first_line + event.start_mark.line
         if isinstance(event, yaml.AliasEvent):
             return self._alias(str(event.anchor), line, depth)
         if depth > MAX_DEPTH and not isinstance(event, yaml.ScalarEvent):
             raise Malformed(line, f"nested deeper than {MAX_DEPTH} levels; no Kubernetes object is")
         if event.anchor:
-            self._anchored.pop(event.anchor, None)  # a name may be used anew, but not inside of what it names
+            self._anchored.pop(event.anchor, None)  # an anchor may be redefined, but not inside the value that it names
         match event:
             case yaml.ScalarEvent():
                 made = _Composed(_scalar(event, line), 1, 0)
@@ -149,7 +149,7 @@ class _Composer:
                     key.line, f"the key `{name}` is given twice, first in line {entries[name].line}; remove one of them"
                 )
             entries[name] = Entry(key.line, made.node)
-        for source in merged:  # what is written in the map itself wins, then the earlier of the merged
+        for source in merged:  # entries of the map itself win, then those of the earlier merged map
             for name, entry in source.entries.items():
                 entries.setdefault(name, entry)
         return _Composed(Map(line, entries), size, height + 1)
@@ -192,7 +192,7 @@ def _merged(node: Node, line: int) -> list[Map]:
 def _malformed(chunk: Chunk, error: yaml.MarkedYAMLError) -> Malformed:
     mark = error.problem_mark or error.context_mark
     lines = chunk.text.rstrip("\n").split("\n")
-    row = min(mark.line if mark else 0, len(lines) - 1)  # the parsers' end is one line behind the last
+    row = min(mark.line if mark else 0, len(lines) - 1)  # the parsers put the end one line after the last
     line = chunk.line + row
     said = error.problem or str(error)
     if mark and lines[row][mark.column : mark.column + 1] == "\t":

@@ -1,1 +1,1 @@
-"""The past of the objects, as LEDGER tells it."""
+"""The history of the objects, as recorded in LEDGER."""

@@ -1,4 +1,4 @@
-"""The chain: each entry's hash covers the one before it, so that one changed bit changes every head after it."""
+"""The hash chain: each entry's hash covers the previous one, so that one changed bit changes every later head."""
 
 from hashlib import blake2b
 from typing import NamedTuple
@@ -9,7 +9,7 @@ GENESIS = bytes(32)
 """The head before the first entry of an epoch."""
 
 NO_ENTRY = bytes(DIGEST_BYTES)
-"""In place of the digest of a sequence that LEDGER had no entry of."""
+"""Stands for the digest of a sequence for which LEDGER had no entry."""
 
 
 class Entry(NamedTuple):
@@ -19,7 +19,7 @@ class Entry(NamedTuple):
     subject: str
     body: bytes
     time_ns: int = 0
-    """When it was stored, nanoseconds since 1970. Not part of the chain: a restored ledger has other times."""
+    """When it was stored, nanoseconds since 1970. Not part of the chain: a restored ledger has different times."""
 
 
 def link(head: bytes, entry: Entry) -> bytes:
@@ -27,14 +27,14 @@ def link(head: bytes, entry: Entry) -> bytes:
     subject = entry.subject.encode()
     hashed = blake2b(head, digest_size=32)
     hashed.update(entry.sequence.to_bytes(8, "big"))
-    hashed.update(len(subject).to_bytes(4, "big"))  # where the subject ends, lest a bit moves over to the body
+    hashed.update(len(subject).to_bytes(4, "big"))  # delimits the subject, lest bytes move between it and the body
     hashed.update(subject)
     hashed.update(entry.body)
     return hashed.digest()
 
 
 def digest(entry: Entry) -> bytes:
-    """What stands for the entry's content, wherever it stands."""
+    """Digest of the entry's content, independent of its position."""
     subject = entry.subject.encode()
     hashed = blake2b(len(subject).to_bytes(4, "big"), digest_size=DIGEST_BYTES)
     hashed.update(subject)

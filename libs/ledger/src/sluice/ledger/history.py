@@ -1,4 +1,4 @@
-"""What was at any moment: the nearest checkpoint before it, and the entries from there."""
+"""The state at any time: the nearest checkpoint before it, and the entries after that."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -10,17 +10,17 @@ from sluice.ledger.state import State
 
 
 class TooOld(LookupError):
-    """Neither LEDGER nor a checkpoint reaches back so far. The message says how far they do."""
+    """Neither LEDGER nor a checkpoint reaches back that far. The message says how far they do."""
 
 
 class Start(NamedTuple):
-    """Where to begin reading for the state at a moment."""
+    """Where to begin reading to rebuild the state at some time."""
 
     checkpoint: Checkpoint | None
-    """None: at LEDGER's own beginning."""
+    """None: begin with the first entry of LEDGER."""
 
     sequence: int
-    """Of the first entry to read."""
+    """Sequence of the first entry to read."""
 
 
 def start(checkpoints: Sequence[Checkpoint], first: int, wanted: int) -> Start:
@@ -28,7 +28,7 @@ def start(checkpoints: Sequence[Checkpoint], first: int, wanted: int) -> Start:
 
     Args:
         checkpoints: of the epoch, in the order of their sequences.
-        first: sequence of the oldest entry that LEDGER has; one more than its last if it has none.
+        first: sequence of the oldest entry in LEDGER; one more than its last if it is empty.
 
     Raises:
         TooOld
@@ -46,7 +46,7 @@ def start(checkpoints: Sequence[Checkpoint], first: int, wanted: int) -> Start:
 
 
 def replay(begun: State, entries: Iterable[Entry], wanted: int) -> State:
-    """The state after entry `wanted`; `begun` is used up."""
+    """The state after entry `wanted`; modifies `begun`."""
     for entry in entries:
         if entry.sequence > wanted:
             break

@@ -1,9 +1,9 @@
-"""The ledger as a file: a line of JSON for each thing, so that it can be kept, read, checked and put back.
+"""The ledger as a file with one JSON value per line, so that it can be stored, read, verified and restored.
 
-A file begins with a `Head`; then come the checkpoints, each before the parts of its state, then the entries, and an
-`End`. Each entry has the head of a chain over sequence, subject and body up to it (`chain.link`, begun with zeros), so
-a line that was changed, lost or moved is found in the file alone; and the checkpoints vouch for the entries as they do
-on the bus.
+A file begins with a `Head`; then come the checkpoints, each followed by the parts of its state, then the entries, and
+an `End`. Each entry has the head of a chain over sequence, subject and body up to it (`chain.link`, starting from
+zeros), so a changed, lost or moved line is detected from the file alone; and the checkpoints vouch for the entries as
+they do on the bus.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,13 +25,13 @@ class Head(Struct, frozen=True, kw_only=True, tag="ledger"):
     """The first line."""
 
     version: int = VERSION
-    """Of this format."""
+    """Version of this format."""
 
     epoch: int
-    """Of the ledger that it was: its creation, microseconds since 1970."""
+    """Epoch of the exported ledger: its creation time, microseconds since 1970."""
 
     first: int
-    """Sequence of the oldest entry that the ledger had; one more than `last` if it had none."""
+    """Sequence of the oldest entry in the ledger; one more than `last` if it was empty."""
 
     last: int
 
@@ -41,7 +41,7 @@ class Kept(Struct, frozen=True, kw_only=True, tag="checkpoint"):
 
 
 class Part(Struct, frozen=True, kw_only=True, tag="state"):
-    """A part of the state at the checkpoint before."""
+    """A part of the state of the preceding checkpoint."""
 
     rows: bytes
     """See `StatePart`; base64."""
@@ -52,11 +52,11 @@ class _Line(Struct, frozen=True, kw_only=True):
 
     sequence: int
     time_ns: int
-    """When it was stored first, nanoseconds since 1970."""
+    """When it was first stored, nanoseconds since 1970."""
 
     subject: str
     head: str
-    """Of the chain after it, 64 hex digits."""
+    """Head of the chain after it, 64 hex digits."""
 
 
 class Written(_Line, frozen=True, kw_only=True, tag="object"):
@@ -69,14 +69,14 @@ class Gone(_Line, frozen=True, kw_only=True, tag="gone"):
 
 
 class Odd(_Line, frozen=True, kw_only=True, tag="bytes"):
-    """What is no JSON, or not on one line."""
+    """An entry whose body is not JSON, or not on one line."""
 
     body: bytes
     """Base64."""
 
 
 class End(Struct, frozen=True, kw_only=True, tag="end"):
-    """The last line: nothing is cut off."""
+    """The last line: shows that nothing was cut off."""
 
     entries: int
     head: str
@@ -87,14 +87,14 @@ AnyLine = Head | Kept | Part | AnyEntry | End
 
 
 class Snapshot(NamedTuple):
-    """A checkpoint, and its state."""
+    """A checkpoint and its state."""
 
     checkpoint: Checkpoint
     parts: tuple[StatePart, ...]
 
 
 class BadRecord(ValueError):
-    """The file is no record of a ledger, or one that cannot be put back: which line, why, and what to do."""
+    """The file is not a record of a ledger, or cannot be restored; the message says which line, why, and what to do."""
 
 
 class Writer:
@@ -118,7 +118,7 @@ def encode(line: AnyLine) -> bytes:
 
 
 def snapshot(one: Snapshot) -> Iterator[bytes]:
-    """Its lines."""
+    """The lines of the snapshot."""
     yield encode(Kept(checkpoint=one.checkpoint))
     for part in one.parts:
         yield encode(Part(rows=part.rows))
@@ -135,7 +135,7 @@ class Record:
         """
         self._lines = _decoded(lines)
         self.faults: list[Finding] = []
-        """What is wrong with the file itself; all of it once the entries were read."""
+        """Faults of the file itself; complete once the entries have been read."""
 
         first = next(self._lines, None)
         if not isinstance(first, Head):
@@ -156,10 +156,10 @@ class Record:
                 self.faults.append(Finding(checkpoint.last, "checkpoint", says))
 
     def entries(self) -> Iterator[Entry]:
-        """All of them, in order; what does not fit the chain is a fault.
+        """All entries, in order; each that does not match the chain is a fault.
 
         Raises:
-            BadRecord: a line is none, or stands where it should not.
+            BadRecord: a line is invalid or out of order.
         """
         line, head, count, last = self._waiting, GENESIS, 0, self.head.first - 1
         while isinstance(line, AnyEntry):
@@ -179,7 +179,7 @@ class Record:
             self.faults.append(Finding(last, "missing", says))
 
     def verified(self) -> Verified:
-        """Whether all is as it was. Reads the entries.
+        """Check everything; reads the entries.
 
         Raises:
             BadRecord
@@ -211,7 +211,7 @@ def _written(entry: Entry, head: str) -> AnyEntry:
 
 
 def _is_line(body: bytes) -> bool:
-    if body[:1] in b" \t\r\n" or body[-1:] in b" \t\r\n" or b"\n" in body:  # what JSON's readers skip
+    if body[:1] in b" \t\r\n" or body[-1:] in b" \t\r\n" or b"\n" in body:  # whitespace that JSON parsers skip
         return False
     try:
         msgspec.json.decode(body)

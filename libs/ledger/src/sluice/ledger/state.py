@@ -1,4 +1,4 @@
-"""What LEDGER held at one moment: the last body of each subject, and the way to and from bytes."""
+"""What LEDGER held at some point: the last body of each subject, and its encoding as bytes."""
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,15 +11,15 @@ from sluice.contracts.ledger import StatePart
 from sluice.ledger.chain import Entry
 
 PART_BYTES = 6 << 20
-"""Of rows in a part before they are deflated: it fits `streams.MAX_PAYLOAD_BYTES` as base64 even if nothing shrinks."""
+"""Bytes of rows in a part before compression: as base64 it fits `streams.MAX_PAYLOAD_BYTES` even if incompressible."""
 
-_LEVEL = 1  # of zlib: objects shrink to a sixth, twice as fast as at the default of 6
+_LEVEL = 1  # zlib level: objects shrink to a sixth, twice as fast as at the default of 6
 
 _Row = tuple[str, int, int, bytes]
 
 
 class Held(NamedTuple):
-    """The last version of something that is there."""
+    """The last version of something that exists."""
 
     sequence: int
     time_ns: int
@@ -27,7 +27,7 @@ class Held(NamedTuple):
 
 
 class BadState(ValueError):
-    """Parts that are no state, or not the one that the checkpoint names. The message says which."""
+    """The parts are not a state, or not the one that the checkpoint names. The message says which."""
 
 
 class State:
@@ -38,7 +38,7 @@ class State:
         """By subject."""
 
     def take(self, entry: Entry) -> None:
-        """Entries come in the order of their sequences."""
+        """Apply an entry. Entries come in the order of their sequences."""
         if entry.body:
             self.held[entry.subject] = Held(entry.sequence, entry.time_ns, entry.body)
         else:
@@ -54,15 +54,15 @@ def write(state: State) -> list[StatePart]:
 
 
 def digest(parts: Sequence[StatePart]) -> str:
-    """32 hex digits that stand for the parts, in order."""
+    """Digest of the parts, in order: 32 hex digits."""
     return codec.digest(b"".join(codec.digest(part.rows).encode() for part in parts))
 
 
 def read(parts: Sequence[StatePart], wanted: str) -> State:
-    """The state of these parts.
+    """The state in these parts.
 
     Raises:
-        BadState: they are not those that the digest stands for, or not readable.
+        BadState: they do not match the digest, or are unreadable.
     """
     if digest(parts) != wanted:
         raise BadState("the parts of the state are not those that the checkpoint was made of")
@@ -89,5 +89,5 @@ def _parted(state: State) -> Iterator[list[_Row]]:
             yield rows
             rows, size = [], 0
         rows.append((subject, sequence, time_ns, body))
-        size += len(subject) + len(body) + 32  # 32: the most that MessagePack adds to a row
+        size += len(subject) + len(body) + 32  # 32: maximum overhead of MessagePack per row
     yield rows

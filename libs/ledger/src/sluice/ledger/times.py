@@ -1,7 +1,7 @@
-"""Times as people and programs write them, RFC 3339, and the nanoseconds that they name.
+"""Times in RFC 3339, as written by people and programs, and the nanoseconds that they cover.
 
-A time names all of its last unit: 12:45:21 is that whole second. So "as it was at" the time that was printed of an
-event is with the event, however few digits were printed.
+A time covers all of its last unit: 12:45:21 is that whole second. So the state "as it was at" the printed time of an
+event includes the event, however few digits were printed.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 SECOND = 10**9
 UNITS = {0: 86_400 * SECOND, 2: 3_600 * SECOND, 4: 60 * SECOND, 6: SECOND}
-"""How long a time is that writes so many digits of hours, minutes and seconds; in nanoseconds."""
+"""Length of a time in nanoseconds, by how many digits of hours, minutes and seconds it has."""
 
 CLOCK = re.compile(r"[T ](\d\d)(?::?(\d\d))?(?::?(\d\d))?(?:[.,](\d+))?")
 
@@ -23,10 +23,10 @@ class Span(NamedTuple):
 
 
 def span(text: str) -> Span:
-    """All that the time names; UTC where it says no zone.
+    """The span that the time covers; UTC if it has no zone.
 
     Raises:
-        ValueError: it is no time.
+        ValueError: it is not a time.
     """
     when = datetime.fromisoformat(text)
     whole = (when if when.tzinfo else when.replace(tzinfo=UTC)).replace(microsecond=0)
@@ -38,6 +38,6 @@ def span(text: str) -> Span:
 
 
 def written(at_ns: int) -> str:
-    """The time to the millisecond, UTC; nanoseconds since 1970 are given."""
+    """The time in UTC with milliseconds, from nanoseconds since 1970."""
     when = datetime.fromtimestamp(at_ns // SECOND, UTC)
     return f"{when:%Y-%m-%dT%H:%M:%S}.{at_ns % SECOND // 10**6:03d}Z"

@@ -1,8 +1,8 @@
-"""Whether LEDGER is what it was when its checkpoints were made, and where it is not.
+"""Checks whether LEDGER is unchanged since its checkpoints were made, and finds where it is not.
 
-The digests of a checkpoint locate the entry; its heads, which every later checkpoint goes on from, see to it that the
-digests themselves were not changed along with it. Whoever rewrites the whole ledger and every checkpoint after the
-change is found only by a head that somebody wrote down elsewhere.
+The digests of a checkpoint locate the entry; its heads, on which every later checkpoint builds, ensure that the digests
+themselves were not changed along with it. If someone rewrites the whole ledger and every checkpoint after the change,
+only a head written down elsewhere reveals it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,10 +17,10 @@ Fault = Literal["altered", "missing", "moved", "added", "checkpoint"]
 
 
 class Finding(NamedTuple):
-    """Something that is not as it was."""
+    """A deviation from what the checkpoints recorded."""
 
     sequence: int
-    """Of the entry; for a checkpoint, of its last one."""
+    """Sequence of the entry; for a checkpoint, that of its last one."""
 
     fault: Fault
     says: str
@@ -29,19 +29,19 @@ class Finding(NamedTuple):
 class Verified(NamedTuple):
     findings: Sequence[Finding]
     checked: int
-    """Entries that a checkpoint vouches for."""
+    """Number of entries covered by a checkpoint."""
 
     uncovered: int
-    """Entries since the last checkpoint: nothing vouches for them yet."""
+    """Number of entries since the last checkpoint: nothing vouches for them yet."""
 
     head: str
-    """Of the chain after the last entry, 64 hex digits: to be written down elsewhere."""
+    """Head of the chain after the last entry, 64 hex digits: to be written down elsewhere."""
 
 
 def verify(checkpoints: Sequence[Checkpoint], entries: Iterable[Entry]) -> Verified:
-    """Hold the entries against the checkpoints, both in the order of their sequences and of one epoch.
+    """Compare the entries with the checkpoints; both are of one epoch, in the order of their sequences.
 
-    Entries before the oldest checkpoint, and those that LEDGER has dropped from its old end, are not looked for.
+    Entries before the oldest checkpoint, and the oldest ones that LEDGER has expired, are not expected.
     """
     found: list[Finding] = list(_continuity(checkpoints))
     stream = iter(entries)
@@ -58,7 +58,7 @@ def verify(checkpoints: Sequence[Checkpoint], entries: Iterable[Entry]) -> Verif
             found += _segment(one, held, aged=min(held) if checked == len(held) else one.first)
     head = bytes.fromhex(checkpoints[-1].head) if checkpoints else GENESIS
     uncovered = 0
-    expected = checkpoints[-1].last + 1 if checked else None  # else all that they cover has gone with age
+    expected = checkpoints[-1].last + 1 if checked else None  # otherwise all covered entries have expired
     while waiting is not None:
         if expected is not None and waiting.sequence != expected:
             found.append(_missing(expected, waiting.sequence - 1))
@@ -84,7 +84,7 @@ def _continuity(checkpoints: Sequence[Checkpoint]) -> Iterator[Finding]:
 
 
 def _segment(one: Checkpoint, held: Mapping[int, Entry], aged: int) -> Iterator[Finding]:
-    """What is wrong with the entries of a checkpoint; those before `aged` have gone with age."""
+    """The faults in the entries of a checkpoint; those before `aged` have expired."""
     wanted = [one.digests[at : at + DIGEST_BYTES] for at in range(0, len(one.digests), DIGEST_BYTES)]
     if len(wanted) != one.last - one.first + 1:
         yield Finding(one.last, "checkpoint", "it does not have a digest for each of its entries: it was changed")

@@ -1,4 +1,4 @@
-"""Folding LEDGER into checkpoints."""
+"""Folds LEDGER into checkpoints."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Made(NamedTuple):
 
 
 class Due(NamedTuple):
-    """All that a checkpoint is made of. Making it takes half a second at 100,000 objects, and may be done elsewhere."""
+    """The input of a checkpoint. Making one takes half a second at 100,000 objects, and may be done elsewhere."""
 
     epoch: int
     last: int
@@ -45,7 +45,7 @@ class Due(NamedTuple):
 
 
 class Weaver:
-    """Takes entries in the order of their sequences, and makes a checkpoint of each `every` of them."""
+    """Takes entries in the order of their sequences, and makes a checkpoint after each `every` of them."""
 
     def __init__(self, epoch: int, *, every: int = ENTRIES) -> None:
         self.epoch, self._every = epoch, every
@@ -59,7 +59,7 @@ class Weaver:
 
     @classmethod
     def resumed(cls, checkpoint: Checkpoint, held: State, *, every: int = ENTRIES) -> "Weaver":
-        """One that goes on after this checkpoint."""
+        """A weaver that continues after this checkpoint."""
         woven = cls(checkpoint.epoch, every=every)
         woven.state = held
         woven.head = woven._before = bytes.fromhex(checkpoint.head)
@@ -68,15 +68,15 @@ class Weaver:
 
     @classmethod
     def from_middle(cls, epoch: int, first: int, *, every: int = ENTRIES) -> "Weaver":
-        """One that begins where LEDGER does now: what was before has aged out, and no checkpoint knows of it."""
+        """A weaver that begins with the oldest entry in LEDGER: older ones have expired without a checkpoint."""
         woven = cls(epoch, every=every)
         woven.last = first - 1
         return woven
 
     def take(self, entry: Entry) -> Due | None:
-        """The checkpoint after this entry, if it is time for one. Sequences that were passed over are missing ones."""
+        """The checkpoint after this entry, if one is due. Sequences that were skipped count as missing."""
         if entry.sequence <= self.last:
-            return None  # told again
+            return None  # redelivered
         self._digests += [NO_ENTRY] * (entry.sequence - self.last - 1)
         self._digests.append(chain.digest(entry))
         self.head = chain.link(self.head, entry)
@@ -85,7 +85,7 @@ class Weaver:
         return self.due(entry.time_ns) if len(self._digests) >= self._every else None
 
     def due(self, time_ns: int) -> Due:
-        """A checkpoint after the last entry that was taken, whether it is time or not."""
+        """A checkpoint after the last entry that was taken, whether it is due or not."""
         due = Due(self.epoch, self.last, time_ns, self._before, self.head, self._digests, self.state.copy())
         self._before, self._digests = self.head, []
         return due

@@ -74,7 +74,7 @@ def source(kind: Kind, namespace: str, name: str) -> str:
 
 
 def place(of: str, tier_priority: int | None, priority: float | None) -> Place:
-    """The place of a policy. Without `priority` it is a Kubernetes policy; without `tier_priority` its tier is missing."""
+    """The place of a policy. Without `priority` it is a Kubernetes one; without `tier_priority` its tier is missing."""
     if priority is None:
         return Place(K8S_TIER, 0.0, of)
     return Place(256 if tier_priority is None else tier_priority, priority, of)

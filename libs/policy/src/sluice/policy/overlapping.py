@@ -50,7 +50,7 @@ class Population:
         return len(self._pods)
 
     def members(self, group: GroupId) -> set[tuple[str, str]]:
-        """Namespace and name of each Pod, and each node."""
+        """Namespace and name of each Pod and node; the namespace is empty for nodes."""
         return self._members.get(group, set())
 
     def peers_meet(self, one: tuple[Peer, ...] | None, other: tuple[Peer, ...] | None) -> bool:

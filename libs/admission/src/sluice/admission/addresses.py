@@ -1,7 +1,7 @@
-"""Addresses and CIDRs: what is wrong with one, or None.
+"""Checks of addresses and CIDRs: what is wrong with one, or None.
 
-Stricter than the API server in one thing: a number with leading zeros and IPv4 in the clothes of IPv6 are refused,
-since programs disagree about what they mean.
+Stricter than the API server in one respect: numbers with leading zeros and IPv4-mapped IPv6 are refused, because
+programs disagree about what they mean.
 """
 
 import re
@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 _CIDR = re.compile(r"[0-9a-fA-F.:]+/(0|[1-9][0-9]{0,2})")
 
 
-@lru_cache(maxsize=256)  # a Pod says each of its addresses twice
+@lru_cache(maxsize=256)  # a Pod lists each of its addresses twice
 def address(text: str) -> str | None:
     try:
         parsed = ip_address(text)
@@ -23,7 +23,7 @@ def address(text: str) -> str | None:
 
 
 def cidr(text: str) -> IPv4Network | IPv6Network | str:
-    """The network, or what is wrong. Bits behind the prefix are ignored, as Kubernetes does."""
+    """The network, or what is wrong. Host bits are ignored, as in Kubernetes."""
     if not _CIDR.fullmatch(text):
         return f'"{text}" is not a CIDR; write an address, / and the length of the prefix, like 10.0.0.0/8 or fd00::/64'
     try:
@@ -36,7 +36,7 @@ def cidr(text: str) -> IPv4Network | IPv6Network | str:
 
 
 def excepted(text: str, whole: IPv4Network | IPv6Network) -> str | None:
-    """What is wrong with an except of this network: it must lie strictly inside."""
+    """What is wrong with an except of this network, or None: it must be strictly inside."""
     inner = cidr(text)
     match inner, whole:
         case str(reason), _:

@@ -1,4 +1,4 @@
-"""Does an object make sense? The same answer for the webhook, the command line and the manifest folder."""
+"""Whether an object makes sense. The answer is the same for the webhook, the command line and the manifest folder."""
 
 from collections.abc import Iterator
 from typing import assert_never
@@ -27,7 +27,7 @@ from sluice.contracts.objects import (
 
 
 def admit(made: AnyObject) -> tuple[Refusal, ...]:
-    """All that is wrong with the object by itself; empty if it is admitted. `among` asks what the others say."""
+    """Everything wrong with the object by itself; empty if it is admitted. `among` checks it against other objects."""
     return tuple(_refusals(made))
 
 

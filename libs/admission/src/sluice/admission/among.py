@@ -1,7 +1,7 @@
-"""What is wrong with an object given the others: tiers and groups that are missing, taken or needed.
+"""Checks an object against the other objects: tiers and groups that are missing, taken or in use.
 
-Pure: the answer for the webhook (what exists, and what comes), for the command line and for a set of manifests alike.
-What cannot be prevented here, since two may come at once, has a meaning in `sluice.policy` and a word in status.
+Pure: shared by the webhook (existing and new objects), the command line, and sets of manifests. What cannot be
+prevented here, since two objects may arrive at once, is defined in `sluice.policy` and reported in the status.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -21,7 +21,7 @@ from sluice.contracts.subjects import ObjectSubject
 
 
 def needs(made: AnyObject) -> str | None:
-    """The tier that must exist for the object to mean anything; None for static ones, which always do."""
+    """The tier that the object needs in order to have any effect; None for a static one, which always exists."""
     if not isinstance(made, AntreaPolicy):
         return None
     name = tier_name(made.spec.tier)
@@ -29,21 +29,21 @@ def needs(made: AnyObject) -> str | None:
 
 
 def missing_tier(name: str) -> Refusal:
-    """The tier that a policy names does not exist."""
+    """The refusal of a policy whose tier does not exist."""
     return Refusal("$.spec.tier", f"there is no tier {name}, so nobody knows what goes first; make it, or name another")
 
 
 def misses(made: AnyObject, others: Others) -> str | None:
-    """The tier that the object needs and that does not exist."""
+    """The tier that the object needs, if it does not exist."""
     tier = needs(made)
     return tier if tier is not None and others.priority_of(tier) is None else None
 
 
 def admit_among(made: AnyObject, others: Others, tiers: Collection[str] = ()) -> tuple[Refusal, ...]:
-    """What is wrong with the object as one that comes, or replaces the one of its name; `admit` says the rest.
+    """What is wrong with the object if it is created, or replaces the one with its name; `admit` checks the rest.
 
     Args:
-        tiers: names of more that exist, known from elsewhere.
+        tiers: names of further tiers known to exist.
     """
     if isinstance(made, Tier):
         return tuple(_of_tier(made, others))
@@ -57,7 +57,7 @@ def admit_among(made: AnyObject, others: Others, tiers: Collection[str] = ()) ->
 
 
 def cautions_among(made: AnyObject, others: Others) -> tuple[Caution, ...]:
-    """What the author of an admitted object should know of the others."""
+    """What the author of an admitted object should know about other objects."""
     if isinstance(made, AnyGroup):
         return tuple(_doubts_of_group(made, others))
     if isinstance(made, AntreaPolicy):
@@ -68,7 +68,7 @@ def cautions_among(made: AnyObject, others: Others) -> tuple[Caution, ...]:
 
 
 def admit_removal(key: ObjectSubject, others: Others) -> str | None:
-    """Why the object must stay, or None."""
+    """Why the object cannot be deleted, or None."""
     match key.kind:
         case Kind.TIER if key.name in STATIC_TIERS:
             return f"the tier {key.name} is reserved and always exists; leave it"
@@ -82,13 +82,13 @@ def admit_removal(key: ObjectSubject, others: Others) -> str | None:
 
 
 def admit_all(objects: Iterable[AnyObject], others: Known | None = None) -> list[tuple[Refusal, ...]]:
-    """All that is wrong with each of a set of objects, by itself and among the others; the order means little.
+    """Everything wrong with each of a set of objects, by itself and among the others; their order hardly matters.
 
-    Of two tiers with one priority the first has it; of groups that nest too deep none is admitted. What is refused does
-    not exist for policies.
+    Of two tiers with the same priority the first is admitted; of groups that nest too deep, none is. For policies,
+    refused objects do not exist.
 
     Args:
-        others: what exists besides; what is admitted is told to it.
+        others: what exists besides these; admitted objects are added to it.
     """
     given, known = list(objects), Known() if others is None else others
     wrong = [admit(made) for made in given]
@@ -112,7 +112,7 @@ def admit_all(objects: Iterable[AnyObject], others: Known | None = None) -> list
 
 
 def asks_for(made: AnyObject) -> frozenset[ObjectSubject]:
-    """What else decides whether the object is admitted: when one of these changes, so may the answer."""
+    """The objects on which admission of this one depends: when one of them changes, the answer may change."""
     if isinstance(made, AnyGroup):
         kind = key_of(made).kind
         return frozenset(ObjectSubject(kind, made.metadata.namespace, child) for child in made.spec.child_groups)
@@ -158,7 +158,7 @@ def _of_group(made: AnyGroup, others: Others) -> Iterator[Refusal]:
 
 
 def _of_services(policy: AntreaPolicy, others: Others) -> Iterator[Refusal]:
-    """What is known of Services that the policy names: those that cannot be meant."""
+    """What is wrong with the Services that the policy names, as far as they are known."""
     for path, entries in applied_lists(policy):
         for index, entry in enumerate(entries):
             known = others.service(entry.service.namespace, entry.service.name) if entry.service else None
@@ -215,7 +215,7 @@ def _doubts_of_policy(policy: AntreaPolicy, others: Others) -> Iterator[Caution]
 
 
 def _doubts_of_applied(policy: AntreaPolicy, name: str, others: Others, path: str) -> Iterator[Caution]:
-    """Of a group that a policy applies to."""
+    """Cautions about a group that a policy applies to."""
     known = others.group(policy.metadata.namespace, name)
     if known is None:
         yield _missing_group(name, path)

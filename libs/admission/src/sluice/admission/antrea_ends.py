@@ -1,4 +1,4 @@
-"""The two ends of a rule: whom it applies to, and whom it talks about. Each entry says it in one way."""
+"""The two ends of a rule: what it applies to, and its peers. Each entry may select in one way only."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -90,7 +90,7 @@ def of_peer(way: Way, peer: AntreaPeer, path: str, *, namespaced: bool) -> Itera
 
 
 def of_name(text: str, path: str) -> Iterator[Refusal]:
-    """A reference to an object. Capitals are let pass, though no object has them: that is a caution."""
+    """A reference to an object. Capitals are accepted, though no object's name has any: that is a caution."""
     if names.dns_subdomain(text.lower()):
         yield Refusal(path, f'"{text}" cannot be the name of anything; use a-z, 0-9, and - or . inside')
 

@@ -1,8 +1,8 @@
-"""ClusterNetworkPolicy and NetworkPolicy of crd.antrea.io/v1beta1, each by itself; what others say is in `among`.
+"""ClusterNetworkPolicy and NetworkPolicy of crd.antrea.io/v1beta1, each by itself; `among` checks the rest.
 
 Source: Antrea, docs "Antrea Network Policy CRDs", the schemas of the kinds, and
-pkg/controller/networkpolicy/validate.go. Stricter in what Antrea lets pass and then ignores: empty entries, fields of
-the other direction, ports beyond 65535, a peer that is two things at once, a nodeSelector of a single rule.
+pkg/controller/networkpolicy/validate.go. Stricter about what Antrea accepts and then ignores: empty entries, fields of
+the other direction, ports beyond 65535, a peer that is two things at once, a nodeSelector in a single rule.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,10 +15,10 @@ from sluice.contracts.antrea import BASELINE_TIER, AntreaRule, AppliedTo, rule_n
 from sluice.contracts.objects import AntreaNetworkPolicy, AntreaPolicy
 
 LOWEST, HIGHEST = 1.0, 10_000.0
-"""Of a policy's priority."""
+"""Limits of a policy's priority."""
 
 MAX_NODE_LOG_LABEL = 12
-"""Characters of a logLabel that fit the kernel's log. Source: Antrea, docs "Node NetworkPolicy" (a prefix of 29)."""
+"""Characters of a logLabel that fit into the kernel log. Source: Antrea, docs "Node NetworkPolicy" (a prefix of 29)."""
 
 
 def refusals(policy: AntreaPolicy) -> Iterator[Refusal]:
@@ -64,7 +64,7 @@ def rules(policy: AntreaPolicy) -> Iterator[tuple[Way, str, AntreaRule]]:
 
 
 def applied_lists(policy: AntreaPolicy) -> Iterator[tuple[str, Sequence[AppliedTo]]]:
-    """The appliedTo of the spec and of every rule, as far as they have entries, each with its path."""
+    """The non-empty appliedTo lists of the spec and of every rule, each with its path."""
     if policy.spec.applied_to:
         yield "$.spec.appliedTo", policy.spec.applied_to
     for _, path, rule in rules(policy):
@@ -73,7 +73,7 @@ def applied_lists(policy: AntreaPolicy) -> Iterator[tuple[str, Sequence[AppliedT
 
 
 def _of_places(policy: AntreaPolicy) -> Iterator[Refusal]:
-    """Whom it applies to stands in the spec, or in every rule."""
+    """The field appliedTo is given either in the spec, or in every rule."""
     spec = policy.spec
     own = [path for _, path, rule in rules(policy) if rule.applied_to]
     if spec.applied_to:
@@ -91,7 +91,7 @@ def _of_places(policy: AntreaPolicy) -> Iterator[Refusal]:
 
 
 def _of_services(policy: AntreaPolicy) -> Iterator[Refusal]:
-    """What applies to NodePort Services is about clients beyond the cluster: ingress, from addresses."""
+    """Rules that apply to NodePort Services are for clients outside the cluster: ingress only, from IP blocks."""
     spec = policy.spec
     for path, entries in applied_lists(policy):
         of_services = [entry.service is not None for entry in entries]
@@ -113,7 +113,7 @@ def _of_services(policy: AntreaPolicy) -> Iterator[Refusal]:
 
 
 def _of_name(way: Way, rule: AntreaRule, path: str, known: dict[str, str]) -> Iterator[Refusal]:
-    """Names are unique over both directions, those that are made of the content, too."""
+    """Names are unique across both directions, including those generated from the content."""
     name = rule_name(way, rule)
     first = known.setdefault(name, path)
     if first is path:
@@ -125,7 +125,7 @@ def _of_name(way: Way, rule: AntreaRule, path: str, known: dict[str, str]) -> It
 
 
 def _of_mixture(policy: AntreaPolicy) -> Iterator[Caution]:
-    """Antrea's docs want a policy to use either ClusterGroups or selectors, and nothing holds anybody to it."""
+    """Antrea's docs ask for a policy to use either ClusterGroups or selectors, but nothing enforces it."""
     by_group: list[str] = []
     by_selector: list[str] = []
     for path, entries in applied_lists(policy):

@@ -1,4 +1,4 @@
-"""One rule of an Antrea-native policy: what it is about, and what its parts forbid each other.
+"""One rule of an Antrea-native policy: what it matches, and which of its parts exclude each other.
 
 Sources as in `antrea_policy`; IGMP types: RFC 2236, section 2, and RFC 3376, section 4.
 """
@@ -18,10 +18,10 @@ ICMP_NUMBERS = range(256)
 """Types and codes. Source: RFC 792 and RFC 4443, one octet each."""
 
 IGMP_TYPES: Mapping[Way, tuple[int, ...]] = {"ingress": (0x11,), "egress": (0x12, 0x16, 0x22)}
-"""What comes in are queries; what goes out are reports of version 1, 2 and 3."""
+"""Queries come in; reports of versions 1, 2 and 3 go out."""
 
 ALL_HOSTS = "224.0.0.1"
-"""The group of general queries; Open vSwitch does not read the group of others."""
+"""The group of general queries; Open vSwitch does not read the group of other queries."""
 
 _NOT_OF_MANY = "is not possible for multicast, which nobody answers; use Allow or Drop"
 
@@ -63,7 +63,7 @@ def cautions(rule: AntreaRule, path: str) -> Iterator[Caution]:
 
 
 def is_multicast(block: IPBlock) -> bool:
-    """The block is one of multicast addresses; one that does not parse is none."""
+    """Whether the block consists of multicast addresses; False if it does not parse."""
     try:
         return ip_network(block.cidr, strict=False).is_multicast
     except ValueError:
@@ -71,7 +71,7 @@ def is_multicast(block: IPBlock) -> bool:
 
 
 def _of_many(way: Way, rule: AntreaRule, path: str) -> Iterator[Refusal]:
-    """Blocks of multicast addresses: where traffic goes to, and in rules of their own."""
+    """Blocks of multicast addresses: only as destinations, and in rules of their own."""
     peers, field = (rule.from_, "from") if way == "ingress" else (rule.to, "to")
     blocks = [(index, peer.ip_block) for index, peer in enumerate(peers) if peer.ip_block is not None]
     many = [(index, block) for index, block in blocks if is_multicast(block)]
@@ -145,7 +145,7 @@ def _of_message(way: Way, igmp: IgmpProtocol, path: str) -> Iterator[Refusal]:
 
 
 def _of_igmp(rule: AntreaRule, path: str) -> Iterator[Refusal]:
-    """What a rule about IGMP cannot be about, too."""
+    """What a rule with IGMP cannot contain as well."""
     if not any(protocol.igmp is not None for protocol in rule.protocols):
         return
     if rule.action in ("Pass", "Reject"):
@@ -166,7 +166,7 @@ def _of_igmp(rule: AntreaRule, path: str) -> Iterator[Refusal]:
 
 
 def _of_services(way: Way, rule: AntreaRule, path: str, *, namespaced: bool) -> Iterator[Refusal]:
-    """A Service is an address and ports by itself."""
+    """A Service already defines addresses and ports."""
     if not rule.to_services:
         return
     here = f"{path}.toServices"

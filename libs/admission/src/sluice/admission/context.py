@@ -1,6 +1,6 @@
-"""What exists beside the object in question: as the rules ask for it, and as a fold of what is told.
+"""The other objects that exist: the interface that the checks use, and a fold that implements it.
 
-Kept small: of ten thousand policies nothing but the tier that each names.
+It is kept small: of ten thousand policies it only stores the tier of each.
 """
 
 from collections import Counter, defaultdict
@@ -33,7 +33,7 @@ KINDS = frozenset(
         Kind.NETWORK_ATTACHMENT,
     )
 )
-"""Of these the rules ask."""
+"""The kinds that the checks look up."""
 
 _KIND = {struct: kind for kind, struct in TYPES.items()}
 
@@ -43,16 +43,16 @@ def key_of(made: AnyObject) -> ObjectSubject:
 
 
 class Others(Protocol):
-    """What exists beside the object in question. A ClusterGroup's namespace is empty."""
+    """The other objects that exist. A ClusterGroup's namespace is empty."""
 
     def priority_of(self, tier: str) -> int | None:
-        """Of a tier object by name."""
+        """The priority of a tier object."""
 
     def tier_at(self, priority: int) -> str | None:
-        """The name of the tier object that has the priority."""
+        """The name of the tier object with this priority."""
 
     def priorities(self) -> frozenset[int]:
-        """Of all tiers, the static ones too."""
+        """The priorities of all tiers, including the static ones."""
 
     def users_of(self, tier: str) -> int:
         """How many policies name the tier."""
@@ -66,11 +66,11 @@ class Others(Protocol):
     def service(self, namespace: str, name: str) -> Service | None: ...
 
     def has_network(self, namespace: str, name: str) -> bool:
-        """There is a NetworkAttachmentDefinition of this name."""
+        """Whether there is a NetworkAttachmentDefinition with this name."""
 
 
 class Known:
-    """The others, as they are told. Takes the last word on each object; who tells late news of another has to sort."""
+    """A fold of the other objects. The last call for an object wins: callers must put events into order."""
 
     def __init__(self) -> None:
         self._tiers: dict[str, int] = {}
@@ -82,7 +82,7 @@ class Known:
         self._networks: set[tuple[str, str]] = set()
 
     def put(self, made: AnyObject) -> None:
-        """The object exists, and is this."""
+        """The object exists with this value."""
         key = key_of(made)
         self.remove(key)
         match made:

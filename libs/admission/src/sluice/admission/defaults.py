@@ -1,6 +1,6 @@
-"""What is written into an object that leaves it out, as operations of JSON Patch (RFC 6902).
+"""Defaults written into objects that leave fields out, as operations of JSON Patch (RFC 6902).
 
-The rest is left: what means the same without being written (TCP, no logging) needs no word.
+Fields whose absence already means the default (TCP, no logging) are not written.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Operation = Mapping[str, Any]  # Any: JSON
 
 
 def defaults(made: AnyObject) -> list[Operation]:
-    """A policy gets its tier, and rules without a name get one made of their content, as `ingress-drop-2f0ed6e`."""
+    """A policy gets its tier, and rules without a name get one made from their content: `ingress-drop-2f0ed6e`."""
     if not isinstance(made, AntreaPolicy):
         return []
     operations: list[Operation] = []
@@ -29,7 +29,7 @@ def defaults(made: AnyObject) -> list[Operation]:
 
 
 def name_label(label: str, namespace: Mapping[str, Any]) -> list[Operation]:
-    """The Namespace gets this label with its own name."""
+    """Give the Namespace this label with its own name."""
     metadata = namespace.get("metadata") or {}
     labels, name = metadata.get("labels"), metadata.get("name", "")
     if not name or (labels or {}).get(label) == name:
@@ -40,5 +40,5 @@ def name_label(label: str, namespace: Mapping[str, Any]) -> list[Operation]:
 
 
 def _add(path: str, value: object) -> Operation:
-    """Sets the member, whether it is there or not."""
+    """Sets the member, whether or not it exists."""
     return {"op": "add", "path": path, "value": value}

@@ -1,4 +1,4 @@
-"""The annotation that says what becomes of established connections that a policy comes to deny."""
+"""The annotation that says what happens to established connections that a policy starts to deny."""
 
 from collections.abc import Iterator
 from typing import get_args

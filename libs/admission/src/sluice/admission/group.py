@@ -1,4 +1,4 @@
-"""ClusterGroup and Group of crd.antrea.io/v1beta1, each by itself; what other groups say is in `among`.
+"""ClusterGroup and Group of crd.antrea.io/v1beta1, each by itself; `among` checks them against other groups.
 
 Source: Antrea, docs "Antrea Network Policy CRDs", sections ClusterGroup and Group.
 """
@@ -56,7 +56,7 @@ def cautions(group: AnyGroup) -> Iterator[Caution]:
 
 
 def ways_of(group: AnyGroup) -> list[str]:
-    """The ways in which it selects; the two selectors of Pods are one."""
+    """The ways in which the group selects; podSelector and namespaceSelector together count as one."""
     spec = group.spec
     given = (
         ("podSelector", spec.pod_selector is not None or spec.namespace_selector is not None),

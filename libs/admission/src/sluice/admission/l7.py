@@ -1,4 +1,4 @@
-"""What a rule says of requests above ports: `l7Protocols`.
+"""The layer 7 part of a rule: `l7Protocols`.
 
 Source: Antrea, docs "Antrea Layer 7 NetworkPolicy"; RFC 9110, section 9 (methods), RFC 3986 (URIs are ASCII), RFC 6066,
 section 3 (names in TLS are ASCII).
@@ -17,7 +17,7 @@ MAX_NAME = 253
 """Characters in a host name (RFC 1123)."""
 
 MAX_PATH = 2048
-"""Characters in a path; longer ones are not matched as a whole by anything that reads requests."""
+"""Characters in a path; nothing that parses requests matches longer ones as a whole."""
 
 
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -47,7 +47,7 @@ def cautions(rule: AntreaRule, path: str) -> Iterator[Caution]:
     for index, protocol in enumerate(given):
         if protocol.http is not None:
             yield from _doubts_of_path(protocol.http.path, f"{jsonpath.item(f'{path}.l7Protocols', index)}.http.path")
-    # TLS without HTTP: Antrea takes any transport, and there is none but TCP.
+    # TLS without HTTP: Antrea accepts any transport, but only TCP works.
     if not given or any(protocol.http is not None for protocol in given):
         return
     for index, port in enumerate(rule.ports):
@@ -88,7 +88,7 @@ def _of_name(text: str, path: str) -> Iterator[Refusal]:
 
 
 def _of_path(text: str, path: str) -> Iterator[Refusal]:
-    """Paths are compared decoded, and those that are not ASCII then are allowed by no entry that names a path."""
+    """Paths are compared after decoding; no entry with a path allows those that are then not ASCII."""
     if len(text) > MAX_PATH:
         yield _too_long(text, MAX_PATH, path)
     elif not text.isascii() or not text.isprintable():

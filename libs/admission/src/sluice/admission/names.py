@@ -1,4 +1,4 @@
-"""Names and labels as the API server takes them. Each function says what is wrong, or None.
+"""Names and labels as the API server accepts them. Each function returns what is wrong, or None.
 
 Source: Kubernetes, apimachinery/pkg/util/validation (IsDNS1123Label, IsDNS1123Subdomain, IsQualifiedName,
 IsValidLabelValue, IsValidPortName) and docs "Object Names and IDs".
@@ -50,7 +50,7 @@ def port_name(text: str) -> str | None:
 
 
 def label_key(text: str) -> str | None:
-    """A name, or prefix/name."""
+    """The key is a name, or prefix/name."""
     prefix, slash, name = text.rpartition("/")
     if slash and (reason := dns_subdomain(prefix)):
         return f'the prefix of the key "{text}" is wrong: {reason}'
@@ -69,7 +69,7 @@ def label_value(text: str) -> str | None:
 
 
 def uid(text: str) -> str | None:
-    """Kubernetes makes UUIDs. A manifest may give another word, as long as it can be part of any text of ours."""
+    """Kubernetes makes UUIDs. A manifest may use any other word that is safe in all texts of ours."""
     if not text or (len(text) <= MAX_SUBDOMAIN and _WORD.fullmatch(text)):
         return None
     return f'"{text}" is not a uid; use a UUID, or remove it and get one'
@@ -84,7 +84,7 @@ def labels(given: Mapping[str, str], path: str) -> Iterator[Refusal]:
 
 
 def fqdn_pattern(text: str) -> str | None:
-    """A domain name in which * stands for any characters. Source: Antrea, validate.go (its characters)."""
+    """A domain name in which * matches any characters. Source of the characters: Antrea, validate.go."""
     if len(text) <= MAX_SUBDOMAIN and _FQDN.fullmatch(text) and ".." not in text and text.strip("."):
         return None
     return (

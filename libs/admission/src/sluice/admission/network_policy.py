@@ -2,7 +2,7 @@
 
 Source: Kubernetes, pkg/apis/networking/validation/validation.go.
 
-Types, operators, protocols and policy types need no word here: the structs hold nothing else.
+Types, operators, protocols and policy types are not checked here: the structs accept nothing else.
 """
 
 from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ _ANNOTATIONS = "$.metadata.annotations"
 
 
 def of_policy(policy: MultiNetworkPolicy) -> Iterator[Refusal]:
-    """As of a NetworkPolicy. One about no network is admitted, and means nothing."""
+    """Same as for a NetworkPolicy. A policy that names no network is admitted, but has no effect."""
     yield from network_policy.refusals(policy)
     text = policy.metadata.annotations.get(networks.POLICY_FOR, "")
     for reason in networks.policy_for(text, policy.metadata.namespace).wrong:
@@ -19,7 +19,7 @@ def of_policy(policy: MultiNetworkPolicy) -> Iterator[Refusal]:
 
 
 def cautions(policy: MultiNetworkPolicy) -> Iterator[Caution]:
-    """One that names no network is admitted, as it is elsewhere."""
+    """A policy that names no network is admitted, as in other implementations."""
     text = policy.metadata.annotations.get(networks.POLICY_FOR, "")
     if not networks.policy_for(text, policy.metadata.namespace).networks:
         here = jsonpath.field(_ANNOTATIONS, networks.POLICY_FOR)
@@ -34,9 +34,9 @@ def of_definition(made: NetworkAttachmentDefinition) -> Iterator[Refusal]:
 
 
 def of_pod(pod: Pod) -> Iterator[Caution]:
-    """What cannot be read of a Pod's annotations: plugins write them, and policy goes on without.
+    """What cannot be read in a Pod's annotations: plugins write them, and policy works without.
 
-    No refusal: the rest of the Pod must not stay what it was because of them.
+    Not a refusal: it must not block updates of the rest of the Pod.
     """
     yield from _readable(pod, networks.NETWORKS, networks.requests)
     yield from _readable(pod, networks.STATUS, networks.reports)

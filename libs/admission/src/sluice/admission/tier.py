@@ -1,4 +1,4 @@
-"""Tiers by themselves; what they are beside others is in `among`.
+"""Tiers by themselves; `among` checks them against other tiers.
 
 Source: Antrea, docs "Antrea Network Policy CRDs", section Tier, and pkg/controller/networkpolicy/validate.go.
 """
@@ -11,25 +11,25 @@ from sluice.contracts.objects import Tier
 
 PRIORITIES = range(256)
 RESERVED = frozenset((251, 252, 254, 255))
-"""251 is where Kubernetes' own policies stand; nothing may come between them and what is static around them."""
+"""Kubernetes policies have 251; nothing may come between them and the static tiers around them."""
 
 MAX_TIERS = 20
-"""Distinct priorities, the static ones among them. Source: Antrea, docs, "Notes and constraints"."""
+"""Distinct priorities, including the static ones. Source: Antrea, docs, "Notes and constraints"."""
 
 LOWEST_STATIC = STATIC_TIERS[DEFAULT_TIER]
-"""Custom tiers come before it."""
+"""Custom tiers must come before it."""
 
 _PATH = "$.spec.priority"
 _STATIC = {priority: name for name, priority in STATIC_TIERS.items()}
 
 
 def taken_priority(priority: int, holder: str) -> Refusal:
-    """Another tier has the priority."""
+    """The refusal of a priority that another tier has."""
     return Refusal(_PATH, f"{priority} overlaps with the tier {holder}: no two have the same priority; give another")
 
 
 def too_many_tiers() -> Refusal:
-    """There is no room for another one."""
+    """The refusal of a tier beyond the maximum number."""
     reason = f"there are {MAX_TIERS} tiers already, the static ones among them, and no more fit; remove one first"
     return Refusal(_PATH, reason)
 

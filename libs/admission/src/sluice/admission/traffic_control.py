@@ -26,7 +26,7 @@ HARDWARE = range(1 << 6)
 VERSIONS = range(1, 3)
 
 MAX_DEVICE_NAME = 15
-"""Bytes in the name of a Linux interface (IFNAMSIZ less its end)."""
+"""Bytes in the name of a Linux interface (IFNAMSIZ less the terminating NUL)."""
 
 _KINDS = ("ovsInternal", "device", "geneve", "vxlan", "gre", "erspan")
 _TARGET, _RETURN = "$.spec.targetPort", "$.spec.returnPort"

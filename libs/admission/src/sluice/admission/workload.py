@@ -1,4 +1,4 @@
-"""Pods and Nodes, as far as we read them. On Kubernetes the API server has seen to it; in a folder, we do."""
+"""Pods and Nodes, as far as we read them. In a cluster the API server has checked this already; in a folder, we do."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address

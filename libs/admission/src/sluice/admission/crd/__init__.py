@@ -1,1 +1,1 @@
-"""The kinds as the API server knows them: CustomResourceDefinitions, made of the same numbers as the rules."""
+"""CustomResourceDefinitions for the API server, made from the same limits as the admission rules."""

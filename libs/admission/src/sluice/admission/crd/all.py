@@ -1,4 +1,4 @@
-"""All definitions, by the name of their file."""
+"""All definitions, by file name."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from sluice.admission.crd import antrea, others
 
 
 def definitions() -> dict[str, dict[str, Any]]:
-    """In the order of their files; each has its own."""
+    """Sorted by file name; one file for each definition."""
     made = (
         antrea.tier(),
         antrea.cluster_network_policy(),

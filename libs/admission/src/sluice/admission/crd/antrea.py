@@ -1,7 +1,7 @@
 """Tier, ClusterNetworkPolicy, NetworkPolicy, ClusterGroup and Group of crd.antrea.io/v1beta1.
 
-What a schema cannot say is left to the webhook: where appliedTo stands, names that are given twice, what Services,
-multicast and IGMP exclude, blocks inside of blocks, and all that depends on other objects.
+What a schema cannot express is left to the webhook: where appliedTo may be given, duplicate names, what Services,
+multicast and IGMP exclude, excepts inside of blocks, and everything that depends on other objects.
 """
 
 from typing import Any, get_args

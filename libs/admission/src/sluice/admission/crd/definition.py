@@ -1,4 +1,4 @@
-"""A CustomResourceDefinition around a schema."""
+"""Wraps a schema into a CustomResourceDefinition."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,13 +8,13 @@ from sluice.contracts.kinds import RESOURCES, Kind
 
 
 class Column(NamedTuple):
-    """Of what `kubectl get` prints."""
+    """A column of `kubectl get`."""
 
     name: str
     type: str
     path: str
     wide: bool = False
-    """With `-o wide` alone."""
+    """Only with `-o wide`."""
 
 
 AGE = Column("Age", "date", ".metadata.creationTimestamp")
@@ -30,7 +30,7 @@ def definition(
     status: bool,
     required: Sequence[str] = ("spec",),
 ) -> dict[str, Any]:
-    """The definition of a kind with this schema of its spec and status."""
+    """The definition of a kind with this schema for its spec and status."""
     resource = RESOURCES[kind]
     group, _, version = resource.api_version.rpartition("/")
     whole: Schema = {
@@ -75,7 +75,7 @@ def definition(
 
 
 SINGULAR = {Kind.MULTI_NETWORK_POLICY: "multi-networkpolicy"}
-"""Where it is not the kind in small letters."""
+"""Where it is not the kind in lower case."""
 
 
 def _column(column: Column) -> dict[str, Any]:

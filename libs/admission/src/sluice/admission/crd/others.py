@@ -66,7 +66,7 @@ def traffic_control() -> dict[str, Any]:
 
 
 def _port(*, with_erspan: bool) -> Schema:
-    # Printable ASCII but for space, / and :; see `traffic_control.device_name`.
+    # Printable ASCII except space, / and :; see `traffic_control.device_name`.
     name = text(longest=limits.MAX_DEVICE_NAME, pattern="^[!-.0-9;-~]+$") | {"not": {"enum": [".", ".."]}}
     device = obj({"name": name}, required=("name",))
     remote = {"remoteIP": address()}

@@ -1,11 +1,11 @@
-"""What the schemas are made of.
+"""Building blocks of the schemas.
 
-Objects keep fields that they do not know (`x-kubernetes-preserve-unknown-fields`): the API server would remove them in
-silence, and a selector without the half that was misspelt selects more. The webhook sees them so, and refuses.
+Objects keep unknown fields (`x-kubernetes-preserve-unknown-fields`): otherwise the API server would remove them
+silently, and a selector that loses its misspelt half selects more. The webhook sees them this way, and refuses.
 
-Exclusive fields are told apart by `oneOf` and `required`, which cost nothing. Rules in CEL stand where there is one of
-them in an object: the API server estimates what a rule may cost, and refuses a definition whose lists could be long.
-Source: Kubernetes, docs "Extend the Kubernetes API with CustomResourceDefinitions" (structural schemas, pruning, CEL).
+Exclusive fields are expressed by `oneOf` and `required`, which cost nothing. CEL rules are only used in objects that
+occur once: the API server estimates the cost of each rule, and refuses a definition whose lists could be long. Source:
+Kubernetes, docs "Extend the Kubernetes API with CustomResourceDefinitions" (structural schemas, pruning, CEL).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ Schema = dict[str, Any]  # Any: JSON
 
 LABEL_VALUE = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
 NAME = "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$"
-"""Of an object that is referred to. Capitals are let pass, and warned of."""
+"""Name of a referenced object. Capitals are accepted with a warning."""
 
 MAX_LABEL, MAX_NAME = 63, 253
 
@@ -30,7 +30,7 @@ def obj(
     all_of: Sequence[Schema] = (),
     about: str = "",
 ) -> Schema:
-    """An object with these properties, and others that the webhook is left to refuse."""
+    """An object with these properties, and unknown ones, which the webhook must refuse."""
     schema: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": dict(properties)}
     for key, value in (
         ("description", about),
@@ -76,29 +76,29 @@ def one_of(integers: Iterable[int]) -> Schema:
 
 
 def rule(expression: str, message: str) -> Schema:
-    """A rule in CEL."""
+    """A CEL rule."""
     return {"rule": expression, "message": message}
 
 
 def given(*names: str) -> Schema:
-    """At least one of these fields is there."""
+    """At least one of these fields is present."""
     if len(names) == 1:
         return {"required": list(names)}
     return {"anyOf": [{"required": [name]} for name in names]}
 
 
 def one_way(*ways: Sequence[str]) -> Schema:
-    """Exactly one of these sets of fields has a field that is there."""
+    """Exactly one of these sets of fields has a field that is present."""
     return {"oneOf": [given(*way) for way in ways]}
 
 
 def at_most_one_way(*ways: Sequence[str]) -> list[Schema]:
-    """No two of these sets of fields have fields that are there, each pair by itself."""
+    """No two of these sets both have fields that are present; one schema per pair."""
     return [{"not": {"allOf": [given(*way), given(*other)]}} for way, other in combinations(ways, 2)]
 
 
 def needs(field: str, other: str) -> Schema:
-    """The one field makes sense with the other alone."""
+    """The first field requires the second."""
     return {"anyOf": [{"not": {"required": [field]}}, {"required": [other]}]}
 
 
@@ -122,7 +122,7 @@ def block() -> Schema:
 
 
 def reference() -> Schema:
-    """Of an object in a namespace."""
+    """Reference to an object in a namespace."""
     name = text(longest=MAX_NAME, pattern=NAME)
     return obj({"name": name, "namespace": name}, required=("name", "namespace"))
 

@@ -1,8 +1,8 @@
 """Who can connect to whom, for all ports at once: `verdict` over sets of packets instead of single packets.
 
-Ports are destination ports. Rules about source ports are left out, as for a packet of unknown source port: their effect
-depends on what the sender chooses. A rule with layer 7 conditions lets TCP connections open, to be judged by their
-requests, and denies all else. ICMP has no ports and is not covered.
+Ports are destination ports. Rules with source ports are left out, as for a packet with an unknown source port: their
+effect depends on what the sender chooses. A rule with layer 7 conditions lets TCP connections open, so that their
+requests can be judged, and denies everything else. ICMP has no ports and is not covered.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,46 +23,47 @@ from sluice.policy.state import ClusterState
 PROTOCOLS: tuple[Protocol, ...] = ("TCP", "UDP", "SCTP")
 
 Allowed = tuple[Ports, ...]
-"""The ports of each of PROTOCOLS."""
+"""The allowed ports for each of PROTOCOLS."""
 
 _NOTHING: Allowed = (NO_PORTS,) * len(PROTOCOLS)
 _EVERYTHING: Allowed = (ALL_PORTS,) * len(PROTOCOLS)
 
 
 class Pair(NamedTuple):
-    """What may be opened from the one to the other."""
+    """The connections allowed from source to destination."""
 
     source: str
-    """A Pod as namespace/name, or a block of addresses beyond the cluster."""
+    """A Pod as namespace/name, or an IP block outside the cluster."""
 
     destination: str
     allowed: Allowed
 
 
 class _End(NamedTuple):
-    """An end, as far as policy can tell it from others."""
+    """An end, with everything that policies distinguish."""
 
     groups: frozenset[GroupId]
     named: tuple[NamedPort, ...] = ()
     applied: frozenset[GroupId] | None = None
-    """What policies apply to it by; unset if none can: it is neither a Pod with an interface of its own nor a node."""
+    """The groups through which policies apply to it; unset if none can: it is neither a Pod with its own interface nor
+    a node."""
 
     node: NodeName = NodeName("")
-    """Whose address it is, if it is a node's."""
+    """The node, if the address belongs to one."""
 
     runs_on: NodeName = NodeName("")
-    """Of a Pod with an interface of its own."""
+    """The node of a Pod with its own interface."""
 
 
 class _Stand(NamedTuple):
-    """Where an end is, at one of its addresses: all that a decision is made of."""
+    """An end at one of its addresses: everything that a decision depends on."""
 
     end: _End
     region: Network
 
 
 def connectivity(state: ClusterState) -> Iterator[Pair]:
-    """Every ordered pair of Pods that have addresses, then of each Pod and what is beyond; in order of names."""
+    """Every ordered pair of Pods with addresses, then each Pod with what is outside the cluster; in order of names."""
     table = _Table(state)
     pods = sorted((pod for pod in state.pods.values() if table.addresses(pod)), key=lambda pod: pod.key)
     placed = [("/".join(pod.key), table.place(pod)) for pod in pods]
@@ -84,7 +85,7 @@ class _Table:
         self._places: dict[tuple[_Stand, ...], int] = {}
         self._stands: list[tuple[_Stand, ...]] = []
         self.between = cache(self._between)
-        """What may be opened from a Pod of the one place to one of the other."""
+        """The connections allowed from a Pod of one place to a Pod of another."""
 
     def addresses(self, pod: Pod) -> tuple[Address, ...]:
         if not pod.on_pod_network:
@@ -92,7 +93,7 @@ class _Table:
         return tuple(one for one in pod.addresses if self._state.holder(one) is pod)
 
     def place(self, pod: Pod) -> int:
-        """A number that all Pods have in common of which the same is decided."""
+        """A number shared by all Pods for which the same is decided."""
         stands = tuple(_Stand(self._end(pod, one), self._regions.of(one)) for one in self.addresses(pod))
         number = self._places.setdefault(stands, len(self._stands))
         if number == len(self._stands):
@@ -100,7 +101,7 @@ class _Table:
         return number
 
     def _between(self, source: int, destination: int) -> Allowed:
-        """By any family that the two share."""
+        """The connections allowed over any IP version that the two share."""
         found = [
             self._allowed(here.end, there.end, here.region, there.region)
             for here in self._stands[source]
@@ -110,7 +111,7 @@ class _Table:
         return reduce(_either, found) if found else _NOTHING
 
     def beyond(self, pod: Pod) -> Iterator[Pair]:
-        """From and to all addresses of the Pod's families, those that are the same to it together."""
+        """To and from all addresses of the Pod's IP versions; those that are treated alike are merged."""
         nobody, name = _End(frozenset()), "/".join(pod.key)
         for outwards in (True, False):
             same: dict[Allowed, list[Network]] = {}
@@ -125,7 +126,7 @@ class _Table:
                 yield Pair(name, str(block), allowed) if outwards else Pair(str(block), name, allowed)
 
     def _end(self, pod: Pod, address: Address) -> _End:
-        """The Pod at this address of it; in the host's network it is its node, whatever it is called."""
+        """The Pod at this address; with hostNetwork it counts as its node."""
         if pod.on_pod_network:
             groups = self._state.groups_of(pod)
             return _End(groups, tuple(named_ports(pod.spec.containers)), groups, runs_on=pod.node)
@@ -136,7 +137,7 @@ class _Table:
     def _allowed(self, source: _End, destination: _End, from_: Network, to: Network) -> Allowed:
         leaves = enters = _EVERYTHING
         if source.node and source.node in (destination.node, destination.runs_on):
-            return _EVERYTHING  # a node may always reach the Pods that it runs
+            return _EVERYTHING  # a node can always reach the Pods that it runs
         named = destination.named
         if source.applied is not None:
             leaves = self._faces(self._facing(source.applied, Direction.EGRESS), destination, to, named)
@@ -163,12 +164,12 @@ class _Table:
 
 
 def _ports(rules: Sequence[Faced], protocol: Protocol, named: tuple[NamedPort, ...], *, isolated: bool) -> Ports:
-    """The ports that these rules, in order, allow."""
+    """The ports allowed by these rules, which must be in order."""
     open_, passed = ALL_PORTS, NO_PORTS
     allowed: list[Ports] = []
 
     def decide(faced: Faced) -> Ports:
-        """Take what the rule is about out of what is open."""
+        """Remove the ports that the rule matches from the open ones."""
         nonlocal open_
         about = common(open_, _about(faced, protocol, named))
         open_ = without(open_, about)
@@ -190,7 +191,7 @@ def _ports(rules: Sequence[Faced], protocol: Protocol, named: tuple[NamedPort, .
 
 
 def _about(faced: Faced, protocol: Protocol, named: tuple[NamedPort, ...]) -> Ports:
-    """The ports of the protocol that the rule is about."""
+    """The ports of the protocol that the rule matches."""
     if faced.rule.traffic is None:
         return ALL_PORTS
     found: list[tuple[int, int]] = []

@@ -312,7 +312,7 @@ def _origin(one: Unit, policy: AnyPolicy | TrafficControl) -> Origin:
 
 
 def _is_somebody(state: ClusterState, people: Population, group: GroupId) -> bool:
-    """Whether the group has a Pod or node, or a Pod on its network; Services always count, as they are unknown here."""
+    """Whether a Pod or node is in the group. Services always count; on secondary networks, any selected Pod does."""
     if group == ALL_NODES or people.members(group):
         return True
     selector = state.selectors[group]

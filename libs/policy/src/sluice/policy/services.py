@@ -22,7 +22,7 @@ class Asked(NamedTuple):
     service: ServiceRef
     protocol: Protocol
     port: int
-    """A port of the Service; its NodePort if `node` is set."""
+    """Port of the Service, or its NodePort if `node` is set."""
 
     version: int
     node: NodeName | None = None

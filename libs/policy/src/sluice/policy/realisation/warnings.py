@@ -14,8 +14,8 @@ from sluice.policy.state import ClusterState
 from sluice.policy.wording import called, words
 
 MOST_RULES = 3_000
-"""Largest number of rules that is linted: a thousand policies of three rules. If most have the same priority, or apply
-to the same Pods, each is compared with each, so twice as many take four times as long."""
+"""Maximum number of rules to lint: a thousand policies of three rules. If most have the same priority, or apply to the
+same Pods, each is compared with each, so twice as many take four times as long."""
 
 NOT_LOOKED_FOR = "TooManyRules"
 

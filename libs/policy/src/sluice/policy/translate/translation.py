@@ -11,7 +11,7 @@ from sluice.grouping.selectors import GroupSelector
 
 class Translation(Struct, frozen=True, gc=False):
     programs: tuple[Program, ...]
-    """One for each distinct appliedTo list."""
+    """One for each group that the rules apply to."""
 
     groups: Mapping[GroupId, GroupSelector]
     """Every group that the programs name."""

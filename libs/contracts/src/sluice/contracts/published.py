@@ -25,7 +25,7 @@ _HEADERS: Json = {
         CAUSE_HEADER: {
             "type": "string",
             "pattern": "^[0-9]+[.][0-9]+$",
-            "description": "Epoch and sequence in OBJECTS that the message reflects; the only place for it in a tombstone",
+            "description": "Epoch and sequence in OBJECTS that the message reflects; tombstones have no body for it",
         },
         WRITER_HEADER: {"type": "string", "description": "The writer, and its run, that stored the message."},
         TIME_HEADER: {
@@ -64,10 +64,21 @@ CHANNELS: tuple[Channel, ...] = (
     ),
     Channel("listed", "objects._listed.{kind}", Listed, "LEDGER", "ingest", "the first listing of a kind is complete"),
     Channel("page", "groups.{group}.{node}", groups.Page, "GROUPS", "group-resolver", "a group's members on a node"),
-    Channel("own", "groups._own.{node}.{shard}", groups.Own, "GROUPS", "group-resolver", "groups with members on a node"),
-    Channel("route", "groups._route.{node}", groups.NodeRoute, "GROUPS", "group-resolver", "what is reached through a node"),
+    Channel(
+        "own", "groups._own.{node}.{shard}", groups.Own, "GROUPS", "group-resolver", "groups with members on a node"
+    ),
+    Channel(
+        "route", "groups._route.{node}", groups.NodeRoute, "GROUPS", "group-resolver", "what is reached through a node"
+    ),
     Channel("local", "groups._local.{node}", groups.Local, "GROUPS", "group-resolver", "the Pods of a node"),
-    Channel("groups-mark", "groups._mark.{shard}", groups.Mark, "GROUPS", "group-resolver", "everything up to a revision is stored"),
+    Channel(
+        "groups-mark",
+        "groups._mark.{shard}",
+        groups.Mark,
+        "GROUPS",
+        "group-resolver",
+        "everything up to a revision is stored",
+    ),
     Channel(
         "program",
         "programs.{backend}.{group}.{unit}",
@@ -109,7 +120,12 @@ CHANNELS: tuple[Channel, ...] = (
         "everything up to a revision is stored",
     ),
     Channel(
-        "node-status", "status.{node}.{backend}", status.NodeStatus, "STATUS", "the programmers", "what a node has applied"
+        "node-status",
+        "status.{node}.{backend}",
+        status.NodeStatus,
+        "STATUS",
+        "the programmers",
+        "what a node has applied",
     ),
     Channel(
         "source-status",
@@ -128,7 +144,12 @@ CHANNELS: tuple[Channel, ...] = (
         "objects that could not be translated",
     ),
     Channel(
-        "node-stats", "stats.{node}.{backend}", stats.NodeStats, "STATS", "the programmers", "sessions, packets and bytes per rule"
+        "node-stats",
+        "stats.{node}.{backend}",
+        stats.NodeStats,
+        "STATS",
+        "the programmers",
+        "sessions, packets and bytes per rule",
     ),
     Channel(
         "audit",

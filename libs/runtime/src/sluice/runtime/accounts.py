@@ -31,17 +31,17 @@ _SERVICES = (
     "stats.>",
     "status.>",
 )
-"""What the streams' account answers, to those who import it."""
+"""The exports of the streams' account that are requests, importable as services."""
 
 _MANY_ANSWERS = (f"{JETSTREAM_API}.DIRECT.GET.*",)
-"""The same, each question with many answers."""
+"""Likewise, but each request gets many answers."""
 
 _STREAMS = ("_INBOX.>", "_sluice.>", "live.>")
-"""What the streams' account tells, to those who import it."""
+"""The exports of the streams' account that are importable as streams."""
 
 
 def configuration(keys: Mapping[Identity, Iterable[str]]) -> str:
-    """Accounts with users of these public keys; several of one identity are equally good.
+    """The accounts section, with a user for each of these public keys; an identity may have several keys.
 
     Raises:
         LookupError: there is no such service or person.
@@ -59,10 +59,10 @@ def configuration(keys: Mapping[Identity, Iterable[str]]) -> str:
 
 
 def _account(identity: Identity, keys: Iterable[str], asks: Sequence[tuple[Identity, str]]) -> list[str]:
-    """`asks`: what others serve, and this one may ask."""
+    """One account. `asks`: the subjects that other identities serve and that this one may send requests to."""
     granted = grants(identity)
     consumes = any(".CONSUMER.CREATE." in subject for subject in granted.publish)
-    # Answers come within the account; what a consumer delivers comes from the streams'.
+    # API answers stay within the account; messages of consumers are delivered from the streams' account.
     told = [subject for subject in granted.subscribe if consumes or not subject.startswith("_INBOX.")]
     there = f"account: {STREAMS_ACCOUNT}"
     return [
@@ -82,7 +82,7 @@ def _account(identity: Identity, keys: Iterable[str], asks: Sequence[tuple[Ident
 
 
 def _users(granted: Grants, keys: Iterable[str], asks: Iterable[str] = ()) -> list[str]:
-    """With permissions that say the same as the imports: what is not granted is refused aloud, not just lost."""
+    """Users whose permissions repeat the imports, so that what is not granted fails with an error, not silently."""
     answers = (ANSWERS,) if granted.serve else ()
     publish = ", ".join(_quoted(_here(subject)) for subject in (*granted.publish, *answers, *asks))
     subscribe = ", ".join(_quoted(subject) for subject in granted.subscribe)
@@ -98,7 +98,7 @@ def _users(granted: Grants, keys: Iterable[str], asks: Iterable[str] = ()) -> li
 
 
 def _here(subject: str) -> str:
-    """The subject as it is in an account that is not the streams'."""
+    """The subject as it is called in any account but the streams'."""
     return OWN_API + subject.removeprefix(JETSTREAM_API) if subject.startswith(JETSTREAM_API) else subject
 
 

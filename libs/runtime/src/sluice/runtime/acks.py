@@ -1,4 +1,4 @@
-"""What JetStream answers to a publish."""
+"""Parses JetStream's answers to publishes."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,13 @@ import msgspec
 from nats.aio.msg import Msg
 
 WRONG_LAST_SEQUENCE = {10071, 10164}
-"""The subject's last sequence is not the expected one: somebody stored something else, or this very message. The second
-is said by a leader whose replicas have not agreed to the last message yet.
-Source: nats-server, errors.json, JSStreamWrongLastSequenceErrF and JSStreamWrongLastSequenceConstantErr."""
+"""The last sequence of the subject is not the expected one: another message was stored, or this very message was. A
+leader whose replicas have not yet agreed on the last message sends the second code. Source: nats-server, errors.json,
+JSStreamWrongLastSequenceErrF and JSStreamWrongLastSequenceConstantErr."""
 
 IN_PROCESS = 10158
-"""An earlier try of this message waits for the replicas. Source: the same, JSStreamDuplicateMessageConflict."""
+"""An earlier attempt to store this message is waiting for the replicas. Source: as above,
+JSStreamDuplicateMessageConflict."""
 
 
 class Stored(NamedTuple):
@@ -19,15 +20,15 @@ class Stored(NamedTuple):
 
 
 class Conflict(NamedTuple):
-    """Read back what is there, then decide."""
+    """The subject holds another value than expected: read back what is stored, then decide."""
 
 
 class Nowhere(NamedTuple):
-    """No stream took it, or none did yet: try again."""
+    """No stream has stored the message, or not yet: try again."""
 
 
 class Refused(NamedTuple):
-    """The stream does not want it: it is full, or the message is too large. The old value stays."""
+    """The stream rejects the message, since the stream is full or the message is too large. The old value stays."""
 
     reason: str
 
@@ -51,13 +52,13 @@ _decoder = msgspec.json.Decoder(_PubAck)
 
 
 def parse(answer: Msg) -> Ack:
-    """What the answer says.
+    """Parse JetStream's answer.
 
     Raises:
-        msgspec.MsgspecError: it is not an answer of JetStream's.
+        msgspec.MsgspecError: this is not an answer from JetStream.
     """
     if answer.headers and "Status" in answer.headers:
-        return Nowhere()  # 503: nobody listens on the subject
+        return Nowhere()  # 503: no responders on the subject
     ack = _decoder.decode(answer.data)
     if ack.error is not None:
         if ack.error.err_code in WRONG_LAST_SEQUENCE:
@@ -65,6 +66,6 @@ def parse(answer: Msg) -> Ack:
         if ack.error.err_code == IN_PROCESS:
             return Nowhere()
         return Refused(f"{ack.error.description} ({ack.error.err_code})")
-    if ack.duplicate:  # of a message that may have been overwritten since
+    if ack.duplicate:  # its message may have been overwritten since
         return Conflict()
     return Stored(ack.seq)

@@ -1,4 +1,4 @@
-"""Answers questions asked of a service by request-reply on the bus; nothing is stored."""
+"""Serves requests to a service on the bus (request-reply); nothing is stored."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ Answer = Callable[[bytes], Awaitable[msgspec.Struct]]
 
 
 async def answer(bus: Bus, subject: str, find: Answer) -> None:
-    """Answer what is asked on this subject, until cancelled."""
+    """Answer requests on this subject until cancelled."""
 
     async def take(message: Msg) -> None:
         if message.reply:

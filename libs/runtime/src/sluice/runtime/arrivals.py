@@ -15,14 +15,14 @@ from sluice.runtime.client import subscribe
 
 
 class Arrivals:
-    """Messages in order of arrival, with room for so many; nats-py reports what it finds no room for as slow."""
+    """A bounded queue of messages in order of arrival; nats-py reports those that do not fit as a slow consumer."""
 
     def __init__(self, room: int) -> None:
         self._room = room
         self._messages: deque[Msg] = deque()
         self._arrived = asyncio.Event()
         self.calm = asyncio.Event()
-        """Less than half of the room is taken, since it was full."""
+        """Set unless the queue was full and has not drained to half of its room since."""
 
         self.calm.set()
 
@@ -34,7 +34,7 @@ class Arrivals:
         self._arrived.set()
 
     def put_nowait(self, message: Msg) -> None:
-        """As nats-py calls it.
+        """The interface that nats-py calls.
 
         Raises:
             asyncio.QueueFull: there is no room.
@@ -49,11 +49,11 @@ class Arrivals:
         self.calm.set()
 
     def wake(self) -> None:
-        """Whoever waits in `some` looks again."""
+        """Make whoever waits in `some` return."""
         self._arrived.set()
 
     async def some(self) -> None:
-        """Returns when there is a message, or after `wake`."""
+        """Return when there is a message, or after `wake`."""
         if not self._messages:
             await self._arrived.wait()
         self._arrived.clear()
@@ -64,12 +64,12 @@ class Arrivals:
         return self._messages.popleft()
 
     async def subscribe(self, bus: Bus, subject: str, *, asked_for: bool = False) -> Subscription:
-        """A subscription whose messages come here; there is always room for those that were asked for."""
+        """Subscribe with this queue as the destination; `asked_for` messages are accepted even when it is full."""
         return await subscribe(bus.nc, subject, _Door(self) if asked_for else self)
 
 
 class _Door:
-    """The way in for messages that there is always room for."""
+    """An entrance to the queue without a limit, for messages that were requested."""
 
     def __init__(self, arrivals: Arrivals) -> None:
         self.put_nowait = arrivals.put

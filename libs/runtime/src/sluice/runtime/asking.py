@@ -1,7 +1,6 @@
-"""How a node asks the server for what it wants: subscribe, confirm the subscription, request, and repeat where needed.
+"""How a node requests what it wants: subscribe, confirm the subscription, send the request, and repeat as needed.
 
-This is the requesting half of one `Interest`: what arrives goes to its queue, and it tells this half how to treat the
-answers.
+This is the requesting half of one `Interest`: answers go to its queue, and it tells this half how to handle them.
 """
 
 import asyncio
@@ -29,8 +28,8 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-_ANSWER_S = 5.0  # then the question is asked again
-_AGAIN_S = 0.05  # before a question that got half an answer, or met a missing stream, is asked again
+_ANSWER_S = 5.0  # seconds to wait for an answer before the request is repeated
+_AGAIN_S = 0.05  # before a request is repeated that got half an answer, or whose stream was missing
 
 _rereads = METRICS.counter("sluice_interest_rereads_total", "Times everything wanted was asked for again", "why")
 
@@ -45,26 +44,27 @@ class Want:
         self.subscription: Subscription | None = None
         self.answered = False
         self.held: set[str] = set()
-        """Subjects that were told under it."""
+        """Subjects that were received under this pattern."""
 
 
 class Question(NamedTuple):
-    """Some wants of one stream, to be asked for in one request."""
+    """Wants on one stream, to be read with one request."""
 
     wants: list[Want]
     one_by_one: bool = False
-    """Their one pattern matches too many subjects for a request: ask for the subjects themselves."""
+    """Their single pattern matches too many subjects for one request: request the subjects themselves."""
 
 
 class Reading:
-    """A question on its way; more than one request where it goes one by one."""
+    """A question in flight; takes several requests if its subjects are requested themselves."""
 
     __slots__ = ("least", "parts", "since", "stream", "subjects", "torn", "wants")
 
     def __init__(self, stream: str, wants: list[Want], least: int, since: int) -> None:
         self.stream, self.wants = stream, wants
         self.least = least
-        """Where the stream ended when it was asked: an answer that ends before is a replica's that lags behind."""
+        """The stream's last sequence at the time of the request: an answer that ends before it came from a lagging
+        replica."""
 
         self.since = since
         self.subjects: set[str] = set()
@@ -79,24 +79,24 @@ class Part(NamedTuple):
 
 
 class Reader(Protocol):
-    """Whose questions they are."""
+    """The owner of the questions."""
 
     @property
     def loss(self) -> int:
-        """Counts the times that messages may have been missed."""
+        """Counts how often messages may have been lost."""
 
     @property
     def wants(self) -> list[Want]: ...
 
     def current(self, wants: list[Want]) -> list[Want]:
-        """Those that are still wanted."""
+        """Those of these that are still wanted."""
 
     def begin_again(self, stream: str) -> None:
-        """The stream is another one."""
+        """The stream was deleted and created anew."""
 
 
 class Asker:
-    """Subscribes and asks, for one Interest; the answers come to its queue."""
+    """Subscribes and sends requests for one Interest; the answers arrive in its queue."""
 
     def __init__(self, reader: Reader, bus: Bus, arrivals: Arrivals, resync_s: float, jitter_s: float) -> None:
         self._reader, self._bus, self._arrivals = reader, bus, arrivals
@@ -121,7 +121,7 @@ class Asker:
         self._wake.set()
 
     def _queue(self, wants: list[Want]) -> None:
-        """Ask together with the last question, if there is room in it."""
+        """Join the last question if it has room, else append a new one."""
         last = self._questions[-1] if self._questions else None
         if (
             last
@@ -134,7 +134,7 @@ class Asker:
             self._questions.append(Question(wants))
 
     def split(self, wants: list[Want]) -> None:
-        """The question had too many answers."""
+        """Split the question, which had too many answers, and ask again."""
         half = len(wants) // 2
         if half:
             self._questions.extend((Question(wants[:half]), Question(wants[half:])))
@@ -143,7 +143,7 @@ class Asker:
         self._wake.set()
 
     def retry(self, wants: list[Want]) -> None:
-        """The question had no whole answer."""
+        """Ask again: the question had no complete answer."""
         self._retry.extend(wants)
         self._wake.set()
 
@@ -152,7 +152,7 @@ class Asker:
         self._wake.set()
 
     def reread(self, why: str) -> bool:
-        """Everything is to be asked for again; False if it was to be already."""
+        """Schedule a re-read of everything; False if one was already scheduled."""
         if self._why not in (None, "resync"):
             return False
         self._why = why
@@ -161,7 +161,7 @@ class Asker:
         return True
 
     def part(self, raw: Msg) -> Part | None:
-        """The request that this answers, unless it was made again since."""
+        """The request that this message answers, or None if it has been repeated since."""
         return self._parts.get(_number(raw))
 
     def end(self, raw: Msg) -> None:
@@ -195,7 +195,7 @@ class Asker:
                 await self._leave()
                 await self._reread()
                 while self._questions:
-                    question = self._questions.popleft()  # else wants may join it while it is being asked
+                    question = self._questions.popleft()  # removed first, or wants might join it while it is being sent
                     await self._put(question)
             except (Missing, *TROUBLE) as error:
                 log.info("interest_waits", reason=repr(error))
@@ -203,7 +203,7 @@ class Asker:
                 self._wake.set()
 
     def _overdue(self, now_s: float) -> None:
-        """Requests whose answer did not come; while there is something to read it may be in there."""
+        """Schedule unanswered requests for a retry, unless unread messages are queued: the answer may be among them."""
         if len(self._arrivals):
             return
         for number, part in list(self._parts.items()):
@@ -216,14 +216,14 @@ class Asker:
         while self._left:
             want = self._left.pop()
             if want.subscription is not None:
-                self.by_sid.pop(want.subscription._id, None)  # noqa: SLF001  # as messages say it in `sid`
+                self.by_sid.pop(want.subscription._id, None)  # noqa: SLF001  # the id that messages carry in `sid`
                 await want.subscription.unsubscribe()
 
     async def _reread(self) -> None:
         if self._why is not None:
             if self._why != "resync":
                 await asyncio.sleep(random.uniform(0, self._jitter_s))
-            await self._arrivals.calm.wait()  # asking a crowded reader would only drop more
+            await self._arrivals.calm.wait()  # requests to an overloaded reader would only cause more drops
             _rereads.add(1, self._why)
             log.info("interest_rereads", why=self._why)
             self._ask_everything()
@@ -240,10 +240,10 @@ class Asker:
         self.ask(self._reader.wants)
 
     async def _put(self, question: Question) -> None:
-        """Ask the question; what could not be asked is asked later.
+        """Send the requests of the question, or put it back for later if that fails.
 
         Raises:
-            Missing: the stream is not there.
+            Missing: the stream does not exist.
         """
         wants = self._reader.current(question.wants)
         if not wants:
@@ -259,14 +259,15 @@ class Asker:
         if question.one_by_one and (subjects_ := await self._matching(stream, patterns[0])):
             slices = _slices(subjects_, MOST_SUBJECTS)
         else:
-            # A mark in every request makes an answer say how far it is complete: an empty one does not.
+            # Every request includes a mark, so that the answer tells up to where it is complete; an empty answer does
+            # not.
             slices = [[*patterns, f"{patterns[0].split('.')[0]}._mark.>"]]
         reading.parts = len(slices)
         for slice_ in slices:
             await self._request(stream, slice_, reading)
 
     async def _begin(self, stream: str, wants: list[Want]) -> tuple[Reading | None, list[str]]:
-        """The server knows that we listen to the live subjects of these wants; None if all must be asked anew."""
+        """Ensure that the server knows our live subscriptions for these wants; None if everything must be re-read."""
         if stream not in self.origins:
             self.origins[stream] = await origin(self._bus, stream)
         for want in wants:
@@ -275,7 +276,7 @@ class Asker:
                 self.by_sid[want.subscription._id] = want  # noqa: SLF001  # see _leave
         since = self._reader.loss
         known = self.origins[stream]
-        # Asked after the subscriptions, so it answers when it knows of them.
+        # Requested after subscribing: by the time the server answers, it knows the subscriptions.
         here = await surely(self._bus, stream, known.created, known.last_sequence)
         if self._moved(stream, here):
             self._reader.begin_again(stream)

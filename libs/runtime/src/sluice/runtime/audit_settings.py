@@ -1,4 +1,4 @@
-"""The settings of a programmer that writes an audit log on its node, as Antrea does: np.log."""
+"""Settings of a programmer that writes an audit log on its node, like Antrea's np.log."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,19 +11,19 @@ from sluice.runtime.settings import ServiceSettings
 
 class AuditSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     root: str = "/"
-    """Folder under which var/log/antrea/networkpolicy is, with the log in it."""
+    """Folder that contains var/log/antrea/networkpolicy, the folder of the log."""
 
     audit_size_mb: Annotated[int, Meta(ge=1)] = 500
-    """Megabytes (1e6 bytes) at which the log is rotated."""
+    """Size in megabytes (1e6 bytes) at which the log is rotated."""
 
     audit_backups: Annotated[int, Meta(ge=0)] = 3
     """How many rotated files are kept."""
 
     audit_age_days: Annotated[float, Meta(ge=0)] = 28.0
-    """Days after which rotated files are removed. 0: never."""
+    """Days after which rotated files are removed; 0: never."""
 
     audit_compress: bool = True
-    """Compress all rotated files but the newest."""
+    """Compress all rotated files except the newest."""
 
     @property
     def audit_folder(self) -> Path:

@@ -23,7 +23,7 @@ class Certified(NamedTuple):
 
 
 class Authority:
-    """Signs for servers and for clients of the bus."""
+    """Signs certificates for servers and clients of the bus."""
 
     def __init__(self, certified: Certified) -> None:
         self.certified = certified
@@ -35,7 +35,7 @@ class Authority:
 
     @classmethod
     def make(cls, now: datetime, of: str = "bus", days: float = AUTHORITY_DAYS) -> Self:
-        """A new one. `of` says whose, in its name."""
+        """A new authority; `of` says in its name what it is for."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name(f"Sluice {of} authority {now:%Y-%m-%dT%H:%M:%SZ}")
         usage = x509.KeyUsage(
@@ -58,7 +58,7 @@ class Authority:
         return cls(Certified(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key)))
 
     def server(self, names: Iterable[str], now: datetime, days: float = LEAF_DAYS) -> Certified:
-        """For a server under these names and addresses; as a client, too, for servers are clients of each other."""
+        """A certificate for a server with these names and addresses; for clients too, as servers connect to servers."""
         return self._sign("nats", names, now, days, [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
 
     def client(self, name: str, now: datetime, days: float = LEAF_DAYS) -> Certified:
@@ -84,7 +84,7 @@ class Authority:
 
 
 def expires(certificate: bytes) -> datetime:
-    """When the first certificate of this PEM does."""
+    """When the first certificate in this PEM expires."""
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
 
 

@@ -1,4 +1,4 @@
-"""One lasting connection to NATS: it reconnects for ever, and counts and logs what goes wrong."""
+"""One long-lived connection to NATS, which always reconnects, and counts and logs errors."""
 
 import asyncio
 from collections import Counter
@@ -23,12 +23,12 @@ from sluice.runtime.rejects import Rejects
 
 log = structlog.get_logger()
 
-_PENDING_BYTES = 64 << 20  # what nats-py may hold back while it reconnects; a window of the writer fits
-_PING_INTERVAL_S = 5  # a server that stops answering is noticed after two of these
-_RECONNECT_WAIT_S = 0.1  # between two attempts on one server
+_PENDING_BYTES = 64 << 20  # nats-py's buffer while it reconnects; a window of the writer fits
+_PING_INTERVAL_S = 5  # a server that stops answering is detected after two of these
+_RECONNECT_WAIT_S = 0.1  # between two attempts on the same server
 _CONNECT_TIMEOUT_S = 3
-_PATIENCE_S, _MOST_PATIENCE_S = 10.0, 160.0  # with a server: longer than an election takes, doubled with each move
-_REFUSED_WAIT_S = 1.0  # before who was refused asks again
+_PATIENCE_S, _MOST_PATIENCE_S = 10.0, 160.0  # with a silent server: longer than an election; doubled per move
+_REFUSED_WAIT_S = 1.0  # before a refused client retries
 _DENIALS_KEPT = 256
 
 _errors = METRICS.counter("sluice_bus_errors_total", "Errors that NATS reported asynchronously", "error")
@@ -44,19 +44,19 @@ _reconnects = METRICS.counter("sluice_bus_reconnects_total", "Times the connecti
 
 
 class BusClosed(RuntimeError):
-    """The server ended the connection for good: it refuses us, or we broke the protocol."""
+    """The server closed the connection for good: it refuses us, or we violated the protocol."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How a deployment sizes its streams."""
+    """Sizes of a deployment's streams."""
 
     max_bytes: int = MAX_BYTES
     replicas: int = 1
     max_age_s: int | None = None
-    """Of LEDGER, and so of its tombstones; None leaves the default."""
+    """Maximum age for LEDGER, and so for its tombstones; None keeps the default."""
 
     def applied_to(self, spec: StreamSpec) -> StreamSpec:
-        """The spec of a stream as this deployment wants it."""
+        """The spec of a stream, adjusted to this deployment."""
         if self.max_age_s is None or LEDGER.name not in (spec.name, spec.mirror):
             return spec
         age = self.max_age_s if spec.max_age_s else 0
@@ -64,41 +64,41 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Bus:
-    """A connection, its JetStream context, and who wants to know when it came back."""
+    """A connection, its JetStream context, and the callbacks for changes of the connection."""
 
     def __init__(
         self, name: str, limits: Limits, specs: tuple[StreamSpec, ...], credentials: Credentials | None = None
     ) -> None:
         self.name = name
         self.credentials = credentials
-        """Unset where everybody may do everything."""
+        """None if the server grants everyone everything."""
 
         self.limits = limits
         self.specs = {spec.name: limits.applied_to(spec) for spec in specs}
-        """By name, in the order in which they are made."""
+        """By name, in order of creation."""
 
         self.api = credentials.identity.api if credentials else JETSTREAM_API
-        """Prefix of the subjects on which JetStream is asked."""
+        """Prefix of JetStream's API subjects."""
 
         self.nc = Client(credentials)
         self.js: JetStreamContext = JetStreamContext(self.nc, prefix=self.api, timeout=5)
         self.errors: Counter[str] = Counter()
         self.denied: set[Denial] = set()
-        """What this connection was not permitted to do; it is not ready for anything else either."""
+        """Operations that the server denied on this connection; while there are any, the bus is not ready."""
         self.rejects = Rejects()
         self.connected = asyncio.Event()
         self.dropped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the connection of this moment is lost; then there is a new one."""
+        """Done when the current connection is lost; then replaced by a new future."""
 
         self.ensuring = asyncio.Lock()
-        """Held while this process makes streams, see `streams.ensure`."""
+        """Held while this process creates streams; see `streams.ensure`."""
 
         self._reconnected: list[Callable[[], None]] = []
         self._dropped: list[Callable[[], None]] = []
         self._slow: list[Callable[[], None]] = []
         self._denials: list[Callable[[Denial], None]] = []
         self._logged: set[str] = set()
-        self._came_s = float("-inf")  # when it was last connected
+        self._came_s = float("-inf")  # when it last connected
         self._patience_s = _PATIENCE_S
         self._closing = False
         self._ended = asyncio.Event()
@@ -113,10 +113,10 @@ class Bus:
         specs: tuple[StreamSpec, ...] = STREAMS,
         credentials: Credentials | None = None,
     ) -> Self:
-        """A connected bus. Waits for ever for a server that is not there yet; cancel it to give up.
+        """A connected bus. Waits indefinitely for a server that is not up yet; cancel it to give up.
 
         Raises:
-            OSError, BadCredentials: there is no key in the folder of the credentials.
+            OSError, BadCredentials: the folder of the credentials has no valid key.
         """
         bus = cls(name, limits or Limits(), specs, credentials)
         own: dict[str, Any] = {}  # Any: options of several types
@@ -135,15 +135,15 @@ class Bus:
                 closed_cb=bus._closed,
                 allow_reconnect=True,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]  # seconds, given to asyncio.sleep
+                reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]  # seconds, passed to asyncio.sleep
                 connect_timeout=_CONNECT_TIMEOUT_S,
                 ping_interval=_PING_INTERVAL_S,
                 max_outstanding_pings=2,
                 pending_size=_PENDING_BYTES,
-                skip_subject_validation=True,  # `contracts.subjects` makes them all
+                skip_subject_validation=True,  # all come from `contracts.subjects`
                 **own,
             )
-        except BaseException:  # given up while the server refuses us: nothing of the last attempt may stay
+        except BaseException:  # cancelled while the server refuses us: clean up after the last attempt
             bus._closing = True
             await bus.nc.close()
             raise
@@ -152,7 +152,7 @@ class Bus:
 
     @property
     def owns_streams(self) -> bool:
-        """Whether we make streams that are missing; else somebody else does."""
+        """Whether this client creates missing streams; if not, another one does."""
         return self.credentials is None or self.credentials.owns_streams
 
     async def close(self) -> None:
@@ -160,23 +160,23 @@ class Bus:
         await self.nc.close()
 
     async def guard(self) -> None:
-        """Return when the connection was closed by `close`.
+        """Return when `close` has closed the connection.
 
         Raises:
-            BusClosed: the server closed it, and there will be no other.
+            BusClosed: the server closed it, and it will not reconnect.
         """
         await self._ended.wait()
         if not self._closing:
             raise BusClosed(f"{self.name}: closed by the server: {self.nc.last_error}")
 
     def heard(self) -> None:
-        """JetStream answered what it had not answered at first."""
+        """Record that JetStream answered, after it had not at first."""
         self._patience_s = _PATIENCE_S
 
     async def not_heard(self, since_s: float) -> None:
-        """JetStream has not answered since then, though the server is there: after a while another one is asked.
+        """Record that JetStream has been silent since then, though connected; after a while, move to another server.
 
-        A server that is cut off from the others keeps its clients, and can do nothing for them.
+        A server that is partitioned from its cluster keeps its clients, but cannot serve them.
         """
         now_s, here = monotonic(), self.nc.connected_url
         every = [url.geturl() for url in self.nc.servers]
@@ -190,7 +190,7 @@ class Bus:
         await self.nc.force_reconnect()
 
     def _know_again(self, servers: list[str]) -> None:
-        """The server that was left may be gone back to, should the others end."""
+        """Allow reconnecting to the server that was left, in case the others fail."""
         if not self.nc.is_closed:
             self.nc.set_server_pool(servers)
 
@@ -203,27 +203,27 @@ class Bus:
         await self.close()
 
     def on_reconnect(self, call: Callable[[], None]) -> Callable[[], None]:
-        """`call` runs after every reconnect; the answer takes it off again."""
+        """Run `call` after every reconnect; call the returned function to unregister it."""
         self._reconnected.append(call)
         return lambda: self._reconnected.remove(call)
 
     def on_drop(self, call: Callable[[], None]) -> Callable[[], None]:
-        """`call` runs when the connection is lost; the answer takes it off again."""
+        """Run `call` whenever the connection is lost; call the returned function to unregister it."""
         self._dropped.append(call)
         return lambda: self._dropped.remove(call)
 
     def on_slow(self, call: Callable[[], None]) -> Callable[[], None]:
-        """`call` runs when messages were dropped because a reader was too slow; the answer takes it off again."""
+        """Run `call` when messages were dropped for a slow consumer; call the returned function to unregister it."""
         self._slow.append(call)
         return lambda: self._slow.remove(call)
 
     def on_denial(self, call: Callable[[Denial], None]) -> Callable[[], None]:
-        """`call` runs for each thing that the server did not permit; the answer takes it off again."""
+        """Run `call` for each operation that the server denied; call the returned function to unregister it."""
         self._denials.append(call)
         return lambda: self._denials.remove(call)
 
     async def _error(self, error: Exception) -> None:
-        """The place where nats-py reports denied publishes, slow consumers and lost servers. Must not raise."""
+        """Called by nats-py for denied publishes, slow consumers and lost servers. Must not raise."""
         kind = type(error).__name__
         self.errors[kind] += 1
         _errors.add(1, kind)
@@ -255,7 +255,7 @@ class Bus:
             call(denied)
 
     def _is_news(self, what: str) -> bool:
-        """It was not said since there was a connection: a server that is away says the same ten times a second."""
+        """Whether this was not yet logged since the last connect: an unreachable server fails ten times a second."""
         if what in self._logged:
             return False
         self._logged.add(what)

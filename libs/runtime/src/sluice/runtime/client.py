@@ -1,9 +1,9 @@
-"""A NATS client that corrects nats-py where that is too slow or trusts too much. It uses private parts of 2.16; tested.
+"""A NATS client that fixes nats-py where it is too slow or too trusting. It uses private parts of 2.16; tested.
 
-nats-py reads keys and certificates only once, trusts a server that offers no TLS, and gives up for ever when a server
+nats-py reads keys and certificates only once, trusts a server that offers no TLS, and gives up for good when a server
 that it was connected to refuses it.
 
-Its `flush` may be answered before the server has what was sent just before: the PING overtakes data that waits for the
+Its `flush` may return before the server has what was sent just before: the PING overtakes data that is queued for the
 writing task.
 
 It parses headers character by character, which takes longer than everything else about a message, and builds them piece
@@ -23,11 +23,11 @@ from nats.errors import AuthorizationError, BadHeaderError, BadSubjectError
 
 from sluice.runtime.credentials import Credentials, NotEncrypted
 
-_CLOSE_S = 1.0  # for the two ends of a connection to part
+_CLOSE_S = 1.0  # for both ends to close a connection
 
 
 class _Transport(TcpTransport):
-    """One that ends: after a handshake of TLS that failed nats-py waits for a connection that nobody has any more."""
+    """A transport whose close is bounded: after a failed TLS handshake, nats-py waits for a connection that is gone."""
 
     def __init__(self, begun: TcpTransport) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # nats-py's
@@ -44,8 +44,8 @@ class Client(NatsClient):
         super().__init__()
         self._credentials = credentials
 
-    async def _connect_to_server(self, server: Any) -> None:  # Any: nats-py's, of a private class
-        if isinstance(self._transport, _Transport):  # of an attempt that was refused
+    async def _connect_to_server(self, server: Any) -> None:  # Any: a private class of nats-py
+        if isinstance(self._transport, _Transport):  # left from an attempt that was refused
             self._transport.close()  # type: ignore[no-untyped-call]  # nats-py's
         await super()._connect_to_server(server)
         if self._credentials and type(self._transport) is TcpTransport:
@@ -53,7 +53,7 @@ class Client(NatsClient):
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
-        """Asked for by each connection that the server wants encrypted."""
+        """Read by nats-py for each connection that the server requires to be encrypted."""
         return self._credentials.tls() if self._credentials else super().ssl_context
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002  # nats-py's
@@ -62,14 +62,14 @@ class Client(NatsClient):
         await super()._process_info(info, initial_connection)
 
     def _connect_command(self) -> bytes:
-        if self._credentials:  # the signature is of the seed as it is now, and so must be the name
+        if self._credentials:  # the seed is read anew to sign, so the public key must be too
             self._public_nkey = self._credentials.public_key()
-            transport: Any = self._transport  # asyncio warns at the end of each connection that nats-py made TLS of
-            transport._io_writer._protocol._over_ssl = True  # noqa: SLF001  # so it is told
+            transport: Any = self._transport  # nats-py upgrades the connection to TLS behind asyncio's back, which then
+            transport._io_writer._protocol._over_ssl = True  # noqa: SLF001  # warns at its end; so tell it
         return super()._connect_command()
 
     async def _process_err(self, err_msg: str) -> None:
-        if "authorization violation" in err_msg and self.is_connected:  # the key was good, and may be again: try
+        if "authorization violation" in err_msg and self.is_connected:  # the key was valid and may be again: retry
             error = AuthorizationError()
             await self._process_op_err(error)
             await self._error_cb(error)
@@ -85,10 +85,10 @@ class Client(NatsClient):
     async def _send_publish(
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, str] | None
     ) -> None:
-        """Send it; `publish` has seen that there is a connection and that the payload is not too large.
+        """Send it; `publish` has already checked the connection and the size of the payload.
 
         Raises:
-            BadSubjectError, BadHeaderError: they would end the line that they stand in.
+            BadSubjectError, BadHeaderError: they contain characters that would break the protocol line.
         """
         if " " in subject or not subject.isprintable():
             raise BadSubjectError
@@ -109,7 +109,7 @@ class Client(NatsClient):
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        """`Name: Value` per line, without what surrounds either; a line without a colon is none."""
+        """Parse `Name: Value` lines, stripping both; a line without a colon is ignored."""
         found = {}
         for line in raw.decode("utf-8", "replace").split("\r\n"):
             name, colon, value = line.partition(":")
@@ -128,10 +128,10 @@ class Taker(Protocol):
 
 
 async def subscribe(nc: NatsClient, subject: str, taker: Taker) -> Subscription:
-    """A subscription whose messages the taker gets as they are read, without a task in between."""
-    subscription = await nc.subscribe(subject, pending_bytes_limit=0)  # the taker's room is the limit
+    """Subscribe so that the taker gets messages as they are read from the socket, without a task in between."""
+    subscription = await nc.subscribe(subject, pending_bytes_limit=0)  # the taker sets the limit
     early = subscription._pending_queue  # noqa: SLF001  # see the module's docstring
-    queue: Any = taker  # it is no asyncio.Queue, and need not be: nats-py calls `put_nowait` alone
+    queue: Any = taker  # not an asyncio.Queue, but nats-py only calls `put_nowait`
     subscription._pending_queue = queue  # noqa: SLF001  # the same
     while not early.empty():
         taker.put_nowait(early.get_nowait())

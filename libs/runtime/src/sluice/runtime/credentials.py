@@ -19,23 +19,23 @@ KEY = "tls.key"
 
 
 class BadCredentials(nats.errors.Error):
-    """A file is not what it should be; the message says which. Another try may find another."""
+    """A file is not valid; the message names it. A later attempt may succeed, with another file."""
 
 
 class NotEncrypted(nats.errors.Error):
-    """The server offers no TLS. Nothing was said to it."""
+    """The server offers no TLS. Nothing was sent to it."""
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
-    """Of one identity."""
+    """Credentials of one identity."""
 
     identity: Identity
     folder: Path
-    """With the NKEY seed in `seed`, the authorities to believe in `ca.crt`, and, where the server asks for one, a
-    client certificate in `tls.crt` and `tls.key`."""
+    """Holds the NKEY seed in `seed`, the trusted authorities in `ca.crt` and, if the server requires one, a client
+    certificate in `tls.crt` and `tls.key`."""
 
     server_name: str = ""
-    """What the server's certificate has to be for; empty: the host of its URL."""
+    """Name that the server's certificate must be issued for; empty: the host of the URL."""
 
     @property
     def owns_streams(self) -> bool:
@@ -43,23 +43,24 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
     @property
     def seed(self) -> Path:
-        """The identity's own file, if the folder has one: then it may hold those of several."""
+        """The identity's own seed file if there is one, as in a folder with the seeds of several; else the common one."""
         own = self.folder / seed_file(self.identity)
         return own if own.exists() else self.folder / SEED
 
     def public_key(self) -> str:
-        """Of the seed as it is now.
+        """The public key of the current seed.
 
         Raises:
-            OSError: it cannot be read; BadCredentials: it is none.
+            OSError: the seed cannot be read.
+            BadCredentials: the seed is invalid.
         """
         return public_key(self.seed)
 
     def tls(self) -> ssl.SSLContext:
-        """Of the certificates as they are now.
+        """A TLS context with the current certificates.
 
         Raises:
-            OSError: one is missing, or none.
+            OSError: a certificate is missing or invalid.
         """
         context = ssl.create_default_context(cafile=str(self.folder / AUTHORITY))
         context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -69,15 +70,16 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
 
 def seed_file(identity: Identity) -> str:
-    """Its name in a folder of several."""
+    """Name of the identity's seed file in a folder with several."""
     return f"{identity.text}.{SEED}"
 
 
 def public_key(seed: Path) -> str:
-    """Of the seed in this file.
+    """The public key of the seed in this file.
 
     Raises:
-        OSError: it cannot be read; BadCredentials: it is none.
+        OSError: the file cannot be read.
+        BadCredentials: it is not a seed.
     """
     try:
         pair = nkeys.from_seed(bytearray(seed.read_bytes().strip()))

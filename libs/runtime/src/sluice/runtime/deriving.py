@@ -1,4 +1,4 @@
-"""The loop of a service that derives a stream from OBJECTS: take in facts, store what follows, publish the mark."""
+"""The loop of a service that derives a stream from OBJECTS: take in facts, store the results, publish the mark."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,28 +24,28 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 class Derivation(Protocol):
-    """What one service makes of facts; it puts that into its output, and leaves the marks to the loop."""
+    """What a service derives from facts. It puts results into its output; the loop publishes the marks."""
 
     def forget(self) -> None:
-        """Nothing was told; what is stored stays until all is told again."""
+        """Drop everything taken in; what is stored stays until everything was received again."""
 
     def wants(self, key: ObjectKey, body: bytes) -> Wanted:
-        """How the shard has to be told of this version of the object."""
+        """How the shard needs this version of the object: decoded, as stored bytes, or not at all."""
 
     def evolve(self, told: Facts) -> None:
-        """Take a batch in."""
+        """Take in a batch."""
 
     async def store(self, told: Facts, *, first: bool) -> None:
-        """Put what follows from all that was told, and differs since the last time.
+        """Put the results of all facts so far into the output, where they differ from the last call.
 
         Args:
-            told: the last batch; all of it is taken in, and it is in sync.
-            first: since the loop began or forgot: what is stored and does not follow goes, too.
+            told: the last batch, which has been taken in; it is in sync.
+            first: first call since the loop began or forgot: also delete what is stored and is no longer a result.
         """
 
 
 class Deriving:
-    """The loop of one shard. `in_sync` once everything that it derives is on its way."""
+    """The loop of one shard. `in_sync` is set once all results have been handed to the output."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class Deriving:
         shard: int,
         shards: int,
     ) -> None:
-        """A loop that is not in sync yet.
+        """Create a loop that is not in sync yet.
 
         Args:
-            kinds: what it derives from; all of them must be listed before anything is stored.
-            marks: subjects that say how far all that follows is stored.
+            kinds: the kinds it derives from; nothing is stored before all of them have been listed.
+            marks: subjects that tell up to where all results are stored.
             shard: 0..shards-1.
         """
         self._bus, self._output, self._derivation = bus, output, derivation
@@ -72,7 +72,7 @@ class Deriving:
 
     @property
     def refused(self) -> bool:
-        """The stream does not take some of what is derived; what it held before stays, and no mark is given."""
+        """Whether the stream refuses some result; then its old value stays, and no mark is published."""
         return bool(self._output.refused)
 
     async def guard(self) -> None:
@@ -84,10 +84,10 @@ class Deriving:
         await self._output.guard()
 
     async def run(self) -> None:
-        """Endless.
+        """Run forever.
 
         Raises:
-            Resharded: what is stored was divided into another number of shards.
+            Resharded: the stored values were written with another number of shards.
             Fenced: another writer is active on our subjects.
         """
         check_shards(self._output.stream, self._output.stored, self._shards)
@@ -98,7 +98,7 @@ class Deriving:
             collector.resume()
 
     async def _take(self, told: Facts) -> None:
-        """Take a batch in, and store what follows from it."""
+        """Take in a batch, and store its results."""
         if told.afresh:
             self._derivation.forget()
             self.in_sync.clear()
@@ -118,11 +118,11 @@ class Deriving:
 
 
 async def run_sharded(service: Service[S], loop: Deriving, lease: Lease) -> None:
-    """Run until cancelled, and be ready when all is on its way and nothing is refused.
+    """Run until cancelled; ready once everything has been sent and nothing is refused.
 
     Raises:
-        LeaseLost, Fenced: another run of the service has the shard.
-        Resharded: what is stored was divided into another number of shards.
+        LeaseLost, Fenced: another instance of the service has the shard.
+        Resharded: the stored values were written with another number of shards.
     """
     service.health.ready_when("in sync", loop.in_sync.is_set)
     service.health.ready_when("stored", lambda: not loop.refused)

@@ -1,4 +1,4 @@
-"""Asks nodes what they hold and to which rule it belongs, and finds since when that rule is as it is."""
+"""Asks nodes what they hold and which rule it belongs to, and finds when that rule last changed."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -31,36 +31,36 @@ from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.message import Message
 
 ANSWER_S = 5.0
-"""A node looks a flow up in milliseconds."""
+"""Timeout for one flow: a node looks it up in milliseconds."""
 
 LISTED_S = 20.0
-"""It may have to put 100,000 flows in order first, beside its work."""
+"""Timeout for a listing: the node may have to sort 100,000 flows first, beside its other work."""
 
 AT_ONCE = 50
-"""Nodes that are asked at the same time."""
+"""Number of nodes asked at the same time."""
 
 
 class NoExplanation(Exception):
-    """No node says whose it is, or several do and differ; the message says why, and what to do."""
+    """No node knows its owner, or several nodes disagree; the message says why, and what to do."""
 
 
 class NoAnswer(Exception):
-    """The node does not say what its backend holds. The message says why."""
+    """The node does not tell what its backend holds; the message says why."""
 
 
 class Silent(NoAnswer):
-    """Nobody answers for the backend on the node."""
+    """There is no responder for the backend on the node."""
 
 
 class Blame(NamedTuple):
-    """An entry of the ledger with which something became what it is."""
+    """The ledger entry that made something what it is."""
 
     revision: Revision
     time_ns: int
 
 
 async def explain(bus: Bus, nodes: Iterable[NodeName], backend: Backend, flow: str) -> Explanation:
-    """What the nodes say of it. One that knows whose it is goes before those that only know what it is.
+    """The nodes' explanation; one that names an owner takes precedence over one that only says what it is.
 
     Raises:
         NoExplanation
@@ -95,10 +95,10 @@ async def _explain(bus: Bus, node: NodeName, backend: Backend, flow: str) -> Exp
 
 
 async def held(bus: Bus, node: NodeName, backend: Backend, after: str = "", limit: int = 500) -> HeldPage:
-    """What the backend holds on the node, a page of it.
+    """One page of what the backend holds on the node.
 
     Raises:
-        NoAnswer; Silent, if nobody is there to answer
+        NoAnswer; its subclass Silent if there is no responder
     """
     told = await _ask(bus, node, backend, HeldQuestion(after=after, limit=limit), LISTED_S)
     assert isinstance(told, HeldPage), told
@@ -129,9 +129,10 @@ def _whose(told: Explanation) -> tuple[object, ...]:
 async def decided(
     bus: Bus, at_us: int, unit: Unit | None, find: Callable[[ClusterState], Sequence[DecidingRule]]
 ) -> tuple[Sequence[DecidingRule], int]:
-    """What is found among the objects as they were when a line was written, and the entry of the ledger of then.
+    """What `find` returns for the objects as of the time of a log line, and the ledger sequence of that time.
 
-    If nothing is, and the line names a policy, that policy may have been gone and still in force: it counts as it was.
+    If it finds nothing and the line names a policy, the policy may have been deleted but still enforced; its last
+    version is used then.
 
     Raises:
         TooOld: the ledger does not reach back to the line.
@@ -149,16 +150,16 @@ async def decided(
 
 
 async def blame(bus: Bus, key: ObjectKey, upto: int, direction: Direction | None, index: int | None) -> Blame | None:
-    """The entry with which the rule became what it is at `upto`; without an index, the whole object.
+    """The entry that made the rule what it is at `upto`; without an index, the entry for the whole object.
 
-    None if the ledger does not reach back to it.
+    None if the ledger does not reach back that far.
     """
     found = since(await _versions(bus, key, upto), direction, index)
     return Blame(found.revision, found.time_ns) if found else None
 
 
 async def _versions(bus: Bus, key: ObjectKey, upto: int) -> list[Version]:
-    """Those that the ledger has of the object, up to this entry."""
+    """The versions of the object in the ledger, up to this entry."""
     versions: list[Version] = []
     async with follow(bus, LEDGER.name, (subjects.object_(*key),)) as events:
         async for event in events:

@@ -1,7 +1,7 @@
-"""OBJECTS as central services read it: facts in batches, and a notice when the reader is in sync.
+"""OBJECTS as central services read it: facts in batches, and whether the reader is in sync.
 
-Not told is not gone: a fold is trustworthy only past the mark that ends the first listing of every kind it needs, and
-past everything that was stored when the reading began.
+What was not received need not be absent: a fold is complete only past the mark that ends the first listing of every
+kind it needs, and past everything that was stored when the reading began.
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -16,47 +16,47 @@ from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.message import Message
 
 BATCH = 512
-"""Events handed over at once; more waiting ones make the next batch. One batch of changes costs a few milliseconds."""
+"""Events per batch; the rest waits for the next one. A batch of changes costs a few milliseconds."""
 
 
 class Facts(NamedTuple):
-    """What was told since the last batch."""
+    """What was received since the last batch."""
 
     events: tuple[ObjectEvent, ...]
     unread: tuple[Unread, ...]
-    """What was asked for as it is stored. Of one object either its deletions alone are among the events, or all."""
+    """Messages requested undecoded. Either all changes of an object are among the events, or only its deletions."""
 
     seen: Revision
-    """The newest that was told: what the fold says is caused by this."""
+    """The newest revision received: the cause of what the fold derives."""
 
     upto: Revision
-    """Everything on OBJECTS up to here was told, this batch included: marks say this. Before `seen` while the reader
-    lags behind, because what was overwritten meanwhile comes only later."""
+    """Everything on OBJECTS up to here has been received, including this batch; marks carry this revision. It is less
+    than `seen` while the reader lags, because later versions of overwritten messages arrive only later."""
 
     afresh: bool
-    """Forget all that was told before: the stream was made anew, or this is the beginning."""
+    """Forget everything received before: the stream was recreated, or this is the first batch."""
 
     in_sync: bool
-    """What was not told does not exist, but for the unreadable: the fold may be believed."""
+    """What was not received does not exist, except unreadable objects: the fold is complete."""
 
     unreadable: Mapping[ObjectKey, str]
-    """Objects whose newest version does not decode, and why. What was derived from them before must stay."""
+    """Objects whose newest version does not decode, and why. What was derived from their old version must stay."""
 
 
 Ask = Callable[[ObjectKey, bytes], Wanted]
-"""How this version of an object is asked for; the bytes are what is stored of it."""
+"""How this version of an object is wanted; the bytes are its stored body."""
 
 
 def every(_: ObjectKey, __: bytes) -> Wanted:
-    """All objects are asked for."""
+    """Want all objects decoded."""
     return Wanted.READ
 
 
 async def facts(bus: Bus, kinds: frozenset[Kind], ask: Ask = every) -> AsyncGenerator[Facts]:
-    """The facts of these kinds, endlessly. What does not decode is set aside, and the object stays what it was.
+    """Endless batches of facts of these kinds. An undecodable message is rejected, and the object stays as it was.
 
     Args:
-        ask: how objects are told; those that are passed over are not even decoded.
+        ask: tells how each object is wanted; unwanted ones are not even decoded.
     """
     listed: set[Kind] = set()
     events: list[ObjectEvent] = []
@@ -97,7 +97,7 @@ def _fact(
     ask: Ask,
     unreadable: dict[ObjectKey, str],
 ) -> Kind | ObjectEvent | Unread | None:
-    """The kind that a mark is about, what the message tells of, or None if it is none of ours."""
+    """The kind whose listing mark this is, the fact in the message, or None for anything else."""
     try:
         subject = subjects.parse(message.subject)
     except subjects.BadSubject as error:

@@ -1,6 +1,6 @@
-"""What a node's fold reads from the bus: the subjects that it asks for, in order of arrival.
+"""Feeds a node's fold from the bus: the subjects that it asks for, in order of arrival.
 
-A node's programmers differ in what they make of programs and pages, but not in how they read them.
+The node programmers differ in what they make of programs and pages, but not in how they read them.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,23 +19,23 @@ log = structlog.get_logger()
 
 
 class Fold(Protocol):
-    """What a node holds, folded from what it reads; `dataplane.view.View` is at the heart of each."""
+    """A node's state, folded from what it reads; each fold is built around `dataplane.view.View`."""
 
     def take(self, subject: str, body: bytes, cause: Revision, now_s: float) -> None:
-        """Take a stored value in.
+        """Take in a stored value.
 
         Raises:
             codec.Undecodable, subjects.BadSubject: nothing was changed.
         """
 
     def answered(self, patterns: Iterable[str]) -> None:
-        """All that is stored on these patterns was told."""
+        """Everything stored on these patterns has been received."""
 
     def restarted(self) -> None:
-        """A stream was made anew: everything will be told again."""
+        """A stream was recreated: everything will be received again."""
 
     def interests(self) -> tuple[Iterable[str], Iterable[str]]:
-        """Patterns to read no longer, then patterns to read, since the last call."""
+        """Changes since the last call: patterns to stop reading, then patterns to start reading."""
 
 
 class Feed:
@@ -45,15 +45,15 @@ class Feed:
         """Nothing is read before `run`.
 
         Args:
-            resync_s: seconds between full read-backs.
-            told: is called after each thing that the fold was told.
+            resync_s: seconds between full re-reads.
+            told: called after every change to the fold.
         """
         self._bus, self._fold, self._told = bus, fold, told
         self._interest = Interest(bus, resync_s=resync_s)
 
     @property
     def sound(self) -> bool:
-        """The connection is there, and nothing that was told is in doubt."""
+        """Whether the connection is up and nothing received is in doubt."""
         return self._interest.sound
 
     async def run(self) -> None:
@@ -75,7 +75,7 @@ class Feed:
             self._told()
 
     def tell_interests(self) -> None:
-        """Read what the fold asks for by now; to be called after it was advanced as well."""
+        """Read what the fold currently asks for; also to be called after the fold was advanced."""
         drop, add = self._fold.interests()
         if drop:
             self._interest.unwant(drop)

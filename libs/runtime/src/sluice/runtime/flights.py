@@ -12,10 +12,10 @@ class _Flight(NamedTuple):
 
 
 class Flights:
-    """By attempt: a write that is sent again flies under another number, and an answer to the first is nobody's."""
+    """In-flight writes by attempt: a retry gets a new number, so a late answer to the first attempt matches none."""
 
     def __init__(self) -> None:
-        self._flying: dict[int, _Flight] = {}  # in the order in which they left
+        self._flying: dict[int, _Flight] = {}  # in sending order
         self._attempts = itertools.count(1)
         self.size_bytes = 0
 
@@ -23,14 +23,14 @@ class Flights:
         return len(self._flying)
 
     def leave(self, write: Write, now_s: float) -> int:
-        """The number of this attempt."""
+        """Record a write as sent; returns the number of the attempt."""
         attempt = next(self._attempts)
         self._flying[attempt] = _Flight(write, now_s)
         self.size_bytes += len(write.body)
         return attempt
 
     def land(self, attempt: int) -> Write | None:
-        """The write of this attempt, which is over; None if it was over before."""
+        """End this attempt and return its write; None if it had already ended."""
         flight = self._flying.pop(attempt, None)
         if flight is None:
             return None
@@ -38,15 +38,15 @@ class Flights:
         return flight.write
 
     def oldest_s(self) -> float | None:
-        """When the one that left first left."""
+        """Send time of the oldest attempt."""
         return next((flight.sent_at_s for flight in self._flying.values()), None)
 
     def land_on(self, subject: str) -> list[Write]:
-        """The writes to this subject, in lower case: none of them arrives."""
+        """End the attempts on this subject (lower case), and return their writes: they will not arrive."""
         lost = [attempt for attempt, flight in self._flying.items() if flight.write.subject.lower() == subject]
         return [write for attempt in lost if (write := self.land(attempt))]
 
     def land_until(self, until_s: float) -> list[Write]:
-        """The writes that left until then; nobody waits for their answers any more."""
+        """End the attempts sent until then, and return their writes: nobody waits for their answers any more."""
         late = [attempt for attempt, flight in self._flying.items() if flight.sent_at_s <= until_s]
         return [write for attempt in late if (write := self.land(attempt))]

@@ -43,7 +43,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
     @property
     def seed(self) -> Path:
-        """The identity's own seed file if there is one, as in a folder with the seeds of several; else the common one."""
+        """The identity's own seed file if there is one, as in a folder for several identities; else the common one."""
         own = self.folder / seed_file(self.identity)
         return own if own.exists() else self.folder / SEED
 

@@ -30,20 +30,20 @@ from sluice.runtime.streams import Missing, Origin, last_of, origin, surely
 log = structlog.get_logger()
 
 _HEARTBEAT_S = 0.5
-_SILENCE_S = 3 * _HEARTBEAT_S  # after this without a message or a heartbeat the consumer is taken for dead
-_CHECK_S = 10.0  # an idle stream is asked this often whether it is still the same one, and if all of it came
-_BEHIND_WAIT_S = 0.2  # before another consumer is made in place of one on a replica that lags behind
-_ABSENT_WAIT_S = 0.2  # between two looks for a stream that does not exist
+_SILENCE_S = 3 * _HEARTBEAT_S  # seconds without a message or heartbeat after which the consumer is considered dead
+_CHECK_S = 10.0  # interval at which an idle stream is checked: is it still the same one, and has everything arrived
+_BEHIND_WAIT_S = 0.2  # before the consumer is recreated, if it is on a lagging replica
+_ABSENT_WAIT_S = 0.2  # between two lookups of a stream that does not exist
 
 
 class CaughtUp(NamedTuple):
-    """The reader knows the whole stream: at this moment nothing was stored that it was not told."""
+    """The reader has received everything that is stored at this moment."""
 
     upto: Revision
 
 
 class NewEpoch(NamedTuple):
-    """The stream was made anew: forget all; a replay and another CaughtUp follow."""
+    """The stream was recreated: forget everything; a replay and another CaughtUp follow."""
 
     epoch: int
 
@@ -54,19 +54,19 @@ Event = Message | CaughtUp | NewEpoch
 def follow(
     bus: Bus, stream: str, patterns: Iterable[str] = (), *, last_only: bool = False, after: int = 0
 ) -> "Follower":
-    """Everything on these subjects (all of the stream's without any), from the beginning, in order, endlessly.
+    """Endless events of everything on these subjects (default: all), from the beginning and in order.
 
-    Waits for a stream that does not exist.
+    Waits for a stream that does not exist yet.
 
     Args:
-        last_only: begin with the last message of each subject: on streams that keep more.
+        last_only: begin with the last message of each subject; for streams that keep more.
         after: begin after this sequence.
     """
     return Follower(bus, stream, tuple(patterns) or (">",), last_only=last_only, after=after)
 
 
 class Follower:
-    """An iterator over events. Close it (or use it as a context manager) when it is no longer read."""
+    """An iterator over events. Close it (or use it as a context manager) when done."""
 
     def __init__(self, bus: Bus, stream: str, patterns: tuple[str, ...], *, last_only: bool, after: int) -> None:
         self._inbox = _Inbox()
@@ -76,18 +76,19 @@ class Follower:
 
     @property
     def waiting(self) -> int:
-        """How many messages have arrived that were not read yet: 0 means the next one has to come first.
+        """Number of messages that have arrived and are unread; with 0, the next one has yet to arrive.
 
-        Heartbeats and flow control do not count: no event follows from them, and who waited for one would wait long.
+        Heartbeats and flow control do not count: they produce no event, so a reader that waited for one could wait
+        long.
         """
         return self._inbox.messages
 
     @property
     def complete(self) -> Revision:
-        """Up to here the reader was told all that was ever stored, or what took its place.
+        """Everything that was ever stored up to here has been received, or what replaced it.
 
-        It stands still while the reader lags behind in a stream that keeps the last message of each subject: one that
-        was overwritten before it was delivered comes at its new place, and until then its subject is unknown.
+        On a stream that keeps the last message of each subject, this does not advance while the reader lags: a message
+        overwritten before its delivery arrives at its new position, and its subject is unknown until then.
         """
         return self._consumer.complete
 
@@ -108,12 +109,12 @@ class Follower:
 
 
 class _Inbox:
-    """What arrived and was not read, in order of arrival."""
+    """Unread messages in order of arrival."""
 
     def __init__(self) -> None:
         self.items: deque[Msg] = deque()
         self.messages = 0
-        """How many of them the stream stored; the others are the server's own."""
+        """Number of stored messages among them; the others come from the server itself."""
 
         self.arrived = asyncio.Event()
 
@@ -138,11 +139,11 @@ def _is_stored(message: Msg) -> bool:
 
 
 class _Broken(Exception):
-    """The consumer is gone or lost messages: make a new one."""
+    """The consumer is gone or lost messages: create a new one."""
 
 
 class _Consumer:
-    """The consumer of the moment, and where in the stream its reader is."""
+    """The current consumer, and the reader's position in the stream."""
 
     def __init__(self, bus: Bus, stream: str, patterns: tuple[str, ...], inbox: _Inbox, *, last_only: bool) -> None:
         self.bus, self.stream = bus, stream
@@ -151,14 +152,14 @@ class _Consumer:
         self._delivered = 0  # by this consumer
         self.sequence = 0  # of the last message delivered
         self.complete = NEVER
-        self._gap = True  # since then, messages may have been overwritten before they came
+        self._gap = True  # messages may have been overwritten before delivery, and their replacements are still to come
         self._checked_s = 0.0
         self._goal = 0
-        """What is there at least, as the leader of the stream says: until that came, nothing pending means nothing. A
-        consumer may sit on a replica that lags behind, or that has everything yet to learn: it calls that caught up."""
+        """The stream has at least this sequence, according to its leader; until it was delivered, "nothing pending"
+        means nothing. A consumer on a replica that lags, or is still empty, claims to have caught up."""
 
     async def attach(self, known: Origin | None) -> tuple[Origin, bool]:
-        """A consumer begins after the last message delivered; says of what, and if anything is waiting there."""
+        """Begin a consumer after the last message delivered; returns the stream's origin and whether messages wait."""
         while True:
             try:
                 before = await surely(self.bus, self.stream, known.created if known else 0, self.sequence)
@@ -168,7 +169,7 @@ class _Consumer:
             except (Missing, NotFoundError):
                 await asyncio.sleep(_ABSENT_WAIT_S)
                 continue
-            if before[:2] != after[:2]:  # it was made anew in between, and whose the consumer is nobody knows
+            if before[:2] != after[:2]:  # recreated in between: the consumer may belong to either stream
                 continue
             if waiting or self.sequence >= self._goal:
                 self._checked_s = asyncio.get_running_loop().time()
@@ -177,7 +178,7 @@ class _Consumer:
             await asyncio.sleep(_BEHIND_WAIT_S)
 
     async def _last(self, here: Origin) -> int:
-        """Of what is read, as the leader has it; one server does not lag behind itself."""
+        """The last sequence on our subjects according to the leader; 0 for a single server, which cannot lag."""
         return await last_of(self.bus, self.stream, self._patterns) if here.replicated else 0
 
     async def _begin(self) -> bool:
@@ -185,7 +186,7 @@ class _Consumer:
         inbox = self.bus.nc.new_inbox()
         self._inbox.clear()
         self._delivered = 0
-        # There is room for all of it: flow control bounds what the server sends before we ask for more.
+        # The inbox is unbounded: flow control limits what the server sends before we ask for more.
         self._subscription = await subscribe(self.bus.nc, inbox, self._inbox)
         info = await self.bus.js.add_consumer(
             self.stream,
@@ -212,7 +213,7 @@ class _Consumer:
         return api.DeliverPolicy.LAST_PER_SUBJECT if self._last_only else api.DeliverPolicy.ALL
 
     def caught_up(self, upto: Revision) -> CaughtUp:
-        """Nothing is pending, so there is no gap."""
+        """Record that nothing is pending, so there is no gap."""
         self._gap = False
         self.complete = max(self.complete, upto, Revision(upto.epoch, self.sequence))
         return CaughtUp(self.complete)
@@ -221,7 +222,7 @@ class _Consumer:
         self.sequence, self.complete, self._gap = 0, NEVER, True
 
     async def detach(self) -> None:
-        """The server drops a consumer that nobody listens to by itself."""
+        """Unsubscribe; the server removes a consumer without listeners by itself."""
         if self._subscription is None:
             return
         subscription, self._subscription = self._subscription, None
@@ -231,10 +232,10 @@ class _Consumer:
             return
 
     async def next(self, epoch: int, created: int) -> tuple[Message, int] | None:
-        """The next message and how many are pending behind it; None after a heartbeat with nothing pending.
+        """The next message and how many are pending after it; None after a heartbeat with nothing pending.
 
         Raises:
-            _Broken: this consumer will not deliver it.
+            _Broken: this consumer will not deliver the next message.
         """
         inbox = self._inbox
         while True:
@@ -273,7 +274,7 @@ class _Consumer:
         return Message(raw.subject, raw.data, Revision(epoch, sequence), first_ns, cause, time_ns), pending
 
     async def _idle(self, raw: Msg) -> bool:
-        """True for a heartbeat that says that all was delivered. Flow control is answered when its turn comes."""
+        """True for a heartbeat that confirms that everything was delivered. Flow control is answered in its turn."""
         headers = raw.headers or {}
         if headers["Status"] != "100":  # 409: the consumer was deleted, or its leader moved
             raise _Broken(f"{self.stream}: {headers}")
@@ -287,7 +288,7 @@ class _Consumer:
         return True
 
     async def _check(self, created: int) -> None:
-        """To be called when nothing comes: is that because there is nothing?"""
+        """Check that there really is nothing more; to be called when nothing arrives."""
         if self.sequence < self._goal:
             await asyncio.sleep(_BEHIND_WAIT_S)
             raise _Broken(f"{self.stream}: its replica ends at {self.sequence}, the leader has {self._goal}")
@@ -305,12 +306,12 @@ class _Consumer:
 
 
 def _first_ns(raw: Msg, time_ns: int) -> int:
-    """When the message was stored first."""
+    """When the message was first stored."""
     told = raw.headers.get(TIME_HEADER, "") if raw.headers else ""
     return int(told) if told.isascii() and told.isdigit() else time_ns
 
 
-_RECONNECTED = Msg(_client=None)  # type: ignore[arg-type]  # a mark in the inbox, never answered
+_RECONNECTED = Msg(_client=None)  # type: ignore[arg-type]  # a marker in the inbox, never answered
 
 
 def _consumer_name(name: str) -> str:
@@ -329,7 +330,7 @@ async def _events(consumer: _Consumer) -> AsyncGenerator[Event]:
                 known, caught_up = here, False
                 consumer.begin_again()
                 yield NewEpoch(here.epoch)
-                continue  # a consumer from the beginning
+                continue  # with a consumer from the beginning
             known = here
             if not waiting:
                 now = consumer.caught_up(Revision(here.epoch, here.last_sequence))

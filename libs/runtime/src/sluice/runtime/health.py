@@ -6,11 +6,11 @@ import nats.errors
 
 from sluice.runtime.bus import Bus
 
-_ROUND_TRIP_S = 1  # a server that takes longer is not there for us
+_ROUND_TRIP_S = 1  # seconds; a slower server counts as down
 
 
 class Health:
-    """Readiness means in sync: what the service says by now is true of what it has read."""
+    """Ready means in sync: the service's current output is true of what it has read."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -18,15 +18,15 @@ class Health:
         self._waits: list[Callable[[], Iterable[str]]] = []
 
     def ready_when(self, name: str, check: Callable[[], bool]) -> None:
-        """The service is ready when all such checks hold; the name says what the check asks."""
+        """The service is ready when all such checks pass; the name says what is checked."""
         self._checks[name] = check
 
     def waits_for_bus(self, tell: Callable[[], Iterable[str]]) -> None:
-        """`tell` says, in words, what has to wait for the bus; it is asked while the bus does not answer."""
+        """Register `tell`, which says in words what has to wait for the bus; called while the bus does not answer."""
         self._waits.append(tell)
 
     async def lacking(self) -> list[str]:
-        """What is not as it should be, sorted; empty when ready."""
+        """Descriptions of what is missing, sorted; empty when ready."""
         lacking = [name for name, check in self._checks.items() if not check()]
         if not await self._bus_answers():
             lacking.append("bus")
@@ -36,7 +36,7 @@ class Health:
         return sorted(lacking)
 
     async def _bus_answers(self) -> bool:
-        """A round trip: nats-py calls a server connected that was only just stopped."""
+        """Do a round trip, since nats-py still considers a server connected that was just stopped."""
         if not self._bus.connected.is_set():
             return False
         try:

@@ -1,4 +1,4 @@
-"""Just enough HTTP/1.1 to serve an ASGI application to probes and scrapers: GET and HEAD, one request a connection."""
+"""Minimal HTTP/1.1 to serve an ASGI application to probes and scrapers: GET and HEAD, one request per connection."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -15,7 +15,7 @@ _TIMEOUT_S = 5
 
 
 async def serve(application: Application, host: str, port: int) -> asyncio.Server:
-    """A server that is listening; port 0 takes a free one."""
+    """Start a listening server; port 0 picks a free one."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -24,7 +24,7 @@ async def serve(application: Application, host: str, port: int) -> asyncio.Serve
                 await _answer(application, head, writer)
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return  # whoever asked is gone, or never meant to ask
+            return  # the client is gone, or never sent a request
         finally:
             writer.close()
 

@@ -2,8 +2,8 @@
 
 It subscribes to the republished subjects, confirms the subscription, then requests what is stored; the higher sequence
 wins. Everything arrives in one queue and is delivered in that order. After anything that may have lost a message (a
-reconnect, a reader that was too slow) and at each resync interval, it requests everything again. Until that is answered
-no mark is delivered, because a mark vouches for everything before it.
+reconnect, a slow consumer) and at each resync interval, it requests everything again. Until that is answered, no mark
+is delivered, because a mark vouches for everything before it.
 
 This module keeps track of what was delivered; `asking` makes the requests.
 """
@@ -30,43 +30,43 @@ from sluice.runtime.snapshot import Answer, End, Row
 
 log = structlog.get_logger()
 
-_ROOM = 262_144  # messages that wait to be read; a node's whole program is a tenth of it
+_ROOM = 262_144  # unread messages; the whole program of a node is a tenth of it
 _strangers = METRICS.counter("sluice_interest_strangers_total", "Live messages that no stream sent")
 
 
 class Answered(NamedTuple):
-    """All that is stored under these patterns has been told."""
+    """Everything stored under these patterns has been delivered."""
 
     patterns: frozenset[str]
 
 
 class Restarted(NamedTuple):
-    """A stream was made anew: drop all that was told; what is wanted is read again."""
+    """A stream was recreated: drop everything delivered so far; what is wanted is read again."""
 
 
 Event = Message | Answered | Restarted
 
 
 class Interest:
-    """What one node wants of GROUPS and PROGRAMS, as an endless iterator over what it gets."""
+    """What one node wants of GROUPS and PROGRAMS, as an endless iterator over what arrives."""
 
     def __init__(self, bus: Bus, *, resync_s: float = 300.0, jitter_s: float = 1.0, room: int = _ROOM) -> None:
         """Nothing is read before the first iteration.
 
         Args:
-            resync_s: everything is asked for again this often, give or take a tenth.
-            jitter_s: longest wait before it is asked for again after a loss: a thousand nodes lose a server together.
-            room: messages that may wait to be read.
+            resync_s: interval at which everything is requested again, ±10 %.
+            jitter_s: longest delay of a re-read after a loss, since a thousand nodes lose a server at the same moment.
+            room: limit of unread messages.
         """
         self._bus = bus
         self._streams = {spec.subjects[0].split(".")[0]: spec.name for spec in bus.specs.values() if spec.republish}
         self._arrivals = Arrivals(room)
         self._wants: dict[str, Want] = {}
         self._held: dict[str, int] = {}
-        self._gone: set[str] = set()  # of those held, the tombstones
-        self._newest: dict[str, int] = {}  # by stream: how far it went, as far as we know
+        self._gone: set[str] = set()  # tombstones among the held
+        self._newest: dict[str, int] = {}  # by stream: the highest sequence known
         self._last_live: dict[str, int] = {}  # by stream
-        self._loss = 0  # counts the times that messages may have been missed
+        self._loss = 0  # counts how often messages may have been lost
         self._doubtful: set[str] = set()
         self._withheld: dict[str, Message] = {}
         self._out: deque[Event] = deque()
@@ -75,14 +75,14 @@ class Interest:
         self._undo = [bus.on_drop(self._dropped), bus.on_slow(self._slow)]
 
     def want(self, patterns: Iterable[str]) -> None:
-        """From now on what is stored under these patterns is told, then `Answered`. Wanting twice changes nothing."""
+        """From now on, deliver what is stored under these patterns, then `Answered`. Wanting twice changes nothing."""
         for pattern in patterns:
             if pattern not in self._wants:
                 self._wants[pattern] = Want(pattern, self._streams[pattern.split(".")[0]])
                 self._asker.ask([self._wants[pattern]])
 
     def unwant(self, patterns: Iterable[str]) -> None:
-        """They are told no more, unless another pattern covers them; wanted again, all is told again."""
+        """Stop delivering these, unless another pattern covers them; wanted again, everything is delivered again."""
         for pattern in patterns:
             want = self._wants.pop(pattern, None)
             if want is None:
@@ -98,12 +98,12 @@ class Interest:
 
     @property
     def waiting(self) -> int:
-        """Messages that have arrived and were not read yet."""
+        """Number of messages that have arrived and are unread."""
         return len(self._arrivals) + len(self._out)
 
     @property
     def sound(self) -> bool:
-        """The connection is there, and nothing that was told is in doubt."""
+        """Whether the connection is up and nothing delivered is in doubt."""
         return self._bus.connected.is_set() and not self._doubtful
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -137,7 +137,7 @@ class Interest:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    # ------------------------------------------------------------------------------------------------ what arrives
+    # ------------------------------------------------------------------------------------------------ arrivals
 
     def _take(self, raw: Msg) -> None:
         if raw.subject.startswith(subjects.LIVE):
@@ -151,7 +151,7 @@ class Interest:
             return
         headers = raw.headers or {}
         number = headers.get("Nats-Sequence", "")
-        if not (number.isascii() and number.isdigit()):  # anybody may publish there, only a stream numbers
+        if not (number.isascii() and number.isdigit()):  # anyone may publish there, but only streams add sequences
             _strangers.add(1)
             return
         sequence = int(number)
@@ -160,7 +160,7 @@ class Interest:
         self._tell(Row(subjects.stored(raw.subject), sequence, raw.data, headers), [want])
 
     def _check_order(self, stream: str, sequence: int) -> None:
-        """A sequence that should be behind us: the stream began again, and nothing else says so."""
+        """Detect a sequence that went backwards: the stream began anew, and nothing else tells."""
         if sequence <= self._newest.get(stream, 0) and sequence != self._last_live.get(stream):  # patterns may overlap
             self._doubt("order")
             self._newest.pop(stream, None)
@@ -168,11 +168,11 @@ class Interest:
         self._newest[stream] = max(sequence, self._newest.get(stream, 0))
 
     def _check_gap(self, want: Want, subject: str, before: str) -> None:
-        """The subject had a value before this one that we were not told.
+        """Detect that the subject had an earlier value that we did not receive.
 
-        Servers that lose one another lose what is live between them, and a client of one of them, whose connection
-        stays, hears nothing of it. The next mark does: it names the one before it. It says 0 where nothing was stored
-        before, or not any more.
+        Servers that lose their route to each other lose live messages between them, unnoticed by clients whose own
+        connection stays up. The next mark reveals it, since it names its predecessor: the last sequence of its subject,
+        or 0 if nothing is stored there.
         """
         if want.answered and before.isascii() and before.isdigit() and int(before) > self._held.get(subject, 0):
             self._doubt("gap")
@@ -219,10 +219,10 @@ class Interest:
 
     @staticmethod
     def _lags(answer: Answer, reading: Reading) -> bool:
-        """The replica that answered has less than there is.
+        """Whether the answering replica has less than the stream.
 
-        An answer with nothing in it does not say how far it goes. Every question asks for a mark, too: so it is of a
-        stream that never had one, or of a replica that has everything yet to learn.
+        An empty answer does not tell how far it goes. Since every request includes a mark, either the stream never had
+        one, or the replica is still empty.
         """
         if answer.upto:
             return answer.upto < reading.least
@@ -244,9 +244,9 @@ class Interest:
         self._release_marks()
 
     def _vanished(self, subject: str, want: Want, upto: int) -> None:
-        """A whole answer lacks what was told before: it went, and its tombstone too, while we were away."""
+        """Handle a subject missing from a complete answer: deleted, and its tombstone expired, while we were away."""
         if self._held.get(subject, 0) > upto:
-            return  # told live since
+            return  # arrived live since
         want.held.discard(subject)
         if subject in self._held and subject not in self._gone:
             revision = Revision(self._asker.origins[want.stream].epoch, upto)
@@ -263,9 +263,9 @@ class Interest:
         self._doubt("slow")
 
     def _doubt(self, why: str) -> None:
-        """Messages may have been missed: until all is answered again no mark is told."""
+        """Messages may have been lost: deliver no mark until everything was answered again."""
         if not self._asker.reread(why):
-            return  # nothing was asked since the last time
+            return  # nothing has been requested since the last call
         self._loss += 1
         self._doubtful = {pattern for pattern, want in self._wants.items() if want.answered}
 
@@ -286,11 +286,11 @@ class Interest:
         return list(self._wants.values())
 
     def current(self, wants: list[Want]) -> list[Want]:
-        """Those that are still wanted."""
+        """Those of these that are still wanted."""
         return [want for want in wants if self._wants.get(want.pattern) is want]
 
     def begin_again(self, stream: str) -> None:
-        """The stream is another one: what is held says nothing, what is in the queue is of nobody knows which."""
+        """The stream is another one: what is held is void, and queued messages may come from either."""
         log.warning("stream_restarted", stream=stream)
         self._arrivals.clear()
         for held in (self._held, self._gone, self._newest, self._last_live, self._withheld, self._doubtful):

@@ -36,7 +36,7 @@ AUTHORITY_KEY = "ca.key"
 
 
 class BadKeyring(ValueError):
-    """The folder is no keyring, or has not what was asked of it; the message says what to do."""
+    """The folder is not a keyring, or lacks what was requested; the message says what to do."""
 
 
 class PublicKey(Struct, frozen=True, kw_only=True):
@@ -45,13 +45,13 @@ class PublicKey(Struct, frozen=True, kw_only=True):
 
 
 class Holder(Struct, frozen=True, kw_only=True):
-    """One identity, and how it may show itself."""
+    """One identity and its public keys."""
 
     kind: str
     name: str
     current: PublicKey
     earlier: tuple[PublicKey, ...] = ()
-    """Still accepted: of those who have not got the current one yet."""
+    """Old keys that are still accepted, for clients that do not have the current one yet."""
 
     @property
     def identity(self) -> Identity:
@@ -59,7 +59,7 @@ class Holder(Struct, frozen=True, kw_only=True):
 
 
 class Ring(Struct, frozen=True, kw_only=True):
-    """What ring.json holds."""
+    """The content of ring.json."""
 
     server_names: tuple[str, ...]
     client_certificates: bool
@@ -73,10 +73,10 @@ class Row(NamedTuple):
     key: str
     since: datetime
     earlier: int
-    """How many keys of before are still accepted."""
+    """Number of old keys that are still accepted."""
 
     expires: datetime | None
-    """Of its certificate; None if it has none."""
+    """Expiry of its certificate; None without one."""
 
 
 def everybody(nodes: Iterable[str] = ()) -> list[Identity]:
@@ -91,10 +91,10 @@ class Keyring:
 
     @classmethod
     def create(cls, folder: Path, server_names: Iterable[str], now: datetime, *, client_certificates: bool) -> Self:
-        """A keyring with an authority and a server certificate, and nobody in it.
+        """Create a keyring with an authority and a server certificate, but no identities.
 
         Raises:
-            BadKeyring: there is one already.
+            BadKeyring: the folder already has one.
         """
         if (folder / RING).exists():
             raise BadKeyring(f"{folder}: there is a keyring already; add to it, or rotate its keys")
@@ -134,7 +134,7 @@ class Keyring:
 
     @property
     def server(self) -> Path:
-        """Folder of what a nats-server needs."""
+        """Folder of the files that a nats-server needs."""
         return self.folder / "server"
 
     @property
@@ -142,10 +142,10 @@ class Keyring:
         return [holder.identity for holder in self._ring.holders]
 
     def credentials(self, identity: Identity) -> Credentials:
-        """Of one who is in it.
+        """The credentials of an identity in the keyring.
 
         Raises:
-            BadKeyring: it is not.
+            BadKeyring: it is not in the keyring.
         """
         self._holder(identity)
         return Credentials(identity=identity, folder=self._place(identity))
@@ -159,14 +159,14 @@ class Keyring:
         return found
 
     def expiries(self) -> dict[str, datetime]:
-        """When the authority's and the server's certificates end."""
+        """When the certificates of the authority and the server expire."""
         return {
             "authority": expires((self._authority / AUTHORITY).read_bytes()),
             "server": expires((self.server / CERTIFICATE).read_bytes()),
         }
 
     def configuration(self, at: Path | None = None) -> str:
-        """For nats-server: TLS and accounts, with the files of `server/` in that folder."""
+        """TLS and accounts for nats-server; it will find the files of `server/` in folder `at` (default: there)."""
         place = at or self.server.absolute()
         keys = {
             holder.identity: [key.key for key in (holder.current, *holder.earlier)] for holder in self._ring.holders
@@ -186,7 +186,7 @@ class Keyring:
     # ------------------------------------------------------------------------------------------------------ changing
 
     def add(self, identities: Iterable[Identity], now: datetime) -> list[Identity]:
-        """They have keys; those who had none before are the answer."""
+        """Create keys for the identities that have none yet; returns these identities."""
         known = set(self.identities)
         new = [identity for identity in identities if identity not in known]
         for identity in new:
@@ -196,10 +196,10 @@ class Keyring:
         return new
 
     def rotate(self, identities: Iterable[Identity], now: datetime) -> None:
-        """Each has a new key, and is accepted with the old one too until that is retired.
+        """Create new keys; the old ones are still accepted until they are retired.
 
         Raises:
-            BadKeyring: one is not in the keyring.
+            BadKeyring: an identity is not in the keyring.
         """
         for identity in identities:
             holder = self._holder(identity)
@@ -209,9 +209,9 @@ class Keyring:
             self._show(identity, now)
 
     def retire(self, before: datetime, identities: Iterable[Identity] | None = None) -> int:
-        """Keys that were replaced until then are not accepted any more, nor is an earlier authority; how many keys.
+        """Stop accepting keys that were replaced before that time; returns how many.
 
-        `identities` None: of everybody, the authority included.
+        `identities` None: those of all identities, and the earlier authority as well.
         """
         chosen = set(self.identities if identities is None else identities)
         retired = 0
@@ -226,10 +226,10 @@ class Keyring:
         return retired
 
     def remove(self, identities: Iterable[Identity]) -> None:
-        """None of their keys is accepted any more.
+        """Stop accepting any of their keys.
 
         Raises:
-            BadKeyring: one is not in the keyring.
+            BadKeyring: an identity is not in the keyring.
         """
         for identity in identities:
             gone = self._holder(identity)
@@ -238,7 +238,7 @@ class Keyring:
             shutil.rmtree(self._place(identity), ignore_errors=True)
 
     def renew(self, now: datetime, *, authority: bool = False) -> None:
-        """Server and clients have new certificates; of a new authority, beside which the old one is still believed."""
+        """Renew the certificates of server and clients; `authority`: from a new one; the old one stays trusted."""
         if authority:
             old = (self._authority / AUTHORITY).read_bytes()
             _write(self._authority / EARLIER, old)
@@ -269,19 +269,19 @@ class Keyring:
         self._ring = replace(self._ring, holders=tuple(sorted([*others, holder], key=lambda each: each.identity)))
 
     def _store(self) -> None:
-        """What is accepted is as the ring says."""
+        """Write the ring and the configuration of the server, which accepts what the ring says."""
         _write(self.folder / RING, msgspec.json.format(msgspec.json.encode(self._ring), indent=2) + b"\n")
         _write(self.server / CONFIGURATION, self.configuration().encode())
 
     def _make_key(self, identity: Identity, now: datetime) -> PublicKey:
-        """A new seed is in its folder, beside the one that is shown."""
+        """Store a new seed in the identity's folder, beside the one in use."""
         seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
         _write(self._place(identity) / f"{SEED}.new", bytes(seed) + b"\n")
         public = nkeys.from_seed(bytearray(seed)).public_key.decode()
         return PublicKey(key=public, since=now)
 
     def _show(self, identity: Identity, now: datetime) -> None:
-        """Its folder holds the newest key, and all that goes with it."""
+        """Put the newest seed of the identity into use, with the files that go with it."""
         place = self._place(identity)
         (place / f"{SEED}.new").replace(place / SEED)
         _write(place / AUTHORITY, self._believed())
@@ -301,7 +301,7 @@ class Keyring:
         return (self._authority / AUTHORITY).read_bytes() + (earlier.read_bytes() if earlier.exists() else b"")
 
     def _tell_authorities(self) -> None:
-        """Everybody believes the authorities that there are; before anybody shows what a new one has signed."""
+        """Distribute the trusted authorities to all; to be called before a certificate of a new authority is used."""
         for place in (self.server, *map(self._place, self.identities)):
             _write(place / AUTHORITY, self._believed())
 
@@ -313,16 +313,16 @@ class Keyring:
         self._put(self._place(identity), self._signer().client(identity.text, now))
 
     def _put(self, place: Path, certified: Certified) -> None:
-        """Who reads between the two finds that they do not fit, and reads again."""
+        """A reader between the two writes finds a mismatch, and reads again."""
         _write(place / KEY, certified.key)
         _write(place / CERTIFICATE, certified.certificate)
 
 
 def parse(text: str) -> Identity:
-    """The identity of this text: `node.node-1`, `service.ingest`, or `ingest` for short.
+    """Parse an identity: `node.node-1`, `service.ingest`, or `ingest` for short.
 
     Raises:
-        BadKeyring: it is none.
+        BadKeyring: the text is not an identity.
     """
     kind, dot, name = text.partition(".")
     if not dot and text in SERVICES:
@@ -344,7 +344,7 @@ def now() -> datetime:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """The file holds this, for its owner alone; readers see what was before, or this."""
+    """Write the file atomically, readable by its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

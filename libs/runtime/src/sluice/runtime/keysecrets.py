@@ -1,4 +1,4 @@
-"""A keyring as Kubernetes Secrets. Each is mounted as a folder, which `NATS_KEYS` then names."""
+"""A keyring as Kubernetes Secrets. Each is mounted as a folder, to which `NATS_KEYS` then points."""
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -15,19 +15,19 @@ NODES = f"{PREFIX}nodes"
 _OPTIONAL = (CERTIFICATE, KEY)
 
 Manifest = dict[str, Any]
-"""Any: as YAML has it."""
+"""Any: the values of YAML."""
 
 
 def secret_name(identity: Identity) -> str:
-    """`sluice-bus-ingest`; `sluice-bus-node-NAME` and `sluice-bus-person-operator` for who is no service."""
+    """`sluice-bus-ingest` for a service; `sluice-bus-node-NAME` and `sluice-bus-person-operator` for others."""
     return PREFIX + (identity.name if identity.kind == "service" else f"{identity.kind}-{identity.name}")
 
 
 def secrets(ring: Keyring, namespace: str, at: Path, *, nodes_together: bool) -> Iterator[Manifest]:
-    """Of the server, whose files are mounted at `at`, and of everybody.
+    """The Secrets of the server, whose files are mounted at `at`, and of all identities.
 
     Raises:
-        BadKeyring: nodes have client certificates, which cannot be together.
+        BadKeyring: `nodes_together` with client certificates, which cannot share a Secret.
     """
     if nodes_together and ring.ring.client_certificates:
         raise BadKeyring(

@@ -1,7 +1,7 @@
 """Ownership of a shard: a key in a KV bucket that expires unless its holder renews it.
 
 The lease only keeps two processes from working against each other. Protection against overwriting is up to the fences
-in `output`, so a holder that cannot renew because the server is away continues: it cannot write either.
+in `output`, so a holder that cannot renew because the server is down continues: it cannot write either.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ log = structlog.get_logger()
 
 BUCKET = LEASES
 TTL_S = 6.0
-"""A holder that ended without a word is succeeded after this; one that comes back under its name at once."""
+"""After a holder crashed, another may claim the shard after this time; the same holder, restarted, at once."""
 
 _RENEW_S = TTL_S / 4
-_MOST_DOUBTS = 8  # in a row, four seconds: then the bucket was made anew, and counts from the beginning
+_MOST_DOUBTS = 8  # in a row, four seconds: then the bucket was recreated, and its revisions start over
 
 
 class LeaseLost(RuntimeError):
-    """Somebody else holds the shard: stop writing, and stand by."""
+    """Another holder has the shard: stop writing, and stand by."""
 
 
 def _lags(key: str) -> ServiceUnavailableError:
@@ -43,22 +43,22 @@ def _lags(key: str) -> ServiceUnavailableError:
 
 
 class Lease:
-    """One of the shards of a service, held by one run of it."""
+    """One shard of a service, held by one instance of it."""
 
     def __init__(self, bus: Bus, service: str, holder: str, shard: int) -> None:
         self._bus, self._holder = bus, holder
         self._key = f"{service}.{shard}"
         self._revision = 0
-        self._latest = 0  # that was ever ours: an earlier one is what a lagging replica has
+        self._latest = 0  # our highest revision so far: a lower one comes from a lagging replica
         self._doubts = 0
         self.shard = shard
 
     @classmethod
     async def claim(cls, bus: Bus, service: str, shards: int, holder: str) -> Self:
-        """The first shard that is free, or was this holder's before. Waits until there is one.
+        """Claim the first shard that is free or already belongs to this holder. Waits until there is one.
 
         Args:
-            holder: the same after a restart, and no other's: the Pod's name, the host's.
+            holder: unique, and the same after a restart: the name of the Pod or of the host.
         """
         said = False
         while True:
@@ -73,10 +73,10 @@ class Lease:
             await asyncio.sleep(_RENEW_S)
 
     async def hold(self) -> None:
-        """Renew it for ever.
+        """Renew the lease forever.
 
         Raises:
-            LeaseLost: somebody else holds it.
+            LeaseLost: another holder has it.
         """
         while True:
             await asyncio.sleep(_RENEW_S)
@@ -84,7 +84,7 @@ class Lease:
                 raise LeaseLost(f"{self._key}: somebody else than {self._holder} holds it; this one must not write")
 
     async def release(self) -> None:
-        """The next may have it at once. If the server is away, when it ends by itself."""
+        """Free the shard at once for the next holder; if the server is down, the lease expires by itself."""
         try:
             bucket = await self._bus.js.key_value(BUCKET)
             await bucket.delete(self._key, last=self._revision)
@@ -92,10 +92,10 @@ class Lease:
             log.info("lease_not_released", key=self._key, error=repr(error))
 
     async def _take(self) -> bool:
-        """True if the key is ours, renewed now.
+        """Claim or renew the key; True if it is ours.
 
         Raises:
-            ServiceUnavailableError: what was read is not what the leader of the bucket's replicas has: ask again.
+            ServiceUnavailableError: the answer did not come from the leader of the bucket's replicas: ask again.
         """
         bucket = await self._bucket()
         value = self._holder.encode()
@@ -112,7 +112,7 @@ class Lease:
         return True
 
     async def _retake(self, bucket: KeyValue, value: bytes) -> bool:
-        """It is there with another revision, ours from before or somebody else's; or it ended, and is free."""
+        """Handle a key with another revision: ours from before, another holder's, or expired and free."""
         self._revision = 0
         try:
             there = await bucket.get(self._key)
@@ -124,14 +124,14 @@ class Lease:
             self._renewed(await bucket.update(self._key, value, last=there.revision))
         except (KeyNotFoundError, NoKeysError):
             return await self._create(bucket, value)
-        except KeyWrongLastSequenceError as error:  # this very moment, or on another replica
+        except KeyWrongLastSequenceError as error:  # just now, or on another replica
             raise _lags(self._key) from error
         return True
 
     async def _create(self, bucket: KeyValue, value: bytes) -> bool:
         try:
             self._renewed(await bucket.create(self._key, value))
-        except (KeyWrongLastSequenceError, KeyNotFoundError) as error:  # one replica has it, another does not
+        except (KeyWrongLastSequenceError, KeyNotFoundError) as error:  # the replicas differ
             raise _lags(self._key) from error
         return True
 
@@ -143,12 +143,12 @@ class Lease:
             return await self._bus.js.key_value(BUCKET)
         except (BucketNotFoundError, NotFoundError) as error:
             if not self._bus.owns_streams:
-                raise ServiceUnavailableError from error  # world trouble: its owner makes it
+                raise ServiceUnavailableError from error  # not our error: its owner creates it
             return await make_bucket(self._bus)
 
 
 async def make_bucket(bus: Bus) -> KeyValue:
-    """The bucket is there. Idempotent."""
+    """Create the bucket. Idempotent."""
     return await bus.js.create_key_value(
         api.KeyValueConfig(
             bucket=BUCKET,

@@ -1,4 +1,4 @@
-"""Lint warnings from the bus: reads all objects once more, and analyses them in a thread beside the event loop."""
+"""Lint warnings from the bus: reads all objects a second time, and analyses them in a thread beside the event loop."""
 
 import asyncio
 import threading
@@ -31,7 +31,7 @@ class Snapshot(NamedTuple):
 
 
 async def snapshot(bus: Bus) -> Snapshot:
-    """All objects. Waits until the first listing of every kind has ended: not told is not gone."""
+    """All objects. Waits until the first listing of every kind has ended: before that, objects may be missing."""
     events: list[ObjectEvent] = []
     async with aclosing(facts(bus, frozenset(Kind))) as batches:
         async for batch in batches:
@@ -44,9 +44,9 @@ async def snapshot(bus: Bus) -> Snapshot:
 
 
 async def warned(bus: Bus, interval_s: float, most_rules: int) -> AsyncGenerator[Mapping[Unit, Warned]]:
-    """What there is to warn of, again after each interval in which OBJECTS changed. Endless.
+    """Endless warnings, computed again after each interval in which OBJECTS changed.
 
-    An error of ours while looking is logged, and what was said before stays: nothing waits for warnings.
+    An error of ours in the analysis is logged, and earlier warnings stay: nothing depends on warnings.
     """
     upto = NEVER
     while True:
@@ -70,17 +70,17 @@ async def _end(bus: Bus) -> Revision:
 
 
 async def beside(work: Callable[[], T]) -> T:
-    """Its result, from a thread of its own. A daemon: who is told to stop does not wait for it to end."""
+    """Run `work` in a thread of its own and return its result. A daemon thread, so shutdown need not wait for it."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
 
     def settle(value: T | None, error: Exception | None) -> None:
-        if result.done():  # nobody waits any more
+        if result.done():  # nobody is waiting any more
             return
         if error is not None:
             result.set_exception(error)
         else:
-            result.set_result(value)  # type: ignore[arg-type]  # None only if T is
+            result.set_result(value)  # type: ignore[arg-type]  # None only if T is None
 
     def run() -> None:
         value, error = None, None
@@ -88,7 +88,7 @@ async def beside(work: Callable[[], T]) -> T:
             value = work()
         except Exception as raised:
             error = raised
-        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop was closed: nobody is waiting any more
             loop.call_soon_threadsafe(settle, value, error)
 
     threading.Thread(target=run, name="beside", daemon=True).start()

@@ -1,6 +1,6 @@
-"""A log file that is appended to in whole lines and rotated when it is full; it is reopened if somebody moved it.
+"""A log file that is appended to in whole lines and rotated when full; it is reopened if something moved it.
 
-Packets never wait for the disk here: callers write beside the packet path.
+Packets never wait for the disk here: callers write outside the packet path.
 """
 
 import gzip
@@ -14,35 +14,35 @@ from time import time
 from msgspec import Struct
 
 MODE = 0o640
-"""Whoever may read a node's logs may read who talks to whom, and nobody else."""
+"""Only those who may read the node's logs may see who talks to whom."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
     size_bytes: int
     backups: int
-    """How many full ones are kept beside it."""
+    """Number of rotated files to keep."""
 
     age_s: float
-    """After which they are removed. 0: they are not."""
+    """Rotated files are removed after this; 0: never."""
 
     compress: bool
-    """All but the newest of the full ones: whoever follows the log may not be through with that."""
+    """Compress rotated files except the newest, which log followers may not have finished reading."""
 
 
 class LogFile:
-    """One thread at a time."""
+    """For one thread at a time."""
 
     def __init__(self, path: Path, limits: Limits, head: Callable[[], bytes] = bytes) -> None:
-        """`head` is what every file begins with, also what there was before us goes on with it."""
+        """`head` returns what every file begins with; it is also appended to a file from an earlier run."""
         self.path, self._limits, self._head = path, limits, head
         self._file: int | None = None
         self._inode = (0, 0)
 
     def append(self, lines: bytes, *, in_head: bool = False) -> None:
-        """The lines are in the file. With `in_head`, the head says what they say.
+        """Append the lines. With `in_head`, a new file's head already contains them.
 
         Raises:
-            OSError: they are not, or not all of them.
+            OSError: they were not written, or not completely.
         """
         file, is_new = self._ready(len(lines))
         if is_new and in_head:
@@ -52,7 +52,7 @@ class LogFile:
             rest = rest[os.write(file, rest) :]
 
     def tidy(self) -> None:
-        """Compress what is to be compressed, and remove what is too much or too old."""
+        """Compress rotated files, and remove those that are too many or too old."""
         full = sorted(self._full(), key=lambda path: path.name)
         for path in full[:-1] if self._limits.compress else ():
             if path.suffix != ".gz":
@@ -69,7 +69,7 @@ class LogFile:
             self._file = None
 
     def _ready(self, size: int) -> tuple[int, bool]:
-        """The file, with room for so many bytes, and whether it was opened just now."""
+        """The open file, with room for so many bytes, and whether it was just opened."""
         if self._file is not None and self._moved():
             self.close()
         is_new = self._file is None
@@ -91,7 +91,7 @@ class LogFile:
         return self._file
 
     def _moved(self) -> bool:
-        """Somebody else has moved or removed it."""
+        """Whether something else has moved or removed the file."""
         try:
             stat = self.path.stat()
         except FileNotFoundError:

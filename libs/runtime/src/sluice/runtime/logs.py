@@ -9,9 +9,9 @@ from structlog.typing import Processor
 
 
 def configure(service: str, *, level: str = "info", stream: TextIO | None = None, **bound: object) -> None:
-    """Every line from now on is JSON on `stream` (stderr), with the service's name and what is bound.
+    """Configure logging as JSON on `stream` (stderr), with the service's name and the bound fields on each line.
 
-    Libraries that use `logging` come the same way, at warning and above.
+    Records of libraries that use `logging` get the same form, from level warning.
     """
     target = stream or sys.stderr
     shared: list[Processor] = [

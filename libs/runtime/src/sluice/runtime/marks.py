@@ -5,11 +5,11 @@ from typing import NamedTuple
 from sluice.contracts.ids import Revision
 
 INTERVAL_S = 0.05
-"""Between two marks of a subject while writes are under way; with none under way a mark goes at once."""
+"""Between two marks of a subject while writes are in flight; otherwise a mark is sent at once."""
 
 
 def is_mark(subject: str) -> bool:
-    """The subject's values vouch for what was stored before them: `<stream>._mark.…`, `objects._listed.…`."""
+    """Whether the subject's values vouch for what was stored before them: `<stream>._mark.…`, `objects._listed.…`."""
     return subject.split(".", 2)[1:2] in (["_mark"], ["_listed"])
 
 
@@ -18,14 +18,14 @@ class Mark(NamedTuple):
     body: bytes
     cause: Revision
     after: int
-    """Number of the last write that must be stored before it."""
+    """Number of the last write that must be stored before the mark is sent."""
 
 
 class _Line:
     """The marks of one subject: the one that waits for its writes, and the newest one behind it.
 
-    Two, because a newer mark waits for more writes: if it took the place of the first, a steady stream of changes
-    would put marks off for ever.
+    There are two because a newer mark waits for more writes: if it replaced the first, a steady stream of changes would
+    delay marks forever.
     """
 
     __slots__ = ("first", "newest", "sent_at_s")
@@ -37,7 +37,7 @@ class _Line:
 
 
 class Marks:
-    """Marks asked for and not sent. Time comes in as an argument, in seconds of any clock that does not jump."""
+    """Marks requested and not yet sent. Time is passed as an argument, in seconds of any monotonic clock."""
 
     def __init__(self) -> None:
         self._lines: dict[str, _Line] = {}
@@ -48,7 +48,7 @@ class Marks:
 
     @property
     def subjects(self) -> frozenset[str]:
-        """All that were asked for."""
+        """Subjects of all marks requested so far."""
         return frozenset(self._latest)
 
     def ask(self, mark: Mark) -> None:
@@ -60,7 +60,7 @@ class Marks:
             line.newest = mark
 
     def due(self, oldest: int, now_s: float, *, idle: bool) -> list[Mark]:
-        """The marks to send now, taken off the list: every write with a number below `oldest` is stored."""
+        """Remove and return the marks to send now: every write with a number below `oldest` is stored."""
         due = []
         for line in self._lines.values():
             if line.first is None or line.first.after >= oldest:
@@ -73,7 +73,7 @@ class Marks:
         return due
 
     def wait_s(self, oldest: int, now_s: float) -> float | None:
-        """Seconds until a mark is due whose writes are stored; None if there is no such mark."""
+        """Seconds until the next mark whose writes are stored is due; None if there is none."""
         waits = [
             line.sent_at_s + INTERVAL_S - now_s
             for line in self._lines.values()
@@ -82,7 +82,7 @@ class Marks:
         return max(0.0, min(waits)) if waits else None
 
     def ask_again(self, after: int) -> None:
-        """The stream was made anew: the latest of each subject is due again, after all that goes in again."""
+        """The stream was recreated: the latest mark of each subject is due again, once everything was stored again."""
         self._lines.clear()
         for mark in tuple(self._latest.values()):
             self.ask(mark._replace(after=after))

@@ -1,4 +1,4 @@
-"""One stored message, as readers get it."""
+"""A stored message as readers get it."""
 
 from typing import NamedTuple
 
@@ -9,16 +9,16 @@ class Message(NamedTuple):
     """An empty body is a tombstone."""
 
     subject: str
-    """Of the stream, never a live one."""
+    """The subject in the stream, never a live one."""
 
     body: bytes
     revision: Revision
     time_ns: int
-    """When it was stored, nanoseconds since 1970; 0 where the reader did not ask. In a ledger that was put back this is
-    when it was stored first."""
+    """When it was stored, in nanoseconds since 1970; 0 if the reader did not ask. In a restored ledger, when it was
+    first stored."""
 
     cause: Revision = NEVER
-    """What the writer derived it from, as its header says: a tombstone has no body to say it."""
+    """What the writer derived it from, from the header, because a tombstone has no body that could tell."""
 
     put_ns: int = 0
-    """When this stream stored it; 0 where the reader did not ask."""
+    """When this stream stored it, in nanoseconds since 1970; 0 if the reader did not ask."""

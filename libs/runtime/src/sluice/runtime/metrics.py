@@ -5,7 +5,7 @@ from typing import Literal
 
 
 class Metric:
-    """One name with one optional label. Only the event loop's thread touches it."""
+    """A metric with at most one label. Only for the event loop's thread."""
 
     def __init__(self, name: str, help_text: str, kind: Literal["counter", "gauge"], label: str) -> None:
         self.name, self._help, self._kind, self._label = name, help_text, kind, label
@@ -19,7 +19,7 @@ class Metric:
         self._values[label] = value
 
     def follow(self, read: Callable[[], float], label: str = "") -> None:
-        """From now on the value is what `read` says at the time of the scrape."""
+        """Read the value from `read` at each scrape from now on."""
         self._read[label] = read
 
     def value(self, label: str = "") -> float:
@@ -35,7 +35,7 @@ class Metric:
 
 
 class Rows:
-    """Counters of one name with several labels, read at the time of the scrape."""
+    """Counters with one name and several labels, read at each scrape."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Metrics:
         labels: tuple[str, ...],
         read: Callable[[], Iterable[tuple[tuple[str, ...], float]]],
     ) -> None:
-        """From now on there are these counters, as `read` says at the time of the scrape."""
+        """Register counters whose values `read` returns at each scrape."""
         self._rows[name] = Rows(name, help_text, labels, read)
 
     def text(self) -> str:
@@ -93,4 +93,4 @@ class Metrics:
 
 
 METRICS = Metrics()
-"""Of this process."""
+"""The metrics of this process."""

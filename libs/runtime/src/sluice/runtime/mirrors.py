@@ -1,7 +1,7 @@
-"""Gives a stalled mirror another leader.
+"""Moves the leadership of a stalled mirror.
 
-When the server that leads LEDGER ends, OBJECTS resumes up to twenty seconds later than LEDGER, because the mirror's
-leader checks its source only every ten seconds, whereas a new leader begins by asking. So the writer of the source
+When the server that leads LEDGER stops, OBJECTS resumes up to twenty seconds later than LEDGER, because the mirror's
+leader checks its source only every ten seconds, whereas a new leader begins with a request. So the writer of the source
 watches the mirror and makes its leader step down. With a single server there is no other leader, and nothing is done.
 """
 
@@ -20,10 +20,10 @@ log = structlog.get_logger()
 
 LOOK_S = 1.0
 STALLED_LOOKS = 2
-"""In a row, with the source ahead and the mirror where it was: then its leader steps down."""
+"""Looks in a row with the source ahead and the mirror unchanged, after which the mirror's leader steps down."""
 
 PAUSE_S = 5.0
-"""After that: an election takes up to this long."""
+"""Pause after that, in seconds: an election takes up to this long."""
 
 _pushed = METRICS.counter(
     "sluice_mirror_leaders_changed_total", "Mirrors that stood still and were given another leader"
@@ -31,7 +31,7 @@ _pushed = METRICS.counter(
 
 
 class Look(NamedTuple):
-    """Where both end, and whether others could lead the mirror."""
+    """The last sequences of both streams, and whether the mirror has replicas that could lead it."""
 
     mirror: int
     source: int
@@ -39,13 +39,13 @@ class Look(NamedTuple):
 
 
 def stalled(looks: list[Look]) -> bool:
-    """In all of these looks, the oldest first, the mirror stood still behind what the source had at the first."""
+    """Whether the mirror did not move in all these looks (oldest first), though the source was ahead at the first."""
     behind = looks[0].mirror < looks[0].source
     return len(looks) > STALLED_LOOKS and behind and len({one.mirror for one in looks}) == 1
 
 
 async def push(bus: Bus, mirror: str, source: str) -> None:
-    """Look at the mirror for ever. Streams that are not there are the business of whoever makes them."""
+    """Watch the mirror forever. A missing stream is left to whoever creates it."""
     looks: list[Look] = []
     while True:
         await asyncio.sleep(LOOK_S)
@@ -72,7 +72,7 @@ async def _look(bus: Bus, mirror: str, source: str) -> Look | None:
 async def _step_down(bus: Bus, stream: str) -> None:
     try:
         await bus.nc.request(f"{bus.api}.STREAM.LEADER.STEPDOWN.{stream}", timeout=2)
-    except nats.errors.Error as error:  # the next look finds out
+    except nats.errors.Error as error:  # the next look notices
         log.warning("mirror_leader_stays", stream=stream, error=repr(error))
         return
     _pushed.add(1)

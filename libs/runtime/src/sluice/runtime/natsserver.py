@@ -14,15 +14,15 @@ from sluice.contracts.streams import MAX_PAYLOAD_BYTES
 _START_TIMEOUT_S = 15
 _STOP_TIMEOUT_S = 10
 _LOG_LINES = 20
-_MAX_PENDING_BYTES = 256 << 20  # for one client before the server calls it slow; a snapshot may be large
+_MAX_PENDING_BYTES = 256 << 20  # per client, before the server considers it slow; a snapshot may be large
 
 
 class ServerFailed(RuntimeError):
-    """nats-server did not start; the message holds the end of its log."""
+    """nats-server did not start; the message includes the end of its log."""
 
 
 def binary() -> str:
-    """The nats-server beside this Python, else the first on the path.
+    """Path of the nats-server beside this Python, else of the first in PATH.
 
     Raises:
         ServerFailed: there is none.
@@ -35,9 +35,9 @@ def binary() -> str:
 
 
 class NatsServer:
-    """One server process. It ends when it is told to, or when somebody kills it: then `restart`.
+    """One server process. It runs until it is stopped; if something kills it, use `restart`.
 
-    It is never told to read its configuration while it runs (SIGHUP), but starts again: see `docs/security.md`.
+    It never reloads its configuration (SIGHUP), but restarts: see `docs/security.md`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class NatsServer:
         self._variables = dict(variables or {})
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
-        """Held while a process takes the place of another."""
+        """Held while one process replaces another."""
 
     @classmethod
     async def start(
@@ -60,15 +60,14 @@ class NatsServer:
         variables: Mapping[str, str] | None = None,
         guarded: Path | None = None,
     ) -> Self:
-        """A server that accepts connections on 127.0.0.1. Port 0 takes a free one and keeps it over restarts.
+        """Start a server that accepts connections on 127.0.0.1. Port 0 picks a free port and keeps it across restarts.
 
         Args:
-            variables: of its environment, besides those of this process.
-            guarded: the configuration of its TLS and accounts, as a keyring writes it. Unset: everybody may do
-                everything.
+            variables: environment variables, in addition to those of this process.
+            guarded: the configuration of TLS and accounts, as a keyring writes it. None: everyone may do everything.
 
         Raises:
-            ServerFailed: it ended, or does not listen after 15 s.
+            ServerFailed: it exited, or does not listen after 15 s.
         """
         server = cls(Path(folder), port, variables, guarded)
         await server.restart()
@@ -85,16 +84,16 @@ class NatsServer:
         return self._process.pid
 
     async def restart(self) -> None:
-        """Start it on what its folder holds; kills the one that runs, if any."""
+        """Start it with the contents of its folder; kills a running process first."""
         async with self._starting:
             await self.kill()
             await self._run()
 
     async def reconfigure(self) -> None:
-        """It goes by its configuration as it is now: it ends in order and starts again, and all its clients come back.
+        """Restart it gracefully with its current configuration; clients reconnect.
 
         Raises:
-            ServerFailed: it does not like the configuration, and does not run.
+            ServerFailed: it rejects the configuration, and is not running.
         """
         async with self._starting:
             await self.stop()
@@ -105,7 +104,7 @@ class NatsServer:
         for stale in self.folder.glob("nats-server_*.ports"):
             stale.unlink()
         (self.folder / "nats.conf").write_text(self._config())
-        with self._log.open("ab") as output:  # it says there itself what it does, and here why it cannot go on
+        with self._log.open("ab") as output:  # the server's log; here for errors before it opens that
             self._process = await asyncio.create_subprocess_exec(
                 *self._command(),
                 "-c",
@@ -114,7 +113,7 @@ class NatsServer:
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
                 env={**os.environ, **self._variables},
-                start_new_session=True,  # Ctrl-C is for who started us; we stop it when we are done
+                start_new_session=True,  # Ctrl-C is for our own process; we stop the server when done
             )
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
@@ -124,7 +123,7 @@ class NatsServer:
             raise ServerFailed(f"nats-server: does not listen after {_START_TIMEOUT_S} s\n{self._log_end()}") from error
 
     async def stop(self) -> None:
-        """It has ended, in order; killed if that takes more than 10 s."""
+        """Stop it gracefully, or kill it if that takes more than 10 s."""
         if self._process is None or self._process.returncode is not None:
             return
         self._process.terminate()
@@ -135,7 +134,7 @@ class NatsServer:
             await self.kill()
 
     async def ended(self) -> None:
-        """Return when it does not run any more, and nobody is just starting it again."""
+        """Return when it is not running and not being restarted."""
         while (process := self._process) is not None:
             await process.wait()
             async with self._starting:
@@ -143,7 +142,7 @@ class NatsServer:
                     return
 
     async def kill(self) -> None:
-        """It has ended, as by kill -9."""
+        """Stop it as kill -9 does."""
         if self._process is None:
             return
         if self._process.returncode is None:
@@ -168,7 +167,7 @@ class NatsServer:
         )
 
     async def _listening(self) -> int:
-        """The port it listens on. The server writes the ports file once it does."""
+        """The port it listens on, from the ports file that the server then writes."""
         process = self._process
         if process is None:
             raise AssertionError("started before")

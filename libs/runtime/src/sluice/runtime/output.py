@@ -25,7 +25,7 @@ __all__ = ["Fenced", "Output", "Write"]
 
 
 class Output:
-    """The one writer of its patterns. Open it, put and remove, mark; `guard` tells when it is over."""
+    """The only writer of its patterns. Open it, put and remove, mark; `guard` returns or raises when it is over."""
 
     def __init__(self, bus: Bus, stream: str, patterns: tuple[str, ...]) -> None:
         self._bus, self._stream, self._patterns = bus, stream, patterns
@@ -33,13 +33,13 @@ class Output:
         self._marks = Marks()
         spec = bus.specs.get(stream)
         self._direct = not any("*" in pattern or ">" in pattern for pattern in patterns) and bool(spec and spec.direct)
-        """Who writes a few subjects asks for each: reading the stream takes the right to read all of it."""
+        """A writer of a few subjects reads each of them: reading the stream would need permission for all of it."""
 
         self._sender = Sender(bus, stream, self._writes, self._marks, direct=self._direct)
 
     @classmethod
     async def open(cls, bus: Bus, stream: str, patterns: Iterable[str]) -> Self:
-        """An output that knows all that is stored on its patterns. Makes the streams if they are not there."""
+        """Open an output that knows everything stored on its patterns. Creates the streams if they are missing."""
         output = cls(bus, stream, tuple(sorted(patterns)))
         await output._begin()
         return output
@@ -87,7 +87,7 @@ class Output:
             self._writes.buried(subject, time())
 
     async def close(self) -> None:
-        """Nothing more is sent. What was not acknowledged may be stored or not."""
+        """Stop sending. Unacknowledged writes may or may not be stored."""
         await self._sender.close()
 
     async def __aenter__(self) -> Self:
@@ -98,36 +98,36 @@ class Output:
 
     @property
     def stream(self) -> str:
-        """Its name."""
+        """The stream's name."""
         return self._stream
 
     @property
     def stored(self) -> Mapping[str, bytes]:
-        """What is acknowledged, without tombstones; as of now, a copy."""
+        """A copy of the acknowledged values, without tombstones."""
         return {subject: held.body for subject, held in self._writes.held.items() if held.body}
 
     def held(self, subject: str) -> tuple[bytes, Revision]:
-        """What is acknowledged on the subject, and when it came; empty if it is a tombstone, or nothing."""
+        """The acknowledged body and revision of the subject; the body is empty for a tombstone or for nothing."""
         held = self._writes.held.get(subject, NOTHING)
         return held.body, Revision(self.revision.epoch, held.sequence)
 
     @property
     def revision(self) -> Revision:
-        """Of the last message that the stream acknowledged; at the start, of the last that it held."""
+        """Revision of the last message that the stream acknowledged; at the start, of the last that it held."""
         return self._sender.revision
 
     @property
     def refused(self) -> Mapping[str, str]:
-        """Subjects whose newest value the stream does not take, and why; the old value stays, marks wait."""
+        """Subjects whose newest value the stream refuses, and why; the old value stays, and marks wait."""
         return dict(self._sender.refused)
 
     def put(
         self, subject: str, value: msgspec.Struct | bytes, cause: Revision | None = None, *, after: Iterable[Write] = ()
     ) -> Write | None:
-        """The subject will hold the value. Not sent if it will anyhow, `cause` aside: then None.
+        """Store the value; returns the write to wait for, or None if the value (`cause` aside) is stored already.
 
         Args:
-            cause: of the message; unset takes the value's own, if it has one.
+            cause: cause of the message; None takes the value's own, if it has one.
             after: writes that must be stored before this one is sent.
 
         Raises:
@@ -146,7 +146,7 @@ class Output:
         return self._add(subject, body, own, after)
 
     def remove(self, subject: str, cause: Revision = NEVER, *, after: Iterable[Write] = ()) -> Write | None:
-        """The subject will hold nothing: a tombstone, if it holds anything. None if it does not.
+        """Store a tombstone if the subject holds a value; returns the write to wait for, or None if nothing is stored.
 
         Raises:
             Fenced: another writer is active.
@@ -157,7 +157,7 @@ class Output:
         return self._add(subject, b"", cause, after)
 
     def mark(self, subject: str, value: msgspec.Struct) -> None:
-        """The value is sent once every earlier put and remove is stored, or a newer mark is in its place.
+        """Send the mark once all earlier puts and removes are stored, unless a newer mark has replaced it by then.
 
         Raises:
             Fenced: another writer is active.
@@ -172,7 +172,7 @@ class Output:
         self._sender.wake()
 
     async def settled(self) -> None:
-        """Everything put, removed and marked so far is stored. Waits as long as that takes.
+        """Wait, indefinitely, until everything put, removed and marked so far is stored.
 
         Raises:
             Fenced: another writer is active.
@@ -180,7 +180,7 @@ class Output:
         await self._sender.until(self._sender.settled)
 
     async def room(self) -> None:
-        """Less is under way than the writer should get ahead of the stream.
+        """Wait until fewer writes are pending than the writer may be ahead of the stream.
 
         Raises:
             Fenced: another writer is active.
@@ -188,7 +188,7 @@ class Output:
         await self._sender.until(lambda: self._sender.ahead() < 2 * WINDOW)
 
     async def guard(self) -> None:
-        """Returns when the output is closed.
+        """Return when the output is closed.
 
         Raises:
             Fenced: another writer is active.
@@ -197,7 +197,7 @@ class Output:
 
     def _check(self, subject: str) -> None:
         self._sender.alive()
-        for pattern in self._patterns:  # as a rule there is one
+        for pattern in self._patterns:  # usually just one
             if covers(pattern, subject):
                 return
         raise AssertionError(f"{subject}: not covered by {', '.join(self._patterns)}, which were read at the start")

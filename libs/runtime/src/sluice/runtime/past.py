@@ -23,17 +23,17 @@ from sluice.runtime.streams import Missing, origin
 
 
 class Reach(NamedTuple):
-    """What LEDGER has."""
+    """The range of LEDGER."""
 
     epoch: int
     first: int
-    """Sequence of its oldest entry; one more than `last` if it has none."""
+    """Sequence of the oldest entry; one more than `last` if there is none."""
 
     last: int
 
 
 class Moment(NamedTuple):
-    """All that was, after one entry."""
+    """The state of all objects after one entry."""
 
     epoch: int
     sequence: int
@@ -41,7 +41,7 @@ class Moment(NamedTuple):
 
 
 async def reach(bus: Bus) -> Reach:
-    """How far back LEDGER goes.
+    """The current range of LEDGER.
 
     Raises:
         Missing: there is no LEDGER.
@@ -52,10 +52,10 @@ async def reach(bus: Bus) -> Reach:
 
 
 async def checkpoints(bus: Bus, epoch: int) -> list[Checkpoint]:
-    """Those of the epoch, in the order of their sequences. None while there is no such stream.
+    """The checkpoints of the epoch, ordered by sequence; empty if the stream does not exist.
 
     Raises:
-        Undecodable: one is not what it should be.
+        Undecodable: a checkpoint does not decode.
     """
     stored = await last_of(bus, CHECKPOINTS.name, f"ledger._checkpoint.{epoch}.*")
     found = (codec.decode(message.body, Checkpoint) for message in stored if message.body)
@@ -63,19 +63,20 @@ async def checkpoints(bus: Bus, epoch: int) -> list[Checkpoint]:
 
 
 async def state_at(bus: Bus, checkpoint: Checkpoint) -> State:
-    """What LEDGER held then.
+    """The state of LEDGER at the checkpoint.
 
     Raises:
-        BadState: its parts are not those it was made of; Undecodable.
+        BadState: the parts are not those the checkpoint was made of.
+        Undecodable: a part does not decode.
     """
     return state.read(await parts(bus, checkpoint), checkpoint.state)
 
 
 async def parts(bus: Bus, checkpoint: Checkpoint) -> tuple[StatePart, ...]:
-    """The parts of its state that are there, in order.
+    """The stored parts of the checkpoint's state, in order; some may be missing.
 
     Raises:
-        Undecodable: one is none.
+        Undecodable: a part does not decode.
     """
     pattern = f"ledger._state.{checkpoint.epoch}.{checkpoint.last}.*"
     stored = {message.subject: message.body for message in await last_of(bus, CHECKPOINTS.name, pattern)}
@@ -84,20 +85,20 @@ async def parts(bus: Bus, checkpoint: Checkpoint) -> tuple[StatePart, ...]:
 
 
 async def entries(bus: Bus, epoch: int, after: int, upto: int) -> list[Entry]:
-    """The entries after one sequence, and up to another, that LEDGER has.
+    """The entries in LEDGER after one sequence, up to and including another.
 
     Raises:
-        Missing: LEDGER was made anew meanwhile.
+        Missing: LEDGER was recreated meanwhile.
     """
     async with aclosing(told(bus, epoch, after, upto)) as stream:
         return [one async for one in stream]
 
 
 async def told(bus: Bus, epoch: int, after: int, upto: int) -> AsyncGenerator[Entry]:
-    """The same, one by one as they come.
+    """Like `entries`, but yields them one by one as they arrive.
 
     Raises:
-        Missing: LEDGER was made anew meanwhile.
+        Missing: LEDGER was recreated meanwhile.
     """
     if upto <= after:
         return
@@ -120,10 +121,11 @@ async def told(bus: Bus, epoch: int, after: int, upto: int) -> AsyncGenerator[En
 
 
 async def moment(bus: Bus, sequence: int | None = None) -> Moment:
-    """All that was after the entry of this sequence; None: now.
+    """The state after the entry with this sequence; None: now.
 
     Raises:
-        TooOld: nothing reaches back so far, or it is not reached yet; BadState, Undecodable: see `state_at`.
+        TooOld: the ledger does not reach back that far, or has not reached it yet.
+        BadState, Undecodable: see `state_at`.
     """
     here = await reach(bus)
     wanted = here.last if sequence is None else sequence
@@ -136,13 +138,13 @@ async def moment(bus: Bus, sequence: int | None = None) -> Moment:
 
 
 async def sequence_at(bus: Bus, time_ns: int) -> int:
-    """Sequence of the last entry that LEDGER has stored by this time (nanoseconds since 1970).
+    """Sequence of the last entry that LEDGER had stored by this time (nanoseconds since 1970).
 
     Raises:
-        TooOld: its oldest entry is younger, and there is no checkpoint before.
+        TooOld: the oldest entry is younger, and there is no earlier checkpoint.
     """
     here = await reach(bus)
-    low, high = here.first - 1, here.last  # the answer is low, or one of those up to high
+    low, high = here.first - 1, here.last  # the answer is low, or between low and high
     while low < high:
         middle = (low + high + 1) // 2
         if await _stored_ns(bus, middle) <= time_ns:
@@ -158,10 +160,11 @@ async def sequence_at(bus: Bus, time_ns: int) -> int:
 
 
 async def verified(bus: Bus) -> Verified:
-    """Whether LEDGER is what its checkpoints say, and where it is not.
+    """Verify LEDGER against its checkpoints; reports where it differs.
 
     Raises:
-        Missing: it was made anew meanwhile; Undecodable: a checkpoint is not what it should be.
+        Missing: LEDGER was recreated meanwhile.
+        Undecodable: a checkpoint does not decode.
     """
     here = await reach(bus)
     known = await checkpoints(bus, here.epoch)
@@ -169,7 +172,7 @@ async def verified(bus: Bus) -> Verified:
 
 
 async def _stored_ns(bus: Bus, sequence: int) -> int:
-    """When the entry was stored; of one that is not there, the next that is."""
+    """When the entry was stored; if it is gone, when the next existing entry was."""
     async with follow(bus, LEDGER.name, after=sequence - 1) as events:
         async for event in events:
             if isinstance(event, Message):
@@ -179,7 +182,7 @@ async def _stored_ns(bus: Bus, sequence: int) -> int:
 
 
 async def last_of(bus: Bus, stream: str, pattern: str) -> list[Message]:
-    """All messages of the stream on this pattern now; none if there is no such stream."""
+    """All messages currently in the stream on this pattern; empty if the stream does not exist."""
     try:
         await patiently(bus, lambda: bus.js.stream_info(stream))
     except NotFoundError:
@@ -198,7 +201,7 @@ async def last_of(bus: Bus, stream: str, pattern: str) -> list[Message]:
 
 
 async def audited(bus: Bus) -> list[AuditEvent]:
-    """All that AUDIT keeps, each line once. What does not decode is left out: whoever reads AUDIT first tells of it."""
+    """All lines in AUDIT, each once. Undecodable batches are skipped; the regular readers of AUDIT report them."""
     batches: dict[str, Batch] = {}
     for message in await last_of(bus, AUDIT.name, "audit.>"):
         try:

@@ -1,4 +1,4 @@
-"""Retries until the world is ready: the server is away, JetStream is not ready yet, or an answer was lost."""
+"""Retries until the request succeeds: the server is down, JetStream is not ready yet, or an answer was lost."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -17,16 +17,16 @@ log = structlog.get_logger()
 
 TROUBLE = (
     ServiceUnavailableError,  # no responders: JetStream is not up, or the stream has no leader
-    NoStreamResponseError,  # the same of a publish; or the stream was deleted this moment
+    NoStreamResponseError,  # the same for a publish; or the stream was just deleted
     nats.errors.TimeoutError,
     nats.errors.NoRespondersError,
     nats.errors.OutboundBufferLimitError,
     nats.errors.ConnectionReconnectingError,
 )
-"""What another try may cure."""
+"""Errors that a retry may cure."""
 
 _NO_PEERS = 10005
-"""Too few servers of the cluster are there to hold what is made: some have just started, or are away.
+"""The cluster has too few servers to place what is created: some have just started, or are down.
 
 Source: nats-server 2.15.1, server/errors.json, JSClusterNoPeersErrF.
 """
@@ -36,9 +36,9 @@ _LONGEST_WAIT_S = 1.0
 
 
 async def patiently(bus: Bus, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """What `ask` returns, tried for as long as it meets nothing but world trouble. Every other error is raised.
+    """The result of `ask`, retried for as long as it fails with transient errors. Every other error is raised.
 
-    It may be asked twice, and both may have an effect.
+    A retried request may have been executed twice.
     """
     wait_s, since_s = _FIRST_WAIT_S, monotonic()
     while True:
@@ -62,10 +62,10 @@ async def patiently(bus: Bus, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 async def _while_connected(bus: Bus, asking: Coroutine[Any, Any, T]) -> T:
-    """Its result, but not longer than the connection lasts: the answer to what was asked on it will not come."""
+    """Await the result, but not beyond the loss of the connection, after which the answer cannot arrive."""
     asked = asyncio.ensure_future(asking)
     try:
-        first: list[asyncio.Future[Any]] = [asked, bus.dropped]  # Any: they have nothing in common
+        first: list[asyncio.Future[Any]] = [asked, bus.dropped]  # Any: their results have different types
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():
             raise nats.errors.ConnectionReconnectingError

@@ -6,7 +6,7 @@ from itertools import product
 
 
 def covers(pattern: str, subject: str) -> bool:
-    """True if the subject is one of the pattern's."""
+    """Whether the pattern matches the subject."""
     if "*" not in pattern:
         return subject.startswith(pattern[:-1]) if pattern.endswith(".>") else pattern in (subject, ">")
     wanted, tokens = pattern.split("."), subject.split(".")
@@ -26,7 +26,8 @@ def _masks(length: int) -> tuple[tuple[bool, ...], ...]:
 def covering(subject: str) -> Iterator[str]:
     """Every pattern that covers the subject, the subject itself first: at most 31 for its four tokens.
 
-    To look up which of many patterns cover a subject: asking each of them costs the number of patterns.
+    For finding which of many patterns cover a subject, where testing each would cost as many tests as there are
+    patterns.
     """
     tokens = subject.split(".")
     for mask in _masks(len(tokens)):

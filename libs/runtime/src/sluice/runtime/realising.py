@@ -1,6 +1,6 @@
 """What is in force, from the bus: folds every relevant fact and notifies whenever the answer may have changed.
 
-Of objects it reads only those the fold needs; it does not read Pods, since pages say where they are.
+It reads only the kinds of objects that the fold needs, and no Pods, since pages say where they are.
 """
 
 import asyncio
@@ -29,20 +29,20 @@ _PATTERNS = {
     "STATUS": (),
 }
 _GATHER_S = 0.05
-"""What was stored in one stream before something in another may arrive after it: changes are gathered for so long."""
+"""Time for which changes are gathered, since the order of messages between streams is not kept."""
 
 
 _Arrivals = asyncio.Queue[tuple[str, Event | Exception]]
 
 
 class _BegunError(Exception):
-    """A stream was made anew: what was folded is of no use."""
+    """A stream was recreated: the fold is void."""
 
 
 async def realisations(bus: Bus) -> AsyncGenerator[Realisation]:
-    """The fold, whenever it has taken something in; for the first time when all streams are read. Endless.
+    """Yield the fold after each change, endlessly; for the first time once all streams have been read.
 
-    It is the same one each time, until a stream is made anew.
+    It is the same fold each time, until a stream is recreated.
     """
     while True:
         try:
@@ -76,7 +76,7 @@ async def _one(bus: Bus) -> AsyncGenerator[Realisation]:
 
 
 async def _read(bus: Bus, stream: str, patterns: tuple[str, ...], arrivals: "_Arrivals") -> None:
-    """Hand over what the stream tells, and the error if there is one: whoever reads the arrivals raises it."""
+    """Queue the events of the stream, and an error, if any, for the reader of the queue to raise."""
     try:
         async with follow(bus, stream, patterns) as events:
             async for event in events:
@@ -92,7 +92,7 @@ def _take_all(
     first: tuple[str, Event | Exception],
     arrivals: "_Arrivals",
 ) -> bool:
-    """Take in what has arrived; true if there was anything to take in."""
+    """Take in what has arrived; True if it may have changed anything."""
     took, arrival = False, first
     while True:
         stream, event = arrival
@@ -112,7 +112,7 @@ def _take_all(
 
 
 def _take(bus: Bus, fold: Realisation, message: Message) -> bool:
-    """True if the fold wants to know it."""
+    """Take in one message; True if it is of interest to the fold."""
     try:
         subject = subjects.parse(message.subject)
         _tell(bus, fold, subject, message)
@@ -135,7 +135,7 @@ def _tell(bus: Bus, fold: Realisation, subject: subjects.Subject, message: Messa
         case subjects.GroupMarkSubject() if body:
             fold.mark("groups", codec.decode(body, Mark))
         case subjects.ProgramMarkSubject(backend) if body:
-            if backend in get_args(Backend):  # that of another may be from before an upgrade that was undone
+            if backend in get_args(Backend):  # another may stem from a version that was upgraded to and rolled back
                 fold.mark(f"programs.{backend}", codec.decode(body, Mark))
             else:
                 bus.rejects.strange(message.subject, f"programs._mark.{backend}", f"no backend {backend} is known")
@@ -146,7 +146,7 @@ def _tell(bus: Bus, fold: Realisation, subject: subjects.Subject, message: Messa
         case subjects.StatusSubject(node=node, backend=backend) if not node.startswith("_"):
             fold.node(read_status(NodeName(node), backend, body) if body else None, NodeName(node), backend)
             if body and backend in get_args(Backend):
-                bus.rejects.decode(message, NodeStatus)  # to be told of, if it cannot be read
+                bus.rejects.decode(message, NodeStatus)  # only to reject it if it does not decode
             elif body:
                 bus.rejects.strange(message.subject, f"status.*.{backend}", f"no backend {backend} is known")
         case _:

@@ -23,31 +23,32 @@ from sluice.runtime.client import subscribe
 from sluice.runtime.patience import patiently
 
 AT_ONCE = 500
-"""Entries that are sent before their acknowledgements are waited for."""
+"""Entries that are sent before waiting for their acknowledgements."""
 
 ANSWER_S = 30.0
 
 _GAP = "objects._gap"
-"""Stands where the ledger had no entry, until it is deleted."""
+"""Placeholder for a sequence that the ledger did not have; it is deleted afterwards."""
 
 
 class NotEmpty(Exception):
-    """The bus has a ledger already. The message says what to do."""
+    """The bus already has a ledger. The message says what to do."""
 
 
 class NotRestored(Exception):
-    """The bus did not take it all: what is there now is no ledger. The message says why and what to do."""
+    """The bus did not store all entries: what it holds is not a valid ledger. The message says why and what to do."""
 
 
 Write = Callable[[bytes], object]
 
 
 async def export(bus: Bus, write: Write) -> Writer:
-    """Write the whole ledger, with its checkpoints, line by line; the writer knows how many entries it had.
+    """Write the whole ledger with its checkpoints, line by line; the returned writer knows the number of entries.
 
     Raises:
-        Missing: there is no ledger, or it was made anew meanwhile.
-        BadState: a checkpoint has lost its state; Undecodable: it is none.
+        Missing: there is no ledger, or it was recreated meanwhile.
+        BadState: a checkpoint has lost its state.
+        Undecodable: a checkpoint does not decode.
     """
     here = await past.reach(bus)
     write(encode(Head(epoch=here.epoch, first=here.first, last=here.last)))
@@ -67,11 +68,11 @@ async def export(bus: Bus, write: Write) -> Writer:
 
 
 async def restore(bus: Bus, record: Record) -> int:
-    """The bus has this ledger, entry by entry with its sequence and its time, and its checkpoints; how many entries.
+    """Import the ledger with the sequences and times of its entries, and its checkpoints; returns how many entries.
 
     Raises:
         NotEmpty, NotRestored
-        BadRecord: the file is not what it should be.
+        BadRecord: the file is invalid.
     """
     await _begin(bus, record.head.first)
     sending = _Sending(bus)
@@ -93,7 +94,7 @@ async def restore(bus: Bus, record: Record) -> int:
 
 
 async def _begin(bus: Bus, first: int) -> None:
-    """LEDGER is there, holds nothing, and goes on with this sequence.
+    """Create LEDGER, empty and with this first sequence.
 
     Raises:
         NotEmpty
@@ -116,7 +117,7 @@ async def _begin(bus: Bus, first: int) -> None:
 
 
 def _gapless(record: Record) -> Iterator[Entry]:
-    """The entries, and one in the place of each that the ledger did not have."""
+    """The entries, with a placeholder for each that the ledger did not have."""
     expected = record.head.first
     for entry in record.entries():
         yield from (Entry(sequence, _GAP, b"{}") for sequence in range(expected, entry.sequence))
@@ -126,7 +127,7 @@ def _gapless(record: Record) -> Iterator[Entry]:
 
 
 class _Sending:
-    """Stores entries at the sequences that they have."""
+    """Stores entries at their original sequences."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -134,7 +135,7 @@ class _Sending:
         self._inbox = bus.nc.new_inbox()
 
     async def store(self, some: Sequence[Entry]) -> None:
-        """All of them are stored.
+        """Store all of these.
 
         Raises:
             NotRestored
@@ -179,5 +180,5 @@ async def _put(bus: Bus, subject: str, body: bytes) -> None:
 
 
 def _of_epoch(one: Snapshot, epoch: int) -> Checkpoint:
-    """The checkpoint, of the ledger that is there now."""
+    """The checkpoint, adapted to the epoch of the new ledger."""
     return replace(one.checkpoint, epoch=epoch)

@@ -1,4 +1,4 @@
-"""Recognises what the server refuses, as nats-py reports it: errors without a class of their own, in lower case."""
+"""Recognises refusals by the server in nats-py's errors, which have no class of their own; their text is lower case."""
 
 import re
 import ssl
@@ -12,7 +12,7 @@ _DENIED = re.compile(r'permissions violation for (publish|subscription) (?:with 
 
 
 class Denial(NamedTuple):
-    """We are connected, and may not do this."""
+    """We are connected, but the server denied an operation."""
 
     action: str
     """publish or subscription"""
@@ -27,7 +27,7 @@ def denial(error: Exception) -> Denial | None:
 
 
 def refusal(error: Exception) -> str | None:
-    """Why there is no connection: one word. None if it is for another reason than who we are, or who the server is."""
+    """One word for a refused connection, if the reason is our identity or the server's; None for other reasons."""
     match error:
         case ssl.SSLCertVerificationError():
             return "server_certificate"

@@ -11,10 +11,10 @@ from sluice.runtime.output import Output
 
 
 class Reporting:
-    """One status, whole each time.
+    """Publishes one status, always as a whole.
 
     Args:
-        status: what there is to tell; None: nothing yet.
+        status: returns the current status; None: nothing to report yet.
     """
 
     def __init__(self, bus: Bus, node: NodeName, backend: Backend, status: Callable[[], NodeStatus | None]) -> None:
@@ -22,7 +22,7 @@ class Reporting:
         self._changed = asyncio.Event()
 
     def changed(self) -> None:
-        """The status may be another than the last that was told."""
+        """Notify that the status may have changed."""
         self._changed.set()
 
     async def run(self) -> None:

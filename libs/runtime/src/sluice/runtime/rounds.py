@@ -1,14 +1,14 @@
-"""When a programmer's loop runs: on news, at a deadline, and to read back what it programs."""
+"""When a programmer's loop runs: on changes, at a deadline, and to read back what it programs."""
 
 import asyncio
 from time import monotonic
 
 
 class Rounds:
-    """News that comes while a round is on its way begins another.
+    """Schedules rounds; a change that arrives during a round starts another.
 
     Args:
-        resync_s: between two rounds in which everything is read back.
+        resync_s: interval between rounds in which everything is read back.
     """
 
     def __init__(self, resync_s: float) -> None:
@@ -18,22 +18,22 @@ class Rounds:
 
     @property
     def due(self) -> bool:
-        """There is news that no round has begun for."""
+        """Whether there are changes for which no round has begun."""
         return self._news.is_set()
 
     def wake(self) -> None:
-        """There is news."""
+        """Notify of a change."""
         self._news.set()
 
     def wake_in(self, delay_s: float) -> None:
-        """Go round then at the latest, whether there is news or not."""
+        """Start a round after this delay at the latest, whether there is a change or not."""
         asyncio.get_running_loop().call_later(delay_s, self._news.set)
 
     async def next(self, *deadlines_s: float | None) -> bool:
         """Wait for the next round; True if everything is to be read back in it.
 
         Args:
-            deadlines_s: when it begins at the latest, by the monotonic clock; None sets none.
+            deadlines_s: latest times to begin, by the monotonic clock; None sets no deadline.
         """
         until_s = min((self._resync_at_s, *(one for one in deadlines_s if one is not None)))
         resync = False

@@ -34,16 +34,16 @@ from sluice.runtime.writes import NOTHING, Held, Write, Writes
 log = structlog.get_logger()
 
 WINDOW = 4_000
-"""Messages on their way at once: 16,000 would be 5 % faster."""
+"""Maximum messages in flight: 16,000 would be 5 % faster."""
 
 _WINDOW_BYTES = 32 << 20  # half of what the connection buffers while it reconnects
-_DEADLINE_S = 5.0  # for one message; then it is sent again
-_LOOK_S = 5.0  # how often the sender asks if the stream is still the same one
-_SUSPECT_WAIT_S = 0.02  # between two looks at a stream that answers strangely
-_REFUSED_WAIT_S = 1.0  # between two tries of what the stream refused
-_OWNER_WAIT_S = 0.5  # between two looks for a stream that somebody else makes
-_REFUSED_AT_ONCE = 64  # of them; as soon as one is taken, all
-_PRUNE_MARGIN_S = 60.0  # tombstones are remembered this much longer than they live
+_DEADLINE_S = 5.0  # per message, after which it is resent
+_LOOK_S = 5.0  # interval at which the sender checks that the stream is still the same
+_SUSPECT_WAIT_S = 0.02  # between two checks of a stream with unexpected answers
+_REFUSED_WAIT_S = 1.0  # between two attempts to store what the stream refused
+_OWNER_WAIT_S = 0.5  # between two lookups of a stream that another client creates
+_REFUSED_AT_ONCE = 64  # refused writes retried at once; as soon as one is accepted, all are
+_PRUNE_MARGIN_S = 60.0  # tombstones are remembered longer than they live, by this margin
 
 _stored = METRICS.counter("sluice_output_stored_total", "Messages that were acknowledged", "stream")
 _conflicts = METRICS.counter("sluice_output_conflicts_total", "Writes whose subject held something else", "stream")
@@ -56,17 +56,17 @@ class Fenced(RuntimeError):
 
 
 class _Answers:
-    """Takes answers as they are read."""
+    """Handles answers as they are read from the socket."""
 
     def __init__(self, take: Callable[[Msg], None]) -> None:
         self.put_nowait = take
 
 
 class Sender:
-    """Brings writes and marks into one stream, for one `Output`."""
+    """Sends writes and marks to one stream, for one `Output`."""
 
     def __init__(self, bus: Bus, stream: str, writes: Writes, marks: Marks, *, direct: bool) -> None:
-        """`direct`: read back by subject, of any replica; who writes a few subjects may read no others."""
+        """`direct`: read back by subject, from any replica; a writer of a few subjects may read no others."""
         self._direct = direct
         self._bus, self._stream, self._writes, self._marks = bus, stream, writes, marks
         spec = bus.specs.get(stream)
@@ -76,29 +76,29 @@ class Sender:
         self._here = streams.Origin(0, 0, 0)
         self._highest = 0  # sequence acknowledged so far
         self.refused: dict[str, str] = {}
-        """Subjects whose newest value the stream does not take, and why."""
+        """Subjects whose newest value the stream refuses, and why."""
 
         self._retries: deque[Write] = deque()
         self._retry_at_s = float("-inf")
         self._conflicts: asyncio.Queue[Write] = asyncio.Queue()
         self._parked: list[Write] = []
         self._resend_until_s = float("-inf")
-        self._suspicious = False  # is this still our stream? Nothing is sent until that is known
+        self._suspicious = False  # is this still our stream? Nothing is sent until we know
         self._look, self._wake = asyncio.Event(), asyncio.Event()
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._subscription: Subscription | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._undo: list[Callable[[], None]] = []
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when nothing more will be sent; with the error, if there was one."""
+        """Done when nothing more will be sent; holds the error, if there was one."""
 
     @property
     def revision(self) -> Revision:
-        """Of the last message that was acknowledged."""
+        """Revision of the last acknowledged message."""
         return Revision(self._here.epoch, self._highest)
 
     async def start(self, here: streams.Origin) -> None:
-        """Send into this stream from now on."""
+        """Start sending to this stream."""
         self._here, self._highest = here, here.last_sequence
         self._subscription = await subscribe(self._bus.nc, f"{self._prefix}.*", _Answers(self._answered))
         self._undo.append(self._bus.on_reconnect(self._reconnected))
@@ -127,7 +127,7 @@ class Sender:
         self._progress()
 
     def added(self, write: Write) -> None:
-        """There is something to send, or nothing any more."""
+        """Notify of a new write, which may be done already."""
         if write.done:
             self.refused.pop(write.subject, None)
             self._progress()
@@ -148,15 +148,15 @@ class Sender:
             raise RuntimeError(f"{self._stream}: the output is closed")
 
     def settled(self) -> bool:
-        """Nothing is to be sent, and nothing is on its way."""
+        """Whether nothing is waiting and nothing is in flight."""
         return not self._writes and not self._marks and not self._flights and not self._marking()
 
     def ahead(self) -> int:
-        """How many writes wait or fly, those aside that the stream refuses: they may wait for ever."""
+        """Number of writes waiting or in flight, without those that the stream refuses, which may wait forever."""
         return len(self._writes) - len(self.refused)
 
     async def until(self, reached: Callable[[], bool]) -> None:
-        """Returns when the condition holds.
+        """Return when the condition holds.
 
         Raises:
             Fenced: another writer is active.
@@ -169,7 +169,7 @@ class Sender:
         await waiter
 
     def _progress(self) -> None:
-        """Wake those whose condition holds by now, all of them when it is over."""
+        """Wake those whose condition now holds; all of them if it is over."""
         still = []
         for reached, waiter in self._waiters:
             if waiter.done():
@@ -189,13 +189,13 @@ class Sender:
             await work()
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # told to everybody who waits or asks
+        except Exception as error:  # raised to all who wait or call
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         if not self.over.done():
             self.over.set_exception(error)
-            self.over.exception()  # looked at, should nobody guard
+            self.over.exception()  # mark as retrieved, in case nobody calls guard
         self._progress()
 
     def _marking(self) -> bool:
@@ -215,7 +215,7 @@ class Sender:
                 continue
 
     async def _send(self, now_s: float) -> float:
-        """Send what may be sent; the answer is how many seconds later to look again, if nothing happens before."""
+        """Send what may be sent; returns after how many seconds to check again if nothing happens before."""
         self._overdue(now_s)
         self._retry(now_s)
         while self._may_send():
@@ -257,7 +257,7 @@ class Sender:
         except MaxPayloadError:
             self._flights.land(attempt)
             self._refuse(write, f"{len(write.body)} bytes exceed the server's max_payload")
-        except OutboundBufferLimitError:  # the connection is away, and what it may hold back is full
+        except OutboundBufferLimitError:  # disconnected, and nats-py's buffer is full
             self._flights.land(attempt)
             self._writes.again(write)
             return False
@@ -273,7 +273,7 @@ class Sender:
         self._suspect(time.monotonic())
 
     def _suspect(self, resend_until_s: float) -> None:
-        """Look which stream is there before anything else is sent; then send again what was sent until then."""
+        """Check which stream is there before sending anything else; then resend what was sent until that time."""
         self._suspicious = True
         self._resend_until_s = max(self._resend_until_s, resend_until_s)
         self._look.set()
@@ -283,7 +283,7 @@ class Sender:
     def _answered(self, answer: Msg) -> None:
         try:
             self._take(answer)
-        except Exception as error:  # nobody else would be told: nats-py calls this
+        except Exception as error:  # nats-py calls this, and would report it to nobody
             self._fail(error)
 
     def _take(self, answer: Msg) -> None:
@@ -298,7 +298,7 @@ class Sender:
             case acks.Stored(sequence) if sequence > self._highest:
                 self._highest = sequence
                 self._store(write, sequence)
-            case acks.Stored() | acks.Nowhere():  # of a stream that began again, or is not there
+            case acks.Stored() | acks.Nowhere():  # the stream was recreated or is missing
                 self._parked.append(write)
                 self._suspect(float("-inf"))
             case acks.Conflict():
@@ -343,11 +343,11 @@ class Sender:
             self._wake.set()
 
     async def _settle(self, write: Write) -> None:
-        """What is stored is ours: success, or try again. It is somebody else's: we are fenced off."""
+        """Resolve a conflict: if the stored value is ours, succeed or retry; if it is another's, we are fenced."""
         held = self._writes.held
         try:
             there = await patiently(self._bus, lambda: self._stored_on(write.subject))
-        except NotFoundError:  # its tombstone's time was over, LEDGER aged it out, or the stream began again
+        except NotFoundError:  # its tombstone expired, LEDGER aged it out, or the stream was recreated
             held.pop(write.subject, None)
             self._parked.append(write)
             self._suspect(float("-inf"))
@@ -358,7 +358,7 @@ class Sender:
         elif (there.headers or {}).get(WRITER_HEADER) == self._writes.writer:
             held[write.subject] = Held(body, sequence, NEVER)
             self._writes.again(write)
-        elif held.get(write.subject, NOTHING).sequence >= sequence:  # greater: of a replica that lags
+        elif held.get(write.subject, NOTHING).sequence >= sequence:  # higher than what a lagging replica answered
             self._writes.again(write)
         else:
             raise Fenced(
@@ -378,7 +378,7 @@ class Sender:
             except TimeoutError:
                 self._writes.prune(time.time() - self._tombstone_ttl_s - _PRUNE_MARGIN_S)
             self._look.clear()
-            acknowledged = self._highest  # before asking: it grows while the answer is on its way
+            acknowledged = self._highest  # read before the request, since it grows meanwhile
             here = await self.find(acknowledged)
             if here.created != self._here.created:
                 self._renew(here)
@@ -390,7 +390,7 @@ class Sender:
             self._wake.set()
 
     async def find(self, acknowledged: int = 0) -> streams.Origin:
-        """Which stream is there; makes those that are missing, and mirrors that lag behind an earlier source."""
+        """The stream's current origin; creates missing streams, and mirrors that lag behind an earlier source."""
         while True:
             try:
                 for mirror in self._mirrors():

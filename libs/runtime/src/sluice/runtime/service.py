@@ -32,12 +32,12 @@ S = TypeVar("S", bound=ServiceSettings)
 
 log = structlog.get_logger()
 
-_SOON_S = 1.0  # a bus that is there is reached in less
-_STOP_S = 10.0  # for the service's own clean-up when it is told to end
+_SOON_S = 1.0  # a bus that is up is reached sooner
+_STOP_S = 10.0  # for the service's own clean-up on shutdown
 
 
 class Service(Generic[S]):
-    """What a service's main function is given."""
+    """What a service's main function gets."""
 
     def __init__(self, name: str, own: S, bus: Bus) -> None:
         self.name, self.settings, self.bus = name, own, bus
@@ -46,13 +46,13 @@ class Service(Generic[S]):
 
 Main = Callable[[Service[S]], Awaitable[None]]
 Tell = Callable[[Iterable[str]], None]
-"""Takes what the service waits for, in words: `/readyz` says it."""
+"""Takes descriptions of what the service waits for, which `/readyz` reports."""
 
 WithoutBus = Callable[[S, Tell], Awaitable[None]]
 
 
 def prefix(service: str) -> str:
-    """Of the service's variables: `SLUICE_NODE_OVS_` for node-ovs."""
+    """Prefix of the service's environment variables: `SLUICE_NODE_OVS_` for node-ovs."""
     return f"SLUICE_{service.upper().replace('-', '_')}_"
 
 
@@ -64,15 +64,15 @@ def run(
     *,
     without_bus: WithoutBus[S] | None = None,
 ) -> NoReturn:
-    """Run the service until it is told to end (SIGTERM, SIGINT: exit code 0) or fails (1); 2 on wrong settings.
+    """Run the service until it is stopped (SIGTERM, SIGINT: exit code 0) or fails (1); 2 for wrong settings.
 
     Args:
-        without_bus: runs until the bus is reached for the first time, and tells what has to wait for that.
+        without_bus: runs until the bus is first reached, and reports what has to wait for that.
     """
     try:
         own = settings.load(kind, prefix(service), environ)
     except ConfigError as error:
-        print(error, file=sys.stderr)  # noqa: T201  # nobody reads logs yet
+        print(error, file=sys.stderr)  # noqa: T201  # logs are not configured yet
         sys.exit(2)
     node = getattr(own, "node_name", None)
     logs.configure(service, level=own.log_level, **({"node": node} if node else {}))
@@ -84,13 +84,13 @@ def run(
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     if sys.platform == "win32":
         return asyncio.new_event_loop
-    import uvloop  # noqa: PLC0415  # not there on Windows
+    import uvloop  # noqa: PLC0415  # not available on Windows
 
     return uvloop.new_event_loop
 
 
 class _Broker(NatsBroker):
-    """FastStream's broker on the bus's connection, so that a service has one."""
+    """FastStream's broker on the connection of the bus, so that a service has only one."""
 
     def __init__(self, url: str, name: str, limits: Limits, credentials: Credentials | None) -> None:
         super().__init__(url, logger=None)
@@ -110,7 +110,7 @@ class _Broker(NatsBroker):
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> None:
-        """Close the connection instead of draining it, which fails while the server is away."""
+        """Close the connection instead of draining it, because draining fails while the server is down."""
         self._connection = None
         await super().stop(exc_type, exc_val, exc_tb)
         if self.bus is not None:
@@ -143,12 +143,12 @@ class _Frame(Generic[S]):
         self._failed = False
 
     async def run(self) -> bool:
-        """True if the service failed."""
+        """Run until stopped; True if the service failed."""
         await self._app.run()
         return self._failed
 
     async def _begun(self) -> None:
-        """Alive, though not ready, before the bus is there: it may be away, or refuse us, for long."""
+        """Serve liveness before the bus is reached: it may be down, or refuse us, for a long time."""
         if self._own.health_port >= 0:
             self._server = await self._serve()
         self._waiting = asyncio.create_task(self._wait(), name="without bus")
@@ -223,14 +223,14 @@ class _Frame(Generic[S]):
 
 
 def _reason(error: BaseException) -> str:
-    """The errors inside groups, in one line."""
+    """The errors inside exception groups, in one line."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(_reason(inner) for inner in error.exceptions)
     return f"{type(error).__name__}: {error}"
 
 
 def _shown(own: ServiceSettings) -> dict[str, object]:
-    """The settings for the log: a URL may hold a password."""
+    """The settings for the log, without a password in the URL."""
     return {**msgspec.structs.asdict(own), "nats_url": _shown_url(own)}
 
 

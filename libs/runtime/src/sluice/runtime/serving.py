@@ -11,7 +11,7 @@ log = structlog.get_logger()
 
 
 class _Server(uvicorn.Server):
-    """Signals are the frame's business."""
+    """Leaves signals to the frame."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -19,17 +19,17 @@ class _Server(uvicorn.Server):
 
 
 class Serving:
-    """One server, of a loaded configuration. `port` is known once it is `listening`."""
+    """One server with a loaded configuration. `port` is known once `listening` is set."""
 
     def __init__(self, title: str, config: uvicorn.Config) -> None:
-        """`title` is how logs and errors call it."""
+        """`title` names the server in logs and errors."""
         self._title, self._stop_s = title, config.timeout_graceful_shutdown or 0
         self._server = _Server(config)
         self.listening = asyncio.Event()
 
     @property
     def port(self) -> int:
-        """The one that it listens on."""
+        """The port it listens on."""
         [server] = self._server.servers
         return int(server.sockets[0].getsockname()[1])
 
@@ -37,7 +37,7 @@ class Serving:
         """Serve until cancelled.
 
         Raises:
-            OSError: it does not listen, or not any more.
+            OSError: it does not listen, or stopped listening.
         """
         serving = asyncio.create_task(self._server.serve(), name="uvicorn")
         try:

@@ -14,47 +14,47 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 _NOT_FILLED_IN = re.compile(r"\$\(\w+\)")
-"""What Kubernetes leaves of a variable's text that names another one, where there is none of that name."""
+"""Kubernetes leaves a reference to a variable like this if no variable has that name."""
 
 
 class ConfigError(ValueError):
-    """The environment is not what the service understands; the message names the variables."""
+    """The environment is invalid; the message names the variables."""
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every service reads from its environment. One field, one variable: its prefix and the field's name."""
+    """Settings that every service reads from its environment. One variable per field: prefix and field name."""
 
     nats_url: str = "nats://localhost:4222"
 
     nats_keys: str = ""
-    """Folder with what this service shows of itself to NATS, as `sluice admin keys` makes it: the seed of its NKEY in
-    `seed`, the authorities that it believes in `ca.crt`, perhaps a certificate in `tls.crt` and `tls.key`. Each
-    connection reads them anew. Unset: the bus lets everybody do everything, and is not encrypted."""
+    """Folder with the credentials of this service for NATS, as `sluice admin keys` creates it: the seed of its NKEY in
+    `seed`, the trusted authorities in `ca.crt`, and optionally a certificate in `tls.crt` and `tls.key`. They are read
+    anew for each connection. Unset: the bus is unencrypted and grants everyone everything."""
 
     nats_server_name: str = ""
-    """The name that the certificate of NATS has to have; unset: the one in `nats_url`. For an address there, which is
-    found without DNS, and which no certificate has."""
+    """Name that the certificate of NATS must have; unset: the host in `nats_url`. For a URL with an IP address, which
+    needs no DNS, but is in no certificate."""
 
     log_level: str = "info"
 
     health_port: Annotated[int, Meta(ge=-1, le=65_535)] = 0
-    """TCP port on `health_host` for /livez, /readyz and /metrics. 0 takes any free one and logs it; -1 serves none."""
+    """TCP port on `health_host` for /livez, /readyz and /metrics. 0 picks a free one and logs it; -1 disables it."""
 
     health_host: str = "127.0.0.1"
 
     stream_max_bytes: Annotated[int, Meta(ge=1 << 20)] = MAX_BYTES
-    """Bytes that one stream may hold. What exceeds is refused, and reported."""
+    """Bytes that one stream may hold. Messages beyond that are refused, and reported."""
 
     stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
-    """Servers that keep each stream; 3 survives the loss of one."""
+    """Number of servers that keep each stream; 3 survives the loss of one."""
 
 
 def load(kind: type[S], prefix: str, environ: Mapping[str, str] = os.environ) -> S:
-    """The settings that the variables with this prefix give.
+    """Read the settings from the variables with this prefix.
 
     Raises:
-        ConfigError: a value does not convert, or a variable has a name that is no field's, or names a variable that
-            was not there.
+        ConfigError: a value does not convert, or a variable matches no field or references a variable that does not
+            exist.
     """
     own = {name: text for name, text in environ.items() if name.startswith(prefix)}
     for name, text in own.items():

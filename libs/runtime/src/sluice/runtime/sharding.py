@@ -1,4 +1,4 @@
-"""Guards the number of shards, which is part of what is stored: nodes wait for the marks of all of them."""
+"""Guards the number of shards, which is part of the stored data: nodes wait for the marks of all shards."""
 
 from collections.abc import Mapping
 
@@ -8,17 +8,17 @@ from sluice.runtime.marks import is_mark
 
 
 class Resharded(RuntimeError):
-    """What is stored was divided in another way; the message says what to do."""
+    """The stored data has another number of shards; the message says what to do."""
 
 
 def check_shards(stream: str, stored: Mapping[str, bytes], shards: int) -> None:
-    """Return if what the stream holds was divided into so many shards.
+    """Return if the stream's contents were written with this number of shards.
 
-    A group that moves from one shard to another would for a moment be in neither's list, and its policies in force
-    nowhere. A stream made anew has no such moment: nodes keep what they have until it is whole.
+    A group that moves to another shard would for a moment be in the list of neither, and its policies in force nowhere.
+    A recreated stream has no such moment: nodes keep what they have until it is complete.
 
     Raises:
-        Resharded: it was divided otherwise.
+        Resharded: it was written with another number.
     """
     for subject, body in sorted(stored.items()):
         if not is_mark(subject):

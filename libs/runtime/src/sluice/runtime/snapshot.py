@@ -1,4 +1,4 @@
-"""What `$JS.API.DIRECT.GET` answers to a multi_last request, and whether the answer is complete."""
+"""Parses answers of `$JS.API.DIRECT.GET` to a multi_last request, and tells whether they are complete."""
 
 from enum import Enum
 from typing import NamedTuple
@@ -7,10 +7,10 @@ import msgspec
 from nats.aio.msg import Msg
 
 MOST_SUBJECTS = 1_024
-"""More matched subjects than this in one request are answered by 413, however many patterns ask for them."""
+"""If one request matches more subjects than this, the answer is 413, however many patterns it has."""
 
 MOST_PATTERNS = 500
-"""In one request of ours: a node's patterns match a few subjects each."""
+"""Per request of ours: a node's patterns match a few subjects each."""
 
 
 class End(Enum):
@@ -18,11 +18,11 @@ class End(Enum):
 
     WHOLE = "whole"
     TORN = "torn"
-    """A message was overwritten while the answer was put together: ask again."""
+    """A message was overwritten while the answer was assembled: ask again."""
 
     TOO_MANY = "too many"
     NOWHERE = "nowhere"
-    """The stream is not there, or has no leader."""
+    """The stream does not exist, or has no leader."""
 
 
 class Row(NamedTuple):
@@ -39,11 +39,11 @@ def request(patterns: list[str]) -> bytes:
 
 
 class Answer:
-    """One answer, message by message. Each names the sequence before it, and how many are still to come."""
+    """One answer, message by message. Each message names the sequence before it, and how many are still to come."""
 
     def __init__(self) -> None:
         self.upto = 0
-        """The stream's last sequence when the answer was put together; 0 if it had nothing to say."""
+        """The stream's last sequence when the answer was assembled; 0 if the answer was empty."""
 
         self._last = 0
         self._pending: int | None = None
@@ -58,7 +58,7 @@ class Answer:
                 self.upto = int(headers["Nats-UpTo-Sequence"])
                 whole = int(headers["Nats-Last-Sequence"]) == self._last and not self._pending
                 return End.WHOLE if whole and not self._torn else End.TORN
-            case "404":  # none matches; or, in the middle, one went while it was about to be sent
+            case "404":  # nothing matches; or, in the middle, a message was removed before it was sent
                 return End.WHOLE if self._pending is None else End.TORN
             case "413":
                 return End.TOO_MANY

@@ -8,15 +8,15 @@ from sluice.contracts.stats import NodeStats
 from sluice.runtime.bus import Bus
 
 _ARRIVES_S = 5.0
-"""For what the server says that it has."""
+"""Seconds to wait for a message that the server reported as pending."""
 
 
 async def newest(bus: Bus, backend: Backend) -> tuple[NodeStats, ...]:
-    """What each node counted, as of its last message; by node.
+    """The counters of each node from its last message, sorted by node.
 
     Raises:
-        codec.Undecodable: a message says something else.
-        TimeoutError, nats.js.errors.Error: the bus is away, or has no such stream.
+        codec.Undecodable: a message does not decode.
+        TimeoutError, nats.js.errors.Error: the bus is down, or the stream does not exist.
     """
     subject = subjects.stats(NodeName("*"), backend)
     reading = await bus.js.subscribe(

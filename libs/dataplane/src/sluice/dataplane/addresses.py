@@ -15,12 +15,12 @@ WIDTH = {4: 32, 6: 128}
 """Bits of an address, by IP version."""
 
 PORTS = 0x10000
-"""How many ports there are. Source: RFC 9293 section 3.1, RFC 768, RFC 9260 section 3: 16 bits."""
+"""Number of ports. Source: RFC 9293 section 3.1, RFC 768, RFC 9260 section 3: 16 bits."""
 
 
 _BYTE = r"(0|[1-9]\d?|1\d\d|2[0-4]\d|25[0-5])"
 _PLAIN = re.compile(rf"{_BYTE}\.{_BYTE}\.{_BYTE}\.{_BYTE}/32", re.ASCII)
-"""One IPv4 address as a CIDR: there may be many of them in a policy, and ip_network is slow."""
+"""A single IPv4 address as a CIDR: a fast path, since a policy may have many and ip_network is slow."""
 
 
 class NotAnAddress(ValueError):
@@ -43,17 +43,17 @@ class Block(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As a CIDR; one address has no length."""
+        """As a CIDR; a single address has no prefix length."""
         own = text(self.version, self.value)
         return own if self.prefix == WIDTH[self.version] else f"{own}/{self.prefix}"
 
     def covers(self, other: "Block") -> bool:
-        """Every address of the other is in this one."""
+        """Whether every address of the other block is in this one."""
         return self.version == other.version and self.prefix <= other.prefix and (other.value & self.mask) == self.value
 
 
 def text(version: int, value: int) -> str:
-    """The address, as people write it."""
+    """The address as text."""
     return str(IPv4Address(value) if version == 4 else IPv6Address(value))
 
 
@@ -62,7 +62,7 @@ def address(text: str) -> Block:
     """The block of this one address.
 
     Raises:
-        NotAnAddress: and the message says what the text is.
+        NotAnAddress: the message says what the text is.
     """
     try:
         parsed = ip_address(text)
@@ -75,10 +75,10 @@ def address(text: str) -> Block:
 
 @lru_cache(maxsize=1 << 16)
 def network(text: str) -> Block:
-    """The block of a CIDR; bits beyond its prefix length do not count.
+    """The block of a CIDR; bits beyond its prefix length are ignored.
 
     Raises:
-        NotAnAddress: and the message says what the text is.
+        NotAnAddress: the message says what the text is.
     """
     plain = _PLAIN.fullmatch(text)
     if plain is not None:
@@ -92,9 +92,9 @@ def network(text: str) -> Block:
 
 
 def cover(block: Block, excepts: Iterable[Block]) -> Iterator[Block]:
-    """The fewest blocks that hold what is in the block and in none of the excepts, in ascending order.
+    """The fewest blocks that cover the block without the excepts, in ascending order.
 
-    One except costs as many blocks as its prefix is longer; so no flow needs a higher priority than another.
+    Each except costs as many blocks as its prefix is longer; in return, no flow needs a higher priority than another.
     """
     inside = [other for other in excepts if block.covers(other) or other.covers(block)]
     if not inside:
@@ -107,7 +107,7 @@ def cover(block: Block, excepts: Iterable[Block]) -> Iterator[Block]:
 
 
 def port_masks(first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The fewest (value, mask) pairs of 16 bits that hold exactly the ports from `first` to `last`, both included."""
+    """The fewest 16-bit (value, mask) pairs that cover exactly the ports from `first` to `last`, inclusive."""
     while first <= last:
         size = first & -first or PORTS  # the largest aligned block that begins here
         while size > last - first + 1:
@@ -117,7 +117,7 @@ def port_masks(first: int, last: int) -> Iterator[tuple[int, int]]:
 
 
 def readable(texts: Iterable[str], read: Callable[[str], Block]) -> Iterator[Block]:
-    """What `address` or `network` reads of those texts that it can read."""
+    """The blocks of those texts that `address` or `network` can parse."""
     for text in texts:
-        with suppress(NotAnAddress):  # nobody is reached by it; group-resolver writes none
+        with suppress(NotAnAddress):  # it can match no packet; group-resolver writes none
             yield read(text)

@@ -28,18 +28,18 @@ from sluice.dataplane.addresses import PORTS, NotAnAddress, network
 T = TypeVar("T")
 
 Numbered = tuple[Direction, int]
-"""What tells a rule of a program from the others."""
+"""Identifies a rule within its program."""
 
 
 class NotLowerable(ValueError):
-    """A rule that the backend cannot hold as written; the message says where, what, why and what to do."""
+    """The backend cannot hold the rule as written; the message says where, what, why and what to do."""
 
 
 Check = Callable[[Program, Rule], None]
-"""Raises NotLowerable where the backend cannot hold the rule."""
+"""Raises NotLowerable if the backend cannot hold the rule."""
 
 StandIn = Callable[[Rule, Rule | None], Rule | None]
-"""What is in force in place of a rule that cannot be held, given the form it had before; None: nothing."""
+"""The replacement of a rule that cannot be held, given its previous form; None: no replacement."""
 
 
 def number(rule: Rule) -> Numbered:
@@ -47,7 +47,7 @@ def number(rule: Rule) -> Numbered:
 
 
 def examined(program: Program, check: Check) -> Iterator[tuple[Rule, NotLowerable | None]]:
-    """The rules, each with what is wrong with it."""
+    """Each rule with what is wrong with it, if anything."""
     claims = Counter(map(number, program.rules))
     for rule in program.rules:
         try:
@@ -64,17 +64,17 @@ def examined(program: Program, check: Check) -> Iterator[tuple[Rule, NotLowerabl
 
 
 def problems(program: Program, check: Check) -> tuple[Problem, ...]:
-    """Why the program is not in force as written: a reason for each rule that is not."""
+    """Why the program is not in force as written: a reason for each rejected rule."""
     return tuple(
         Problem(unit=program.unit, state="failed", reason=str(fault)) for _, fault in examined(program, check) if fault
     )
 
 
 def closed_form(program: Program, previous: Program | None, check: Check, stand_in: StandIn) -> Program:
-    """The program with something else in place of every rule that the backend cannot hold.
+    """The program with a replacement for every rule that the backend cannot hold.
 
     Args:
-        previous: the closed form that is in force now, if there is one.
+        previous: the closed form currently in force, if any.
     """
     known = previous.rules if previous is not None and previous.tier == program.tier else ()
     before = {number(rule): rule for rule in known}
@@ -93,13 +93,13 @@ def closed_form(program: Program, previous: Program | None, check: Check, stand_
 
 
 def _both(one: Rule, other: Rule) -> Rule:
-    """Drops what either of two rules of one number does, and more: whomever they apply to, from and to everybody."""
+    """A rule that drops at least what either of two rules with the same number drops: all peers and all traffic."""
     services = None if one.services is None or other.services is None else one.services + other.services
     return msgspec.structs.replace(one, peers=None, traffic=None, services=services)
 
 
 def passes(examine: Callable[[str, T], None], part: T) -> bool:
-    """Whether the examination of a peer or of traffic raises no NotLowerable."""
+    """Whether checking the peer or the traffic raises no NotLowerable."""
     try:
         examine("", part)
     except NotLowerable:
@@ -108,7 +108,7 @@ def passes(examine: Callable[[str, T], None], part: T) -> bool:
 
 
 def check_peer(where: str, peer: Peer) -> None:
-    """The peer is one that there can be.
+    """Check that the peer is valid.
 
     Raises:
         NotLowerable: it is not.
@@ -130,7 +130,7 @@ def check_peer(where: str, peer: Peer) -> None:
 
 
 def check_traffic(where: str, traffic: Traffic) -> None:
-    """The traffic is such as there can be.
+    """Check that the traffic is valid.
 
     Raises:
         NotLowerable: it is not.

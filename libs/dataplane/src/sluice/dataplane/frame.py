@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sluice.dataplane.protocols import EthType, IpProto
 
 ETHERNET = Struct("!6s6sH")
-"""Target, source, type."""
+"""Destination, source, type."""
 
 _IPV4_LEAST = 20
 _IPV6_LEAST = 40
@@ -17,7 +17,7 @@ _FRAGMENT = 44
 """The fragment header of IPv6. Source: RFC 8200 section 4.5."""
 
 _EXTENSIONS = frozenset((0, 43, 60))
-"""Hop-by-hop, routing and destination options, which tell their own length. Source: RFC 8200 section 4."""
+"""Hop-by-hop, routing and destination options, which contain their own length. Source: RFC 8200 section 4."""
 
 _PORTS = frozenset((IpProto.TCP, IpProto.UDP, IpProto.SCTP))
 
@@ -27,21 +27,21 @@ class Frame(NamedTuple):
 
     version: int
     proto: int
-    """Of what it carries, after all extension headers."""
+    """Protocol of the payload, after all extension headers."""
 
     source: bytes
     target: bytes
     packet: bytes
-    """From its IP header on, without the padding that Ethernet adds."""
+    """The packet from its IP header on, without Ethernet padding."""
 
     header: int
-    """Octets of `packet` before what it carries."""
+    """Bytes in `packet` before the payload."""
 
     first: bool
-    """It is whole, or the first of its fragments: `payload` begins with the header of `proto`."""
+    """It is unfragmented or the first fragment: `payload` begins with the header of `proto`."""
 
     whole: bool = True
-    """It is no fragment."""
+    """It is not a fragment."""
 
     @property
     def payload(self) -> bytes:
@@ -49,7 +49,7 @@ class Frame(NamedTuple):
 
     @property
     def ports(self) -> tuple[int, int] | None:
-        """Of source and target, where the protocol has ports."""
+        """Source and destination port, if the protocol has ports."""
         carried = self.payload
         if self.proto not in _PORTS or not self.first or len(carried) < 4:
             return None
@@ -57,7 +57,7 @@ class Frame(NamedTuple):
 
 
 def read(octets: bytes) -> Frame | None:
-    """The packet in an Ethernet frame; None if it is not IP, or is cut short."""
+    """The packet in an Ethernet frame; None if it is not IP, or is truncated."""
     if len(octets) < ETHERNET.size:
         return None
     kind = ETHERNET.unpack_from(octets)[2]

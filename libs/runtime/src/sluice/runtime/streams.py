@@ -1,4 +1,4 @@
-"""The one owner of the streams: creates them as `sluice.contracts.streams` says, and keeps the mirror consistent."""
+"""The owner of the streams: creates them as `sluice.contracts.streams` defines, and keeps mirrors consistent."""
 
 import asyncio
 from collections.abc import Iterable
@@ -18,29 +18,29 @@ __all__ = ["STREAMS", "Origin", "config", "ensure", "epoch", "last_of", "origin"
 
 log = structlog.get_logger()
 
-_LOOKS = 12  # before what replicas say is believed that takes back what was seen
+_LOOKS = 12  # before we believe replicas whose answers contradict what we have seen
 _LOOK_PAUSE_S = 1.0
-_NO_MESSAGE = 10037  # JSNoMessageFoundErr: of a stream that is there
-_OTHER_CONFIG = 10058  # JSStreamNameExistErr: the stream is there, with another configuration
+_NO_MESSAGE = 10037  # JSNoMessageFoundErr: the stream exists
+_OTHER_CONFIG = 10058  # JSStreamNameExistErr: the stream exists with another configuration
 
 
 class Origin(NamedTuple):
-    """Which making of a stream this is, and how far it goes."""
+    """Identifies an incarnation of a stream, and how far it goes."""
 
     created: int
-    """Of the stream itself, microseconds since 1970."""
+    """Creation of the stream itself, microseconds since 1970."""
 
     epoch: int
-    """Of its revisions: the creation of the stream whose sequences it has."""
+    """Epoch of its revisions: the creation of the stream whose sequences it has (for a mirror, the source)."""
 
     last_sequence: int
 
     replicated: bool = False
-    """Several servers have it: one may lag behind another."""
+    """It has replicas on several servers, which may lag."""
 
 
 class Missing(Exception):
-    """The stream does not exist, or is a mirror that does not show what its source has."""
+    """The stream does not exist, or is a mirror that is inconsistent with its source."""
 
 
 def config(spec: StreamSpec, limits: Limits) -> api.StreamConfig:
@@ -58,7 +58,7 @@ def config(spec: StreamSpec, limits: Limits) -> api.StreamConfig:
         allow_msg_ttl=True,
         duplicate_window=0 if spec.mirror else min(DUPLICATE_WINDOW_S, spec.max_age_s or DUPLICATE_WINDOW_S),
         republish=_republish(spec),
-        # subject_delete_marker_ttl stays unset: it makes a second tombstone of each one that expires
+        # subject_delete_marker_ttl stays unset: it would create a second tombstone whenever one expires
     )
 
 
@@ -70,14 +70,14 @@ def _republish(spec: StreamSpec) -> api.RePublish | None:
 
 
 async def ensure(bus: Bus) -> None:
-    """Every stream is there, and every mirror shows its source. Idempotent; waits out world trouble.
+    """Create missing streams, and recreate mirrors that do not reflect their source. Idempotent; retries on trouble.
 
-    On a bus with identities that is the business of one of them, and nothing is done under the others.
+    On a bus with identities, one of them is responsible for this; under any other this does nothing.
 
-    A mirror is made anew when its source was created after it or ends before it: JetStream would keep the old
-    messages, skip the new ones up to the old end, and report no lag.
+    A mirror is recreated if its source was created after it, or ends before it: JetStream would keep the old messages,
+    skip new ones up to the old end, and report no lag.
     """
-    if not bus.owns_streams:  # nothing to do: the owner does, and readers and writers wait for it
+    if not bus.owns_streams:  # the owner does it; readers and writers wait for that
         return
     async with bus.ensuring:
         for spec in bus.specs.values():
@@ -87,7 +87,7 @@ async def ensure(bus: Bus) -> None:
                 await patiently(bus, lambda spec=spec: _drop(bus, spec))  # type: ignore[misc]  # as above
                 await patiently(bus, lambda spec=spec: _make(bus, spec))  # type: ignore[misc]  # as above
 
-        if bus.credentials:  # who claims a lease may not make what it needs for it
+        if bus.credentials:  # holders of leases may not create the bucket for them
             await patiently(bus, lambda: lease.make_bucket(bus))
 
 
@@ -110,7 +110,7 @@ async def _drop(bus: Bus, spec: StreamSpec) -> None:
 
 
 async def _stale(bus: Bus, spec: StreamSpec) -> bool:
-    """It is so, and stays so: with replicas what is looked at twice is seldom what is being changed."""
+    """Whether the mirror is stale in several looks in a row: with replicas, a single look may be out of date."""
     for look in range(_LOOKS if bus.limits.replicas > 1 else 1):
         await asyncio.sleep(look and _LOOK_PAUSE_S)
         try:
@@ -122,14 +122,14 @@ async def _stale(bus: Bus, spec: StreamSpec) -> bool:
 
 
 async def origin(bus: Bus, stream: str) -> Origin:
-    """Which making of the stream is there now.
+    """The current incarnation of the stream.
 
     Raises:
-        Missing: it is not there, or it is a mirror that must be made anew.
+        Missing: it does not exist, or is a mirror that must be recreated.
     """
     spec = bus.specs.get(stream)
     try:
-        # The mirror first: its source may only grow between the two.
+        # The mirror first, since its source can only grow between the two requests.
         own = await told(bus, stream)
         source = await told(bus, spec.mirror) if spec and spec.mirror else own
     except NotFoundError as error:
@@ -145,17 +145,17 @@ def _replicated(info: api.StreamInfo) -> bool:
 
 
 async def surely(bus: Bus, stream: str, created: int, seen: int) -> Origin:
-    """Its origin. Of a making of the stream that was seen to go further, it is asked again before it is believed.
+    """The stream's origin. If a known incarnation seems to have lost messages, ask repeatedly before believing it.
 
-    A leader that is cut off from the others takes itself for the leader for ten seconds, and a new one may have to
-    take in yet what the old one acknowledged. Whoever begins again for that takes back what it has derived.
+    A leader that is partitioned from its peers considers itself the leader for ten seconds, and a new leader may still
+    have to apply what the old one acknowledged. A caller that starts over in that case withdraws what it has derived.
 
     Args:
-        created: of the making that is known.
-        seen: the greatest sequence that was seen of it.
+        created: creation of the known incarnation.
+        seen: the highest sequence seen of it.
 
     Raises:
-        Missing: it is not there, or it is a mirror that must be made anew.
+        Missing: it does not exist, or is a mirror that must be recreated.
     """
     looks = 1
     here = await origin(bus, stream)
@@ -167,7 +167,7 @@ async def surely(bus: Bus, stream: str, created: int, seen: int) -> Origin:
 
 
 async def last_of(bus: Bus, stream: str, patterns: Iterable[str]) -> int:
-    """The sequence of the last message that the stream's leader has on these patterns; 0 if it has none.
+    """The sequence of the last message that the stream's leader has on these patterns; 0 if there is none.
 
     Raises:
         NotFoundError: there is no such stream.
@@ -185,9 +185,9 @@ async def last_of(bus: Bus, stream: str, patterns: Iterable[str]) -> int:
 
 
 async def told(bus: Bus, stream: str) -> api.StreamInfo:
-    """What the leader of the stream's replicas says of it. Waits until there is one.
+    """Information on the stream from its leader. Waits until there is one.
 
-    While there is none, any of the others may answer: with what it has, which may be less than was acknowledged.
+    Without a leader, any replica may answer, possibly with less than was acknowledged.
 
     Raises:
         NotFoundError: there is no such stream.

@@ -1,6 +1,6 @@
-"""How a programmer lists and explains what its backend holds: answers to `contracts.explaining`, for every backend.
+"""How a programmer lists and explains what its backend holds: answers `contracts.explaining`, for every backend.
 
-A page begins after a given item and not at a number, so items that come or go between two pages shift nothing.
+A page begins after a given item and not at a number, so that items which come or go between two pages shift nothing.
 """
 
 import heapq
@@ -27,20 +27,20 @@ from sluice.runtime.answering import answer
 from sluice.runtime.bus import Bus
 
 PAGE_BYTES = 1 << 20
-"""An eighth of the longest message: a flow of a thousand rules says some 200 KB."""
+"""An eighth of the maximum message size: a flow with a thousand rules takes about 200 KB."""
 
 MOST = 1_000
-"""Of a page: the programmer does nothing else while it writes them, which takes it some 50 ms."""
+"""Items per page: meanwhile, for about 50 ms, the programmer does nothing else."""
 
 Place = tuple[Any, ...]
-"""Where something stands in a backend's order: numbers, texts, and tuples of them."""
+"""Sort key of an item in a backend: numbers, strings, and tuples of them."""
 
 
 NO_SUCH_END = "continue: no page ends so; begin without it"
 
 
 class NotOurs(ValueError):
-    """The backend holds no such thing, or it is not ours. The message says why, and what would do."""
+    """The backend holds no such thing, or it is not ours. The message says why, and what to do instead."""
 
 
 class Page(NamedTuple):
@@ -49,29 +49,29 @@ class Page(NamedTuple):
 
 
 class Holding(Protocol):
-    """A backend that says what it holds."""
+    """A backend that can tell what it holds."""
 
     @property
     def upto(self) -> Revision:
-        """OBJECTS up to here are in force."""
+        """OBJECTS up to this revision are in force."""
 
     def meaning(self, text: str) -> Awaitable[Meaning]:
-        """What it is that the text shows or names.
+        """The meaning of what the text shows or names.
 
         Raises:
             NotOurs
         """
 
     def page(self, after: str, limit: int) -> Awaitable[Page]:
-        """So many at most, from there on.
+        """At most `limit` items, starting at `after`.
 
         Raises:
-            NotOurs: the page before did not end so.
+            NotOurs: the previous page did not end with `after`.
         """
 
 
 class Telling:
-    """Listens on the bus."""
+    """Answers questions from the bus."""
 
     def __init__(self, bus: Bus, node: NodeName, backend: Backend, holding: Holding) -> None:
         self._bus, self._node, self._backend, self._holding = bus, node, backend, holding
@@ -98,15 +98,15 @@ class Telling:
 
 
 def held(line: str, meaning: Meaning) -> Held:
-    """What is held, as the tool writes it, with what it is."""
+    """An item as the backend's tool prints it, with its meaning."""
     return Held(**msgspec.structs.asdict(meaning), line=line)
 
 
 def window(places: Iterable[Place], after: str, limit: int) -> list[Place]:
-    """The first places from there on, in order, and the one that the next page begins with.
+    """The first `limit` places from `after` in order, and the one at which the next page begins.
 
     Raises:
-        NotOurs: no page ends so.
+        NotOurs: no page ends with `after`.
     """
     if not after:
         return heapq.nsmallest(limit + 1, places)
@@ -118,10 +118,10 @@ def window(places: Iterable[Place], after: str, limit: int) -> list[Place]:
 
 
 def place_of(after: str) -> Place:
-    """Where a page is to begin.
+    """Parse the place at which a page is to begin.
 
     Raises:
-        NotOurs: it is no place.
+        NotOurs: it is not a place.
     """
     try:
         place: Place = _tuples(json.loads(after))
@@ -131,7 +131,7 @@ def place_of(after: str) -> Place:
 
 
 def cut(wanted: Iterable[tuple[Place, Held]], limit: int) -> Page:
-    """As much as a page takes of what stands at the places of a window."""
+    """The items of a window that fit into one page."""
     items: list[Held] = []
     size = 0
     for place, one in wanted:

@@ -13,15 +13,15 @@ from sluice.grouping.events import ObjectKey, read
 from sluice.runtime.bus import Bus
 
 ANSWER_S = 5.0
-"""A switch tells a packet's way in a few milliseconds."""
+"""Seconds; a switch traces a packet in a few milliseconds."""
 
 
 class NoTrace(Exception):
-    """Nobody tells the packet's way; the message says why."""
+    """No node could trace the packet; the message says why."""
 
 
 async def trace(bus: Bus, node: NodeName, question: TraceQuestion) -> tuple[Trace, ...]:
-    """What becomes of the packet on the node, and then where it goes on to through the tunnel; at most one node more.
+    """Trace the packet on the node, and then on the one node, if any, that it reaches through the tunnel.
 
     Raises:
         NoTrace
@@ -34,7 +34,7 @@ async def trace(bus: Bus, node: NodeName, question: TraceQuestion) -> tuple[Trac
 
 
 async def object_of(bus: Bus, key: ObjectKey) -> AnyObject | None:
-    """The object as the bus knows it; None if there is none.
+    """The object as stored on the bus; None if there is none.
 
     Raises:
         NoTrace: the bus holds no objects at all.

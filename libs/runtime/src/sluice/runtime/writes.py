@@ -16,7 +16,7 @@ _CAUSE = re.compile(rb'"cause":\[\d+,\d+\],?')
 
 
 def without_cause(body: bytes) -> bytes:
-    """The body but for its cause; a quote inside a JSON string is escaped, so this finds only the field."""
+    """The body without its cause; quotes inside JSON strings are escaped, so the pattern only matches the field."""
     return _CAUSE.sub(b"", body, count=1)
 
 
@@ -33,7 +33,7 @@ NOTHING = Held(b"", 0, NEVER)
 
 class State(Enum):
     WAITING = "waiting"
-    """For what must be stored before it, or for its next try."""
+    """For writes that must be stored first, or for its next attempt."""
 
     READY = "ready"
     SENT = "sent"
@@ -41,7 +41,7 @@ class State(Enum):
 
 
 class Write:
-    """One value on its way into the stream; an empty body is a tombstone."""
+    """A value on its way to the stream; an empty body is a tombstone."""
 
     __slots__ = ("blockers", "body", "cause", "dependents", "is_mark", "number", "perhaps_stored", "state", "subject")
 
@@ -49,10 +49,10 @@ class Write:
         self.number, self.subject, self.body, self.cause, self.is_mark = number, subject, body, cause, is_mark
         self.state = State.WAITING
         self.perhaps_stored = False
-        """It was sent, and not refused: from now on it is not changed."""
+        """It was sent and not refused: it must not change any more."""
 
         self.blockers = 0
-        """Writes that must be stored before this one is sent."""
+        """Number of writes that must be stored before this one is sent."""
 
         self.dependents: list[Write] = []
 
@@ -62,12 +62,12 @@ class Write:
 
 
 class Writes:
-    """Unfinished writes, in chains by subject: of each chain only the first may be sent."""
+    """Unfinished writes, chained by subject: only the first of each chain may be sent."""
 
     def __init__(self) -> None:
         self.writer = secrets.token_hex(8)
         self.held: dict[str, Held] = {}
-        """What is known to be stored, tombstones included."""
+        """What is known to be stored, including tombstones."""
 
         self._ready: deque[Write] = deque()
         self._chains: dict[str, deque[Write]] = {}
@@ -84,29 +84,29 @@ class Writes:
 
     @property
     def oldest_number(self) -> int:
-        """Every write (marks aside) with a smaller number is stored."""
+        """Every write with a smaller number is stored (not counting marks)."""
         return next(iter(self._unfinished), self._number + 1)
 
     def last(self, subject: str) -> Write | None:
-        """The newest write of this subject that is not stored yet."""
+        """The newest write to this subject that is not stored yet."""
         chain = self._chains.get(subject)
         return chain[-1] if chain else None
 
     def wanted(self, subject: str) -> bytes:
-        """What the subject will hold when all is stored; empty for nothing."""
+        """What the subject will hold once everything is stored; empty for nothing."""
         last = self.last(subject)
         return last.body if last else self.held.get(subject, NOTHING).body
 
     def add(
         self, subject: str, body: bytes, cause: Revision, after: Iterable[Write] = (), *, is_mark: bool = False
     ) -> Write:
-        """The write is queued; it takes the place of the one before it if that was never sent and nobody can tell."""
+        """Queue a write; it replaces the previous one of its subject if that was never sent and no `after` waits for it."""
         blockers = [write for write in after if not write.done]
         last = self.last(subject)
         if last and not last.perhaps_stored and not _reaches(last, blockers):
             last.body, last.cause = body, cause
             first = len(self._chains[subject]) == 1
-            if not body and first and not self.held.get(subject, NOTHING).body:  # an end of what never was
+            if not body and first and not self.held.get(subject, NOTHING).body:  # deletes what was never stored
                 self._finish(last)
                 return last
             _block(last, blockers)
@@ -122,19 +122,19 @@ class Writes:
         return write
 
     def release(self, write: Write, *, first: bool = False) -> None:
-        """The write is in the queue, unless something must be stored before it."""
+        """Queue the write for sending, unless another must be stored before it."""
         if write.state is State.WAITING and not write.blockers:
             write.state = State.READY
             (self._ready.appendleft if first else self._ready.append)(write)
 
     def again(self, write: Write) -> None:
-        """The write was sent and nothing is known of it: it is sent before all others."""
+        """Queue the write before all others: it was sent, and its fate is unknown."""
         if write.state is State.SENT:
             write.state = State.WAITING
             self.release(write, first=True)
 
     def refused(self, write: Write) -> None:
-        """The write was sent and is not stored: it waits to be released, and a newer value may take its place."""
+        """The write was sent and rejected: it waits to be released, and a newer value may replace it."""
         if write.state is State.SENT:
             write.state, write.perhaps_stored = State.WAITING, False
 
@@ -144,7 +144,7 @@ class Writes:
             write = self._ready.popleft()
             if write.state is not State.READY:
                 continue
-            if write.blockers:  # got some while it was in the queue
+            if write.blockers:  # added while it was in the queue
                 write.state = State.WAITING
                 continue
             write.state, write.perhaps_stored = State.SENT, True
@@ -152,7 +152,7 @@ class Writes:
         return None
 
     def stored(self, write: Write, sequence: int) -> None:
-        """The write is in the stream; what waited for it may go."""
+        """Record the write as stored, and release those that waited for it."""
         if write.done:
             return
         self.held[write.subject] = Held(write.body, sequence, write.cause)
@@ -170,20 +170,20 @@ class Writes:
             self.release(dependent)
 
     def buried(self, subject: str, time_s: float) -> None:
-        """The subject holds a tombstone since then."""
+        """Record that the subject has held a tombstone since then."""
         self._buried.append((time_s, subject, self.held[subject].sequence))
 
     def prune(self, until_s: float) -> None:
-        """Forget tombstones stored before then: the stream did."""
+        """Forget tombstones stored before then, since the stream has too."""
         while self._buried and self._buried[0][0] < until_s:
             _, subject, sequence = self._buried.popleft()
             if self.held.get(subject, NOTHING).sequence == sequence:
                 del self.held[subject]
 
     def headers(self, write: Write, tombstone_ttl_s: int) -> dict[str, str]:
-        """Fence, identity, cause, and how long a tombstone lives.
+        """Headers for the fence, the message id, the cause, and the TTL of a tombstone.
 
-        The expected sequence is part of the identity: A, B, A again are three messages, whatever their causes.
+        The expected sequence is part of the id: A, B, A again are three messages, whatever their causes.
         """
         expected = self.held.get(write.subject, NOTHING).sequence
         cause = cause_text(write.cause)
@@ -198,7 +198,7 @@ class Writes:
         return headers
 
     def begin_again(self) -> None:
-        """The stream was made anew: all that is wanted goes in again, but for marks: they wait until all is there."""
+        """The stream was recreated: queue everything again, except marks, which wait until the rest is stored."""
         held, self.held = self.held, {}
         self._buried.clear()
         for subject in [subject for subject in self._chains if is_mark(subject)]:
@@ -216,7 +216,7 @@ def _block(write: Write, blockers: Iterable[Write]) -> None:
 
 
 def _reaches(write: Write, goals: Iterable[Write]) -> bool:
-    """True if one of the goals waits for the write: then it must not wait for them."""
+    """Whether one of the goals waits for the write: then the write must not wait for them."""
     targets, seen, rest = set(map(id, goals)), {id(write)}, [write]
     while targets and rest:
         here = rest.pop()

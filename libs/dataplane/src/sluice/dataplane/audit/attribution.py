@@ -1,8 +1,8 @@
-"""What the lines of np.log are about, beyond what they say: `attribution.jsonl`, beside it.
+"""Which rules the lines of np.log refer to, in more detail than they say: `attribution.jsonl`, beside np.log.
 
-A line names a policy and a priority, and a reader may want the rule, and the objects as they were. node-ovs writes an
-entry before the flows that it is about are committed, so whoever has a line finds its entry in the file. Entries hold
-from their time until a later one about the same: of a rule by its id, of isolation by Pod and direction.
+A line names a policy and a priority, but a reader may want the rule, and the objects as they were. node-ovs writes an
+entry before it commits the flows that the entry is about, so a reader of a line finds its entry in the file. An entry
+holds from its time until a later one on the same subject: the id of a rule, or the Pod and direction of an isolation.
 """
 
 from typing import Literal
@@ -16,14 +16,14 @@ from sluice.contracts.ids import Revision, Unit
 Toward = Literal["Ingress", "Egress"]
 
 ISOLATION_POLICY = "K8sNetworkPolicy"
-"""What a line names that no one policy has decided."""
+"""The policy in lines of packets that were dropped by isolation, not by a single policy."""
 
 
 class Deciding(Struct, frozen=True, kw_only=True, tag="rule", omit_defaults=True):
-    """A rule logs what it decides, and its lines look so."""
+    """Defines a rule that logs, and what its lines look like."""
 
     id: int
-    """In the switch: conj_id, cookie and reg2."""
+    """The rule's id in the switch: conj_id, cookie and reg2."""
 
     table: str
     policy: str
@@ -34,20 +34,20 @@ class Deciding(Struct, frozen=True, kw_only=True, tag="rule", omit_defaults=True
     label: str = ""
     unit: Unit
     index: int | None = None
-    """Of the rule in its list; unset: no rule of the policy, but that it isolates."""
+    """Index of the rule in its list; unset: not a rule, but the isolation by the policy."""
 
     revision: Revision
     """The last change of objects that the rule reflects."""
 
 
 class Ended(Struct, frozen=True, kw_only=True, tag="end"):
-    """The rule logs no more. The number is free for another."""
+    """The rule no longer logs. Its number may be reused."""
 
     id: int
 
 
 class Isolated(Struct, frozen=True, kw_only=True, tag="isolated"):
-    """These policies, and no others that log, isolate the Pod."""
+    """The Pod is isolated by these policies and no others that log."""
 
     pod: str
     """`namespace/name`"""
@@ -58,11 +58,11 @@ class Isolated(Struct, frozen=True, kw_only=True, tag="isolated"):
 
 
 class Begun(Struct, frozen=True, kw_only=True, tag="begun"):
-    """What was said before holds no longer; what still does follows."""
+    """Earlier entries no longer hold; those that still do follow again."""
 
 
 class Decided(Struct, frozen=True, kw_only=True, tag="decided"):
-    """The line of just this microsecond is of this rule, for several have lines that look alike."""
+    """The line with exactly this timestamp belongs to this rule; several rules have lines that look alike."""
 
     id: int
 
@@ -84,14 +84,14 @@ _decoder = msgspec.json.Decoder(Entry)
 
 
 def write(entry: Entry) -> bytes:
-    """The line, with its end."""
+    """The line, including the newline."""
     return _encoder.encode(entry) + b"\n"
 
 
 def read(line: bytes) -> Entry:
-    """What the line says.
+    """Parse a line.
 
     Raises:
-        msgspec.DecodeError: it is none of attribution.jsonl.
+        msgspec.DecodeError: it is not a line of attribution.jsonl.
     """
     return _decoder.decode(line)

@@ -1,4 +1,4 @@
-"""What the programmer knows of the rules that log: whose a packet is, and what attribution.jsonl begins with."""
+"""The rules that currently log: which rule a packet belongs to, and with what attribution.jsonl begins."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import assert_never
 from sluice.dataplane.audit.attribution import Begun, Decided, Deciding, Ended, Isolated, What
 
 KEPT_ENDED = 10_000
-"""Rules that log no more: packets of them may be on their way. The first to go are forgotten first."""
+"""Number of ended rules that are remembered, because packets of them may be in flight; the oldest are forgotten."""
 
 
 class Book:
@@ -16,7 +16,7 @@ class Book:
         self._ended: dict[int, Deciding] = {}
         self._isolated: dict[tuple[str, str], Isolated] = {}
         self._meanings: dict[tuple[object, ...], Counter[tuple[object, ...]]] = {}
-        """What the lines that look alike may mean."""
+        """By what lines look like, the rules that they may mean."""
 
     def take(self, what: What) -> None:
         match what:
@@ -37,17 +37,17 @@ class Book:
                 assert_never(what)
 
     def rule(self, id: int) -> Deciding | None:
-        """The rule that logs by this number, or did so last."""
+        """The rule that logs under this number, or was the last to do so."""
         return self._rules.get(id) or self._ended.get(id)
 
     def is_ambiguous(self, rule: Deciding) -> bool:
-        """Lines of other rules look like its own."""
+        """Whether lines of other rules look the same."""
         return rule.index is not None and len(self._meanings.get(look(rule), ())) > 1
 
     def whole(self) -> Iterator[What]:
-        """All that holds, as a file begins."""
+        """All current facts, as a file begins with them."""
         yield Begun()
-        yield from tuple(self._rules.values())  # at once: another thread may write
+        yield from tuple(self._rules.values())  # copied at once: another thread may write
         yield from tuple(self._isolated.values())
 
     def _end(self, id: int) -> None:

@@ -1,4 +1,4 @@
-"""A line of eve.json, the inspection engine's event log.
+"""A line of eve.json, the event log of the inspection engine.
 
 Source: Suricata user guide, "Eve JSON Format"; the lines of docs "Antrea Layer 7 NetworkPolicy", "Logs".
 """
@@ -52,10 +52,10 @@ _decoder = msgspec.json.Decoder(_Event)
 
 
 def read(line: bytes) -> Inspection:
-    """What the event says.
+    """Parse an event.
 
     Raises:
-        NotALine: nothing can be said of it.
+        NotALine: it does not parse.
     """
     try:
         event = _decoder.decode(line)
@@ -89,7 +89,7 @@ def read(line: bytes) -> Inspection:
 def _allowed(event: _Event) -> bool | None:
     match event.event_type:
         case "http" | "tls":
-            return True  # the engine logs them when they are complete, and what is denied never is
+            return True  # the engine logs them when complete, and denied ones never are
         case "alert" | "drop":
             return False
         case _:

@@ -1,6 +1,7 @@
-"""Who decided what a line of np.log tells of, by the entries of attribution.jsonl up to then.
+"""Which rule decided what a line of np.log reports, according to attribution.jsonl up to that time.
 
-Entries come in the order of the file, lines in that of theirs; both know their time, and a line may be a second late.
+Entries arrive in the order of their file, lines in the order of theirs. Both have timestamps, and a line may be a
+second late.
 """
 
 from bisect import bisect_right
@@ -13,7 +14,7 @@ from sluice.dataplane.audit.book import look
 
 
 class _Span:
-    """A rule that logs, from when to when."""
+    """The interval in which a rule logs."""
 
     __slots__ = ("from_us", "rule", "until_us")
 
@@ -26,11 +27,11 @@ class History:
     def __init__(self) -> None:
         self._open: dict[int, _Span] = {}
         self._spans: dict[tuple[object, ...], list[_Span]] = {}
-        """By what their lines look like, in the order of their beginning."""
+        """By what their lines look like, in order of their beginning."""
 
         self._isolated: dict[tuple[str, str], list[tuple[int, tuple[Attribution, ...]]]] = {}
         self._decided: dict[int, int] = {}
-        """Of lines that look like those of other rules: rules by time."""
+        """For lines that look like those of other rules: the rule, by timestamp."""
 
     def take(self, entry: Entry) -> None:
         at_us, what = entry.at_us, entry.what
@@ -54,20 +55,20 @@ class History:
                 assert_never(what)
 
     def by(self, line: FlowDecision) -> tuple[Attribution, ...]:
-        """Who decided; several rules if their lines look alike and nothing says which it was."""
+        """The deciding rule; several if their lines look alike and no entry tells which it was."""
         if line.policy == ISOLATION_POLICY:
             said = self._isolated.get((line.applied_to, line.direction), [])
             place = bisect_right(said, line.at_us, key=lambda one: one[0])
             return said[place - 1][1] if place else ()
         spans = [span for span in self._spans.get(_look(line), ()) if span.from_us <= line.at_us]
         standing = [span for span in spans if span.until_us is None or line.at_us < span.until_us]
-        found = standing or spans[-1:]  # a packet that was on its way when the rule ended
+        found = standing or spans[-1:]  # a packet in flight when the rule ended
         decided = self._decided.get(line.at_us)
         meant = [span.rule for span in found if span.rule.id == decided] or [span.rule for span in found]
         return tuple(sorted({_attribution(rule) for rule in meant}, key=lambda one: (one.unit, one.index or 0)))
 
     def forget_before(self, at_us: int) -> None:
-        """No line of an earlier time comes any more."""
+        """Forget what only earlier lines need: none will arrive."""
         for looks, spans in tuple(self._spans.items()):
             kept = [span for span in spans if span.until_us is None or span.until_us >= at_us]
             if kept:
@@ -83,7 +84,7 @@ class History:
             del self._decided[moment]
 
     def __len__(self) -> int:
-        """How much is remembered."""
+        """The number of items in memory."""
         return sum(map(len, self._spans.values())) + sum(map(len, self._isolated.values())) + len(self._decided)
 
     def _stale(self, at_us: int) -> Iterator[int]:

@@ -1,9 +1,10 @@
-"""A line of np.log, in both directions.
+"""Writes and reads lines of np.log.
 
     2023/07/04 12:45:21.804416 IngressDefaultRule AntreaNetworkPolicy:default/p Name Ingress Reject 16 ns/pod ...
 
-Fields are separated by one space, and what is unset is `<nil>`. A name that holds a space, a control character or a
-percent sign is percent-encoded, so that nobody forges a line by what he calls a rule.
+Fields are separated by one space; unset fields are `<nil>`. A name with a space, a control character or a percent sign
+is percent-encoded, so that nobody can forge a line through the name of a rule.
+
 Source: docs "Antrea Network Policy CRDs", "enableLogging and logLabel"; the duration is Go's.
 """
 
@@ -24,15 +25,14 @@ from sluice.policy.listing import SOURCES
 NIL = "<nil>"
 
 LOSS = "AuditLoss"
-"""In place of a table: packets that have no line. The label says why, and their number stands where repetitions do.
-
-What reads lines by their fields finds as many as in any other."""
+"""In place of a table: packets without a line. The label says why, and their number is in the place of repetitions, so
+that parsers find as many fields as in any other line."""
 
 FIELDS = (
     *("table", "policy", "rule", "direction", "action", "priority", "applied_to"),
     *("source", "source_port", "destination", "destination_port", "protocol", "length", "label"),
 )
-"""After date and time, in their order."""
+"""The fields after date and time, in order."""
 
 _NUMBERS = frozenset(("priority", "source_port", "destination_port", "length"))
 _TIME = "%Y/%m/%d %H:%M:%S.%f"
@@ -41,17 +41,17 @@ _REPEATED = re.compile(r" \[(\d+) packets in ([^\]\s]+)\]$")
 _UNIT_US = {"ns": 0.001, "us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _UNSAFE = re.compile(r"[^\x21-\x24\x26-\x7e]")
-"""All but printable ASCII, and the percent sign."""
+"""Everything but printable ASCII, and the percent sign."""
 
 _KINDS = {said: kind for kind, said in SOURCES.items()}
 
 
 class NotALine(ValueError):
-    """It is no line of np.log; the message says why."""
+    """The text is not a line of np.log; the message says why."""
 
 
 def write(decision: FlowDecision | Loss) -> str:
-    """The line, without its end."""
+    """The line, without the newline."""
     if isinstance(decision, Loss):
         return _write_loss(decision)
     when = _when(decision.at_us)
@@ -60,15 +60,15 @@ def write(decision: FlowDecision | Loss) -> str:
 
 
 def fields(decision: FlowDecision) -> list[str]:
-    """As they are written, in the order of FIELDS."""
+    """The fields as text, in the order of FIELDS."""
     return [_written(getattr(decision, name)) for name in FIELDS]
 
 
 def read(line: str) -> FlowDecision | Loss:
-    """What the line says.
+    """Parse a line.
 
     Raises:
-        NotALine: nothing can be said of it.
+        NotALine: it does not parse.
     """
     packets, within_us = 1, 0
     if found := _REPEATED.search(line):
@@ -80,7 +80,7 @@ def read(line: str) -> FlowDecision | Loss:
         raise NotALine(f"{len(words)} fields after date and time, and a line has {len(FIELDS)}")
     if words[0] == LOSS:
         return Loss(at_us=_moment(date, time), lines=packets, reason=unquote(words[-1]))
-    said: dict[str, Any] = {}  # as msgspec takes it
+    said: dict[str, Any] = {}  # as msgspec expects it
     for name, word in zip(FIELDS, words, strict=True):
         if word == NIL:
             continue
@@ -91,7 +91,7 @@ def read(line: str) -> FlowDecision | Loss:
     try:
         value = {**said, "type": "np", "at_us": _moment(date, time), "packets": packets, "within_us": within_us}
         return msgspec.convert({**value, "unit": unit_of(said.get("policy", ""))}, FlowDecision)
-    except ValueError as error:  # msgspec.ValidationError is one
+    except ValueError as error:  # includes msgspec.ValidationError
         raise NotALine(str(error)) from error
 
 
@@ -105,7 +105,7 @@ def _moment(date: str, time: str) -> int:
     """Microseconds since 1970.
 
     Raises:
-        NotALine: it is no time.
+        NotALine: it is not a time.
     """
     try:
         when = datetime.strptime(f"{date} {time}", _TIME).replace(tzinfo=UTC)
@@ -115,7 +115,7 @@ def _moment(date: str, time: str) -> int:
 
 
 def unit_of(policy: str) -> Unit | None:
-    """The unit of a policy as logs name it, `AntreaNetworkPolicy:ns/name`; None where they name none."""
+    """The unit of a policy in logs, `AntreaNetworkPolicy:ns/name`; None if the text names no policy."""
     source, _, name = policy.partition(":")
     kind = _KINDS.get(source)
     if kind is None or not name or ":" in name:
@@ -140,7 +140,7 @@ def _second(second: int) -> str:
 def _written(value: str | int | None) -> str:
     if value is None or value == "":
         return NIL
-    if value == NIL:  # a name of that kind is none
+    if value == NIL:  # a name that looks like "unset"
         return value.replace("<", "%3C")
     return str(value) if isinstance(value, int) else _UNSAFE.sub(_encoded, value)
 
@@ -150,7 +150,7 @@ def _encoded(found: re.Match[str]) -> str:
 
 
 def _go(micros: int) -> str:
-    """A duration as Go writes it, below a minute: the unit that leaves a whole part."""
+    """A duration below a minute in Go's format: the unit is the largest with a whole part."""
     for unit, size in (("s", 1_000_000), ("ms", 1_000)):
         if micros >= size:
             return f"{micros / size:.9f}".rstrip("0").rstrip(".") + unit

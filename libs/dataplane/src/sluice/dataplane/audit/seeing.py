@@ -1,7 +1,8 @@
-"""From packets that are handed over to lines: what is seen of each, and which denials make one line.
+"""From handed-over packets to lines: what is logged of each, and which denials share one line.
 
-A line is about the moment of its first packet, and of denials that look alike within a second there is one, which says
-how many there were and how long from the first to the last.
+A line has the time of its first packet. Denials within a second that look alike share one line, which tells how many
+there were and the time from the first to the last.
+
 Source: docs "Antrea Network Policy CRDs", "enableLogging and logLabel": the duplication buffer is a second.
 """
 
@@ -27,17 +28,17 @@ _PROTOCOLS = {
     IpProto.ICMPV6: "IPv6-ICMP",
     IpProto.SCTP: "SCTP",
 }
-"""Source: IANA, "Protocol Numbers"; others are their number."""
+"""Source: IANA, "Protocol Numbers"; other protocols are shown as a number."""
 
 
 class Seen(NamedTuple):
-    """What a line tells of a packet. Two that are equal look alike."""
+    """The logged properties of a packet. Equal values look alike in the log."""
 
     rule: int
-    """Its id in the switch."""
+    """The rule's id in the switch."""
 
     applied_to: str
-    """The Pod that it was decided for, empty if none: `namespace/name`."""
+    """The Pod that it was decided for (`namespace/name`); empty if none."""
 
     source: bytes
     target: bytes
@@ -47,11 +48,11 @@ class Seen(NamedTuple):
 
 
 class Repeated(NamedTuple):
-    """A line to be."""
+    """A line to be written."""
 
     seen: Seen
     deciding: Deciding
-    """As it was for the first of them."""
+    """The rule as of the first packet."""
 
     first_us: int
     last_us: int
@@ -63,12 +64,12 @@ def see(rule: int, applied_to: str, frame: Frame) -> Seen:
 
 
 def is_repeatable(deciding: Deciding) -> bool:
-    """What is let in is not, there is one packet a connection; others may be denied later, and come again and again."""
+    """Whether the decision repeats: of an allowed connection only one packet logs, but denied ones keep coming."""
     return deciding.action not in ("Allow", "Redirect")
 
 
 def decision(repeated: Repeated) -> FlowDecision:
-    """What the line says."""
+    """The line's content."""
     seen, deciding = repeated.seen, repeated.deciding
     ports = seen.ports
     return FlowDecision(
@@ -93,7 +94,7 @@ def decision(repeated: Repeated) -> FlowDecision:
 
 
 class Duplicates:
-    """Denials of the last second. The meter bounds how many there can be."""
+    """Denials of the last second. The meter limits their number."""
 
     def __init__(self) -> None:
         self._held: dict[Seen, Repeated] = {}
@@ -101,7 +102,7 @@ class Duplicates:
         self._order: deque[Seen] = deque()
 
     def __len__(self) -> int:
-        """Packets whose line is not there yet."""
+        """Number of packets whose line is not written yet."""
         return sum(held.packets for held in self._held.values())
 
     def take(self, seen: Seen, deciding: Deciding, at_us: int) -> None:
@@ -113,12 +114,12 @@ class Duplicates:
             self._held[seen] = Repeated(seen, held.deciding, held.first_us, at_us, held.packets + 1)
 
     def due(self, now_us: int) -> Iterator[Repeated]:
-        """Those whose second is over, the first first; they are held no more."""
+        """Remove and return those whose second is over, oldest first."""
         while self._order and self._held[self._order[0]].first_us + WINDOW_US <= now_us:
             yield self._held.pop(self._order.popleft())
 
     def rest(self) -> Iterator[Repeated]:
-        """All of them, whether their second is over or not."""
+        """Remove and return all of them, whether their second is over or not."""
         while self._order:
             yield self._held.pop(self._order.popleft())
 

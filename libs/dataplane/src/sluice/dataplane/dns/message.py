@@ -13,20 +13,20 @@ from sluice.contracts.ids import Address
 
 PORT = 53
 MAX_UDP = 1232
-"""Octets that we take in one datagram: no link cuts them. Source: DNS Flag Day 2020."""
+"""Bytes that we accept in one datagram, which no link fragments. Source: DNS Flag Day 2020."""
 
 MAX_NAME = 255
 MAX_LABEL = 63
 """Source: RFC 1035 section 2.3.4."""
 
 MAX_JUMPS = 32
-"""Pointers that one name may follow. All of them point back, so none goes round, but long chains cost time."""
+"""Pointers that one name may follow. All point backwards, so there is no loop, but long chains cost time."""
 
 HEADER = Struct("!HHHHHH")
-"""Id, flags, and how many questions, answers, authorities and additional records."""
+"""Id, flags, and the numbers of questions, answers, authorities and additional records."""
 
 _FIXED = Struct("!HHIH")
-"""Of a record, after its name: type, class, TTL, length."""
+"""Fixed part of a record, after its name: type, class, TTL, length."""
 
 NO_SUCH_NAME = 3
 """RCODE NXDOMAIN"""
@@ -38,7 +38,7 @@ _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 class Kind(IntEnum):
-    """Types of records. Source: IANA, "Domain Name System (DNS) Parameters"."""
+    """Record types. Source: IANA, "Domain Name System (DNS) Parameters"."""
 
     A = 1
     CNAME = 5
@@ -46,14 +46,14 @@ class Kind(IntEnum):
 
 
 class Unreadable(ValueError):
-    """The octets are no answer of DNS that anybody should act on."""
+    """The bytes are not a DNS answer that may be acted upon."""
 
 
 class Told(NamedTuple):
     """An address of a name."""
 
     name: str
-    """Lower case, without a dot at the end."""
+    """Lower case, without a trailing dot."""
 
     address: Address
     ttl_s: int
@@ -62,25 +62,25 @@ class Told(NamedTuple):
 
 class Answer(NamedTuple):
     id: int
-    """That of the question."""
+    """The id of the question."""
 
     name: str
-    """What was asked for."""
+    """The queried name."""
 
     kind: int
     told: tuple[Told, ...]
-    """Addresses of that name, and of every name that it is an alias of on the way to them."""
+    """Addresses of that name, and of every alias on the way to them."""
 
     truncated: bool
     code: int
-    """RCODE: 0, NO_SUCH_NAME, or the server could not say."""
+    """RCODE: 0, NO_SUCH_NAME, or another error of the server."""
 
 
 def read(octets: bytes) -> Answer:
-    """What an answer tells. Records about any other name than the one asked for, and its aliases, tell nothing.
+    """Parse an answer. Records about names other than the queried one and its aliases are ignored.
 
     Raises:
-        Unreadable: it is no answer, or is cut short, or contradicts itself.
+        Unreadable: it is not an answer, is truncated, or contradicts itself.
     """
     if len(octets) < HEADER.size:
         raise Unreadable("shorter than a header")
@@ -104,7 +104,7 @@ _Addresses = dict[str, dict[Address, int]]
 
 
 def _records(octets: bytes, at: int, count: int) -> tuple[_Aliases, _Addresses]:
-    """Of each name, what it is an alias of, and its addresses; each with its TTL."""
+    """The alias of each name, and its addresses; each with its TTL."""
     aliases: _Aliases = {}
     addresses: _Addresses = {}
     for _ in range(count):
@@ -130,7 +130,7 @@ def _records(octets: bytes, at: int, count: int) -> tuple[_Aliases, _Addresses]:
 
 
 def _told(name: str, aliases: _Aliases, addresses: _Addresses) -> Iterator[Told]:
-    """What the records tell of the name and its aliases: an address lives as long as the weakest link to it."""
+    """The addresses of the name and its aliases, each with the shortest TTL in the chain to it."""
     chain: dict[str, int] = {}
     while name not in chain:
         target, ttl_s = aliases.get(name, (None, 0))
@@ -149,7 +149,7 @@ def _told(name: str, aliases: _Aliases, addresses: _Addresses) -> Iterator[Told]
 
 
 def _address(kind: int, octets: bytes) -> Address:
-    """An IPv4 address that is written as one of IPv6 is what packets have: that of IPv4 (RFC 4291 section 2.5.5.2)."""
+    """The address; an IPv4-mapped IPv6 address becomes the IPv4 one that packets have (RFC 4291 section 2.5.5.2)."""
     if len(octets) != (4 if kind == Kind.A else 16):
         raise Unreadable(f"an address of {len(octets)} octets")
     if kind == Kind.A:
@@ -159,7 +159,7 @@ def _address(kind: int, octets: bytes) -> Address:
 
 
 def name_at(octets: bytes, at: int) -> tuple[str, int]:
-    """The name that begins there, in lower case, and where what follows it begins."""
+    """Parse the name at this offset; returns it in lower case, and the offset after it."""
     labels: list[str] = []
     following, lowest, jumps, length = 0, at, 0, 1
     while True:
@@ -188,7 +188,7 @@ def name_at(octets: bytes, at: int) -> tuple[str, int]:
 
 
 def _label(octets: bytes) -> str:
-    r"""As text in which no dot or star is but one of ours: others are `\DDD` (RFC 4343 section 2.1)."""
+    r"""As text, in which dots and stars are only ours: other bytes are `\DDD` (RFC 4343 section 2.1)."""
     if _PLAIN.issuperset(octets):
         return octets.decode("ascii")
     return "".join(chr(octet) if octet in _PLAIN else f"\\{octet:03d}" for octet in octets)

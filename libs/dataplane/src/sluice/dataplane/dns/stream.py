@@ -1,9 +1,9 @@
 """DNS over TCP for a switch that can only pass or hold segments: which segments complete a message.
 
 Segments pass at once until one completes a message. That one must wait until the message was acted upon; without its
-end, nobody can use the message. A stream is followed only from its beginning (SYN), because what looks like a message
-in the middle of one may be record data that a stranger chose. If anything cannot be parsed, the whole stream fails: no
-more of its data passes.
+end, the message is of no use to the client. A stream is followed only from its beginning (SYN), because what looks like
+a message in the middle of one may be record data that an attacker chose. If anything cannot be parsed, the whole stream
+fails: no more of its data passes.
 
 Source: RFC 1035 section 4.2.2 (two octets of length before each message), RFC 9293 section 3.1 (segments).
 """
@@ -16,10 +16,10 @@ from sluice.dataplane.dns.message import Answer, Unreadable, read
 from sluice.dataplane.frame import Frame
 
 MAX_STREAMS = 1024
-"""At once; the one that was silent longest gives way."""
+"""Maximum number of streams; the longest idle one is dropped."""
 
 MAX_STREAMS_OF_ONE = 32
-"""At once, of one Pod, so that it drives out nobody but itself."""
+"""Maximum number of streams of one Pod, so that it can only evict its own."""
 
 _TCP = Struct("!HHIIBB")
 """Ports, sequence, acknowledgement, offset, flags."""
@@ -29,15 +29,15 @@ _HALF = 1 << 31
 
 
 class Early(Unreadable):
-    """The segment is before one that it follows. Its sender repeats it."""
+    """The segment arrived before its predecessor. Its sender will retransmit it."""
 
 
 class Segment(NamedTuple):
-    """What is in a segment: `answers` to act upon before it may pass."""
+    """The content of a segment: `answers` to act upon before it may pass."""
 
     answers: tuple[Answer, ...] = ()
     again: bool = False
-    """Its octets came before, and may have been held: it must not overtake what was."""
+    """It repeats earlier data that may be held: it must not overtake that."""
 
 
 class _Stream:
@@ -45,10 +45,10 @@ class _Stream:
 
     def __init__(self, expected: int) -> None:
         self.expected = expected
-        """The sequence number of the next octet."""
+        """The sequence number of the next byte."""
 
         self.held = bytearray()
-        """The beginning of a message whose end has not come."""
+        """The beginning of an incomplete message."""
 
         self.failed = False
 
@@ -60,7 +60,7 @@ class _Key(NamedTuple):
 
 
 class Streams:
-    """Answers' halves of connections. Mutable; costs the octets of a segment."""
+    """The server-to-client halves of connections. Mutable; a call costs time proportional to the segment."""
 
     def __init__(self) -> None:
         self._streams: OrderedDict[_Key, _Stream] = OrderedDict()
@@ -70,7 +70,7 @@ class Streams:
         return len(self._streams)
 
     def take(self, frame: Frame) -> Segment:
-        """What comes of a segment that a server sends.
+        """Process a segment sent by a server.
 
         Raises:
             Unreadable: it must not pass.
@@ -99,14 +99,14 @@ class Streams:
         return self._read(stream, sequence, data)
 
     def fail(self, frame: Frame) -> None:
-        """Nothing more of the segment's connection may pass: what it says cannot be acted upon."""
+        """Let no more of the segment's connection pass: its answer cannot be acted upon."""
         stream = self._streams.get(_Key(frame.target, int.from_bytes(frame.payload[2:4], "big"), frame.source))
         if stream is not None:
             stream.failed = True
             stream.held.clear()
 
     def forget(self, client: bytes) -> None:
-        """The Pod of this address is gone."""
+        """Forget the streams of the Pod with this address, which is gone."""
         for key in tuple(self._of.get(client, ())):
             self._close(key)
 
@@ -134,7 +134,7 @@ class Streams:
     def _open(self, key: _Key, expected: int) -> None:
         known = self._streams.get(key)
         if known is not None and known.expected == expected & 0xFFFFFFFF:
-            return  # sent again
+            return  # retransmitted
         self._close(key)
         of = self._of.setdefault(key.client, OrderedDict())
         if len(of) >= MAX_STREAMS_OF_ONE:

@@ -13,7 +13,7 @@ _RECURSE, _ANSWERS, _TRUNCATED = 0x0100, 0x8180, 0x0200
 """RD; QR, RD and RA; TC."""
 
 _SIZE_OPTION = b"\0" + Struct("!HHIH").pack(41, MAX_UDP, 0, 0)
-"""EDNS: how much we take. Source: RFC 6891 section 6.1."""
+"""EDNS: the size that we accept. Source: RFC 6891 section 6.1."""
 
 
 class Record(NamedTuple):
@@ -25,16 +25,16 @@ class Record(NamedTuple):
 
 
 def question(id_: int, name: str, kind: Kind) -> bytes:
-    """The message that asks a server for the addresses of one family that the name has.
+    """A query for the addresses of one family of this name.
 
     Raises:
-        Unreadable: no name of DNS is written so.
+        Unreadable: it is not a valid DNS name.
     """
     return HEADER.pack(id_, _RECURSE, 1, 0, 0, 1) + encode_name(name) + _QUESTION.pack(kind, 1) + _SIZE_OPTION
 
 
 def answer(asked: bytes, records: Iterable[Record], *, rcode: int = 0, limit: int = 0xFFFF) -> bytes:
-    """The answer to the message `asked` with these records, or a truncated one if that exceeds `limit` octets."""
+    """The answer to the message `asked` with these records, or a truncated one if that exceeds `limit` bytes."""
     id_, _, _, _, _, _ = HEADER.unpack_from(asked)
     copied = asked[HEADER.size : question_end(asked)]
     encoded = [_record(record) for record in records]
@@ -43,10 +43,10 @@ def answer(asked: bytes, records: Iterable[Record], *, rcode: int = 0, limit: in
 
 
 def question_end(asked: bytes) -> int:
-    """Where the first question of a message ends.
+    """The offset after the first question of a message.
 
     Raises:
-        Unreadable: it is cut short.
+        Unreadable: it is truncated.
     """
     at = HEADER.size
     while at < len(asked) and asked[at]:
@@ -60,7 +60,7 @@ def encode_name(name: str) -> bytes:
     """The name as labels.
 
     Raises:
-        Unreadable: one is empty or too long, or is not ASCII.
+        Unreadable: a label is empty or too long, or is not ASCII.
     """
     try:
         labels = [label.encode("ascii") for label in name.split(".")] if name else []

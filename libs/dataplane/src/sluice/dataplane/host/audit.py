@@ -21,11 +21,11 @@ _DECISIONS: dict[Action, Decision] = {
 }
 _LENGTH = Struct("!H")
 _IPV6 = 40
-"""Octets of its header, which its length leaves out. Source: RFC 8200 section 3."""
+"""Size of the header, which the length field does not include. Source: RFC 8200 section 3."""
 
 
 def deciding(id: str, placed: Placed) -> Deciding:
-    """What its lines say of the rule."""
+    """What the rule's lines show of it."""
     program, rule = placed
     toward = _TOWARD[rule.direction]
     return Deciding(
@@ -43,7 +43,7 @@ def deciding(id: str, placed: Placed) -> Deciding:
 
 
 def seen(rule: Deciding, node: NodeName, packet: bytes) -> Seen | None:
-    """What a line tells of the packet, which may be cut off behind its headers; None if it is no IP packet."""
+    """The logged properties of a packet, which may be cut off after its headers; None if it is not IP."""
     version = packet[0] >> 4 if packet else 0
     kind = {4: EthType.IPV4, 6: EthType.IPV6}.get(version)
     if kind is None:

@@ -16,10 +16,10 @@ REPORT_V1, REPORT_V2, LEAVE, REPORT_V3 = 0x12, 0x16, 0x17, 0x22
 """Source: RFC 2236 section 2.1, RFC 3376 section 4.2."""
 
 ALL_HOSTS = 0xE0000001
-"""224.0.0.1, where general queries go."""
+"""224.0.0.1, the destination of general queries."""
 
 FIRST_ROUTED, LAST_ROUTED = 0xE0000100, 0xEFFFFFFF
-"""224.0.1.0 to 239.255.255.255: what is before never leaves a link. Source: RFC 5771 sections 3 and 4."""
+"""224.0.1.0 to 239.255.255.255: lower groups are never routed. Source: RFC 5771 sections 3 and 4."""
 
 _MESSAGE = Struct("!BBH4s")
 _RECORD = Struct("!BBH4s")
@@ -31,23 +31,24 @@ _IS_INCLUDE, _IS_EXCLUDE, _TO_INCLUDE, _TO_EXCLUDE, _ALLOW, _BLOCK = range(1, 7)
 """Source: RFC 3376 section 4.2.12."""
 
 _MOST_TENTHS = 0x7F
-"""Of a second, that a host may wait before it answers; from 128 on the number means another. Source: RFC 3376 4.1.1."""
+"""Tenths of a second that a host may wait before it answers; from 128 on, the encoding differs. Source: RFC 3376
+4.1.1."""
 
 
 class Report(NamedTuple):
-    """A host says of a group whether it is a member."""
+    """A host reports whether it is a member of a group."""
 
     type: int
-    """Of the message."""
+    """Type of the message."""
 
     group: int
-    """Its IPv4 address."""
+    """The group's IPv4 address."""
 
     joins: bool
 
 
 def reports(octets: bytes) -> tuple[Report, ...]:
-    """What the packet reports; nothing if it is no report, is cut short, or its checksum is wrong.
+    """The reports in the packet; empty if it is not a report, is truncated, or has a wrong checksum.
 
     Args:
         octets: from the Ethernet header on.
@@ -84,10 +85,10 @@ def _records(message: bytes) -> Iterator[Report]:
 
 
 def query(mac: int, source: int, answer_within_s: float) -> bytes:
-    """A general query: every host says which groups it is a member of. A frame from `mac`.
+    """A frame from `mac` with a general query, to which every host answers with its groups.
 
     Args:
-        source: the IPv4 address of who asks.
+        source: IPv4 address of the querier.
         answer_within_s: 0.1 to 12.7.
     """
     tenths = max(1, min(_MOST_TENTHS, round(answer_within_s * 10)))

@@ -100,7 +100,7 @@ class Writes:
     def add(
         self, subject: str, body: bytes, cause: Revision, after: Iterable[Write] = (), *, is_mark: bool = False
     ) -> Write:
-        """Queue a write; it replaces the previous one of its subject if that was never sent and no `after` waits for it."""
+        """Queue a write. It replaces the one before on its subject if that was never sent and no `after` needs it."""
         blockers = [write for write in after if not write.done]
         last = self.last(subject)
         if last and not last.perhaps_stored and not _reaches(last, blockers):

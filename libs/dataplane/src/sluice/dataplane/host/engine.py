@@ -3,11 +3,11 @@
 Chains are rebuilt when a program or a lifeline changes, the sets of a group when one of its pages does. What did not
 change is the same object as before, so that a plan can skip it by identity.
 
-    input, output      known connections, lifelines, then `….rules`; what nothing decides is accepted
+    input, output      known connections, lifelines, then `….rules`; undecided packets are accepted
     input.rules        the tiers, in order; what is passed or matches no rule goes on to the baseline
     input.baseline     the tier behind Kubernetes policies, in order
-    input.again        the same two for connections that were let in before, while a policy says that it ends such
-    do.<id>, end.<id>  what a rule does, where that takes more than a line
+    input.again        the same two for established connections, while a policy ends such
+    do.<id>, end.<id>  what a rule does, if that takes more than a line
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -48,7 +48,7 @@ LOG_RATE = 500
 
 
 class Placed(NamedTuple):
-    """A rule that is in force."""
+    """A rule in force."""
 
     program: Program
     rule: Rule
@@ -66,16 +66,16 @@ class Engine:
     def __init__(self, node: NodeName, lifelines: Iterable[Lifeline] = (), log_rate: int = LOG_RATE) -> None:
         self._node, self._lifelines, self._log_rate = node, tuple(lifelines), log_rate
         self._programs: dict[_Key, Program] = {}
-        """As they were told."""
+        """As received."""
 
         self._forms: dict[_Key, Program] = {}
-        """As they are in force."""
+        """As enforced."""
 
         self._pages: dict[GroupId, dict[NodeName, Page]] = {}
         self._unknown: frozenset[Unit] = frozenset()
         self._pods: dict[str, Set] = _pods(None)
         self._sets: dict[str, Set] = {}
-        """Of groups, while their pages stay as they are."""
+        """The sets of groups, cached while their pages do not change."""
 
         self._lines: _Lines | None = None
 
@@ -101,32 +101,32 @@ class Engine:
         self._page_changed(group, node)
 
     def unknown_are(self, units: Iterable[Unit]) -> None:
-        """Of these programs, and no others, the members of some peers are not known."""
+        """Set which programs have peers whose members are not known."""
         units = frozenset(units)
         if units != self._unknown:
             self._unknown, self._lines = units, None
 
     def guard_is(self, lifelines: Iterable[Lifeline]) -> None:
-        """These pass whatever policies say."""
+        """Set the lifelines, which pass whatever policies say."""
         lifelines = tuple(lifelines)
         if lifelines != self._lifelines:
             self._lifelines, self._lines = lifelines, None
 
     def route_is(self, route: NodeRoute | None) -> None:
-        """These are the node's own Pods, which it may always reach."""
+        """Set the route, which names the node's own Pods; the node may always reach them."""
         self._pods = _pods(route)
 
     def _page_changed(self, group: GroupId, node: NodeName) -> None:
         for name in [name for name in self._sets if name.split(".")[1] == group]:
             del self._sets[name]
         if node == self._node:
-            self._lines = None  # what applies to the node may be another
+            self._lines = None  # the programs that apply to the node may change
 
     # --------------------------------------------------------------------------------------------------- questions
 
     @property
     def rules(self) -> Mapping[str, Placed]:
-        """Those in force, by their ids."""
+        """Rules in force, by id."""
         return self._made().rules
 
     @property
@@ -134,7 +134,7 @@ class Engine:
         return self._lifelines
 
     def problems(self) -> tuple[Problem, ...]:
-        """Rules that are not in force as written, of programs that apply to the node; sorted."""
+        """Problems of rules not in force as written, in programs that apply to the node; sorted."""
         return tuple(sorted(each for key in self._here() for each in problems(self._programs[key])))
 
     def table(self) -> Table:
@@ -148,7 +148,7 @@ class Engine:
         return Table(made.chains, sets, frozenset(made.rules), self._log_rate)
 
     def _here(self) -> list[_Key]:
-        """Programs that apply to the node."""
+        """Keys of the programs that apply to the node."""
         return sorted(key for key in self._programs if self._node in self._pages.get(key[0], {}))
 
     def _made(self) -> _Lines:
@@ -192,7 +192,7 @@ class Engine:
         )
 
     def _first(self, direction: Direction, hook: Hook, *, ends: bool) -> Iterator[Line]:
-        """What every packet meets first."""
+        """The lines at the beginning of a hook's chain."""
         known = Line((Known(),), Accept(), "it is of a connection that was let in, or about one")
         if not ends:
             yield known
@@ -235,7 +235,7 @@ def _id(one: Placed) -> str:
 
 
 def _behind(program: Program, hook: Hook) -> tuple[str, str]:
-    """Where what a rule passes goes on, and the same for connections of before."""
+    """The chains in which passed packets continue: for new connections, and for established ones."""
     return (f"{hook}.baseline", f"{hook}.again.baseline") if program.tier < K8S_TIER else ("", "")
 
 

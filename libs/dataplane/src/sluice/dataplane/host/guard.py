@@ -1,7 +1,7 @@
 """A node's lifelines: traffic that always passes, so that no policy can lock people out of their own cluster.
 
-A policy on Nodes could cut the node off from everything that could revoke it. So lifelines come before all rules; the
-status lists them.
+A policy on Nodes could cut the node off from everything that could revoke the policy. So lifelines precede all rules;
+the status lists them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -38,13 +38,13 @@ _DHCP = ((67, 68), (547, 546))
 
 
 class NotALifeline(ValueError):
-    """The text names none; the message says what it should be."""
+    """The text is not a lifeline; the message says what it should look like."""
 
 
 class Lifeline(NamedTuple):
-    """What passes in this direction. The other end is a server for egress, a client for ingress.
+    """Traffic that passes in one direction. The peer is a server for egress, a client for ingress.
 
-    A server is meant as the node addresses it: by its ClusterIP, where kube-proxy turns that into an endpoint.
+    A server is named by the address that the node uses: its ClusterIP, if kube-proxy translates that to an endpoint.
     """
 
     title: str
@@ -52,15 +52,15 @@ class Lifeline(NamedTuple):
     protocol: int
     first: int
     last: int
-    """Ports of the destination."""
+    """Range of destination ports."""
 
     peer: Block | None = None
-    """Unset: everybody."""
+    """None: any peer."""
 
     source_port: int | None = None
 
     def words(self) -> str:
-        """For people: `kubelet: ingress tcp 10250 from 10.0.0.0/8`."""
+        """In words: `kubelet: ingress tcp 10250 from 10.0.0.0/8`."""
         name = next(name for name, number in PROTOCOLS.items() if number == self.protocol)
         ports = str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
         way = "to" if self.direction is Direction.EGRESS else "from"
@@ -68,11 +68,11 @@ class Lifeline(NamedTuple):
 
 
 BY_ITSELF = ("loopback", "neighbour discovery of IPv6", "the node's own Pods", "replies")
-"""Lifelines that are none of a port, for people."""
+"""Lifelines that are not about a port, in words."""
 
 
 def parse(title: str, direction: Direction, text: str) -> Lifeline:
-    """One of `tcp:10250`, `tcp:10250:10.0.0.0/8`, `udp:53:[fd00::53]`, `tcp:30000-30010`.
+    """Parse one of `tcp:10250`, `tcp:10250:10.0.0.0/8`, `udp:53:[fd00::53]`, `tcp:30000-30010`.
 
     Raises:
         NotALifeline
@@ -93,7 +93,7 @@ def parse(title: str, direction: Direction, text: str) -> Lifeline:
 
 
 def dhcp() -> Iterator[Lifeline]:
-    """The node keeps its address."""
+    """Lifelines that let the node keep its address."""
     for server, client in _DHCP:
         yield Lifeline("DHCP", Direction.EGRESS, IpProto.UDP, server, server, source_port=client)
         yield Lifeline("DHCP", Direction.INGRESS, IpProto.UDP, client, client, source_port=server)
@@ -109,7 +109,7 @@ def lines(direction: Direction, lifelines: Iterable[Lifeline]) -> Iterator[Line]
 
 
 def _matches(one: Lifeline) -> Iterator[Match]:
-    opens = one.direction is Direction.EGRESS  # the hook comes after who translates: what the packet says is no measure
+    opens = one.direction is Direction.EGRESS  # the hook comes after NAT, so the packet's own headers do not count
     every_port = (one.first, one.last) == (0, PORTS - 1)
     if opens:
         yield Onward()

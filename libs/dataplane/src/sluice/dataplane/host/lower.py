@@ -1,8 +1,8 @@
 """From rules to lines: the packets that a rule matches, as alternatives, each a conjunction of matches.
 
-A rule has as many alternatives as it has kinds of peers times ports. Each group of peers is one set for IPv4 and one
-for IPv6, shared by all rules that name it, and the IP blocks of a rule are another two. So a member that comes or goes
-changes set elements and no line.
+A rule has as many alternatives as it has kinds of peers times ports. Each peer group is one set for IPv4 and one for
+IPv6, shared by all rules that refer to it; the IP blocks of a rule are another two sets. So a change of members changes
+set elements, but no lines.
 """
 
 from collections.abc import Iterable, Iterator
@@ -55,13 +55,13 @@ from sluice.policy.everypod import EVERY_POD_ID, is_named
 VERSIONS: tuple[Version, ...] = (4, 6)
 
 PEER = {Direction.INGRESS: Side.SOURCE, Direction.EGRESS: Side.DESTINATION}
-"""Where the other end's address is."""
+"""On which side the peer's address is."""
 
 _ICMP = {4: IpProto.ICMP, 6: IpProto.ICMPV6}
 
 
 class Pairs(NamedTuple):
-    """A set of members of a group, each with the number that it has for this port name."""
+    """A set of the members of a group, each with its number for this port name."""
 
     group: GroupId
     name: str
@@ -74,11 +74,11 @@ class Pairs(NamedTuple):
 
 
 class Lowered(NamedTuple):
-    """What becomes of one rule, and what it needs."""
+    """One lowered rule, and what its lines refer to."""
 
     lines: tuple[Line, ...]
     again: tuple[Line, ...]
-    """What is asked of connections that were let in before."""
+    """The lines for established connections."""
 
     chains: dict[str, Chain]
     groups: frozenset[GroupId]
@@ -94,8 +94,8 @@ def lower(program: Program, rule: Rule, baseline: str, again: str) -> Lowered:
     """The rule as lines.
 
     Args:
-        baseline: where what is passed goes on; empty: it is accepted.
-        again: the same, for connections of before.
+        baseline: chain in which passed packets continue; empty: they are accepted.
+        again: the same for established connections.
     """
     key = RuleKey(program.unit, rule.direction, rule.index)
     name, said = rule_id(key), comment(key)
@@ -142,7 +142,7 @@ def _verdict(action: Action, baseline: str) -> Verdict:
 
 
 def _does(rule: Rule, name: str, said: str, verdict: Verdict) -> Iterator[Line]:
-    """The chain of a rule that does more than one line can."""
+    """The chain of a rule that needs more than one line."""
     if rule.logs:
         yield Line((), None, said, log=name)
     if isinstance(verdict, Prohibit):
@@ -151,13 +151,13 @@ def _does(rule: Rule, name: str, said: str, verdict: Verdict) -> Iterator[Line]:
 
 
 def _ends(rule: Rule, name: str, said: str) -> Iterator[Line]:
-    """The chain of a rule that ends connections: nothing of them passes any more, either way."""
+    """The chain of a rule that ends connections: no more of their packets pass, in either direction."""
     yield Line((), End(), said)
     yield from _does(rule, name, said, _verdict(rule.action, ""))
 
 
 def _abouts(rule: Rule, needs: _Needs) -> Iterator[tuple[Match, ...]]:
-    """The packets that the rule is about: all matches of one of these hold."""
+    """The packets that the rule matches, as alternative lists of matches."""
     traffic: tuple[Traffic | None, ...] = (None,) if rule.traffic is None else rule.traffic
     for entry in traffic:
         if entry is not None and is_named(entry):
@@ -187,7 +187,7 @@ def _peers(rule: Rule, needs: _Needs) -> Iterator[tuple[Version | None, tuple[Ma
 
 
 def _named(rule: Rule, entry: TransportTraffic, needs: _Needs) -> Iterator[tuple[Match, ...]]:
-    """What is sent to Pods that have such a port."""
+    """Packets to Pods that have a port with this name."""
     assert isinstance(entry.ports, str)
     if rule.peers is None:
         groups: Iterable[GroupId] = (EVERY_POD_ID,)
@@ -231,7 +231,7 @@ def _source_ports(entry: TransportTraffic) -> Iterator[Match]:
 
 
 def _ranges(blocks: Iterable[BlockPeer], version: Version) -> list[tuple[int, int]]:
-    """The addresses of the blocks, in ascending order."""
+    """The addresses of the blocks as ranges, in ascending order."""
     found: list[tuple[int, int]] = []
     for peer in blocks:
         block = network(peer.cidr)
@@ -248,7 +248,7 @@ def cidr_range(text: str) -> tuple[Version, int, int]:
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> frozenset[tuple[int, int]]:
-    """As few ranges as there can be."""
+    """The fewest ranges with the same addresses."""
     found: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
         if found and first <= found[-1][1] + 1:

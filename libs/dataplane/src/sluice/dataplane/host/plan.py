@@ -1,6 +1,6 @@
 """One transaction that makes the kernel's table what it must be; nft(8) applies all of it or nothing.
 
-So there is no state in between. Counters keep their values as long as their rule stays, and where only elements of sets
+So there is no intermediate state. Counters keep their values as long as their rule stays, and if only set elements
 change, nothing else is touched.
 """
 
@@ -14,7 +14,7 @@ Commands = tuple[Json, ...]
 
 
 def plan(desired: Held, actual: Held) -> Commands:
-    """Commands of libnftables, for one transaction; none where there is nothing to do."""
+    """Commands of libnftables for one transaction; empty if there is nothing to do."""
     return tuple(_plan(desired, actual))
 
 
@@ -46,7 +46,7 @@ def _plan(desired: Held, actual: Held) -> Iterator[Json]:
 
 
 def _objects(desired: Held, actual: Held) -> Iterator[Json]:
-    """What chains refer to, and the elements of sets."""
+    """The objects that chains refer to, and the elements of sets."""
     if not actual.is_there:
         yield {"add": wire.THE_TABLE}
     if not actual.log_rate:
@@ -64,7 +64,7 @@ def _objects(desired: Held, actual: Held) -> Iterator[Json]:
 def _elements(name: str, made: Set, held: Set | None) -> Iterator[Json]:
     before = held.elements if held is not None else frozenset()
     if made.kind is Kind.RANGES and before - made.elements:
-        yield {"flush": wire.named("set", name)}  # what goes may overlap with what comes
+        yield {"flush": wire.named("set", name)}  # old and new ranges may overlap
         before = frozenset()
     if less := before - made.elements:
         yield {"delete": wire.elements(name, made.version, made.kind, less)}
@@ -73,7 +73,7 @@ def _elements(name: str, made: Set, held: Set | None) -> Iterator[Json]:
 
 
 def _rehooked(desired: Held, actual: Held) -> bool:
-    """A chain or a set is there as something else, which cannot be changed."""
+    """Whether a chain or a set exists with properties that cannot be changed in place."""
     chains = any(
         name in actual.chains and actual.chains[name].hook != made.hook for name, made in desired.chains.items()
     )

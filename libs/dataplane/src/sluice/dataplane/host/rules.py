@@ -31,21 +31,21 @@ from sluice.policy.everypod import is_named, names_ports
 
 
 def problems(program: Program) -> tuple[Problem, ...]:
-    """Why the program is not in force as written: a reason for each rule that is not."""
+    """Why the program is not in force as written: a reason for each rejected rule."""
     return examining.problems(program, _check)
 
 
 def closed_form(program: Program, previous: Program | None = None) -> Program:
-    """The program with every rule that cannot be lowered in the form it had before, or else closed.
+    """The program with every rule that cannot be lowered in its previous form, or else closed.
 
     Args:
-        previous: the closed form that is in force now, if there is one.
+        previous: the closed form currently in force, if any.
     """
     return examining.closed_form(program, previous, _check, lambda rule, before: before or _closed(rule))
 
 
 def widened(program: Program) -> Program:
-    """What stands in while the members of peers are not known: what denies, denies every peer."""
+    """The replacement while members of peers are unknown: Drops and Rejects with groups apply to every peer."""
     return msgspec.structs.replace(
         program,
         rules=tuple(
@@ -102,9 +102,9 @@ def _check_traffic(where: str, traffic: Traffic) -> None:
 
 
 def _closed(rule: Rule) -> Rule:
-    """What stands in for a rule that never was in force.
+    """The replacement of a rule without a previous form.
 
-    An Allow that looks into what it allows keeps later rules from allowing more.
+    An Allow with layer 7 conditions becomes a Drop, so that later rules do not allow more.
     """
     traffic = None if rule.traffic is None else tuple(_lowerable(rule))
     match rule.action:
@@ -122,6 +122,6 @@ def _closed(rule: Rule) -> Rule:
 
 
 def _lowerable(rule: Rule) -> Iterator[Traffic]:
-    """What is lowerable of the traffic; names, where Pods alone are the destination."""
+    """The traffic that can be lowered; named ports only if all destinations are Pods."""
     named = rule.action in (Action.ALLOW, Action.PASS) and _names_pods(rule)
     return (entry for entry in rule.traffic or () if (named or not is_named(entry)) and passes(_check_traffic, entry))

@@ -12,7 +12,7 @@ from sluice.dataplane.addresses import Block
 
 FAMILY = "inet"
 NAME = "sluice"
-"""Our table, and nobody else's: who knows its name can remove it."""
+"""The table is ours alone; to remove all traces of us, delete it."""
 
 Version = Literal[4, 6]
 Hook = Literal["input", "output"]
@@ -45,7 +45,7 @@ class Carries(NamedTuple):
 
 
 class Port(NamedTuple):
-    """A port of the packet is in the range, both ends included; it carries the protocol."""
+    """The packet carries the protocol, and a port of it is in the range (inclusive)."""
 
     protocol: int
     side: Side
@@ -54,20 +54,20 @@ class Port(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """Its connection was opened to an address in the block, whatever anybody has turned that into since."""
+    """The connection was opened to an address in the block, before any NAT."""
 
     block: Block
 
 
 class OpenedPort(NamedTuple):
-    """Its connection was opened to a port in the range; the line says before this what it carries."""
+    """The connection was opened to a port in the range; an earlier match of the line gives the protocol."""
 
     first: int
     last: int
 
 
 class NamedPort(NamedTuple):
-    """The destination and its port, over this protocol, are in the set of pairs."""
+    """The destination address and port, with this protocol, are in the set of pairs."""
 
     version: Version
     protocol: int
@@ -75,7 +75,7 @@ class NamedPort(NamedTuple):
 
 
 class Icmp(NamedTuple):
-    """It is ICMP of this version of IP, and the field is in the range."""
+    """The packet is ICMP of this IP version, with the field in the range."""
 
     version: Version
     field: Literal["type", "code"]
@@ -88,22 +88,22 @@ class Igmp(NamedTuple):
 
 
 class Device(NamedTuple):
-    """It came in by this device, or goes out by it."""
+    """The packet came in through this device, or goes out through it."""
 
     hook: Hook
     name: str
 
 
 class Known(NamedTuple):
-    """It is of a connection that both ends have spoken on, or about one."""
+    """The packet belongs to an established connection, or is related to one."""
 
 
 class Onward(NamedTuple):
-    """It goes the way that the connection was opened."""
+    """The packet goes in the original direction of its connection."""
 
 
 class Ended(NamedTuple):
-    """Its connection was marked as ended."""
+    """The packet's connection was marked as ended."""
 
 
 Match = (
@@ -112,7 +112,7 @@ Match = (
 
 
 class Accept(NamedTuple):
-    """Nothing else of ours is asked. What others have in the hook still is."""
+    """Ends our processing. Chains of others in the same hook still see the packet."""
 
 
 class Drop(NamedTuple):
@@ -120,27 +120,27 @@ class Drop(NamedTuple):
 
 
 class Reset(NamedTuple):
-    """Of TCP alone: whoever sent it is told by a reset."""
+    """For TCP only: the sender gets a reset."""
 
 
 class Prohibit(NamedTuple):
-    """Whoever sent it is told by ICMP that it is administratively prohibited."""
+    """The sender gets ICMP "administratively prohibited"."""
 
 
 class Goto(NamedTuple):
-    """The chain decides, and what it does not decide passes on where this chain was jumped to from."""
+    """Continue in the chain; what it does not decide returns to where this chain was jumped to from."""
 
     chain: str
 
 
 class Jump(NamedTuple):
-    """The chain is asked, then the next line."""
+    """Run the chain, then continue with the next line."""
 
     chain: str
 
 
 class End(NamedTuple):
-    """Its connection is marked as ended; then the next line."""
+    """Mark the connection as ended, then continue with the next line."""
 
 
 Verdict = Accept | Drop | Reset | Prohibit | Goto | Jump | End
@@ -149,24 +149,24 @@ Verdict = Accept | Drop | Reset | Prohibit | Goto | Jump | End
 class Line(NamedTuple):
     matches: tuple[Match, ...]
     verdict: Verdict | None
-    """None: the next line is asked."""
+    """None: continue with the next line."""
 
     comment: str
-    """Whose it is: that of a policy's rule begins with its id."""
+    """Whom the line belongs to; for a policy's rule, it begins with the rule's id."""
 
     counter: str = ""
     log: str = ""
-    """The packet is copied to the reader of the log, with this word; where the limit allows it."""
+    """Copy the packet to the reader of the log with this prefix, within the rate limit."""
 
 
 class Chain(NamedTuple):
     lines: tuple[Line, ...]
     hook: Hook | None = None
-    """Unset: only who is sent there comes there."""
+    """None: the chain is only reached by Jump and Goto."""
 
 
 class Kind(StrEnum):
-    """What elements of a set are."""
+    """What the elements of a set are."""
 
     ADDRESSES = "addresses"
     RANGES = "ranges"
@@ -177,17 +177,17 @@ class Set(NamedTuple):
     version: Version
     kind: Kind
     elements: frozenset[tuple[int, int]]
-    """Addresses have their value and 0; ranges both their ends; pairs an address and a port."""
+    """Addresses: value and 0; ranges: first and last; pairs: address and port."""
 
 
 class Table(NamedTuple):
-    """All of it."""
+    """The whole table."""
 
     chains: Mapping[str, Chain]
     sets: Mapping[str, Set]
     counters: frozenset[str]
     log_rate: int
-    """Packets a second that are logged, and twice as many at once."""
+    """Packets logged per second; the burst is twice that."""
 
 
 NOTHING = Table({}, {}, frozenset(), 0)

@@ -53,7 +53,7 @@ _NAMES = TRANSPORT | {IpProto.ICMP: "icmp", IpProto.ICMPV6: "ipv6-icmp", IpProto
 
 
 def write(table: Table) -> str:
-    """What `nft -f` takes; nothing for no table."""
+    """Input for `nft -f`; empty if there is no table."""
     if not table.chains:
         return ""
     return "".join(f"{line}\n" for line in _table(table))
@@ -66,7 +66,7 @@ def _table(table: Table) -> Iterator[str]:
         yield f"  counter {name} {{ packets 0 bytes 0 }}"
     for name, made in sorted(table.sets.items()):
         yield from _set(name, made)
-    for name, chain in sorted(table.chains.items(), key=lambda one: one[1].hook is not None):  # who is named goes first
+    for name, chain in sorted(table.chains.items(), key=lambda one: one[1].hook is not None):  # those named go first
         yield from _chain(name, chain)
     yield "}"
 

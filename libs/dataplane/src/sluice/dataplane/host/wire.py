@@ -58,10 +58,10 @@ from sluice.dataplane.host.words import (
     TRANSPORT,
 )
 
-Json = dict[str, Any]  # as libnftables has it
+Json = dict[str, Any]  # Any: values as libnftables defines them
 
 PRIORITY = 0
-"""Of our chains in their hooks: `filter`. Source: nft(8), standard priority names."""
+"""Priority of our chains in their hooks: `filter`. Source: nft(8), standard priority names."""
 
 _DEVICE: dict[Hook, str] = {"input": "iifname", "output": "oifname"}
 _STATES = {2: "established", 4: "related"}
@@ -82,18 +82,18 @@ class HeldChain(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A table in the kernel's words."""
+    """A table in the kernel's representation."""
 
     chains: Mapping[str, HeldChain] = {}
     sets: Mapping[str, Set] = {}
     counters: frozenset[str] = frozenset()
     log_rate: int = 0
     strange: tuple[str, ...] = ()
-    """What is in our table and none of ours can be: it goes with the whole table."""
+    """Contents of our table that we never write; they are removed by replacing the whole table."""
 
     @property
     def is_there(self) -> bool:
-        """There is a table."""
+        """Whether the table exists."""
         return bool(self.chains or self.sets or self.counters or self.log_rate or self.strange)
 
 
@@ -101,7 +101,7 @@ NOT_THERE = Held()
 
 
 def encoded(table: Table) -> Held:
-    """What the kernel holds when it holds the table."""
+    """What the kernel holds if it holds the table."""
     chains = {name: _chain(chain) for name, chain in table.chains.items()}
     return Held(chains, table.sets, table.counters, table.log_rate)
 
@@ -112,7 +112,7 @@ def _chain(chain: Chain) -> HeldChain:
 
 
 def body(line: Line) -> Json:
-    """The line without its place."""
+    """The line without its position."""
     words = [word for one in line.matches for word in _match(one)]
     if line.log:
         words += [{"limit": LIMIT}, {"log": {"prefix": line.log, "group": LOG_GROUP, "snaplen": LOG_BYTES}}]
@@ -193,7 +193,7 @@ def _payload(protocol: str, field: str) -> Json:
 
 
 def _original(key: str) -> Json:
-    """Of the packet that opened the connection, as it was sent."""
+    """A key of the conntrack entry's original tuple."""
     return {"ct": {"key": key, "dir": "original"}}
 
 
@@ -258,7 +258,7 @@ def _element(version: Version, kind: Kind, one: tuple[int, int]) -> object:
 
 
 def read(listing: Json) -> Held:
-    """What the listing of our table says. Total: what is not of our words is strange."""
+    """Parse the listing of our table. Total: what we would not write is strange."""
     chains: dict[str, HeldChain] = {}
     sets: dict[str, Set] = {}
     counters: set[str] = set()
@@ -289,7 +289,7 @@ def read(listing: Json) -> Held:
 
 
 def counts(listing: Json) -> dict[str, tuple[int, int]]:
-    """Packets and bytes of each counter of ours."""
+    """Packets and bytes of each of our counters."""
     found = (entry["counter"] for entry in listing.get("nftables", ()) if "counter" in entry)
     return {one["name"]: (one["packets"], one["bytes"]) for one in found if (one["family"], one["table"]) == _OURS}
 
@@ -310,7 +310,7 @@ def _line(said: Json) -> bytes:
 
 
 def _word(word: Json) -> Json:
-    """As it was written."""
+    """The expression in the form in which we write it."""
     match word:
         case {"match": {"left": {"ct": {"key": "state"}}, "right": list(right)} as matched}:
             return {"match": {**matched, "right": [_STATES.get(one, one) for one in right]}}
@@ -333,7 +333,7 @@ def _set(said: Json) -> Set:
     return Set(version, which, frozenset(_held(which, one) for one in said.get("elem", ())))
 
 
-def _held(kind: Kind, element: Any) -> tuple[int, int]:  # as listed
+def _held(kind: Kind, element: Any) -> tuple[int, int]:  # Any: as listed
     match element:
         case {"concat": [str(own), int(port)]} if kind is Kind.PAIRS:
             return address(own).value, port

@@ -1,18 +1,18 @@
-"""Words of nftables that its text and its JSON share, and our choices among its numbers."""
+"""Keywords of nftables that text and JSON share, and our choices of its numbers."""
 
 from sluice.dataplane.host.table import Side
 from sluice.dataplane.protocols import IpProto
 
 LOG_GROUP = 5300
-"""Of NFLOG, for the copies of packets that are logged; any that nobody else uses. 0..65535."""
+"""NFLOG group for copies of logged packets; any number that nobody else uses, 0..65535."""
 
 LOG_BYTES = 128
-"""Of each such packet: what its line is made of."""
+"""Bytes copied of each such packet: enough for its log line."""
 
 LIMIT = "audit"
 
 MARK_ENDED = 1 << 30
-"""In the mark of a connection: it was ended. The other bits are other people's."""
+"""Bit of the conntrack mark of an ended connection. The other bits are not ours."""
 
 IP = {4: "ip", 6: "ip6"}
 ICMP = {4: "icmp", 6: "icmpv6"}

@@ -1,7 +1,7 @@
 """The engine's configuration file: Suricata between two ports of the switch, one tenant per rule set.
 
-It is JSON, which is valid YAML. The tenants and their VLANs are in the file, so that an engine that restarts never
-passes a packet before it has its rules: without tenants it would pass everything (measured, Suricata 7.0.10).
+It is JSON, which is valid YAML. The tenants and their VLANs are in the file, so that a restarted engine never passes a
+packet before it has its rules: without tenants it would pass everything (measured, Suricata 7.0.10).
 """
 
 from collections.abc import Iterable
@@ -13,27 +13,27 @@ from msgspec.json import encode, format  # noqa: A004  # its name there
 from sluice.dataplane.l7.opening import WINDOW
 
 FIRST_VLAN, LAST_VLAN = 1, 4094
-"""Source: IEEE 802.1Q, VID; 0 and 4095 are reserved. The engine takes other numbers without a word."""
+"""Source: IEEE 802.1Q, VID; 0 and 4095 are reserved. The engine silently accepts other numbers."""
 
 _PCRE_LIMIT = 200_000
-"""Steps of one match; the default, 3,500, is too few for a path of 8 KB. Where it is exceeded nothing matches, and that
-is a denial."""
+"""Steps of one match; the default, 3,500, is too low for a path of 8 KB. Beyond the limit nothing matches, which means
+a denial."""
 
 HEADER = "%YAML 1.1\n---\n"
-"""Suricata wants to see it."""
+"""Required by Suricata."""
 
 
 class Engine(Struct, frozen=True, kw_only=True):
-    """Where one engine works. All paths are absolute: the engine may change its folder."""
+    """The paths and ports of one engine. All paths are absolute: the engine may change its working directory."""
 
     folder: str
-    """For its configuration, its rule files, its socket, its events and its own log."""
+    """Holds the configuration, rule files, socket, events and log."""
 
     tap_in: str = "antrea-l7-tap0"
-    """The port of the switch that packets go into; events name it."""
+    """The switch port for packets to the engine; events name it."""
 
     tap_out: str = "antrea-l7-tap1"
-    """The port that they come out of, resets included."""
+    """The switch port for packets from the engine, including resets."""
 
     @property
     def socket(self) -> str:
@@ -41,7 +41,7 @@ class Engine(Struct, frozen=True, kw_only=True):
 
     @property
     def events(self) -> str:
-        """Folder of the events that it writes down, a file a minute; the later the greater its name."""
+        """Folder of the event files, one per minute; later files have greater names."""
         return f"{self.folder}/events"
 
     @property
@@ -56,7 +56,7 @@ class Engine(Struct, frozen=True, kw_only=True):
 
 
 def tenant_text(engine: Engine, vlan: int) -> str:
-    """The tenant's own configuration: which rules it has."""
+    """The tenant's own configuration: its rule files."""
     return _text({"rule-files": [engine.rules(vlan)]})
 
 
@@ -65,7 +65,7 @@ CLOSED_TENANT = LAST_VLAN + 1
 
 
 def configuration_text(engine: Engine, vlans: Iterable[int]) -> str:
-    """The main configuration, with a tenant for each of these VLANs, of the same number, and one for all others."""
+    """The main configuration, with a tenant of the same number for each of these VLANs, and one for all others."""
     known = frozenset(vlans)
     assert all(FIRST_VLAN <= vlan <= LAST_VLAN for vlan in known), known
     return _text(
@@ -78,7 +78,7 @@ def configuration_text(engine: Engine, vlans: Iterable[int]) -> str:
                 "tenants": [{"id": one, "yaml": engine.tenant(one)} for one in (*sorted(known), CLOSED_TENANT)],
                 "mappings": [
                     {"vlan-id": vlan, "tenant-id": vlan if vlan in known else CLOSED_TENANT}
-                    for vlan in range(LAST_VLAN, FIRST_VLAN - 1, -1)  # of each packet it looks through them, last first
+                    for vlan in range(LAST_VLAN, FIRST_VLAN - 1, -1)  # searched linearly for each packet, from the end
                 ],
             },
         }
@@ -86,15 +86,15 @@ def configuration_text(engine: Engine, vlans: Iterable[int]) -> str:
 
 
 CHECK_TEXT = HEADER + '{"logging": {"outputs": [{"console": {"enabled": true}}]}}\n'
-"""What `suricata -T` checks a rule file with: it says by its exit code whether every rule was loaded."""
+"""Configuration for `suricata -T`, whose exit code tells whether every rule of a file was loaded."""
 
 
-def _text(value: dict[str, Any]) -> str:  # what YAML may hold
+def _text(value: dict[str, Any]) -> str:  # Any: the values of YAML
     return f"{HEADER}{format(encode(value), indent=2).decode()}\n"
 
 
 def _settings(engine: Engine) -> dict[str, Any]:
-    """Each of these closes a hole or keeps connections whole; docs/backends/l7.md says which."""
+    """Each of these closes a hole or keeps connections intact; see docs/backends/l7.md."""
     return {
         "default-log-dir": engine.folder,
         "stats": {"enabled": False},
@@ -145,13 +145,13 @@ def _settings(engine: Engine) -> dict[str, Any]:
         "host": {"hash-size": 1024, "prealloc": 100, "memcap": "8mb"},
         "defrag": {"memcap": "8mb", "hash-size": 4096, "trackers": 1000, "max-frags": 4096, "prealloc": False},
         "detect": {"profile": "low"},
-        "spm-algo": "bm",  # a third less to do for a tenant at start than with the default, Hyperscan, for each content
+        "spm-algo": "bm",  # makes loading a tenant a third cheaper than the default, Hyperscan, does for each content
         "pcre": {"match-limit": _PCRE_LIMIT, "match-limit-recursion": _PCRE_LIMIT},
     }
 
 
 def _events(engine: Engine) -> dict[str, Any]:
-    """What the engine writes down, and `events.told` makes the log of."""
+    """The events that the engine writes, from which `events.told` makes the log."""
     return {
         "enabled": True,
         "filetype": "regular",
@@ -167,7 +167,7 @@ def _events(engine: Engine) -> dict[str, Any]:
 
 
 def inline_pair(one: str, other: str) -> list[dict[str, Any]]:
-    """The setting `af-packet` of an engine that hands what comes by one link out by the other, both ways."""
+    """The `af-packet` setting of an engine that forwards packets between two interfaces, both ways."""
     return [_capture(one, other, 80), _capture(other, one, 81)]
 
 

@@ -13,25 +13,25 @@ from typing import Any
 from msgspec import DecodeError, json
 
 LOGGED = "sluice"
-"""Key of the rules' metadata that marks a rule set whose denials are kept, with this as the value as well."""
+"""Metadata key, and its value, of the rules of a rule set whose denials are logged."""
 
 ALERT = b'"event_type":"alert"'
-"""In the line of an alert and in no other: quotes within text are escaped."""
+"""Occurs in alerts and in no other lines: quotes within strings are escaped."""
 
 HEAD = (
     *("timestamp", "flow_id", "in_iface", "event_type", "vlan", "src_ip", "src_port", "dest_ip", "dest_port"),
     *("proto", "pkt_src", "tenant_id"),
 )
-"""What a packet event says of the packet, in this order."""
+"""Fields of a packet event about the packet, in order."""
 
 BODY = ("packet", "packet_info")
 
 DAY_AT = slice(len('{"timestamp":"'), len('{"timestamp":"2026-11-27'))
-"""Of the day in a line: each begins with its time."""
+"""Position of the date in a line, which begins with its timestamp."""
 
 
 def told(line: bytes) -> Iterator[bytes]:
-    """The lines of the log for one of the engine's, without line ends."""
+    """The log lines for one line of the engine, without line ends."""
     if ALERT not in line:
         yield line
         return
@@ -39,7 +39,7 @@ def told(line: bytes) -> Iterator[bytes]:
         event: dict[str, Any] = json.decode(line)
         alert: dict[str, Any] = event["alert"]
     except (DecodeError, KeyError):
-        yield line  # whoever reads it counts it
+        yield line  # its reader counts it
         return
     kept = {name: event.pop(name) for name in BODY if name in event}
     logged = LOGGED in alert.pop("metadata", {})
@@ -50,6 +50,6 @@ def told(line: bytes) -> Iterator[bytes]:
 
 
 def day(line: bytes) -> str:
-    """YEAR-MONTH-DAY of the line's event, as the engine's clock said; empty if it says none."""
+    """Date of the event by the engine's clock, YEAR-MONTH-DAY; empty if the line has none."""
     text = line[DAY_AT].decode(errors="replace")
     return text if len(text) == 10 and text.replace("-", "").isdecimal() else ""

@@ -19,7 +19,7 @@ SAYS = {
     Does.DROP: "drops what these rules do not allow, without a word",
     Does.REJECT: "rejects what these rules do not allow",
 }
-"""What signatures of each kind are for, to people."""
+"""The purpose of each kind of signature, in words."""
 
 PROOF = "is met by a probe packet alone, which finds by it that just this rule set is in force"
 NOBODYS = "rejects everything: no rule sends connections here any more"
@@ -30,17 +30,17 @@ _WORD = re.compile(r"[a-z]+")
 
 
 class NotASignature(ValueError):
-    """The text is about no signature."""
+    """The text does not refer to a signature."""
 
 
 class Wanted(NamedTuple):
-    """What a text says of a signature; None where it says nothing."""
+    """The properties of a signature that a text gives; None for unknown ones."""
 
     vlan: int | None = None
     sid: int | None = None
     line: str | None = None
     happened: bool = False
-    """It is about an event, which may have been when the tenant was another's."""
+    """It comes from an event, at whose time the tenant may have belonged to another rule set."""
 
     def fits(self, one: "Line") -> bool:
         said = zip(self[:3], (one.vlan, one.sid, one.line), strict=True)
@@ -66,7 +66,7 @@ class _Event(msgspec.Struct):
 
 
 def read(text: str) -> Wanted:
-    """Which signature the text is about; of an event that no signature made, the tenant alone is known.
+    """Which signature the text refers to; for an event without a signature, only the tenant is known.
 
     Raises:
         NotASignature
@@ -89,7 +89,7 @@ def read(text: str) -> Wanted:
 
 
 def lines(vlan: int, rules: RuleSet) -> Iterator[Line]:
-    """The signatures of a tenant, as its rule file has them."""
+    """The signatures in a tenant's rule file."""
     for line in rules.text.splitlines():
         found = _SID.search(line)
         yield Line(vlan, int(found[1]) if found else 0, line)

@@ -6,10 +6,10 @@ unset bit as a denial unless another signature sets it again from what the engin
 """
 
 OPENING = "l7open"
-"""What the client has sent is the beginning of an opening, and no whole one yet."""
+"""So far the client has sent part of an opening, but not a complete one."""
 
 ALLOWED = "l7ok"
-"""The HTTP request at hand matches an entry."""
+"""The current HTTP request matches an entry."""
 
 NAMED = "l7sni"
 """The server name of the connection's ClientHello matches an entry."""

@@ -14,9 +14,9 @@ from sluice.dataplane.l7.wildcard import regex
 from sluice.policy.l7 import pattern, satisfiable
 
 GATE = ("http.start", 'content:"|0d 0a|"', "endswith", "fast_pattern")
-"""True once the header block is complete, and never before: then, and only then, `http.start` is there, and without any
-header it ends in one CRLF. `flowbits:isnotset` is tested at a rule's first look at a request and never again, so no
-rule that reads the bit may look earlier."""
+"""Matches once the header block is complete, and never before: only then does `http.start` exist, which without any
+headers ends in a single CRLF. `flowbits:isnotset` is only tested when a rule first sees a request, so no rule that
+reads the bit may see it earlier."""
 
 _TO_SERVER = "flow:to_server,established"
 
@@ -34,23 +34,23 @@ EVENTS = (
     "request_header_invalid",
     "request_field_missing_colon",
 )
-"""What the parser of the engine may understand otherwise than a server does: where they differ, an allowed request can
-hide a denied one. Source: Suricata `rules/http-events.rules`."""
+"""Cases in which the engine's parser may differ from a server's, so that an allowed request could hide a denied one.
+Source: Suricata `rules/http-events.rules`."""
 
 _IN_PATH = "[^?#]*"
-"""What a star of a path stands for: a query or a fragment is not the path."""
+"""What a star in a path matches: query and fragment are not part of the path."""
 
 _PATH_END = r"(?=[?#]|\z)"
 
 _NO_END = "(?!3f|23)"
-"""`/a%3fb` is decoded to `/a?b`, of which `/a` is not the path."""
+"""`/a%3fb` is decoded to `/a?b`, but its path is not `/a`."""
 
 
 def signatures(entries: Sequence[HttpMatch], message: str, sid: int) -> Iterator[Signature]:
-    """What judges requests; an entry that allows all of them leaves only what keeps requests apart.
+    """Signatures that judge requests; with an entry that allows everything, only those that keep requests apart.
 
     Args:
-        sid: of the signature that rejects a request.
+        sid: sid of the signature that rejects a request.
     """
     yield from _hygiene(message)
     if any(entry == HttpMatch() for entry in entries):
@@ -81,10 +81,10 @@ def signatures(entries: Sequence[HttpMatch], message: str, sid: int) -> Iterator
 
 
 def _conditions(entry: HttpMatch) -> Iterator[str]:
-    """The keywords of one entry; an unset field says nothing.
+    """The keywords of one entry; an unset field adds none.
 
-    The raw path must be ASCII, and its encodings that of ASCII. The parser decodes more in ways of its own: encodings
-    that are none, `%u0065`, and UTF-8, of which it makes the ASCII that looks most like it.
+    The raw path must be ASCII, and percent-encode only ASCII. The parser decodes more in its own ways: the invalid
+    encoding `%u0065`, and UTF-8, which it maps to the most similar ASCII.
     """
     if entry.path:
         path = pattern(entry.path)
@@ -98,7 +98,7 @@ def _conditions(entry: HttpMatch) -> Iterator[str]:
     if entry.host:
         host = pattern(entry.host)
         if not host.matches_all:
-            # `content` would miss upper case, which http.host keeps, and refuses nocase.
+            # `content` would miss upper case, which http.host keeps, and does not allow nocase.
             yield "http.host"
             yield rf'pcre:"/^{regex(host, ".*")}\z/is"'
 
@@ -116,7 +116,7 @@ def _hygiene(message: str) -> Iterator[Signature]:
 
     yield reject(800_005, "http.request_line", r'pcre:!"/ HTTP\/1\.[01][\r\n]*$/"')  # HTTP/0.9, the preface of HTTP/2
     yield reject(800_006, "http.method", content("CONNECT"), "startswith", "endswith")
-    yield reject(  # one of the two lengths is not the server's
+    yield reject(  # the server will ignore one of the two lengths
         800_007,
         "http.header_names",
         'content:"|0d 0a|Transfer-Encoding|0d 0a|"',

@@ -1,9 +1,9 @@
-"""How a node's network stack hands NodePorts to the switch: policy routing rules, and the difference to those in place.
+"""How a node's network stack hands NodePorts to the switch: policy routing rules, and the plan to install them.
 
-Before all other rules, the kernel looks into the table `local`, by which it keeps what is sent to its own addresses. We
-move that lookup behind our rules, which send such packets to a table of ours first. That table has routes to the node's
-addresses by its gateway and nothing else, so traffic that the node forwards is not affected. What the node itself
-sends, and what comes from the switch, looks into `local` first as before.
+Before all other rules, the kernel looks up the table `local`, through which it receives packets to its own addresses.
+We move that lookup behind our rules, which first send such packets to our table. That table only has routes to the
+node's own addresses via its gateway, so traffic that the node forwards is not affected. Packets from the node itself
+and from the switch are looked up in `local` first as before.
 
 Source: ip-rule(8); linux/fib_rules.h.
 """
@@ -18,27 +18,27 @@ LOCAL = 255
 """Source: linux/rtnetlink.h, RT_TABLE_LOCAL."""
 
 TABLE = 5100
-"""Of our routes; any that nobody else uses."""
+"""The table of our routes; any number that nobody else uses."""
 
 MARK = 0x51
-"""The protocol of our rules, and nobody else's: by it we know them. Source: linux/fib_rules.h, FRA_PROTOCOL."""
+"""The protocol of our rules only, which identifies them. Source: linux/fib_rules.h, FRA_PROTOCOL."""
 
 KERNEL = 2
-"""That of rules that the kernel made. Source: linux/rtnetlink.h, RTPROT_KERNEL."""
+"""Protocol of rules that the kernel created. Source: linux/rtnetlink.h, RTPROT_KERNEL."""
 
 
 class Rule(NamedTuple):
-    """A rule of a routing policy, as far as it is one that we would make."""
+    """A policy routing rule, with the properties that ours have."""
 
     pref: int
-    """The lowest is asked first."""
+    """Priority: the lowest is evaluated first."""
 
     table: int
     protocol: int
-    """Who made it."""
+    """The rule's creator."""
 
     comes_from: str = ""
-    """An interface, `lo` for the node itself; empty: wherever from."""
+    """Incoming interface, `lo` for the node itself; empty: any."""
 
     transport: int = 0
     """IP protocol; 0 is any."""
@@ -53,15 +53,15 @@ class Verb(Enum):
 
 
 FIRST = Rule(0, LOCAL, KERNEL)
-"""What every network namespace begins with."""
+"""Present in every new network namespace."""
 
 LATER = Rule(4, LOCAL, KERNEL)
-"""The same after ours. It is said to be the kernel's, for it must stay where somebody (systemd-networkd) removes all
-rules that he does not know: without it the node would have no address of its own."""
+"""The same lookup behind our rules. It claims to be the kernel's, because it must survive a daemon (systemd-networkd)
+that removes all unknown rules: without it, the node would have no address of its own."""
 
 
 def rules(ports: str, gateway: str) -> tuple[Rule, ...]:
-    """The rules that hand these ports over, and no other; none if there are no ports."""
+    """Exactly the rules that hand these ports over; without ports, only the initial rule."""
     if not ports:
         return (FIRST,)
     handed = (Rule(3, TABLE, MARK, transport=each, ports=ports) for each in (IpProto.TCP, IpProto.UDP, IpProto.SCTP))
@@ -69,10 +69,10 @@ def rules(ports: str, gateway: str) -> tuple[Rule, ...]:
 
 
 def plan(wanted: Iterable[Rule], actual: Iterable[Rule]) -> tuple[tuple[Verb, Rule], ...]:
-    """What makes the actual rules the wanted ones, in this order; rules of others stay.
+    """Steps from the actual rules to the wanted ones, in this order; foreign rules stay.
 
-    After each step a packet goes where it went before, or where it is to go: some rule looks into `local` all the time,
-    and until FIRST goes no other of ours is asked.
+    After each step, a packet goes where it went before or where it will go: there is always a rule that looks up
+    `local`, and as long as FIRST exists, none of our others is reached.
     """
     should, there = set(wanted), set(actual)
     missing = sorted(should - there, key=lambda rule: (rule != FIRST, -rule.pref, rule))
@@ -85,10 +85,10 @@ def _ours(rule: Rule) -> bool:
 
 
 def written(text: str) -> str:
-    """The range as rules have it, of what people write: `30000-32767`, or one port; empty stays empty.
+    """The range in the syntax of rules, from `30000-32767` or one port; empty stays empty.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a range of ports.
     """
     if not text:
         return ""

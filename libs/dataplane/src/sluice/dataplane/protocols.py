@@ -2,10 +2,10 @@
 
 
 class EthType:
-    """Source: IEEE 802 numbers; linux/if_ether.h has the same."""
+    """Source: IEEE 802 numbers; same values as linux/if_ether.h."""
 
     ALL = 0x0003
-    """Linux's own, never in a frame: a filter for all of them."""
+    """Linux only, never in a frame: a filter for all types."""
 
     IPV4 = 0x0800
     ARP = 0x0806

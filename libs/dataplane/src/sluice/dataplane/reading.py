@@ -18,29 +18,29 @@ V = TypeVar("V")
 
 
 class Reading:
-    """The half of a fold that the bus speaks to; what is made of the view's steps is each backend's own."""
+    """The part of a fold that faces the bus; each backend handles the steps of the view in its own way."""
 
     def __init__(self, node: NodeName, backend: Backend) -> None:
         self._node, self._backend = node, backend
         self._view = View(node, backend)
         self.upto: Revision = NEVER
-        """Everything up to here is in what the fold says."""
+        """The fold reflects everything up to here."""
 
     @property
     def in_sync(self) -> bool:
-        """The fold says what the bus says; before, it says nothing about the kernel or the engine."""
+        """Whether the fold reflects the bus; before that, it says nothing about the kernel or the engine."""
         return self.upto != NEVER
 
     @property
     def unread(self) -> tuple[Problem, ...]:
-        """What is to be said of programs that cannot be read."""
+        """Problems of programs that cannot be decoded."""
         return tuple(sorted({unread.problem(unit, one) for (_, unit), one in self._view.unread.items()}))
 
     def take(self, subject: str, body: bytes, cause: Revision, now_s: float) -> None:
-        """Take a stored value in.
+        """Take in a stored value.
 
         Raises:
-            codec.Undecodable, subjects.BadSubject: nothing was changed, but that `unread` may say of a program.
+            codec.Undecodable, subjects.BadSubject: nothing was changed, except possibly `unread`.
         """
         self._view.take(subject, body, cause, now_s)
 
@@ -48,7 +48,7 @@ class Reading:
         self._view.answered(patterns)
 
     def restarted(self) -> None:
-        """A stream was made anew: read everything again. What the fold says stays until that is in sync."""
+        """A stream was recreated: read everything again. The fold's output stays until that is in sync."""
         self._view = View(self._node, self._backend)
 
     def interests(self) -> Interests:
@@ -59,13 +59,13 @@ class Reading:
 
 
 class Given(Generic[K, V]):
-    """What a backend was given of one part of the steps, by key."""
+    """The keys that a backend was given of one part of the steps."""
 
     def __init__(self) -> None:
         self._keys: set[K] = set()
 
     def changes(self, part: Mapping[K, V | None], *, whole: bool) -> Iterator[tuple[K, V | None]]:
-        """What to give it next; None: take back what it was given. With `whole` the part is all there is."""
+        """What to give it next; None: take it back. With `whole`, the part is complete."""
         for key in self._keys - part.keys() if whole else ():
             self._keys.discard(key)
             yield key, None
@@ -92,7 +92,7 @@ E = TypeVar("E", bound=Engine)
 
 
 class EngineReading(Reading, Generic[E]):
-    """Gives an engine what steps say of pages and programs, and reports what it cannot hold."""
+    """Gives an engine the pages and programs of steps, and reports what it cannot hold."""
 
     def __init__(self, node: NodeName, backend: Backend, engine: E) -> None:
         super().__init__(node, backend)
@@ -122,7 +122,7 @@ class EngineReading(Reading, Generic[E]):
 
 
 def waiting(incomplete: Iterable[Unit]) -> list[Problem]:
-    """What is said of programs whose peers are not all known yet."""
+    """Problems of programs whose peers are not all known yet."""
     return [
         Problem(unit=unit, state="waiting", reason=f"{unit}: pages of its peers are not read yet; check NATS")
         for unit in incomplete
@@ -130,7 +130,7 @@ def waiting(incomplete: Iterable[Unit]) -> list[Problem]:
 
 
 def strange(group: GroupId, member: Member, mend: str) -> Iterator[Problem]:
-    """What is said of addresses that are none; `mend` is what their writer has to correct."""
+    """Problems of invalid addresses; `mend` is what their writer has to correct."""
     for text in member.addresses:
         try:
             address(text)

@@ -1,7 +1,8 @@
 """Builds the answer to a rejected packet: a TCP reset, or ICMP "administratively prohibited".
 
-The answer comes from the packet's destination, so that connection trackers and NAT on the path can match it. Packets
-that must never be answered are not, whatever policies say; so two ends that reject each other stop after one answer.
+The answer comes from the packet's destination, so that conntrack and NAT on the path can match it. Packets that must
+never be answered are not, whatever policies say; so two ends that reject each other stop after one answer.
+
 Source: RFC 9293 section 3.5.2 (resets), RFC 1122 section 3.2.2 and RFC 4443 section 2.4 (e) (ICMP errors).
 """
 
@@ -14,19 +15,20 @@ from sluice.dataplane.protocols import EthType, IpProto
 TTL = 64
 
 PROHIBITED = {4: (3, 10), 6: (1, 1)}
-"""ICMP (type, code): the host, or any communication, is administratively prohibited. Source: RFC 1122 section
-3.2.2.1, RFC 4443 section 3.1."""
+"""ICMP (type, code): the host, or any communication, is administratively prohibited. Source: RFC 1122 section 3.2.2.1,
+RFC 4443 section 3.1."""
 
 QUOTED = {4: 576 - 28, 6: 1280 - 48}
-"""How many octets of the packet an error quotes at most. Source: RFC 1812 section 4.3.2.3, RFC 4443 section 3.1."""
+"""Maximum bytes of the packet that an error quotes. Source: RFC 1812 section 4.3.2.3, RFC 4443 section 3.1."""
 
 _TCP = Struct("!HHIIBBHHH")
-"""Ports, sequence, acknowledgement, offset, flags, window, checksum, urgent."""
+"""Ports, sequence, acknowledgement, offset, flags, window, checksum, urgent pointer."""
 
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
 
 _ICMP_ERRORS = frozenset((3, 4, 5, 11, 12))
-"""Of IPv4: unreachable, source quench, redirect, time exceeded, parameter problem. Source: RFC 1122 section 3.2.2."""
+"""ICMP for IPv4: unreachable, source quench, redirect, time exceeded, parameter problem. Source: RFC 1122 section
+3.2.2."""
 
 _FIRST_ICMPV6_INFORMATION = 128
 """Lower types are errors. Source: RFC 4443 section 2.1."""
@@ -38,19 +40,19 @@ _PSEUDO_V4 = Struct("!4s4sxBH")
 
 
 class SentTo(NamedTuple):
-    """Whom the sender means, where another stands in the packet by now: a Service, whose endpoint does."""
+    """The destination that the sender used, if DNAT has replaced it: a Service instead of its endpoint."""
 
     address: bytes
     port: int
 
 
 def refuse(octets: bytes, mac: bytes, sent_to: SentTo | None = None) -> bytes | None:
-    """The answer to a packet, as a frame from `mac` to `mac`; None where the packet may not be answered.
+    """The answer to a packet, as a frame from `mac` to `mac`; None if the packet must not be answered.
 
     Args:
         octets: the packet from its Ethernet header on.
-        sent_to: unset: to whom the packet says.
-        mac: whoever forwards the answer puts the right ones there.
+        sent_to: None: the packet's own destination.
+        mac: a placeholder; whatever forwards the answer sets the right addresses.
     """
     frame = read(octets)
     if frame is None or not frame.first or not _has_one_sender(frame) or _is_for_many(frame):
@@ -64,9 +66,9 @@ def refuse(octets: bytes, mac: bytes, sent_to: SentTo | None = None) -> bytes | 
 
 
 def sever(octets: bytes, mac: bytes) -> tuple[bytes, ...]:
-    """Resets of a TCP connection for both ends, made of one packet of it: the sender's first; none for a reset.
+    """Resets of a TCP connection for both ends, made from one of its packets: the sender's first; none for a reset.
 
-    Who was to get the packet has everything before it, or waits for nothing: the reset stands in the packet's place.
+    The receiver has everything before the packet, or waits for nothing: the reset takes the packet's place.
     """
     frame, back = read(octets), refuse(octets, mac)
     if frame is None or back is None or frame.proto != IpProto.TCP:
@@ -78,7 +80,7 @@ def sever(octets: bytes, mac: bytes) -> tuple[bytes, ...]:
 
 
 def _as_sent(frame: Frame, to: SentTo) -> Frame:
-    """The packet as its sender knows it, but for the checksum of what it carries: nobody looks at a quoted one."""
+    """The packet as its sender knows it, except for the transport checksum, which nobody verifies in a quotation."""
     if len(to.address) != len(frame.target):
         return frame
     packet = bytearray(frame.packet)
@@ -108,7 +110,7 @@ def _reset(frame: Frame) -> bytes | None:
 
 
 def _segment(frame: Frame, ports: tuple[int, int], sequence: int, acknowledged: int, flags: int) -> bytes:
-    """A segment without data for the sender of the frame, from one port to the other."""
+    """A segment without data to the sender of the frame, with these ports."""
     reset = _TCP.pack(*ports, sequence, acknowledged, _TCP.size // 4 << 4, flags, 0, 0, 0)
     summed = checksum(_pseudo(frame, IpProto.TCP, len(reset)) + reset)
     return _back(frame, IpProto.TCP, reset[:16] + summed.to_bytes(2, "big") + reset[18:])
@@ -126,7 +128,7 @@ def _prohibited(frame: Frame) -> bytes | None:
 
 
 def _is_icmp_error(frame: Frame) -> bool:
-    """It is an error, or cut so short that it may be one."""
+    """Whether it is an ICMP error, or too truncated to tell."""
     if frame.proto not in (IpProto.ICMP, IpProto.ICMPV6):
         return False
     if not frame.payload:
@@ -136,7 +138,7 @@ def _is_icmp_error(frame: Frame) -> bool:
 
 
 def _has_one_sender(frame: Frame) -> bool:
-    """Its source is the address of one host: not unspecified, loopback, multicast or broadcast."""
+    """Whether the source is the address of a single host: not unspecified, loopback, multicast or broadcast."""
     if frame.version == 4:
         return frame.source[0] not in (0, 127) and frame.source[0] < 224
     return frame.source[0] != 0xFF and any(frame.source[:15])
@@ -147,7 +149,7 @@ def _is_for_many(frame: Frame) -> bool:
 
 
 def _back(frame: Frame, proto: int, carried: bytes) -> bytes:
-    """An IP packet that carries this to where the frame came from."""
+    """An IP packet with this payload to the source of the frame."""
     if frame.version == 6:
         return _IPV6.pack(6 << 28, len(carried), proto, TTL, frame.target, frame.source) + carried
     said = (0x45, 0, _IPV4.size + len(carried), 0, 0, TTL, proto)
@@ -156,7 +158,7 @@ def _back(frame: Frame, proto: int, carried: bytes) -> bytes:
 
 
 def _pseudo(frame: Frame, proto: int, length: int) -> bytes:
-    """What checksums cover beside the packet itself. Source: RFC 9293 section 3.1, RFC 8200 section 8.1."""
+    """The pseudo-header for checksums. Source: RFC 9293 section 3.1, RFC 8200 section 8.1."""
     if frame.version == 6:
         return _PSEUDO_V6.pack(frame.target, frame.source, length, proto)
     return _PSEUDO_V4.pack(frame.target, frame.source, proto, length)

@@ -1,7 +1,7 @@
 """How a connection may begin: the client's first bytes, before the engine has detected the protocol.
 
 Nothing else judges the stream until it holds a complete opening (a request line, a ClientHello). What can no longer
-become one is rejected at once, what still can goes on byte by byte, and a server that speaks first is rejected. All of
+become one is rejected at once, what still can passes byte by byte, and a server that speaks first is rejected. All of
 this looks only at the first bytes of the stream and needs no memory, since a reload forgets flow bits.
 """
 
@@ -11,18 +11,18 @@ from sluice.dataplane.l7.flowbits import OPENING
 from sluice.dataplane.l7.signature import Does, Signature
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
-"""Methods a first request may have. CONNECT is none: what follows it is no request that could be judged."""
+"""Methods that a first request may have. Not CONNECT: what follows it is not a request that could be judged."""
 
 WINDOW = 4096
-"""Bytes of the stream that the engine shows to a signature at once; the engine's `toserver-chunk-size`, not randomised.
-While the client has sent less, the window holds the connection's beginning."""
+"""Bytes of the stream that the engine shows to a signature at once; the engine's `toserver-chunk-size`, not
+randomised. While the client has sent less, the window includes the connection's beginning."""
 
 _LONG_URI = 1024
-"""Bytes of a URI after which a request line is taken for whole, well before it leaves the window. Judged in full it is
-later, by the HTTP signatures."""
+"""Bytes of a URI after which a request line counts as complete, well before it leaves the window. The HTTP signatures
+judge it in full later."""
 
 _INSIDE = f"stream_size:client,<,{WINDOW - 1_500}"
-"""A packet less than the window, so that the beginning is in it whatever the packet adds."""
+"""A packet less than the window, so that the window includes the beginning, whatever the packet adds."""
 
 _REQUEST = rf"[\/*h][\x21-\x7e]*(?:(?<=[\x21-\x7e]{{{_LONG_URI}}})| HTTP\/1\.[01]\r?\n)"
 _REQUEST_PARTS = r"(?:[\/*h][\x21-\x7e]*(?: (?:H(?:T(?:T(?:P(?:\/(?:1(?:\.(?:[01](?:\r)?)?)?)?)?)?)?)?)?)?)?"
@@ -35,7 +35,7 @@ sections 4 and 5.1."""
 
 
 def signatures(protocols: Iterable[str], message: str) -> Iterator[Signature]:
-    """What guards the beginning, for `http`, `tls` or both."""
+    """The signatures for the beginning of connections, for `http`, `tls` or both."""
     known = sorted(protocols)
     whole = "|".join(_whole(one) for one in known)
     parts = "|".join(_parts(one) for one in known)
@@ -62,7 +62,7 @@ def signatures(protocols: Iterable[str], message: str) -> Iterator[Signature]:
         priority=3,
         message=message,
     )
-    # dsize: without it the next three answer the resets that the engine itself made.
+    # dsize: without it, the next three would answer the engine's own resets
     yield Signature(
         sid=900_004,
         does=Does.REJECT,

@@ -1,4 +1,4 @@
-"""What one tenant of the engine holds: the signatures for one rule's entries."""
+"""The content of one tenant of the engine: the signatures for one rule's entries."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,33 +12,34 @@ from sluice.dataplane.l7 import http, opening, tls
 from sluice.dataplane.l7.signature import Does, Signature, content, write
 
 DENIAL = "Reject by "
-"""What the signatures that reject are called, with the policy behind it, as `AntreaNetworkPolicy:ns/name`."""
+"""Message of the signatures that reject; the policy follows, as `AntreaNetworkPolicy:ns/name`."""
 
 REJECTED_SID = 1
-"""Of what rejects a request, or a handshake where no request can be: what alerts are known by, as Antrea's are."""
+"""Sid of the signature that rejects a request, or a handshake if there can be no requests; alerts have the same as
+Antrea's."""
 
 HELLO_SID = 2
-"""Of what rejects a handshake where requests are rejected as well."""
+"""Sid of the signature that rejects a handshake if requests are rejected as well."""
 
 
 class RuleSet(Struct, frozen=True, kw_only=True, dict=True):
-    """What a tenant holds. Equal rule sets are one tenant."""
+    """The content of a tenant. Equal rule sets share one tenant."""
 
     rules: str
 
     @cached_property
     def digest(self) -> str:
-        """16 hexadecimal digits, of the rules."""
+        """Digest of the rules, 16 hexadecimal digits."""
         return sha256(self.rules.encode()).hexdigest()[:16]
 
     @property
     def text(self) -> str:
-        """The tenant's rule file: the rules, and one by which a probe packet finds that just these are in force."""
+        """The tenant's rule file: the rules, and one for a probe packet that checks that exactly these are in force."""
         return self.rules + write((_proof(self.digest),))
 
 
 def proof(digest: str) -> bytes:
-    """The payload of a UDP packet that a tenant with this rule set drops. No other packet of UDP ever gets to one."""
+    """The payload of a UDP packet that a tenant with this rule set drops. No other UDP packet ever reaches a tenant."""
     return b"sluice-l7-" + digest.encode()
 
 
@@ -57,16 +58,16 @@ CLOSED = RuleSet(
         )
     )
 )
-"""Of tenants that nobody uses: nothing passes. A VLAN without a tenant would let everything pass."""
+"""For unused tenants: nothing passes. A VLAN without a tenant would let everything pass."""
 
 
 def compile_rules(entries: Sequence[L7Match], *, policy: str, logged: bool = False) -> RuleSet:
-    """The rule set that lets pass what one of the entries allows, and rejects all else.
+    """The rule set that passes what one of the entries allows, and rejects everything else.
 
     Args:
-        entries: of one rule, at least one; their order means nothing.
+        entries: those of one rule, at least one; their order is irrelevant.
         policy: as alerts name it, `AntreaNetworkPolicy:ns/name`.
-        logged: the packets of denials are written to the event log.
+        logged: write the packets of denials to the event log.
     """
     return RuleSet(rules=write(signatures(entries, message=DENIAL + policy, logged=logged)))
 

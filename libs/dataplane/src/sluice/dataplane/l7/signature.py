@@ -1,6 +1,6 @@
 """One line of a Suricata rule file, and how text from users is escaped in it.
 
-User text never becomes rule syntax: every byte but letters, digits and those in `_PLAIN` is written as its number,
+User text never becomes rule syntax: every byte except letters, digits and those in `_PLAIN` is written as its number,
 between bars in `content` and as an escape in `pcre`.
 """
 
@@ -12,21 +12,20 @@ from msgspec import Struct
 from sluice.dataplane.l7.events import LOGGED
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-~=&%+@!*(), ")
-"""Bytes that a `content` takes as they are; `"`, `;`, `:`, `\\` and `|` are its own.
-
-Source: Suricata user guide, "payload keywords", content."""
+"""Bytes that `content` takes literally; `"`, `;`, `:`, `\\` and `|` have a meaning there. Source: Suricata user guide,
+"payload keywords", content."""
 
 _ALNUM = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 
 
 class Does(StrEnum):
-    """What happens to a packet that matches; the engine asks in this order (`action-order` in its configuration)."""
+    """The action on a packet that matches; evaluated in this order (`action-order` in the engine's configuration)."""
 
     NOTE = "alert"
-    """Nothing: it sets or clears a flow bit."""
+    """No action: it sets or clears a flow bit."""
 
     PASS = "pass"
-    """The rest of the connection is not looked at."""
+    """The rest of the connection is not inspected."""
 
     DROP = "drop"
     REJECT = "rejectboth"
@@ -37,19 +36,19 @@ class Signature(Struct, frozen=True, kw_only=True):
     """One rule. Its options are written in this order, since buffers and flow bits depend on it."""
 
     sid: int
-    """Unique in the rule set; equal rule sets have equal ones."""
+    """Unique in the rule set; equal rule sets have equal sids."""
 
     does: Does
     protocol: str
     options: tuple[str, ...]
     priority: int
-    """Of signatures that do the same, the lower one is asked first. 1..255."""
+    """Among signatures with the same action, lower ones are evaluated first. 1..255."""
 
     message: str = ""
-    """Shown by alerts; signatures that only note something have none."""
+    """Shown by alerts; empty for signatures that only set or clear flow bits."""
 
     logged: bool = False
-    """What it denies is kept in the event log."""
+    """Keep what it denies in the event log."""
 
     def line(self) -> str:
         """The rule as Suricata reads it, without a line end."""
@@ -63,12 +62,12 @@ class Signature(Struct, frozen=True, kw_only=True):
 
 
 def write(signatures: Iterable[Signature]) -> str:
-    """The rule file: one signature a line."""
+    """The rule file: one signature per line."""
     return "".join(f"{one.line()}\n" for one in signatures)
 
 
 def content(text: str) -> str:
-    """The option `content` for exactly this text, which must not be empty."""
+    """The `content` option for exactly this text, which must not be empty."""
     assert text, "an empty content is an error for the engine"
     return f'content:"{_hexed(text)}"'
 
@@ -90,13 +89,13 @@ def _hexed(text: str) -> str:
 
 
 def literal(text: str) -> str:
-    """The text as a piece of a regular expression that matches just it."""
+    """A regular expression that matches exactly this text."""
     return "".join(chr(byte) if byte in _ALNUM else f"\\x{byte:02x}" for byte in text.encode())
 
 
 def quoted(text: str) -> str:
-    """The text as a `msg`: printable ASCII, without what would end it.
+    """The text as a `msg`: printable ASCII, without characters that would end it.
 
-    Names of objects that Kubernetes admits have none of these; this holds whoever made the name.
+    Names that Kubernetes admits contain none of these, but this does not rely on it.
     """
     return "".join(one if one.isascii() and one.isprintable() and one not in '";\\|' else "_" for one in text)

@@ -18,7 +18,7 @@ from sluice.dataplane.l7.ruleset import CLOSED, RuleSet
 
 
 class Subject(NamedTuple):
-    """Whose rule set it is; names of rules are unique in a policy's direction."""
+    """The owner of a rule set; names of rules are unique in a policy's direction."""
 
     unit: Unit
     direction: Direction
@@ -33,7 +33,7 @@ class Load(NamedTuple):
 
 
 class Replace(NamedTuple):
-    """The VLAN's tenant gets these rules; its connections go on."""
+    """Give the VLAN's tenant these rules; its connections continue."""
 
     vlan: int
     rules: RuleSet
@@ -43,41 +43,41 @@ Step = Load | Replace
 
 
 class Kept(Struct, frozen=True, kw_only=True):
-    """What outlives a restart: a VLAN must not mean another rule set then, for connections still bear it."""
+    """State that survives restarts: a VLAN must keep its rule set, since open connections are tagged with it."""
 
     vlans: tuple[tuple[int, RuleSet], ...]
-    """The tenants as they are in the engine's configuration."""
+    """The tenants in the engine's configuration."""
 
     subjects: tuple[tuple[Subject, int], ...]
     freed: tuple[int, ...]
-    """Closed VLANs, the one that has been so longest first."""
+    """Closed VLANs, longest closed first."""
 
     former: tuple[tuple[int, tuple[Subject, ...]], ...] = ()
-    """Whose each closed VLAN was last: logs tell of what it let pass."""
+    """The last subjects of each closed VLAN: logs refer to what it let pass."""
 
 
 NOTHING_KEPT = Kept(vlans=(), subjects=(), freed=())
 
 
 class Tenants:
-    """The allocation. Say what is wanted, do the steps, and say how they went."""
+    """The allocation. Set what is wanted, execute the steps, and report their results."""
 
     def __init__(self, kept: Kept = NOTHING_KEPT) -> None:
         self._holds: dict[int, RuleSet] = dict(kept.vlans)
-        """What the engine is to hold when it starts, and what it holds when all went well."""
+        """What the engine should hold at its start, and does hold if every step succeeded."""
 
         self._vlan = {subject: vlan for subject, vlan in kept.subjects if vlan in self._holds}
         self._freed: dict[int, None] = dict.fromkeys(kept.freed)
         self._former = dict(kept.former)
         self._wanted = {subject: self._holds[vlan] for subject, vlan in self._vlan.items()}
-        """Until somebody says what is wanted, what was."""
+        """Until `want` is called: what was wanted before."""
 
         self._verified: dict[int, RuleSet] = {}
         self._refused: dict[int, tuple[RuleSet, str]] = {}
         self._homeless: set[Subject] = set()
 
     def want(self, rule_sets: Mapping[Subject, RuleSet]) -> None:
-        """These are all the rule sets there are to be."""
+        """Set all wanted rule sets."""
         self._wanted = dict(rule_sets)
         users: dict[int, set[Subject]] = {}
         before: dict[int, tuple[Subject, ...]] = {}
@@ -108,20 +108,20 @@ class Tenants:
             self._former.pop(vlan, None)
 
     def _part(self, vlan: int, some: set[Subject]) -> None:
-        """Subjects that share a VLAN and no longer want the same: the first by name keeps it with its equals."""
+        """Split subjects that share a VLAN and no longer want the same: the first by name keeps it, with its equals."""
         digest = self._wanted[min(some)].digest
         for subject in some:
             if self._wanted[subject].digest != digest:
                 del self._vlan[subject]
 
     def _vacant(self) -> Iterator[int]:
-        """VLANs that no subject has: those that never had one, then those that are closed the longest."""
+        """VLANs without a subject: first those never used, then the longest closed."""
         used = frozenset(self._vlan.values())
         yield from (vlan for vlan in range(FIRST_VLAN, LAST_VLAN + 1) if vlan not in self._holds and vlan not in used)
         yield from (vlan for vlan in tuple(self._freed) if vlan not in used)
 
     def steps(self) -> tuple[Step, ...]:
-        """What the engine must still be told, in order: what closes first."""
+        """What the engine must still be told, in order: closures first."""
         return tuple(self._steps())
 
     def _steps(self) -> Iterator[Step]:
@@ -129,64 +129,64 @@ class Tenants:
         wanted = {vlan: self._wanted[subject] for subject, vlan in self._vlan.items()}
         for vlan, rules in (*sorted(target.items()), *sorted(wanted.items())):
             if vlan in self._refused and self._refused[vlan][0] == rules:
-                continue  # it stays what it was until something else is wanted
+                continue  # keeps its old rules until something else is wanted
             if vlan not in self._holds:
                 yield Load(vlan, rules)
             elif self._holds[vlan] != rules or self._verified.get(vlan) not in (None, rules):
                 yield Replace(vlan, rules)
 
     def done(self, step: Step) -> None:
-        """The engine said that it holds it."""
+        """The engine confirmed the step."""
         self._holds[step.vlan] = step.rules
         self._verified.pop(step.vlan, None)
         self._refused.pop(step.vlan, None)
 
     def prepared(self, step: Step) -> None:
-        """The next engine will start with it."""
+        """The next engine will start with the step's rules."""
         self._holds[step.vlan] = step.rules
 
     def refused(self, step: Step, reason: str) -> None:
-        """The rules cannot be loaded: what the VLAN held stays."""
+        """The rules cannot be loaded: the VLAN keeps what it held."""
         self._refused[step.vlan] = (step.rules, reason)
 
     def engine_ended(self) -> None:
-        """Nothing is verified any more; the next engine starts with what `kept` says."""
+        """The engine ended: nothing is verified any more, and the next one starts with the content of `kept`."""
         self._verified.clear()
 
     def shown(self, vlan: int) -> None:
-        """A probe packet showed that the engine has the VLAN's rules."""
+        """A probe packet has shown that the engine has the VLAN's rules."""
         self._verified[vlan] = self._holds[vlan]
 
     def unverified(self) -> tuple[int, ...]:
-        """VLANs whose rules the engine should have, and a probe packet has still to show."""
+        """VLANs whose rules the engine should have, but no probe packet has shown yet."""
         return tuple(vlan for vlan in sorted(self._holds) if vlan not in self._verified)
 
     @property
     def verified(self) -> dict[str, int]:
-        """The VLAN of each rule set that is in force, by its digest: what node-ovs may send to."""
+        """By digest, the VLAN of each rule set in force: where node-ovs may send packets."""
         return {rules.digest: vlan for vlan, rules in sorted(self._verified.items()) if vlan not in self._freed}
 
     @property
     def deserted(self) -> tuple[int, ...]:
-        """VLANs that had a subject and have none: their connections are to be ended."""
+        """VLANs that have lost their last subject: their connections must be ended."""
         return tuple(sorted(self._freed))
 
     @property
     def holds(self) -> Mapping[int, RuleSet]:
-        """What each VLAN's tenant has, as far as all went well."""
+        """The rules of each VLAN's tenant, if every step succeeded."""
         return self._holds
 
     def subjects(self, vlan: int) -> tuple[Subject, ...]:
-        """Whose packets are judged by the VLAN; sorted. None: it is closed."""
+        """Subjects whose packets the VLAN judges, sorted; empty if it is closed."""
         return tuple(sorted(subject for subject, held in self._vlan.items() if held == vlan))
 
     def last_subjects(self, vlan: int) -> tuple[Subject, ...]:
-        """The same; of a closed one, whose it was last."""
+        """As `subjects`, but for a closed VLAN the last ones it had."""
         return self.subjects(vlan) or self._former.get(vlan, ())
 
     @property
     def problems(self) -> dict[Subject, str]:
-        """Subjects whose rule set is not in force for good, and why."""
+        """Subjects whose rule set will not come into force by itself, and why."""
         found = {
             subject: self._refused[vlan][1]
             for subject, vlan in self._vlan.items()

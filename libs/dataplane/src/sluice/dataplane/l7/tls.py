@@ -16,19 +16,19 @@ from sluice.policy.l7 import pattern
 _TO_SERVER = "flow:to_server,established"
 
 HELLO = ("ja3.string", 'content:","', "fast_pattern")
-"""True once the ClientHello is complete, and never before, with a server name or without: its JA3 text has commas, and
-the fast pattern keeps the rule from looking earlier, when the flow bit would be read as unset and never again. The
-engine must compute it: `ja3-fingerprints: yes`."""
+"""Matches once the ClientHello is complete, and never before, with or without a server name: its JA3 text has commas,
+and the fast pattern keeps the rule from being evaluated earlier, when it would see the flow bit unset and never be
+evaluated again. The engine must compute JA3: `ja3-fingerprints: yes`."""
 
 ANSWERED = ("stream_size:server,>,1", "tls.random", "bsize:32")
-"""True of connections that the server has answered: their ClientHello was judged before."""
+"""Matches connections that the server has answered: their ClientHello was judged before."""
 
 
 def signatures(entries: Sequence[TlsMatch], message: str, sid: int) -> Iterator[Signature]:
-    """What judges handshakes; nothing if an entry allows all of them.
+    """The signatures that judge handshakes; none if an entry allows all handshakes.
 
     Args:
-        sid: of the signature that rejects a ClientHello.
+        sid: sid of the signature that rejects a ClientHello.
     """
     if any(not entry.sni or pattern(entry.sni).matches_all for entry in entries):
         return

@@ -1,4 +1,4 @@
-"""The rule sets that a node's programs ask for."""
+"""The rule sets that a node's programs require."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,7 +10,7 @@ from sluice.policy.listing import SOURCES
 
 
 def rule_set(origin: Origin, rule: Rule) -> RuleSet | None:
-    """What the engine judges the rule's packets by; None for a rule that says nothing of requests."""
+    """The rule set for the rule's packets; None for a rule without layer 7 conditions."""
     if not rule.l7:
         return None
     name = f"{origin.namespace}/{origin.name}" if origin.namespace else origin.name
@@ -18,17 +18,17 @@ def rule_set(origin: Origin, rule: Rule) -> RuleSet | None:
 
 
 def subject(program: Program, rule: Rule) -> Subject:
-    """Whose rule set it is."""
+    """The owner of the rule's rule set."""
     return Subject(program.unit, rule.direction, rule.name)
 
 
 def rule_sets(programs: Iterable[Program]) -> dict[Subject, RuleSet]:
-    """All of them."""
+    """The rule sets of all programs."""
     return dict(_pairs(programs))
 
 
 def deciding(program: Program) -> dict[Subject, DecidingRule]:
-    """Whose each of the program's rule sets is, as it is in force."""
+    """For each rule set of the program, its rule as currently in force."""
     return {
         subject(program, rule): DecidingRule(
             policy=program.origin,

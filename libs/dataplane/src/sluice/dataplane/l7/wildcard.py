@@ -1,7 +1,7 @@
 """Translates a pattern with `*` into a regular expression of the engine.
 
-Suricata's `content` could express stars at the ends, but not that a path ends where the query begins, nor a comparison
-of `http.host` that ignores case; one form for all is easier to trust.
+Suricata's `content` could express stars at the ends, but not that a path ends where the query begins, nor a
+case-insensitive comparison of `http.host`; one form for all is easier to trust.
 """
 
 from sluice.dataplane.l7.signature import literal
@@ -9,5 +9,5 @@ from sluice.policy.l7 import Pattern
 
 
 def regex(pattern: Pattern, any_text: str) -> str:
-    """What the pattern matches, to be put between anchors; `any_text` is what a star stands for."""
+    """The pattern without anchors; a star matches `any_text`."""
     return any_text.join(map(literal, pattern.pieces))

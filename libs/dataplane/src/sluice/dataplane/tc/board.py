@@ -13,7 +13,7 @@ from sluice.dataplane.tc.openings import NOTHING, Openings, union
 
 
 class Standing(NamedTuple):
-    """Open to a block of addresses but for its excepts, whoever is there."""
+    """Openings to a block of addresses without its excepts, independent of group members."""
 
     block: Block
     excepts: tuple[Block, ...]
@@ -24,12 +24,12 @@ EVERYWHERE = (Block(4, 0, 0), Block(6, 0, 0))
 
 
 class Board:
-    """The table of one hook. What stands is given once; members come and go."""
+    """The table of one hook. Standing openings are given once; members come and go."""
 
     def __init__(self, standing: Iterable[Standing]) -> None:
         self._standing: dict[tuple[int, int], dict[int, list[Standing]]] = {}  # (version, prefix length), value
         self._marked: dict[tuple[int, int], dict[int, Openings]] = {}
-        """What each block of a rule, and each except, has."""
+        """The openings at each block of a rule, and at each except."""
 
         self._members: dict[Block, Counter[Openings]] = {}
         self._table: dict[Block, Openings] = {}
@@ -46,17 +46,17 @@ class Board:
 
     @property
     def table(self) -> Mapping[Block, Openings]:
-        """What is open where; the longest prefix decides."""
+        """The openings by prefix; the longest match decides."""
         return self._table
 
     def drain(self) -> dict[Block, Openings | None]:
-        """What differs since the last time; None: the prefix is not in the table any more."""
+        """Changes since the last call; None: the prefix is no longer in the table."""
         changed = {block: self._table.get(block) for block in self._before}
         before, self._before = self._before, {}
         return {block: now for block, now in changed.items() if now != before[block]}
 
     def count(self, address: Block, openings: Openings, by: int) -> None:
-        """As many members more, or less, have these openings at the address."""
+        """Change by `by` the number of members with these openings at the address."""
         if not openings:
             return
         held = self._members.setdefault(address, Counter())
@@ -68,7 +68,7 @@ class Board:
         self._settle(address)
 
     def _settle(self, block: Block) -> None:
-        """Bring the table up to date at one prefix; nothing longer depends on it, see `_around`."""
+        """Update the table at one prefix; no longer prefix depends on it, see `_around`."""
         has = self._standing_at(block)
         if block.prefix == WIDTH[block.version]:
             has = union((has, *self._members.get(block, ())))
@@ -84,14 +84,14 @@ class Board:
         return union(one.openings for one in self._about(block) if not any(hole.covers(block) for hole in one.excepts))
 
     def _about(self, block: Block) -> Iterator[Standing]:
-        """What stands about blocks that the block is in."""
+        """The standing openings whose block contains this one."""
         width = WIDTH[block.version]
         for (version, prefix), level in self._standing.items():
             if version == block.version and prefix <= block.prefix:
                 yield from level.get(block.value >> (width - prefix) << (width - prefix), ())
 
     def _around(self, block: Block) -> Openings:
-        """What the next longer block around this one has, whether or not the table has it: blocks do not change."""
+        """The openings at the enclosing block, whether or not the table contains it: blocks do not change."""
         width = WIDTH[block.version]
         around = [p for version, p in self._marked if version == block.version and p < block.prefix]
         for prefix in sorted(around, reverse=True):

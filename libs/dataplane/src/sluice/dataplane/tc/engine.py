@@ -1,6 +1,6 @@
 """What the policed interfaces of a node must hold, maintained incrementally.
 
-The law: after any steps, the contents equal what `contents_of` computes from the same inputs. An interface is policed
+Invariant: after any steps, the contents equal what `contents_of` computes from the same inputs. An interface is policed
 while a program applies to it, that is, while a page of this node says that it is in the program's group.
 """
 
@@ -45,7 +45,7 @@ class InterfaceKey(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What differs for an interface since the last time."""
+    """Changes of an interface since the last call."""
 
     whole: bool
     """Policy changed, or the interface is new: `plan` it. Otherwise only addresses changed: `patch` them."""
@@ -65,7 +65,7 @@ class _Policed:
         self.rules = {hook: tuple(self._rules(DIRECTIONS[hook])) for hook in Hook}
         self.boards = {hook: Board(self._standing(hook)) for hook in Hook}
         self.about: dict[GroupId, list[tuple[Hook, Rule]]] = {}
-        """The rules that have a group as a peer, as often as they have it."""
+        """The rules with a group as a peer, as often as they have it."""
 
         for hook in Hook:
             for _, rule in self.rules[hook]:
@@ -80,14 +80,14 @@ class _Policed:
         return Content(mode, self._digests[hook], self.member.attachment.tagged, self._options, table)
 
     def _digest(self, hook: Hook) -> int:
-        """Of all that does not change while the interface is policed by these programs."""
+        """Digest of everything that is constant while these programs police the interface."""
         member = self.member
         rules = [(program.unit, rule) for program, rule in self.rules[hook]]
         about = [self.modes[hook], rules, member.ports, member.attachment.tagged, self._options]
         return int(codec.digest(codec.encode(about))[:16], 16)
 
     def openings(self, rule: Rule, peer: Member) -> Openings:
-        """What the rule opens to the peer, or at it."""
+        """What the rule opens to the peer, or on it."""
         ports = self.member.ports if rule.direction is Direction.INGRESS else peer.ports
         return openings(rule.traffic, ports)
 
@@ -97,7 +97,7 @@ class _Policed:
             try:
                 self.boards[hook].count(address(text), opened, by)
             except NotAnAddress:
-                continue  # told by `problems`
+                continue  # reported by `problems`
 
     def _rules(self, direction: Direction) -> Iterator[tuple[Program, Rule]]:
         for program in self.programs:
@@ -106,7 +106,7 @@ class _Policed:
                     yield program, rule
 
     def _standing(self, hook: Hook) -> Iterator[Standing]:
-        """What does not depend on who is a member of what. A name is no number at an address of nobody known."""
+        """Openings independent of group members. Named ports of unknown peers have no number."""
         for _, rule in self.rules[hook]:
             named = self.member.ports if rule.direction is Direction.INGRESS else ()
             opened = openings(rule.traffic, named)
@@ -119,9 +119,9 @@ class _Policed:
 
 
 class Engine:
-    """Values are whole: putting one replaces what had its key.
+    """Values are whole: putting one replaces the previous one with its key.
 
-    Nothing raises: what cannot be lowered allows nothing, and is told by `problems`.
+    Nothing raises: what cannot be lowered allows nothing, and is reported by `problems`.
     """
 
     def __init__(self, node: NodeName, options: Options = NO_OPTIONS) -> None:
@@ -132,10 +132,10 @@ class Engine:
         self._groups_of: dict[InterfaceKey, dict[GroupId, Member]] = {}
         self._policed: dict[InterfaceKey, _Policed] = {}
         self._users: dict[GroupId, set[InterfaceKey]] = {}
-        """Whose rules name the group."""
+        """Interfaces whose rules refer to the group."""
 
         self._stale: dict[InterfaceKey, None] = {}
-        """To be made anew."""
+        """Interfaces to be rebuilt."""
 
         self._patched: dict[InterfaceKey, None] = {}
         self._whole: dict[InterfaceKey, None] = {}
@@ -155,7 +155,7 @@ class Engine:
         self._renew(program.applied_to)
 
     def drop_program(self, group: GroupId, unit: Unit) -> None:
-        """The program is not in force any more."""
+        """The program is no longer in force."""
         if self._programs.pop((group, unit), None) is None:
             return
         self._program_problems.pop((group, unit), None)
@@ -176,28 +176,28 @@ class Engine:
 
     @property
     def interfaces(self) -> Mapping[InterfaceKey, Member]:
-        """Those that are policed, as the pages tell them."""
+        """The policed interfaces, as in the pages."""
         self._settle()
         return {key: policed.member for key, policed in self._policed.items()}
 
     def contents(self, key: InterfaceKey) -> Mapping[Hook, Content]:
-        """What the hooks of an interface must hold; everything is open at one that no policy is about."""
+        """What the hooks of an interface must hold; hooks without a policy are open."""
         self._settle()
         policed = self._policed.get(key)
         return EVERYTHING_OPEN if policed is None else {hook: policed.content(hook) for hook in Hook}
 
     def rules(self, key: InterfaceKey, hook: Hook, cookie: bytes) -> tuple[tuple[Unit, int], ...]:
-        """The rules that a filter of a port with this cookie may come from: unit and index in its direction, sorted."""
+        """The rules that a port filter with this cookie may come from: unit and index in its direction, sorted."""
         said = owner.unpack(cookie)
         if said is None or said.kind is not CookieKind.PORT:
             return ()
         return tuple(sorted({(program.unit, rule.index) for program, rule in self._opening(key, hook, said)}))
 
     def owners(self, key: InterfaceKey, hook: Hook, where: FilterKey, cookie: bytes) -> tuple[DecidingRule, ...]:
-        """The rules that a filter belongs to, and the policies that close the interface, if it is by them. Sorted.
+        """The rules that a filter belongs to, or the policies that close the interface if the filter does that. Sorted.
 
-        A filter of a port belongs to all rules about the port, whoever their peers are: addresses with equal ports
-        share it. Which of these are about one address, `verdict` says.
+        A port filter belongs to all rules about the port, whoever their peers are, since addresses with equal ports
+        share it. `verdict` tells which of these apply to one address.
         """
         self._settle()
         policed, said = self._policed.get(key), owner.unpack(cookie)
@@ -222,7 +222,7 @@ class Engine:
         return tuple(sorted(found, key=lambda one: (one.policy, one.direction, -1 if one.index is None else one.index)))
 
     def _opening(self, key: InterfaceKey, hook: Hook, said: Cookie) -> Iterator[tuple[Program, Rule]]:
-        """Rules that open what the filter of a port lets pass."""
+        """Rules that open what the port filter lets pass."""
         self._settle()
         policed = self._policed.get(key)
         if policed is None:
@@ -234,7 +234,7 @@ class Engine:
                 yield program, rule
 
     def _about(self, policed: _Policed, hook: Hook, where: FilterKey) -> Iterator[tuple[Program, Rule]]:
-        """Rules that are about the filter's address or block, be it that they leave it out."""
+        """Rules that refer to the filter's address or block, even as an except."""
         match, v4 = where.match, EthType.IPV4 in (where.protocol, where.match.vlan_ethtype)
         block = match.destination or match.source or Block(4 if v4 else 6, 0, 0)
         for program, rule in policed.rules[hook]:
@@ -252,13 +252,13 @@ class Engine:
                         yield address(text)
 
     def _peers(self, policed: _Policed, hook: Hook) -> list[Member]:
-        """Whose ports have the names of egress rules; and somebody without ports."""
+        """Members whose named ports egress rules may refer to, and one without ports."""
         groups = [group for group, about in policed.about.items() if any(at is hook for at, _ in about)]
         pages = [members for group in groups for members in self._pages.get(group, {}).values()]
         return [Member(pod="", uid=Uid("")), *(member for members in pages for member in members)]
 
     def drain(self) -> dict[InterfaceKey, Change]:
-        """What differs since the last time. One that is policed no more has changed as a whole, too."""
+        """Changes since the last call. An interface that is no longer policed has changed as a whole, too."""
         self._settle()
         changes: dict[InterfaceKey, Change] = {}
         for key in {**self._whole, **self._patched}:
@@ -304,7 +304,7 @@ class Engine:
                     policed.count(hook, rule, member, by)
 
     def _regroup(self, group: GroupId, left: Iterable[Member], joined: Iterable[Member]) -> None:
-        """Members of this node left and joined a group, or are other members now."""
+        """Members on this node joined or left a group, or changed."""
         for member in left:
             key = key_of(member)
             groups = self._groups_of.get(key, {})
@@ -318,7 +318,7 @@ class Engine:
             self._stale.update((key_of(member), None) for members in (left, joined) for member in members)
 
     def _renew(self, group: GroupId) -> None:
-        """Other programs apply to the group."""
+        """The programs of the group changed."""
         for member in self._pages.get(group, {}).get(self._node, ()):
             self._stale[key_of(member)] = None
 

@@ -19,7 +19,7 @@ SAYS = {
     CookieKind.PORT: "a port, a range or a protocol that these rules open",
     CookieKind.REST: "drops what no rule allowed",
 }
-"""What filters of each kind are for, to people."""
+"""The purpose of each kind of filter, in words."""
 
 _DOES = {
     Place.ENTRY: "ARP and neighbour discovery pass; IP goes through connection tracking",
@@ -38,11 +38,11 @@ _HANDLE = re.compile(r"\bhandle\s+(0x[0-9a-fA-F]+|\d+)")
 
 
 class NotAFilter(ValueError):
-    """The text says of no filter where it stands."""
+    """The text contains no position of a filter."""
 
 
 class Wanted(NamedTuple):
-    """What a text says of a filter; None where it says nothing."""
+    """The properties of a filter that a text gives; None for unknown ones."""
 
     device: str | None = None
     hook: Hook | None = None
@@ -57,7 +57,7 @@ class Wanted(NamedTuple):
 
 
 def read(text: str) -> Wanted:
-    """Which filter the text is about.
+    """Which filter the text refers to.
 
     Raises:
         NotAFilter
@@ -87,12 +87,12 @@ def says(cookie: Cookie, *, polices: bool) -> str:
 
 
 def chain_name(key: FilterKey) -> str:
-    """What people call the filter's chain."""
+    """Name of the filter's chain, for people."""
     return "root" if key.chain == 0 else _place(key).name.lower()
 
 
 def does(key: FilterKey) -> str:
-    """What the filter's chain is for."""
+    """The purpose of the filter's chain."""
     return "one filter leads to all others" if key.chain == 0 else _DOES[_place(key)]
 
 

@@ -20,7 +20,7 @@ from sluice.dataplane.tc.openings import NotLowerable, openings
 
 
 def fault(program: Program, rule: Rule) -> str | None:
-    """Why the rule is not in force here: where, what and why, and what to do. None if it is."""
+    """Why the rule is not in force here: where, what, why, and what to do. None if it is in force."""
     where = f"{program.unit}: {rule.direction} rule {rule.index}"
     if rule.action is not Action.ALLOW or rule.l7 is not None or rule.services is not None:
         return (
@@ -60,7 +60,7 @@ def faults(program: Program) -> Iterator[Problem]:
 
 
 def _names_nobody(rule: Rule) -> bool:
-    """It is about named ports of addresses of which nobody knows whose they are."""
+    """Whether it refers to named ports of addresses whose owner is unknown."""
     unknown = rule.peers is None or any(isinstance(peer, BlockPeer) for peer in rule.peers)
     named = any(isinstance(each, TransportTraffic) and isinstance(each.ports, str) for each in rule.traffic or ())
     return rule.direction is Direction.EGRESS and unknown and named

@@ -32,13 +32,13 @@ from sluice.dataplane.addresses import Block
 
 
 class Hook(StrEnum):
-    """Where in clsact, named as tc(8) names it: seen from the host, so the reverse of the workload's direction."""
+    """Hooks of clsact with their names in tc(8): seen from the host, so the reverse of the workload's direction."""
 
     INGRESS = "ingress"
     """What the workload sends. Parent ffff:fff2."""
 
     EGRESS = "egress"
-    """What the workload is sent. Parent ffff:fff3."""
+    """What is delivered to the workload. Parent ffff:fff3."""
 
 
 HOOKS = {Direction.EGRESS: Hook.INGRESS, Direction.INGRESS: Hook.EGRESS}
@@ -59,29 +59,29 @@ class CtState:
 
 
 class Bits(NamedTuple):
-    """The bits of the mask have these values; value & ~mask is 0."""
+    """The bits in the mask have these values; value & ~mask is 0."""
 
     value: int
     mask: int
 
 
 class Flower(Struct, frozen=True, kw_only=True, omit_defaults=True, cache_hash=True, gc=False):
-    """What a packet must look like; an unset field does not matter. Without any it is every packet of the protocol.
+    """What a packet must look like; unset fields match anything: without any, every packet of the protocol.
 
-    What the kernel demands: addresses, ip_proto and ICMP need an IP protocol (the filter's, or `vlan_ethtype` where
-    the filter's is VLAN); ports need ip_proto; ICMP's need ip_proto ICMP or ICMPv6. ct_* see what the last `Ct` of an
-    earlier chain found.
+    Requirements of the kernel: addresses, ip_proto and ICMP need an IP protocol (the filter's, or `vlan_ethtype` if the
+    filter's is VLAN); ports need ip_proto; ICMP fields need ip_proto ICMP or ICMPv6. ct_* refer to the result of the
+    last `Ct` of an earlier chain.
     """
 
     vlan_ethtype: int | None = None
-    """What the tag carries; with protocol VLAN alone."""
+    """EtherType inside the tag; only with protocol VLAN."""
 
     ip_proto: int | None = None
     source: Block | None = None
     destination: Block | None = None
     source_port: PortRange | None = None
     destination_port: PortRange | None = None
-    """Both ends belong to it. Equal ends are an exact port: the kernel knows no range of one."""
+    """Inclusive. Equal ends are an exact port: the kernel has no ranges of one port."""
 
     icmp_type: int | None = None
     icmp_code: int | None = None
@@ -101,19 +101,19 @@ class Flower(Struct, frozen=True, kw_only=True, omit_defaults=True, cache_hash=T
 ANY = Flower()
 
 LAST = 65_535
-"""The preference behind all others."""
+"""The preference after all others."""
 
 
 class Accept(Struct, frozen=True, tag="accept"):
-    """The packet goes on its way (gact pass). Ends the filter."""
+    """Let the packet through (gact pass). Ends the filter."""
 
 
 class Drop(Struct, frozen=True, tag="drop"):
-    """gact drop. Ends the filter."""
+    """Drop the packet (gact drop). Ends the filter."""
 
 
 class Goto(Struct, frozen=True, tag="goto"):
-    """Go on at the first filter of the chain (gact goto chain). Ends the filter; an empty chain passes."""
+    """Continue at the first filter of the chain (gact goto chain). Ends the filter; an empty chain passes."""
 
     chain: int
 
@@ -122,16 +122,16 @@ class Ct(Struct, frozen=True, kw_only=True, tag="ct", omit_defaults=True):
     """Connection tracking (act_ct, without NAT); the next action follows (pipe)."""
 
     zone: int | None = None
-    """1..65535; unset on kernels without zones, where all share one."""
+    """1..65535; None on kernels without zones, where all connections share one."""
 
     commit: bool = False
-    """Remember the connection."""
+    """Store the connection."""
 
     force: bool = False
-    """Forget one that was begun from the other side."""
+    """Replace a connection that was begun from the other side."""
 
     clear: bool = False
-    """Forget what was found out about this packet. Alone."""
+    """Clear the packet's conntrack state. Excludes the other options."""
 
     mark: Bits | None = None
     """Set on the connection; with commit."""
@@ -144,13 +144,13 @@ AnyAction = Accept | Drop | Goto | Ct
 
 
 class FilterKey(NamedTuple):
-    """Where a filter stands, and what it matches."""
+    """A filter's position, and what it matches."""
 
     chain: int
     """28 bits."""
 
     pref: int
-    """1..65535: the lower goes first. All of one chain and preference have one protocol."""
+    """1..65535: lower ones go first. All filters of one chain and preference have the same protocol."""
 
     protocol: int
     """An EthType."""
@@ -159,7 +159,7 @@ class FilterKey(NamedTuple):
 
 
 class FilterBody(Struct, frozen=True, gc=False):
-    """What it does, and what it says of itself."""
+    """A filter's actions, and its cookie."""
 
     actions: tuple[AnyAction, ...]
     """One or two; the last ends the filter."""
@@ -169,7 +169,7 @@ class FilterBody(Struct, frozen=True, gc=False):
 
 
 class Standing(NamedTuple):
-    """A filter as it stands in the kernel."""
+    """A filter that is in the kernel."""
 
     body: FilterBody
     handle: int
@@ -180,4 +180,4 @@ Filters = dict[FilterKey, FilterBody]
 """What a hook must hold."""
 
 Standings = dict[FilterKey, Standing]
-"""What a hook holds; of ours alone (`owner.is_ours`)."""
+"""What a hook holds; only our filters (`owner.is_ours`)."""

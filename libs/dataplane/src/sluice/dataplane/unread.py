@@ -24,22 +24,22 @@ _L7 = tuple[L7Match, ...]
 
 
 class Unread(NamedTuple):
-    """The newest program of a unit for a group could not be read."""
+    """The newest program of a unit for a group does not decode."""
 
     why: str
     kept: bool
-    """What was there before is in force; otherwise its closed form."""
+    """The previous program stays in force; otherwise the closed form is."""
 
 
 def problem(unit: Unit, unread: Unread) -> Problem:
-    """What the node says of it."""
+    """The problem that the node reports."""
     instead = "what was in force before stays" if unread.kept else "what is not understood of it is closed"
     reason = f"{unit}: this node does not know the form of its program ({unread.why}); {instead}; upgrade the node"
     return Problem(unit=unit, state="failed", reason=reason)
 
 
 def closed_form(backend: Backend, group: GroupId, unit: Unit, body: bytes, cause: Revision) -> Program | None:
-    """The program as far as it is understood; None for what is no policy's, which closes nothing."""
+    """The part of the program that is understood; None if it is not a policy's, since then nothing needs closing."""
     kind, namespace, name = subjects.unit_parts(unit)
     if kind not in POLICIES:
         return None
@@ -67,7 +67,7 @@ def closed_form(backend: Backend, group: GroupId, unit: Unit, body: bytes, cause
 
 
 def _rules(at: int, given: Any) -> Iterator[Rule]:  # Any: JSON
-    """What stands for one rule of a program, in each direction that it may be about."""
+    """The replacements of one rule of a program, in each direction that it may have."""
     if (rule := _as(given, Rule)) is not None:
         yield rule
         return
@@ -75,11 +75,11 @@ def _rules(at: int, given: Any) -> Iterator[Rule]:  # Any: JSON
     index, direction = _as(fields.get("index"), int), _as(fields.get("direction"), Direction)
     action = _as(fields.get("action"), Action) or Action.DROP
     if action in _OPENS and "l7" in fields and _as(fields["l7"], _L7) is None:
-        action = Action.DROP  # by requests: what such a rule does not allow is refused
+        action = Action.DROP  # a layer 7 rule refuses what it does not allow
     opens = action in _OPENS
     services = _as(fields["services"], tuple[ServiceRef, ...]) if fields.get("services") else None
     if fields.get("services") and services is None:
-        return  # on every node, about NodePorts that nobody knows: there is nothing to close it for
+        return  # on every node, about unknown NodePorts: there is nothing to close
     for each in (direction,) if direction else () if opens else _BOTH:
         yield Rule(
             index=at if index is None else index,
@@ -96,7 +96,7 @@ def _rules(at: int, given: Any) -> Iterator[Rule]:  # Any: JSON
 
 
 def _known(given: Any, kind: Any, *, opens: bool) -> tuple[Any, ...] | None:  # Any: JSON, a union, its members
-    """Of a union: the members that are understood, or, where one that is not may be denied by it, everything."""
+    """Members of a union that are understood; None (all) if a rule that denies has one that is not."""
     if given is None:
         return None
     read = [_as(one, kind) for one in given] if _is_list(given) else [None]

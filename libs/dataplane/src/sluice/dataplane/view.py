@@ -1,10 +1,10 @@
 """A node's view: what its backend should read, and how much of what it has read may be applied now.
 
 A node reads which groups have members on it (`_own`), the programs addressed to those groups, its own page of each, and
-all pages of the peer groups that the programs name; and the way to each node (`_route`). Values arrive in any order;
-marks say how far each stream is complete. The view joins them: everything up to one revision, the *join point*, is
-applied in one atomic step, so that the parts of one change (a new program, its new groups, the tombstones of the old)
-take effect together or not at all.
+all pages of the peer groups that the programs refer to; and the route to each node (`_route`). Values arrive in any
+order; marks tell how far each stream is complete. The view joins them: everything up to one revision, the *join
+point*, is applied in one atomic step, so that the parts of one change (a new program, its new groups, the tombstones of
+the old) take effect together or not at all.
 
 Three rules decide what is ready:
 
@@ -39,16 +39,16 @@ PageKey = tuple[GroupId, NodeName]
 ProgramKey = tuple[GroupId, Unit]
 
 GRACE_S = 1.0
-"""Seconds that an incomplete program may hold back the ones behind it: a hundred times what reading a group takes
-(p99 of 1,000 nodes reading at once is behind it, and then closed is right)."""
+"""Seconds that an incomplete program may hold back the ones behind it: a hundred times what reading a group takes.
+(The p99 of 1,000 nodes reading at once is longer, and then closing is right.)"""
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """What becomes true at once. Values are whole; None means gone."""
+    """Changes that take effect at once. Values are whole; None means gone."""
 
     upto: Revision
     whole: bool
-    """This is all there is: what is not in the step is gone. Set on a view's first step."""
+    """The step is complete: what is not in it is gone. Set on a view's first step."""
 
     pages: dict[PageKey, Page | None]
     programs: dict[ProgramKey, Program | None]
@@ -56,7 +56,7 @@ class Step(Struct, frozen=True, kw_only=True):
     """The node's Pods, if they changed."""
 
     routes: dict[NodeName, NodeRoute | None] = {}
-    """The ways to nodes, this one included."""
+    """Routes to nodes, including this one."""
 
     serving: dict[Unit, ServingProgram | None] = {}
     """Programs of Services."""
@@ -65,7 +65,7 @@ class Step(Struct, frozen=True, kw_only=True):
     """Programs of TrafficControls."""
 
     incomplete: tuple[Unit, ...] = ()
-    """Units let through although pages of their peers are unknown; sorted."""
+    """Units that were let through although pages of their peers are unknown; sorted."""
 
 
 class Interests(NamedTuple):
@@ -126,7 +126,7 @@ class View:
         self._answered: set[str] = set()
         self._group_marks: dict[int, Mark] = {}
         self._program_marks: dict[int, Mark] = {}
-        # Per key the newest value and its cause, and the value that is applied.
+        # For each key the newest value, and the applied one.
         self._pages: dict[PageKey, Page] = {}
         self._programs: dict[ProgramKey, AnyProgram] = {}
         self.unread: dict[ProgramKey, Unread] = {}  # those whose newest value is not in `_programs`
@@ -135,7 +135,7 @@ class View:
         self._applied_own: dict[int, Own] = {}
         self._nodes_of: dict[GroupId, set[NodeName]] = {}
         self._units_of: dict[GroupId, set[Unit]] = {}
-        # What waits for a step, with its cause.
+        # Values that wait for a step, with their causes.
         self._late_pages: dict[PageKey, Revision] = {}
         self._late_programs: dict[ProgramKey, _Late] = {}
         self._late_own: dict[int, Revision] = {}
@@ -146,7 +146,7 @@ class View:
         self._started = False
 
     def interests(self) -> Interests:
-        """What to start and stop reading since the last call. Read again what is in both."""
+        """Patterns to stop and start reading since the last call. Patterns in both must be read again."""
         changed = Interests(frozenset(self._drop), frozenset(self._add))
         self._drop.clear()
         self._add.clear()
@@ -154,17 +154,17 @@ class View:
 
     @property
     def in_sync(self) -> bool:
-        """The first step was made."""
+        """Whether the first step was made."""
         return self._started
 
     @property
     def joined(self) -> Revision:
-        """Both streams are complete up to this revision."""
+        """The revision up to which both streams are complete."""
         marks = _complete(self._group_marks), _complete(self._program_marks)
         return min(marks)
 
     def take(self, subject: str, body: bytes, cause: Revision, now_s: float) -> None:
-        """Take one stored value in; an empty body is a tombstone, whose cause travels beside it.
+        """Take in one stored value; an empty body is a tombstone, whose cause travels beside it.
 
         Raises:
             codec.Undecodable, subjects.BadSubject: nothing has changed, except for a program: see `unread`.
@@ -192,14 +192,14 @@ class View:
             case subjects.ProgramMarkSubject(backend, shard) if backend == self._backend and body:
                 self._program_marks[shard] = codec.decode(body, Mark)
             case _:
-                pass  # somebody else's; patterns are wider than what we read
+                pass  # not for us; patterns are wider than what we read
 
     def answered(self, patterns: Iterable[str]) -> None:
         """Everything stored under these patterns has been taken in."""
         self._answered |= self._uses.keys() & set(patterns)
 
     def step(self, now_s: float) -> Step | None:
-        """What may be applied now, or None. The caller must apply it; the view regards it as done."""
+        """What may be applied now, or None. The caller must apply it; the view considers it done."""
         if not self._base <= self._answered:
             return None
         if not self._started and not self._answered.issuperset(self._uses):
@@ -259,7 +259,7 @@ class View:
         )
 
     def next_deadline_s(self, now_s: float) -> float | None:
-        """When to call `step` even if nothing arrives: the end of the next grace period. Seconds, as `now_s`."""
+        """When to call `step` even if nothing arrives: at the end of the next grace period. Seconds, as `now_s`."""
         ends = [late.since_s + GRACE_S for late in self._late_programs.values()]
         return min((end for end in ends if end > now_s), default=None)
 
@@ -302,7 +302,7 @@ class View:
     def _take_page(self, key: PageKey, page: Page | None, cause: Revision) -> None:
         group, node = key
         if subjects.pages(group) not in self._uses and subjects.page(group, node) not in self._uses:
-            return  # it was on its way when the last program that named it went
+            return  # in flight when the last program that refers to it went
         if page is None:
             self._pages.pop(key, None)
             self._nodes_of.get(group, set()).discard(node)
@@ -358,7 +358,7 @@ class View:
                 del self._uses[pattern]
                 self._answered.discard(pattern)
                 if pattern not in self._add:
-                    self._drop.add(pattern)  # it was asked for
+                    self._drop.add(pattern)  # it was requested
                 self._add.discard(pattern)
                 self._forget(pattern)
 
@@ -387,7 +387,7 @@ def _page_patterns(program: AnyProgram | None) -> tuple[str, ...]:
 
 
 def _complete(marks: dict[int, Mark]) -> Revision:
-    """The oldest mark, if that of every shard is known."""
+    """The oldest mark, if there is one of every shard; else NEVER."""
     if not marks:
         return NEVER
     shards = max(marks.values(), key=lambda mark: mark.upto).shards

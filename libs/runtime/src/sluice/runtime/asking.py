@@ -35,7 +35,7 @@ _rereads = METRICS.counter("sluice_interest_rereads_total", "Times everything wa
 
 
 class Want:
-    """One pattern, from `want` to `unwant`."""
+    """One wanted pattern, between `want` and `unwant`."""
 
     __slots__ = ("answered", "held", "pattern", "stream", "subscription")
 

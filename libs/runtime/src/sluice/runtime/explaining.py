@@ -114,7 +114,7 @@ async def _ask(
         raise Silent(f"node {node}: node-{backend} does not run there, or is older than this") from error
     except NatsTimeout as error:
         raise Silent(f"node {node}: node-{backend} does not answer within {timeout_s:g} s") from error
-    told: AnyAnswer = codec.decode(answer.data, AnyAnswer)  # type: ignore[arg-type]  # a union is no type
+    told: AnyAnswer = codec.decode(answer.data, AnyAnswer)  # type: ignore[arg-type]  # a union is not a type
     if isinstance(told, ExplainRefused):
         raise NoAnswer(told.reason)
     return told

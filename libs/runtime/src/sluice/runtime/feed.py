@@ -46,7 +46,7 @@ class Feed:
 
         Args:
             resync_s: seconds between full re-reads.
-            told: called after every change to the fold.
+            told: called after each event.
         """
         self._bus, self._fold, self._told = bus, fold, told
         self._interest = Interest(bus, resync_s=resync_s)

@@ -2,8 +2,8 @@
 
     ring.json                 the identities, and which public keys are accepted; nothing secret
     authority/                ca.crt, ca.key, and earlier.crt while certificates of an earlier authority are accepted
-    server/                   what a nats-server needs: bus.conf, tls.crt, tls.key, ca.crt
-    identities/<identity>/    what one client needs: seed, ca.crt, and tls.crt and tls.key if servers require them
+    server/                   files for nats-server: bus.conf, tls.crt, tls.key, ca.crt
+    identities/<identity>/    files for one client: seed, ca.crt, and tls.crt and tls.key if servers require them
 
 A new key is accepted beside the old one until the old one is retired; the same goes for authorities. Each file is
 replaced atomically. Files that accept a key are written before files that present it, so a crash in between locks
@@ -126,7 +126,7 @@ class Keyring:
                 raise BadKeyring(f"{folder / RING}: {holder.kind} {holder.name}: no such kind of identity")
         return cls(folder, ring)
 
-    # -------------------------------------------------------------------------------------------------------- asking
+    # ------------------------------------------------------------------------------------------------------- queries
 
     @property
     def ring(self) -> Ring:

@@ -1,4 +1,4 @@
-"""What one writer derives into a stream: it reads what is stored, then stores only the difference."""
+"""The output of one writer to a stream: it reads what is stored, then stores only the difference."""
 
 import asyncio
 from collections.abc import Iterable, Mapping

@@ -68,7 +68,7 @@ async def export(bus: Bus, write: Write) -> Writer:
 
 
 async def restore(bus: Bus, record: Record) -> int:
-    """Import the ledger with the sequences and times of its entries, and its checkpoints; returns how many entries.
+    """Import the ledger with the sequences and times of its entries, and its checkpoints; returns their number.
 
     Raises:
         NotEmpty, NotRestored

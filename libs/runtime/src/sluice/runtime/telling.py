@@ -83,7 +83,7 @@ class Telling:
     async def _answer(self, body: bytes) -> AnyAnswer:
         upto = self._holding.upto
         try:
-            asked: AnyQuestion = codec.decode(body, AnyQuestion)  # type: ignore[arg-type]  # a union is no type
+            asked: AnyQuestion = codec.decode(body, AnyQuestion)  # type: ignore[arg-type]  # a union is not a type
             match asked:
                 case ExplainQuestion(flow=text):
                     said = msgspec.structs.asdict(await self._holding.meaning(text))

@@ -55,7 +55,7 @@ async def _ask(bus: Bus, node: NodeName, question: TraceQuestion) -> Trace:
         raise NoTrace(f"node {node}: node-ovs does not run there, or is older than this") from error
     except NatsTimeout as error:
         raise NoTrace(f"node {node}: node-ovs does not answer within {ANSWER_S:g} s") from error
-    told = codec.decode(answer.data, Trace | TraceRefused)  # type: ignore[arg-type]  # a union is no type
+    told = codec.decode(answer.data, Trace | TraceRefused)  # type: ignore[arg-type]  # a union is not a type
     if isinstance(told, TraceRefused):
         raise NoTrace(told.reason)
     return told

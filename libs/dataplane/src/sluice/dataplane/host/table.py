@@ -12,7 +12,7 @@ from sluice.dataplane.addresses import Block
 
 FAMILY = "inet"
 NAME = "sluice"
-"""The table is ours alone; to remove all traces of us, delete it."""
+"""The table is ours alone, so anyone who knows its name can remove it."""
 
 Version = Literal[4, 6]
 Hook = Literal["input", "output"]

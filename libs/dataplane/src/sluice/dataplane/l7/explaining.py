@@ -40,7 +40,7 @@ class Wanted(NamedTuple):
     sid: int | None = None
     line: str | None = None
     happened: bool = False
-    """It comes from an event, at whose time the tenant may have belonged to another rule set."""
+    """It comes from an event, at whose time the tenant may have belonged to another rule."""
 
     def fits(self, one: "Line") -> bool:
         said = zip(self[:3], (one.vlan, one.sid, one.line), strict=True)

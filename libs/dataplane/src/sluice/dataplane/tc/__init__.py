@@ -1,1 +1,1 @@
-"""Linux traffic control: what a policed interface of a secondary network must hold, and the plan that gets it there."""
+"""Linux traffic control: the filters for a policed interface of a secondary network, and the plan that gets them there."""

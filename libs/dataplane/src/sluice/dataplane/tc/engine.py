@@ -248,7 +248,7 @@ class Engine:
         for members in self._pages.get(group, {}).values():
             for member in members:
                 for text in member.addresses:
-                    with contextlib.suppress(NotAnAddress):  # told by `problems`
+                    with contextlib.suppress(NotAnAddress):  # reported by `problems`
                         yield address(text)
 
     def _peers(self, policed: _Policed, hook: Hook) -> list[Member]:

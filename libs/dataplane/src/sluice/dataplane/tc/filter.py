@@ -1,8 +1,8 @@
-"""Filters: what stands in the kernel at one hook of one interface, as plain values.
+"""Filters: what the kernel holds at one hook of one interface, as plain values.
 
 An interface is seen from the host: the representor of a VF, or the host's end of a veth pair. Its clsact qdisc has two
 hooks. The *ingress* hook sees what the workload sends, and enforces egress policy; the *egress* hook sees what is
-delivered to it, and enforces ingress policy. Each hook has chains of its own, and this is all it holds of ours:
+delivered to it, and enforces ingress policy. Each hook has chains of its own. We add exactly these:
 
     chain 0                   the root: one filter for every protocol that goes to the entry of one generation,
                               so that replacing this one filter changes everything at once
@@ -12,12 +12,12 @@ delivered to it, and enforces ingress policy. Each hook has chains of its own, a
                               longest first, that goes to the chain of the ports open to it; the rest is dropped
     a chain of ports          one filter for each port, range or protocol that goes to `accept`; the rest is dropped.
                               All addresses with equal ports share one
-    accept                    remembers the connection, and lets the packet through
+    accept                    commits the connection to conntrack, and lets the packet through
 
-A filter is known by where it stands and what it matches (`FilterKey`): the kernel refuses a second one with the same
-chain, preference, protocol and match. What it does is its `FilterBody`. The *handle* is the kernel's name for it within
-a chain and preference; plans choose it, dumps tell it, and nothing else depends on it. Whether a filter is in software
-or in hardware is no part of it: that is asked for, and verified, for a hook as a whole.
+A filter is identified by its position and its match (`FilterKey`): the kernel refuses a second one with the same chain,
+preference, protocol and match. Its actions are its `FilterBody`. The *handle* is the kernel's name for it within a
+chain and preference; plans choose it, dumps report it, and nothing else depends on it. Whether a filter is in software
+or in hardware is not part of it: that is requested, and verified, for a hook as a whole.
 
 Sources: tc-flower(8), tc-ct(8); Linux 6.1 include/uapi/linux/pkt_cls.h, net/sched/cls_flower.c, net/sched/act_ct.c.
 """

@@ -1,7 +1,7 @@
-"""Content into filters: the pipeline, as data.
+"""Lowers content to filters: the pipeline, as data.
 
-See `filter` for what the chains are for. Preferences within our chains, the lower first; each has one protocol, and no
-two filters of one match the same packet and do different things:
+`filter` explains the chains. Preferences within our chains, lower first; each has one protocol, and no two filters with
+one preference match the same packet and do different things:
 
     entry     1 ARP, 2 neighbour discovery, 3 ICMP and 4 ICMPv6 if accepted, 5 IPv4, 6 IPv6,
               11 to 16 the same in VLAN tags, 65535 the rest
@@ -10,10 +10,11 @@ two filters of one match the same packet and do different things:
     ports     1 IPv4, 2 IPv6, 3 and 4 the same in VLAN tags, 65535 the rest
     accept    1
 
-*Epochs.* A connection is marked with the epoch of the generation that allowed it. What has the mark of this generation
-passes. The first of a connection's two ends is asked again after a change: its packets go through the classes, and are
-marked anew if they are still allowed. Replies cannot be asked, so those with the mark of the generation before pass
-until that is retired, and those of the one to come pass already: the other hook of the interface may be there first.
+*Epochs.* A connection is marked with the epoch of the generation that allowed it. Packets of connections with the mark
+of this generation pass. After a change, the initiator of a connection is checked again: its packets go through the
+classes, and the connection is marked anew if it is still allowed. Replies cannot be checked, so those with the mark of
+the previous epoch pass until that is retired, and those with the mark of the next epoch pass already: the other hook of
+the interface may switch first.
 """
 
 from collections.abc import Iterable, Iterator
@@ -47,7 +48,7 @@ NEIGHBOUR_DISCOVERY = (133, 134, 135, 136, 137)
 """Types of ICMPv6: solicitation and advertisement of routers and neighbours, redirect. Source: RFC 4861, section 4."""
 
 GRACE_PREFS = (6, 7)
-"""In the chain of classes: replies of the epoch before."""
+"""In the chain of classes: replies of the previous epoch."""
 
 _REPLY = 8
 _V4, _V6, _VLAN = 256, 512, 768
@@ -55,7 +56,7 @@ _MARK = 0xFFFF_FFFF
 
 
 class Variant(NamedTuple):
-    """A way in which IP comes: the filter's protocol, and the tag's."""
+    """A form in which IP arrives: the filter's protocol, and the EtherType in the tag."""
 
     version: int
     protocol: int
@@ -74,7 +75,7 @@ def variants(content: Content) -> tuple[Variant, ...]:
 
 
 def lower(content: Content, hook: Hook, numbers: Numbers, generation: int) -> Filters:
-    """All filters of the hook, with the root in this generation; the same for the same content, whatever was before."""
+    """All filters of the hook, with the root in this generation; they depend on the content, not on what was before."""
     if content.mode is Mode.OPEN:
         return {}
     places = chain_places(set(content.addresses.values()))
@@ -94,16 +95,16 @@ def lower(content: Content, hook: Hook, numbers: Numbers, generation: int) -> Fi
 
 
 def root(content: Content, generation: int) -> tuple[FilterKey, FilterBody]:
-    """The filter that says which generation packets are in."""
+    """The filter that directs packets to a generation."""
     cookie = pack(CookieKind.ROOT, content.digest)
     return FilterKey(0, ROOT_PREF, EthType.ALL), FilterBody((Goto(chain(generation, Place.ENTRY)),), cookie)
 
 
 def chain_places(sets: Iterable[Openings]) -> dict[Openings, int]:
-    """Where the chains of these sets stand, in each generation; those that need no chain of their own have none.
+    """Places of the chains for these sets in each generation; sets that need no chain of their own are omitted.
 
-    A place is a hash of what the chain holds, so that it does not depend on what else there is; of two that meet the
-    greater moves on.
+    A place is a hash of the chain's content, so that it does not depend on other chains; on a collision, the greater
+    set moves on.
     """
     places: dict[Openings, int] = {}
     taken: set[int] = set()
@@ -119,7 +120,7 @@ def chain_places(sets: Iterable[Openings]) -> dict[Openings, int]:
 
 
 def target_of(openings: Openings, places: dict[Openings, int], generation: int) -> AnyAction:
-    """What happens to packets at an address where this is open."""
+    """The action for packets at an address with these openings."""
     if openings == NOTHING:
         return Drop()
     return Goto(chain(generation, Place.ACCEPT if openings == EVERYTHING else places[openings]))
@@ -130,8 +131,9 @@ def address_filters(
 ) -> Iterator[tuple[FilterKey, FilterBody]]:
     """The filter of one address or prefix; two if frames may have tags.
 
-    That of all addresses names none: the kernel looks for addresses only where a bit of them counts, and then compares
-    that there are some (cls_flower.c, fl_init_dissector and fl_set_key), so a prefix of no bits would match no packet.
+    The filter for all addresses has no address match: the kernel only dissects addresses if some bit of the mask is
+    set, and then requires that the packet has addresses (cls_flower.c, fl_init_dissector and fl_set_key), so a prefix
+    of length 0 would match no packet.
     """
     body = FilterBody((action,), pack(CookieKind.ADDRESS))
     where = chain(generation, Place.CLASSES)
@@ -148,7 +150,7 @@ def address_pref(block: Block, variant: Variant) -> int:
 
 
 def ports_chain(content: Content, openings: Openings, number: int) -> Iterator[tuple[FilterKey, FilterBody]]:
-    """The chain that accepts what is open, and drops the rest. The drop comes first: without it, all would pass."""
+    """A chain that accepts what is open and drops the rest. The drop comes first: without it, all would pass."""
     generation_accept = Goto(number & ~PLACE_MASK | Place.ACCEPT)
     yield FilterKey(number, LAST, EthType.ALL), FilterBody((Drop(),), pack(CookieKind.REST))
     for opening in openings:
@@ -223,7 +225,7 @@ def _accept(numbers: Numbers, generation: int) -> Iterator[tuple[FilterKey, Filt
 
 
 EPOCHS = 0xFFFF_FFFE
-"""How many there are: a mark of 0 is that of a connection that nobody marked."""
+"""Number of epochs: a mark of 0 means that nobody marked the connection."""
 
 
 def next_epoch(epoch: int) -> int:
@@ -231,7 +233,7 @@ def next_epoch(epoch: int) -> int:
 
 
 def _epochs(now: int) -> tuple[int, int, int]:
-    """This one, the next, and the one before."""
+    """This epoch, the next, and the previous one."""
     return now, next_epoch(now), (now - 2) % EPOCHS + 1
 
 

@@ -1,7 +1,7 @@
-"""What a hook holds of ours: as read back, plus what was changed since; and the numbers in use there.
+"""What a hook holds of ours: as read back, plus the changes since; and the numbers in use there.
 
-A fold of operations. It finds a free handle, the users of a chain and the filters of a chain without looking at the
-rest, so one changed address costs the same however much is held.
+A fold of operations. It finds a free handle, the users of a chain and the filters of a chain without searching, so the
+cost of changing one address does not depend on how much is held.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ class Mirror:
         self._filters: Standings = {}
         self._in_chain: dict[int, dict[FilterKey, None]] = {}
         self._users: dict[int, int] = {}
-        """How many filters go to a chain."""
+        """Number of filters that go to each chain."""
 
         self._last_handle: dict[tuple[int, int], int] = {}
         self._root: FilterKey | None = None
@@ -40,7 +40,7 @@ class Mirror:
 
     @property
     def generation(self) -> int | None:
-        """The one that packets are in; None if no root leads to one."""
+        """The generation that packets go to; None if no root leads to one."""
         match self.root:
             case Standing(body) if body.actions and isinstance(body.actions[-1], Goto):
                 target = body.actions[-1].chain
@@ -50,25 +50,25 @@ class Mirror:
 
     @property
     def epoch(self) -> int:
-        """With which new connections are marked; 0 if none are."""
+        """The epoch that new connections are marked with; 0 if they are not marked."""
         action = self._ct(Place.ACCEPT)
         return action.mark.value if action is not None and action.mark is not None else 0
 
     @property
     def zone(self) -> int | None:
-        """In which connections are tracked; None if they are not, or in the zone of all."""
+        """The conntrack zone; None without tracking, or in the default zone."""
         action = self._ct(Place.ENTRY)
         return action.zone if action is not None else None
 
     @property
     def tagged(self) -> bool:
-        """Frames with VLAN tags are looked into."""
+        """Whether frames with VLAN tags are inspected."""
         entry = () if self.generation is None else self.in_chain(chain(self.generation, Place.ENTRY))
         return any(key.protocol == EthType.VLAN for key in entry)
 
     @property
     def polices(self) -> bool:
-        """What is not allowed is dropped."""
+        """Whether packets that are not allowed are dropped."""
         if self.generation is None:
             return False
         rest = self._filters.get(FilterKey(chain(self.generation, Place.CLASSES), LAST, EthType.ALL))
@@ -76,22 +76,22 @@ class Mirror:
 
     @property
     def chains(self) -> tuple[int, ...]:
-        """Those of ours that hold filters; sorted."""
+        """Our chains that hold filters; sorted."""
         return tuple(sorted(number for number in self._in_chain if is_our_chain(number)))
 
     def in_chain(self, number: int) -> Iterable[FilterKey]:
         return self._in_chain.get(number, {})
 
     def users(self, number: int) -> int:
-        """How many filters go to the chain."""
+        """Number of filters that go to the chain."""
         return self._users.get(number, 0)
 
     def free_handle(self, key: FilterKey) -> int:
-        """One that no filter of the chain and preference has."""
+        """A handle that no filter of this chain and preference has."""
         return self._last_handle.get((key.chain, key.pref), 0) + 1
 
     def apply(self, operations: Iterable[Operation]) -> None:
-        """They were made."""
+        """Record the operations as executed."""
         for operation in operations:
             match operation:
                 case AddFilter(key, handle, body) | ReplaceFilter(key, handle, body):

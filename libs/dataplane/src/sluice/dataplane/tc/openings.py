@@ -1,4 +1,4 @@
-"""What is open at an address: protocols and ports in one normal form, so that equal sets share a chain."""
+"""What is open at an address: protocols and ports in a normal form, so that equal sets share a chain."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, assert_never
@@ -10,13 +10,13 @@ from sluice.policy.intervals import joined
 
 _TRANSPORTS = {"TCP": IpProto.TCP, "UDP": IpProto.UDP, "SCTP": IpProto.SCTP}
 ALL_PROTOCOLS = 0
-"""Of an opening that is about everything: as an IP protocol it is no transport's (IPv6 hop-by-hop options)."""
+"""Protocol of an opening to everything. No transport has it: as an IP protocol, it is IPv6 hop-by-hop options."""
 
 HIGHEST_PORT = 65_535
 
 
 class Opening(NamedTuple):
-    """A protocol, and a range of its destination ports; from 0 to 65535 it is all of the protocol."""
+    """A protocol and a range of its destination ports; 0 to 65535 is the whole protocol."""
 
     protocol: int
     """An IpProto, or ALL_PROTOCOLS."""
@@ -26,22 +26,22 @@ class Opening(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Ports do not matter."""
+        """Whether ports do not matter."""
         return (self.first, self.last) == (0, HIGHEST_PORT)
 
     @property
     def reference(self) -> int:
-        """In the cookie of its filters: protocol in bits 39..32, then the two ports."""
+        """The reference in cookies of its filters: protocol in bits 39..32, then the two ports."""
         return self.protocol << 32 | self.first << 16 | self.last
 
     @classmethod
     def of(cls, reference: int) -> "Opening":
-        """What the reference stands for."""
+        """The opening of a reference."""
         return cls(reference >> 32, reference >> 16 & HIGHEST_PORT, reference & HIGHEST_PORT)
 
 
 Openings = tuple[Opening, ...]
-"""A union: sorted, ranges of one protocol apart from each other, one opening alone if that is everything."""
+"""A union in normal form: sorted, with disjoint ranges per protocol; a single opening if that is everything."""
 
 NOTHING: Openings = ()
 EVERYTHING: Openings = (Opening(ALL_PROTOCOLS),)
@@ -52,7 +52,7 @@ class NotLowerable(ValueError):
 
 
 def union(sets: Iterable[Openings]) -> Openings:
-    """What is open in any of them."""
+    """What is open in any of the sets."""
     found = set(sets)
     if len(found) <= 1:
         return next(iter(found), NOTHING)
@@ -63,7 +63,7 @@ def openings(traffic: tuple[Traffic, ...] | None, named: Iterable[NamedPort]) ->
     """What the traffic opens where ports have these names.
 
     Raises:
-        NotLowerable: a piece of it is none of transport.
+        NotLowerable: a piece of it is not transport traffic.
     """
     if traffic is None:
         return EVERYTHING
@@ -72,7 +72,7 @@ def openings(traffic: tuple[Traffic, ...] | None, named: Iterable[NamedPort]) ->
 
 
 def covers(one: Openings, other: Openings) -> bool:
-    """Every packet of the other is in the one."""
+    """Whether every packet of `other` is in `one`."""
     return all(
         any(
             left.protocol in (ALL_PROTOCOLS, right.protocol) and left.first <= right.first and right.last <= left.last
@@ -83,7 +83,7 @@ def covers(one: Openings, other: Openings) -> bool:
 
 
 def meet(one: Openings, other: Openings) -> bool:
-    """Some packet is in both."""
+    """Whether some packet is in both."""
     return any(
         (ALL_PROTOCOLS in (left.protocol, right.protocol) or left.protocol == right.protocol)
         and left.first <= right.last

@@ -1,8 +1,8 @@
 """The operations of a plan: changes of one hook, each atomic, to be applied in order.
 
-The order guarantees that nothing opens and nothing blinks on the way, so a driver may send many in one batch but must
-not reorder them. `Settle` is a wait and not a message: when it ends, packets in transit have left the chains that
-nothing leads to any more.
+The order guarantees that nothing is opened and nothing interrupted in between, so a driver may send many in one batch
+but must not reorder them. `Settle` is a wait and not a message: when it ends, packets in transit have left the chains
+that nothing leads to any more.
 
 Operations are idempotent: an `AddFilter` that exists, and a `DeleteFilter` or `DeleteChain` of something absent, are
 already done.
@@ -13,11 +13,11 @@ from msgspec import Struct
 from sluice.dataplane.tc.filter import FilterBody, FilterKey
 
 SETTLE_S = 0.01
-"""Seconds a packet may take through the filters of a hook, with a wide margin (one grace period of RCU)."""
+"""Seconds a packet may take through the filters of a hook, with a wide margin (one RCU grace period)."""
 
 
 class AddFilter(Struct, frozen=True, tag="add"):
-    """RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL. The chain comes to be with its first filter."""
+    """RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL. The first filter of a chain creates it."""
 
     key: FilterKey
     handle: int
@@ -25,7 +25,7 @@ class AddFilter(Struct, frozen=True, tag="add"):
 
 
 class ReplaceFilter(Struct, frozen=True, tag="replace"):
-    """RTM_NEWTFILTER of an existing handle: the old filter until it is the new one. The root's swaps a generation."""
+    """RTM_NEWTFILTER of an existing handle, which swaps the filter atomically. The root's swaps a generation."""
 
     key: FilterKey
     handle: int
@@ -33,7 +33,7 @@ class ReplaceFilter(Struct, frozen=True, tag="replace"):
 
 
 class DeleteFilter(Struct, frozen=True, tag="delete"):
-    """RTM_DELTFILTER. A chain goes with its last filter, if nothing refers to it."""
+    """RTM_DELTFILTER. The last filter of a chain takes the chain with it, if nothing refers to it."""
 
     key: FilterKey
     handle: int

@@ -1,14 +1,14 @@
-"""What is ours at a hook, and how anyone can tell: private preferences, private chains, and cookies.
+"""What is ours at a hook, and how to recognise it: private preferences, private chains, and cookies.
 
-Chain 0 is everybody's; we have one preference in it. All other filters of ours stand in chains of our own:
+Chain 0 is shared by everyone; we use one preference in it. All our other filters are in chains of our own:
 
-    bits 27..24  OWNER: nobody else's chains begin so, as far as we know
-    bit  23      generation: the next program is built in the one that packets are not in
-    bits 22..0   place: see `Place`; chains of ports stand where their content's hash puts them, from PORTS up
+    bits 27..24  OWNER: as far as we know, nobody else's chains begin with it
+    bit  23      generation: the next program is built in the one that packets do not go to
+    bits 22..0   place: see `Place`; chains of ports are at the hash of their content, from PORTS up
 
-A cookie has 16 bytes and names the filter's line of policy:
+A cookie has 16 bytes and tells what the filter is for:
 
-    0..3   b"SLCE", the same in all of ours: a stranger can sweep by it
+    0..3   b"SLCE", the same in all of ours: others can find and remove our filters by it
     4      kind, see `CookieKind`
     5..7   0
     8..15  reference, big-endian: of ROOT the digest of all but the addresses, of PORT its opening (`openings`)
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from sluice.dataplane.tc.filter import FilterKey
 
 ROOT_PREF = 0x4E00
-"""19968: before what tc(8) chooses by itself (from 49152 down), behind what people number by hand from 1."""
+"""19968: before what tc(8) chooses by itself (from 49152 down), after what people number by hand from 1."""
 
 OWNER = 0x5
 OWNER_SHIFT = 24
@@ -36,19 +36,19 @@ class Place(IntEnum):
     CLASSES = 1
     ACCEPT = 2
     PORTS = 16
-    """The first of the chains of ports."""
+    """The first chain of ports."""
 
 
 class CookieKind(IntEnum):
     ROOT = 1
     BASE = 2
-    """Always there, whatever the policies."""
+    """Always present, whatever the policies."""
 
     STATE = 3
-    """Decides by what is known of the connection."""
+    """Decides by the state of the connection."""
 
     ADDRESS = 4
-    """One address or prefix, on to the ports open to it."""
+    """One address or prefix, continues at the ports open to it."""
 
     PORT = 5
     """A port, range or protocol that is open to the addresses that lead to its chain."""
@@ -68,14 +68,14 @@ def pack(kind: CookieKind, reference: int = 0) -> bytes:
 
 
 def unpack(cookie: bytes) -> Cookie | None:
-    """What the cookie says, or None if it is not one of ours (or of a later version's)."""
+    """The parsed cookie, or None if it is not ours (or of a later version)."""
     if len(cookie) != 16 or cookie[:4] != OWNER_MARK or cookie[4] not in _KINDS:
         return None
     return Cookie(_KINDS[cookie[4]], int.from_bytes(cookie[8:], "big"))
 
 
 def chain(generation: int, place: int) -> int:
-    """The chain at this place of this generation, 0 or 1."""
+    """Number of the chain at this place of this generation, 0 or 1."""
     return OWNER << OWNER_SHIFT | generation << GENERATION_SHIFT | place
 
 
@@ -84,22 +84,22 @@ def is_our_chain(number: int) -> bool:
 
 
 def generation_of(number: int) -> int:
-    """Of a chain of ours."""
+    """The generation of one of our chains."""
     return number >> GENERATION_SHIFT & 1
 
 
 def place_of(number: int) -> int:
-    """Of a chain of ours."""
+    """The place of one of our chains."""
     return number & PLACE_MASK
 
 
 def is_root(key: FilterKey) -> bool:
-    """It stands where our root does: the one preference of chain 0 that is ours."""
+    """Whether it is at the position of our root: our only preference in chain 0."""
     return key.chain == 0 and key.pref == ROOT_PREF
 
 
 def is_ours(key: FilterKey) -> bool:
-    """It is ours to change and to remove."""
+    """Whether we may change and remove it."""
     return is_our_chain(key.chain) or is_root(key)
 
 

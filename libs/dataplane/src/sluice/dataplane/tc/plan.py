@@ -2,10 +2,10 @@
 
 A change of policy is a new generation: all its chains are built where no packet goes, then the root is replaced, then
 the old chains are removed. A change of members is a patch: one filter per address added, replaced or deleted, in place.
-Both keep law 5: a packet that both states pass is passed after every prefix of the plan, and one that both drop is
+Both keep law 5: after every prefix of the plan, a packet that both states pass is passed, and one that both drop is
 dropped.
 
-What is found in the kernel and is not as it should be is never repaired in place: a new generation replaces it.
+Anything in the kernel that is not as it should be is never repaired in place: a new generation replaces it.
 """
 
 from collections import Counter
@@ -50,13 +50,13 @@ Mirrors = Mapping[Hook, Mirror]
 def plan(desired: Contents, actual: Mirrors, zone: int | None, *, revoke: bool = False) -> list[Step]:
     """The change that makes both hooks of an interface what they must be; empty if they are.
 
-    If one needs a new generation, both get one, and connections a new epoch: whoever began a connection is asked again
-    by the new policy. Replies of the epoch before still pass, until `retire`.
+    If one needs a new generation, both get one, and connections a new epoch: the new policy checks the initiator of
+    each connection again. Replies of the previous epoch still pass, until `retire`.
 
     Args:
-        zone: of the interface's connections; None on kernels without zones, where connections outlive their policy, and
-            of an interface that is to be open.
-        revoke: make a new epoch in any case, for which no reply of the one before passes.
+        zone: conntrack zone of the interface; None on kernels without zones, where connections outlive their policy,
+            and for an interface that is to be open.
+        revoke: make a new epoch in any case, in which no reply of the previous one passes.
     """
     epoch = _epoch(actual)
     patches: dict[Hook, list[Operation]] = {}
@@ -71,15 +71,15 @@ def plan(desired: Contents, actual: Mirrors, zone: int | None, *, revoke: bool =
 def patch(
     content: Content, changed: Mapping[Block, Openings | None], actual: Mirror, hook: Hook
 ) -> list[Operation] | None:
-    """The change of these addresses alone, at a cost that does not depend on how many there are.
+    """The change of these addresses only, at a cost that does not depend on how many addresses there are.
 
     Args:
-        content: as it is after the change.
-        changed: what is open at each address that changed; None: it is in the table no more.
-        actual: in this very content, but for the change.
+        content: the content after the change.
+        changed: the openings of each changed address; None: it is no longer in the table.
+        actual: holds this content, except for the change.
 
     Returns:
-        None if that cannot be made in place: `plan` can.
+        None if the change cannot be made in place; `plan` can make it.
     """
     generation = actual.generation
     if generation is None or actual.root is None or actual.root.body != root(content, generation)[1]:
@@ -95,7 +95,7 @@ def patch(
         if not there:
             operations += _adds(wanted)
         elif there != wanted:
-            return None  # another set stands where this one's chain belongs
+            return None  # a hash collision: another set has the place of this one's chain
     left: Counter[int] = Counter()
     taken: Counter[tuple[int, int]] = Counter()
     put: list[Operation] = []
@@ -120,10 +120,10 @@ def patch(
 
 
 def narrowed(operations: Sequence[Operation], before: Mirror) -> frozenset[Block]:
-    """Addresses where less is open after a patch: when it was made, their connections are to lose their marks.
+    """Addresses where less is open after a patch: once it is applied, their connections must lose their marks.
 
-    Then whoever began them is asked again, and is not let through. Forgotten they must not be: the first packet of the
-    other end would begin a connection of its own. A new generation needs no such thing: epochs see to it.
+    Then the initiators are checked again, and not let through. The connections must not be deleted: the first packet of
+    the other end would begin a new one. A new generation does not need this, because epochs take care of it.
     """
     added = {one.key: one.body for one in operations if isinstance(one, AddFilter)}
 
@@ -149,7 +149,7 @@ def narrowed(operations: Sequence[Operation], before: Mirror) -> frozenset[Block
 
 
 def retire(actual: Mirror) -> list[Operation]:
-    """Replies of the epoch before pass no more; for when connections had time to be asked again."""
+    """Stop passing replies of the previous epoch; to be called once connections had time to be checked again."""
     if actual.generation is None:
         return []
     keys = actual.in_chain(chain(actual.generation, Place.CLASSES))
@@ -157,16 +157,16 @@ def retire(actual: Mirror) -> list[Operation]:
 
 
 def sweep(actual: Mirror) -> list[Operation]:
-    """Nothing of ours is left: the interface is nobody's any more."""
+    """Remove everything of ours: the interface is no longer managed."""
     key, standing = actual.root_key, actual.root
     first: list[Operation] = [DeleteFilter(key, standing.handle), Settle()] if key and standing else []
     return first + [DeleteChain(number) for number in actual.chains]
 
 
 def _in_stages(desired: Contents, actual: Mirrors, zone: int | None, *, grace: bool) -> list[Step]:
-    """A new generation; and one before that only remembers, where hooks that police would else stand beside open ones.
+    """A new generation; preceded by a tracking-only one if policing hooks would otherwise stand beside open ones.
 
-    A hook that polices drops the replies of connections that the other one let through without remembering them.
+    A policing hook drops replies of connections that the other hook let through without tracking them.
     """
     opens = all(content.mode is Mode.OPEN for content in desired.values())
     polices = all(content.mode is Mode.POLICED for content in desired.values())
@@ -216,14 +216,14 @@ def _anew(desired: Contents, actual: Mirrors, zone: int | None, *, grace: bool) 
 
 
 def _turn(desired: Content, actual: Mirror) -> int:
-    """When the hook is swapped: none may ask for connections that the other does not remember, yet or any more."""
+    """Order of swapping: no hook may require connections that the other does not track yet, or no longer tracks."""
     if desired.mode is Mode.TRACKED or (desired.mode is Mode.OPEN and actual.polices):
         return 0
     return 1
 
 
 def _patched(content: Content, actual: Mirror, hook: Hook, numbers: Numbers) -> list[Operation] | None:
-    """The patch that makes the hook hold the content; None if it takes a new generation."""
+    """The patch that makes the hook hold the content; None if it needs a new generation."""
     if content.mode is Mode.OPEN:
         return None if actual.filters else []
     generation = actual.generation
@@ -235,7 +235,7 @@ def _patched(content: Content, actual: Mirror, hook: Hook, numbers: Numbers) -> 
     for key, standing in actual.filters.items():
         if wanted.get(key) != standing.body:
             if place_of(key.chain) >= Place.PORTS and key not in wanted:
-                continue  # a chain that the patch ends, or one of none of these
+                continue  # a chain that the patch removes, or an unknown one
             block = key.match.destination or key.match.source
             if key.chain != classes or block is None:
                 return None
@@ -257,7 +257,7 @@ def _patched(content: Content, actual: Mirror, hook: Hook, numbers: Numbers) -> 
 
 
 def _adds(wanted: Filters) -> list[Operation]:
-    """All filters of new chains, the last of each chain first: a chain without its last filter passes all."""
+    """All filters of new chains, the last of each chain first: a chain without its last filter passes everything."""
     handles: dict[tuple[int, int], int] = {}
     operations: list[Operation] = []
     for key in sorted(wanted, key=lambda key: (key.chain, -key.pref)):

@@ -1,4 +1,4 @@
-"""Filters and operations as commands of tc(8): a person can run them, and `tc -b` accepts them without the first word.
+"""Filters and operations as commands of tc(8): a person can run them; `tc -b` accepts them without the first word.
 
 tc(8) can express everything that we use: a cookie is `cookie HEX` after an action. A `Settle` is `sleep`, so a whole
 plan is a shell script.
@@ -60,12 +60,12 @@ STATES = {
 
 
 def clsact(device: str) -> str:
-    """The command that makes the hooks; it fails where they are already."""
+    """The command that creates the hooks; it fails if they exist."""
     return f"tc qdisc add dev {device} clsact"
 
 
 def write(key: FilterKey, body: FilterBody, handle: int | None = None) -> str:
-    """The filter's words, from `protocol` on: what `tc filter add dev DEV HOOK` takes."""
+    """The filter's arguments, from `protocol` on: what `tc filter add dev DEV HOOK` takes."""
     return " ".join([*_place(key, handle), *_flower(key.match), *_actions(body)])
 
 
@@ -88,12 +88,12 @@ def command(device: str, hook: Hook, operation: Operation) -> str:
 
 
 def script(device: str, hook: Hook, plan: Iterable[Operation]) -> str:
-    """The operations, one a line."""
+    """The operations, one per line."""
     return "".join(f"{command(device, hook, operation)}\n" for operation in plan)
 
 
 def write_all(filters: Filters) -> str:
-    """All filters, one a line: in the order in which the kernel looks at them, chain by chain."""
+    """All filters, one per line, in the order in which the kernel evaluates them, chain by chain."""
     lines = sorted((key.chain, key.pref, write(key, body)) for key, body in filters.items())
     return "".join(f"{line}\n" for _, _, line in lines)
 

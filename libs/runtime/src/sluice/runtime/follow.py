@@ -54,7 +54,7 @@ Event = Message | CaughtUp | NewEpoch
 def follow(
     bus: Bus, stream: str, patterns: Iterable[str] = (), *, last_only: bool = False, after: int = 0
 ) -> "Follower":
-    """Endless events of everything on these subjects (default: all), from the beginning and in order.
+    """Endless events for all messages on these subjects (default: all), from the beginning and in order.
 
     Waits for a stream that does not exist yet.
 

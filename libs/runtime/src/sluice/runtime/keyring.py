@@ -166,7 +166,7 @@ class Keyring:
         }
 
     def configuration(self, at: Path | None = None) -> str:
-        """TLS and accounts for nats-server; it will find the files of `server/` in folder `at` (default: there)."""
+        """TLS and accounts for nats-server; it will find the files of `server/` in `at` (default: where they are)."""
         place = at or self.server.absolute()
         keys = {
             holder.identity: [key.key for key in (holder.current, *holder.earlier)] for holder in self._ring.holders
@@ -313,7 +313,7 @@ class Keyring:
         self._put(self._place(identity), self._signer().client(identity.text, now))
 
     def _put(self, place: Path, certified: Certified) -> None:
-        """A reader between the two writes finds a mismatch, and reads again."""
+        """Write both files; a reader in between finds that they do not match, and reads again."""
         _write(place / KEY, certified.key)
         _write(place / CERTIFICATE, certified.certificate)
 

@@ -68,7 +68,7 @@ async def export(bus: Bus, write: Write) -> Writer:
 
 
 async def restore(bus: Bus, record: Record) -> int:
-    """Import the ledger with the sequences and times of its entries, and its checkpoints; returns their number.
+    """Import the ledger (entries with their sequences and times, checkpoints); returns the number of entries.
 
     Raises:
         NotEmpty, NotRestored

@@ -43,7 +43,7 @@ Step = Load | Replace
 
 
 class Kept(Struct, frozen=True, kw_only=True):
-    """State that survives restarts: a VLAN must not mean another rule set then, since connections are tagged with it."""
+    """State that survives restarts: a VLAN must not mean another rule set then, as connections are tagged with it."""
 
     vlans: tuple[tuple[int, RuleSet], ...]
     """The tenants in the engine's configuration."""

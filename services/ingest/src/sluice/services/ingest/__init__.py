@@ -1,1 +1,1 @@
-"""Brings objects from their source into the LEDGER stream, and is its only writer."""
+"""Brings objects from their source into the LEDGER stream, as its only writer."""

@@ -1,4 +1,4 @@
-"""Wiring: what is stored, the source, and the loop between them."""
+"""Wiring: the stored objects, the source, and the loop between them."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ KUBERNETES = "kubernetes"
 
 
 def source_name(folder: str) -> str:
-    """The folder as the one source of a deployment; its path, absolute."""
+    """The name of a folder as a deployment's source; contains the absolute path."""
     return f"{FOLDER}:{os.path.abspath(folder)}"  # noqa: PTH100  # Path.resolve would follow links
 
 
@@ -43,7 +43,7 @@ class Held(NamedTuple):
     ledger: Output
     status: Output
     bodies: Mapping[str, bytes]
-    """By subject, those that LEDGER forgot included."""
+    """By subject, including objects that LEDGER no longer holds."""
 
     def shell(
         self, source: Source, writer: Writer, name: str, kind: str, may_write: Callable[[], None] = lambda: None
@@ -63,7 +63,7 @@ class Held(NamedTuple):
 
 @asynccontextmanager
 async def _held(bus: Bus, name: str, kind: str) -> AsyncIterator[Held]:
-    """The outputs, open.
+    """Open the outputs.
 
     Raises:
         OtherSource: the stream's objects come from another source.
@@ -79,7 +79,7 @@ async def _held(bus: Bus, name: str, kind: str) -> AsyncIterator[Held]:
 
 @asynccontextmanager
 async def opened(bus: Bus, settings: IngestSettings) -> AsyncIterator[Shell]:
-    """The shell of a folder, ready to run.
+    """The shell for a folder, ready to run.
 
     Raises:
         OtherSource: the stream's objects come from another source.
@@ -101,7 +101,7 @@ async def opened(bus: Bus, settings: IngestSettings) -> AsyncIterator[Shell]:
 async def mirrored(
     bus: Bus, client: Client, lease: Lease, settings: IngestSettings
 ) -> AsyncIterator[tuple[Shell, KubernetesSource]]:
-    """The shell of a Kubernetes, and its source: both ready to run, under a lease that is held.
+    """The shell for Kubernetes and its source, both ready to run under a held lease.
 
     Raises:
         OtherSource: the stream's objects come from another source.
@@ -113,7 +113,8 @@ async def mirrored(
 
 
 def lease_of(client: Client, settings: IngestSettings) -> Lease:
-    """The one that replicas compete for. They stop after two thirds of its duration, and ask seven times in it."""
+    """The lease that replicas compete for. They stop after two thirds of its duration, with five renewals in that time.
+    """
     duration_s = settings.lease_duration_s
     return Lease(
         client,
@@ -130,7 +131,7 @@ async def main(service: Service[IngestSettings]) -> None:
     Raises:
         OtherSource: the stream's objects come from another source.
         Fenced, LeaseLost: another ingest is active, or may be.
-        BadAccess: how to reach the API server cannot be read.
+        BadAccess: the configuration for reaching the API server is unreadable.
     """
     if service.settings.source == KUBERNETES:
         await _from_kubernetes(service)
@@ -153,7 +154,7 @@ async def _from_kubernetes(service: Service[IngestSettings]) -> None:
     async with Client(access, f"sluice/{SERVICE}") as client:
         lease = lease_of(client, settings)
         running: list[Shell] = []
-        # A replica that stands by is ready to take over: a roll-out must not wait for it to write.
+        # A standby replica counts as ready: a roll-out must not wait for it to become active.
         service.health.ready_when("in sync", lambda: all(shell.in_sync.is_set() for shell in running))
         await lease.claim()
         try:

@@ -1,10 +1,11 @@
-"""Which objects are in force, given what each file said last. Pure.
+"""Which objects are in force, given the latest contents of each file. Pure.
 
-One object, one file: of several that hold the same object (or the same uid, or the priority of a tier) the first by
-path wins, and the others are told. A file that cannot be taken in as a whole keeps what it held; an object that is in
-the stream and in no file goes when every file could be taken in at least once, for until then a bad one may be where it
-comes from. What the other objects forbid (a policy whose tier does not exist, groups that nest too deep, a tier too
-many) is not taken in: what it was before stays. Who forbids whom does not depend on which file came first.
+Each object belongs to one file: if several contain the same object (or the same uid, or the same tier priority), the
+first by path wins, and the others are reported. A file that cannot be taken in completely keeps what it held before. An
+object that is in the stream but in no file is deleted once every file could be read at least once, because until then a
+bad file may be where it belongs. An object that the other objects rule out (a policy whose tier does not exist, groups
+nested too deeply, one tier too many) is not taken in; its previous version stays. Which object rules out which does not
+depend on the order in which files are read.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +30,7 @@ _GROUPS = frozenset((Kind.CLUSTER_GROUP, Kind.GROUP))
 
 
 _NOWHERE = chr(0x10FFFF)
-"""In place of a file: no path comes after it."""
+"""Stands for no file: sorts after every path."""
 
 
 class Key(NamedTuple):
@@ -47,15 +48,15 @@ def key_of(document: Document) -> Key:
 
 
 class Contents(NamedTuple):
-    """What a file says."""
+    """The contents of a file."""
 
     documents: tuple[Document, ...]
     problems: tuple[DocumentProblem, ...]
     whole: bool
-    """Everything in it was taken in. Otherwise what it held before stays."""
+    """Everything in it was taken in. Otherwise what the file held before stays."""
 
     ignored: tuple[str, ...] = ()
-    """Kinds in it that are none of our business, or what such an object hints at; sorted."""
+    """Kinds in it that are not ours, or what such an object hints at; sorted."""
 
 
 class Changes(NamedTuple):
@@ -64,7 +65,7 @@ class Changes(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What only one document may have: an object's name, a uid, or the priority of a tier."""
+    """Something that only one document may have: an object's name, a uid, or a tier priority."""
 
     key: Key | None
     uid: str
@@ -72,10 +73,10 @@ class Claim(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a document stands; of several that claim the same, the least is in force."""
+    """The position of a document; among those with the same claim, the least is in force."""
 
     stale: bool
-    """The file does not say so any more, but it is bad, and this is what it held."""
+    """The file no longer contains this, but the file is bad, and this is what it held before."""
 
     file: str
     line: int
@@ -89,20 +90,20 @@ class Held(Struct, frozen=True):
     claims: tuple[Claim, ...]
     body: bytes
     document: Document | None = None
-    """Kept where the others have a say in it, or it in others."""
+    """Only kept if admission of this or of other objects depends on both."""
 
     tier: Key | None = None
-    """What must exist for the object to mean anything."""
+    """The tier that must exist for the object to be valid."""
 
     asks_for: frozenset[Key] = frozenset()
-    """Objects that decide, too, whether it is taken in."""
+    """Other objects on which its admission depends."""
 
 
 class Catalog:
-    """The files by what they hold, and who wins. `drain` tells what changed since the last time."""
+    """The contents of all files, and which document wins. `drain` returns what changed since the last call."""
 
     def __init__(self, stored: Mapping[Key, str], make_uid: Callable[[], str]) -> None:
-        """`stored`: what is in the stream, with the uid of each; unreadable ones with an empty one."""
+        """`stored`: the objects in the stream, with their uids; the uid is empty if the object is unreadable."""
         self._make_uid = make_uid
         self._uids = {key: uid for key, uid in stored.items() if uid}
         self._in_force = dict.fromkeys(stored, b"")
@@ -115,7 +116,7 @@ class Catalog:
         self._needing: dict[Key, set[Key]] = {}
         self._known = Known()
         self._custom: dict[Key, Place] = {}
-        """Tiers that are not static, and where they stand."""
+        """Positions of the tiers that are not static."""
 
         self._unmet: dict[Key, tuple[DocumentProblem, ...]] = {}
         self._dirty: set[Key] = set()
@@ -125,18 +126,18 @@ class Catalog:
         return frozenset(self._files.keys() - {_NOWHERE})
 
     def loses(self, file: str, contents: Contents) -> bool:
-        """Taking this in would leave an object without the file that holds it."""
+        """Taking in these contents would remove an object from the file that holds it."""
         said = {key_of(document) for document in contents.documents}
         return contents.whole and any(key not in said for key in self._files.get(file, {}))
 
     def imply(self, documents: Iterable[Document]) -> None:
-        """These objects exist, as they are here where no file says otherwise."""
+        """Objects that exist by default: in this form, unless a file contains them."""
         self._replace(
             _NOWHERE, {key_of(document): _stale(self._held(document, key_of(document))) for document in documents}
         )
 
     def take(self, file: str, contents: Contents) -> None:
-        """The file says this now."""
+        """Take in a file's current contents."""
         before = self._files.get(file, {})
         after: dict[Key, Held] = {}
         problems = list(contents.problems)
@@ -159,13 +160,13 @@ class Catalog:
         self._problems[file] = tuple(problems)
 
     def drop(self, file: str) -> None:
-        """The file went."""
+        """Take in that the file was deleted."""
         self._replace(file, {})
         del self._files[file], self._problems[file]
         self._unread.discard(file)
 
     def drain(self, *, everything_seen: bool) -> Changes:
-        """What changed since the last time. `everything_seen`: no part of the folder is out of sight."""
+        """Return what changed since the last call. `everything_seen`: the whole folder was readable."""
         put: dict[Key, bytes] = {}
         remove: set[Key] = set()
         if everything_seen and not self._unread:
@@ -182,7 +183,7 @@ class Catalog:
         return Changes(put, frozenset(remove))
 
     def _concerned(self) -> set[Key]:
-        """Those that the objects that changed have a say in; from now on they are known as they are written."""
+        """Update the known objects from those that changed; return the objects whose admission this may affect."""
         concerned: set[Key] = set()
         for key in self._dirty:
             if key.kind not in KINDS:
@@ -209,7 +210,7 @@ class Catalog:
         winner = self._winner(key)
         self._unmet.pop(key, None)
         if winner is None:
-            self._uids.pop(key, None)  # an object of this name that comes later is another one
+            self._uids.pop(key, None)  # a later object of this name is a new one
             if self._in_force.pop(key, None) is not None:
                 remove.add(key)
             return
@@ -220,7 +221,7 @@ class Catalog:
             self._in_force[key] = put[key] = winner.body
 
     def _refused(self, key: Key, held: Held) -> tuple[DocumentProblem, ...]:
-        """What others have against the object."""
+        """Why the other objects rule out this one; empty if they do not."""
         document = held.document
         if document is None:
             return ()
@@ -229,31 +230,31 @@ class Catalog:
             refusals.append(missing_tier(held.tier.name))
         if key in self._too_many():
             refusals.append(too_many_tiers())
-        if not isinstance(document.object, Tier):  # of two tiers with one priority the claims decide
+        if not isinstance(document.object, Tier):  # between two tiers with one priority the claims decide
             exists = (held.tier.name,) if held.tier else ()
             refusals += admit_among(document.object, self._known, exists)
         return tuple(document.problem(*refusal) for refusal in refusals)
 
     def refusals(self, document: Document) -> tuple[Refusal, ...]:
-        """What would be said if the object were this: of itself, and by the others."""
+        """All reasons to refuse the object in this form: its own, and those from other objects."""
         made, tier = document.object, needs(document.object)
         exists = (tier,) if tier and Key(Kind.TIER, "", tier) in self._in_force else ()
         missing = (missing_tier(tier),) if tier and not exists else ()
         return (*admit(made), *(missing or admit_among(made, self._known, exists)))
 
     def stays(self, key: Key) -> str | None:
-        """Why the object must stay; None if it may go."""
+        """Why the object must not be deleted; None if it may be."""
         return admit_removal(ObjectSubject(*key), self._known)
 
     def _too_many(self) -> frozenset[Key]:
-        """Tiers for which there is no room any more: the last by their place."""
+        """The tiers in excess of the limit: the last ones by position."""
         room = MAX_TIERS - len(STATIC_TIERS)
         if len(self._custom) <= room:
             return frozenset()
         return frozenset(sorted(self._custom, key=lambda key: self._custom[key])[room:])
 
     def problems(self) -> tuple[DocumentProblem, ...]:
-        """All that is not in force as written, sorted."""
+        """Everything that is not in force as written, sorted."""
         found = [problem for problems in self._problems.values() for problem in problems]
         for claim in self._contested:
             winner, *losers = sorted(self._claims[claim])

@@ -1,7 +1,7 @@
-"""What people change through the API, done at the source: ingest alone knows how to write there, and sees it come back.
+"""Changes through the API, made at the source by ingest: only ingest can write there, and it reads them back.
 
-Nothing is written to LEDGER here. The source says something else from now on, and that is read as ever. So whoever
-changes the source by hand and whoever does it through the API are one and the same to everything behind it.
+Nothing is written to LEDGER here. The source is changed, and then read as usual. So everything downstream treats
+changes made by hand and changes through the API alike.
 """
 
 from typing import Protocol, assert_never
@@ -24,7 +24,7 @@ _NOBODY = Revision(0, 0)
 
 
 class Refusal(Exception):
-    """The change is not made: why, what to do, and the status of HTTP that says it best."""
+    """The change is refused: why, what to do, and the best matching HTTP status."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -35,14 +35,15 @@ class Writer(Protocol):
     """A source that can be written to."""
 
     async def put(self, key: Key, document: Document, known: bytes) -> bool:
-        """The object is this; False if it was already. `known`: as the ledger has it; empty: it has none.
+        """Create or replace the object; False if it was the same already. `known`: its body in the ledger, empty if
+        absent.
 
         Raises:
             Refusal
         """
 
     async def delete(self, key: Key, known: bytes) -> None:
-        """The object is not there.
+        """Delete the object.
 
         Raises:
             Refusal
@@ -50,19 +51,19 @@ class Writer(Protocol):
 
 
 class Changing:
-    """Answers questions, one at a time."""
+    """Handles write requests, one at a time."""
 
     def __init__(self, ledger: Output, writer: Writer) -> None:
         self._ledger, self._writer = ledger, writer
 
     async def run(self, bus: Bus) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         await answer(bus, subjects.WRITE, self.answer)
 
     async def answer(self, question: bytes) -> AnyAnswer:
-        """What came of it. Never raises."""
+        """Make the change and return the outcome. Never raises."""
         try:
-            asked: AnyQuestion = codec.decode(question, AnyQuestion)  # type: ignore[arg-type]  # a union is no type
+            asked: AnyQuestion = codec.decode(question, AnyQuestion)  # type: ignore[arg-type]  # a union is not a type
             changed = await self._change(asked)
         except codec.Undecodable as error:
             return Declined(status=400, reason=str(error))
@@ -93,10 +94,10 @@ class Changing:
 
 
 def document_of(key: Key, body: bytes) -> Document:
-    """The object of the body, if it is the one that the key names.
+    """Return the object in the body, if it is the one that the key names.
 
     Raises:
-        Refusal: it is not, or none at all.
+        Refusal: it is another object, or none.
     """
     found = parse(body, "object.json")
     match found:

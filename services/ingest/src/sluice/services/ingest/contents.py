@@ -1,4 +1,4 @@
-"""A file's bytes to what it says: parsed and admitted. Pure."""
+"""Parses and admits a file's bytes. Pure."""
 
 from sluice.admission.admit import admit
 from sluice.contracts import codec, jsonpath
@@ -7,7 +7,7 @@ from sluice.kube.manifest import Document, Ignored, Unsupported, parse
 from sluice.services.ingest.catalog import Contents
 
 UNREADABLE = "unreadable"
-"""In place of the digest of a file that could not be read: no content has it."""
+"""Used in place of the digest of an unreadable file; differs from every digest."""
 
 
 def contents_of(content: bytes, file: str) -> Contents:
@@ -38,7 +38,7 @@ def unreadable(file: str, reason: str) -> Contents:
 
 
 def trouble(file: str, reason: str) -> DocumentProblem:
-    """A file or folder of which nothing is known. It has no lines: 0."""
+    """A problem of a whole file or folder; its line is 0."""
     return DocumentProblem(file=file, line=0, path=jsonpath.ROOT, reason=reason)
 
 

@@ -1,4 +1,4 @@
-"""A folder of manifests as it is at one moment: which files, how they look from outside, and what cannot be read."""
+"""A snapshot of a folder of manifests: its files with their signatures, and what is unreadable."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ from sluice.kube.digest import is_manifest
 from sluice.kube.nodes import MAX_DOCUMENT_BYTES
 
 MAX_LEVELS = 32
-"""Folders inside of folders."""
+"""Maximum nesting of folders."""
 
 
 class Signature(NamedTuple):
@@ -24,28 +24,28 @@ class Signature(NamedTuple):
 
 
 class FolderGone(OSError):
-    """The folder itself cannot be read: nothing is known of what it holds."""
+    """The folder itself is unreadable, so nothing is known about its contents."""
 
 
 class Unreadable(OSError):
-    """A file that is there and cannot be read; the message says why and what to do."""
+    """The file exists but is unreadable; the message says why and what to do."""
 
 
 class Look(NamedTuple):
     files: Mapping[str, Signature]
-    """Manifests by relative path, `/` between its parts."""
+    """Manifests by relative path, with `/` as the separator."""
 
     troubles: Mapping[str, str]
-    """Paths of which nothing more is known, and why: files and folders, and all that is in them."""
+    """Files and folders, by path, about which nothing more is known (including everything inside), with the reason."""
 
     def knows(self, path: str) -> bool:
-        """If the file were there, it would be among `files`."""
+        """If the file existed, it would be in `files`."""
         parts = path.split("/")
         return not any("/".join(parts[:count]) in self.troubles for count in range(1, len(parts) + 1))
 
 
 def look(root: Path) -> Look:
-    """What the folder holds now; links are followed.
+    """Take a snapshot of the folder, following symbolic links.
 
     Raises:
         FolderGone: it cannot be listed; the message says why and what to do.
@@ -89,7 +89,7 @@ def _walk(
         except FileNotFoundError:
             if entry.is_symlink() and is_manifest(path):
                 troubles[path] = "a link to nothing; mend or remove it"
-            continue  # else it went between listing and looking
+            continue  # else it was deleted between scandir and stat
         except OSError as error:
             if is_manifest(path):
                 troubles[path] = f"{error.strerror or error}; make it readable, or remove it"
@@ -123,13 +123,13 @@ def _refused(here: tuple[int, int], above: tuple[tuple[int, int], ...]) -> str |
 
 
 def read(root: Path, path: str, expected: Signature) -> bytes | None:
-    """The file's content, or None if it is not the file of that signature any more. At most one byte over the limit.
+    """The file's content, up to one byte over the size limit; None if the file no longer has the signature.
 
     Raises:
-        Unreadable: it is there and cannot be read.
+        Unreadable: the file exists but is unreadable.
     """
     try:
-        # O_NONBLOCK: should a pipe have come in its place, opening it must not wait for a writer.
+        # O_NONBLOCK: if a pipe has replaced the file, opening it must not wait for a writer.
         descriptor = os.open(root / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None

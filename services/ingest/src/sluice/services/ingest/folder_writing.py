@@ -1,4 +1,4 @@
-"""Changing an object in a folder of manifests: the document that holds it is written anew, or one more file."""
+"""Changes an object in a folder of manifests: rewrites the document that holds it, or adds a file."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _BUSY = "the folder is being changed at this moment; try again"
 
 
 class FolderWriter:
-    """What is wrong is refused as the webhook would, before anything is written."""
+    """Refuses invalid objects like the webhook does, before anything is written."""
 
     def __init__(self, root: Path, catalog: Catalog, source: FolderSource) -> None:
         self._root, self._catalog, self._source = root, catalog, source
@@ -35,10 +35,10 @@ class FolderWriter:
         await asyncio.to_thread(self._write, {ObjectSubject(*key): b""})
 
     def _write(self, wanted: Mapping[ObjectSubject, bytes]) -> None:
-        """Write what says so.
+        """Write the files that make the change.
 
         Raises:
-            Refusal: somebody else writes there, or it cannot be written.
+            Refusal: somebody else is writing there, or a file is not writable.
         """
         try:
             seen = folder.look(self._root)
@@ -60,6 +60,6 @@ def _replace(file: Path, text: str | None) -> None:
     if text is None:
         file.unlink()
         return
-    new = file.with_name(f".{file.name}.new")  # a name with a dot in front is not read
+    new = file.with_name(f".{file.name}.new")  # files whose name starts with a dot are not read
     new.write_text(text)
     new.replace(file)

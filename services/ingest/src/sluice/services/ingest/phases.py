@@ -1,9 +1,9 @@
-"""In which order changes are stored, so that nothing opens on the way. Pure.
+"""In which order changes are stored, so that nothing opens up in between. Pure.
 
-What one look at the folder found is meant to hold together, but the stream takes one object after the other. So what
-restricts comes before what it restricts: namespaces, nodes and policies before Pods, and what policies name (tiers,
-groups, Services) before them. And what went goes last, the Pods first and what others name at the end, so that a policy
-that took another's name never leaves its Pods alone. Each phase is stored before the next.
+The changes found by one look at the folder belong together, but the stream takes one object at a time. So what
+restricts comes before what it restricts: namespaces, nodes and policies before Pods, and what policies refer to (tiers,
+groups, Services) before the policies. Deletions come last, Pods first and what others refer to at the end, so that a
+renamed policy never leaves its Pods unprotected. Each phase is stored before the next.
 """
 
 from collections.abc import Iterator
@@ -15,17 +15,17 @@ from sluice.services.ingest.catalog import Changes, Key
 _NAMED = (Kind.TIER, Kind.CLUSTER_GROUP, Kind.GROUP, Kind.SERVICE)
 _RANKS = {**dict.fromkeys(_NAMED, 0), Kind.POD: 2}
 _REST = 1
-"""Kinds by what they need: of a lower rank."""
+"""A kind only depends on kinds of lower rank."""
 
 
 class Step(NamedTuple):
     key: Key
     body: bytes
-    """Empty: the object goes."""
+    """Empty to delete the object."""
 
 
 def phases(changes: Changes) -> Iterator[tuple[Step, ...]]:
-    """The changes, in phases that are not empty."""
+    """Yield the changes in phases, skipping empty ones."""
     puts = [Step(key, body) for key, body in sorted(changes.put.items())]
     removes = [Step(key, b"") for key in sorted(changes.remove)]
     for steps, ranks in ((puts, (0, 1, 2)), (removes, (2, 1, 0))):

@@ -1,4 +1,4 @@
-"""What ingest reads from its environment: SLUICE_INGEST_FOLDER and so on."""
+"""Settings of ingest, from the environment: SLUICE_INGEST_FOLDER and so on."""
 
 import platform
 from pathlib import Path
@@ -12,67 +12,67 @@ _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class IngestSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One field, one SLUICE_INGEST_* variable."""
+    """One field per SLUICE_INGEST_* variable."""
 
     source: Literal["folder", "kubernetes"] = "folder"
-    """Where objects come from: the one source of a deployment."""
+    """Where objects come from; a deployment has exactly one source."""
 
     writable: bool = False
-    """Objects may be changed through the API (its scope `write`): ingest then writes into the folder, or to
-    Kubernetes with its own credentials."""
+    """Allow changes to objects through the API (scope `write`): ingest then writes to the folder, or to Kubernetes with
+    its own credentials."""
 
     # ------------------------------------------------------------------------------------------------------- folder
 
     folder: str = ""
-    """The manifests: every .yaml, .yml and .json file in it, at any depth. Needed for the source folder."""
+    """The folder of manifests: every .yaml, .yml and .json file in it, at any depth. Required for the folder source."""
 
     poll_interval_ms: Annotated[int, Meta(ge=10, le=60_000)] = 50
-    """Between two looks at the folder. A change is taken in after it was seen twice; a large folder is looked at less
-    often, so that looking takes at most a twentieth of the time."""
+    """Interval between looks at the folder. A change is taken in after it was seen twice. A large folder is checked
+    less often, so that checking takes at most a twentieth of the time."""
 
     grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 1_000
-    """How long a file must be left alone that lost objects, or that ends without a newline: it may be half written."""
+    """How long a file must be unchanged if it lost objects or ends without a newline: it may be half-written."""
 
     # --------------------------------------------------------------------------------------------------- kubernetes
 
     kubeconfig: str = ""
-    """Path of a kubeconfig. Unset: what a Pod is given, or else the one that kubectl would read."""
+    """Path of a kubeconfig. Unset: the Pod's service account, or else the kubeconfig that kubectl would use."""
 
     context: str = ""
-    """Of the kubeconfig; unset takes its current one."""
+    """Context in the kubeconfig. Unset: its current context."""
 
     master: str = ""
-    """Address of the API server, in place of the configured one."""
+    """Address of the API server, overriding the configured one."""
 
     lease_namespace: str = ""
-    """Where the Lease is that chooses one of several replicas. Unset: the Pod's own Namespace, or `default`."""
+    """Namespace of the leader election Lease. Unset: the Pod's own Namespace, or `default`."""
 
     lease_name: str = "sluice-ingest"
 
     lease_duration_s: Annotated[float, Meta(ge=1)] = 15.0
-    """A replica that ended without a word is succeeded after this."""
+    """Time until a replica that died without releasing the Lease is replaced."""
 
     holder: str = field(default_factory=platform.node)
-    """Who this is in the Lease: no other replica's name. A Pod's name."""
+    """This replica's identity in the Lease, unique among replicas: a Pod's name."""
 
     retry_s: Annotated[float, Meta(gt=0)] = 10.0
-    """Between two tries of what the API server does not answer, at most."""
+    """Maximum interval between retries when the API server does not answer."""
 
     absent_s: Annotated[float, Meta(gt=0)] = 5.0
-    """Between two looks for a kind that is not installed."""
+    """Interval between checks for a kind that is not installed."""
 
     silence_s: Annotated[float, Meta(gt=0)] = 120.0
-    """A watch that says nothing for so long is dead. Servers say where they stand each minute."""
+    """A watch that is silent for this long is considered dead. API servers send a bookmark every minute."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError if something is missing."""
+        """Raise ValueError if a required setting is missing."""
         if self.source == "folder" and not self.folder:
             raise ValueError(
                 "the source is a folder: say which by SLUICE_INGEST_FOLDER, or SLUICE_INGEST_SOURCE=kubernetes"
             )
 
     def namespace(self) -> str:
-        """Of the Lease."""
+        """The Namespace of the Lease."""
         if self.lease_namespace:
             return self.lease_namespace
         return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.is_file() else "default"

@@ -1,9 +1,9 @@
-"""When a file may be read: once it has been left alone for a moment. Pure; time comes in as an argument.
+"""When a file may be read: once it has been left alone for a moment. Pure; time is passed in.
 
-Editors write in place, or rename over, or rename away and write anew; tools write a file piece by piece, and many files
-one after the other. Whoever reads in between sees a file cut short, or none, or half of what belongs together. So a
-change counts when its file has looked the same for `settle_s` and nothing else in the folder has changed for as long;
-but a folder that never rests does not hold up a file for more than `patience_s`.
+Editors write in place, or rename a new file over the old, or rename the old away and write a new one; tools write a
+file piece by piece, and several files one after the other. Reading in between yields a truncated file, no file, or half
+of what belongs together. So a change counts once its file has looked the same for `settle_s` and nothing else in the
+folder has changed for as long; but a folder that never rests delays a file by at most `patience_s`.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ class Settled(NamedTuple):
     path: str
     signature: Signature
     since_s: float
-    """It has looked like this since then."""
+    """Since when it has looked like this."""
 
 
 class Settling:
@@ -29,7 +29,7 @@ class Settling:
         self._changed_s = float("-inf")
 
     def see(self, look: Look, held: Iterable[str], now_s: float) -> None:
-        """Remember what the folder looks like now. `held`: files that it is said to hold."""
+        """Take in a snapshot of the folder. `held`: files that were taken in earlier."""
         seen: dict[str, tuple[Signature, float]] = {}
         for path, signature in look.files.items():
             known = self._seen.get(path)
@@ -41,7 +41,7 @@ class Settling:
         self._seen, self._missing = seen, since_s
 
     def settled(self, now_s: float) -> list[Settled]:
-        """The files that have been left alone, by path."""
+        """The files that have settled, sorted by path."""
         return [
             Settled(path, signature, since_s)
             for path, (signature, since_s) in sorted(self._seen.items())
@@ -49,7 +49,7 @@ class Settling:
         ]
 
     def gone(self, now_s: float) -> list[str]:
-        """Those of the held files that went, and stayed away. What is only out of sight has not gone."""
+        """The held files that are gone for good, sorted. A file that is merely out of sight does not count as gone."""
         return sorted(path for path, since_s in self._missing.items() if self._rests(since_s, now_s))
 
     def _rests(self, since_s: float, now_s: float) -> bool:

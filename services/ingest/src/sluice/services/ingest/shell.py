@@ -1,4 +1,4 @@
-"""From the source to the stream: what a look found is stored, phase by phase, and then reported. Decides nothing."""
+"""From the source to the stream: stores what a look found, phase by phase, then reports. Decides nothing."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from sluice.services.ingest.source import Outcome, Source
 log = structlog.get_logger()
 
 _REPORT_S = 1.0
-"""After so long without an answer from the stream, say what it refuses."""
+"""If the stream does not accept everything within this time, report what it refuses."""
 
 _NOTHING = Changes({}, frozenset())
 
@@ -28,7 +28,7 @@ _problems = METRICS.gauge("sluice_ingest_problems", "Documents that are not in f
 
 
 class Shell:
-    """The loop of ingest. `in_sync` once the first listing is stored."""
+    """The main loop of ingest. `in_sync` is set once the first listing is stored."""
 
     def __init__(
         self,
@@ -42,27 +42,27 @@ class Shell:
         forgotten: Mapping[str, bytes],
         may_write: Callable[[], None] = lambda: None,
     ) -> None:
-        """A shell.
+        """Create the shell.
 
         Args:
-            writer: who changes the source when that is asked for.
-            name: of the source, as marks say it.
-            status_subject: where it says what was not taken in.
-            forgotten: what OBJECTS still holds and LEDGER does not.
-            may_write: asked before everything that is sent; raises if another may be writing.
+            writer: changes the source on request.
+            name: of the source, as in marks.
+            status_subject: where the source's status is published.
+            forgotten: objects that OBJECTS still holds but LEDGER does not.
+            may_write: called before everything that is sent; raises if another ingest may be writing.
         """
         self._source, self._name, self._ledger, self._status = source, name, ledger, status
         self._status_subject = status_subject
         self._forgotten = dict(forgotten)
         self._may_write = may_write
         self.changing = Changing(ledger, writer)
-        """Run it where the source may be changed through the API."""
+        """Run it if the source may be changed through the API."""
 
         self._reported: tuple[Outcome, int] | None = None
         self.in_sync = asyncio.Event()
 
     async def run(self) -> None:
-        """Endless.
+        """Never returns.
 
         Raises:
             Fenced: another ingest is active.
@@ -81,7 +81,7 @@ class Shell:
         await self._status.guard()
 
     async def turn(self) -> None:
-        """One look, and all that follows from it."""
+        """Look once, and store and report the result."""
         found = await self._source.look()
         if found.changes.put or found.changes.remove:
             await self._store(found)
@@ -113,7 +113,7 @@ class Shell:
             self._ledger.put(subject, step.body)
             return
         after = []
-        if forgotten is not None:  # LEDGER has nothing to put a tombstone on: it must get this first
+        if forgotten is not None:  # LEDGER has no message that a tombstone could follow: write this one first
             again = self._ledger.put(subject, forgotten)
             after = [again] if again else []
         self._ledger.remove(subject, after=after)
@@ -127,7 +127,7 @@ class Shell:
         self.in_sync.set()
 
     async def _settled(self, found: Outcome) -> None:
-        """All that was sent is stored. While the stream refuses some of it, the status says so."""
+        """Wait until everything sent is stored. While the stream refuses some of it, the status says so."""
         while True:
             try:
                 async with asyncio.timeout(_REPORT_S):

@@ -1,4 +1,4 @@
-"""The folder as a source: each look gives what changed in it, with files left alone until they are settled."""
+"""The folder as a source: each look returns what changed, once the changed files have settled."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from sluice.services.ingest.settle import Settled, Settling
 log = structlog.get_logger()
 
 _SHARE = 20
-"""One part of the time for looking, this many for sleeping."""
+"""Sleep at least this many times as long as a look took."""
 
 
 class Outcome(NamedTuple):
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
     digest: str
     problems: tuple[DocumentProblem, ...]
     waiting: tuple[str, ...] = ()
-    """What cannot be read for now, in words."""
+    """What cannot be read at present, in words."""
 
 
 class Source(Protocol):
@@ -35,13 +35,13 @@ class Source(Protocol):
 
     @property
     def listed(self) -> bool:
-        """Everything was told once: what was not does not exist."""
+        """The source was read completely once: what was not in it does not exist."""
 
     async def look(self) -> Outcome:
-        """What changed since the last look."""
+        """Return what changed since the last look."""
 
     async def wait(self) -> None:
-        """Return when another look is worth it."""
+        """Return when it is time for another look."""
 
 
 class _Read(NamedTuple):
@@ -51,11 +51,11 @@ class _Read(NamedTuple):
     """None: as before."""
 
     ends: bool
-    """The content does not break off: it is empty, ends with a newline, or is JSON, which shows its end."""
+    """The content is complete: it is empty, ends with a newline, or is JSON, whose end is recognisable."""
 
 
 class FolderSource:
-    """Reads what changed, and only that."""
+    """Reads only the files that changed."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class FolderSource:
     ) -> None:
         self._root, self._catalog, self._grace_s, self._clock = root, catalog, grace_s, clock
         self._settling = Settling(settle_s, patience_s=grace_s)
-        self._taken: dict[str, tuple[folder.Signature | None, str]] = {}  # without signature it is read again
+        self._taken: dict[str, tuple[folder.Signature | None, str]] = {}  # without a signature it is read again
         self._waiting: dict[str, _Read] = {}
         self._troubles: dict[str, str] = {}
         self._listed = False
@@ -77,7 +77,7 @@ class FolderSource:
 
     @property
     def listed(self) -> bool:
-        """Every file of a first look has been taken in, or reported."""
+        """Every file of a first look was taken in, or reported."""
         return self._listed
 
     async def wait(self) -> None:
@@ -85,7 +85,8 @@ class FolderSource:
         await asyncio.sleep(max(self._settle_s, self._pause_s))
 
     async def look(self) -> Outcome:
-        """Take in what has settled. Raises nothing of the folder's own: what cannot be read is a problem."""
+        """Take in what has settled. Errors of the folder are not raised: what is unreadable is reported as a problem.
+        """
         began_s = self._clock()
         try:
             seen = await asyncio.to_thread(folder.look, self._root)
@@ -114,7 +115,7 @@ class FolderSource:
             if reading is None or reading.signature != settled.signature:
                 reading = await asyncio.to_thread(self._read, settled, digest)
             if reading is None:
-                continue  # it changed under our eyes, and is not settled any more
+                continue  # it has just changed, so it is no longer settled
             if self._may_be_half(settled, reading) and now_s - settled.since_s < self._grace_s:
                 self._waiting[settled.path] = reading
                 continue
@@ -127,7 +128,7 @@ class FolderSource:
             self._taken[settled.path] = (None if tried_again else settled.signature, reading.digest)
 
     def has_read(self, seen: folder.Look) -> bool:
-        """All that is in the folder was taken in, as it is now."""
+        """The folder is exactly as it was taken in."""
         return not self._waiting and {path: taken for path, (taken, _) in self._taken.items()} == dict(seen.files)
 
     def _read(self, settled: Settled, known: str) -> _Read | None:

@@ -1,4 +1,4 @@
-"""What the stream holds when ingest starts, and whose it is."""
+"""What the stream holds when ingest starts, and which source it comes from."""
 
 from collections.abc import Mapping
 
@@ -17,11 +17,11 @@ PATTERN = "objects.>"
 
 
 class OtherSource(RuntimeError):
-    """The objects in the stream come from another source: this one must not replace them."""
+    """The objects in the stream come from another source, and this one must not replace them."""
 
 
 async def current(bus: Bus) -> dict[str, bytes]:
-    """What OBJECTS holds, by subject. It remembers longer than LEDGER, which forgets by age."""
+    """The contents of OBJECTS by subject. Unlike LEDGER, it does not expire messages by age."""
     held: dict[str, bytes] = {}
     async with follow(bus, "OBJECTS", (PATTERN,)) as events:
         async for event in events:
@@ -36,10 +36,10 @@ async def current(bus: Bus) -> dict[str, bytes]:
 
 
 def check_source(held: Mapping[str, bytes], source: str) -> None:
-    """Return if the objects are this source's, or nobody's.
+    """Check that the objects come from this source, or that there are none.
 
     Raises:
-        OtherSource: they are another's.
+        OtherSource: they come from another source.
     """
     for subject, body in sorted(held.items()):
         if not isinstance(subjects.known(subject), subjects.ListedSubject):
@@ -57,7 +57,7 @@ def check_source(held: Mapping[str, bytes], source: str) -> None:
 
 
 def uids(held: Mapping[str, bytes]) -> dict[Key, str]:
-    """The objects that the stream holds, with their uids; an empty one where the body does not decode."""
+    """The objects in the stream with their uids; the uid is empty if the body does not decode."""
     found: dict[Key, str] = {}
     for subject, body in held.items():
         match _parsed(subject):

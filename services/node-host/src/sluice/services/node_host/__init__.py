@@ -1,1 +1,1 @@
-"""Enforces policies on Nodes on one of them: programs in, a table of nftables out."""
+"""Enforces policies on Nodes on one node: turns programs into an nftables table."""

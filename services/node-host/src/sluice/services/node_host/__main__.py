@@ -1,4 +1,4 @@
-"""`python -m sluice.services.node_host`; with `--remove` it takes what there is of ours out of the kernel, and ends."""
+"""`python -m sluice.services.node_host`; with `--remove`, deletes our table from the kernel and exits."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Wiring: the shell with the bus it reads and the table it keeps."""
+"""Wiring: the shell, the bus it reads and the table it maintains."""
 
 from sluice.runtime.service import Service
 from sluice.services.node_host.settings import NodeHostSettings

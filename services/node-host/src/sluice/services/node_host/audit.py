@@ -1,7 +1,8 @@
-"""The log of what rules about Nodes decide: copies of packets become lines, and what becomes no line is told.
+"""The audit log of policies on Nodes: turns copies of packets into lines, and reports those that get no line.
 
-The kernel counts what a rule decides and hands over what its limit allows; so what is counted and does not come, before
-the next reading, has no line. Lines are written beside the event loop, and no packet waits for one.
+The kernel counts all packets of a logging rule, but hands over only as many as its limit allows. So packets that are
+counted but have not arrived by the next reading have no line. Lines are written off the event loop, and no packet waits
+for them.
 """
 
 import asyncio
@@ -26,13 +27,13 @@ from sluice.runtime.metrics import METRICS
 log = structlog.get_logger()
 
 NAME = "np.host.log"
-"""Beside np.log, which is node-ovs's: one file, one writer. Who reads `np*.log` reads both."""
+"""Next to np.log, which belongs to node-ovs: one writer per file. Readers of `np*.log` get both."""
 
 WRITE_INTERVAL_S = 0.1
 TIDY_INTERVAL_S = 60.0
 RETRY_S = 5.0
 KEPT_ENDED = 10_000
-"""Rules that are gone: packets of them may be on their way."""
+"""Ended rules that are remembered, because packets of them may still be in flight."""
 
 _lost = METRICS.counter(
     "sluice_node_host_audit_lost_total", "Packets that rules about Nodes had logged, and that are in no line", "why"
@@ -53,7 +54,7 @@ class Audit:
         self._last_us = 0
 
     def rules_are(self, rules: Mapping[str, Placed]) -> None:
-        """These are in force, or are going to be."""
+        """Take in the rules in force, or about to be."""
         for name, placed in rules.items():
             if placed.rule.logs:
                 self._rules.pop(name, None)
@@ -62,10 +63,10 @@ class Audit:
             del self._rules[next(iter(self._rules))]
 
     def counted(self, counts: Mapping[str, tuple[int, int]]) -> None:
-        """The kernel has counted this much; what it had counted the last time, and what did not come, is lost."""
+        """Take in the kernel's counters; packets counted by the previous reading that have not arrived are lost."""
         lost = 0
         for name in self._rules.keys() & counts.keys():
-            if name not in self._heard:  # from here on we know
+            if name not in self._heard:  # the starting point of the account
                 self._heard[name] = self._counted[name] = counts[name][0]
                 self._given_up[name] = 0
                 continue
@@ -109,14 +110,14 @@ class Audit:
                 copies.close()
 
     def take(self, copy: Copy, now_us: int) -> None:
-        """A copy was handed over."""
+        """Take a copy that was handed over."""
         rule = self._rules.get(copy.prefix)
         told = seen(rule, self._node, copy.packet) if rule is not None else None
         self._heard[copy.prefix] = self._heard.get(copy.prefix, 0) + 1
         if rule is None or told is None:
             _lost.add(1, "not-known")
             return
-        self._last_us = at_us = max(now_us, self._last_us + 1)  # a line is known by its microsecond
+        self._last_us = at_us = max(now_us, self._last_us + 1)  # a line's microsecond is its identity
         if is_repeatable(rule):
             self._duplicates.take(told, rule, at_us)
         else:

@@ -1,6 +1,6 @@
-"""What rules counted: read from the kernel every so often, told on STATS and to Prometheus.
+"""Rule counters: read from the kernel periodically, published on STATS and to Prometheus.
 
-The counters are in the kernel, by the names of their rules, and outlive us; a rule that goes takes its own along.
+The kernel holds the counters, named after their rules. They outlive us; a counter is removed with its rule.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Counting:
             )
 
     async def read(self) -> Mapping[str, tuple[int, int]]:
-        """Read and tell; packets and bytes by the rules' ids."""
+        """Read and publish the counters; returns packets and bytes by rule id."""
         try:
             counts = await asyncio.to_thread(self._tables.counts)
         except (NoNft, Refused, OSError) as error:
@@ -69,7 +69,7 @@ class Counting:
 
 
 def counted(counts: Mapping[str, tuple[int, int]], rules: Mapping[str, Placed]) -> Iterator[RuleCount]:
-    """As they are told, sorted: what never judged a packet is left out."""
+    """The counters as they are published, sorted; rules that never matched a packet are left out."""
     found = []
     for name, (packets, size) in counts.items():
         placed = rules.get(name)

@@ -1,4 +1,4 @@
-"""Says whose a line of this node's table is."""
+"""Explains whom a line of this node's nftables table belongs to."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class _At(NamedTuple):
 
 
 class Explaining:
-    """What the programmer says that the kernel holds."""
+    """The lines that the programmer wants in the kernel."""
 
     def __init__(self, facts: Programmer) -> None:
         self._facts = facts
@@ -36,7 +36,7 @@ class Explaining:
         return self._facts.upto
 
     async def meaning(self, text: str) -> Meaning:
-        """Whose it is: a line as `nft list table inet sluice` shows it, its comment, or the id that this begins with.
+        """Explain a line: as shown by `nft list table inet sluice`, its comment, or the rule id that this starts with.
 
         Raises:
             NotOurs
@@ -53,7 +53,7 @@ class Explaining:
         raise NotOurs("it has no comment of ours: those of rules begin with r and 16 hexadecimal digits")
 
     async def page(self, after: str, limit: int) -> Page:
-        """Lines, by chain, in the order in which packets meet them.
+        """Lines by chain, in the order in which packets meet them.
 
         Raises:
             NotOurs
@@ -94,7 +94,7 @@ def _of_rule(placed: Placed, places: tuple[str, ...] = ()) -> Meaning:
 
 
 def _does(chain: str) -> str:
-    """What the chain is for."""
+    """The purpose of the chain."""
     match chain.split("."):
         case ["input" | "output"]:
             return "what every packet of the hook meets first"

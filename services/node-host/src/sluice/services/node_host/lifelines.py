@@ -1,4 +1,4 @@
-"""What the machine says of the node's lifelines: where NATS is, and who answers DNS."""
+"""The node's lifelines as found on the machine: where NATS and the DNS servers are."""
 
 import re
 import socket
@@ -23,7 +23,7 @@ _SERVER = re.compile(r"^\s*nameserver\s+(\S+)", re.MULTILINE)
 
 
 def found(settings: NodeHostSettings) -> tuple[Lifeline, ...]:
-    """All lifelines, in order. Asks DNS where NATS is given by name: it takes as long as that does."""
+    """All lifelines, in order. Blocks on DNS lookups for NATS servers given by name."""
     if not settings.lifelines:
         return ()
     return tuple(dict.fromkeys((*settings.fixed, *_nats(settings.nats_url), *_dns(Path(settings.resolv_conf)))))
@@ -46,7 +46,7 @@ def _dns(resolv_conf: Path) -> Iterator[Lifeline]:
     try:
         said = resolv_conf.read_text(errors="replace")
     except OSError:
-        return  # nobody is asked
+        return  # no resolv.conf, so no DNS servers
     for text in dict.fromkeys(_SERVER.findall(said)):
         for protocol in (IpProto.UDP, IpProto.TCP):
             yield from _to("DNS", text, DNS_PORT, protocol)
@@ -56,7 +56,7 @@ def _to(title: str, text: str, port: int, protocol: int) -> Iterator[Lifeline]:
     try:
         server = address(text)
     except NotAnAddress:
-        return  # with a scope: of a link, and no policy is about it
+        return  # scoped to a link; policies do not cover it
     if not _is_loopback(text):
         yield Lifeline(title, Direction.EGRESS, protocol, port, port, server)
 

@@ -1,4 +1,4 @@
-"""From what the bus says to what the table must hold: a fold without a clock, a socket or a kernel."""
+"""Folds what the bus says into the desired table; no clock, sockets or kernel."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,7 +11,7 @@ from sluice.dataplane.view import Step
 
 
 class Programmer(EngineReading[Engine]):
-    """Feed it what arrives, then `advance`; `table` is what the kernel must hold, once it is in sync."""
+    """The fold. Feed it what arrives, then call `advance`; once in sync, `table` is what the kernel must hold."""
 
     def __init__(self, node: NodeName, log_rate: int) -> None:
         super().__init__(node, "host", Engine(node, log_rate=log_rate))
@@ -19,7 +19,7 @@ class Programmer(EngineReading[Engine]):
 
     @property
     def rules(self) -> Mapping[str, Placed]:
-        """Those in force, by their ids."""
+        """Rules in force, by id."""
         return self._engine.rules
 
     @property
@@ -30,11 +30,11 @@ class Programmer(EngineReading[Engine]):
         return self._engine.table()
 
     def guard_is(self, lifelines: Iterable[Lifeline]) -> None:
-        """These pass whatever policies say."""
+        """Set the lifelines, which pass whatever policies say."""
         self._engine.guard_is(lifelines)
 
     def advance(self, now_s: float) -> bool:
-        """Take what may be applied by now; True if that was anything."""
+        """Apply what may be applied by now; True if there was anything."""
         step = self._view.step(now_s)
         if step is not None:
             self._apply(step)

@@ -1,4 +1,4 @@
-"""What node-host reads from its environment: SLUICE_NODE_HOST_*."""
+"""Settings of node-host, from the environment: SLUICE_NODE_HOST_*."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,50 +16,50 @@ KUBELET = "tcp:10250"
 
 class NodeHostSettings(AuditSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     node_name: str
-    """The node whose programs to apply, as Kubernetes names it."""
+    """The node whose programs to apply, by its name in Kubernetes."""
 
     netns: str = ""
-    """The node's network namespace, as a path. Unset: the one that node-host runs in."""
+    """Path of the node's network namespace. Unset: the namespace that node-host runs in."""
 
     lifelines: bool = True
-    """Keep open what a node cannot do without, whatever policies say. Off, a policy can cut the node off for good."""
+    """Keep open what a node depends on, whatever policies say. If off, a policy can cut off the node permanently."""
 
     lifelines_ingress: str = KUBELET
-    """What may always come in, as PROTOCOL:PORT or PROTOCOL:PORT:CIDR, with commas between them. Where the API server
-    runs, add tcp:6443 and tcp:2379-2380."""
+    """Ingress that is always allowed, as PROTOCOL:PORT or PROTOCOL:PORT:CIDR, comma-separated. Add tcp:6443 and
+    tcp:2379-2380 on nodes that run the API server."""
 
     lifelines_egress: str = ""
-    """Where the node may always go, likewise: the API server as it is reached, tcp:6443:192.0.2.1. NATS, and the
-    servers of `resolv_conf`, are known without."""
+    """Egress that is always allowed, in the same notation: the API server by the address in use, tcp:6443:192.0.2.1.
+    NATS and the servers of `resolv_conf` are included automatically."""
 
     ssh_from: str = ""
-    """CIDRs, with commas between them, from which SSH (tcp 22) always comes in. Unset: as policies say."""
+    """CIDRs, comma-separated, from which SSH (tcp 22) is always allowed. Unset: policies decide."""
 
     resolv_conf: str = "/etc/resolv.conf"
-    """Where the node's DNS servers stand."""
+    """The file that lists the node's DNS servers."""
 
     resync_interval_s: Annotated[float, Meta(ge=1)] = 60.0
-    """Seconds between full read-backs of the table and of the bus. Lower finds drift sooner; each lists the table."""
+    """Seconds between full read-backs of the table and the bus. Lower finds drift sooner; each one lists the table."""
 
     stats_interval_s: Annotated[float, Meta(ge=0.1)] = 10.0
-    """Seconds between two readings of what rules counted. Each starts nft(8) once."""
+    """Seconds between two readings of the rule counters. Each one runs nft(8)."""
 
     log_rate: Annotated[int, Meta(ge=1)] = 500
-    """Packets a second that are logged where policies ask for it, and twice as many at once. The rest are counted and
-    told as lost; nothing happens to them."""
+    """Packets per second that are logged where policies request it, with a burst of twice as many. The rest are counted
+    and reported as lost; the packets themselves are not affected."""
 
     remove_at_exit: bool = False
-    """Take the table away when told to end. Unset, what was in force stays in force without us."""
+    """Delete the table on shutdown. If unset, it stays in force without us."""
 
     def __post_init__(self) -> None:
-        _ = self.fixed  # a ConfigError that says which is no lifeline
+        _ = self.fixed  # raises a ConfigError that names the invalid lifeline
 
     @property
     def fixed(self) -> tuple[Lifeline, ...]:
-        """The lifelines that are written here.
+        """The lifelines from the settings.
 
         Raises:
-            ConfigError: one is none.
+            ConfigError: one is invalid.
         """
         try:
             found = [guard.parse(_title(text), Direction.INGRESS, text) for text in _split(self.lifelines_ingress)]

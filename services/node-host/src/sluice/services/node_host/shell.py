@@ -1,6 +1,6 @@
-"""The shell: reads the bus, hears the kernel, has the upkeep work in a thread, and tells the bus what is applied.
+"""The shell: reads the bus, listens to the kernel, runs the upkeep in a thread, and reports what is applied.
 
-Whatever is lost, the kernel keeps what it holds.
+Whatever connection is lost, the kernel keeps its state.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from sluice.services.node_host.upkeep import Upkeep
 log = structlog.get_logger()
 
 RETRY_S = 1.0
-"""After the kernel refused something: it will most likely do so again until something else changes."""
+"""Retry interval after the kernel refused something: it will most likely do so again until something else changes."""
 
 DRIFT_PAUSE_S = 0.5
-"""Between two looks at a table that somebody else changes all the time."""
+"""Minimum interval between reads of a table that others keep changing."""
 
 
 class Shell:
@@ -92,7 +92,7 @@ class Shell:
             self._reporting.changed()
 
     async def _bring(self) -> None:
-        """The kernel holds what the programmer says."""
+        """Bring the kernel to the programmer's state."""
         upto, table = self._programmer.upto, self._programmer.table()
         self._audit.rules_are(self._programmer.rules)
         await asyncio.to_thread(self._upkeep.advance, table)

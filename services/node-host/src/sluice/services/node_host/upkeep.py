@@ -1,6 +1,6 @@
-"""Keeps the table at what is wanted, whatever happens to it meanwhile.
+"""Keeps the table as desired, whatever happens to it meanwhile.
 
-`advance` waits for the kernel as long as that takes: call it where nothing else has to go on.
+`advance` blocks on the kernel: call it off the event loop.
 """
 
 import structlog
@@ -21,30 +21,30 @@ class Upkeep:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._actual: Held | None = None
-        """What the kernel holds; None: it has to be read."""
+        """What the kernel holds; None if it has to be read."""
 
         self._drifted = False
         self.failure = ""
-        """Why the table is not what is wanted; empty while it is."""
+        """Why the table is not as desired; empty if it is."""
 
         self.repairs = 0
-        """How often the kernel held something else than it was given, and was put right."""
+        """How many times changes made by others were repaired."""
 
     @property
     def done(self) -> bool:
-        """The kernel holds what was wanted last."""
+        """The kernel holds the latest desired table."""
         return self._actual is not None and not self.failure
 
     def look_again(self) -> None:
-        """Read the table anew the next time."""
+        """Read the table next time."""
         self._actual = None
 
     def doubt(self) -> None:
-        """Somebody else changed it."""
+        """Note that somebody else changed the table."""
         self._actual, self._drifted = None, True
 
     def advance(self, table: Table) -> None:
-        """The kernel holds the table, or `failure` says why not."""
+        """Bring the kernel to this table; on failure, `failure` says why."""
         desired = wire.encoded(table)
         try:
             actual = self._actual if self._actual is not None else self._tables.read()
@@ -65,7 +65,7 @@ class Upkeep:
         log.info("drift_repaired" if drifted else "table_changed", commands=len(commands), rules=len(table.counters))
 
     def remove(self) -> None:
-        """Nothing of ours is left."""
+        """Delete our table."""
         try:
             self._tables.remove()
         except (NoNft, Refused, OSError) as error:

@@ -1,1 +1,1 @@
-"""Makes the Open vSwitch of one node hold what the programs say."""
+"""Programs the Open vSwitch bridge of one node to match the programs on the bus."""

@@ -1,4 +1,4 @@
-"""What nobody heard of the packets that came to a meter, over restarts of the programmer as well."""
+"""Accounts for the packets that hit a meter but never reached us, across restarts of the programmer."""
 
 from pathlib import Path
 
@@ -9,30 +9,30 @@ from sluice.services.node_ovs.statefile import StateFile
 
 
 class Lost:
-    """What nobody heard of the packets that came to a meter.
+    """Counts the packets that hit a meter but never reached us.
 
-    The switch keeps a hundred packets for whom it hands them over to, and drops without a word what comes on top.
-    Source: Open vSwitch ofproto/connmgr.c, do_send_packet_ins.
+    The switch queues a hundred packets per controller connection and silently drops the excess. Source: Open vSwitch
+    ofproto/connmgr.c, do_send_packet_ins.
     """
 
     def __init__(self) -> None:
         self.before = Metered(0, 0)
         self.unheard = 0
-        """Handed over, and neither heard of nor told as lost; some of them may be on their way."""
+        """Packets handed over but neither received nor reported as lost yet; some may still be in flight."""
 
     def since_last(self, now: Metered, heard: int) -> tuple[int, int]:
-        """How many the meter dropped, and how many more got lost; both, as `heard`, since the last look."""
-        before = self.before if now.packets >= self.before.packets else Metered(0, 0)  # it was set anew
+        """Return how many packets the meter dropped and how many more were lost; as `heard`, since the last look."""
+        before = self.before if now.packets >= self.before.packets else Metered(0, 0)  # the meter was reset
         over_rate = now.dropped - before.dropped
         unheard = self.unheard + now.packets - before.packets - over_rate - heard
-        lost = max(0, min(unheard, self.unheard))  # what was on its way at the last look has come
+        lost = max(0, min(unheard, self.unheard))  # what was in flight at the last look has arrived by now
         self.before, self.unheard = now, unheard - lost
         return over_rate, lost
 
 
 class Accounted(Struct, frozen=True, kw_only=True):
     packets: int
-    """Of those that the meter counted since it was set, how many are in the log."""
+    """How many of the packets that the meter counted since it was set are in the log."""
 
 
 class AccountFile:
@@ -48,32 +48,33 @@ class AccountFile:
 
 
 class Account:
-    """Of one meter after the other: that of a switch counts from when it was set.
+    """Accounts for one meter across switches; the meter of a switch counts from when it was set.
 
-    Look often, settle now and then. The switch counts the packets of a batch before it says which it drops, so a look
-    may find some that were neither dropped nor handed over yet; only what all looks find for a while is lost.
+    Call `look` often and `settle` occasionally. The switch counts the packets of a batch before it decides which to
+    drop, so a look may see packets that were neither dropped nor handed over yet. Only packets that every look of a
+    period finds missing count as lost.
     """
 
     def __init__(self, file: AccountFile) -> None:
         self._file = file
         self.heard = 0
-        """Since the last look."""
+        """Packets received since the last look."""
 
         self.is_new = True
-        """No meter was set by us yet: who ran before us may have set one."""
+        """We have not set a meter yet; a previous process may have set one."""
 
         self._before = Metered(0, 0)
         self._over_rate = 0
         self._unheard = 0
-        """Handed over, and neither heard of nor told as lost."""
+        """Packets handed over but neither received nor reported as lost."""
 
         self._least = 0
-        """Of those, how many there were at every look since the last settling."""
+        """The minimum of `_unheard` over all looks since the last settlement."""
 
     def look(self, counted: Metered | None) -> bool:
-        """Take in what the meter counted, None if there is none; True if that is more than at the last look."""
+        """Take in the meter's counters (None if there is no meter); True if the packet count grew."""
         now = counted or Metered(0, 0)
-        before = self._before if now.packets >= self._before.packets else Metered(0, 0)  # it was set anew
+        before = self._before if now.packets >= self._before.packets else Metered(0, 0)  # the meter was reset
         dropped = now.dropped - before.dropped
         self._over_rate += dropped
         self._unheard += now.packets - before.packets - dropped - self.heard
@@ -82,19 +83,19 @@ class Account:
         return now.packets > before.packets
 
     def settle(self) -> tuple[int, int]:
-        """How many the meter dropped, and how many more got lost, since the last time."""
+        """Return how many packets the meter dropped and how many more were lost, since the last settlement."""
         over_rate, lost = self._over_rate, max(0, self._least)
         self._unheard -= lost
         self._over_rate, self._least = 0, self._unheard
         return over_rate, lost
 
     def since_last(self, counted: Metered | None) -> tuple[int, int]:
-        """Look, and settle."""
+        """Look, then settle."""
         self.look(counted)
         return self.settle()
 
     def close(self, counted: Metered | None) -> int:
-        """The meter is set anew: how many it counted that are accounted for nowhere."""
+        """Account for the meter being reset; returns how many of its packets are not accounted for anywhere."""
         missing = 0
         if counted is not None:
             known = self._file.load() if self.is_new else self._accounted
@@ -104,7 +105,7 @@ class Account:
         return missing
 
     def save(self, waiting: int) -> None:
-        """Write down how many are accounted for, but for those that wait to be written."""
+        """Save the number of packets accounted for, excluding those still waiting to be written."""
         if not self.is_new:
             self._file.save(max(0, self._accounted - waiting))
 

@@ -1,7 +1,7 @@
-"""Answers of DNS that the switch holds for us: each goes on when the switch has what it tells, or never.
+"""DNS responses that the switch holds for us: each is released once the switch has what it says, or dropped.
 
-A held packet is nowhere but in the message that hands it over. So whatever becomes of us, what is not released is
-dropped, and whoever asked asks again.
+A held packet exists only in the message that hands it over. So if we die, whatever was not released is dropped, and the
+client asks again.
 """
 
 from collections import Counter, deque
@@ -24,7 +24,7 @@ from sluice.services.node_ovs.naming import Naming, NoPod
 log = structlog.get_logger()
 
 HOLD_S = 2.0
-"""Longer than that nobody waits: resolvers ask again after a second or a few."""
+"""Nobody waits longer than this: resolvers retry after one to a few seconds."""
 
 MOST_HELD = 4096
 
@@ -56,11 +56,11 @@ class _Held(NamedTuple):
 
 
 class Answers:
-    """Holds them.
+    """Holds DNS responses until they may be released.
 
     Args:
-        news: called when there is something to read.
-        settled: whether the switch has all that the fold said, so that what tells nothing new may pass at once.
+        news: called when there are responses to read.
+        settled: whether the switch has everything in the fold, so that a response with no news may pass at once.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class Answers:
         self._unread: deque[_Held] = deque()
         self._waiting: deque[_Held] = deque()
         self._dropped: Counter[str] = Counter()
-        """Since the last `report`."""
+        """Dropped packets by reason, since the last `report`."""
 
         _held.follow(lambda: len(self._unread) + len(self._waiting))
         _known.follow(lambda: len(naming.names))
 
     def take(self, switch: Switch, packet: PacketIn) -> None:
-        """A packet that the switch holds."""
+        """Take a packet that the switch holds."""
         self.drop_late(monotonic())
         if len(self._unread) + len(self._waiting) >= MOST_HELD:
             self.dropped("too_many", 1)
@@ -95,7 +95,7 @@ class Answers:
             self._news()
 
     def read(self, now_s: float) -> None:
-        """What they tell is with the fold; those that tell nothing go on."""
+        """Feed the unread responses to the fold; release those that do not have to wait for the switch."""
         while self._unread:
             held = self._unread.popleft()
             try:
@@ -109,14 +109,14 @@ class Answers:
                 _resume(held)
 
     def release(self, switch: Switch) -> None:
-        """The switch has what all that were read tell: they go on."""
+        """Release all responses that were read: the switch now has what they say."""
         self.drop_late(monotonic())
         while self._waiting:
             held = self._waiting.popleft()
             if held.switch is switch:
                 _resume(held)
             else:
-                self.dropped("late", 1)  # it was held by a switch that is gone
+                self.dropped("late", 1)  # held by a switch connection that is gone
 
     def drop_late(self, now_s: float) -> None:
         for queue in (self._unread, self._waiting):
@@ -125,13 +125,13 @@ class Answers:
                 self.dropped("late", 1)
 
     def dropped(self, reason: str, count: int) -> None:
-        """So many were, for this reason."""
+        """Count packets dropped for this reason."""
         if count:
             _answers.add(count, reason)
             self._dropped[reason] += count
 
     def report(self) -> None:
-        """Say what was dropped since the last call."""
+        """Log what was dropped since the last call."""
         self.drop_late(monotonic())
         if self._dropped:
             log.warning("dns_answers_dropped", **self._dropped)

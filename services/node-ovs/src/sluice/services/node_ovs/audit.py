@@ -1,8 +1,8 @@
-"""The audit log: copies of packets become lines of np.log, and what becomes no line is counted and told.
+"""The audit log: turns copies of packets into lines of np.log, and counts and reports those that get no line.
 
-Every packet that came to the meter is accounted for: it has a line, is counted in that of one that looks alike, or in a
-line about what was lost. Copies come by a connection of their own, and lines are written beside the event loop, so
-neither policy nor packets wait for the log.
+Every packet that hit the meter is accounted for: it has a line of its own, is counted in the line of a similar packet,
+or is part of a line about losses. Copies arrive on a separate OpenFlow connection, and lines are written off the event
+loop, so neither policy nor packets wait for the log.
 """
 
 import asyncio
@@ -37,21 +37,21 @@ log = structlog.get_logger()
 
 WRITE_INTERVAL_S = 0.1
 LOOK_INTERVAL_S = 0.2
-"""Between two looks at the meter while it counts."""
+"""Interval between reads of the meter while it is counting."""
 
 COUNT_INTERVAL_S = 1.0
-"""Between two times that it is said what got lost; lines about it say `in 1s`."""
+"""Interval between reports of losses; the lines say `in 1s`."""
 
 TIDY_INTERVAL_S = 60.0
 RETRY_S = 0.2
 AT_ONCE = 100
-"""Packets that are taken before others have their turn."""
+"""Packets taken before yielding to other tasks."""
 
 LINES_KEPT = 100_000
-"""Lines that wait for a disk; what comes on top is lost, and told."""
+"""Lines that may wait for a slow disk; any more are lost, and reported as such."""
 
 EARLY_KEPT = 10_000
-"""Packets that come before anybody has said which rules there are, after a restart."""
+"""Packets that may arrive after a restart before the rules are known."""
 
 _packets = METRICS.counter(
     "sluice_node_ovs_audit_packets_total",
@@ -67,10 +67,10 @@ class Audit:
         self._files = AuditFiles(folder, limits, self._book)
         self._account = Account(AccountFile(state_folder / "audit.json"))
         self._pods: dict[int, str] = {}
-        """By OpenFlow port; those of the past stay until another has the port."""
+        """Pods by OpenFlow port; a removed port stays until the number is reused."""
 
         self._told = False
-        """Somebody has said which rules there are."""
+        """`attribute` was called, so the rules are known."""
 
         self._early: list[tuple[PacketIn, int]] = []
         self._duplicates = Duplicates()
@@ -79,10 +79,10 @@ class Audit:
         self._lost: Counter[str] = Counter()
         self._switch: Switch | None = None
 
-    # ------------------------------------------------------------------------------------------------ what is told us
+    # --------------------------------------------------------------------------------------------------------- inputs
 
     async def attribute(self, said: Sequence[What]) -> None:
-        """attribution.jsonl has this before it is so in the switch. Never raises: the log costs no packet."""
+        """Write to attribution.jsonl before the switch changes. Never raises: a log failure costs no packets."""
         for what in said:
             self._book.take(what)
         await self._files.say(said)
@@ -92,18 +92,18 @@ class Audit:
             self._see(packet, at_us)
 
     def ports_are(self, ports: Iterable[LocalPort]) -> None:
-        """These Pods have these ports now, and others what they had."""
+        """These ports belong to these Pods now; other ports are unchanged."""
         self._pods |= {port.ofport: port.pod for port in ports}
 
     async def before_meter_is_set(self, switch: Switch) -> None:
-        """The meter counts anew from now on: what it has counted so far is accounted for."""
+        """Close the account of the meter's counts so far; the meter is about to be reset."""
         counted = await _metered(switch)
         self._lose("not-running" if self._account.is_new else "not-handed-over", self._account.close(counted))
 
     # --------------------------------------------------------------------------------------------------------- running
 
     async def run(self, socket: Path) -> None:
-        """Run until cancelled, whatever becomes of the switch."""
+        """Run until cancelled, reconnecting to the switch as needed."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._hear(socket), name="hear_copies")
@@ -145,9 +145,9 @@ class Audit:
             await asyncio.sleep(0)
 
     def take(self, packet: PacketIn) -> None:
-        """A copy was handed over."""
+        """Take a copy that was handed over."""
         self._account.heard += 1
-        self._last_us = at_us = max(self._now_us(), self._last_us + 1)  # a line is known by its microsecond
+        self._last_us = at_us = max(self._now_us(), self._last_us + 1)  # a line's microsecond is its identity
         if self._told:
             self._see(packet, at_us)
         elif len(self._early) < EARLY_KEPT:
@@ -165,7 +165,7 @@ class Audit:
             return
         port = said.get(OUT_PORT if rule.direction == "Ingress" else Field.IN_PORT, 0)
         seen = see(number, self._pods.get(port, ""), frame)
-        untracked = not said.get(Field.CT_STATE)  # of what is for many, no connection is known: no packet is its first
+        untracked = not said.get(Field.CT_STATE)  # packets to many have no conntrack entry: none is the first
         if is_repeatable(rule) or untracked:
             self._duplicates.take(seen, rule, at_us)
         elif len(self._lines) < LINES_KEPT:
@@ -174,7 +174,7 @@ class Audit:
             self._lose("not-written", 1)
 
     def _now_us(self) -> int:
-        """Microseconds since 1970. If the clock was set back, what waits for its second waits no longer."""
+        """Microseconds since 1970. If the clock was set back, lines waiting for their window are due at once."""
         now_us = time_ns() // 1_000
         if now_us + WINDOW_US < self._last_us:
             self._lines += self._duplicates.rest()
@@ -187,7 +187,7 @@ class Audit:
             _packets.add(packets, reason)
 
     async def _count(self) -> None:
-        """Say what the meter dropped, and what got lost between it and us."""
+        """Count what the meter dropped, and what was lost between it and us."""
         loop = asyncio.get_running_loop()
         settled, busy = loop.time(), False
         while True:
@@ -199,7 +199,7 @@ class Audit:
                 counted = await _metered(switch)
             except SwitchGone:
                 continue
-            while not switch.packets.empty():  # they came before the answer, so they are not lost
+            while not switch.packets.empty():  # received before the reply, so not lost
                 self.take(switch.packets.get_nowait())
             busy = self._account.look(counted)
             if loop.time() >= settled + COUNT_INTERVAL_S:
@@ -226,7 +226,7 @@ class Audit:
             await asyncio.sleep(TIDY_INTERVAL_S)
 
     def _due(self, now_us: int, *, losses: bool = True) -> tuple[list[Repeated], Mapping[str, int]]:
-        """What is to be written now; it is ours no more."""
+        """Remove and return what is to be written now."""
         lines = sorted((*self._lines, *self._duplicates.due(now_us)), key=attrgetter("first_us"))
         self._lines = []
         if not losses:
@@ -252,7 +252,7 @@ class Audit:
 
 
 async def _metered(switch: Switch) -> Metered | None:
-    """What the meter counted; None if there is none."""
+    """Return the meter's counters; None if there is no meter."""
     try:
         return await switch.metered(Meter.AUDIT)
     except (RequestRefused, Undecodable):

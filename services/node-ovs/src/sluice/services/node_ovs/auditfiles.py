@@ -1,6 +1,6 @@
-"""np.log and attribution.jsonl: one thread writes both, in the order in which it is asked.
+"""Writes np.log and attribution.jsonl from a single thread, in the order of the calls.
 
-So entries are in the file before the lines that they are for, and nothing on the event loop waits for a disk.
+So attribution entries are on file before the lines that need them, and nothing on the event loop waits for a disk.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from sluice.runtime.logfile import Limits, LogFile
 log = structlog.get_logger()
 
 PATIENCE_S = 2.0
-"""How long a change of the switch waits for its entries: policy goes before the log, where a disk hangs."""
+"""How long a switch change waits for its entries. If the disk hangs, policy takes precedence over the log."""
 
 
 class AuditFiles:
@@ -34,7 +34,7 @@ class AuditFiles:
         self._thread = ThreadPoolExecutor(1, "audit-log")
 
     async def say(self, said: Sequence[What]) -> None:
-        """attribution.jsonl has this, unless the disk does not take it. Never raises."""
+        """Append the entries to attribution.jsonl, unless the disk fails or is slow. Never raises."""
         if not said:
             return
         loop = asyncio.get_running_loop()
@@ -44,11 +44,11 @@ class AuditFiles:
             log.error("attribution_late", file=str(self._attributions.path), waited_s=PATIENCE_S)
 
     async def write(self, lines: Sequence[Repeated], losses: Mapping[str, int]) -> OSError | None:
-        """np.log has these lines, and what is said of losses; or why it has not."""
+        """Append the lines and the losses to np.log; returns the error if that fails."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, lines, losses)
 
     def end(self, lines: Sequence[Repeated], losses: Mapping[str, int]) -> OSError | None:
-        """As `write`, and then nothing more. Waits for the disk."""
+        """Like `write`, then close the files. Blocks until the disk is done."""
         error = self._thread.submit(partial(self._write, lines, losses)).result()
         self._thread.shutdown()
         self._log.close()
@@ -56,7 +56,7 @@ class AuditFiles:
         return error
 
     async def tidy(self) -> None:
-        """Full files are compressed or gone, as the limits say."""
+        """Compress or delete full files, according to the limits."""
         for file in (self._log, self._attributions):
             try:
                 await asyncio.to_thread(file.tidy)
@@ -68,7 +68,7 @@ class AuditFiles:
             self._attributions.append(_entries(said), in_head=True)
         except OSError as error:
             log.error("attribution_not_written", file=str(self._attributions.path), error=str(error))
-            self._attributions.close()  # it begins with all that holds when it is opened again
+            self._attributions.close()  # when reopened, it starts with everything in force
 
     def _write(self, lines: Sequence[Repeated], losses: Mapping[str, int]) -> OSError | None:
         told = [np_line.write(decision(line)) for line in lines]

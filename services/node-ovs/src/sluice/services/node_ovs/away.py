@@ -1,7 +1,7 @@
-"""What a node does while the bus is away: the switch keeps what it holds, and somebody says who waits, and why.
+"""What a node does while the bus is away: the switch keeps its flows, and the waiting Pods are reported with a reason.
 
-A Pod that comes meanwhile is known to the switch, and to nobody who could say which policies are about it. So its port
-stays closed, unless the operator wants it otherwise.
+The switch sees a Pod that appears meanwhile, but its policies are unknown. So its port stays closed, unless the
+operator configured otherwise.
 """
 
 import asyncio
@@ -29,18 +29,18 @@ from sluice.services.node_ovs.settings import NodeOvsSettings
 log = structlog.get_logger()
 
 LOOK_S = 0.5
-"""Between two looks whether the bus is there: a Pod that waits for it waits for long."""
+"""Interval between checks of the bus connection; a Pod that waits for the bus waits much longer."""
 
 _waiting = METRICS.gauge("sluice_node_ovs_waiting_without_bus", "Pods that stay closed because the bus is away")
 
 
 class Away:
-    """Watches the bus for a programmer that has read it before."""
+    """Watches the bus on behalf of a programmer that has read it before."""
 
     def __init__(
         self, settings: NodeOvsSettings, bus: Bus, feed: Feed, programmer: Programmer, changed: Callable[[], None]
     ) -> None:
-        """`changed` is called when ports are to be opened, or not any more."""
+        """`changed` is called when unknown ports are to be opened, or to be closed again."""
         self._opens = settings.without_bus == "open"
         self._after_s = settings.without_bus_after_s
         self._url = settings.nats_url
@@ -48,7 +48,7 @@ class Away:
         self._since_s: float | None = None
         self._opened = False
         self.waiting: tuple[str, ...] = ()
-        """Why each Pod waits, in words, while the bus is away."""
+        """For each waiting Pod, why it waits, in words; empty while the bus is there."""
 
     async def watch(self) -> None:
         """Run until cancelled."""
@@ -81,9 +81,9 @@ class Away:
 
 
 async def before_bus(settings: NodeOvsSettings, tell: Tell) -> None:
-    """Say who waits while a programmer that was started has not reached the bus yet. Endless.
+    """Report the waiting Pods until a freshly started programmer reaches the bus. Never returns.
 
-    It does not touch the switch: what that holds is of the life before, and stays.
+    Does not touch the switch: it keeps the flows of the previous process.
     """
     run_dir = Path(settings.run_dir)
     while True:
@@ -104,7 +104,7 @@ async def before_bus(settings: NodeOvsSettings, tell: Tell) -> None:
 
 
 async def _closed(socket: Path, interfaces: Iterable[Interface]) -> tuple[str, ...]:
-    """Pods whose ports no flow lets anything in from, sorted."""
+    """Return the Pods whose ports have no spoof guard flow, hence let nothing in; sorted."""
     ports, _ = pod_ports(interfaces)
     switch = await Switch.connect(socket)
     try:
@@ -128,5 +128,5 @@ def _reasons(pods: Iterable[str], url: str) -> tuple[str, ...]:
 
 
 def _shown(url: str) -> str:
-    """A URL may hold a password."""
+    """The URLs without credentials and scheme: a URL may contain a password."""
     return ",".join(one.rpartition("@")[2].removeprefix("nats://") for one in url.split(","))

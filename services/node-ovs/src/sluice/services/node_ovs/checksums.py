@@ -1,8 +1,8 @@
-"""Ports whose packets come without checksums: whoever made the interface left transmit checksum offload on.
+"""Detects ports whose packets lack checksums, because transmit checksum offload was left on at the other end.
 
-A switch in user space forwards packets as it reads them, and what has no checksum is thrown away by whoever gets it:
-ICMP works, TCP and UDP time out. The interface is the Pod's own, in its own namespace, where we have no business; so it
-is told. A port is watched until a packet of TCP or UDP comes, and again now and then where one came without.
+A userspace datapath forwards packets as it reads them, and the receiver drops those without a checksum: ICMP works, TCP
+and UDP time out. The interface is in the Pod's network namespace, which is not ours to change; so it is reported. A
+port is watched until a TCP or UDP packet arrives, and again every so often if that packet had no checksum.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from sluice.runtime.metrics import METRICS
 log = structlog.get_logger()
 
 AGAIN_S = 10.0
-"""Until a port is looked at once more that had packets without, or could not be watched."""
+"""Seconds until a port is checked again that had packets without checksums, or could not be watched."""
 
 _without = METRICS.gauge(
     "sluice_node_ovs_ports_without_checksums",
@@ -40,9 +40,9 @@ _DO = "switch transmit checksum offload off at its other end, as `ethtool -K eth
 
 
 def watched(interfaces: Iterable[Interface]) -> dict[str, str]:
-    """Devices that packets of Pods and of the node's stack come in by, and whose they are.
+    """The devices by which packets of Pods and of the node's network stack arrive, with their owners.
 
-    Internal ports are not among them: the kernel fills checksums in before they have a packet.
+    Internal ports are not included: the kernel fills in checksums before they see a packet.
     """
     return {
         one.name: f"Pod {one.external_ids[POD]}" if POD in one.external_ids else "the node's gateway"
@@ -59,7 +59,7 @@ class Checksums:
         self._ports: Mapping[str, str] = {}
         self._watched: dict[str, Watch] = {}
         self._known: dict[str, bool] = {}
-        """Whether its packets are complete, by device."""
+        """Whether packets of a device have complete checksums."""
 
         self._refused: dict[str, str] = {}
         _without.follow(lambda: len(self.errors))
@@ -67,12 +67,12 @@ class Checksums:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Ports whose packets come without, in words."""
+        """Ports whose packets lack checksums, in words."""
         bad = sorted(name for name, complete in self._known.items() if not complete)
         return tuple(f"interface {name}: {self._ports[name]}: {_WHY}; {_DO}" for name in bad)
 
     def ports_are(self, ports: Mapping[str, str]) -> None:
-        """These are all devices to watch, and whose they are."""
+        """Set the devices to watch, with their owners; replaces all earlier ones."""
         for gone in self._ports.keys() - ports.keys():
             self._unwatch(gone)
             self._known.pop(gone, None)
@@ -82,7 +82,7 @@ class Checksums:
             self._watch(name)
 
     async def run(self) -> None:
-        """Look again at those that were not well, for ever."""
+        """Check the ports again that had no checksums or could not be watched. Never returns."""
         try:
             while True:
                 await asyncio.sleep(AGAIN_S)
@@ -116,7 +116,7 @@ class Checksums:
         try:
             complete = self._watched[name].complete()
         except OSError:
-            self._unwatch(name)  # the device went, which OVSDB will say
+            self._unwatch(name)  # the device is gone; OVSDB will report it
             return
         if complete is None:
             return

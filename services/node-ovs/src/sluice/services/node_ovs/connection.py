@@ -1,4 +1,4 @@
-"""Holds the connection to the switch: made anew when it is lost, and watched for what others do to the switch."""
+"""Maintains the connection to the switch: reconnects when it is lost, and watches for changes made by others."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,18 +20,18 @@ from sluice.services.node_ovs.upkeep import Upkeep
 log = structlog.get_logger()
 
 RETRY_S = 0.2
-"""Between two attempts to reach a daemon that is away: a restart of ovs-vswitchd takes 0.2 to 0.3 s."""
+"""Interval between attempts to reach a daemon that is away: a restart of ovs-vswitchd takes 0.2 to 0.3 s."""
 
 DRIFT_PAUSE_S = 0.5
-"""Between two looks at a switch that somebody else changes all the time: reading it costs more than changing it."""
+"""Minimum interval between reads of a switch that others keep changing: reading it costs more than changing it."""
 
 
 class Connection:
-    """Hands each new switch to the upkeep, and to whoever else works on it.
+    """Hands each new switch connection to the upkeep and to the other parts that use it.
 
     Args:
         wake: called when the switch has to be read.
-        told: called when there is something else to tell of it.
+        told: called when there is something else to report.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Connection:
             log.warning("switch_lost", reason=reason)
 
     async def _connect(self) -> Switch:
-        """A connection that hears what others do to the switch, from before it is read."""
+        """Connect, and subscribe to changes made by others before the switch is read."""
         switch = await Switch.connect(self._socket)
         self._programmer.switch_reads_two_tags(so=await tags_read(control_socket(self._run_dir), self._bridge) >= 2)
         try:
@@ -88,7 +88,7 @@ class Connection:
         return switch
 
     async def watch(self, switch: Switch) -> str:
-        """Have it read back whenever somebody else changed it; why the connection ended."""
+        """Trigger a read-back whenever somebody else changes the switch; returns why the connection ended."""
         while not switch.closed.done():
             changed = asyncio.ensure_future(switch.changed_by_others.wait())
             await asyncio.wait((changed, switch.closed), return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,6 @@
-"""What rules count: read from the switch every so often, added up, kept in a file, told on STATS and to Prometheus.
+"""Rule counters: read from the switch periodically, summed up, kept in a file, published on STATS and to Prometheus.
 
-A flow that counts is removed only after what it counted last was read, with the datapath's cache empty.
+A counting flow is removed only after its final count was read, with the datapath's flow cache empty.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ log = structlog.get_logger()
 ACK_TIMEOUT_S = 5.0
 
 ONE_BY_ONE = 32
-"""Rules whose flows are asked for by their cookie, which takes the switch as long for few as for many flows; for more
-of them all are read at once."""
+"""Up to this many rules are queried one by one, by cookie. A query by cookie takes the switch as long for few flows as
+for many; beyond this, all counting flows are read at once."""
 
 _TRAFFIC = cookies.pack(CookieKind.TRAFFIC_CONTROL), 0xFFFFFF << cookies.KIND_SHIFT
 _ALL = cookies.pack(CookieKind.COUNT), 0xFFFFFF << cookies.KIND_SHIFT
@@ -47,20 +47,20 @@ _LABELS = ("kind", "namespace", "policy", "direction", "rule")
 
 class Counting:
     def __init__(self, bus: Bus, node: NodeName, file: Path, of: tuple[RuleIds, Traffic], interval_s: float) -> None:
-        """`of` are the rules of the node, and its TrafficControls."""
+        """`of` holds the node's rule ids and its TrafficControls."""
         ids, traffic = of
         self._bus, self._node, self._ids, self._interval_s = bus, node, ids, interval_s
         self._file = StateFile(file, CountsState)
         self._counts = Counts(self._file.load(), {ids.allocate(key): key for key in ids})
         self._reading = asyncio.Lock()
-        """Two readings at a time would be taken in the wrong order."""
+        """Serialises readings: concurrent ones could be taken in the wrong order."""
 
         self._saved_at = self._counts.changes
         self._traffic, self._traffic_counts = traffic, TrafficCounts()
         self._steered: tuple[TrafficCount, ...] = ()
         self._published: tuple[tuple[RuleCount, ...], tuple[TrafficCount, ...]] = ((), ())
         self._told: frozenset[Name] = frozenset()
-        """What the node held when it was told last: what went since is told once more."""
+        """The rules held at the last report; those that ended since are reported once more."""
 
         METRICS.rows(
             "sluice_node_ovs_traffic_packets_total",
@@ -81,7 +81,7 @@ class Counting:
             )
 
     async def run(self, switch: Switch) -> None:
-        """Read, keep and tell, until cancelled or the connection ends."""
+        """Read, save and publish until cancelled or the connection ends."""
         while not switch.closed.done():
             try:
                 await self.read(switch)
@@ -94,7 +94,7 @@ class Counting:
             await asyncio.wait((switch.closed,), timeout=self._interval_s)
 
     async def read(self, switch: Switch, ids: Collection[int] = ()) -> None:
-        """The sums are as the switch tells now, and kept; of these rules, or of all.
+        """Update and save the sums of these rules, or of all rules if none are given.
 
         Raises:
             SwitchGone, Undecodable
@@ -113,7 +113,7 @@ class Counting:
         self._steered = self._traffic_counts.take(readings, means)
 
     async def begin(self, switch: Switch, put: Iterable[FlowKey], actual: Iterable[FlowKey] = ()) -> None:
-        """Before flows are put: for whom they count, and from which number on.
+        """Before flows are put: record which rules they count for, and the count they start from.
 
         Args:
             actual: what the switch holds already.
@@ -135,7 +135,7 @@ class Counting:
         self._keep()
 
     async def end(self, switch: Switch, gone: Collection[FlowKey]) -> None:
-        """What these flows counted last is read, and then they are removed. Call it with the datapath's cache empty.
+        """Read the final counts of these flows, then remove them. Call it with the datapath's flow cache empty.
 
         Raises:
             SwitchGone, Undecodable, BundleRefused
@@ -175,7 +175,7 @@ class Counting:
 
 
 def counters(keys: Iterable[FlowKey]) -> frozenset[FlowKey]:
-    """Those of the flows that count."""
+    """The flows among `keys` that count."""
     return frozenset(key for key in keys if counter(key) is not None)
 
 
@@ -184,7 +184,7 @@ def _counted_for(keys: Iterable[FlowKey]) -> frozenset[int]:
 
 
 async def readings(switch: Switch, ids: Collection[int] = ()) -> list[Reading]:
-    """What the flows of these rules counted, those that did; of none given, those of all."""
+    """Return the non-zero counters of the flows of these rules, or of all rules if none are given."""
     if 0 < len(ids) <= ONE_BY_ONE:
         told = [
             await switch.counted(Table.COUNT, cookies.pack(CookieKind.COUNT, number), EXACTLY) for number in sorted(ids)

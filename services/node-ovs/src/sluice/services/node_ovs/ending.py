@@ -1,4 +1,4 @@
-"""Ends connections that a policy which says so denies now: the switch is asked about each, and forgets those."""
+"""Ends connections that a policy has come to deny, if it says so: asks the switch about each one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,11 +30,11 @@ class Ender:
         self._bridge, self._control, self._facts = bridge, control, facts
 
     async def run(self) -> None:
-        """No connection is left that was let in and that a policy which ends such denies now.
+        """Delete all conntrack entries that were let in and are now denied by a policy that ends connections.
 
         Raises:
             CommandRefused, OSError, RpcGone: see unixctl.
-            NotForgotten: some are still there.
+            NotForgotten: some entries are still there.
         """
         tracker = Tracker(self._control())
         asked: dict[Known, str] = {}
@@ -54,7 +54,7 @@ class Ender:
             )
 
     async def _denied_by(self, known: Known) -> str:
-        """The policy that ends such and denies it; if the switch cannot tell, nobody knows that it is allowed."""
+        """Return the connection-ending policy that denies it, or ""; "unknown" if the switch cannot tell."""
         port = self._facts.port_of(known.source)
         uplinks = self._facts.routing.uplinks
         gateway = uplinks.gateway
@@ -73,7 +73,7 @@ class Ender:
 
 
 LOCAL = 0xFFFE
-"""Of the bridge itself, where no rule is about the sender's port. Source: OpenFlow 1.5.1, OFPP_LOCAL, as 16 bits."""
+"""The bridge's own port, used if no rule is about the sender's port. Source: OpenFlow 1.5.1, OFPP_LOCAL, as 16 bits."""
 
 
 def _known(entry: Entry) -> Known | None:

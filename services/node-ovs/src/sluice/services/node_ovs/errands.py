@@ -1,7 +1,7 @@
-"""What packets are handed over for, and how many are: the switch bounds them by a meter for each errand.
+"""Why packets are handed over to us (errands), and how many: the switch limits each errand by a meter.
 
-Who is rejected hears of it from here: the answer goes in at FORWARD as the answer of a known connection, so it finds
-its way to whom the packet came from, be that a Pod of this node, another node or the world, and meets no policy.
+Rejected senders are answered from here. The answer enters at FORWARD as a reply of an accepted connection, so it finds
+its way back to the sender, be that a Pod of this node, another node or the outside world, and meets no policy.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from sluice.services.node_ovs.answers import Answers
 log = structlog.get_logger()
 
 COUNT_INTERVAL_S = 1.0
-"""Between two looks at what meters dropped."""
+"""Interval between reads of the meters' drop counters."""
 
 AS_AN_ANSWER: Actions = (SetField(FLAGS, ACCEPTED, ACCEPTED), Resubmit(Table.FORWARD))
 
@@ -47,14 +47,14 @@ _packets = METRICS.counter(
 
 
 class Errands:
-    """Takes what one switch after the other hands over."""
+    """Takes the packets that are handed over, from one switch connection after another."""
 
     def __init__(
         self, *, reject_rate: int, packet_in_rate: int, dns_rate: int, answers: Answers, state_folder: Path
     ) -> None:
         self._answers = answers
         self._account = Account(AccountFile(state_folder / "dns.json"))
-        """Of answers of DNS: those that come while nobody is there are counted as well."""
+        """Accounts for DNS responses, including those that arrive while we are not running."""
 
         self._meters = {
             Errand.REJECT: Meter(MeterId.REJECT, reject_rate, 2 * reject_rate),
@@ -71,7 +71,7 @@ class Errands:
             Errand.DNS: answers.take,
         }
         self._heard: Counter[int] = Counter()
-        """Packets that came, by errand, since meters were last looked at."""
+        """Packets received since the meters were last read, by errand."""
 
     def do(
         self,
@@ -80,13 +80,18 @@ class Errands:
         take: Callable[[Switch, PacketIn], None],
         said: Callable[[int, int, int], None],
     ) -> None:
-        """`take` is given what is handed over for this, and `said` hears what got lost: over the rate, on the way."""
+        """Register an errand.
+
+        Args:
+            take: called with each packet.
+            said: called with the packets dropped over the rate, those lost in transit, and the rate.
+        """
         self._meters[errand] = meter
         self._all_meters.append(meter)
         self._does[errand], self._said[errand] = take, said
 
     async def prepare(self, switch: Switch) -> None:
-        """The switch has the meters, and will hand packets over.
+        """Set the meters in the switch, and ask for packets.
 
         Raises:
             RequestRefused, SwitchGone
@@ -98,7 +103,7 @@ class Errands:
         await switch.hear_packets()
 
     async def ensure_meters(self, switch: Switch) -> None:
-        """The switch still has the meters that flows name; before the flows, for bundles take none.
+        """Restore missing meters. Must run before flows that use them are put, because bundles cannot contain meters.
 
         Raises:
             RequestRefused, SwitchGone
@@ -110,7 +115,7 @@ class Errands:
                 await switch.set_meter(meter)
 
     async def run(self, switch: Switch) -> None:
-        """Do what packets are handed over for, until the connection ends."""
+        """Handle the packets that are handed over until the connection ends."""
         counting = asyncio.create_task(self._count(switch), name="count_dropped")
         taking = asyncio.create_task(self._take(switch), name="take_packets")
         try:
@@ -132,7 +137,7 @@ class Errands:
                 self._does[errand](switch, packet)
 
     async def _count(self, switch: Switch) -> None:
-        """Say what meters dropped, and what got lost between them and us, since the last look."""
+        """Report what meters dropped, and what was lost between them and us, since the last look."""
         self._heard.clear()
         lost = {errand: Lost() for errand in self._meters if errand is not Errand.DNS}
         while True:
@@ -167,9 +172,9 @@ def _answer(switch: Switch, packet: PacketIn) -> None:
 
 
 def _sever(switch: Switch, packet: PacketIn) -> None:
-    """Both ends of a connection that the inspection engine reset hear of it, whatever they made of its own resets.
+    """Reset both ends of a connection that the inspection engine reset, however they took the engine's resets.
 
-    So do those of one that may not be remembered: policy let the packet through, and the reset stands in its place.
+    Also for a packet whose connection must not be committed: policy let it through, and the reset takes its place.
     """
     known = any(term.field is Field.CT_MARK and term.value & MARK_INSPECTED for term in packet.metadata)
     onward = AS_JUDGED if known else AS_AN_ANSWER
@@ -178,7 +183,7 @@ def _sever(switch: Switch, packet: PacketIn) -> None:
 
 
 def _sent_to(packet: PacketIn) -> SentTo | None:
-    """The Service that its sender asked, if the packet has its endpoint's address by now."""
+    """The Service that the sender addressed, if the packet was already rewritten to its endpoint."""
     said = {term.field: term.value for term in packet.metadata}
     if not said.get(FLAGS, 0) & SERVED or Field.CT_TP_DST not in said:
         return None
@@ -189,7 +194,7 @@ def _sent_to(packet: PacketIn) -> SentTo | None:
 
 
 async def _metered(switch: Switch, meter: Meter) -> Metered:
-    """What the meter counted; nothing if somebody took it away: it is set again when the flows are."""
+    """The meter's counters; zero if somebody removed the meter: it is restored along with the flows."""
     try:
         return await switch.metered(meter.id)
     except (RequestRefused, Undecodable):

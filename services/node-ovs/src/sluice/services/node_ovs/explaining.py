@@ -1,4 +1,4 @@
-"""Says whose the flows of this node are."""
+"""Explains whom the flows of this node belong to."""
 
 import asyncio
 import re
@@ -24,27 +24,27 @@ OF_RULES = (CookieKind.RULE, CookieKind.ISOLATION, CookieKind.COUNT)
 OF_PORTS = (CookieKind.PORT, CookieKind.UPLINK)
 
 LISTING_S = 60.0
-"""The pages of one listing are of one order, if they are asked for so soon after each other. What came since the first
-is not in it; what went is left out."""
+"""Pages requested within this time of each other share one sort order. Flows added since the first page are not listed;
+removed ones are left out."""
 
 _COOKIE = re.compile(r"\s*(?:cookie=)?(0x[0-9a-fA-F]{1,16})\s*")
 
 
 class Explaining:
-    """What the switch holds, by what the programmer says it must: what differs is put right at once."""
+    """The flows that the programmer wants in the switch; any difference is repaired at once."""
 
     def __init__(self, node: NodeName, facts: Programmer) -> None:
         self._node, self._facts = node, facts
         self._sorted: list[FlowKey] = []
         self._sorted_at_s = float("-inf")
-        """Of the listing that somebody goes through, or went. With 100,000 flows the order takes a second."""
+        """For `_sorted`, the latest listing: sorting 100,000 flows takes a second."""
 
     @property
     def upto(self) -> Revision:
         return self._facts.upto
 
     async def meaning(self, text: str) -> Meaning:
-        """Whose the flow is.
+        """Explain a flow, or a cookie.
 
         Raises:
             NotOurs
@@ -52,7 +52,7 @@ class Explaining:
         return self._meaning(*_read(text))
 
     async def page(self, after: str, limit: int) -> Page:
-        """Flows, in the order of tables, and in a table as packets meet them.
+        """Flows by table, and within a table in the order in which packets meet them.
 
         Raises:
             NotOurs

@@ -1,4 +1,4 @@
-"""What node-l7 says is in force, as it says it."""
+"""Reads the hand-over file, in which node-l7 says which rule sets are in force."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -13,19 +13,19 @@ from sluice.dataplane.l7 import handover
 log = structlog.get_logger()
 
 LOOK_S = 0.02
-"""Between two looks at the file, 5 us each. An engine that died is noticed in 0.5 to 2 s; this adds to it."""
+"""Poll interval of the file; each look takes 5 us. A dead engine is noticed in 0.5 to 2 s, to which this adds."""
 
 
 class Verified(NamedTuple):
     vlans: Mapping[str, int] = {}
-    """By the digest of the rule set that is in force there."""
+    """VLANs by the digest of the rule set in force there."""
 
     deserted: tuple[int, ...] = ()
-    """VLANs of rules that are gone."""
+    """VLANs whose rules are gone."""
 
 
 async def verified_of(path: Path) -> AsyncIterator[Verified]:
-    """What is in force, now and whenever that changes; nothing while there is no such file, or one that is none."""
+    """Yield what is in force, now and on every change; empty while the file is missing or invalid."""
     seen, told = None, None
     while True:
         known = _version(path)
@@ -39,7 +39,7 @@ async def verified_of(path: Path) -> AsyncIterator[Verified]:
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:
-    """Another for each file that took its place."""
+    """Identifies the file's version: differs for each file that replaces it."""
     try:
         found = path.stat()
     except OSError:

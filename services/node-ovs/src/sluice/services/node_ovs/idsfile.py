@@ -1,7 +1,7 @@
-"""Rule ids and priorities on disk, so that a restarted programmer finds the flows in the switch as it would make them.
+"""Keeps rule ids and priorities on disk, so that a restarted programmer computes the same flows as are in the switch.
 
-Written a moment after the flows, not before: a crash in between gives those rules new ids, which the next bundle puts
-right in the switch. What is lost then is only the name of the rule in the labels of connections of that moment.
+Saved shortly after the flows, not before. After a crash in between, those rules get new ids, which the next bundle
+brings into the switch. All that is lost is the rule's name in the labels of connections of that moment.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ class IdsFile:
         """RuleIds.changes at the last save."""
 
     def load(self) -> RuleIds:
-        """The ids that were kept. A file that cannot be read is set aside and said: ids start anew."""
+        """Load the saved ids. An unreadable file is set aside and logged; ids then start afresh."""
         state = self._file.load()
         if state is None:
             return RuleIds()
@@ -28,7 +28,7 @@ class IdsFile:
             return RuleIds()
 
     def save(self, ids: RuleIds) -> None:
-        """The file holds these ids."""
+        """Save the ids if they changed."""
         changes = ids.changes
         if changes != self._looked_at:
             self._file.save(ids.state())

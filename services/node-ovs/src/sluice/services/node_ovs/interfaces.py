@@ -1,4 +1,4 @@
-"""Hears from OVSDB which interfaces there are, tells the programmer, and has ports made that TrafficControls need."""
+"""Follows the interfaces in OVSDB for the programmer, and has the ports created that TrafficControls need."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,18 +19,18 @@ from sluice.services.node_ovs.uplinks import engine_ports, uplinks
 log = structlog.get_logger()
 
 RETRY_S = 0.2
-"""Between two attempts to reach the database while it is away."""
+"""Interval between attempts to reach the database while it is away."""
 
 REFUSED_RETRY_S = 1.0
-"""After a port could not be made: a device may come."""
+"""Retry interval after a port could not be created: its device may appear."""
 
 
 class Interfaces:
-    """The shell's ears for OVSDB, and its hand.
+    """The shell's connection to OVSDB, for reading and writing.
 
     Args:
-        settled: whether no flow of before leads to a port any more, so that those nobody needs may go.
-        wake: called when the programmer was told something.
+        settled: whether no old flow leads to a port any more, so that unneeded ports may be removed.
+        wake: called when the programmer was given something new.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class Interfaces:
         self._traffic_ports = TrafficPorts(run_dir, bridge)
         self._found: dict[str, Found] = {}
         self._due = asyncio.Event()
-        """There may be ports to make, or to remove, for TrafficControls."""
+        """Set when ports for TrafficControls may have to be created or removed."""
 
         self.errors: tuple[str, ...] = ()
-        """Of interfaces that are not what they say they are."""
+        """Interfaces whose external_ids are invalid, in words."""
 
     async def watch(self) -> None:
         """Run until cancelled."""
@@ -85,12 +85,12 @@ class Interfaces:
         self._wake()
 
     def look(self) -> None:
-        """What TrafficControls need may have changed."""
+        """Check whether the ports that TrafficControls need have changed."""
         if self._traffic_ports.differs(self._programmer.traffic.wishes(), self._found):
             self._due.set()
 
     async def keep_traffic_ports(self) -> None:
-        """Make ports before flows lead to them, and remove them when none does any more; until cancelled."""
+        """Create ports before flows lead to them, and remove them once no flow does. Runs until cancelled."""
         while True:
             await self._due.wait()
             self._due.clear()
@@ -102,7 +102,7 @@ class Interfaces:
                 log.warning("traffic_ports_wait", error=str(error))
                 asyncio.get_running_loop().call_later(REFUSED_RETRY_S, self._due.set)
                 continue
-            if self._traffic_ports.refused:  # a device may come
+            if self._traffic_ports.refused:  # its device may appear
                 asyncio.get_running_loop().call_later(REFUSED_RETRY_S, self._due.set)
             self._programmer.traffic_ports_are(self._found, self._traffic_ports.refused)
             self._wake()

@@ -1,4 +1,4 @@
-"""Which groups of multicast Pods have joined, as far as policy lets them, and the flows that follow. No I/O."""
+"""The multicast groups that Pods have joined, as far as policy allows, and the resulting flows. No I/O."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
@@ -16,10 +16,10 @@ from sluice.policy.igmp import Message, decide
 
 
 class Joined:
-    """The fold. What is said of a Pod counts while its port is open.
+    """The fold. Reports of a Pod count while its port is open.
 
     Args:
-        about: the programs that apply to a Pod.
+        about: returns the programs that apply to a Pod.
     """
 
     def __init__(self, about: Callable[[Uid], Iterable[Program]]) -> None:
@@ -29,18 +29,18 @@ class Joined:
         self._open: Mapping[Uid, LocalPort] = {}
         self._stale: set[int] = set()
         self._denied: set[Uid] = set()
-        """Pods that would have joined something."""
+        """Pods whose joins policy denied."""
 
         self._ask: set[Uid] = set()
         self._rejudge = self._everything = False
 
     @property
     def groups(self) -> tuple[Address, ...]:
-        """Those that Pods of this node have joined, sorted."""
+        """Groups that Pods of this node have joined, sorted."""
         return tuple(Address(str(IPv4Address(group))) for group in sorted(self._memberships.local))
 
     def hear(self, ofport: int, reports: Iterable[Report], until_s: float) -> None:
-        """The Pod behind the port reports this. What policy does not let it say, it has not said."""
+        """Take in the reports of the Pod behind the port; those that policy denies are ignored."""
         uid = next((port.uid for port in self._open.values() if port.ofport == ofport), None)
         if uid is None:
             return
@@ -56,7 +56,7 @@ class Joined:
         self._stale |= self._memberships.heard_of(node, [address(group).value for group in groups], until_s)
 
     def askable(self) -> tuple[int, ...]:
-        """The open ports whose Pods may be asked what they have joined."""
+        """Open ports whose Pods policy allows us to query."""
         return tuple(
             sorted(
                 port.ofport
@@ -67,11 +67,11 @@ class Joined:
 
     @property
     def asks(self) -> bool:
-        """There are Pods to ask, see `to_ask`."""
+        """There are Pods to query, see `to_ask`."""
         return bool(self._ask)
 
     def to_ask(self) -> tuple[int, ...]:
-        """The ports of Pods to ask anew: what policy did not let them say before it changed, it may now."""
+        """Remove and return the ports of Pods to query again: policy may now allow reports that it denied before."""
         asked, self._ask = self._ask, set()
         return tuple(sorted(self._open[uid].ofport for uid in asked if uid in self._open))
 
@@ -87,7 +87,7 @@ class Joined:
     def advance(
         self, ports: Mapping[Uid, LocalPort], routing: Routing, now_s: float
     ) -> Iterator[tuple[FlowKey, FlowBody | None]]:
-        """The flows that change, given the open ports; those that go have None."""
+        """Yield the flows that change, given the open ports; None for a flow to remove."""
         if ports is not self._open:
             for uid, port in self._open.items():
                 if ports.get(uid) != port:

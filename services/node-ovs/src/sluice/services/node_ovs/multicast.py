@@ -1,4 +1,4 @@
-"""Multicast, the shell's part: reports of IGMP that the switch hands over, queries to Pods, and word to other nodes."""
+"""The shell of multicast: IGMP reports that the switch hands over, queries to Pods, and messages to other nodes."""
 
 import asyncio
 import random
@@ -34,19 +34,19 @@ log = structlog.get_logger()
 _lost = METRICS.counter("sluice_node_ovs_igmp_lost_total", "Messages of IGMP that were not read: there were too many")
 
 ROBUSTNESS = 2
-"""So many reports in a row may be lost. Source: RFC 3376 section 8.1."""
+"""The robustness variable: this many reports in a row may be lost. Source: RFC 3376 section 8.1."""
 
 ANSWER_S = 10.0
-"""How long Pods may wait with what they report. Source: RFC 3376 section 8.3."""
+"""Maximum response time of a query. Source: RFC 3376 section 8.3."""
 
 AT_ONCE_S = 1.0
-"""The same for Pods of which we have not heard yet."""
+"""Maximum response time of a query to Pods that we have no reports of yet."""
 
 QUERIER = int(IPv4Address("169.254.1.1"))
-"""Whom Pods know as their gateway."""
+"""The address that Pods know as their gateway."""
 
 FLURRY_S = 0.1
-"""What is joined within that time is told together."""
+"""Joins within this time are published together."""
 
 
 class Multicast:
@@ -54,7 +54,7 @@ class Multicast:
 
     Args:
         interval_s: between two queries.
-        told: called when the fold has heard something.
+        told: called when the fold has taken in something.
     """
 
     def __init__(self, bus: Bus, node: NodeName, joined: Joined, interval_s: float, told: Callable[[], None]) -> None:
@@ -64,25 +64,25 @@ class Multicast:
         self._said: tuple[Address, ...] | None = None
 
     def take_part_in(self, errands: Errands, rate: int) -> None:
-        """So many messages of IGMP a second are handed over."""
+        """Register the errand; `rate` limits the IGMP messages handed over per second."""
         errands.do(Errand.IGMP, Meter(MeterId.IGMP, rate, 2 * rate), self.take, _not_read)
 
     def take(self, _: Switch, packet: PacketIn) -> None:
-        """A Pod sent this, of IGMP."""
+        """Take an IGMP message from a Pod."""
         came = next((term.value for term in packet.metadata if term.field is Field.IN_PORT), 0)
         if reports := igmp.reports(packet.packet):
             self._joined.hear(came, reports, monotonic() + ROBUSTNESS * self._interval_s + ANSWER_S)
             self._told()
 
     def query(self, switch: Switch, ofports: Iterable[int] | None = None, answer_within_s: float = AT_ONCE_S) -> None:
-        """Ask these Pods, or all, what they have joined, as far as policy lets us."""
+        """Query these Pods, or all, for the groups they have joined, as far as policy allows."""
         askable = self._joined.askable()
         frame = igmp.query(VIRTUAL_MAC, QUERIER, answer_within_s)
         for ofport in askable if ofports is None else [port for port in ofports if port in askable]:
             switch.send_packet(frame, (Output(ofport),))
 
     def look(self, switch: Switch | None) -> None:
-        """The fold may say something else now; a switch that is new is asked through."""
+        """Check whether the fold has something new to publish; a new switch gets queries to all Pods."""
         if switch is not None and switch is not self._switch:
             self.query(switch)
         self._switch = switch
@@ -90,7 +90,7 @@ class Multicast:
             self._news.set()
 
     async def run(self) -> None:
-        """Query Pods and tell other nodes, until cancelled."""
+        """Query Pods and publish to other nodes, until cancelled."""
         subscription = await self._bus.nc.subscribe(subjects.live(subjects.MULTICASTS), cb=self._heard)
         forget = self._bus.on_reconnect(self._news.set)
         try:
@@ -109,7 +109,7 @@ class Multicast:
                         self.query(self._switch, answer_within_s=ANSWER_S)
                 if self._joined.asks and self._switch is not None:
                     self.query(self._switch, self._joined.to_ask())
-                    await asyncio.sleep(AT_ONCE_S)  # policies may change all the time
+                    await asyncio.sleep(AT_ONCE_S)  # policies may change continuously
                 await self._say()
         finally:
             forget()
@@ -129,7 +129,7 @@ class Multicast:
             told = codec.decode(message.data, JoinedGroups)
             if told.node == self._node:
                 return
-            if message.subject != subjects.live(subjects.multicast(told.node)):  # the bus vouches for the subject alone
+            if message.subject != subjects.live(subjects.multicast(told.node)):  # the bus vouches for the subject only
                 raise codec.Undecodable(f"it speaks for {told.node}")
             self._joined.heard_of(told.node, told.groups, monotonic() + (ROBUSTNESS + 1) * self._interval_s)
         except (codec.Undecodable, NotAnAddress) as error:

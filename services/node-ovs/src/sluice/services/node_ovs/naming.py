@@ -1,6 +1,6 @@
-"""What DNS told the Pods of this node, folded into what rules make of it. No I/O.
+"""What DNS told the Pods of this node, folded into the engine. No I/O.
 
-Whatever an answer tells goes into the engine before the programmer says its next change, so that the change holds it.
+The content of a response enters the engine before the programmer's next change, so that this change includes it.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,23 +16,23 @@ from sluice.dataplane.ovs.fqdn_answers import Reader
 from sluice.dataplane.ovs.fqdn_values import Opens
 
 GRID_S = 0.25
-"""What ends within so long of each other ends in one change."""
+"""Expiries within this time of each other share one change."""
 
 
 class NoPod(Unreadable):
-    """The answer is to an address that no open port has."""
+    """The response is for an address that no open port has."""
 
 
 class NamingRules(NamedTuple):
-    """How names are dealt with on a node."""
+    """How FQDN rules are handled on a node."""
 
     opens: Opens = Opens.RESOLVER
     bounds: Bounds = Bounds()
     servers: tuple[Address, ...] = ()
-    """Whose answers are believed; none: everybody's."""
+    """DNS servers whose responses are trusted; empty: all."""
 
     ahead: bool = True
-    """The node itself asks for names without stars."""
+    """Whether the node itself resolves names without wildcards."""
 
 
 class Naming:
@@ -44,26 +44,26 @@ class Naming:
 
     @property
     def holds(self) -> bool:
-        """Some rule is about names, so answers are held."""
+        """Some rule is about names, so DNS responses are held."""
         return bool(self._engine.names)
 
     @property
     def next_s(self) -> float | None:
-        """When a name ends."""
+        """When the next name expires, rounded up to the grid."""
         end = self.names.next_end_s
         return None if end is None else ceil(end / GRID_S) * GRID_S
 
     @property
     def next_question_s(self) -> float | None:
-        """When there is a name to ask for."""
+        """When the next name is due to be resolved."""
         return self._ahead.next_s
 
     def questions(self, now_s: float) -> list[str]:
-        """The names to ask for now; say `told_ahead` of each."""
+        """The names to resolve now; call `told_ahead` for each."""
         return self._ahead.due(now_s)
 
     def told_ahead(self, name: str, answers: Iterable[Answer] | None, now_s: float) -> None:
-        """What the node was told when it asked for the name; None: it was not answered."""
+        """Take in the node's own lookup of the name; None if it was not answered."""
         told = [one for answer in answers or () for one in answer.told]
         if not told or not self._learn(told, now_s):
             self._ahead.failed(name, now_s)
@@ -71,7 +71,7 @@ class Naming:
             self._ahead.told(name, min((one.ttl_s for one in told if one.name == name), default=0), now_s)
 
     def hear(self, octets: bytes, holder_of: Callable[[Address], Uid | None], now_s: float) -> bool:
-        """Take a held packet in; whether it must wait until the switch has what it tells.
+        """Take in a held packet; returns whether it must wait until the switch has what it says.
 
         Raises:
             Unreadable, Full: it must not pass.
@@ -91,13 +91,13 @@ class Naming:
         return True
 
     def left(self, pods: Iterable[Uid], addresses: Iterable[Address]) -> None:
-        """Only these Pods are on the node still, and nobody has these addresses any more."""
+        """Forget all Pods but these, which are still on the node, and these addresses, which no Pod has any more."""
         self.names.forget(self.names.holders - {NODE, *pods})
         for address in addresses:
             self._reader.forget(address)
 
     def settle(self, now_s: float) -> None:
-        """The engine knows all that is true now, and nothing that is not."""
+        """Bring the engine up to date: it learns all current facts and forgets the expired ones."""
         for pattern, closes in self._engine.names.drain():
             if closes is None:
                 self.names.unwant(pattern)

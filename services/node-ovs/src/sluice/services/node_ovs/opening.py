@@ -1,4 +1,4 @@
-"""Which Pods' ports may be open: those that both the cluster and the switch know, with the addresses both give them."""
+"""Which Pods' ports may be open: those known to both the cluster and the switch, with the addresses both agree on."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,12 +10,12 @@ from sluice.dataplane.ovs.ports import LocalPort
 
 
 def openable(pods: Iterable[Member], ports: Mapping[Uid, LocalPort], *, unknown: bool = False) -> dict[Uid, LocalPort]:
-    """The ports to open, by uid, each with the addresses that OVSDB and the Pod object agree on.
+    """The ports to open, by uid, each with the addresses on which OVSDB and the Pod object agree.
 
-    A Pod of whose addresses the two agree on none stays closed: nobody's policies would know its packets.
+    A Pod with no such address stays closed: no policy would match its packets.
 
     Args:
-        unknown: those of Pods that only the switch knows are opened as well, with the addresses that it says.
+        unknown: also open ports of Pods that only the switch knows, with the addresses in OVSDB.
     """
     pods = tuple(pods)
     known = {pod.uid for pod in pods}

@@ -1,4 +1,4 @@
-"""From rows of OVSDB to ports of Pods."""
+"""Converts OVSDB rows to ports of Pods."""
 
 from collections.abc import Iterable
 
@@ -9,9 +9,9 @@ from sluice.drivers.ovsdb.rows import Interface
 
 
 def pod_ports(interfaces: Iterable[Interface]) -> tuple[dict[Uid, LocalPort], tuple[str, ...]]:
-    """The ports that are usable, by Pod uid, and why others are not. Other interfaces are not ours to judge.
+    """The usable ports by Pod uid, and why others are not usable. Interfaces that are not of Pods are ignored.
 
-    Of two ports that claim one Pod the one with the higher OpenFlow number has it: it was plugged in later.
+    Of two ports that claim the same Pod the higher OpenFlow port number wins: it was plugged in later.
     """
     found: dict[Uid, LocalPort] = {}
     errors = []
@@ -19,7 +19,7 @@ def pod_ports(interfaces: Iterable[Interface]) -> tuple[dict[Uid, LocalPort], tu
         try:
             ids = from_external_ids(interface.name, interface.external_ids)
             if ids is None or interface.ofport is None:
-                continue  # no Pod's port, or not there yet
+                continue  # not a Pod's port, or not there yet
             port = LocalPort(pod=ids.pod, uid=ids.uid, ofport=interface.ofport, mac=ids.mac, addresses=ids.addresses)
         except (BadPodIds, BadPort) as error:
             errors.append(str(error))

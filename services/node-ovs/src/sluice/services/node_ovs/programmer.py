@@ -1,7 +1,7 @@
-"""What the switch must hold, folded from what the bus says of policy and what OVSDB says of ports. No I/O.
+"""The desired state of the switch, folded from policy on the bus and ports in OVSDB. No I/O.
 
-A Pod's port is opened in the same bundle that brings the programs of its groups, so there is no moment at which it is
-open without them. Until the first step nothing is said at all: a switch that already enforces stays as it is.
+A Pod's port is opened in the same bundle that brings the programs of its groups, so it is never open without them.
+Until the first step there is no output at all: a switch that already enforces stays as it is.
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,38 +38,38 @@ from sluice.services.node_ovs.opening import openable
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """One atomic change of the switch, and the Pods whose conntrack entries must go with it."""
+    """One atomic change of the switch, and the Pods whose conntrack entries must be flushed with it."""
 
     put: Flows
     delete: frozenset[FlowKey]
     groups: Mapping[int, Buckets]
     delete_groups: frozenset[int]
     opened: tuple[LocalPort, ...]
-    """Before the flows: flush what the tracker knows of these addresses, for somebody else had them."""
+    """Before the flows: flush the conntrack entries of these addresses, because another Pod had them before."""
 
     closed: tuple[LocalPort, ...]
-    """After the flows: flush, so that nothing established outlives the Pod."""
+    """After the flows: flush, so that no established connection outlives the Pod."""
 
     endpoints_gone: frozenset[tuple[Address, int]] = frozenset()
-    """After the flows: forget which clients were sent there over UDP."""
+    """After the flows: forget the UDP conntrack entries of these endpoints."""
 
     @property
     def decides(self) -> bool:
-        """It changes what becomes of packets, and not only the tag that some have on their way."""
+        """The change affects decisions about packets, not just the inspection tag of new connections."""
         return self.put.keys() != TAG_FLOWS or bool(self.delete)
 
     attributions: tuple[What, ...] = ()
-    """Before the flows: whose the lines of the audit log are from now on."""
+    """Before the flows: what lines of the audit log refer to from now on."""
 
     @property
     def concerns_switch(self) -> bool:
-        """There is more to it than what the log's reader has to know."""
+        """The change affects the switch, not only the audit log's attributions."""
         flows = self.put or self.delete or self.groups or self.delete_groups
         return bool(flows or self.opened or self.closed or self.endpoints_gone)
 
 
 class Programmer(Reading):
-    """The fold. Feed it what arrives, then ask `advance` what to send."""
+    """The fold. Feed it what arrives, then call `advance` for what to send."""
 
     def __init__(
         self,
@@ -80,9 +80,9 @@ class Programmer(Reading):
         tag: int = 1,
         end_denied: bool = False,
     ) -> None:
-        """`tag` is that of the first connections that are inspected: best another one in each life.
+        """Create an empty fold.
 
-        With `end_denied` every policy ends what it comes to deny.
+        `end_denied`, every policy ends the established connections that it comes to deny.
         """
         super().__init__(node, "ovs")
         self._ids = ids
@@ -93,7 +93,7 @@ class Programmer(Reading):
         self._serving = Serving(node, ids)
         self.traffic = Traffic(ids)
         self._traffic_problems: tuple[Problem, ...] = ()
-        """As of the last change that was handed out."""
+        """As of the last change handed out."""
 
         self._detour = Detour()
         self._engine_ports: EnginePorts | None = None
@@ -104,7 +104,7 @@ class Programmer(Reading):
         self._groups = Wanted[int, Buckets]()
         self._endpoints_gone: frozenset[tuple[Address, int]] = frozenset()
         self._ways = Wanted(check)
-        """What routing, serving, traffic and the detour say. No flow of them is the engine's as well, nor of two."""
+        """Flows of routing, serving, traffic and the detour. No two of these, nor one and the engine, share a flow."""
 
         self._pages = Given[PageKey, Page]()
         self._programs = Given[ProgramKey, Program]()
@@ -119,13 +119,13 @@ class Programmer(Reading):
         self._resolve_ports = False
         self._open_unknown = False
         self.strangers: frozenset[Uid] = frozenset()
-        """Pods with an open port that the bus has not told of. Set it to those of the life before."""
+        """Pods with an open port that are not known from the bus. Initialise it with those of the previous process."""
 
         self.multicast = Joined(self._engine.about)
 
     @property
     def flows(self) -> Flows:
-        """All that the switch must hold."""
+        """All flows that the switch must hold."""
         return self._engine.flows | self._ways.now
 
     @property
@@ -139,7 +139,7 @@ class Programmer(Reading):
 
     @property
     def ports(self) -> Mapping[Uid, LocalPort]:
-        """Those of Pods, open or not."""
+        """Ports of Pods, open or not."""
         return self._ports
 
     @property
@@ -147,12 +147,12 @@ class Programmer(Reading):
         return self._routing
 
     def rule(self, number: int) -> DecidingRule | None:
-        """What has this id in the switch, unless it is not in force any more."""
+        """The rule or isolation with this id in the switch; None if it is no longer in force."""
         key = self._ids.key(number)
         return self._deciding(key) if key else None
 
     def judged_by(self, vlan: int) -> tuple[DecidingRule, ...]:
-        """The rules whose packets the inspection engine gets by the VLAN."""
+        """The rules whose packets go to the inspection engine on this VLAN."""
         found = map(self._deciding, self._engine.judged_by(vlan))
         return tuple(rule for rule in found if rule is not None)
 
@@ -183,26 +183,26 @@ class Programmer(Reading):
         return tuple(sorted(problem for part in (*parts, *more) for problem in part))
 
     def ports_are(self, ports: Mapping[Uid, LocalPort]) -> None:
-        """OVSDB has exactly these ports of Pods."""
+        """Set the Pods' ports to exactly these, as in OVSDB."""
         self._ports = ports
         self._resolve_ports = True
 
     def open_unknown(self, *, so: bool) -> None:
-        """Ports of Pods that the bus did not tell of are opened, or not."""
+        """Whether to open the ports of Pods that are not known from the bus."""
         self._resolve_ports |= so != self._open_unknown
         self._open_unknown = so
 
     def uplinks_are(self, uplinks: Uplinks) -> None:
-        """OVSDB has exactly these uplinks."""
+        """Set the uplinks to exactly these, as in OVSDB."""
         self._reroute(self._routing.use(uplinks))
         self.multicast.routes_changed()
 
     def traffic_ports_are(self, found: Mapping[str, Found], refused: Mapping[str, str]) -> None:
-        """OVSDB has exactly these interfaces, and some that TrafficControls need could not be made."""
+        """Set the interfaces to exactly these, as in OVSDB; `refused` says why needed ones could not be created."""
         self.traffic.switch_has(found, refused)
 
     def rule_key(self, number: int) -> RuleKey | None:
-        """The rule that has this id in the switch."""
+        """The rule with this id in the switch."""
         return self._ids.key(number)
 
     def port_of(self, address: Address) -> int | None:
@@ -224,14 +224,14 @@ class Programmer(Reading):
         return min((time for time in times if time is not None), default=None)
 
     def engine_ports_are(self, ports: EnginePorts | None) -> None:
-        """OVSDB has exactly these ports of the inspection engine."""
+        """Set the ports of the inspection engine to exactly these, as in OVSDB."""
         self._engine_ports = ports
         self._inspect()
 
     def verified_are(self, vlans: Mapping[str, int], deserted: tuple[int, ...] = ()) -> None:
-        """The inspection engine judges by exactly these VLANs, by the digest of the rule set of each.
+        """The inspection engine has verified exactly these VLANs, by the digest of their rule set.
 
-        The rules of the `deserted` ones are gone, and their connections are ended.
+        The rules of the `deserted` VLANs are gone, and their connections are ended.
         """
         self._vlans, self._deserted = vlans, deserted
         self._inspect()
@@ -243,17 +243,17 @@ class Programmer(Reading):
         self._reroute(self._detour.use(self._engine_ports, vlans, tag, self._deserted))
 
     def switch_reads_two_tags(self, *, so: bool) -> None:
-        """Connections have tags in the engine, or not."""
+        """Whether the switch reads two VLAN tags, so that connections can be tagged in the engine."""
         self._reads_two_tags = so
         self._inspect()
 
     def change_tag(self) -> None:
-        """Connections that begin from now on have another tag in the engine, if they have one."""
+        """Use another engine tag for connections that start from now on, if they are tagged at all."""
         self._tag = self._tag % TAGS + 1
         self._inspect()
 
     def advance(self, now_s: float) -> Change | None:
-        """The next change of the switch, or None. What it says counts as done: on failure, send all of `flows`."""
+        """The next change of the switch, or None. It counts as sent; if sending it fails, send all of `flows`."""
         step = self._view.step(now_s)
         if step is not None:
             self._apply(step)
@@ -350,7 +350,7 @@ class Programmer(Reading):
         self._resolve_ports = False
         wanted = openable(self._pods, self._ports, unknown=self._open_unknown)
         known = {pod.uid for pod in self._pods}
-        met = self.strangers & known & wanted.keys()  # what they talked about till now nobody has judged
+        met = self.strangers & known & wanted.keys()  # their connections so far were never judged
         self.strangers = (self.strangers - known) & self._ports.keys() | (wanted.keys() - known)
         closed = [port for uid, port in self._open.items() if wanted.get(uid) != port]
         closed += [wanted[uid] for uid in met - {port.uid for port in closed}]

@@ -1,4 +1,4 @@
-"""The node asks for the names of rules itself, so that rules that drop them need not wait until a Pod asks."""
+"""Resolves the names in rules from the node itself, so that rules that drop them need not wait until a Pod asks."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from sluice.services.node_ovs.naming import Naming
 log = structlog.get_logger()
 
 AT_ONCE = 16
-"""Questions that wait for their answers."""
+"""Maximum number of concurrent queries."""
 
 
 class Resolving:
-    """Asks; `news` is called when the fold knows more.
+    """Resolves names; `news` is called when the fold has learned something.
 
     Args:
-        server: whom to ask, address and port; None: the name servers of the node's resolv.conf.
+        server: address and port of the DNS server; None: the name servers of the node's resolv.conf.
     """
 
     def __init__(self, naming: Naming, server: tuple[str, int] | None, news: Callable[[], None]) -> None:
@@ -29,12 +29,12 @@ class Resolving:
         self._free = asyncio.Semaphore(AT_ONCE)
 
     def poke(self) -> None:
-        """There may be something to ask."""
+        """Wake up if a name is due to be resolved."""
         if (at := self._naming.next_question_s) is not None and at <= monotonic():
             self._poked.set()
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Resolve until cancelled."""
         async with asyncio.TaskGroup() as questions:
             while True:
                 for name in self._naming.questions(monotonic()):

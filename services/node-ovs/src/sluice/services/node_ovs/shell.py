@@ -1,7 +1,7 @@
-"""The shell: feeds the programmer, has the switch brought to what it says, and tells what is applied.
+"""The shell: feeds the programmer, brings the switch to the programmer's state, and reports what is applied.
 
-Whichever connection is lost, the others go on and the switch keeps what it holds. A switch that comes back is read and
-brought to what the programmer says in one bundle: after its restart that is everything, after ours only what differs.
+Whichever connection is lost, the others carry on and the switch keeps its flows. A switch that comes back is read and
+brought up to date in one bundle: after its restart that is everything, after ours only the differences.
 """
 
 import asyncio
@@ -50,10 +50,10 @@ from sluice.services.node_ovs.upkeep import Upkeep
 log = structlog.get_logger()
 
 REFUSED_RETRY_S = 1.0
-"""After a change failed: it will most likely fail again until something else changes."""
+"""Retry interval after a failed change: it will most likely fail again until something else changes."""
 
 IDS_INTERVAL_S = 1.0
-"""Between two looks whether the ids of rules have to be written down."""
+"""Interval between checks whether rule ids have to be saved."""
 
 
 class Shell:
@@ -165,7 +165,7 @@ class Shell:
                 self._upkeep.look_again()
             try:
                 await self._advance()
-            except (SwitchGone, RpcGone, OSError, CommandRefused) as error:  # the connection's own task makes it anew
+            except (SwitchGone, RpcGone, OSError, CommandRefused) as error:  # the connection's own task reconnects
                 self._upkeep.look_again(str(error))
                 log.warning("apply_interrupted", error=str(error))
                 self._rounds.wake_in(REFUSED_RETRY_S)

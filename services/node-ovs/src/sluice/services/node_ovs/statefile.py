@@ -1,4 +1,4 @@
-"""Something that outlives the process: a file that a reader never sees half of."""
+"""State that outlives the process: a file that is replaced atomically."""
 
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -18,7 +18,7 @@ class StateFile(Generic[T]):
         self._saved = b""
 
     def load(self) -> T | None:
-        """What was kept, if anything. What cannot be read is set aside and said."""
+        """Return the saved value, if any. An undecodable file is set aside and logged."""
         try:
             self._saved = self._path.read_bytes()
             return codec.decode(self._saved, self._kind)
@@ -29,13 +29,13 @@ class StateFile(Generic[T]):
             return None
 
     def refuse(self, why: str) -> None:
-        """What was loaded makes no sense: set it aside, and say so."""
+        """Set aside a file whose content makes no sense, and log it."""
         aside = self._path.with_suffix(".bad")
         self._path.replace(aside)
         log.error("state_refused", file=str(self._path), error=why, set_aside=str(aside))
 
     def save(self, value: T) -> None:
-        """The file holds this."""
+        """Save the value, unless it is what the file holds already."""
         body = codec.encode(value)
         if body != self._saved:
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
-"""Pods that were let talk while nobody could say which policies are about them, on disk: a restart forgets none.
+"""Keeps on disk the Pods that could talk before their policies were known, so that a restart does not forget them.
 
-Once the bus tells of such a Pod, the connections it has by then are forgotten, and so judged by what is in force.
+Once the bus knows such a Pod, the conntrack entries of its connections so far are flushed, so that current policy
+judges them.
 """
 
 from collections.abc import Set as AbstractSet
@@ -16,11 +17,11 @@ class Strangers:
         self.kept = frozenset(self._file.load() or ())
 
     def before_change(self, now: AbstractSet[Uid]) -> None:
-        """The switch is about to open ports of some: those of before may still have connections."""
+        """Add those whose ports the switch is about to open; the earlier ones may still have connections."""
         self._keep(self.kept | now)
 
     def after_change(self, now: AbstractSet[Uid]) -> None:
-        """The switch holds what it should, and connections of those who are none any more are forgotten."""
+        """Save after the switch is up to date and the connections of former strangers were flushed."""
         self._keep(frozenset(now))
 
     def _keep(self, them: frozenset[Uid]) -> None:

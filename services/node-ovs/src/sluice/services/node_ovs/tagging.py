@@ -1,7 +1,7 @@
-"""When connections that begin get another tag in the inspection engine.
+"""When new connections get another tag in the inspection engine.
 
-The engine drops whatever has the ports of a connection that it rejected, so who comes with the same ports after that
-must have another tag. A client whose first packet was too quick for it sends another a second later.
+The engine drops all packets with the ports of a connection that it rejected, so a later connection with the same ports
+must have another tag. A client whose first packet beats the change of tag retransmits it a second later.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from sluice.services.node_ovs.errands import Errands
 log = structlog.get_logger()
 
 INTERVAL_S = 0.1
-"""Between two tags: with 4,094 of them none comes again before the engine has forgotten, five minutes after the last
-packet of a connection. Source: Suricata 7, flow-timeouts, tcp, established."""
+"""Minimum interval between two tags: with 4,094 of them none comes back before the engine has forgotten it, five
+minutes after the last packet of a connection. Source: Suricata 7, flow-timeouts, tcp, established."""
 
 NEWS_RATE = 20
-"""Packets a second that only tell that there was one."""
+"""Packets per second; they only signal that there was a reset."""
 
 
 class Tagging:
@@ -40,7 +40,7 @@ class Tagging:
         )
 
     def due(self) -> None:
-        """The engine rejected a connection: the tag is changed, at once if it was not just now."""
+        """The engine rejected a connection: change the tag, as soon as the minimum interval allows."""
         if self._waiting:
             return
         self._waiting = True
@@ -54,7 +54,7 @@ class Tagging:
 
 
 async def tags_read(control: Path, bridge: str) -> int:
-    """How many VLAN tags of a packet the switch reads; 1 where it does not say."""
+    """How many VLAN tags of a packet the switch reads; 1 if unknown."""
     try:
         said = await command(control, "dpif/show-dp-features", bridge)
     except (OSError, RpcGone, CommandRefused) as error:

@@ -1,4 +1,4 @@
-"""Answers what becomes of a packet on this node: the switch says it, and the fold says which rules its flows are of."""
+"""Answers trace requests for this node: the switch traces the packet, and the fold maps its flows to rules."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ class Tracing:
     """Listens on the bus.
 
     Args:
-        control: where ovs-vswitchd listens for commands; asked each time, as it has another name after a restart.
+        control: returns ovs-vswitchd's control socket; called each time, because the name changes at a restart.
     """
 
     def __init__(self, bus: Bus, node: NodeName, bridge: str, control: Callable[[], Path], facts: Programmer) -> None:
@@ -71,7 +71,7 @@ class Tracing:
         )
 
     def _plug(self, begin: Begin) -> Plug:
-        """Where the packet comes in.
+        """Where the packet enters the switch.
 
         Raises:
             NotTraceable: there is no such place.

@@ -1,7 +1,7 @@
-"""Ports that TrafficControls need: made, brought up, and removed when nobody needs them and we made them.
+"""Ports that TrafficControls need: created, brought up, and removed when no longer needed, if we created them.
 
-What there should be the programmer says. A port that we made says so itself (`sluice.role=traffic`), so that a restart
-finds it. One that is wrong is told in the status of the TrafficControls that need it, and tried again.
+The programmer says which ports are needed. Ports that we created are marked as such (`sluice.role=traffic`), so that a
+restart recognises them. A port that fails is reported in the status of the TrafficControls that need it, and retried.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def found_ports(view: View, bridge: str) -> dict[str, Found]:
-    """All interfaces that the database has, by name."""
+    """All interfaces in the database, by name."""
     own = {interface.name for interface in view.interfaces(bridge)}
     elsewhere = {name: held for held, name in _on_other_bridges(view, bridge)}
     found = {}
@@ -42,19 +42,19 @@ def found_ports(view: View, bridge: str) -> dict[str, Found]:
 
 
 class TrafficPorts:
-    """Brings the database to what is wished, one change after the other."""
+    """Brings the database to the wished state, one change at a time."""
 
     def __init__(self, run_dir: Path, bridge: str) -> None:
         self._run_dir, self._bridge = run_dir, bridge
         self.refused: dict[str, str] = {}
-        """Why ports could not be made, by name."""
+        """Why ports could not be created, by name."""
 
     def differs(self, wishes: Mapping[str, Wish], found: Mapping[str, Found]) -> bool:
-        """Something is to be made or removed that was not refused before."""
+        """True if there is something to create or remove that was not refused before."""
         return bool(removable(found, wishes)) or any(one.name not in self.refused for one in missing(found, wishes))
 
     async def bring(self, wishes: Mapping[str, Wish], found: Mapping[str, Found], *, remove: bool) -> None:
-        """Make what is missing, have internal ports up, and remove what nobody needs, if that may be.
+        """Create missing ports, bring internal ports up, and, if `remove` is set, remove those no longer needed.
 
         Raises:
             OSError, RpcGone: the database is away.
@@ -81,7 +81,7 @@ class TrafficPorts:
         await self._raise(name for name, one in found.items() if name in wishes and one.type == INTERNAL and one.ofport)
 
     async def _make(self, ovsdb: Ovsdb, wish: Wish) -> str | None:
-        """Add the port; why that is not possible."""
+        """Add the port; returns the reason if that fails."""
         ids = {ROLE: TRAFFIC}
         if wish.type == DEVICE:
             claimed = await self._claimed(wish.name)
@@ -97,7 +97,7 @@ class TrafficPorts:
         return None
 
     async def _claimed(self, device: str) -> str | int:
-        """Why the device is not to be attached; its index if it may be."""
+        """Return the device's index, or the reason why it must not be attached."""
 
         def look() -> str | int:
             try:
@@ -124,12 +124,12 @@ class TrafficPorts:
         await asyncio.to_thread(self._in_namespace, bring_up)
 
     def _in_namespace(self, function: Callable[[], T]) -> T:
-        """Where the switch looks for devices."""
+        """Call the function in the network namespace where the switch looks for devices."""
         return inside(links.namespace_of(self._run_dir / "ovs-vswitchd.pid"), function)
 
 
 def _has_gone(interface: Interface) -> bool:
-    """The device is not the one that the port was opened for, whose traffic alone the switch hears."""
+    """The device is not the one the port was opened for; the switch only sees the traffic of that one."""
     if interface.ofport is None or interface.ifindex is None:  # it is being opened
         return False
     return interface.ifindex == 0 or interface.external_ids.get(IFINDEX, "") not in ("", str(interface.ifindex))
@@ -147,7 +147,7 @@ def _owner(interface: Interface) -> tuple[Owner, str]:
 
 
 def _on_other_bridges(view: View, bridge: str) -> Iterable[tuple[str, str]]:
-    """Bridge and interface."""
+    """Yields bridge and interface names."""
     for row in view.rows.values():
         if isinstance(row, Bridge) and row.name != bridge:
             for port in map(view.rows.get, row.ports):

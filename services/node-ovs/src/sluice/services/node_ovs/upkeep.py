@@ -1,6 +1,6 @@
-"""Keeps the switch at what the programmer says: a change at a time, or all of it wherever the switch may differ.
+"""Keeps the switch at the programmer's state: one change at a time, or a full replay whenever the switch may differ.
 
-Connections that must not outlive a change go with it, and so does what the datapath has cached of the flows of before.
+Connections that must not outlive a change are flushed with it, as is the datapath's cache of the old flows.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -46,52 +46,52 @@ class Upkeep:
         self._run_dir, self._programmer, self._counting = run_dir, programmer, counting
         self._errands, self._multicast, self._ender = errands, multicast, ender
         self.switch: Switch | None = None
-        """The one that is connected."""
+        """The current connection to the switch."""
 
         self._behind = True
-        """The switch may hold something else than what the programmer said so far."""
+        """The switch may differ from the programmer's state."""
 
         self.detail = "not connected to the switch yet"
-        """Why it may; empty while it does not."""
+        """Why it may differ; empty if it does not."""
 
         self._drifted = False
         """Somebody else changed the switch since it was last read."""
 
         self.repairs = 0
-        """How often somebody else's changes were put right."""
+        """How many times changes made by others were repaired."""
 
         self._unflushed: set[LocalPort] = set()
-        """Their connections are to be forgotten once the switch holds what the programmer says."""
+        """Ports whose connections are to be flushed once the switch is up to date."""
 
         self._cache_is_old = False
-        """Flows were changed, and the datapath may still use what it cached of those before."""
+        """Flows were changed, and the datapath may still use cached old ones."""
 
     @property
     def done(self) -> bool:
-        """The switch holds what the programmer said last."""
+        """The switch holds the programmer's latest state."""
         return not self._behind
 
     def use(self, switch: Switch | None, detail: str = "the switch is not read yet") -> None:
-        """This is the switch from now on, or there is none."""
+        """Use this connection from now on, or none."""
         self.switch, self._behind, self.detail = switch, True, detail
 
     def doubt(self) -> None:
-        """Somebody else changed it."""
+        """Note that somebody else changed the switch."""
         self._drifted, self._behind = True, True
         self.detail = "somebody else changed flows of the bridge; they are being put right"
 
     def look_again(self, detail: str | None = None) -> None:
-        """Read all of it the next time; `detail` says why, if something went wrong."""
+        """Do a full replay next time; `detail` says why, if something went wrong."""
         self._behind = True
         if detail is not None:
             self.detail = detail
 
     async def advance(self, change: Change | None) -> None:
-        """Nothing that the programmer said is missing in the switch, this change of it included, while there is one.
+        """Bring the switch up to the programmer's state, including this change, if there is a connection.
 
         Raises:
-            SwitchGone, RpcGone, OSError, CommandRefused: a connection was lost on the way; look again.
-            BundleRefused, NotEncodable, Undecodable: the switch holds what it held; look again.
+            SwitchGone, RpcGone, OSError, CommandRefused: a connection was lost halfway; look again.
+            BundleRefused, NotEncodable, Undecodable: the switch is unchanged; look again.
         """
         self._unflushed.update(change.closed if change is not None else ())
         if self.switch is None or not self._programmer.in_sync:
@@ -102,7 +102,7 @@ class Upkeep:
             await self._send(self.switch, change)
 
     async def _replay(self, switch: Switch) -> None:
-        """Bring the switch to what the programmer says, whatever it holds."""
+        """Bring the switch to the programmer's state, whatever it holds."""
         started = monotonic()
         flows = self._programmer.flows
         strangers: tuple[Stranger, ...] = ()
@@ -138,7 +138,7 @@ class Upkeep:
                 elapsed_ms=elapsed_ms,
                 upto=self._programmer.upto.sequence,
             )
-        elif self._cache_is_old:  # the last change went in, and was interrupted after that
+        elif self._cache_is_old:  # the last change was sent, but interrupted afterwards
             await self._forget_cached()
         await self._flush_closed()
         await self._end_denied()
@@ -174,10 +174,11 @@ class Upkeep:
         groups: Mapping[int, Buckets],
         delete_groups: Collection[int],
     ) -> None:
-        """The switch is changed, its cache holds nothing of before, and what went has been counted to the last packet.
+        """Change the switch, purge its cache, and count removed flows up to their last packet.
 
-        The datapath tells what it forwarded about twice a second, and what it did not tell before a change is counted
-        by the flows of after. So it is asked first, but never at the cost of the change.
+        The datapath reports what it forwarded about twice a second; packets not reported before a change are counted by
+        the flows after it. So the cache is purged before the change too, but a failure of that does not hold up the
+        change.
         """
         with suppress(CommandRefused, RpcGone, OSError):
             await self._forget_cached()
@@ -189,26 +190,27 @@ class Upkeep:
             await self._counting.end(switch, counting)
 
     async def _flush_closed(self) -> None:
-        """Nothing established outlives what the programmer has closed."""
+        """Flush the connections of ports that the programmer has closed."""
         await self._flush(self._unflushed, opening=False)
         self._unflushed.clear()
 
     async def _end_denied(self) -> None:
-        """Policies that end what they deny have done so."""
+        """Let policies that end denied connections do so."""
         if self._programmer.ending.due:
             await self._ender.run()
             self._programmer.ending.due = False
 
     def _caught_up(self, switch: Switch) -> None:
-        """The switch holds what the programmer said, unless it was lost or changed by somebody else meanwhile."""
+        """Mark the switch as up to date, unless it was lost or changed by somebody else meanwhile."""
         if self.switch is switch and not self._drifted:
             self._behind, self.detail = False, ""
 
     async def _flush(self, ports: Iterable[LocalPort], *, opening: bool) -> None:
-        """Forget the connections of these Pods' addresses.
+        """Flush the conntrack entries of these ports' addresses.
 
-        Those of ICMPv6 go only with all others of the zone. Nobody can use them while the port is closed, so that is
-        done where the next Pod has the address so soon that they are still there. Who may talk goes on all the same.
+        ICMPv6 entries can only be flushed together with the whole zone. Nobody can use them while the port is closed,
+        so this is done only if the next Pod gets the address while they still exist. Allowed connections survive the
+        flush.
         """
         addresses = sorted({address for port in ports for address in port.addresses})
         if not addresses:
@@ -222,16 +224,16 @@ class Upkeep:
             await tracker.flush_zone(CT_ZONE)
 
     async def _forget_cached(self) -> None:
-        """From now on packets meet the flows that the switch holds, not what its datapath has cached of earlier ones.
+        """Purge the datapath's flow cache, so that packets meet the current flows.
 
-        Open vSwitch answers a bundle before it revalidates its cache: for some milliseconds connections still begin,
-        and are committed, by the flows of before. Purging costs one, and an upcall for each kind of packet on its way.
-        Source: ovs-vswitchd(8), revalidator/purge.
+        Open vSwitch acknowledges a bundle before it revalidates its cache: for some milliseconds new connections are
+        still allowed and committed by the old flows. A purge costs a millisecond, and an upcall per kind of packet in
+        flight. Source: ovs-vswitchd(8), revalidator/purge.
         """
         await command(control_socket(self._run_dir), "revalidator/purge")
         self._cache_is_old = False
 
 
 def guards(port: LocalPort) -> frozenset[FlowKey]:
-    """The flows without which the port is not open for its Pod: they name its MAC and addresses."""
+    """The spoof guard flows of a port: they name its MAC and addresses, and without them it is not open."""
     return frozenset(key for key in port_flows(port, port.addresses) if key.table == Table.SPOOF_GUARD)

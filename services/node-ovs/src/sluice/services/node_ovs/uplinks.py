@@ -1,4 +1,4 @@
-"""From rows of OVSDB to the ports that lead to other nodes and to this one's network stack."""
+"""Converts OVSDB rows to the ports that lead to other nodes and to this node's network stack."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from sluice.drivers.ovsdb.rows import Interface
 
 
 def uplinks(interfaces: Iterable[Interface]) -> tuple[Uplinks, tuple[str, ...]]:
-    """The uplinks that are usable, and why others are not. Of two with one role the higher OpenFlow number has it."""
+    """The usable uplinks, and why others are not usable. Of two with the same role the higher port number wins."""
     tunnel, gateway = None, None
     errors = []
     for interface in sorted(interfaces, key=lambda one: one.ofport or 0):
@@ -30,7 +30,7 @@ def uplinks(interfaces: Iterable[Interface]) -> tuple[Uplinks, tuple[str, ...]]:
 
 
 def engine_ports(interfaces: Iterable[Interface]) -> EnginePorts | None:
-    """The ports between which the inspection engine sits, if both are there."""
+    """The two ports that the inspection engine sits between, if both are there."""
     found = {one.external_ids.get(ROLE): one.ofport for one in interfaces if one.ofport is not None}
     into, out = found.get(L7_IN), found.get(L7_OUT)
     return None if into is None or out is None else EnginePorts(into, out)

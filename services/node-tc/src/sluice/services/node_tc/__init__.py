@@ -1,1 +1,1 @@
-"""Enforces policies of secondary networks on one node: programs in, filters of TC out."""
+"""Enforces policies of secondary networks on one node: turns programs into TC filters."""

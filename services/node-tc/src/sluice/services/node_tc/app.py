@@ -1,4 +1,4 @@
-"""Wiring: the shell with the bus it reads and the kernel it changes."""
+"""Wiring: the shell, the bus it reads and the kernel it changes."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Which interface of the host is whose: what the pages report of a Pod's interface, and what the machine says of it."""
+"""Finds the host device of each Pod interface, from the pages' reports and from what the machine says."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -18,13 +18,13 @@ from sluice.services.node_tc.keeper import Device
 class Found(NamedTuple):
     devices: dict[InterfaceKey, Device]
     closed: dict[InterfaceKey, Device]
-    """Devices that nobody has, or of which nobody can say whose they are, each under a key of its own."""
+    """Devices that no Pod has, or whose owner is disputed, each under a key of its own."""
 
     errors: dict[InterfaceKey, str]
-    """Why an interface cannot be policed, or not be found: where, what, why, and what to do."""
+    """Why an interface cannot be policed or found: where, what, why, and what to do."""
 
     waiting: frozenset[InterfaceKey]
-    """Not attached yet: the plugin has still to report them."""
+    """Interfaces that are not attached yet: the CNI plugin has not reported them."""
 
 
 def find(
@@ -35,15 +35,15 @@ def find(
     direct: bool,
     claims: Iterable[Member] | None = None,
 ) -> Found:
-    """The devices of these interfaces, and those to be closed.
+    """Return the devices of these interfaces, and the devices to close.
+
+    If two interfaces claim the same device, neither gets it, and it is closed.
 
     Args:
-        members: interfaces that policies are about.
+        members: interfaces that policies apply to.
         plugins: types of CNI plugins whose interfaces are ours to police.
-        claims: all interfaces of the node's Pods. Representors that none of them has are closed, so that the next to
-            have one finds it closed; None: it is not told who has which, and none is closed for being idle.
-
-    Of two that claim one device neither has it, and it is closed.
+        claims: all interfaces of the node's Pods. Representors that none of them has are closed, so that the next
+            interface to get one finds it closed. None: the claims are unknown, and idle representors stay as they are.
     """
     representors = Representors(sysfs, _ports(), direct=direct)
     all_ = {**{key_of(one): one for one in claims or ()}, **members}
@@ -79,7 +79,7 @@ def find(
 
 def _close_idle(found: Found, sysfs: Path, idle: Iterable[str]) -> None:
     for name in idle:
-        with suppress(OSError, ValueError):  # it went while we looked, and the kernel tells of that
+        with suppress(OSError, ValueError):  # it disappeared meanwhile; the kernel reports that
             found.closed[_nobodys(name)] = Device(name, _ifindex(sysfs, name))
 
 
@@ -115,4 +115,4 @@ def _ports() -> tuple[devlink.Port, ...]:
     try:
         return devlink.ports()
     except NetlinkLost:
-        return ()  # sysfs says the same of most cards
+        return ()  # sysfs has the same information for most cards

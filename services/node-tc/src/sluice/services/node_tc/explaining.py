@@ -1,4 +1,4 @@
-"""Says whose the filters of this node are."""
+"""Explains whom the filters of this node belong to."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from sluice.services.node_tc.programmer import Programmer
 
 
 class _At(NamedTuple):
-    """A filter, and where it stands."""
+    """A filter, and where it is."""
 
     interface: InterfaceKey
     device: str
@@ -28,7 +28,7 @@ class _At(NamedTuple):
 
 
 class Explaining:
-    """What the kernel holds of ours, as it was read and as it has been changed since.
+    """Our filters in the kernel, as they were read and have been changed since.
 
     Args:
         quiet: held while the keeper works.
@@ -42,7 +42,7 @@ class Explaining:
         return self._facts.upto
 
     async def meaning(self, text: str) -> Meaning:
-        """Whose the filter is; those that look so at several interfaces are told as one.
+        """Explain a filter; if it occurs at several interfaces, these are combined into one answer.
 
         Raises:
             NotOurs
@@ -66,7 +66,7 @@ class Explaining:
         )
 
     async def page(self, after: str, limit: int) -> Page:
-        """Filters, by interface and hook, in the order in which packets meet them.
+        """Filters by interface and hook, in the order in which packets meet them.
 
         Raises:
             NotOurs

@@ -1,6 +1,6 @@
-"""The command line that DaemonSets of multi-networkpolicy-tc have: what still means something, and what is passed over.
+"""The command line of multi-networkpolicy-tc's DaemonSets: flags that still apply, and flags that are ignored.
 
-Everything else is refused: a flag that is silently ignored is a policy that is silently not enforced.
+Any other flag is an error: a flag that is silently ignored is a policy that is silently not enforced.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ SETTINGS = {
     "network-plugins": ("NETWORK_PLUGINS", "LIST", "types of CNI plugins to police (accelerated-bridge)"),
     "pod-rules-path": ("POD_RULES_PATH", "FOLDER", "where to write each Pod's filters, in the notation of tc(8)"),
 }
-"""Flag: its setting, what it takes, and what for."""
+"""By flag: its setting, its argument, and its purpose."""
 
 ELSEWHERE = {
     "kubeconfig": "ingest reads the cluster; give it SLUICE_INGEST_KUBECONFIG",
     "master": "ingest reads the cluster; give it a kubeconfig that names the server",
     "tc-driver": "filters go over netlink in any case",
 }
-"""Flags that somebody else needs now, or nobody."""
+"""Flags that now concern another service, or none."""
 
 KLOG = frozenset(
     (
@@ -30,25 +30,25 @@ KLOG = frozenset(
 SWITCHES = frozenset(
     ("add_dir_header", "alsologtostderr", "logtostderr", "one_output", "skip_headers", "skip_log_headers")
 )
-"""Those that take no value, unless after "="."""
+"""Flags that only take a value after "="."""
 
 
 class BadFlag(ValueError):
-    """The command line is not what node-tc understands; the message says why and what to do."""
+    """The command line is invalid; the message says why and what to do."""
 
 
 class Flags(NamedTuple):
     environment: dict[str, str]
-    """Settings that were given as flags, as variables without the service's prefix."""
+    """Settings given as flags, as environment variables without the service's prefix."""
 
     warnings: tuple[str, ...]
-    """What was passed over, and why: one line for all of klog's, and one for each other."""
+    """What was ignored, and why: one line for all klog flags, and one for each other flag."""
 
     help: bool = False
 
 
 def parse(arguments: Sequence[str]) -> Flags:
-    """What the command line says.
+    """Parse the command line.
 
     Raises:
         BadFlag
@@ -85,7 +85,7 @@ def parse(arguments: Sequence[str]) -> Flags:
 
 
 def usage() -> str:
-    """What --help prints."""
+    """The text that --help prints."""
     lines = ["usage: python -m sluice.services.node_tc [FLAG...]", ""]
     lines += [f"  --{name} {takes}".ljust(28) + what for name, (_, takes, what) in SETTINGS.items()]
     lines += ["", "Everything else is set by variables SLUICE_NODE_TC_*; flags win. Accepted and passed over:", ""]

@@ -1,6 +1,6 @@
-"""What is at the hooks of the node's interfaces: read once, changed by plans, read again when there is doubt.
+"""The filters at the hooks of the node's interfaces: read once, changed by plans, read again when in doubt.
 
-Everything here is done when it returns, and takes as long as the kernel does. Not for several threads at once.
+All methods block on the kernel. Not thread-safe.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,23 +22,23 @@ Addresses = Mapping[Hook, Mapping[Block, Openings | None]]
 
 
 class Device(NamedTuple):
-    """An interface of the host. A name is not enough: another may have it after a driver was loaded anew."""
+    """A host interface. The name alone is not enough: it may be reused after a driver is reloaded."""
 
     name: str
     ifindex: int
 
 
 class Made(NamedTuple):
-    """What a change came to."""
+    """The outcome of a change."""
 
     steps: int
     messages: int
     whole: bool
-    """It was a new generation of filters and not a patch: connections of before have `retire` to come."""
+    """It was a new generation of filters, not a patch: `retire` is still due for older connections."""
 
     placement: Placement
     not_in_hardware: str
-    """Why not, though it was to be; otherwise empty."""
+    """Why it is not in hardware, although requested; empty otherwise."""
 
 
 class _Kept:
@@ -53,11 +53,11 @@ class Keeper:
 
     @property
     def devices(self) -> dict[InterfaceKey, Device]:
-        """Whose hooks hold something of ours, for whom."""
+        """The devices whose hooks hold filters of ours, by interface."""
         return {key: kept.device for key, kept in self._kept.items()}
 
     def standings(self, key: InterfaceKey) -> Mapping[Hook, Standings]:
-        """What the hooks of a kept interface hold."""
+        """The filters at the hooks of a kept interface."""
         return {hook: dict(mirror.filters) for hook, mirror in self._kept[key].mirrors.items()}
 
     def make(
@@ -70,14 +70,14 @@ class Keeper:
         revoke: bool = False,
         addresses: Addresses | None = None,
     ) -> Made:
-        """The device's hooks hold the contents.
+        """Bring the device's hooks to these contents.
 
         Args:
-            revoke: whoever had connections there has none any more.
-            addresses: all that differs from the contents before, if only addresses do.
+            revoke: end the connections of the interface's previous owner.
+            addresses: the whole difference from the previous contents, if only addresses differ.
 
         Raises:
-            Refused, NoSuchDevice, NetlinkLost: what stands is not known; it is read again the next time.
+            Refused, NoSuchDevice, NetlinkLost: the state is unknown; it is read again next time.
         """
         kept = self._kept.get(key)
         if kept is None or kept.device != device:
@@ -92,7 +92,7 @@ class Keeper:
                 gone |= narrowed([step.operation for step in steps if step.hook is hook], mirror)
         self._kept.pop(key, None)
         if zone is not None and steps and (revoke or generations == [None, None]):
-            self._tracker.forget(zone)  # whoever had the zone before
+            self._tracker.forget(zone)  # entries of the zone's previous owner
         done = self._apply(kept, steps)
         if zone is not None and gone:
             self._tracker.unmark(zone, gone)
@@ -101,7 +101,7 @@ class Keeper:
         return Made(len(steps), done.messages, whole, done.placement, done.not_in_hardware)
 
     def retire(self, key: InterfaceKey) -> int:
-        """Replies of connections from before the last change pass no more; how many filters that took."""
+        """Block replies of connections from before the last change; returns how many filters that took."""
         kept = self._kept.pop(key, None)
         if kept is None:
             return 0
@@ -111,23 +111,23 @@ class Keeper:
         return len(steps)
 
     def release(self, key: InterfaceKey) -> None:
-        """Nothing of ours is left at the interface, which may be gone itself."""
+        """Remove our filters from the interface, which may be gone already."""
         kept = self._kept.pop(key, None)
         if kept is not None:
             self._apply(kept, plan(EVERYTHING_OPEN, kept.mirrors, None))
 
     def close(self) -> None:
-        """Ask the kernel no more about connections."""
+        """Close the connection to conntrack."""
         self._tracker.close()
 
     def doubt(self, key: InterfaceKey | None = None) -> None:
-        """What stands at this interface, or at any, has to be read again."""
+        """Forget what was read of this interface, or of all, so that it is read again."""
         for one in [*self._kept]:
             if key in (None, one):
                 del self._kept[one]
 
     def sweep(self, keep: Iterable[int]) -> tuple[int, ...]:
-        """Nothing of ours is left at other interfaces than these; those where something was."""
+        """Remove our filters from all interfaces but these; returns the interfaces that had any."""
         found = []
         for ifindex in sorted(self._hooks.opened() - frozenset(keep)):
             mirrors = self._read(Device("", ifindex))
@@ -138,7 +138,7 @@ class Keeper:
         return tuple(found)
 
     def count(self, key: InterfaceKey) -> Mapping[Hook, Mapping[int, Count]]:
-        """What went through the filters of a kept interface, by reference of their cookies."""
+        """Counters of the filters of a kept interface, by the reference in their cookies."""
         index = self._kept[key].device.ifindex
         return {hook: self._hooks.count(messages.hook(index, hook)) for hook in Hook}
 
@@ -165,7 +165,7 @@ class Keeper:
 def _patches(
     contents: Mapping[Hook, Content], addresses: Addresses, mirrors: Mapping[Hook, Mirror]
 ) -> list[Step] | None:
-    """The change of addresses alone; None if it cannot be made in place."""
+    """The steps for a change of addresses only; None if it cannot be made in place."""
     steps: list[Step] = []
     for hook in Hook:
         changed = addresses.get(hook, {})

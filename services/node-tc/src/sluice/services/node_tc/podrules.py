@@ -1,4 +1,4 @@
-"""Each Pod's filters in a file, for people: DIR/<Pod's uid>/<network>-<device>.rules, the network's "/" as "-"."""
+"""Writes each Pod's filters to a file, for people: DIR/<Pod uid>/<network>-<device>.rules, with "/" as "-"."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ class Rules(NamedTuple):
 
 
 def text(rules: Rules) -> str:
-    """One line a filter, after the hook that it stands at: what follows `tc filter add dev DEVICE`."""
+    """One line per filter: its hook, and what follows `tc filter add dev DEVICE`."""
     lines = ["qdisc: clsact", "filters:"]
     for hook in Hook:
         filters = {key: standing.body for key, standing in rules.standings[hook].items()}
@@ -25,7 +25,7 @@ def text(rules: Rules) -> str:
 
 
 class PodRules:
-    """The folder holds these files and no others of Pods. A file is written only if it differs."""
+    """Keeps exactly these files of Pods in the folder. A file is written only if it differs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,6 +1,6 @@
-"""From what the bus says to what each interface must hold: a fold without a clock, a socket or a kernel.
+"""Folds what the bus says into the desired filters of each interface; no clock, sockets or kernel.
 
-What `advance` returns counts as said: if it cannot be made, `contents` has all of it.
+What `advance` returns counts as applied: if applying it fails, `contents` has all of it.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from sluice.dataplane.view import Step
 
 
 class Programmer(EngineReading[Engine]):
-    """Feed it what arrives, then ask `advance` what differs."""
+    """The fold. Feed it what arrives, then call `advance` for what differs."""
 
     def __init__(self, node: NodeName, options: Options) -> None:
         super().__init__(node, "tc", Engine(node, options))
@@ -24,12 +24,12 @@ class Programmer(EngineReading[Engine]):
 
     @property
     def interfaces(self) -> Mapping[InterfaceKey, Member]:
-        """Those that policies are about."""
+        """Interfaces that policies apply to."""
         return self._engine.interfaces
 
     @property
     def claims(self) -> tuple[Member, ...] | None:
-        """All interfaces of the node's Pods, policed or not; None: it is not told which there are."""
+        """All interfaces of the node's Pods, policed or not; None if they are unknown."""
         return self._claims
 
     def contents(self, key: InterfaceKey) -> Mapping[Hook, Content]:
@@ -37,11 +37,11 @@ class Programmer(EngineReading[Engine]):
         return self._engine.contents(key)
 
     def owners(self, key: InterfaceKey, hook: Hook, where: FilterKey, cookie: bytes) -> tuple[DecidingRule, ...]:
-        """The rules that a filter belongs to, and the policies that close the interface, if it is by them."""
+        """The rules that a filter belongs to, and the policies that close the interface, if any do."""
         return self._engine.owners(key, hook, where, cookie)
 
     def advance(self, now_s: float) -> dict[InterfaceKey, Change]:
-        """What differs since the last time; nothing before it is in sync."""
+        """What has changed since the last call; empty before it is in sync."""
         step = self._view.step(now_s)
         if step is not None:
             self._apply(step)
@@ -51,5 +51,5 @@ class Programmer(EngineReading[Engine]):
         self._give(step)
         if step.local is not None:
             self._claims = step.local.interfaces
-        elif step.whole:  # a node that is known, and not listed, has no Pods
+        elif step.whole:  # a known node that is not listed has no Pods
             self._claims = () if self._node in step.routes else None

@@ -1,4 +1,4 @@
-"""What node-tc reads from its environment: SLUICE_NODE_TC_*; some of it may be given as flags, see `flags`."""
+"""Settings of node-tc, from the environment: SLUICE_NODE_TC_*; some can also be given as flags, see `flags`."""
 
 from typing import Annotated
 
@@ -9,39 +9,41 @@ from sluice.runtime.settings import ServiceSettings
 
 class NodeTcSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     node_name: str = ""
-    """The node whose programs to apply, as Kubernetes names it. Unset: this machine's host name, in lower case."""
+    """The node whose programs to apply, by its name in Kubernetes. Unset: the host name, in lower case."""
 
     network_plugins: str = "accelerated-bridge"
-    """Types of CNI plugins, with commas, whose networks are policed here: they leave a representor on the host."""
+    """Types of CNI plugins whose networks are policed here, comma-separated: they leave a representor on the host."""
 
     accept_icmp: bool = False
-    """Let ICMP over IPv4 through whatever the policies say."""
+    """Always allow ICMP over IPv4, whatever policies say."""
 
     accept_icmpv6: bool = False
-    """Let ICMPv6 through whatever the policies say. Neighbour discovery passes in any case."""
+    """Always allow ICMPv6, whatever policies say. Neighbour discovery passes in any case."""
 
     hardware: bool = False
-    """Have the card enforce policies where it can: all filters of a hook, or none. Each change reads the hook back."""
+    """Offload policies to the card where possible: all filters of a hook, or none. Each change reads the hook back."""
 
     direct: bool = False
-    """Take interfaces of no card (veth) as the annotations name them: for tests, and for plugins that use such."""
+    """Also police interfaces without a card (veth), as named in the annotations: for tests, and for plugins that use
+    them."""
 
     close_idle: bool = True
-    """Close representors of this host's cards that no Pod's interface claims. Off where functions are used without a
-    network-status that names them: by virtual machines or programs of the host, or as Pods' default interfaces."""
+    """Close representors of this host's cards that no Pod interface claims. Turn it off if functions are used without a
+    network-status that names them: by virtual machines or programs on the host, or as default interfaces of Pods."""
 
     sysfs: str = "/sys"
-    """Where sysfs of the host is."""
+    """Where the host's sysfs is mounted."""
 
     pod_rules_path: str = ""
-    """Folder in which to write each Pod's filters, in the notation of tc(8). Unset: nowhere."""
+    """Folder for a file with each Pod's filters, in the notation of tc(8). Unset: no files."""
 
     state_dir: str = "/var/lib/sluice/node-tc"
-    """Where it is kept which zone of connection tracking is whose, so that a restart leaves connections alone."""
+    """Directory for the assignment of conntrack zones, so that a restart does not disturb connections."""
 
     retire_after_s: Annotated[float, Meta(ge=1)] = 30.0
-    """Seconds after a change of policy in which replies of connections from before still pass. The beginning side is
-    asked again at once; lower cuts one-sided connections that say nothing for so long."""
+    """Seconds after a policy change during which replies on older connections still pass. Packets from the side that
+    opened the connection are judged again at once. A lower value cuts one-sided connections that are silent for that
+    long."""
 
     resync_interval_s: Annotated[float, Meta(ge=1)] = 60.0
-    """Seconds between full read-backs of the hooks and of the bus. Lower finds drift sooner; each dumps every hook."""
+    """Seconds between full read-backs of the hooks and the bus. Lower finds drift sooner; each one dumps every hook."""

@@ -1,6 +1,6 @@
-"""The shell: reads the bus, hears the kernel, has the upkeep work in a thread, and tells the bus what is applied.
+"""The shell: reads the bus, listens to the kernel, runs the upkeep in a thread, and reports what is applied.
 
-Whatever is lost, the kernel keeps what it holds.
+Whatever connection is lost, the kernel keeps its state.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ from sluice.services.node_tc.settings import NodeTcSettings
 from sluice.services.node_tc.upkeep import Upkeep
 
 RETRY_S = 1.0
-"""After the kernel refused something: it will most likely do so again until something else changes."""
+"""Retry interval after the kernel refused something: it will most likely do so again until something else changes."""
 
 DRIFT_PAUSE_S = 0.5
-"""Between two looks at interfaces that somebody else changes all the time."""
+"""Minimum interval between reads of interfaces that others keep changing."""
 
 
 class Shell:
@@ -43,7 +43,7 @@ class Shell:
         self._said: NodeStatus | None = None
         self._reporting = Reporting(bus, self._node, "tc", lambda: self._said)
         self._quiet = asyncio.Lock()
-        """Held while the upkeep works beside the loop: what it holds is not to be read meanwhile."""
+        """Held while the upkeep works in its thread; its state must not be read meanwhile."""
 
     @property
     def ready(self) -> bool:

@@ -1,7 +1,7 @@
-"""Keeps every policed interface of the node at what is wanted of it, whatever happens to it meanwhile.
+"""Keeps every policed interface of the node as desired, whatever happens to it meanwhile.
 
-`advance` does the work, and waits for the kernel as long as that takes: call it where nothing else has to go on. What
-the kernel refuses is tried again the next time; everything else goes on.
+`advance` does the work and blocks on the kernel: call it off the event loop. What the kernel refuses is retried next
+time, and does not hold up the rest.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ _repairs = METRICS.counter("sluice_node_tc_repairs_total", "How often somebody e
 
 
 class Wanted(Protocol):
-    """What interfaces must hold."""
+    """The desired state of the interfaces."""
 
     @property
     def interfaces(self) -> Mapping[InterfaceKey, Member]: ...
@@ -48,7 +48,7 @@ class Upkeep:
         self._plugins = frozenset(filter(None, (one.strip() for one in settings.network_plugins.split(","))))
         self._hooks = Hooks()
         self.events = Events(self._hooks.port)
-        """What others do to the kernel; to be handed to `heard`."""
+        """Changes made by others in the kernel; pass them to `heard`."""
 
         self.keeper = Keeper(self._hooks, hardware=settings.hardware)
         self._zones_file = ZonesFile(Path(settings.state_dir) / "zones.json")
@@ -58,24 +58,24 @@ class Upkeep:
         self._claims: tuple[Member, ...] | None = None
         self._look_for_devices = self._read_again = self._sweep = True
         self._behind: dict[InterfaceKey, None] = {}
-        """To be planned as a whole."""
+        """Interfaces to be planned as a whole."""
 
         self._drifted: set[InterfaceKey] = set()
         self._retire_at_s: dict[InterfaceKey, float] = {}
         self._failures: dict[InterfaceKey, str] = {}
         self._software: dict[InterfaceKey, str] = {}
         self.repairs = 0
-        """How often the kernel held something else than it was given, and was put right."""
+        """How many times changes made by others were repaired."""
 
     def close(self) -> None:
-        """Let go of the kernel, which keeps what it holds."""
+        """Close the netlink sockets; the kernel keeps its state."""
         self.events.close()
         self.keeper.close()
         self._hooks.close()
 
     @property
     def done(self) -> bool:
-        """The kernel holds what is wanted, but for interfaces that nobody can find."""
+        """The kernel is as desired, except for interfaces that cannot be found."""
         return not (self._behind or self._sweep or self._look_for_devices or self._read_again)
 
     @property
@@ -85,21 +85,21 @@ class Upkeep:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Interfaces that cannot be policed, or not in hardware as they were to be, each with the reason; sorted."""
+        """Interfaces that cannot be policed, or not in hardware as requested, each with the reason; sorted."""
         return tuple(sorted((*self._found.errors.values(), *self._software.values())))
 
     @property
     def next_deadline_s(self) -> float | None:
-        """When there will be something to do although nothing happened."""
+        """When there will be work without any event."""
         return min(self._retire_at_s.values(), default=None)
 
     @property
     def is_drifting(self) -> bool:
-        """Somebody else changed what is ours, and it was not put right yet."""
+        """Somebody else changed our filters, and that is not repaired yet."""
         return bool(self._drifted)
 
     def heard(self, events: Iterable[Event]) -> None:
-        """These things happened to the kernel."""
+        """Take in events from the kernel."""
         for event in events:
             match event:
                 case LinksChanged():
@@ -110,7 +110,7 @@ class Upkeep:
                     self.look_again()
 
     def look_again(self) -> None:
-        """Read everything anew the next time."""
+        """Read everything again next time."""
         self._look_for_devices = self._read_again = self._sweep = True
 
     def _doubt(self, ifindex: int) -> None:
@@ -120,11 +120,11 @@ class Upkeep:
                 self._behind[key] = None
 
     def advance(self, changes: Mapping[InterfaceKey, Change], now_s: float) -> None:
-        """Bring every interface to what is wanted.
+        """Bring every interface to the desired state.
 
         Args:
-            changes: what differs in what is wanted since the last time.
-            now_s: seconds on any clock that does not go back.
+            changes: how the desired state has changed since the last call.
+            now_s: seconds on a monotonic clock.
         """
         wanted = self._wanted.interfaces
         claims = self._wanted.claims if self._settings.close_idle else None
@@ -142,7 +142,7 @@ class Upkeep:
                 self._behind[key] = None
             elif key not in self._behind:
                 self._make(key, targets[key], change, now_s)
-        for key in sorted(self._behind, key=targets.__contains__):  # who leaves a device goes first
+        for key in sorted(self._behind, key=targets.__contains__):  # interfaces that give up their device go first
             if key in self._drifted:
                 self.keeper.doubt(key)
             if key in targets and (key in wanted or key in self._found.closed):
@@ -158,7 +158,7 @@ class Upkeep:
             self._pod_rules.write(Rules(key, one.name, self.keeper.standings(key)) for key, one in devices.items())
 
     def _place(self, found: Found) -> None:
-        """The interfaces are at these devices now."""
+        """Take in where the interfaces are now."""
         targets = {**found.devices, **found.closed}
         for key, device in targets.items():
             if self.keeper.devices.get(key) != device:
@@ -203,9 +203,9 @@ class Upkeep:
             log.info(what, device=device.name, network=key.network, steps=made.steps, messages=made.messages)
 
     def _leave(self, key: InterfaceKey, targets: Mapping[InterfaceKey, Device]) -> None:
-        """Nobody's policies are about the interface any more, or nobody knows where it is.
+        """Release an interface that is no longer policed, or cannot be found any more.
 
-        A device that another has now is handed over as it stands, for what is let go is open.
+        If another interface has its device now, the filters stay for the successor, because a released device is open.
         """
         device = self.keeper.devices.get(key)
         try:
@@ -216,7 +216,7 @@ class Upkeep:
         except (Refused, NetlinkLost) as error:
             log.info("interface_left", network=key.network, error=str(error))
         if device is None or key in self._failures:
-            self._sweep = True  # it may hold something that was not read
+            self._sweep = True  # it may have filters that were not read
         if device is not None:
             self._zones.take_back(device.name)
         for kept in (self._behind, self._retire_at_s, self._failures, self._software):
@@ -233,7 +233,7 @@ class Upkeep:
                 log.warning("retirement_refused", network=key.network, error=str(error))
 
     def _clean(self) -> None:
-        """What is ours at interfaces that are nobody's goes; other people's filters stay."""
+        """Remove our filters from interfaces that are not policed; filters of others stay."""
         try:
             swept = self.keeper.sweep(device.ifindex for device in self.keeper.devices.values())
         except (Refused, NetlinkLost) as error:

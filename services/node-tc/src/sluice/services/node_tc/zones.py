@@ -1,7 +1,7 @@
-"""Which zone of connection tracking each interface has: its connections are told apart from those of all others.
+"""Assigns each interface a conntrack zone, which separates its connections from all others.
 
-A zone goes with an interface of a Pod as it is plugged into one device of the host. Zones are given in turn, so that
-one is not given again before some 65,000 interfaces came and went: what the kernel remembers of the last is gone then.
+A zone belongs to a Pod interface on one host device. Zones are assigned in rotation, so none is reused before some
+65,000 interfaces came and went; the kernel has forgotten its earlier connections by then.
 """
 
 from collections.abc import Mapping
@@ -16,28 +16,28 @@ from sluice.dataplane.tc.engine import InterfaceKey
 log = structlog.get_logger()
 
 LAST_ZONE = 65_535
-"""Zone 0 is everybody's. Source: Linux include/uapi/linux/netfilter/nf_conntrack_common.h, 16 bits."""
+"""Zone 0 is the default, shared zone. Source: Linux include/uapi/linux/netfilter/nf_conntrack_common.h, 16 bits."""
 
 
 class NoZoneLeft(Exception):
-    """There are 65,535, and all are given."""
+    """All 65,535 zones are assigned."""
 
 
 class Lease(Struct, frozen=True, kw_only=True):
-    """Who has the device, and in which zone its connections are."""
+    """The interface that has the device, and the zone of its connections."""
 
     key: InterfaceKey
     zone: int
 
 
 class ZonesState(Struct, frozen=True, kw_only=True):
-    """What is kept on disk."""
+    """The state on disk."""
 
     leases: dict[str, Lease]
-    """By the device's name."""
+    """By device name."""
 
     last: int
-    """The zone that was given last."""
+    """The zone assigned last."""
 
 
 class Zones:
@@ -55,7 +55,7 @@ class Zones:
         return self._leases
 
     def give(self, device: str, key: InterfaceKey) -> tuple[int, bool]:
-        """The zone of this Pod's interface on this device, and whether it was just given.
+        """Return the zone of this Pod interface on this device, and whether it is newly assigned.
 
         Raises:
             NoZoneLeft
@@ -75,20 +75,20 @@ class Zones:
         raise NoZoneLeft(f"{device}: {LAST_ZONE} interfaces have a zone for their connections, and there are no more")
 
     def take_back(self, device: str) -> None:
-        """Nobody has the device."""
+        """Free the zone of a device that no interface has any more."""
         if self._leases.pop(device, None) is not None:
             self.changes += 1
 
 
 class ZonesFile:
-    """Zones on disk: a restarted programmer leaves connections where they are."""
+    """The zones on disk, so that a restart does not disturb connections."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._saved = -1
 
     def load(self) -> Zones:
-        """The zones that were kept. A file that cannot be read is set aside and said: zones are given anew."""
+        """Load the saved zones. An undecodable file is set aside and logged; all zones are then assigned anew."""
         try:
             return Zones(codec.decode(self._path.read_bytes(), ZonesState))
         except FileNotFoundError:
@@ -100,7 +100,7 @@ class ZonesFile:
             return Zones()
 
     def save(self, zones: Zones) -> None:
-        """The file holds them; a reader never sees half of them."""
+        """Replace the file atomically, if the zones changed."""
         if zones.changes == self._saved:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""Folds objects into programs, one for each backend, group and unit."""
+"""Compiles objects into programs, one per backend, group and unit."""

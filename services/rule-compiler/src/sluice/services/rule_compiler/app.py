@@ -1,4 +1,4 @@
-"""Wiring: a lease on a shard, the writers of its subjects, and the loop."""
+"""Wiring: a shard lease, the writers of its subjects, and the loop."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -46,8 +46,8 @@ async def main(service: Service[RuleCompilerSettings]) -> None:
     """Run until cancelled.
 
     Raises:
-        LeaseLost, Fenced: another run of the service has the shard.
-        Resharded: what is stored was divided into another number of shards.
+        LeaseLost, Fenced: another instance has the shard.
+        Resharded: the stored programs were made with another number of shards.
     """
     async with opened(service.bus, service.settings) as (loop, lease):
         await run_sharded(service, loop, lease)

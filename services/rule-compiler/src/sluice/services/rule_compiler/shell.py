@@ -1,4 +1,4 @@
-"""From OBJECTS to PROGRAMS: what the compiler says is stored. Decides nothing."""
+"""From OBJECTS to PROGRAMS: stores what the compiler produces. Decides nothing."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -21,11 +21,11 @@ STREAM = "PROGRAMS"
 PATTERN = "programs.>"
 
 _SWITCH: Final[Backend] = "ovs"
-"""The backend that leads to endpoints of Services, and does what TrafficControls say."""
+"""The backend that implements Services and TrafficControls."""
 
 
 _DIVIDED = PROGRAMMED | {Kind.ENDPOINT_SLICE}
-"""Of these kinds a shard has to know its own units alone."""
+"""Kinds of which a shard only needs its own units."""
 
 
 class Programs:
@@ -73,10 +73,10 @@ class Programs:
         problems = tuple(sorted([*self._compiler.problems, *self._traffic.problems, *unread]))
         status = CompilerStatus(shard=self._shard, problems=problems)
         if self._status.put(subjects.compiler_status(self._shard), status) is not None:
-            await self._status.settled()  # before the mark: whoever reads both knows why a unit has no program
+            await self._status.settled()  # before the mark: who reads both knows why a unit has no program
 
     async def _store(self, cause: Revision) -> dict[Unit, list[Write]]:
-        """New programs, then the end of old ones: a unit that moves to another group is in one of them at any time."""
+        """Write new programs, then delete old ones: a unit that moves to another group is always in one of them."""
         changes = self._compiler.drain()
         await self._store_others(cause)
         new: dict[Unit, list[Write]] = {}
@@ -115,7 +115,7 @@ class Programs:
         after: Iterable[Write],
         keep: frozenset[Backend] = frozenset(),
     ) -> None:
-        """No backend holds anything of the program, but those to keep."""
+        """Delete the program for all backends but those to keep."""
         for backend in backends_of(unit):
             if backend not in keep:
                 self._output.remove(subjects.program(backend, group, unit), cause, after=after)
@@ -123,7 +123,7 @@ class Programs:
     async def _drop_stale(
         self, cause: Revision, new: Mapping[Unit, list[Write]], whose: Callable[[Unit], bool]
     ) -> None:
-        """Programs that are stored and not so any more, from before we were here."""
+        """Delete stored programs from before our start that are no longer valid."""
         for subject in sorted(self._output.stored):
             match subjects.known(subject):
                 case subjects.ProgramSubject(backend, group, unit) if self._mine(unit):
@@ -142,7 +142,7 @@ class Programs:
 
 
 def _in_doubt(unit: Unit, unreadable: frozenset[Unit]) -> bool:
-    """The unit cannot be read, or it may look up something that cannot: a tier or a Namespace."""
+    """The unit is unreadable, or may refer to something that is: a tier or a Namespace."""
     if unit in unreadable:
         return True
     looks_up = subjects.unit_parts(unit)[0] not in SELF_CONTAINED | SERVED | {Kind.TRAFFIC_CONTROL}

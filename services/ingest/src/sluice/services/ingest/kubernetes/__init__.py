@@ -1,1 +1,1 @@
-"""The Kubernetes API as a source: `reading` makes objects of bytes, `objects` knows what is told, `source` asks."""
+"""The Kubernetes API as a source: `reading` decodes objects, `objects` folds them, `source` talks to the API server."""

@@ -1,7 +1,7 @@
-"""What the API server has told: which objects there are, and what of them was not taken in. Pure.
+"""The objects that the API server has reported, and which of them were refused. Pure.
 
-An object that was not taken in stays what it was. Nothing goes but what is known to be gone: told as deleted, or absent
-from a complete listing in which every object says its name.
+A refused version leaves the object as it was. An object is deleted only if that is certain: it was reported as deleted,
+or it is missing from a complete list in which every object has a readable name.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,10 @@ from sluice.services.ingest.kubernetes.reading import Reading
 
 
 class Objects:
-    """A fold of what is told, kind by kind; `drain` gives what changed since the last time."""
+    """A fold of what is reported, by kind; `drain` returns what changed since the last call."""
 
     def __init__(self, stored: Iterable[Key]) -> None:
-        """`stored`: what the stream holds."""
+        """`stored`: the objects in the stream."""
         self._there: dict[Kind, dict[Key, str]] = {kind: {} for kind in Kind}
         for key in stored:
             self._there[key.kind][key] = ""
@@ -29,23 +29,23 @@ class Objects:
 
     @property
     def listed(self) -> bool:
-        """Everything was told once, of every kind."""
+        """Every kind was listed once."""
         return len(self._listed) == len(Kind)
 
     @property
     def problems(self) -> tuple[DocumentProblem, ...]:
-        """All that was not taken in, sorted."""
+        """Everything that was refused, sorted."""
         groups = (*self._problems.values(), *self._nameless.values())
         return tuple(sorted({problem for group in groups for problem in group}))
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """What is not read for now, in words, by kind; before the first listing, what is still to come."""
+        """Which kinds cannot be read at present, in words, sorted by kind; at first, which are not listed yet."""
         to_come = {kind: f"{RESOURCES[kind].plural}: not listed yet" for kind in Kind if kind not in self._listed}
         return tuple(reason for _, reason in sorted({**to_come, **self._waiting}.items()))
 
     def list(self, kind: Kind, readings: Sequence[Reading]) -> None:
-        """These are all objects of the kind."""
+        """Take in the complete list of a kind."""
         self._waiting.pop(kind, None)
         self._nameless.pop(kind, None)
         for key in [key for key in self._problems if key.kind is kind]:
@@ -59,7 +59,7 @@ class Objects:
         self._listed.add(kind)
 
     def put(self, kind: Kind, reading: Reading) -> None:
-        """The object is this now."""
+        """Take in the current version of an object."""
         if reading.key is None:
             self._nameless[kind] = reading.problems
             return
@@ -73,23 +73,23 @@ class Objects:
             self._changed[reading.key] = reading.body
 
     def remove(self, kind: Kind, reading: Reading) -> None:
-        """The object is gone."""
+        """Take in that the object was deleted."""
         self._waiting.pop(kind, None)
         if reading.key is not None:
             self._remove(reading.key)
 
     def wait(self, kind: Kind, reason: str) -> bool:
-        """What the objects are is not known for now; true if that is new."""
+        """Note that the kind cannot be read at present; True if the reason is new."""
         is_new = self._waiting.get(kind) != reason
         self._waiting[kind] = reason
         return is_new
 
     def heard(self, kind: Kind) -> None:
-        """The kind is read again."""
+        """Note that the kind can be read again."""
         self._waiting.pop(kind, None)
 
     def drain(self) -> Changes:
-        """What changed; nothing before every kind was listed."""
+        """What changed since the last call; empty before every kind was listed."""
         if not self.listed:
             return Changes({}, frozenset())
         changed, self._changed = self._changed, {}

@@ -1,4 +1,4 @@
-"""An object's bytes to what is told of it: whose they are, and what travels or why nothing does. Pure."""
+"""Decodes an object's bytes: its key, and the body to publish or the reasons to refuse it. Pure."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,16 +14,16 @@ class Reading(NamedTuple):
     """What one version of an object says."""
 
     key: Key | None
-    """None: not even whose it is."""
+    """None if not even the name is readable."""
 
     body: bytes
-    """What travels; empty if the object was not taken in."""
+    """The body to publish; empty if the object was refused."""
 
     problems: tuple[DocumentProblem, ...] = ()
 
 
 def reader(kind: Kind) -> Callable[[bytes], Reading]:
-    """Reads objects of the kind."""
+    """A reader for objects of the kind."""
 
     def read(body: bytes) -> Reading:
         name = name_of(body)
@@ -42,5 +42,5 @@ def reader(kind: Kind) -> Callable[[bytes], Reading]:
 
 
 def place(kind: Kind, name: tuple[str, str] | None) -> str:
-    """Where the object is, in place of a file: as pods/x/a."""
+    """The object's location in place of a file name, such as pods/x/a."""
     return "/".join([kind.value, *filter(None, name)] if name else [kind.value, "?"])

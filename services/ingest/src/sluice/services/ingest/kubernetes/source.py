@@ -1,4 +1,4 @@
-"""The Kubernetes API as a source: a mirror of each kind, and what changed since the last look."""
+"""The Kubernetes API as a source: mirrors each kind, and returns what changed since the last look."""
 
 import asyncio
 from collections.abc import Iterable
@@ -23,31 +23,31 @@ _waiting = METRICS.gauge("sluice_ingest_kinds_waiting", "Kinds that cannot be re
 
 
 class KubernetesSource:
-    """Every kind of contracts, mirrored. `run` beside whoever looks."""
+    """Mirrors every kind in contracts. Run `run` concurrently with `look` and `wait`."""
 
     def __init__(self, client: Client, stored: Iterable[Key], pace: Pace) -> None:
-        """`stored`: what the stream holds."""
+        """`stored`: the objects in the stream."""
         self._client, self._pace = client, pace
         self._objects = Objects(stored)
         self._told = asyncio.Event()
 
     @property
     def listed(self) -> bool:
-        """Every kind was listed; what was not told does not exist."""
+        """Every kind was listed; what was not reported does not exist."""
         return self._objects.listed
 
     async def run(self) -> None:
-        """Endless."""
+        """Never returns."""
         async with asyncio.TaskGroup() as tasks:
             for kind in Kind:
                 tasks.create_task(self._follow(kind), name=f"mirror of {kind}")
 
     async def wait(self) -> None:
-        """Return when something was told since the last look."""
+        """Return once something was reported since the last look."""
         await self._told.wait()
 
     async def look(self) -> Outcome:
-        """What was told since the last look."""
+        """What was reported since the last look."""
         self._told.clear()
         objects = self._objects
         _waiting.set(len(objects.waiting))

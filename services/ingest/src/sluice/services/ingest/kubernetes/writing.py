@@ -1,4 +1,4 @@
-"""Changing an object in Kubernetes by its API: its admission decides, and resourceVersions keep what others wrote."""
+"""Changes an object through the Kubernetes API: its admission decides, and resourceVersion prevents lost updates."""
 
 import msgspec
 
@@ -11,7 +11,7 @@ from sluice.services.ingest.changing import Refusal
 from sluice.services.ingest.kubernetes.reading import reader
 
 _SAME = (400, 404, 409, 422)
-"""What the API server says and means whoever asked; all else is between it and us."""
+"""Errors that the API server would give any client; all others concern only ingest's access."""
 
 
 class _Meta(msgspec.Struct):
@@ -24,7 +24,7 @@ class _Head(msgspec.Struct):
 
 
 class KubernetesWriter:
-    """Asks with the credentials of ingest, which must be allowed to write (deploy/k8s)."""
+    """Uses the credentials of ingest, which need write permission (deploy/k8s)."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -49,7 +49,7 @@ class KubernetesWriter:
         await self._ask("DELETE", path(RESOURCES[key.kind], key.namespace, key.name), options)
 
     async def _there(self, key: Key, known: bytes) -> _Head:
-        """The object as it is, if the ledger knows it so.
+        """The object's current metadata, if its content is as the ledger has it.
 
         Raises:
             Refusal: it was changed meanwhile.

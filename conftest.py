@@ -1,15 +1,15 @@
-"""What every test of the repository shares: Hypothesis profiles, who may run tests of real parts, and their second try.
+"""Shared by all tests: Hypothesis profiles, which machines run tests of real parts, and the reruns of those tests.
 
 A test marked `datapath` starts Open vSwitch in network namespaces of its own. On Linux as root it runs, and fails with
-the reason if something it needs is missing; anywhere else it is skipped, and the summary says why. Nothing decides
-silently. SLUICE_DATAPATH=skip is for a root that may not make namespaces (a container without privileges).
+the reason if something it needs is missing; elsewhere it is skipped, and the summary says why. No test is skipped
+silently. SLUICE_DATAPATH=skip is for a root that must not create namespaces (an unprivileged container).
 
-A test marked `guest` calls functions in another kernel, under QEMU or as a process. That takes no rights, so it runs
-on every Linux for x86_64 that has the kernels and QEMU; as root it fails without them. SLUICE_GUEST=skip says no.
+A test marked `guest` calls functions in another kernel, under QEMU or as a process. That needs no privileges, so it
+runs on every x86_64 Linux that has the kernels and QEMU; as root it fails without them. SLUICE_GUEST=skip skips it.
 
-Of eighteen hundred tests of real parts one failed in each second run, another one each time. So these have a second
-try, and what needed it is told at the end with its failure, for somebody to mend; more than `UNSTEADY` of them fail the
-run. A test marked `once` watches for a packet that must never pass: what it asserts has none, only what else fails.
+In every second run one of eighteen hundred tests of real parts failed, a different one each time. So these get a second
+try. Those that needed it are listed at the end with their failure, to be fixed; more than `UNSTEADY` of them fail the
+run. A test marked `once` watches for a packet that must never pass: its assertions get no second try, other errors do.
 """
 
 import os
@@ -24,26 +24,26 @@ import pytest
 from sluice.lab.guest.kernels import CACHE
 
 REAL = {"datapath", "guest", "images"}
-"""Marks of tests of real parts; those in tests/integration are too, and the `test_bus_*.py` with a nats-server."""
+"""Marks of tests of real parts. Others are those in tests/integration, and `test_bus_*.py`, which use a nats-server."""
 
 PURE = (
     *(f"libs/{name}" for name in ("contracts", "kube", "admission", "grouping", "ledger", "policy", "dataplane")),
     *("tests/conformance", "tests/mutate"),
 )
-"""Where tests of the core are: they know no clock, so `./task test` runs them side by side. All others stay alone."""
+"""Folders with tests of the core: they use no clock, so `./task test` runs them in parallel; others run serially."""
 
 UNSTEADY = 3
-"""So many tests may need a second try in one run."""
+"""How many tests may need a second try in one run."""
 
 ASSERTED = ["AssertionError", "ExceptionGroup", "DID NOT RAISE"]
-"""How what a test asserts fails; a group of a TaskGroup may hold such."""
+"""How failed assertions show up; the exception group of a TaskGroup may contain one."""
 
 PROGRAMS = ("ip", "nft", "openssl", "ovs-ofctl", "ovs-vsctl", "ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "suricata")
 
 hypothesis.settings.register_profile("quick", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)
 hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=2_000)
-hypothesis.settings.register_profile(  # for tests/mutate: a failure is enough, the least one takes long to find
+hypothesis.settings.register_profile(  # for tests/mutate: any failure will do, and shrinking takes long
     "mutate",
     deadline=None,
     derandomize=True,
@@ -54,7 +54,7 @@ hypothesis.settings.load_profile(os.environ.get("SLUICE_HYPOTHESIS", "ci" if os.
 
 
 def reason_to_skip() -> str | None:
-    """Why this machine is not asked to run a real switch, or None if it is."""
+    """Why this machine does not have to run a real switch, or None if it does."""
     if os.environ.get("SLUICE_DATAPATH") == "skip":
         return "SLUICE_DATAPATH=skip"
     if sys.platform != "linux":
@@ -65,7 +65,7 @@ def reason_to_skip() -> str | None:
 
 
 def missing() -> list[str]:
-    """What a machine that is asked to run a real switch lacks."""
+    """What is missing on a machine that has to run a real switch."""
     lacking = [program for program in PROGRAMS if shutil.which(program) is None]
     if not Path("/dev/net/tun").exists():
         lacking.append("/dev/net/tun")
@@ -103,7 +103,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         )
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` chooses by these marks
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects by these marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
@@ -115,7 +115,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def unsteady(reporter: pytest.TerminalReporter) -> list[pytest.TestReport]:
-    """The failures that were tried again."""
+    """The failures that were retried."""
     return [report for report in reporter.stats.get("rerun", []) if isinstance(report, pytest.TestReport)]
 
 

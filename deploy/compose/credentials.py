@@ -1,6 +1,6 @@
-"""Makes what deploy/compose keeps secret, once: a token of the API, and a certificate of the webhook with its CA.
+"""Creates the secrets of deploy/compose once: an API token, and a certificate for the webhook with its CA.
 
-Run by the service `secrets`; what is there already stays. `rm` the volume to have others.
+Run by the service `secrets`; existing secrets are kept. Delete the volume to get new ones.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import trustme
 
 
 def make(folder: Path) -> None:
-    """The folder has a token (`token`, and its digest in `tokens`), and `admission.crt`, `admission.key`, `ca.crt`."""
+    """Write a token (`token`, and its digest in `tokens`), and `admission.crt`, `admission.key`, `ca.crt`."""
     if not (folder / "tokens").exists():
         token = secrets.token_hex(24)
         _write(folder / "token", token)
@@ -27,7 +27,7 @@ def make(folder: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all, for nobody but us."""
+    """Write the file atomically, readable only by us."""
     new = path.with_suffix(".new")
     new.touch(mode=0o600)
     new.write_text(text)

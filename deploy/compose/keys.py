@@ -1,7 +1,7 @@
-"""`sluice admin keys` for deploy/compose: keys.py KEYRING COMMAND...; then those may read a file who need it.
+"""`sluice admin keys` for deploy/compose: keys.py KEYRING COMMAND...; then makes the files readable to their users.
 
-Run by the service `keys`, as root and group 10001. A keyring is readable by its owner alone; here the central services
-are 10001, and what a node runs is root without capabilities; the bus is one or the other.
+Run by the service `keys`, as root with group 10001. A keyring is readable only by its owner; here the central services
+run as 10001, the node's services as root without capabilities, and the bus as either.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ FOR_ITS_GROUP = 0o640
 
 
 def run(ring: Path, words: Sequence[str]) -> int:
-    """What the command ends with. What is for the server and for its clients may be read by our group, too."""
+    """Run the command and return its exit code. Files for the server and its clients become readable by our group."""
     sluice = Path(sys.executable).with_name("sluice")
     done = subprocess.run([sluice, "admin", "keys", *words, "--keyring", ring], check=False)
     for path in (*ring.glob("server/*"), *ring.glob("identities/*/*")):

@@ -17,19 +17,19 @@ CONTEXT = ROOT / "dist" / "images"
 
 
 def stages() -> dict[str, str]:
-    """Each stage of the Dockerfile, and what it begins with."""
+    """Each stage of the Dockerfile, and what it starts from."""
     found = re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
     return {name: base for base, name in found}
 
 
 def targets() -> list[str]:
-    """The images: what no other stage begins with."""
+    """The images: stages that no other stage starts from."""
     known = stages()
     return [name for name in known if name not in known.values()]
 
 
 def words(target: str, tag: str, base: str | None = None) -> list[str]:
-    """What follows `podman build` or `docker build`, so that the image exists under this tag."""
+    """The arguments of `podman build` or `docker build` that create the image under this tag."""
     given = ["--build-arg", f"CONTEXT={(CONTEXT / DIGEST).read_text()}"]
     given += ["--build-arg", f"PYTHON={base}"] if base else []
     return [*given, "-f", str(DOCKERFILE), "--target", target, "-t", tag, str(CONTEXT)]

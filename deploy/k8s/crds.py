@@ -1,4 +1,4 @@
-"""Write the CustomResourceDefinitions of base/crds/, which are made of the rules of admission; --check compares.
+"""Write the CustomResourceDefinitions of base/crds/, generated from the rules of admission; --check compares.
 
 .venv/bin/python deploy/k8s/crds.py
 """
@@ -16,14 +16,14 @@ HEAD = "# Made by deploy/k8s/crds.py of the rules in libs/admission; a test sees
 
 
 class _Plain(yaml.SafeDumper):
-    """Equal pieces are written out: kubectl reads aliases, people do not."""
+    """Writes repeated parts out in full: kubectl understands aliases, people do not."""
 
-    def ignore_aliases(self, data: object) -> bool:  # as PyYAML asks it
+    def ignore_aliases(self, data: object) -> bool:  # PyYAML's signature
         return True
 
 
 def texts() -> dict[str, str]:
-    """Each file as it is to be."""
+    """The expected content of each file."""
     made = definitions()
     files = {name: HEAD + yaml.dump(each, Dumper=_Plain, sort_keys=False, width=120) for name, each in made.items()}
     listed = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": sorted(files)}
@@ -31,7 +31,7 @@ def texts() -> dict[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 if all is well, 1 if a file is not what it should be."""
+    """0 if all is well, 1 if a file is not as expected."""
     parser = argparse.ArgumentParser(description="The CustomResourceDefinitions.")
     parser.add_argument("--check", action="store_true", help="fail if a file is not what the rules say")
     chosen = parser.parse_args(arguments)

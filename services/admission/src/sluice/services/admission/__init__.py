@@ -1,1 +1,1 @@
-"""The webhook: says of objects on their way into Kubernetes whether they make sense."""
+"""The admission webhook: checks whether objects make sense before Kubernetes stores them."""

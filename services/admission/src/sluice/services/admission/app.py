@@ -1,4 +1,4 @@
-"""Wiring: the fold of OBJECTS, the look-up, and the HTTPS server."""
+"""Wiring: the fold of OBJECTS, the lookup, and the HTTPS server."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ SERVICE = "admission"
 
 
 def lookup_of(settings: AdmissionSettings, environ: Mapping[str, str]) -> Lookup:
-    """Who is asked for what the bus has not told of."""
+    """The source to ask for tiers that the bus has not reported."""
     if settings.folder:
         return Folder(Path(settings.folder))
     return ApiServer.of_pod(environ) or Nowhere()
@@ -29,7 +29,7 @@ async def main(service: Service[AdmissionSettings]) -> None:
     """Run until cancelled.
 
     Raises:
-        BadCertificate: there is nothing to serve TLS with.
+        BadCertificate: there is no usable TLS certificate.
         OSError: the port is taken.
     """
     own = service.settings

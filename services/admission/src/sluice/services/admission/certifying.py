@@ -1,7 +1,7 @@
-"""When authorities and certificates of the webhook come and go. Pure: time comes in as an argument.
+"""When the webhook's CAs and certificates are created and retired. Pure: time is passed in as an argument.
 
-An authority signs only once the API server believes it: a new one is told first, and signs from the next look on. An
-old one is believed until it ends, so that replicas with an older certificate are, too.
+A CA signs only once the API server trusts it: a new one is announced first, and signs from the next check on. An old CA
+stays trusted until it expires, so that replicas with an older certificate keep working.
 """
 
 from collections.abc import Iterable
@@ -13,32 +13,32 @@ from msgspec.structs import replace
 from sluice.runtime.authority import Authority, Certified, expires
 
 AUTHORITY_DAYS, LEAF_DAYS = 365, 90
-"""Each is replaced when a third of it is left, as cert-manager does."""
+"""Lifetimes. Each is replaced when a third of its lifetime is left, as in cert-manager."""
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """What the Secret holds."""
+    """The contents of the Secret."""
 
     authorities: tuple[Certified, ...]
-    """The oldest first."""
+    """Oldest first."""
 
     signer: int
-    """Which of them signed the serving certificate."""
+    """Index of the authority that signed the serving certificate."""
 
     serving: Certified
 
     @property
     def bundle(self) -> bytes:
-        """Whom the API server should believe."""
+        """The CA bundle for the API server."""
         return b"".join(each.certificate for each in self.authorities)
 
 
 def certified(held: Held | None, believed: Iterable[bytes], names: tuple[str, ...], now: datetime) -> Held:
-    """What should be held: the same if nothing is due.
+    """What should be held now; unchanged if nothing is due.
 
     Args:
-        believed: the bundle of each webhook configuration, before anything is changed.
-        names: under which the API server finds the webhook.
+        believed: the bundle of each webhook configuration, before any change.
+        names: the DNS names by which the API server reaches the webhook.
     """
     if held is None:
         authority = Authority.make(now, "webhook", AUTHORITY_DAYS)

@@ -1,4 +1,4 @@
-"""The answer to a review, given what else exists. Pure: the same rules as for manifests, `sluice.admission`."""
+"""The answer to a review, given the other objects. Pure: the same rules as for manifests, `sluice.admission`."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -32,28 +32,28 @@ from sluice.services.admission.review import (
 UNREADY = "what exists in the cluster is not all known here yet, so nothing can be judged; try again in a few seconds"
 
 _FILE = "object.json"
-"""Makes the parser read JSON; nobody sees the name."""
+"""Makes the parser read JSON; the name is not shown anywhere."""
 
 
 class Asked(NamedTuple):
-    """A request, read."""
+    """A decoded request."""
 
     request: Request
     kind: Kind | None
-    """None: the object is none of our business. Pods and their like are judged by the API server itself."""
+    """None: the object is not ours to judge. Pods and other built-in kinds are validated by the API server itself."""
 
     made: AnyObject | None = None
-    """What is to be, if it has the shape of its kind."""
+    """The new object, if it has the shape of its kind."""
 
     before: AnyObject | None = None
-    """What is, in an update, as far as it has the shape of its kind."""
+    """The old object, for an update, if it has the shape of its kind."""
 
     wrong: tuple[Cause, ...] = ()
-    """Why it has not."""
+    """Why the new object does not have the shape of its kind."""
 
 
 def read(request: Request) -> Asked:
-    """The request with its objects read. Never raises."""
+    """Decode the request's objects. Never raises."""
     kind = BY_API.get((request.kind.api_version, request.kind.kind))
     if (
         kind is None
@@ -68,12 +68,12 @@ def read(request: Request) -> Asked:
 
 
 def misses(asked: Asked, others: Others) -> str | None:
-    """The tier that the object names and that does not exist, as far as is known."""
+    """The tier that the object refers to, if it is not known to exist."""
     return among.misses(asked.made, others) if asked.made is not None else None
 
 
 def validate(asked: Asked, others: Others, tiers: Collection[str] = ()) -> Response:
-    """Is it admitted? `tiers`: more that exist, known from elsewhere."""
+    """Decide whether the object is admitted. `tiers`: additional existing tiers, known from elsewhere."""
     request, made = asked.request, asked.made
     if asked.kind is None:
         return Response(uid=request.uid, allowed=True)
@@ -91,14 +91,14 @@ def validate(asked: Asked, others: Others, tiers: Collection[str] = ()) -> Respo
 
 
 def mutate(asked: Asked) -> Response:
-    """What is left out is written in. What is wrong is left as it is, for `validate` to refuse."""
+    """Fill in defaults. Errors are left alone, for `validate` to refuse."""
     if asked.made is None:
         return patched(asked.request)
     return patched(asked.request, defaults(asked.made))
 
 
 def mutate_namespace(request: Request) -> Response:
-    """Every Namespace gets a label with its own name, for the selectors of others; ours see it without."""
+    """Label every Namespace with its own name, for selectors of other tools; ours do not need it."""
     wanted = request.kind.api_version == "v1" and request.kind.kind == "Namespace" and not request.sub_resource
     if not wanted or request.operation not in ("CREATE", "UPDATE") or request.object == NOTHING:
         return patched(request)
@@ -107,15 +107,15 @@ def mutate_namespace(request: Request) -> Response:
 
 
 def unready(request: Request) -> Response:
-    """The answer while nothing can be judged: no."""
+    """The answer while nothing can be judged: a refusal."""
     status = Status(message=UNREADY, reason="ServiceUnavailable", code=503)
     return Response(uid=request.uid, allowed=False, status=status)
 
 
 def says_the_same(before: AnyObject, after: AnyObject) -> bool:
-    """Nothing changed that the rules are about: an object that was admitted once must stay editable.
+    """Nothing changed that the rules cover: an object that was admitted once must stay editable.
 
-    What finalizers and owners write into its metadata is not to fail since a tier went meanwhile.
+    Metadata updates by finalizers and owners must not fail because a tier was deleted meanwhile.
     """
     about = [(getattr(made, "spec", None), made.key, made.metadata.annotations) for made in (before, after)]
     return bool(about[0] == about[1])

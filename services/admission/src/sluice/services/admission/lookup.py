@@ -1,7 +1,7 @@
-"""Asking the source itself for a tier that the bus has not told of: it may just have been made.
+"""Asks the source itself for a tier that the bus has not reported: it may have just been created.
 
-The bus is a few milliseconds behind. Somebody who makes a tier and its policies with one command is faster than that,
-and must not be refused; one look-up before the refusal costs those alone who would be refused.
+The bus lags by a few milliseconds. Somebody who creates a tier and its policies with one command is faster than that,
+and must not be refused; a lookup before the refusal only slows down those who would be refused.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from sluice.kube.digest import is_manifest
 from sluice.kube.manifest import Document, parse
 
 TIMEOUT_S = 2.0
-"""Of one look-up; the API server gives a webhook five seconds in all."""
+"""Timeout of one lookup; the API server allows a webhook five seconds in total."""
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where a Pod finds the token and the certificate authority. Source: Kubernetes, "Accessing the API from a Pod"."""
+"""Where a Pod finds its token and the CA certificate. Source: Kubernetes, "Accessing the API from a Pod"."""
 
 
 class LookupFailed(Exception):
@@ -32,7 +32,7 @@ class LookupFailed(Exception):
 
 class Lookup(Protocol):
     async def has_tier(self, name: str) -> bool:
-        """Does the source have the tier now?
+        """True if the source has the tier now.
 
         Raises:
             LookupFailed: it does not say.
@@ -40,7 +40,7 @@ class Lookup(Protocol):
 
 
 class Nowhere:
-    """There is nobody to ask."""
+    """There is no source to ask."""
 
     async def has_tier(self, name: str) -> bool:
         return False
@@ -79,7 +79,7 @@ class ApiServer:
 
     @classmethod
     def of_pod(cls, environ: Mapping[str, str]) -> "ApiServer | None":
-        """The one that Kubernetes tells its Pods of; None outside of a Pod."""
+        """The API server according to a Pod's environment; None outside a Pod."""
         host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
         return cls(host, int(port)) if host and port else None
 
@@ -90,7 +90,7 @@ class ApiServer:
             raise LookupFailed(f"the API server at {self._host}: {error!r}") from error
 
     def _has_tier(self, name: str) -> bool:
-        """In a thread, by the standard library: a look-up is rare, and needs no more."""
+        """Runs in a thread and uses the standard library: lookups are rare, and need no more."""
         resource = RESOURCES[Kind.TIER]
         token = (self._account / "token").read_text().strip()  # Kubernetes replaces it every hour
         trusted = ssl.create_default_context(cafile=str(self._account / "ca.crt"))

@@ -1,4 +1,4 @@
-"""AdmissionReview of admission.k8s.io/v1: what the API server asks, and what it is answered.
+"""AdmissionReview of admission.k8s.io/v1: the API server's request, and the response.
 
 Source: Kubernetes, k8s.io/api/admission/v1 types.go, and docs "Dynamic Admission Control".
 """
@@ -11,16 +11,16 @@ import msgspec
 from msgspec import Raw, Struct
 
 VERSIONS = frozenset(("admission.k8s.io/v1", "admission.k8s.io/v1beta1"))
-"""Equal in all that is read and written here."""
+"""They are identical in everything used here."""
 
 NOTHING = Raw(b"null")
 
 MAX_WARNING = 256
-"""Characters of one warning; the API server cuts longer ones when there are many. Source: docs, "Response"."""
+"""Maximum length of a warning; the API server cuts longer ones if there are many. Source: docs, "Response"."""
 
 
 class Malformed(ValueError):
-    """The body is no AdmissionReview; the message says what is wrong with it."""
+    """The body is not a valid AdmissionReview; the message says why."""
 
 
 class GroupVersionKind(Struct, frozen=True):
@@ -51,7 +51,7 @@ class Review(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Cause(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that is wrong, as kubectl and other clients show it."""
+    """One error, as shown by kubectl and other clients."""
 
     field: str
     message: str
@@ -89,10 +89,10 @@ class _Answer(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def parse(body: bytes) -> Review:
-    """What is asked.
+    """Decode the request.
 
     Raises:
-        Malformed: see there.
+        Malformed
     """
     try:
         review = msgspec.json.decode(body, type=Review)
@@ -105,12 +105,12 @@ def parse(body: bytes) -> Review:
 
 
 def answer(review: Review, response: Response) -> bytes:
-    """The body of the answer, in the version of the question."""
+    """The response body, in the API version of the request."""
     return msgspec.json.encode(_Answer(api_version=review.api_version, kind=review.kind, response=response))
 
 
 def patched(request: Request, operations: Sequence[object] = ()) -> Response:
-    """Admitted, and changed by these operations of JSON Patch."""
+    """Admitted, and changed by these JSON Patch operations."""
     if not operations:
         return Response(uid=request.uid, allowed=True)
     patch = b64encode(msgspec.json.encode(operations)).decode()

@@ -1,6 +1,7 @@
-"""Keeps the authority of the webhook in a Secret, its certificate in two files, and its name in the configurations.
+"""Keeps the webhook's CA in a Secret, its certificate in two files, and the CA bundle in the webhook configurations.
 
-Every replica does so: whoever is first writes, the others find it done (the Secret's resourceVersion is the fence).
+Every replica does this: the first one writes, and the others find it done (the Secret's resourceVersion prevents
+conflicting writes).
 """
 
 import asyncio
@@ -29,7 +30,7 @@ _expires = METRICS.gauge(
 
 SECRETS = Resource("v1", "Secret", "secrets", namespaced=True, written=False)
 NAME = "sluice-admission"
-"""Of both configurations."""
+"""Name of both configurations."""
 
 CONFIGURATIONS = tuple(
     Resource("admissionregistration.k8s.io/v1", kind, f"{kind.lower()}s", namespaced=False, written=False)
@@ -38,7 +39,7 @@ CONFIGURATIONS = tuple(
 
 
 class BadSecret(ValueError):
-    """The Secret holds something else than we wrote. The message says what to do."""
+    """The Secret's contents are not what we wrote. The message says what to do."""
 
 
 class Rotation:
@@ -48,7 +49,7 @@ class Rotation:
         self._shown: Certified | None = None
 
     async def begin(self) -> None:
-        """The two files are there."""
+        """Wait until the two files are written."""
         backoff = Backoff()
         while self._shown is None:
             try:
@@ -59,7 +60,7 @@ class Rotation:
                 await asyncio.sleep(backoff.wait_s(error))
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Check periodically, until cancelled."""
         while True:
             await asyncio.sleep(self._own.rotation_interval_s)
             try:
@@ -72,14 +73,14 @@ class Rotation:
         """Do what is due now.
 
         Raises:
-            BadSecret: see there.
-            Refused: the API server does not let us, or another replica was first: look again.
+            BadSecret
+            Refused: permission is missing, or another replica was first: look again.
             Unreachable
         """
         stored = await self._read(path(SECRETS, self._own.namespace, self._own.own_authority))
         configurations = [await self._read(path(each, "", NAME)) for each in CONFIGURATIONS]
         believed = [bundle for each in configurations if each for bundle in _bundles(each)]
-        held = self._decoded(stored) if stored and stored.get("data") else None  # deploy/k8s makes it, and empty
+        held = self._decoded(stored) if stored and stored.get("data") else None  # deploy/k8s creates it empty
         wanted = certified(held, believed, self._names, now or datetime.now(UTC))
         if wanted != held:
             await self._store(stored, wanted)
@@ -92,7 +93,7 @@ class Rotation:
         self._show(wanted.serving)
 
     def _show(self, serving: Certified) -> None:
-        """The files that the webhook serves by hold it."""
+        """Write the certificate and key to the files that the webhook serves from."""
         if serving == self._shown:
             return
         for file, content in ((self._own.key, serving.key), (self._own.certificate, serving.certificate)):
@@ -141,5 +142,5 @@ class Rotation:
 
 
 def _bundles(configuration: dict[str, Any]) -> list[bytes]:
-    """Whom the API server believes, for each of its webhooks."""
+    """The CA bundle of each webhook in the configuration."""
     return [base64.b64decode(each["clientConfig"].get("caBundle") or "") for each in configuration["webhooks"]]

@@ -1,4 +1,4 @@
-"""HTTPS by uvicorn, inside of our own frame: it handles no signals, and takes new certificates while it runs."""
+"""HTTPS by uvicorn within our own runtime: it does not handle signals, and reloads certificates while running."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,12 @@ from sluice.runtime.serving import Serving
 
 log = structlog.get_logger()
 
-_STOP_S = 3  # for requests under way when the service ends
+_STOP_S = 3  # for requests in progress at shutdown
 _expiry = METRICS.gauge("sluice_admission_certificate_loads", "Times that the certificate was read since the start")
 
 
 class BadCertificate(ValueError):
-    """The files hold no certificate and key that belong together; the message says which."""
+    """The files do not hold a certificate with its matching key; the message says which."""
 
 
 class Webhook(Serving):
@@ -53,9 +53,9 @@ class Webhook(Serving):
         super().__init__("webhook", config)
 
     async def watch(self, interval_s: float) -> None:
-        """Read the certificate again whenever its files change: new connections have it, the old ones keep theirs.
+        """Reload the certificate whenever its files change: new connections use it, existing ones keep theirs.
 
-        Files that do not belong together (the second is not written yet) leave the old certificate, and are tried
+        If the files do not match (the second is not written yet), the old certificate stays, and the files are tried
         again.
         """
         while True:
@@ -74,7 +74,7 @@ class Webhook(Serving):
             log.info("certificate_taken", certificate=str(self._certificate))
 
     def _look(self) -> tuple[object, ...]:
-        """What tells one version of the files from another; Kubernetes replaces the link to their folder."""
+        """Identifies a version of the files; Kubernetes replaces the symbolic link to their directory."""
         found: list[object] = []
         for path in (self._certificate, self._key):
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""From OBJECTS to what the rules ask for, and from a review to its answer. Decides nothing."""
+"""Feeds OBJECTS to the rules, and answers reviews. Decides nothing."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ _lookups = METRICS.counter("sluice_admission_lookups_total", "Tiers that the sou
 
 
 class Shell:
-    """`in_sync` once all that exists is known; until then everything is refused."""
+    """`in_sync` is set once all existing objects are known; until then everything is refused."""
 
     def __init__(self, bus: Bus, lookup: Lookup) -> None:
         self._bus, self._lookup = bus, lookup
@@ -30,12 +30,12 @@ class Shell:
         self.in_sync = asyncio.Event()
 
     async def run(self) -> None:
-        """Endless."""
+        """Never returns."""
         async for told in facts(self._bus, KINDS):
             self.take(told)
 
     def take(self, told: Facts) -> None:
-        """Take a batch in. What cannot be read stays what it was."""
+        """Take in a batch. An unreadable object keeps its previous version."""
         if told.afresh:
             self._known, self._newest = Known(), Newest()
             self.in_sync.clear()
@@ -52,7 +52,7 @@ class Shell:
             self.in_sync.set()
 
     async def validate(self, request: Request) -> Response:
-        """May the object be what it is to be, or go?"""
+        """Answer whether the object may be created, changed or deleted."""
         began_s = time.perf_counter()
         response = await self._validate(request)
         _seconds.add(time.perf_counter() - began_s)
@@ -77,12 +77,12 @@ class Shell:
             return judging.unready(request)
         tier = judging.misses(asked, self._known)
         tiers = (tier,) if tier is not None and await self._exists(tier) else ()
-        if not self.in_sync.is_set():  # it was lost while we waited
+        if not self.in_sync.is_set():  # lost while waiting
             return judging.unready(request)
         return judging.validate(asked, self._known, tiers)
 
     async def mutate(self, request: Request) -> Response:
-        """The object with its defaults written in."""
+        """Answer with the defaults filled in."""
         _reviews.add(1, "mutated")
         return judging.mutate(judging.read(request))
 
@@ -91,7 +91,7 @@ class Shell:
         return judging.mutate_namespace(request)
 
     async def _exists(self, tier: str) -> bool:
-        """What the source says; no, if it says nothing."""
+        """Whether the source has the tier; False if it does not answer."""
         try:
             found = await self._lookup.has_tier(tier)
         except LookupFailed as error:

@@ -1,4 +1,4 @@
-"""The endpoints, as FastAPI has them: bytes in, bytes out, and nothing decided here."""
+"""The endpoints, in FastAPI: bytes in, bytes out; decides nothing."""
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -10,7 +10,7 @@ from sluice.services.admission import review
 from sluice.services.admission.shell import Shell
 
 MAX_BODY_BYTES = 8 << 20
-"""Of a request: two objects of the largest size that the API server stores, and their envelope."""
+"""Maximum request size: two objects of the largest size that the API server stores, and their envelope."""
 
 JSON = "application/json"
 
@@ -20,7 +20,7 @@ Answer = Callable[[review.Request], Awaitable[review.Response]]
 
 
 def application(shell: Shell) -> FastAPI:
-    """The webhook: validate and mutate for all kinds of ours, and the label on Namespaces."""
+    """The webhook: validation and mutation of all our kinds, and the label on Namespaces."""
     app = FastAPI(title="sluice admission", docs_url=None, redoc_url=None, openapi_url=None)
 
     def webhook(path: str, answer: Answer) -> None:

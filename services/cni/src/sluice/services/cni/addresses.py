@@ -1,6 +1,6 @@
-"""Addresses of a node's Pods: who has which, in a file each, so that it outlives the daemon.
+"""IPAM: the addresses of a node's Pods, one file per address, so that they outlive the daemon.
 
-The folder is to be on a file system that a reboot empties (/run), as the Pods' namespaces are.
+The folder must be on a file system that is emptied by a reboot (/run), like the Pods' namespaces.
 """
 
 from collections.abc import Iterator
@@ -14,20 +14,20 @@ from sluice.contracts.ids import Address
 from sluice.services.cni.protocol import CniFailed, Code, Owner
 
 MOST = 1 << 16
-"""Addresses of a range that are given: an IPv6 range has more than anybody could look through."""
+"""Maximum number of addresses used in a range: an IPv6 range has too many to search."""
 
 
 class Addresses:
-    """Gives each owner one address of each range; the one that is free for longest comes first.
+    """Assigns each owner one address of each range, starting with the address that has been free for longest.
 
     The first address of a range is the gateway's, and the last of an IPv4 range is its broadcast address.
     """
 
     def __init__(self, folder: Path, ranges: tuple[str, ...]) -> None:
-        """Read what was given before.
+        """Load the existing assignments.
 
         Raises:
-            ValueError: a range is none.
+            ValueError: a range is invalid.
         """
         self._folder = folder
         self._ranges = [ip_network(each) for each in ranges]
@@ -37,7 +37,7 @@ class Addresses:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path in sorted(folder.iterdir(), key=lambda each: each.stat().st_mtime_ns):
             if path.name.endswith(".new"):
-                path.unlink()  # a daemon ended in the middle
+                path.unlink()  # a daemon died while writing it
                 continue
             address = Address(path.name.replace("_", ":"))
             self._note(msgspec.json.decode(path.read_bytes(), type=Owner), address)
@@ -49,19 +49,19 @@ class Addresses:
 
     @property
     def free(self) -> int:
-        """How many are left, of the range that has the fewest."""
+        """The number of free addresses, in the range with the fewest."""
         taken = [self._place(each) for each in self._taken]
         return min(self._end(network) - 2 - taken.count(number) for number, network in enumerate(self._ranges))
 
     def of(self, owner: Owner) -> tuple[Address, ...]:
-        """In the order of the ranges; none if it has none."""
+        """The owner's addresses in the order of the ranges; empty if it has none."""
         return tuple(sorted(self._owned.get(owner, ()), key=self._place))
 
     def give(self, owner: Owner) -> tuple[Address, ...]:
-        """One address of each range; those that it has, if it has some.
+        """Assign one address of each range, keeping those that the owner already has.
 
         Raises:
-            CniFailed: a range has none left.
+            CniFailed: a range is exhausted.
         """
         has = [ip_address(each) for each in self.of(owner)]
         lacking = [n for n, network in enumerate(self._ranges) if not any(each in network for each in has)]
@@ -73,7 +73,7 @@ class Addresses:
         return self.of(owner)
 
     def release(self, owner: Owner) -> None:
-        """It has none any more."""
+        """Free the owner's addresses."""
         for address in self._owned.pop(owner, ()):
             self._path(address).unlink(missing_ok=True)
             self._taken.discard(address)
@@ -101,13 +101,13 @@ class Addresses:
 
     @staticmethod
     def _end(network: IPv4Network | IPv6Network) -> int:
-        """The first place that is not given any more."""
+        """The first position that is not assigned any more."""
         return min(network.num_addresses - (1 if network.version == 4 else 0), MOST)
 
     def _pass(self, address: Address) -> None:
-        """The search goes on behind this one."""
+        """Continue the search after this address."""
         number = self._place(address)
-        if number >= 0:  # the Node had other ranges before
+        if number >= 0:  # else it is of a range that the Node had before
             self._next[number] = int(ip_address(address)) - int(self._ranges[number].network_address) + 1
 
     def _note(self, owner: Owner, address: Address) -> None:
@@ -118,7 +118,7 @@ class Addresses:
         return self._folder / address.replace(":", "_")
 
     def _write(self, owner: Owner, address: Address) -> None:
-        """Whole or not at all."""
+        """Write the file atomically."""
         path = self._path(address)
         new = path.with_name(path.name + ".new")
         new.write_bytes(codec.encode(owner))

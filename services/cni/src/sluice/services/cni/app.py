@@ -1,4 +1,4 @@
-"""Wiring: the socket, the node's set-up, the plugin's files, and health. There is no bus in it: Pods start without."""
+"""Wiring: the socket, node setup, the plugin's files, and health. It does not use the bus: Pods start without it."""
 
 import asyncio
 import os
@@ -38,11 +38,11 @@ SERVICE = "cni"
 _free = METRICS.gauge("sluice_cni_free_addresses", "Addresses that are left for Pods, of the range that has the fewest")
 
 HAND_OVER_S = 30.0
-"""Between two looks whether NodePorts still go to the switch: whoever sets the host's network up may remove rules."""
+"""Interval between checks that NodePorts go to the switch: whoever manages the host's network may remove rules."""
 
 
 def run(environ: Mapping[str, str] = os.environ) -> NoReturn:
-    """Run the daemon until it is told to end (0) or fails (1); 2 on wrong settings."""
+    """Run the daemon until it is told to end (0) or fails (1); 2 for invalid settings."""
     try:
         own = settings.load(CniSettings, "SLUICE_CNI_", environ)
         for each in (own.pod_cidrs + "," + own.cluster_cidrs).split(","):
@@ -51,7 +51,7 @@ def run(environ: Mapping[str, str] = os.environ) -> NoReturn:
             ip_address(each)
         written(own.node_ports)
     except (ConfigError, ValueError) as error:
-        print(error, file=sys.stderr)  # noqa: T201  # nobody reads logs yet
+        print(error, file=sys.stderr)  # noqa: T201  # before logging is set up
         sys.exit(2)
     logs.configure(SERVICE, level=own.log_level, node=own.node_name)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -126,7 +126,7 @@ async def _work(own: CniSettings) -> None:
 
 
 async def _set_up(own: CniSettings, attaching: Attaching, node: Node, source: Source) -> None:
-    """The node has its bridge and no port of a Pod before a reboot; a switch that is not there is waited for."""
+    """Set up the bridge and remove ports of Pods from before a reboot; waits for the switch if necessary."""
     while True:
         try:
             if own.set_up_node:
@@ -145,7 +145,7 @@ async def _set_up(own: CniSettings, attaching: Attaching, node: Node, source: So
 
 
 async def _hand_over(own: CniSettings, node: Node) -> bool:
-    """NodePorts go to the switch, or it is logged why not: Pods come all the same. True if they did not before."""
+    """Direct NodePorts to the switch, or log why not: Pods start regardless. True if they did not go there before."""
     try:
         return await asyncio.to_thread(bridge.hand_node_ports_over, own, node)
     except (OSError, NetlinkError, ValueError) as error:  # ValueError: there is no gateway at the moment
@@ -161,13 +161,13 @@ async def _keep_handing_over(own: CniSettings, source: Source) -> None:
 
 
 async def _keep_reading(own: CniSettings, source: Source) -> None:
-    """NodePorts are those of the Node's addresses, also when these change.
+    """Keep NodePorts in line with the Node's addresses.
 
     Raises:
-        RangesChanged: the next start sets the node up by those of now.
+        RangesChanged: the next start sets the node up with the new ranges.
     """
     while True:
-        await asyncio.sleep(own.node_interval_s * random.uniform(0.9, 1.1))  # nodes that began together part
+        await asyncio.sleep(own.node_interval_s * random.uniform(0.9, 1.1))  # spread nodes that started together
         try:
             changed = await source.read_again()
         except RangesChanged as error:

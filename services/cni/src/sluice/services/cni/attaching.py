@@ -1,7 +1,8 @@
-"""The steps of an attachment, each of which may be done twice, and after any of which we may die.
+"""The steps of an attachment: each is idempotent, and the daemon may die after any of them.
 
-An ADD gives addresses, makes the pair of links, and adds the port with what it says about the Pod, in this order; a DEL
-undoes them in reverse. The bridge is `secure`, so the port is closed until node-ovs knows the Pod and its programs.
+An ADD assigns addresses, creates the veth pair, and adds the port with the external_ids that describe the Pod, in this
+order; a DEL undoes them in reverse. The bridge is `secure`, so the port is closed until node-ovs knows the Pod and its
+programs.
 """
 
 import asyncio
@@ -29,20 +30,20 @@ from sluice.services.cni.settings import CniSettings
 log = structlog.get_logger()
 
 CONTAINER, INTERFACE = "sluice.container", "sluice.interface"
-"""external_ids of a port that we added: whose it is, beside what it says about the Pod."""
+"""external_ids of a port that we added: its owner, in addition to those that describe the Pod."""
 
 
 def host_end(owner: Owner) -> str:
-    """The name of the node's end: equal for equal owners, at most 15 characters, and so told from others' links."""
+    """The name of the node's end: the same for the same owner, at most 15 characters, and distinct from other links."""
     return "sl" + blake2s(f"{owner.container}/{owner.interface}".encode(), digest_size=6).hexdigest()
 
 
 AT_ONCE = 8
-"""Requests that are worked at: of a hundred that come together each is done in its turn, not all of them at the end."""
+"""Concurrent requests: if a hundred arrive together, they finish one after the other, not all at the end."""
 
 
 class Attaching:
-    """All attachments of a node. One request an owner at a time."""
+    """All attachments of a node. Handles one request per owner at a time."""
 
     def __init__(self, settings: CniSettings, addresses: Addresses) -> None:
         self._settings, self._addresses = settings, addresses
@@ -51,15 +52,15 @@ class Attaching:
         self._locks = WeakValueDictionary[Owner, asyncio.Lock]()
 
     async def add(self, request: Request) -> Attached:
-        """The Pod has its interface, and the switch a closed port for it.
+        """Give the Pod its interface, and the switch a closed port for it.
 
         Raises:
-            CniFailed: it has not; what was made of it is undone, or is by the DEL that follows.
+            CniFailed: that failed; what was done is undone, now or by the DEL that follows.
         """
         owner, name = request.owner, host_end(request.owner)
         async with self._alone(owner), self._database() as ovsdb:
             await bridge.must_be_secure(ovsdb, self._settings.bridge)
-            await self._clear(ovsdb, name)  # of an ADD that did not come to its end
+            await self._clear(ovsdb, name)  # left by an incomplete ADD
             given = self._addresses.give(owner)
             mac = veth.mac_of(given[0])
             link = veth.Link(name, mac, given, owner.interface, request.config.mtu or self._settings.mtu)
@@ -76,17 +77,17 @@ class Attaching:
         return Attached(name, mac, given)
 
     async def delete(self, owner: Owner) -> None:
-        """Nothing is left of the attachment, if there ever was one."""
+        """Remove everything that belongs to the attachment, if there is anything."""
         async with self._alone(owner), self._database() as ovsdb:
             await self._clear(ovsdb, host_end(owner))
             self._addresses.release(owner)
         log.info("pod_detached", container=owner.container, interface=owner.interface)
 
     async def check(self, request: Request) -> None:
-        """All is as the ADD left it.
+        """Check that everything is as the ADD left it.
 
         Raises:
-            CniFailed: what is not.
+            CniFailed: says what is not.
         """
         owner, name = request.owner, host_end(request.owner)
         given = self._addresses.of(owner)
@@ -103,23 +104,23 @@ class Attaching:
             raise CniFailed(Code.NOT_AS_IT_WAS, f"{owner.interface} in {request.netns} lacks {lacking}")
 
     async def keep(self, valid: frozenset[Owner]) -> None:
-        """Whatever is of none of these is removed."""
+        """Remove the attachments of all other owners."""
         async with self._database() as ovsdb:
             stored = {self._owner(each) for each in await self._interfaces(ovsdb)} - {None}
         for owner in sorted((self._addresses.owners | {each for each in stored if each is not None}) - valid):
             await self.delete(owner)
 
     async def ready(self) -> None:
-        """An ADD could come.
+        """Check that an ADD could succeed.
 
         Raises:
-            CniFailed: why it would fail.
+            CniFailed: says why it would fail.
         """
         async with self._database() as ovsdb:
             await bridge.must_be_secure(ovsdb, self._settings.bridge)
 
     async def sweep(self) -> None:
-        """Ports whose Pods have no address are of before a reboot: remove them."""
+        """Remove ports whose Pods have no address: they are from before a reboot."""
         async with self._database() as ovsdb:
             for each in await self._interfaces(ovsdb):
                 owner = self._owner(each)
@@ -130,7 +131,7 @@ class Attaching:
     # ------------------------------------------------------------------------------------------------------- steps
 
     def _alone(self, owner: Owner) -> asyncio.Lock:
-        """The owner's lock, which is there for as long as somebody holds it or waits for it."""
+        """The owner's lock, which exists as long as somebody holds it or waits for it."""
         return self._locks.setdefault(owner, asyncio.Lock())
 
     def _plug(self, pod: Path, link: veth.Link) -> None:
@@ -148,7 +149,7 @@ class Attaching:
         try:
             await ovsdb.delete_ports(self._settings.bridge, [name])
         except NotApplied:
-            log.warning("port_removal_not_seen", port=name)  # it is stored: the switch does it when it comes back
+            log.warning("port_removal_not_seen", port=name)  # it is stored: the switch catches up once it is back
         await asyncio.to_thread(veth.remove_links, self._node, [name])
 
     async def _interfaces(self, ovsdb: Ovsdb) -> tuple[Interface, ...]:

@@ -1,6 +1,6 @@
-"""What a node has before its first Pod: the bridge, its tunnel to the others, and the gateway to the node itself.
+"""What a node needs before its first Pod: the bridge, its tunnel to other nodes, and the gateway to the node itself.
 
-Again is once: nothing is made that is there, and what is there is not cut for a moment.
+Idempotent: nothing that exists is created again, or interrupted for a moment.
 """
 
 import asyncio
@@ -23,19 +23,19 @@ from sluice.services.cni.protocol import CniFailed, Code
 from sluice.services.cni.settings import CniSettings
 
 GATEWAY_MAC = ":".join(f"{octet:02x}" for octet in VIRTUAL_MAC.to_bytes(6, "big"))
-"""What Pods send to: the switch answers for it."""
+"""The MAC that Pods send to: the switch answers for it."""
 
 NODE_MAC = "0a:58:00:00:00:01"
-"""Of the node's own end: each node has a network of its own behind it, so it may be the same everywhere."""
+"""MAC of the node's own end. Each node has a separate network behind it, so it can be the same everywhere."""
 
 GATEWAY, TUNNEL = "sluice-gw0", "sluice-tun0"
 
 
 async def must_be_secure(ovsdb: Ovsdb, name: str) -> None:
-    """There is such a bridge, and without flows it forwards nothing.
+    """Check that the bridge exists, and forwards nothing without flows.
 
     Raises:
-        CniFailed: there is none, or its ports would be open before anybody decided.
+        CniFailed: it does not exist, or its ports would be open before any policy is known.
     """
     (found,) = await ovsdb.transact(
         {"op": "select", "table": "Bridge", "where": [["name", "==", name]], "columns": ["fail_mode"]}
@@ -51,17 +51,17 @@ async def must_be_secure(ovsdb: Ovsdb, name: str) -> None:
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """What the node's own stack is told."""
+    """Configuration of the node's own network stack."""
 
     ranges: tuple[str, ...]
-    """Of its Pods, one a family."""
+    """Address ranges of its Pods, one per family."""
 
     addresses: tuple[Address, ...] = ()
-    """Its own, where NodePorts are."""
+    """Its own addresses, on which NodePorts are served."""
 
 
 async def set_up(ovsdb: Ovsdb, settings: CniSettings, ranges: tuple[str, ...]) -> None:
-    """The node has them. The gateway's address is the first of each range.
+    """Set up the node for these ranges. The gateway's address is the first of each range.
 
     Raises:
         OSError, NetlinkError: the node's links cannot be changed.
@@ -91,13 +91,13 @@ async def set_up(ovsdb: Ovsdb, settings: CniSettings, ranges: tuple[str, ...]) -
 
 
 def hand_node_ports_over(settings: CniSettings, node: Node) -> bool:
-    """What is sent to NodePorts goes to the switch; True if it did not before. After `set_up`.
+    """Direct traffic to NodePorts to the switch; True if it did not go there before. Call it after `set_up`.
 
     Raises:
         OSError, NetlinkError: the node's links cannot be changed.
     """
     there = Path(settings.netns) if settings.netns else None
-    versions = {ip_network(each).version for each in node.ranges}  # the gateway knows no neighbour of another
+    versions = {ip_network(each).version for each in node.ranges}  # the gateway has no neighbour of another
     own = [each for each in node.addresses if veth.family(each) in versions]
     return inside(there, lambda: node_ports.hand_over(GATEWAY, own, written(settings.node_ports)))
 

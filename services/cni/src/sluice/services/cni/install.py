@@ -1,6 +1,6 @@
-"""The plugin's files on the host: itself, a Python for it, and the network configuration that names it.
+"""The plugin's files on the host: the plugin itself, a Python for it, and the network configuration that names it.
 
-Each is replaced whole, the configuration last: a kubelet that finds it calls the node ready for Pods.
+Each is replaced atomically, the configuration last: once the kubelet finds it, it considers the node ready for Pods.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from sluice.services.cni.protocol import VERSIONS
 from sluice.services.cni.settings import CniSettings
 
 NAME = "sluice"
-"""Of the plugin's program and of the network."""
+"""Name of the plugin's executable and of the network."""
 
 CONF = "10-sluice.conflist"
 
@@ -26,10 +26,10 @@ exec {words} -I -S "$own/plugin.py" "$@"
 
 
 def install(settings: CniSettings) -> None:
-    """The host has the plugin.
+    """Install the plugin on the host.
 
     Raises:
-        OSError: a file cannot be written; the message says which.
+        OSError: a file is not writable; the message says which.
     """
     folder = Path(settings.install_bin)
     own = folder / ".sluice"
@@ -39,11 +39,11 @@ def install(settings: CniSettings) -> None:
     words = _carry(own) if settings.carry_python else "python3"
     _write(folder / NAME, _START.format(words=words), 0o755)
     conf = {
-        "cniVersion": VERSIONS[1],  # kubelets of today speak 1.0.0
+        "cniVersion": VERSIONS[1],  # current kubelets speak 1.0.0
         "name": NAME,
         "plugins": [{"type": NAME}, {"type": "portmap", "capabilities": {"portMappings": True}}],
     }
-    if not (folder / "portmap").exists():  # hostPort is somebody else's business, and need not be there
+    if not (folder / "portmap").exists():  # hostPort is the job of another plugin, which may be missing
         conf["plugins"] = [{"type": NAME}]
     _write(Path(settings.install_conf) / CONF, codec.encode(conf).decode(), 0o644)
 

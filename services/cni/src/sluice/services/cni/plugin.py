@@ -1,7 +1,7 @@
-"""The CNI plugin: asks the daemon, and says what it says.
+"""The CNI plugin: forwards the request to the daemon, and prints its response.
 
-It is copied to the host and needs Python's standard library only. What it prints and how it ends is as in the CNI
-specification, "Section 2: Execution Protocol".
+It is copied to the host and needs only Python's standard library. Output and exit code are as in the CNI specification,
+"Section 2: Execution Protocol".
 """
 
 import contextlib
@@ -12,14 +12,14 @@ import sys
 import time
 
 SOCKET = "/run/sluice/cni.sock"
-"""The installed copy has the path that the daemon was told."""
+"""In the installed copy this is the daemon's configured path."""
 
 VERSIONS = ("0.4.0", "1.0.0", "1.1.0")
 WAIT_S = 10.0
-"""For a daemon that is being replaced. The runtime asks again later."""
+"""How long to wait for a daemon that is being replaced. After that the runtime retries."""
 
 ANSWER_S = 60.0
-"""For an answer; a kubelet waits for two minutes."""
+"""Timeout of the response; a kubelet waits for two minutes."""
 
 BUSY = 11
 """Try again later. Source: SPEC.md, "Error"."""
@@ -30,7 +30,7 @@ def failed(code: int, message: str) -> tuple[int, str]:
 
 
 def ask(request: bytes, deadline: float) -> bytes:
-    """The daemon's answer; OSError if it gives none."""
+    """The daemon's response; OSError if there is none."""
     with socket.socket(socket.AF_UNIX) as daemon:
         while True:
             try:
@@ -47,7 +47,7 @@ def ask(request: bytes, deadline: float) -> bytes:
 
 
 def main() -> tuple[int, str]:
-    """Exit code and what to print."""
+    """Return the exit code and the output."""
     if os.environ.get("CNI_COMMAND") == "VERSION":
         return 0, json.dumps({"cniVersion": VERSIONS[-1], "supportedVersions": VERSIONS})
     given = {name: text for name, text in os.environ.items() if name.startswith("CNI_")}
@@ -64,5 +64,5 @@ def main() -> tuple[int, str]:
 if __name__ == "__main__":
     code, text = main()
     with contextlib.suppress(BrokenPipeError):
-        print(text, flush=True)  # noqa: T201  # to the runtime
+        print(text, flush=True)  # noqa: T201  # read by the runtime
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""What the container runtime asks and is answered: the CNI specification, 0.4.0 to 1.1.0.
+"""Requests and responses of the container runtime: the CNI specification, 0.4.0 to 1.1.0.
 
 Source: containernetworking/cni SPEC.md, "Section 2: Execution Protocol" and "Section 5: Result Types".
 """
@@ -15,10 +15,10 @@ from sluice.contracts import codec
 from sluice.contracts.ids import Address
 
 VERSIONS = ("0.4.0", "1.0.0", "1.1.0")
-"""The newest is the last."""
+"""Newest last."""
 
 LONGEST_NAME = 15
-"""Of an interface. Source: linux/if.h, IFNAMSIZ."""
+"""Maximum length of an interface name. Source: linux/if.h, IFNAMSIZ."""
 
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 _NEEDED = {
@@ -31,7 +31,7 @@ _NEEDED = {
 
 
 class Code(IntEnum):
-    """Of an error; from 100 on they are ours."""
+    """Error codes; those from 100 on are our own."""
 
     INCOMPATIBLE_VERSION = 1
     UNKNOWN_CONTAINER = 3
@@ -46,7 +46,7 @@ class Code(IntEnum):
 
 
 class CniFailed(Exception):
-    """The request cannot be fulfilled; it becomes the error that the runtime prints beside the Pod."""
+    """The request failed; this becomes the error that the runtime shows for the Pod."""
 
     def __init__(self, code: Code, message: str, details: str = "") -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class CniFailed(Exception):
 
 
 class Owner(Struct, frozen=True, order=True):
-    """Whom an attachment belongs to: an interface of a container."""
+    """The owner of an attachment: an interface of a container."""
 
     container: str
     interface: str
@@ -70,12 +70,12 @@ class Attachment(Struct, frozen=True, rename="camel"):
 
 
 class Config(Struct, frozen=True):
-    """The network configuration on the plugin's standard input, as far as it is ours."""
+    """The network configuration on the plugin's standard input, as far as we use it."""
 
     version: str = field(name="cniVersion", default="")
     name: str = ""
     mtu: int = 0
-    """Of the Pod's interface; 0 takes the daemon's setting."""
+    """MTU of the Pod's interface; 0 uses the daemon's setting."""
 
     previous: dict[str, Any] | None = field(name="prevResult", default=None)
     valid: tuple[Attachment, ...] | None = field(name="cni.dev/valid-attachments", default=None)
@@ -87,13 +87,13 @@ class Request(Struct, frozen=True):
     owner: Owner
     netns: str
     pod: str
-    """namespace/name; empty where the command needs none."""
+    """namespace/name; empty if the command does not need it."""
 
     uid: str
 
 
 class Attached(Struct, frozen=True):
-    """What an ADD made."""
+    """What an ADD created."""
 
     host_end: str
     mac: str
@@ -101,10 +101,10 @@ class Attached(Struct, frozen=True):
 
 
 def read(variables: Mapping[str, str], stdin: bytes) -> Request:
-    """The request that the plugin was started with.
+    """Parse the request that the plugin was started with.
 
     Raises:
-        CniFailed: it is not one that we understand.
+        CniFailed: it is invalid or not supported.
     """
     try:
         config = msgspec.json.decode(stdin, type=Config)
@@ -133,7 +133,7 @@ def read(variables: Mapping[str, str], stdin: bytes) -> Request:
 
 
 def _pod(arguments: str) -> tuple[str, str]:
-    """Name and uid of the Pod: `IgnoreUnknown=1;K8S_POD_NAMESPACE=x;K8S_POD_NAME=a;K8S_POD_UID=…`."""
+    """Name and uid of the Pod, from `IgnoreUnknown=1;K8S_POD_NAMESPACE=x;K8S_POD_NAME=a;K8S_POD_UID=…`."""
     pairs = dict(part.split("=", 1) for part in arguments.split(";") if "=" in part)
     missing = [name for name in ("K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID") if not pairs.get(name)]
     if missing:
@@ -148,7 +148,7 @@ def _pod(arguments: str) -> tuple[str, str]:
 def result(request: Request, made: Attached, gateways: Mapping[int, Address]) -> bytes:
     """The result of an ADD."""
     version = request.config.version
-    old = version.startswith("0.")  # it says the family of each address
+    old = version.startswith("0.")  # it states the family of each address
 
     def ip(address: Address) -> dict[str, Any]:
         family = 6 if ":" in address else 4

@@ -1,4 +1,4 @@
-"""The socket that the plugin asks on: one request a connection."""
+"""The socket that the plugin connects to: one request per connection."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ _failures = METRICS.counter("sluice_cni_failures_total", "Requests of the contai
 _seconds = METRICS.counter("sluice_cni_request_seconds_total", "How long requests took, in all", "command")
 
 MOST_BYTES = 8 << 20
-"""Of a request: a GC names every attachment of the node."""
+"""Maximum size of a request: a GC lists every attachment of the node."""
 
 
 class Asked(Struct):
@@ -34,7 +34,7 @@ class Asked(Struct):
 
 
 async def serve(path: Path, attaching: Attaching) -> asyncio.Server:
-    """A server that is listening on the socket, which only its owner may ask."""
+    """Listen on the socket, which only its owner may connect to."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -47,7 +47,7 @@ async def serve(path: Path, attaching: Attaching) -> asyncio.Server:
             writer.close()
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # of a daemon before
+    path.unlink(missing_ok=True)  # left by a previous daemon
     before = os.umask(0o177)
     try:
         return await asyncio.start_unix_server(answer, path, backlog=512, limit=MOST_BYTES)
@@ -68,7 +68,7 @@ async def _answer(attaching: Attaching, body: bytes) -> tuple[int, bytes]:
         _failures.add(1, command)
         log.warning("cni_failed", command=command, code=int(error.code), reason=error.message)
         return 1, error.encode(version)
-    except Exception as error:  # a bug of ours ends one request, and not the daemon
+    except Exception as error:  # a bug of ours fails one request, not the daemon
         _failures.add(1, command)
         log.exception("cni_failed", command=command)
         return 1, CniFailed(Code.IO, f"{type(error).__name__}: {error}").encode(version)

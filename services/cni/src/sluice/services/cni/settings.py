@@ -1,4 +1,4 @@
-"""What cni reads from its environment: SLUICE_CNI_*."""
+"""Settings of cni, from the environment: SLUICE_CNI_*."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,61 +10,64 @@ from sluice.drivers.veth import MTU
 
 class CniSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     node_name: str
-    """This node, as Kubernetes names it."""
+    """This node's name in Kubernetes."""
 
     pod_cidrs: str = ""
-    """The ranges of this node's Pods, one a family, separated by commas; unset: the Node's spec.podCIDRs."""
+    """The address ranges of this node's Pods, one per family, comma-separated; unset: the Node's spec.podCIDRs."""
 
     cluster_cidrs: str = ""
-    """The ranges of all Pods, separated by commas, which the node reaches through the switch; unset: its own only."""
+    """The address ranges of all Pods, comma-separated, which the node reaches through the switch; unset: only its own.
+    """
 
     run_dir: str = "/run/openvswitch"
-    """Folder of Open vSwitch's database socket, db.sock."""
+    """Directory of Open vSwitch's database socket, db.sock."""
 
     bridge: str = "br-int"
 
     datapath: Literal["system", "netdev"] = "system"
-    """Of a bridge that is to be made: the kernel's, or the one in user space."""
+    """Datapath of a newly created bridge: the kernel's, or the userspace one."""
 
     set_up_node: bool = True
-    """Make the bridge, its tunnel and its gateway. Unset where somebody else does; the bridge has to be `secure`."""
+    """Create the bridge, its tunnel and its gateway. Turn it off if they are set up otherwise; the bridge must be
+    `secure`."""
 
     node_interval_s: Annotated[float, Meta(gt=0)] = 60.0
-    """Seconds between two looks at the Node, if it is asked. Other addresses are taken in; other ranges (of a Node that
-    was made anew) end the daemon, whose next start goes by them. A request to the API server each time."""
+    """Seconds between two reads of the Node, if it is used. Changed addresses are taken in; changed ranges (of a Node
+    that was recreated) end the daemon, and its next start uses them. Each read is a request to the API server."""
 
     node_ports: str = "30000-32767"
-    """What is sent to these ports of the node's own addresses is the switch's: --service-node-port-range of the API
-    server. Empty: the node keeps it."""
+    """Traffic to these ports of the node's own addresses goes to the switch: --service-node-port-range of the API
+    server. Empty: the node handles it."""
 
     node_addresses: str = ""
-    """Where NodePorts are, separated by commas; unset: the InternalIPs of the Node, if it is asked for its podCIDRs."""
+    """Addresses for NodePorts, comma-separated; unset: the Node's InternalIPs, if its podCIDRs are used."""
 
     socket: str = "/run/sluice/cni.sock"
-    """Where the plugin asks."""
+    """The socket that the plugin connects to."""
 
     state_dir: str = "/run/sluice/cni"
-    """Who has which address: where a reboot forgets it, as it does the Pods' namespaces."""
+    """Directory of the address assignments; a reboot must clear it, as it does the Pods' namespaces."""
 
     netns: str = ""
-    """Path of the network namespace that ovs-vswitchd runs in, as /run/netns/NAME; unset: ours."""
+    """Path of the network namespace that ovs-vswitchd runs in, such as /run/netns/NAME; unset: ours."""
 
     mtu: Annotated[int, Meta(ge=1280, le=65_485)] = MTU
-    """Octets; of the underlay, less 50 for Geneve over IPv4 or 70 over IPv6. 1280 is the least for IPv6 (RFC 8200)."""
+    """MTU in octets: that of the underlay, minus 50 for Geneve over IPv4 or 70 over IPv6. IPv6 needs 1280 (RFC 8200).
+    """
 
     install_bin: str = ""
-    """The host's folder of plugins (/opt/cni/bin, as this container sees it); unset: nothing is installed."""
+    """The host's plugin directory (/opt/cni/bin, as mounted in this container); unset: nothing is installed."""
 
     install_conf: str = ""
-    """The host's folder of network configurations (/etc/cni/net.d)."""
+    """The host's directory of network configurations (/etc/cni/net.d)."""
 
     carry_python: bool = True
-    """Copy this container's Python beside the plugin, for a host that has none."""
+    """Copy this container's Python next to the plugin, for a host that has none."""
 
     log_level: str = "info"
 
     health_port: Annotated[int, Meta(ge=-1, le=65_535)] = 0
-    """TCP port on `health_host` for /livez, /readyz and /metrics. 0 takes any free one and logs it; -1 serves none."""
+    """TCP port on `health_host` for /livez, /readyz and /metrics. 0 takes any free one and logs it; -1 turns it off."""
 
     health_host: str = "127.0.0.1"
 

@@ -1,7 +1,7 @@
-"""What the API server says of this node: its ranges of addresses are waited for, and it is looked at again and again.
+"""This node in the API server: waits for its address ranges, then reads it periodically.
 
-Addresses of a Node may come after its ranges, and change. Ranges do not, unless the Node is made anew; then a new start
-sets the node up by those of now.
+Addresses of a Node may come later than its ranges, and change. Ranges only change if the Node is recreated; the daemon
+then ends, and its next start uses the new ones.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ NO_RANGES = (
     "Or say them by SLUICE_CNI_POD_CIDRS"
 )
 AWAITED_S = 2.0
-"""Between two looks for ranges."""
+"""Interval between reads while waiting for ranges."""
 
 
 class RangesChanged(Exception):
-    """The Node has other ranges than this daemon began with."""
+    """The Node's ranges differ from those at the start of this daemon."""
 
 
 class _Spec(Struct):
@@ -55,24 +55,24 @@ class Source:
     def __init__(self, settings: CniSettings) -> None:
         self._own = settings
         self.node = Node(ranges=())
-        """As it was when it was read last."""
+        """As last read."""
 
         self.waits = "the Node is not read yet"
-        """Why no Pod may come, while none may."""
+        """Why Pods cannot start yet; valid until `first` returns."""
 
         self._client: Client | None = None
 
     @property
     def asks(self) -> bool:
-        """It is the API server that says, and so may say something else later."""
+        """The Node is read from the API server, and so may change later."""
         return not self._own.pod_cidrs
 
     async def first(self) -> Node:
-        """What the settings say, or else the Node, once it has podCIDRs."""
+        """The ranges and addresses from the settings, or else from the Node, once it has podCIDRs."""
         if not self.asks:
             self.node = Node(ranges=tuple(self._own.pod_cidrs.split(",")), addresses=self._said)
             return self.node
-        # It takes half a second to import, which nobody shall pay who says the ranges.
+        # Importing it takes half a second, which is not needed if the settings have the ranges.
         from sluice.drivers.kubernetes.access import BadAccess  # noqa: PLC0415  # see above
         from sluice.drivers.kubernetes.client import Backoff, Refused, Unreachable  # noqa: PLC0415  # see above
 
@@ -92,10 +92,10 @@ class Source:
             await asyncio.sleep(wait_s)
 
     async def read_again(self) -> bool:
-        """True if the Node has other addresses than before. Nothing changes if the API server does not say.
+        """Return True if the Node's addresses changed. Without an answer from the API server nothing changes.
 
         Raises:
-            RangesChanged: see there.
+            RangesChanged
         """
         from sluice.drivers.kubernetes.access import BadAccess  # noqa: PLC0415  # as in `first`
         from sluice.drivers.kubernetes.client import Refused, Unreachable  # noqa: PLC0415  # as in `first`
@@ -106,7 +106,7 @@ class Source:
             log.warning("node_not_read", node=self._own.node_name, reason=str(error))
             return False
         before = self.node
-        if not now.ranges or now == before:  # without ranges it is being made anew
+        if not now.ranges or now == before:  # without ranges it is being recreated
             return False
         if now.ranges != before.ranges:
             raise RangesChanged(f"{', '.join(before.ranges)} before, {', '.join(now.ranges)} now")

@@ -113,8 +113,7 @@ async def mirrored(
 
 
 def lease_of(client: Client, settings: IngestSettings) -> Lease:
-    """The lease that replicas compete for. They stop after two thirds of its duration, with five renewals in that time.
-    """
+    """The lease that replicas compete for: renewed seven times per duration; a holder stops after two thirds of it."""
     duration_s = settings.lease_duration_s
     return Lease(
         client,

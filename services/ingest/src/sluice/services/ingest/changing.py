@@ -35,8 +35,7 @@ class Writer(Protocol):
     """A source that can be written to."""
 
     async def put(self, key: Key, document: Document, known: bytes) -> bool:
-        """Create or replace the object; False if it was the same already. `known`: its body in the ledger, empty if
-        absent.
+        """Create or replace the object; False if it was the same. `known`: its body in the ledger, empty if absent.
 
         Raises:
             Refusal

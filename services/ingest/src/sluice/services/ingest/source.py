@@ -85,8 +85,7 @@ class FolderSource:
         await asyncio.sleep(max(self._settle_s, self._pause_s))
 
     async def look(self) -> Outcome:
-        """Take in what has settled. Errors of the folder are not raised: what is unreadable is reported as a problem.
-        """
+        """Take in what has settled. Does not raise errors of the folder: what is unreadable becomes a problem."""
         began_s = self._clock()
         try:
             seen = await asyncio.to_thread(folder.look, self._root)

@@ -1,1 +1,1 @@
-"""log-collector: follows the logs of one node, np.log and eve.json, and publishes what they say to AUDIT."""
+"""log-collector: follows the logs of one node, np.log and eve.json, and publishes their events to AUDIT."""

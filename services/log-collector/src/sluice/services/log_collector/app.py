@@ -1,4 +1,4 @@
-"""Wiring: the shell with the bus it writes to."""
+"""Wiring: the shell and the bus it writes to."""
 
 from sluice.runtime import streams
 from sluice.runtime.service import Service

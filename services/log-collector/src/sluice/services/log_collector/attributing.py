@@ -1,4 +1,4 @@
-"""Lines of np.log learn who decided, from attribution.jsonl beside it."""
+"""Adds to events from np.log who decided them, according to attribution.jsonl in the same folder."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -19,14 +19,14 @@ log = structlog.get_logger()
 PATTERN = "attribution*.jsonl"
 
 AHEAD_US = 5_000_000
-"""Entries are read so far beyond the lines that they are for: a line may be a second late, and its entry with it."""
+"""Entries are read this far ahead of their lines: a line may be a second late, and so may its entry."""
 
 BEHIND_US = 60_000_000
-"""Lines are not that much out of order."""
+"""Lines are out of order by less than this."""
 
 
 class Attributing:
-    """Reads no further than the lines are, so that what it holds is what held then, however far they are behind."""
+    """Reads entries only as far as the lines are read, so that it has the state at that time, however far they lag."""
 
     def __init__(self, folder: Path) -> None:
         self._tail = Tail(folder, PATTERN)
@@ -34,7 +34,7 @@ class Attributing:
         self._history = History()
 
     def attributed(self, events: Iterable[AuditEvent]) -> list[AuditEvent]:
-        """The events, those of lines with who decided. Call it with what comes in the order of the log."""
+        """The events, with the decider added to those from np.log. Must be called in the order of the log."""
         events = list(events)
         times = [event.at_us for event in events if isinstance(event, FlowDecision)]
         if not times:

@@ -1,4 +1,4 @@
-"""Whose addresses the inspection engine saw: the node's Pods, as group-resolver says they are now."""
+"""Resolves the addresses in the inspection engine's events to the node's Pods, as currently known to group-resolver."""
 
 from collections.abc import Iterable, Mapping
 from time import monotonic
@@ -18,7 +18,7 @@ from sluice.runtime.bus import Bus
 log = structlog.get_logger()
 
 FRESH_S = 1.0
-"""How old the list may be, at the cost of one question a second while the engine logs."""
+"""Maximum age of the list; costs one request per second while the engine logs."""
 
 
 class Pods:
@@ -28,7 +28,7 @@ class Pods:
         self._names: Mapping[Address, str] = {}
 
     async def named(self, events: Iterable[AuditEvent]) -> list[AuditEvent]:
-        """The events, with the Pods of this node that they are about. Nobody is asked for events of another log."""
+        """The events, with the node's Pods added to those of the inspection engine. Other events cause no request."""
         events = list(events)
         if any(isinstance(event, Inspection) for event in events):
             await self._ask()
@@ -44,7 +44,7 @@ class Pods:
         ]
 
     async def _ask(self) -> None:
-        """Know them, no longer ago than a second; while the bus does not answer, those of before."""
+        """Refresh the list if it is older than a second; if the bus does not answer, keep the old one."""
         if self._asked_s is not None and monotonic() - self._asked_s < FRESH_S:
             return
         try:

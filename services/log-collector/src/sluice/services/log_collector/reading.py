@@ -1,4 +1,4 @@
-"""From the lines of a piece to events; a line that cannot be read is counted and shown, never dropped in silence."""
+"""Turns lines into events; an unreadable line is counted and shown, never dropped silently."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import assert_never
@@ -8,11 +8,11 @@ from sluice.dataplane.audit import eve, np_line
 from sluice.dataplane.audit.np_line import NotALine
 
 EXAMPLE_CHARACTERS = 512
-"""How much of a line that cannot be read is shown."""
+"""How much of an unreadable line is shown."""
 
 
 def reader(log: Log) -> Callable[[bytes], AuditEvent]:
-    """How a line of the log is read; NotALine is what is raised."""
+    """The function that parses a line of the log; it raises NotALine."""
     match log:
         case "np":
             return _np
@@ -23,7 +23,7 @@ def reader(log: Log) -> Callable[[bytes], AuditEvent]:
 
 
 def events(log: Log, lines: Iterable[bytes], now_us: int) -> Iterator[AuditEvent]:
-    """What the lines say. Lines of nothing but white space are nothing."""
+    """The events in the lines. Blank lines are skipped."""
     read = reader(log)
     for line in lines:
         if not line.strip():

@@ -1,8 +1,7 @@
-"""The shell: one task a log, which publishes piece after piece and writes down how far it is.
+"""The shell: one task per log, which publishes piece after piece and saves its position.
 
-It writes down which piece it is about to publish before it does, so that after a crash the same piece is sent again
-under the same id. It waits for the bus as long as that takes; the logs wait in their files meanwhile, and nobody who
-writes them notices.
+The position of a piece is saved before it is published, so that after a crash the same piece is sent again with the
+same id. It waits for the bus without limit; meanwhile the logs stay in their files, and their writers are not affected.
 """
 
 import asyncio
@@ -33,14 +32,14 @@ _lost = METRICS.counter("sluice_log_collector_lost_total", "Losses that were pub
 ACK_TIMEOUT_S = 5.0
 RETRY_S = 0.5
 LONGEST_RETRY_S = 10.0
-"""Between two tries of a batch that the bus did not take: doubled each time."""
+"""Maximum interval between attempts to publish a batch; it starts at RETRY_S and doubles."""
 
 PATTERNS: dict[Log, str] = {"np": "np*.log", "l7": "eve-*.json"}
-"""Rotated files that are not compressed yet match as well."""
+"""These also match rotated files that are not compressed yet."""
 
 
 class Follower:
-    """One log of the node."""
+    """Follows one log of the node."""
 
     def __init__(self, bus: Bus, settings: LogCollectorSettings, log_name: Log) -> None:
         self._bus, self._node, self._log = bus, NodeName(settings.node_name), log_name
@@ -84,7 +83,7 @@ class Follower:
         return Loss(at_us=time_ns() // 1_000, lines=0, size_bytes=size_bytes, reason=reason)
 
     async def _tell(self, piece_id: str, found: list[AuditEvent]) -> None:
-        """They are published; waits as long as that takes."""
+        """Publish the events, however long that takes."""
         if not found:
             return
         batch_id = f"{self._node}-{self._log}-{piece_id}"

@@ -1,8 +1,8 @@
-"""One log that grows, is rotated, truncated or begun anew each day: its next lines, from where one was.
+"""Reads a log that grows, is rotated, truncated or started anew each day: yields the next lines from a saved position.
 
-A file is known by its inode and its first bytes, whatever it is called. It is held open, so that what rotation renames
-or removes is read to its end all the same. Lines come in pieces; a piece that was given out comes again, exactly as it
-was, until it is acknowledged, after a restart too.
+A file is identified by its inode and its first bytes, whatever its name. It is held open, so that it is read to its end
+even if rotation renames or deletes it. Lines come in pieces; a piece is returned again, unchanged, until it is
+acknowledged, even after a restart.
 """
 
 import os
@@ -14,14 +14,14 @@ from typing import BinaryIO, Self
 from msgspec import Struct
 
 LONGEST_LINE_BYTES = 1 << 20
-"""What is longer is no line of ours, and is skipped."""
+"""Anything longer cannot be a line of ours, and is skipped."""
 
 PIECE_BYTES = 256 << 10
 PIECE_LINES = 500
-"""Of one piece, at most: what is held in memory, and one message on the bus."""
+"""Limits of one piece: what is held in memory, and one message on the bus."""
 
 HEAD_BYTES = 64
-"""The first bytes that tell two files of one inode apart; np.log begins with a time to the microsecond."""
+"""The first bytes distinguish files that reuse an inode; np.log starts with a time in microseconds."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
     offset: int
     name: str
-    """What it was called, for people."""
+    """The file's name, for people."""
 
 
 class Piece(Struct, frozen=True, kw_only=True):
@@ -45,11 +45,11 @@ class Piece(Struct, frozen=True, kw_only=True):
     end: int
     lines: tuple[bytes, ...]
     skipped_bytes: int = 0
-    """Of lines that were too long, before the others."""
+    """Bytes of overlong lines in front of the others."""
 
 
 class TailState(Struct, frozen=True, kw_only=True):
-    """What is kept over restarts: the places, and the piece that was given out and perhaps published."""
+    """The state kept over restarts: the positions, and the piece that was returned and perhaps published."""
 
     places: tuple[Place, ...] = ()
     given: tuple[int, int, int] | None = None
@@ -75,20 +75,20 @@ class _File:
 
     @property
     def head(self) -> str:
-        """Empty while the file is too short to tell."""
+        """Empty while the file is too short."""
         first = os.pread(self.opened.fileno(), HEAD_BYTES, 0)
         return sha256(first).hexdigest()[:16] if len(first) == HEAD_BYTES else ""
 
 
 class Tail:
-    """The files of a folder that match a pattern, the oldest first. No two of these for one log."""
+    """The files of a folder that match a pattern, oldest first. Use only one instance per log."""
 
     def __init__(self, folder: Path, pattern: str, state: TailState = TailState()) -> None:  # noqa: B008  # frozen
         self._folder, self._pattern = folder, pattern
         self._files: dict[int, _File] = {}
         self._given = state.given
         self.missing: list[str] = []
-        """Files whose rest cannot be read any more, since the last `forget_missing`."""
+        """Files whose unread part is lost, since the last `forget_missing`."""
 
         self._resume(state)
 
@@ -100,10 +100,10 @@ class Tail:
         return TailState(places=tuple(sorted(places, key=lambda place: place.inode)), given=self._given)
 
     def next(self) -> Piece | None:
-        """The next lines, or the ones that were given out and not acknowledged. None if there is no whole line.
+        """The next lines, or those that were returned but not acknowledged. None if there is no complete line.
 
         Raises:
-            OSError: the folder cannot be read.
+            OSError: the folder is unreadable.
         """
         self._look()
         if self._given is not None:
@@ -119,7 +119,7 @@ class Tail:
         return None
 
     def acknowledge(self, piece: Piece) -> None:
-        """The piece is published."""
+        """Note that the piece was published."""
         if self._given == (piece.inode, piece.start, piece.end):
             self._given = None
             if piece.inode in self._files:
@@ -156,7 +156,7 @@ class Tail:
                 self._given = None
 
     def _look(self) -> None:
-        """Take note of files that came, were truncated or went."""
+        """Detect files that were created, truncated or deleted."""
         for path in self._paths():
             try:
                 inode = path.stat().st_ino
@@ -184,7 +184,7 @@ class Tail:
         return sorted(self._files.values(), key=lambda one: (os.fstat(one.opened.fileno()).st_mtime_ns, one.path.name))
 
     def _piece(self, file: _File, start: int, end: int | None) -> Piece | None:
-        """Lines from `start`, to `end` if it is said, else as many as make a piece."""
+        """Lines from `start` to `end`, or as many as make a piece if `end` is None."""
         if end is not None:
             if end - start > LONGEST_LINE_BYTES:
                 return _made(file, start, end, (), end - start)
@@ -198,12 +198,12 @@ class Tail:
         return _made(file, start, start + sum(len(line) + 1 for line in lines), tuple(lines), 0)
 
     def _long_line(self, file: _File, start: int) -> Piece | None:
-        """A line that is longer than a piece: whole if it ends in time, else what there is of it is skipped."""
+        """A line longer than a piece: returned whole if it ends within the limit, else skipped as far as it goes."""
         data = os.pread(file.opened.fileno(), LONGEST_LINE_BYTES + 1, start)
         if (end := data.find(b"\n")) >= 0:
             return _made(file, start, start + end + 1, (data[:end],), 0)
         if len(data) <= LONGEST_LINE_BYTES:
-            return None  # it may end yet
+            return None  # it may still end
         return _made(file, start, start + len(data), (), len(data))
 
 

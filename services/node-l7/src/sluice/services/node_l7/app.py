@@ -1,4 +1,4 @@
-"""Wiring: the shell with the bus it reads."""
+"""Wiring: the shell and the bus it reads."""
 
 from sluice.runtime.service import Service
 from sluice.services.node_l7.settings import NodeL7Settings

@@ -1,4 +1,4 @@
-"""Which rule sets the node's programs ask for, folded from what the bus says. No I/O."""
+"""The rule sets that the node's programs require, folded from the bus. No I/O."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from sluice.dataplane.view import ProgramKey
 
 
 class Asked(Reading):
-    """The fold. Feed it what arrives, then ask `advance`."""
+    """The fold. Feed it what arrives, then call `advance`."""
 
     def __init__(self, node: NodeName) -> None:
         super().__init__(node, "l7")
@@ -21,15 +21,15 @@ class Asked(Reading):
 
     @property
     def rule_sets(self) -> dict[Subject, RuleSet]:
-        """All of them. Programs of one policy for several groups ask for the same."""
+        """All required rule sets. Programs of one policy for several groups require the same ones."""
         return {subject: rules for key in sorted(self._of) for subject, rules in self._of[key].items()}
 
     def deciding(self, subject: Subject) -> DecidingRule | None:
-        """The rule whose rule set it is; None: no program has it any more."""
+        """The rule that the rule set belongs to; None if no program has it any more."""
         return next((self._rules[key][subject] for key in sorted(self._rules) if subject in self._rules[key]), None)
 
     def advance(self, now_s: float) -> bool:
-        """Fold what may be applied now; True if other rule sets are asked for than before."""
+        """Apply what may be applied by now; True if the required rule sets changed."""
         step = self._view.step(now_s)
         if step is None:
             return False

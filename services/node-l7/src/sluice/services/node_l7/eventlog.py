@@ -1,7 +1,7 @@
-"""The event log that people read, written from what the engine writes down.
+"""Writes the event log for people, from the files that the engine writes.
 
-The engine's files are left behind one by one: while there is a later one, nothing is added to an earlier. How far the
-earliest was read is written down after its lines are in the log, so that a crash repeats lines and loses none.
+The engine's files are finished one by one: once there is a later file, an earlier one does not grow any more. The
+position in the earliest file is saved after its lines are in the log, so that a crash may repeat lines but loses none.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ log = structlog.get_logger()
 
 POLL_S = 0.1
 READ_BYTES = 1 << 20
-"""At once; a line is a few kilobytes, and at most some 70 where a packet is large."""
+"""Bytes read at once; a line is a few kilobytes, and at most some 70 if a packet is large."""
 
 PATTERN = "eve-*.json"
 
 PARTS = 4
-"""Of all that may be kept, one file holds at most about this part."""
+"""One file holds at most about the total limit divided by this."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -55,10 +55,10 @@ class EventLog:
             await asyncio.sleep(0 if more else POLL_S)
 
     def step(self) -> bool:
-        """Take over what there is, up to some size; True if there may be more.
+        """Copy the next events, up to some size; True if there may be more.
 
         Raises:
-            OSError: the log cannot be written; nothing is lost.
+            OSError: the log is not writable; nothing is lost.
         """
         files = sorted(self._source.glob("*.json"), key=_age)
         if not files:
@@ -81,7 +81,7 @@ class EventLog:
         return True
 
     def _write(self, lines: Iterable[bytes]) -> None:
-        """They are in the log, each in the file of its day."""
+        """Append the events to the files of their days."""
         by_day: dict[str, list[bytes]] = {}
         for line in (made for each in lines for made in events.told(each)):
             by_day.setdefault(events.day(line) or _today(), []).append(line)
@@ -94,7 +94,7 @@ class EventLog:
                 file.write(b"".join(line + b"\n" for line in some))
 
     def forget(self) -> None:
-        """What is too old or too much is gone."""
+        """Delete files beyond the limits."""
         for old in _old(self._folder, self._days, self._size_bytes):
             old.unlink(missing_ok=True)
             log.info("event_log_removed", file=old.name)
@@ -122,10 +122,10 @@ def _today() -> str:
 
 
 def _old(folder: Path, days: int, size_bytes: int) -> Iterator[Path]:
-    """Files that are to go: of days beyond so many, and the oldest beyond so much in all. The newest always stays."""
+    """Files to delete: of too many days, or the oldest beyond the total size. The newest always stays."""
     total = 0
     seen: list[str] = []
-    for file in sorted(folder.glob(PATTERN), reverse=True):  # of one day, that without a time first: it is the newest
+    for file in sorted(folder.glob(PATTERN), reverse=True):  # within a day, the newest has no time and comes first
         day = file.name[len("eve-") : len("eve-2026-11-27")]
         first = not seen
         if day not in seen:

@@ -1,4 +1,4 @@
-"""Says whose the signatures of this node's engine are."""
+"""Explains whom the signatures of this node's engine belong to."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ from sluice.services.node_l7.asked import Asked
 
 
 class Explaining:
-    """What the engine holds, by what it was given."""
+    """The signatures that the engine was given."""
 
     def __init__(self, facts: Asked, tenants: Tenants) -> None:
         self._facts, self._tenants = facts, tenants
@@ -29,7 +29,7 @@ class Explaining:
         return self._facts.upto
 
     async def meaning(self, text: str) -> Meaning:
-        """Whose the signature is; those of equal rule sets are told as one.
+        """Explain a signature; those of equal rule sets are combined.
 
         Raises:
             NotOurs
@@ -39,7 +39,7 @@ class Explaining:
         except explaining.NotASignature as error:
             raise NotOurs(str(error)) from error
         found = [(line, rules) for line, rules in self._all() if wanted.fits(line)]
-        if not found and wanted.happened and wanted.vlan is not None:  # the rules were others then
+        if not found and wanted.happened and wanted.vlan is not None:  # the rules have changed since
             found = [(line, rules) for line, rules in self._all() if line.vlan == wanted.vlan]
         if not found:
             raise NotOurs("no tenant of the engine has such a signature; see `sluice get signatures`")
@@ -53,12 +53,12 @@ class Explaining:
         )
 
     def _judged(self, vlan: int, signature: Meaning) -> Meaning:
-        """By whose rules an event came about. Of those that are no more, the names alone are known."""
+        """The rules that led to an event. If they no longer exist, only their names are known."""
         rules = tuple(self._facts.deciding(one) or _former(one) for one in self._tenants.last_subjects(vlan))
         return msgspec.structs.replace(signature, kind="tenant", says="judged by these rules", rules=rules)
 
     async def page(self, after: str, limit: int) -> Page:
-        """Signatures, by tenant and sid.
+        """Signatures by tenant and sid.
 
         Raises:
             NotOurs

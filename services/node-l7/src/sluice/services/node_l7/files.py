@@ -1,4 +1,4 @@
-"""Files that this service writes: each is replaced as a whole, so that no reader sees half of it."""
+"""The files that this service writes: each is replaced atomically."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def replace(path: Path, body: bytes | str) -> None:
 
 
 def load_kept(path: Path) -> tuple[Kept, str]:
-    """What was kept, and why it could not be read, if so: VLANs then start anew, and old connections are cut."""
+    """Return the saved state, and the error if it is unreadable: VLANs then start afresh, cutting old connections."""
     try:
         return codec.decode(path.read_bytes(), Kept), ""
     except FileNotFoundError:
@@ -26,7 +26,7 @@ def load_kept(path: Path) -> tuple[Kept, str]:
 
 
 class TenantFiles:
-    """The files of an engine's tenants. What was written is not written again: 1,000 tenants would take a second."""
+    """The files of an engine's tenants. Unchanged ones are not written again: 1,000 tenants would take a second."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -34,7 +34,7 @@ class TenantFiles:
         """Digests by VLAN."""
 
     def write(self, vlan: int, rules: RuleSet) -> None:
-        """The tenant's files say that it has these rules."""
+        """Write the tenant's files with these rules."""
         if self._written.get(vlan) != rules.digest:
             self._written.pop(vlan, None)
             replace(Path(self._engine.rules(vlan)), rules.text)
@@ -42,5 +42,5 @@ class TenantFiles:
             self._written[vlan] = rules.digest
 
     def forget(self) -> None:
-        """All are written again: an engine had other rules than they say, so somebody else may have been at them."""
+        """Have all written again: the engine had other rules than expected, so somebody may have changed the files."""
         self._written.clear()

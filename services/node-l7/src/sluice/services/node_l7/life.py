@@ -1,4 +1,4 @@
-"""One life of the engine: its process, and the switch and the ports by which it is told and looked at."""
+"""One life of the engine: its process, and the switch and ports by which it is controlled and probed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -20,11 +20,11 @@ from sluice.services.node_l7.settings import NodeL7Settings
 T = TypeVar("T")
 
 PROBES = 8
-"""Times to ask by packets whether a tenant has its rules, before the engine is taken for broken."""
+"""How many times a tenant is probed for its rules before the engine is considered broken."""
 
 
 class Life:
-    """An engine that runs."""
+    """A running engine."""
 
     def __init__(self, process: EngineProcess, switch: Switch, prober: Prober, nudges: Nudges, port_in: int) -> None:
         self._process, self._switch = process, switch
@@ -34,12 +34,12 @@ class Life:
     @classmethod
     @asynccontextmanager
     async def begun(cls, settings: NodeL7Settings) -> AsyncIterator["Life"]:
-        """An engine that ends with this. Its files are written.
+        """Start an engine that is stopped on exit. Its files must be written already.
 
         Raises:
             EngineFailed: it does not start.
-            OSError, RpcGone, SwitchGone, TransactionRefused, PortFailed, NotApplied: the switch is not there, or the
-                engine's ports cannot be made.
+            OSError, RpcGone, SwitchGone, TransactionRefused, PortFailed, NotApplied: the switch is away, or the
+                engine's ports cannot be created.
         """
         run_dir = Path(settings.run_dir)
         netns = Path(settings.netns) if settings.netns else None
@@ -62,7 +62,7 @@ class Life:
         return self._process.pid
 
     async def tell(self, step: Step) -> None:
-        """The engine says that it did it. The step's files are written.
+        """Have the engine carry out the step, and return once it confirms. The step's files must be written already.
 
         Raises:
             EngineRefused: it did not do it.
@@ -79,10 +79,10 @@ class Life:
                     await call("reload-tenant", id=vlan, filename=tenant(vlan))
 
     async def show(self, digests: Mapping[int, str], shown: Callable[[int], None]) -> None:
-        """Probe packets show of each VLAN that it has the rule set with this digest; it is told as soon as it is so.
+        """Verify by probe packets that each VLAN has the rule set with this digest; calls `shown` for each that has.
 
         Raises:
-            EngineFailed: one has not.
+            EngineFailed: a VLAN does not have it.
         """
         left = dict(digests)
         for _ in range(PROBES):
@@ -99,10 +99,10 @@ class Life:
         raise EngineFailed(f"VLAN {vlan}: the engine does not hold the rules {digest} that it was given")
 
     async def during(self, work: Coroutine[None, None, T]) -> T:
-        """What the work returns. It is given up as soon as the engine or the switch is gone.
+        """Return the result of the work, which is cancelled as soon as the engine or the switch is gone.
 
         Raises:
-            EngineFailed: the engine ended, was stopped, or answers nothing.
+            EngineFailed: the engine ended, was stopped, or does not answer.
             SwitchGone: the switch went away.
         """
         task = asyncio.ensure_future(work)

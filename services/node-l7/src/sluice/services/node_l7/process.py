@@ -1,4 +1,4 @@
-"""The engine's process: started with its configuration, watched, ended."""
+"""The engine's process: started with its configuration, monitored, stopped."""
 
 import asyncio
 import contextlib
@@ -20,23 +20,23 @@ START_TIMEOUT_S = 60.0
 LOOK_S = 0.02
 
 BEAT_S = 0.5
-"""Between two questions whether it lives."""
+"""Interval between liveness checks."""
 
 GLANCE_S = 0.1
-"""Between two looks whether a signal stopped it; it is taken for dead the second time."""
+"""Interval between checks whether a signal stopped it; the second one in a row counts as dead."""
 
 STOPPED = "T"
 """Source: proc_pid_stat(5), state."""
 
 HUNG_S = 1.5
-"""Without an answer for as long it is taken for dead: commands take up to 0.4 s each and wait for each other."""
+"""Without an answer for this long it counts as dead: commands take up to 0.4 s each and are queued."""
 
 STARTED = "Engine started"
-"""What it logs when it takes packets."""
+"""What the engine logs once it takes packets."""
 
 
 class EngineFailed(Exception):
-    """It did not start, or it ended; what it said is in the message."""
+    """It did not start, or it ended; the message contains its output."""
 
 
 class EngineProcess:
@@ -52,14 +52,14 @@ class EngineProcess:
 
     @classmethod
     async def start(cls, engine: Engine, program: str, netns: Path | None = None) -> "EngineProcess":
-        """An engine that takes packets, in the namespace (None: in ours). Its files are written.
+        """Start an engine in the namespace (None: ours), and return once it takes packets. Write its files before.
 
         Raises:
             EngineFailed: it ended, or was not ready in time.
         """
         logged = Path(engine.folder, "suricata.log")
         logged.unlink(missing_ok=True)
-        Path(engine.socket).unlink(missing_ok=True)  # it stays behind when an engine is killed
+        Path(engine.socket).unlink(missing_ok=True)  # left behind when an engine is killed
         output = Path(engine.folder, "output.log")
         words = (
             *_entering(netns),
@@ -100,7 +100,7 @@ class EngineProcess:
         return cls(engine, process, commands)
 
     async def ended(self) -> str:
-        """Why it no longer works, as soon as it does not: it ended, a signal stopped it, or it answers nothing."""
+        """Return why it no longer works, once that is so: it ended, a signal stopped it, or it does not answer."""
         tasks = [asyncio.ensure_future(one) for one in (self._exit(), self._halt(), self._silence())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -128,25 +128,25 @@ class EngineProcess:
                 return str(error)
 
     async def stop(self) -> None:
-        """It does not run."""
+        """Stop the engine."""
         self.commands.close()
         await _end(self._process)
 
 
 def _entering(netns: Path | None) -> tuple[str, ...]:
-    """Words before a command that is to run in the namespace. Source: nsenter(1)."""
+    """The words in front of a command to run it in the namespace. Source: nsenter(1)."""
     return () if netns is None else ("nsenter", f"--net={netns}")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    # Not asked to end in order: it holds nothing that is worth the seconds this takes.
+    # No graceful shutdown: it holds nothing that is worth the seconds this takes.
     with contextlib.suppress(ProcessLookupError):
         process.kill()
     await process.wait()
 
 
 async def put_aside(task: asyncio.Future[Any]) -> None:
-    """The task is over; what came of it, nobody asks any more."""
+    """Cancel the task, wait for it, and discard its result."""
     task.cancel()
     await asyncio.wait((task,))
     if not task.cancelled():
@@ -154,7 +154,7 @@ async def put_aside(task: asyncio.Future[Any]) -> None:
 
 
 def _state(pid: int) -> str:
-    """Of a process, one letter; none where there is no such process. Source: proc_pid_stat(5)."""
+    """The state of a process, one letter; empty if there is no such process. Source: proc_pid_stat(5)."""
     try:
         _, _, behind = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
     except OSError:
@@ -169,7 +169,7 @@ def _last_words(*files: Path) -> str:
 
 
 def sweep(engine: Engine) -> None:
-    """End an engine of ours that an earlier life of this service left: two would answer for one pair of ports."""
+    """Kill an engine left by a previous run of this service: two would answer for the same pair of ports."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue

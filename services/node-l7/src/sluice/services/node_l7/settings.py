@@ -1,4 +1,4 @@
-"""What node-l7 reads from its environment: SLUICE_NODE_L7_*."""
+"""Settings of node-l7, from the environment: SLUICE_NODE_L7_*."""
 
 from typing import Annotated
 
@@ -10,30 +10,30 @@ from sluice.runtime.settings import ServiceSettings
 
 class NodeL7Settings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     node_name: str
-    """The node whose programs to follow, as Kubernetes names it."""
+    """The node whose programs to follow, by its name in Kubernetes."""
 
     run_dir: str = "/run/openvswitch"
-    """Folder of Open vSwitch's sockets: db.sock and <bridge>.mgmt."""
+    """Directory of Open vSwitch's sockets: db.sock and <bridge>.mgmt."""
 
     bridge: str = "br-int"
 
     engine_dir: str = "/run/sluice/l7engine"
-    """For the engine's configuration, rule files, socket and own log."""
+    """Directory for the engine's configuration, rule files, socket and own log."""
 
     log_dir: str = "/var/log/antrea/networkpolicy/l7engine"
-    """For eve-YEAR-MONTH-DAY.json."""
+    """Directory for eve-YEAR-MONTH-DAY.json."""
 
     hand_over: str = "/run/sluice/l7.json"
-    """The file that node-ovs reads."""
+    """The hand-over file for node-ovs."""
 
     state_dir: str = "/var/lib/sluice/node-l7"
-    """Where the VLANs of rule sets are kept, which connections bear over restarts."""
+    """Directory for the VLANs of rule sets, which connections keep over restarts."""
 
     tap_in: str = "antrea-l7-tap0"
     tap_out: str = "antrea-l7-tap1"
 
     netns: str = ""
-    """Path of the network namespace that ovs-vswitchd runs in, as /run/netns/NAME; unset: ours."""
+    """Path of the network namespace that ovs-vswitchd runs in, such as /run/netns/NAME; unset: ours."""
 
     program: str = "suricata"
 
@@ -41,10 +41,10 @@ class NodeL7Settings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
     """Seconds between full read-backs of the bus."""
 
     log_days: Annotated[int, Meta(ge=1)] = 7
-    """For how many days event logs are kept."""
+    """How many days event logs are kept."""
 
     log_bytes: Annotated[int, Meta(ge=1_000_000)] = 1_000_000_000
-    """How much they may hold in all, about; the oldest go first. A day's file is parted at a quarter."""
+    """Approximate limit on their total size; the oldest are deleted first. A day's file is split at a quarter of it."""
 
     @property
     def engine(self) -> Engine:

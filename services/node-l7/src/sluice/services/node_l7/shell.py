@@ -1,7 +1,7 @@
-"""The shell: holds the bus, the switch and the engine, and does what the tenants' plan says.
+"""The shell: connects the bus, the switch and the engine, and carries out the tenants' plan.
 
-The hand-over file is written before anything is taken from the engine and after something was shown to be in it, so
-that it never says more than is true.
+The hand-over file is updated before anything is taken from the engine, and after something was verified to be in it, so
+it never claims more than is true.
 """
 
 import asyncio
@@ -43,8 +43,8 @@ log = structlog.get_logger()
 _starts = METRICS.counter("sluice_node_l7_engine_starts_total", "How often the inspection engine was started")
 
 SYNC_S = 2.0
-"""For the bus to say what is asked for, before an engine starts with what was. Where nothing was, it waits for ever: an
-engine without tenants judges nothing."""
+"""How long the bus may take to say what is required before an engine starts with the saved tenants. If none are saved,
+it waits without limit: an engine without tenants judges nothing."""
 
 LOGS_INTERVAL_S = 60.0
 
@@ -72,7 +72,7 @@ class Shell:
         self._news, self._told = asyncio.Event(), asyncio.Event()
         self._said: bytes | None = None
         self._loadable: set[str] = set()
-        """Digests of the rule sets that were checked."""
+        """Digests of the rule sets that passed the check."""
 
         self._running = False
         self._detail = "the engine is not started yet"
@@ -96,13 +96,13 @@ class Shell:
     def _told_something(self) -> None:
         if self._asked.advance(monotonic()):
             self._tenants.want(self._asked.rule_sets)
-            self._publish()  # what went is told at once, whatever the engine is busy with
+            self._publish()  # removals are published at once, whatever the engine is busy with
             self._news.set()
             self._feed.tell_interests()
         self._told.set()
 
     async def _report(self) -> None:
-        """Tell the bus what is in force, whenever that changes."""
+        """Report to the bus what is in force, on every change."""
         subject = subjects.status(self._node, "l7")
         async with await Output.open(self._bus, "STATUS", [subject]) as output:
             while True:
@@ -137,8 +137,8 @@ class Shell:
     # ------------------------------------------------------------------------------------------------------ engine
 
     async def _drive(self) -> None:
-        """Keep an engine running, for ever; while there is none the hand-over file is empty."""
-        with contextlib.suppress(TimeoutError):  # one that starts with many tenants takes them much faster
+        """Keep an engine running; while there is none, the hand-over file is empty. Never returns."""
+        with contextlib.suppress(TimeoutError):  # loading many tenants at start is much faster
             async with asyncio.timeout(SYNC_S if self._tenants.kept().vlans else None):
                 await self._news.wait()
         patience = Patience()
@@ -150,7 +150,7 @@ class Shell:
                 self._detail, failed = str(error), True
             except (OSError, RpcGone, SwitchGone, TransactionRefused, PortFailed, NotApplied) as error:
                 self._detail = str(error)
-            finally:  # when we end, too: nobody looks after the engine then
+            finally:  # also when we end: nobody monitors the engine then
                 self._running = False
                 self._tenants.engine_ended()
                 self._publish()
@@ -175,7 +175,7 @@ class Shell:
                 await life.during(self._news.wait())
 
     async def _prepare(self) -> None:
-        """Write all that the engine starts with."""
+        """Write all files that the engine starts with."""
         closes = Replace(CLOSED_TENANT, CLOSED)
         for some in _batches((closes, *self._tenants.steps())):
             loadable = await self._checked(some)
@@ -194,8 +194,8 @@ class Shell:
         files.replace(self._state, codec.encode(kept))
 
     async def _bring_up_to_date(self, life: Life) -> None:
-        """The engine holds what is asked for, and the file says so, of some after the other."""
-        self._publish()  # first what is no longer to be used
+        """Bring the engine to what is required, batch by batch, and update the file after each."""
+        self._publish()  # first withdraw what must no longer be used
         await self._show(life)
         while some := self._tenants.steps()[:MOST]:
             for step in await self._checked(some):
@@ -208,7 +208,7 @@ class Shell:
             await self._show(life)
 
     async def _checked(self, steps: Sequence[Step]) -> list[Step]:
-        """Those of which the engine can load the rules. What it could once it can again: closing waits for no check."""
+        """The steps whose rules the engine can load. Rules are checked only once, so closing waits for no check."""
         texts = {step: step.rules.text for step in steps if step.rules.digest not in self._loadable}
         refused = await refusals(texts, program=self._settings.program)
         self._loadable |= {step.rules.digest for step in texts.keys() - refused.keys()}
@@ -218,7 +218,7 @@ class Shell:
         return [step for step in steps if step not in refused]
 
     async def _show(self, life: Life) -> None:
-        """Probe packets show that every tenant has its rules, and the file names them."""
+        """Verify by probe packets that every tenant has its rules, and update the file."""
         holds = dict(self._tenants.kept().vlans)
         unverified = self._tenants.unverified()
         for vlan in unverified:
@@ -231,7 +231,7 @@ class Shell:
             self._publish()
 
     def _publish(self) -> None:
-        """The hand-over file says what is in force, and nothing else."""
+        """Write the hand-over file with exactly what is in force."""
         verified = self._tenants.verified if self._running else {}
         value = handover.HandOver(
             tap_in=self._settings.tap_in,
@@ -254,5 +254,5 @@ class Shell:
 
 
 def _batches(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
-    """All of them, as many at a time as are checked at once."""
+    """All steps, in batches of the size that is checked at once."""
     return (steps[begin : begin + MOST] for begin in range(0, len(steps), MOST))

@@ -64,7 +64,7 @@ class NodeOvsSettings(AuditSettings, frozen=True, kw_only=True, forbid_unknown_f
     fqdn_opens: Opens = Opens.RESOLVER
     """For whom a rule that allows a name opens an address: `resolver`, the Pod that got the response; `ahead`, in
     addition every Pod of the rule for responses to the node itself; `node`, every Pod of the rule for responses to any
-    Pod."""
+    Pod of the node."""
 
     fqdn_min_ttl_s: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
     """Minimum lifetime of a DNS response, in seconds. Raise it for clients that keep responses beyond their TTL."""

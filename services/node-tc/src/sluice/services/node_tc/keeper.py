@@ -73,7 +73,7 @@ class Keeper:
         """Bring the device's hooks to these contents.
 
         Args:
-            revoke: end the connections of the interface's previous owner.
+            revoke: end all existing connections of the interface.
             addresses: the whole difference from the previous contents, if only addresses differ.
 
         Raises:

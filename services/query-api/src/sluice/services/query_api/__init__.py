@@ -1,1 +1,1 @@
-"""Answers what is and what was, and keeps the checkpoints of the ledger."""
+"""Answers questions about the present and the past, and keeps the checkpoints of the ledger."""

@@ -1,4 +1,4 @@
-"""/v1/actions: what people did through this API; and the record of it, which is kept before anything is done."""
+"""/v1/actions: what people did through this API. Each action is recorded before it is carried out."""
 
 import asyncio
 from typing import Annotated
@@ -27,16 +27,16 @@ STORED_S = 5.0
 
 
 class Record:
-    """Tells ACTIONS, as one replica."""
+    """Writes to ACTIONS, as one replica."""
 
     def __init__(self, bus: Bus, replica: str) -> None:
         self._bus, self._subject = bus, subjects.action(replica)
 
     async def tell(self, action: Action) -> None:
-        """It is stored.
+        """Store the action.
 
         Raises:
-            Problem: it is not, in time.
+            Problem: it was not stored in time.
         """
         headers = {"Nats-Msg-Id": f"{action.id}.{action.state}"}
         body = codec.encode(action)

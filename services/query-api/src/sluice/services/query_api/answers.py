@@ -1,4 +1,4 @@
-"""Answers as JSON: bytes by msgspec, an ETag of revisions, and pages."""
+"""Answers as JSON: encoded by msgspec, with a revision as the ETag, and in pages."""
 
 import base64
 import binascii
@@ -15,7 +15,7 @@ from sluice.services.query_api.examples import EXAMPLES
 from sluice.services.query_api.problems import MEDIA_TYPE, Problem, ProblemBody
 
 LIMIT, MOST = 500, 5_000
-"""Items of a page: where nobody says how many, and at most."""
+"""Items per page: by default, and at most."""
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Items of a page")]
 Continue = Annotated[str, Query(alias="continue", max_length=1024, description="What the page before said in `more`")]
@@ -25,18 +25,18 @@ class Meta(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of a list."""
 
     revision: str
-    """<epoch>.<sequence> of the moment that it is about."""
+    """<epoch>.<sequence> of the moment it is about."""
 
     more: str = ""
-    """Give it as `continue` to get the next page; empty on the last."""
+    """Pass it as `continue` to get the next page; empty on the last page."""
 
 
 def revision_text(revision: Revision) -> str:
     return f"{revision.epoch}.{revision.sequence}"
 
 
-def json(request: Request, value: Any, revision: Revision | None = None) -> Response:  # Any: as msgspec takes it
-    """The answer; 304 if whoever asks has it already."""
+def json(request: Request, value: Any, revision: Revision | None = None) -> Response:  # Any: whatever msgspec encodes
+    """The JSON response, or 304 if the client already has this revision."""
     headers = {}
     if revision is not None:
         tag = f'"{revision_text(revision)}"'
@@ -48,10 +48,10 @@ def json(request: Request, value: Any, revision: Revision | None = None) -> Resp
 
 
 def page(keys: Iterable[str], limit: int, after: str) -> tuple[list[str], str]:
-    """The keys of this page, and what continues it.
+    """The keys of this page, and what to continue with.
 
     Raises:
-        Problem: `after` is nothing that a page ended with.
+        Problem: `after` is not what a page ended with.
     """
     begin = decoded(after)
     rest = sorted(key for key in keys if key > begin)
@@ -64,7 +64,7 @@ def raw(body: bytes) -> msgspec.Raw:
 
 
 def told(kind: Any, example: Any = None) -> dict[int | str, dict[str, Any]]:
-    """What FastAPI's OpenAPI says of an answer of this type, and of errors. Without an example it is of `EXAMPLES`."""
+    """OpenAPI responses of a route that returns this type, for FastAPI. The default example is from `EXAMPLES`."""
     body = codec.encode(EXAMPLES[kind.__name__] if example is None else example)
     content: dict[str, Any] = {"schema": _schema(kind), "example": msgspec.json.decode(body)}
     failures: dict[int | str, dict[str, Any]] = {
@@ -75,12 +75,12 @@ def told(kind: Any, example: Any = None) -> dict[int | str, dict[str, Any]]:
 
 
 def failure(says: str) -> dict[str, Any]:
-    """The same of one error."""
+    """The OpenAPI response of an error."""
     return {"description": says, "content": {MEDIA_TYPE: {"schema": _schema(ProblemBody)}}}
 
 
 def _schema(kind: Any) -> dict[str, Any]:
-    """The type's JSON Schema, whole in one piece."""
+    """The JSON Schema of the type, with all references inlined."""
     (schema,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     whole: dict[str, Any] = _inlined(schema, parts, ())
     return whole

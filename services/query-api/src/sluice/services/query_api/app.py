@@ -1,4 +1,4 @@
-"""Wiring: read models, the store of audit events, the keeper of checkpoints, and the API."""
+"""Wiring: read models, the store of audit events, the checkpoint keeper, and the API."""
 
 import asyncio
 from pathlib import Path
@@ -23,13 +23,13 @@ SERVICE = "query-api"
 
 
 class Api:
-    """All parts of one replica. Run it; `listening` tells where it serves."""
+    """All parts of one replica. Call `run`; `listening` knows the address."""
 
     def __init__(self, service: Service[QueryApiSettings]) -> None:
-        """Put together, and not running yet.
+        """Create all parts, not running yet.
 
         Raises:
-            ConfigError: strangers could ask, or a file is not what it should be.
+            ConfigError: strangers would have access, or a file is invalid.
         """
         own, bus, health = service.settings, service.bus, service.health
         gate = _gate(own)
@@ -63,7 +63,7 @@ async def main(service: Service[QueryApiSettings]) -> None:
     """Run until cancelled.
 
     Raises:
-        ConfigError: strangers could ask, or a file is not what it should be.
+        ConfigError: strangers would have access, or a file is invalid.
     """
     await Api(service).run()
 

@@ -1,4 +1,4 @@
-"""What every resource is given, and the parameters that many take."""
+"""What every resource gets, and the parameters that many of them take."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""/v1/audit: what the nodes decided about connections, and what was lost of it."""
+"""/v1/audit: the nodes' decisions about connections, and how many of them were lost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ from sluice.services.query_api.problems import Problem
 from sluice.services.query_api.store import Event, Wanted
 
 KEEPALIVE_S = 15.0
-"""A comment on a quiet stream, so that whatever is in between does not take it for dead."""
+"""Interval of comments on a quiet stream, so that proxies do not consider the connection dead."""
 
 Kind = Literal["np", "l7", "loss"]
 
@@ -43,10 +43,10 @@ class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class SeenList(Struct, frozen=True, kw_only=True, omit_defaults=True):
     items: tuple[Seen, ...]
-    """The newest first."""
+    """Newest first."""
 
     more: str = ""
-    """Give it as `continue` to get older ones; empty where there are none."""
+    """Pass it as `continue` to get older ones; empty if there are none."""
 
 
 class _Filter(Struct, frozen=True, kw_only=True):
@@ -159,9 +159,9 @@ def _seen(event: Event, caller: Caller) -> Seen:
 
 
 def _without_content(event: Event) -> bytes:
-    """The event without what people sent; of a form that a later version writes nobody knows where that is."""
+    """The event without user content; only its type if a later version wrote it, whose fields are unknown."""
     try:
-        told: AuditEvent = codec.decode(event.body, AuditEvent)  # type: ignore[arg-type]  # a union is no type
+        told: AuditEvent = codec.decode(event.body, AuditEvent)  # type: ignore[arg-type]  # a union is not a type
     except codec.Undecodable:
         return codec.encode({"type": event.kind})
     return codec.encode(replace(told, packet="", url="") if isinstance(told, Inspection) else told)

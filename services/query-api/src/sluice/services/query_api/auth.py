@@ -18,13 +18,13 @@ from sluice.services.query_api.problems import Problem
 _CN = "CN="
 
 LOCAL = "local"
-"""Whoever asks on loopback, where nobody is asked who it is."""
+"""Name of callers on loopback, where no authentication is required."""
 
 
 class Scope(StrEnum):
     READ = "read"
     CONTENT = "content"
-    """Payloads of packets, and URLs: what people sent."""
+    """Packet payloads and URLs: user content."""
 
     WRITE = "write"
     """Change objects."""
@@ -34,14 +34,14 @@ class Caller(Struct, frozen=True):
     name: str
     scopes: frozenset[Scope]
     by: Literal["token", "certificate", "loopback"] = "token"
-    """How it is known who asks."""
+    """How the caller was identified."""
 
 
 class Tokens:
-    """The callers of a file, a line each; `#` begins a comment.
+    """The callers in a file, one per line; `#` starts a comment.
 
-    NAME SCOPE,SCOPE SHA256-OF-THE-TOKEN    whoever brings the token
-    NAME SCOPE,SCOPE CN=COMMON NAME         whoever has a certificate of that name, of the CA of clients
+    NAME SCOPE,SCOPE SHA256-OF-THE-TOKEN    the bearer of the token
+    NAME SCOPE,SCOPE CN=COMMON NAME         the holder of a certificate with this name, issued by the client CA
     """
 
     def __init__(self, callers: Iterable[tuple[str, Caller]] = ()) -> None:
@@ -50,15 +50,15 @@ class Tokens:
         self._certified = {key.removeprefix(_CN): caller for key, caller in known if key.startswith(_CN)}
 
     def __bool__(self) -> bool:
-        """Somebody has a token."""
+        """True if there are any tokens."""
         return bool(self._callers)
 
     @classmethod
     def read(cls, file: Path) -> "Tokens":
-        """Those of the file.
+        """Read a file.
 
         Raises:
-            ConfigError: it cannot be read; the message says where and why.
+            ConfigError: it is unreadable; the message says where and why.
         """
         try:
             lines = file.read_text().splitlines()
@@ -71,31 +71,31 @@ class Tokens:
         )
 
     def caller(self, token: str) -> Caller | None:
-        """Whose token it is."""
+        """The caller with this token."""
         given = sha256(token.encode()).hexdigest()
         found = None
-        for held, caller in self._callers:  # all of them: how long it takes says nothing
+        for held, caller in self._callers:  # no early exit: the time taken must reveal nothing
             if hmac.compare_digest(held, given):
                 found = caller
         return found
 
     def certified(self, name: str) -> Caller | None:
-        """Whose certificate has this common name."""
+        """The caller whose certificate has this common name."""
         return self._certified.get(name)
 
 
 class Gate:
-    """Lets requests in."""
+    """Authenticates and authorises requests."""
 
     def __init__(self, tokens: Tokens, trusted: frozenset[Scope]) -> None:
-        """`trusted`: the scopes of whoever brings no token; none where strangers may come."""
+        """`trusted`: the scopes of callers without a token; empty if strangers may connect."""
         self._tokens, self._trusted = tokens, trusted
 
     def caller(self, request: Request) -> Caller:
-        """Who asks.
+        """Who sent the request.
 
         Raises:
-            Problem: nobody that we know.
+            Problem: the caller is unknown.
         """
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
@@ -111,10 +111,10 @@ class Gate:
         return Caller(name or LOCAL, self._trusted, "certificate" if name else "loopback")
 
     def require(self, request: Request, scope: Scope) -> Caller:
-        """Who asks, and may.
+        """Return who sent the request, if they have the scope.
 
         Raises:
-            Problem: it is not known or may not.
+            Problem: the caller is unknown or lacks the scope.
         """
         caller = self.caller(request)
         if scope not in caller.scopes:
@@ -123,13 +123,13 @@ class Gate:
 
 
 def trusted(host: str, *, has_tokens: bool, client_scopes: str | None) -> frozenset[Scope]:
-    """What may be done without a token.
+    """The scopes of callers without a token.
 
     Args:
-        client_scopes: of whoever has a client certificate; None where none is asked for.
+        client_scopes: the scopes of callers with a client certificate; None if certificates are not requested.
 
     Raises:
-        ConfigError: strangers could ask.
+        ConfigError: strangers would have access.
     """
     if client_scopes is not None:
         return _scopes("SLUICE_QUERY_API_CLIENT_SCOPES", client_scopes)

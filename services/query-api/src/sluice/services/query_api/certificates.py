@@ -1,4 +1,4 @@
-"""Whose certificate a connection came with: uvicorn asks clients for one and tells the application nothing of it."""
+"""Passes the client certificate's name to the application: uvicorn requests certificates, but does not expose them."""
 
 import asyncio
 import ssl
@@ -12,9 +12,9 @@ _EXTENSION = "sluice.certificate"
 
 
 class Certified(H11Protocol):
-    """Tells the application the common name of the client's certificate, where there is one."""
+    """Tells the application the common name of the client's certificate, if there is one."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # same as uvicorn's
         super().connection_made(transport)
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         name = common_name(tls.getpeercert() or {}) if tls else ""
@@ -28,12 +28,12 @@ class Certified(H11Protocol):
 
 
 def name_of(request: Request) -> str:
-    """The common name of the certificate that the client has shown; empty if it has none."""
+    """The common name in the client's certificate; empty if there is none."""
     name: str = request.scope.get("extensions", {}).get(_EXTENSION, "")
     return name
 
 
-def common_name(certificate: Any) -> str:  # Any: nested tuples, as `ssl` tells it
-    """The subject's common name; of several the last, which is the most specific (RFC 4514 writes it first)."""
+def common_name(certificate: Any) -> str:  # Any: nested tuples, as returned by `ssl`
+    """The subject's common name; if there are several, the last and most specific (RFC 4514 writes it first)."""
     names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
     return names[-1] if names else ""

@@ -1,4 +1,4 @@
-"""PUT and DELETE /v1/objects: somebody changes what people write. Ingest does it, at the source; see ADR 11."""
+"""PUT and DELETE /v1/objects: change objects that people write. Ingest does it, at the source; see ADR 11."""
 
 import asyncio
 import time
@@ -26,13 +26,13 @@ from sluice.services.query_api.problems import Problem
 log = structlog.get_logger()
 
 MOST_BYTES = 2 << 20
-"""Of an object; etcd's own limit is 1.5 MiB."""
+"""Maximum size of an object; etcd's own limit is 1.5 MiB."""
 
 ANSWER_S = 35.0
-"""For ingest: Kubernetes may take 30 s for an answer."""
+"""Timeout of ingest's answer: Kubernetes may take 30 s to answer it."""
 
 SEEN_S = 10.0
-"""For the change to come back as a new version of the object."""
+"""How long to wait until the change comes back as a new version of the object."""
 
 _NOBODY = Revision(0, 0)
 
@@ -55,16 +55,16 @@ class _Head(msgspec.Struct, frozen=True, rename={"api_version": "apiVersion"}):
 
 
 class Changes:
-    """Asks ingest, tells ACTIONS, and waits for what comes back."""
+    """Asks ingest, records the action, and waits until the change comes back."""
 
     def __init__(self, asking: Asking, record: Record) -> None:
         self._asking, self._record = asking, record
 
     async def make(self, request: Request, caller: Caller, question: AnyQuestion, reason: str) -> bool:
-        """It was done, and is seen; True if that changed anything.
+        """Make the change and wait until it is visible; True if it changed anything.
 
         Raises:
-            Problem: it was not, or nobody knows.
+            Problem: it was not made, or the outcome is unknown.
         """
         before = self.known(question.kind, question.namespace, question.name)
         action = Action(
@@ -110,11 +110,11 @@ class Changes:
             )
         except NatsTimeout:
             return None
-        answer: AnyAnswer = codec.decode(told.data, AnyAnswer)  # type: ignore[arg-type]  # a union is no type
+        answer: AnyAnswer = codec.decode(told.data, AnyAnswer)  # type: ignore[arg-type]  # a union is not a type
         return answer
 
     async def _seen(self, question: AnyQuestion, before: Version | None) -> Version | None:
-        """The object, once it is another than before; what it was if it does not become one in time."""
+        """Wait for a new version of the object; returns the old one if none comes in time."""
         gone = isinstance(question, DeleteQuestion)
         deadline = time.monotonic() + SEEN_S
         while time.monotonic() < deadline:
@@ -187,7 +187,7 @@ def _place(kind: Kind, namespace: str) -> str:
     """The Namespace, empty for none.
 
     Raises:
-        Problem: people do not write this kind, or not there.
+        Problem: people do not write this kind, or not in this Namespace.
     """
     resource = RESOURCES[kind]
     if not resource.written:
@@ -198,7 +198,7 @@ def _place(kind: Kind, namespace: str) -> str:
 
 
 async def _body(request: Request, kind: Kind, namespace: str, name: str) -> bytes:
-    """The object, which is the one of the path; what else it is, ingest and the source will see.
+    """The object, checked to be the one in the path; everything else is checked by ingest and the source.
 
     Raises:
         Problem
@@ -235,6 +235,6 @@ def _expected(if_match: str | None, if_none_match: str | None) -> Revision | Non
 
 
 def _check(there: Version | None, expected: Revision | None) -> None:
-    """What is seen here is what is expected: ingest looks once more, but need not be asked for nothing."""
+    """Fail early if the object known here is not the expected one; ingest checks again."""
     if expected is not None and expected != (there.revision if there else _NOBODY):
         raise Problem(412, "the object is not what was expected any more; look at it again, then decide")

@@ -1,4 +1,4 @@
-"""/v1/trafficcontrols: what each does, where it is in force, and what became of how many packets."""
+"""/v1/trafficcontrols: what each does, where it is in force, and its packet counts."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -34,18 +34,18 @@ class Control(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     revision: str
     spec: msgspec.Raw
-    """As it is written."""
+    """As written."""
 
     phase: str = ""
-    """How far it is in force; empty in the past."""
+    """How far it is in force; empty for the past."""
 
     nodes: str = ""
     why: str = ""
     warning: str = ""
-    """What is probably not meant."""
+    """What is probably a mistake."""
 
     packets: Became | None = None
-    """Unset in the past, and while the bus does not tell."""
+    """Unset for the past, and while the bus does not answer."""
 
 
 class ControlList(Struct, frozen=True, kw_only=True):
@@ -106,7 +106,7 @@ _ALL = f"objects.{Kind.TRAFFIC_CONTROL}."
 
 
 async def _controls(asking: Asking, there: Moment, keys: Iterable[str]) -> tuple[Control, ...]:
-    """Those of these subjects, in this order."""
+    """The TrafficControls with these subjects, in this order."""
     controls = [one for one in there.of(keys, (Kind.TRAFFIC_CONTROL,)) if isinstance(one, TrafficControl)]
     counted = await asking.counts.newest() if there.is_now and controls else None
     return tuple(_told(asking, there, controls, counted.traffic if counted else None))

@@ -1,4 +1,4 @@
-"""What nodes have counted, by policy: from STATS, read when somebody asks and not more often than nodes tell."""
+"""The nodes' counters by policy: read from STATS on request, but not more often than nodes report."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -21,10 +21,10 @@ log = structlog.get_logger()
 T = TypeVar("T", bound=Struct)
 
 BACKENDS: tuple[Backend, ...] = ("ovs", "host")
-"""Those that count."""
+"""Backends that count."""
 
 KEPT_S = 5.0
-"""Nodes tell every 10 s."""
+"""Nodes report every 10 s."""
 
 
 class Counted(Struct, frozen=True):
@@ -44,7 +44,7 @@ class Counts:
         self._reading = asyncio.Lock()
 
     async def newest(self) -> Counted | None:
-        """As of the last few seconds; None: the bus does not tell."""
+        """Counters at most a few seconds old; None if the bus does not answer."""
         async with self._reading:
             if monotonic() - self._at_s > KEPT_S:
                 try:
@@ -58,7 +58,7 @@ class Counts:
 
 
 def sums(nodes: Iterable[NodeStats]) -> Counted:
-    """What the nodes counted together."""
+    """Sum up the counters of all nodes."""
     rules: dict[tuple[Unit, str, int], RuleCount] = {}
     traffic: dict[Unit, TrafficCount] = {}
     for node in nodes:

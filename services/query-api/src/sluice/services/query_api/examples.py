@@ -1,4 +1,4 @@
-"""Examples of answers, as OpenAPI shows them: by the name of the answer's type, and each is one of that type."""
+"""Examples of answers, as shown in OpenAPI: by the name of the answer's type, and valid for that type."""
 
 from typing import Any
 

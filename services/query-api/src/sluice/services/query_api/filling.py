@@ -1,4 +1,4 @@
-"""From AUDIT into the store, and to whoever follows live."""
+"""Moves events from AUDIT into the store, and to live followers."""
 
 import asyncio
 import time
@@ -23,10 +23,10 @@ from sluice.services.query_api.store import Event, Store
 log = structlog.get_logger()
 
 GATHERED = 5_000
-"""Events of one transaction at most."""
+"""Maximum number of events per transaction."""
 
 WAITING = 1_000
-"""Events that wait for one who follows; who is slower loses some, and is told how many."""
+"""Events queued for one follower; a slower one loses events, and is told how many."""
 
 _PRUNE_S = 3_600.0
 
@@ -35,12 +35,12 @@ _unread = METRICS.counter("sluice_audit_unreadable_total", "Messages of AUDIT th
 
 
 class Listener:
-    """One who follows."""
+    """One live follower."""
 
     def __init__(self) -> None:
         self.events: asyncio.Queue[Event] = asyncio.Queue(WAITING)
         self.lost = 0
-        """How many did not fit since it was last told."""
+        """How many events did not fit into the queue since the last report."""
 
     def tell(self, event: Event) -> None:
         try:
@@ -50,16 +50,16 @@ class Listener:
 
 
 class Filling:
-    """The one writer of the store."""
+    """The only writer of the store."""
 
     def __init__(self, bus: Bus, store: Store, objects: Objects) -> None:
         self._bus, self.store, self._objects = bus, store, objects
         self._listeners: set[Listener] = set()
         self._later: set[str] = set()
-        """Kinds of events that a later version writes, and that were told of."""
+        """Event kinds of later versions that were logged already."""
 
         self._lock = asyncio.Lock()
-        """Held while the store is used: it stands one thread at a time."""
+        """Held while the store is used: only one thread may use it at a time."""
 
         self.caught_up = asyncio.Event()
 
@@ -78,8 +78,8 @@ class Filling:
             yield self.store
 
     async def run(self) -> None:
-        """Endless."""
-        await self._objects.caught_up.wait()  # else addresses would have no Pods
+        """Never returns."""
+        await self._objects.caught_up.wait()  # otherwise addresses could not be resolved to Pods
         place = await self._place()
         here = place
         gathered: list[tuple[str, list[Event]]] = []
@@ -111,7 +111,7 @@ class Filling:
                     gathered, count = [], 0
 
     async def _place(self) -> Revision:
-        """Up to where AUDIT is stored; NEVER if there is another AUDIT now, which is read from its start."""
+        """The position up to which AUDIT is stored; NEVER if AUDIT was recreated, and is read from its start."""
         place = self.store.place()
         if place is None:
             return NEVER
@@ -147,7 +147,7 @@ class Filling:
         match told:
             case FlowDecision():
                 source, destination = self._pod(told.source), self._pod(told.destination)
-                if told.applied_to:  # the log knows better than addresses that may have another Pod by now
+                if told.applied_to:  # more reliable than the address, which another Pod may have by now
                     source = told.applied_to if told.direction == "Egress" else source
                     destination = told.applied_to if told.direction == "Ingress" else destination
                 return "np", told.action, told.unit or "", source, destination

@@ -1,4 +1,4 @@
-"""/v1/groups: whom policies mean, and who that is now."""
+"""/v1/groups: which groups policies select, and their current members."""
 
 from collections.abc import Iterator
 

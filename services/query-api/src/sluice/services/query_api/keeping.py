@@ -1,4 +1,4 @@
-"""The keeper of the ledger's checkpoints: one replica, elected, folds LEDGER and stores what it has folded."""
+"""The keeper of the ledger's checkpoints: one elected replica folds LEDGER and stores checkpoints of the result."""
 
 import asyncio
 from contextlib import suppress
@@ -32,20 +32,20 @@ _folded = METRICS.gauge("sluice_ledger_folded_sequence", "Sequence of LEDGER tha
 
 
 class Superseded(RuntimeError):
-    """Another keeper has stored something else: what is stored counts, and this one begins anew from it."""
+    """Another keeper has stored something different: what is stored is valid, and this one restarts from it."""
 
 
 class Keeper:
-    """Stands by until it is elected, then keeps. `elected` while it is."""
+    """Stands by until elected, then keeps checkpoints; `elected` is set meanwhile."""
 
     def __init__(self, bus: Bus, service: str, holder: str, every: int) -> None:
         self._bus, self._service, self._holder, self._every = bus, service, holder, every
         self.elected = asyncio.Event()
         self.weaver: Weaver | None = None
-        """What it has folded; None while it stands by."""
+        """What it has folded; None while on standby."""
 
     async def run(self) -> None:
-        """Endless."""
+        """Never returns."""
         await streams.ensure(self._bus)
         while True:
             lease = await Lease.claim(self._bus, self._service, 1, self._holder)
@@ -58,7 +58,7 @@ class Keeper:
                 await lease.release()
 
     async def _under(self, lease: Lease) -> None:
-        """Keep for as long as the lease is held, and what is stored is this one's."""
+        """Keep checkpoints until the lease is lost or another keeper has stored something different."""
         keeping = asyncio.create_task(self._keep(), name="checkpoints")
         holding = asyncio.create_task(lease.hold(), name="lease")
         try:
@@ -91,7 +91,7 @@ class Keeper:
                         pass
 
     async def _resumed(self) -> Weaver:
-        """A weaver that goes on from the newest checkpoint whose state can be read, or begins where LEDGER does."""
+        """A weaver that resumes from the newest checkpoint with a readable state, or starts where LEDGER does."""
         here = await past.reach(self._bus)
         try:
             known = await past.checkpoints(self._bus, here.epoch)
@@ -108,7 +108,7 @@ class Keeper:
         return Weaver.from_middle(here.epoch, here.first, every=self._every)
 
     async def _store(self, made: Made) -> None:
-        """The parts of the state, and then the checkpoint: whoever finds it finds all.
+        """Store the parts of the state, then the checkpoint: if that is found, everything is there.
 
         Raises:
             Superseded

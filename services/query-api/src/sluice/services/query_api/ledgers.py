@@ -1,4 +1,4 @@
-"""/v1/ledger: how far back the past goes, and whether it is still what it was."""
+"""/v1/ledger: how far back the past goes, and whether it is unaltered."""
 
 from fastapi import APIRouter, Request, Response
 from msgspec import Struct

@@ -1,4 +1,4 @@
-"""Read models: what the streams hold now, in memory. A restart is a replay."""
+"""Read models: the current contents of the streams, in memory. A restart replays them."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -36,12 +36,12 @@ class Mirror:
         self._bus, self._stream = bus, stream
         self.values: dict[str, Version] = {}
         self.upto = NEVER
-        """All of the stream up to here was told."""
+        """The stream was read up to here."""
 
         self.caught_up = asyncio.Event()
 
     async def run(self) -> None:
-        """Endless."""
+        """Never returns."""
         async with follow(self._bus, self._stream) as events:
             async for event in events:
                 match event:
@@ -57,7 +57,7 @@ class Mirror:
                         self._forget()
 
     def below(self, prefix: str) -> Iterator[tuple[str, Version]]:
-        """Values whose subject begins so, in the order of subjects."""
+        """Values whose subject starts with the prefix, ordered by subject."""
         return iter(sorted((subject, one) for subject, one in self.values.items() if subject.startswith(prefix)))
 
     def _take(self, message: Message) -> None:
@@ -71,17 +71,17 @@ class Mirror:
 
 
 class Objects(Mirror):
-    """OBJECTS, and the cluster that they make."""
+    """OBJECTS, and the cluster state folded from it."""
 
     def __init__(self, bus: Bus) -> None:
         super().__init__(bus, OBJECTS.name)
         self.cluster = ClusterState()
         self.unreadable: dict[ObjectKey, str] = {}
-        """Objects whose newest version does not decode, and why: policy sees the one before."""
+        """Objects whose newest version does not decode, and why; the cluster state has the previous version."""
 
     @property
     def in_sync(self) -> bool:
-        """What was not told does not exist."""
+        """All kinds were listed: what was not reported does not exist."""
         return self.caught_up.is_set() and all(subjects.listed(kind) in self.values for kind in Kind)
 
     def _take(self, message: Message) -> None:
@@ -127,7 +127,7 @@ class Board:
         self._fold: Realisation | None = None
 
     async def run(self) -> None:
-        """Endless."""
+        """Never returns."""
         async with asyncio.TaskGroup() as tasks:
             for name, mirror in self.mirrors.items():
                 tasks.create_task(mirror.run(), name=name)
@@ -136,11 +136,11 @@ class Board:
                 tasks.create_task(self._lint(), name="lint")
 
     def realised(self, key: ObjectKey) -> Answer | None:
-        """How far a policy is in force; None before that is known."""
+        """How far a policy is in force; None if that is not known yet."""
         return answer(self._fold, key) if self._fold else None
 
     def warning(self, unit: Unit) -> str:
-        """What is probably not meant by a policy or a TrafficControl, as of the last look."""
+        """The lint warning about a policy or a TrafficControl, as of the last run; empty if there is none."""
         found = self._warned.get(unit)
         return found.message if found is not None else ""
 

@@ -1,4 +1,4 @@
-"""The cluster that a request is about: as it is, or as it was at a sequence or a time."""
+"""The cluster that a request is about: as it is now, or as it was at a sequence or a time."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,11 +22,11 @@ from sluice.services.query_api.mirrors import Board, Version
 from sluice.services.query_api.problems import Problem
 
 KEPT = 4
-"""Moments of the past that stay in memory: people ask several questions about one."""
+"""Past moments kept in memory: people tend to ask several questions about the same one."""
 
 
 class Moment(NamedTuple):
-    """What there is, or was."""
+    """The objects at one moment."""
 
     revision: Revision
     values: Mapping[str, Version]
@@ -34,11 +34,11 @@ class Moment(NamedTuple):
     is_now: bool = False
 
     def objects(self, kinds: Iterable[Kind]) -> Iterator[AnyObject]:
-        """Those of these kinds; without what cannot be read."""
+        """Objects of these kinds, without unreadable ones."""
         return self.of(self.values, kinds)
 
     def of(self, keys: Iterable[str], kinds: Iterable[Kind]) -> Iterator[AnyObject]:
-        """Those of these subjects that are of these kinds, in this order; without what cannot be read, or is gone."""
+        """Objects with these subjects that are of these kinds; in this order, without missing and unreadable ones."""
         wanted = {f"objects.{kind}.": TYPES[kind] for kind in kinds}
         prefixes = tuple(wanted)
         for subject in keys:
@@ -49,17 +49,17 @@ class Moment(NamedTuple):
 
 
 class Moments:
-    """Finds them."""
+    """Finds moments."""
 
     def __init__(self, bus: Bus, board: Board) -> None:
         self._bus, self._board = bus, board
         self._kept: OrderedDict[Revision, Moment] = OrderedDict()
 
     async def find(self, seq: int | None, at: str | None) -> Moment:
-        """The moment; without either, now.
+        """Return the moment; now, if neither is given.
 
         Raises:
-            Problem: there is none such.
+            Problem: there is no such moment.
         """
         if seq is not None and at is not None:
             raise Problem(400, "seq and at each say when; leave one out")
@@ -91,10 +91,10 @@ class Moments:
 
 
 def named(field: str, text: str) -> Span:
-    """What a time in a request names.
+    """Parse a time in a request.
 
     Raises:
-        Problem: it is none.
+        Problem: it is not a time.
     """
     try:
         return span(text)

@@ -1,6 +1,6 @@
-"""/v1/nodes: what each node says of itself, which programs it must hold, and what its backends make of them.
+"""/v1/nodes: each node's status, the programs it must hold, and what its backends hold.
 
-The last is asked of the node itself, at once: nothing stores it.
+The last is requested from the node itself, because it is not stored anywhere.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ from sluice.services.query_api.problems import Problem
 class NodeList(Struct, frozen=True, kw_only=True):
     metadata: Meta
     items: tuple[NodeStatus, ...]
-    """One for each backend of each node."""
+    """One per backend of each node."""
 
 
 class Held(Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ LINES = Lines(
     ),
 )
 SILENT = 424
-"""Failed Dependency, RFC 4918: the API is well, and the node that it asks says nothing."""
+"""Failed Dependency, RFC 4918: the API works, but the node that it asks does not answer."""
 
 
 class HeldList(Struct, frozen=True, kw_only=True):
@@ -161,7 +161,7 @@ def _meta(asking: Asking) -> Meta:
 
 
 def _node(subject: str) -> str:
-    """Whose status it is; empty if it is no node's."""
+    """The node whose status it is; empty if it is not a node's."""
     match subjects.known(subject):
         case subjects.StatusSubject(node=node) if not node.startswith("_"):
             return node
@@ -188,7 +188,7 @@ def _of(asking: Asking, node: str) -> list[NodeStatus]:
 
 
 def _groups(asking: Asking, node: str) -> frozenset[GroupId]:
-    """Those that have members on the node."""
+    """Groups with members on the node."""
     prefix = subjects.owns(NodeName(node)).removesuffix("*")
     owned = (codec.decode(version.body, Own).groups for _, version in asking.board.groups.below(prefix))
     return frozenset((ALL_NODES, *(group for groups in owned for group in groups)))

@@ -1,4 +1,4 @@
-"""/v1/objects: what people and clusters wrote, as it is or was."""
+"""/v1/objects: the objects that people and clusters wrote, as they are or were."""
 
 from typing import Annotated
 
@@ -33,7 +33,7 @@ class Stored(Struct, frozen=True, kw_only=True):
     """When it was stored, RFC 3339."""
 
     object: msgspec.Raw
-    """As it is on the bus: what people write whole, what clusters report trimmed to what policy needs."""
+    """As on the bus: complete for what people write, trimmed to what policy needs for what clusters report."""
 
 
 class ObjectList(Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class PastVersion(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class History(Struct, frozen=True, kw_only=True):
     items: tuple[PastVersion, ...]
-    """The oldest first; as far back as the ledger goes."""
+    """Oldest first; as far back as the ledger goes."""
 
 
 def router(asking: Asking) -> APIRouter:
@@ -123,7 +123,7 @@ def _subject(kind: Kind, namespace: InNamespace, name: Name) -> str:
 
 def _is_asked(subject: str, kind: Kind | None, namespace: str | None) -> bool:
     named = subjects.known(subject)
-    if not isinstance(named, subjects.ObjectSubject):  # a mark, or what a later version stores
+    if not isinstance(named, subjects.ObjectSubject):  # a mark, or something from a later version
         return False
     return kind in (None, named.kind) and namespace in (None, named.namespace)
 

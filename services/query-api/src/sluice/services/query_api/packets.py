@@ -1,4 +1,4 @@
-"""The packet that a question is about. What does not fit together is refused: the answer would be about another one."""
+"""The packet in a question. Contradictory parameters are refused: the answer would be about another packet."""
 
 from ipaddress import ip_address
 from typing import Literal
@@ -27,7 +27,7 @@ def made(
     fqdn: str,
     asks: Asked | None,
 ) -> Packet:
-    """The packet of these words; of `icmp` type and code, of `igmp` type and group.
+    """Build the packet; `icmp` is type and code, `igmp` is type and group.
 
     Raises:
         Problem: there is no such packet.
@@ -56,7 +56,7 @@ def made(
         icmp_code=icmp[1],
         igmp_type=igmp[0],
         igmp_group=_group(igmp[1]) if igmp[1] else None,
-        family=family,  # type: ignore[arg-type]  # one of the two, or unset
+        family=family,  # type: ignore[arg-type]  # 4, 6 or None
         fqdn=fqdn,
         asks=asks,
     )
@@ -70,10 +70,10 @@ def _group(text: str) -> Address:
 
 
 def asked(protocol: AnyProtocol, method: str, host: str, path: str, sni: str | None) -> Asked | None:
-    """What the connection asks first, if anything; a path without what follows ? or #, a host without its port.
+    """The first request on the connection, if any; the path without query and fragment, the host without port.
 
     Raises:
-        Problem: it is no request.
+        Problem: it is not a valid request.
     """
     if not method and sni is None:
         if host or path:

@@ -1,4 +1,4 @@
-"""Parameters of questions: one that nothing knows is refused. Passed over in silence it would be another question."""
+"""Query parameters: unknown ones are refused, because ignoring them would answer another question."""
 
 from difflib import get_close_matches
 
@@ -9,10 +9,10 @@ from sluice.services.query_api.problems import Problem
 
 
 def only_known(request: Request) -> None:
-    """Every parameter of the query is one that the resource has.
+    """Check that the resource has every parameter of the query.
 
     Raises:
-        Problem: one is not.
+        Problem: it does not have one.
     """
     route = request.scope.get("route")
     if not isinstance(route, APIRoute) or not request.query_params:

@@ -1,4 +1,4 @@
-"""Where policies stand among each other, without reading them whole: a page costs its rows, and a look at the rest."""
+"""The order of policies, without decoding all of them: a page costs its own rows, and a quick look at the others."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -26,32 +26,32 @@ class _Spec(Struct):
 
 
 class _Tiered(Struct):
-    """All that says where a policy stands."""
+    """The fields that determine a policy's position."""
 
     spec: _Spec
 
 
 class _Standing(NamedTuple):
-    """A version of a policy."""
+    """The position of one version of a policy."""
 
     revision: Revision
     namespace: str
     place: Place | None
-    """None: it cannot be read."""
+    """None if it is unreadable."""
 
 
 class Places:
-    """Finds pages. What was found of policies as they are now is kept until they change, or a tier does."""
+    """Finds pages. Positions of current policies are cached until the policy or a tier changes."""
 
     def __init__(self) -> None:
         self._tiers: Mapping[str, int] = {}
         self._standing: dict[str, _Standing] = {}
 
     def page(self, there: Moment, namespace: str | None, limit: int, after: str) -> tuple[list[str], str]:
-        """The subjects of the policies of this page, in the order in which they are enforced, and what continues it.
+        """The subjects of the policies on this page, in the order of enforcement, and what to continue with.
 
         Raises:
-            Problem: `after` is nothing that a page ended with.
+            Problem: `after` is not what a page ended with.
         """
         begin = _begin(after) if after else None
         found = sorted(
@@ -63,7 +63,7 @@ class Places:
         return [subject for _, subject in found[:limit]], more
 
     def _now(self, there: Moment) -> Mapping[str, _Standing]:
-        """Where each policy stands, by its subject."""
+        """The position of each policy, by subject."""
         tiers = tier_priorities(one for one in there.objects((Kind.TIER,)) if isinstance(one, Tier))
         known = self._standing if tiers == self._tiers else {}
         found: dict[str, _Standing] = {}

@@ -1,4 +1,4 @@
-"""/v1/pods: which policies apply to a Pod, and in which rules it is the peer."""
+"""/v1/pods: which policies apply to a Pod, and which rules have it as a peer."""
 
 from fastapi import APIRouter, Request, Response
 from msgspec import Struct
@@ -26,10 +26,10 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     """The policies that apply to it."""
 
     isolated_by: tuple[Origin, ...]
-    """The Kubernetes policies among them that close it to what none allows."""
+    """Those of them that isolate it: Kubernetes policies that deny whatever none allows."""
 
     peer_of: tuple[RuleRef, ...]
-    """The rules that name it as their peer, by a group that it is in."""
+    """The rules that have it as a peer, through a group that it is in."""
 
 
 def router(asking: Asking) -> APIRouter:

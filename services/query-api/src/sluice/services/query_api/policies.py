@@ -1,4 +1,4 @@
-"""/v1/policies: what is enforced, in the order in which it is, and how far."""
+"""/v1/policies: the policies in the order of enforcement, and how far each is in force."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -29,7 +29,7 @@ class Count(Struct, frozen=True, kw_only=True):
     """Since its rules first came to each node."""
 
     sessions: int = 0
-    """Connections that it let in; of what it denies, as many as packets."""
+    """Connections that it allowed; for what it denies, the number of packets."""
 
     packets: int = 0
     bytes: int = 0
@@ -46,15 +46,15 @@ class PolicyRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tier_priority: int | None = None
     priority: float | None = None
     phase: str = ""
-    """How far it is in force; empty in the past."""
+    """How far it is in force; empty for the past."""
 
     nodes: str = ""
     why: str = ""
     warning: str = ""
-    """What is probably not meant, as `sluice lint` finds it; some time old, and empty in the past."""
+    """What is probably a mistake, as found by `sluice lint`; may be some time old, and is empty for the past."""
 
     counted: Count | None = None
-    """What its rules decided about, on all nodes together; unset in the past, and while the bus does not tell."""
+    """What its rules decided, summed over all nodes; unset for the past, and while the bus does not answer."""
 
 
 class PolicyList(Struct, frozen=True, kw_only=True):
@@ -65,10 +65,10 @@ class PolicyList(Struct, frozen=True, kw_only=True):
 class PolicyDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     policy: PolicyRow
     programs: tuple[Program, ...]
-    """What nodes that have such Pods hold of it."""
+    """The programs that nodes with such Pods hold."""
 
     counts: tuple[RuleCount, ...] = ()
-    """Of each rule that decided about something, on all nodes together."""
+    """Counters of each rule that decided something, summed over all nodes."""
 
 
 ROW = PolicyRow(
@@ -134,7 +134,7 @@ def _named(key: ObjectKey) -> tuple[str, str, str]:
 
 
 async def _rows(asking: Asking, there: Moment, keys: Iterable[str]) -> list[PolicyRow]:
-    """Those of these subjects, in the order in which they are enforced."""
+    """The policies with these subjects, in the order of enforcement."""
     counted = await asking.counts.newest() if there.is_now and keys else None
     tiers = [one for one in there.objects((Kind.TIER,)) if isinstance(one, Tier)]
     found = [one for one in there.of(keys, KINDS) if isinstance(one, AnyPolicy)]

@@ -25,11 +25,11 @@ class ProblemBody(Struct, frozen=True):
     status: int
     detail: str
     instance: str
-    """Of the request."""
+    """Path of the request."""
 
 
 def install(app: FastAPI) -> None:
-    """All errors of the application are such answers."""
+    """Make the application return all errors in this form."""
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:

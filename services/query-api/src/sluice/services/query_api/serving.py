@@ -1,4 +1,4 @@
-"""The API's server, as the settings want it."""
+"""The API's HTTP server, according to the settings."""
 
 import ssl
 
@@ -10,14 +10,14 @@ from sluice.runtime.settings import ConfigError
 from sluice.services.query_api.certificates import Certified
 from sluice.services.query_api.settings import QueryApiSettings
 
-_STOP_S = 2  # for requests under way when the service ends; those who follow are cut
+_STOP_S = 2  # for requests in progress at shutdown; event streams are cut off
 
 
 def listening(app: ASGIApp, own: QueryApiSettings) -> Serving:
-    """The server, put together.
+    """Create the server.
 
     Raises:
-        ConfigError: a file is not what it should be.
+        ConfigError: a file is invalid.
     """
     config = uvicorn.Config(
         app,

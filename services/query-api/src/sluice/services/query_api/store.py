@@ -1,6 +1,6 @@
-"""Audit events on disk: SQLite in WAL mode, one file a day, each event once.
+"""Audit events on disk: SQLite in WAL mode, one file per day, each event stored once.
 
-Another store (a column store, say) is another class with these methods.
+Another store (a column store, say) would be another class with these methods.
 """
 
 import sqlite3
@@ -29,7 +29,7 @@ _MOST_OPEN = 8  # days with an open file; people ask about the last few
 
 
 class Event(Struct, frozen=True):
-    """One line of a log, as it is found again; the columns of the table, in their order."""
+    """One line of a log as it is stored; the fields are the columns of the table, in order."""
 
     at_us: int
     node: str
@@ -44,11 +44,11 @@ class Event(Struct, frozen=True):
     """The event, JSON."""
 
     place: int = 0
-    """Among the events of its day, once it is stored."""
+    """Its number among the events of its day, once stored."""
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """Which events; what is unset does not matter."""
+    """A filter for events; unset fields match everything."""
 
     since_us: int = 0
     until_us: int = (1 << 63) - 1
@@ -57,16 +57,16 @@ class Wanted(Struct, frozen=True, kw_only=True):
     verdict: str = ""
     unit: str = ""
     pod: str = ""
-    """On either side."""
+    """At either end."""
 
     before: tuple[int, int] | None = None
-    """Older than this one: time and place."""
+    """Only events older than this one, given as time and place."""
 
     limit: int = 500
 
 
 class Store:
-    """One thread at a time."""
+    """Not thread-safe: use it from one thread at a time."""
 
     def __init__(self, folder: Path, retention_days: int) -> None:
         self._folder, self._retention_days = folder, retention_days
@@ -80,12 +80,12 @@ class Store:
         self._days.clear()
 
     def place(self) -> Revision | None:
-        """Up to where AUDIT is stored."""
+        """The position up to which AUDIT is stored."""
         found = self._index.execute("SELECT epoch, sequence FROM place").fetchone()
         return Revision(*found) if found else None
 
     def add(self, batches: Iterable[tuple[str, Sequence[Event]]], upto: Revision) -> None:
-        """Store the events of these batches, each batch once, and then how far AUDIT is stored."""
+        """Store the events, each batch once, and then the position up to which AUDIT is stored."""
         days: dict[str, dict[str, list[Event]]] = {}
         for batch, events in dict(batches).items():
             for event in events:
@@ -102,7 +102,7 @@ class Store:
             self._index.execute("INSERT INTO place VALUES (?, ?)", upto)
 
     def find(self, wanted: Wanted) -> list[Event]:
-        """The newest first."""
+        """Matching events, newest first."""
         found: list[Event] = []
         until_us = min(wanted.until_us, wanted.before[0]) if wanted.before else wanted.until_us
         for day in reversed(self.days()):
@@ -114,11 +114,11 @@ class Store:
         return found
 
     def days(self) -> list[str]:
-        """Those that events are kept of, as 2026-07-04."""
+        """Days with stored events, such as 2026-07-04."""
         return sorted(path.stem.removeprefix("audit-") for path in self._folder.glob("audit-*.sqlite"))
 
     def prune(self, now_us: int) -> list[str]:
-        """Drop the days that are too old; which they were."""
+        """Delete the days that are too old, and return them."""
         oldest = _day(now_us - self._retention_days * 86_400_000_000)
         gone = [day for day in self.days() if day < oldest]
         for day in gone:
@@ -149,7 +149,7 @@ class Store:
         if wanted.before:
             clauses.append("(at_us, rowid) < (?, ?)")
             said += wanted.before
-        asked = f"SELECT *, rowid FROM events WHERE {' AND '.join(clauses)} ORDER BY at_us DESC, rowid DESC LIMIT ?"  # noqa: S608  # columns of ours
+        asked = f"SELECT *, rowid FROM events WHERE {' AND '.join(clauses)} ORDER BY at_us DESC, rowid DESC LIMIT ?"  # noqa: S608  # our own column names
         for row in held.execute(asked, (*said, limit)):
             yield Event(*row)
 
@@ -157,7 +157,7 @@ class Store:
 def _open(file: Path, schema: str) -> sqlite3.Connection:
     held = sqlite3.connect(file, check_same_thread=False)
     held.execute("PRAGMA journal_mode = WAL")
-    held.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine costs the last moments, which AUDIT has
+    held.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine loses the latest events, which AUDIT still has
     held.executescript(schema)
     return held
 

@@ -1,4 +1,4 @@
-"""/v1/verdicts: what becomes of a packet, now or then, and which rule says so."""
+"""/v1/verdicts: what happens to a packet, now or in the past, and which rule decides."""
 
 from typing import Annotated
 
@@ -24,10 +24,10 @@ class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: Meta
     packet: Packet
     verdict: Verdict | None = None
-    """Unset for a Service whose endpoints fare differently."""
+    """Unset for a Service whose endpoints get different verdicts."""
 
     endpoints: tuple[AtEndpoint, ...] = ()
-    """Of a Service: what becomes of it at each."""
+    """For a Service: the verdict at each endpoint."""
 
 
 def router(asking: Asking) -> APIRouter:

@@ -34,7 +34,7 @@ are, and with `seq` or `at` as they were. Errors are application/problem+json. T
 
 
 def application(asking: Asking, filling: Filling, record: Record, ready: Callable[[], Awaitable[list[str]]]) -> FastAPI:
-    """The whole API. `ready` says what is lacking."""
+    """The complete API. `ready` returns what is still missing."""
     known = [Depends(only_known)]
     app = FastAPI(title="Sluice", version=VERSION, description=ABOUT, docs_url=None, redoc_url=None, dependencies=known)
     problems.install(app)

@@ -20,8 +20,8 @@ async def main(service: Service[StatusWriterSettings]) -> None:
     """Run until cancelled.
 
     Raises:
-        LeaseLost: another run of the service writes.
-        BadAccess: how to reach the API server cannot be read.
+        LeaseLost: another instance writes.
+        BadAccess: the configuration for reaching the API server is unreadable.
     """
     settings = service.settings
     access = Access(kubeconfig=settings.kubeconfig, context=settings.context, master=settings.master)
@@ -29,7 +29,7 @@ async def main(service: Service[StatusWriterSettings]) -> None:
         writer = Writer(client, Pace(settings.writes_per_s, settings.burst, time.monotonic()))
         shell = Shell(service.bus, writer)
         working: list[Shell] = []
-        # One that stands by is ready to take over: a roll-out must not wait for it to write.
+        # A standby replica counts as ready: a roll-out must not wait for it to become active.
         service.health.ready_when("in sync", lambda: all(one.in_sync.is_set() for one in working))
         lease = await Lease.claim(service.bus, SERVICE, 1, settings.holder)
         working.append(shell)

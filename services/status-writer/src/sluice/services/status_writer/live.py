@@ -1,4 +1,4 @@
-"""The status of an object as the API server has it, and whether it says what it should. Pure."""
+"""The status of an object in the API server, and whether it is as wanted. Pure."""
 
 from typing import Any
 
@@ -35,14 +35,14 @@ class Live(Struct, frozen=True, kw_only=True):
     version: str
     generation: int
     status: Any
-    """None where there is none."""
+    """None if there is none."""
 
 
 def read(body: bytes) -> Live:
-    """The object.
+    """Decode the object.
 
     Raises:
-        msgspec.MsgspecError: it is none.
+        msgspec.MsgspecError: it does not decode.
     """
     made = _objects.decode(body)
     meta = made.metadata
@@ -56,9 +56,10 @@ def read(body: bytes) -> Live:
 
 
 def patch(live: Live, wanted: AnyStatus, now: str, kept: frozenset[str] = frozenset()) -> bytes | None:
-    """The merge patch that makes the object say it; None if it does. Of this version alone: another is a conflict.
+    """The merge patch that sets the wanted status, or None if it is set already.
 
-    Conditions of the types `kept` stay as they are.
+    The patch only applies to this version of the object: any other is a conflict. Conditions of the types `kept` are
+    left alone.
     """
     if isinstance(wanted, PolicyStatus) and not wanted.observed_generation:  # no version of it was ever taken in
         wanted = replace(wanted, observed_generation=live.generation)
@@ -66,14 +67,14 @@ def patch(live: Live, wanted: AnyStatus, now: str, kept: frozenset[str] = frozen
     stay = tuple(one for one in before if one.type in kept)
     status = at(replace(wanted, conditions=wanted.conditions + stay), before, now)
     held = live.status if isinstance(live.status, dict) else {}
-    said = msgspec.json.decode(msgspec.json.encode(status))  # lists as they come back
+    said = msgspec.json.decode(msgspec.json.encode(status))  # lists, as in decoded JSON
     if {field: held.get(field) for field in said} == said:
         return None
     return msgspec.json.encode({"metadata": {"resourceVersion": live.version, "uid": live.uid}, "status": said})
 
 
 def _conditions(status: Any) -> tuple[Condition, ...]:
-    """Those that are as ours are; what others wrote there is replaced."""
+    """The conditions in the format of ours; others are overwritten."""
     found = []
     for one in status.get("conditions") or () if isinstance(status, dict) else ():
         try:

@@ -1,4 +1,4 @@
-"""What status-writer reads from its environment: SLUICE_STATUS_WRITER_*."""
+"""Settings of status-writer, from the environment: SLUICE_STATUS_WRITER_*."""
 
 import platform
 from typing import Annotated
@@ -10,35 +10,34 @@ from sluice.runtime.settings import ServiceSettings
 
 
 class StatusWriterSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One field, one SLUICE_STATUS_WRITER_* variable."""
+    """One field per SLUICE_STATUS_WRITER_* variable."""
 
     kubeconfig: str = ""
-    """Path of a kubeconfig. Unset: what a Pod is given, or else the one that kubectl would read."""
+    """Path of a kubeconfig. Unset: the Pod's service account, or else the kubeconfig that kubectl would use."""
 
     context: str = ""
-    """Of the kubeconfig; unset takes its current one."""
+    """Context in the kubeconfig. Unset: its current context."""
 
     master: str = ""
-    """Address of the API server, in place of the configured one."""
+    """Address of the API server, overriding the configured one."""
 
     writes_per_s: Annotated[float, Meta(gt=0)] = 20.0
-    """Of statuses, at most, over time. Of an object that changes quicker the last is written."""
+    """Maximum average rate of status writes. If an object changes faster, only its latest status is written."""
 
     burst: Annotated[int, Meta(ge=1)] = 50
-    """Writes that may come at once after a rest."""
+    """Maximum burst of writes after a rest."""
 
     tiers_s: Annotated[float, Meta(gt=0)] = 30.0
-    """Between two looks whether the system tiers are as they should be."""
+    """Interval between checks of the system tiers."""
 
     lint_interval_s: Annotated[float, Meta(ge=0)] = 60.0
-    """Seconds from the end of one look for what is probably not meant to the next, as `sluice lint` finds it; 0 never
-    looks. Skipped while no object changes. One look reads all of OBJECTS and costs, with 1,000 policies of three rules
-    and 5,000 Pods, 12 s of processor time in a thread of its own, four times as much with twice the rules. A warning
-    may be as old."""
+    """Seconds from the end of one lint run to the next, as by `sluice lint`; 0 turns it off. Skipped while no object
+    changes. A run reads all of OBJECTS. With 1,000 policies of three rules and 5,000 Pods it takes 12 s of processor
+    time in a thread of its own, and four times as much with twice the rules. A warning may be outdated by as much."""
 
     lint_most_rules: Annotated[int, Meta(ge=1)] = MOST_RULES
-    """Beyond so many rules nobody looks: the condition is Unknown and says to run `sluice lint`. What one look costs
-    grows with the square of it."""
+    """With more rules than this lint is skipped: the condition is Unknown and says to run `sluice lint`. The cost of a
+    run grows with the square of the number of rules."""
 
     holder: str = field(default_factory=platform.node)
-    """Who this is, no other replica's name: one of them writes."""
+    """This replica's identity, unique among replicas: only one of them writes."""

@@ -1,4 +1,4 @@
-"""From the bus to the statuses of objects: what the fold says is wanted. Decides nothing."""
+"""From the bus to the statuses of objects: passes what the fold says to the writer. Decides nothing."""
 
 import asyncio
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ from sluice.services.status_writer.writer import Writer
 log = structlog.get_logger()
 
 KINDS = tuple(kind for kind in Kind if RESOURCES[kind].status)
-"""Those whose objects have a status."""
+"""Kinds whose objects have a status."""
 
 
 class Shell:
-    """The loop. `in_sync` once everything was asked about."""
+    """The loop. `in_sync` is set once all statuses were passed to the writer."""
 
     def __init__(self, bus: Bus, writer: Writer) -> None:
         self._bus, self._writer = bus, writer
@@ -34,7 +34,7 @@ class Shell:
         self._warnings: Mapping[Unit, Warned] | None = None
 
     async def run(self) -> None:
-        """Endless."""
+        """Never returns."""
         await self._writer.learn(KINDS)
         async with aclosing(realisations(self._bus)) as tellings:
             async for fold in tellings:
@@ -42,7 +42,7 @@ class Shell:
                 self.in_sync.set()
 
     async def lint(self, interval_s: float, most_rules: int) -> None:
-        """Want what there is to warn of, too, looked for at its own pace; with 0, that nothing is. Endless but then."""
+        """Run lint periodically and pass on the warnings; with interval 0, pass on that there are none and return."""
         if interval_s == 0:
             self.warn({})
             return
@@ -51,15 +51,15 @@ class Shell:
                 self.warn(warnings)
 
     def warn(self, warnings: Mapping[Unit, Warned]) -> None:
-        """All that there is to warn of."""
+        """Set all warnings."""
         self._warnings = warnings
         if self._fold is not None:
             self._fold.warned(warnings)
             self.take(self._fold)
 
     def take(self, fold: Realisation) -> None:
-        """Want what the fold says, of all that may be otherwise than before."""
-        if fold is not self._fold:  # a new one does not know what was found
+        """Pass on all statuses that may have changed."""
+        if fold is not self._fold:  # a new fold does not know the warnings
             self._fold = fold
             if self._warnings is not None:
                 fold.warned(self._warnings)

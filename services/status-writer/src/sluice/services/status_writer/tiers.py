@@ -1,4 +1,4 @@
-"""The tiers that always exist, as objects of a Kubernetes: made where they are missing, and put right."""
+"""The system tiers as Kubernetes objects: created where missing, and corrected."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,7 @@ _TIERS = RESOURCES[Kind.TIER]
 
 
 async def keep(client: Client, interval_s: float) -> None:
-    """The system tiers are as they should be, for ever; a server without the kind is waited for."""
+    """Maintain the system tiers; waits until the API server knows their kind. Never returns."""
     said = ""
     while True:
         try:
@@ -32,7 +32,7 @@ async def keep(client: Client, interval_s: float) -> None:
 
 
 async def ensure(client: Client, name: str) -> None:
-    """The tier exists, with its priority.
+    """Create or correct the tier.
 
     Raises:
         Refused, Unreachable: see `client`.
@@ -57,7 +57,7 @@ async def _make(client: Client, name: str, body: bytes) -> None:
     try:
         await client.ask("POST", path(_TIERS, ""), body=body)
     except Refused as error:
-        if error.code != 409:  # somebody else just made it
+        if error.code != 409:  # somebody else has just created it
             raise
         return
     log.info("system_tier_made", tier=name)

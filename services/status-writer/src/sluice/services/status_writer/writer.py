@@ -1,4 +1,4 @@
-"""What objects should say, brought to the API server: only what differs, the last of each, and not too often."""
+"""Brings the statuses in the API server up to date: writes only differences, only the latest, at a limited rate."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ from sluice.services.status_writer.pace import Pace
 
 log = structlog.get_logger()
 
-_TRIES = 5  # of one write that meets others; then its turn comes again later
+_TRIES = 5  # attempts per write in the face of conflicts; after that it goes to the end of the queue
 
 _writes = METRICS.counter("sluice_status_writes_total", "Statuses sent to the API server, by what it said", "outcome")
 _waiting = METRICS.gauge("sluice_status_waiting", "Objects whose status is still to be looked at")
@@ -37,31 +37,31 @@ class _Wanted(NamedTuple):
 
 
 class Writer:
-    """Holds what objects should say until they do. `want` and `forget` say what, `run` works."""
+    """Holds wanted statuses until they are written. `want` and `forget` fill the queue, `run` works it off."""
 
     def __init__(self, client: Client, pace: Pace, now: Callable[[], str] = _now) -> None:
         self._client, self._pace, self._now = client, pace, now
         self._live: dict[ObjectKey, Live] = {}
         self._wanted: dict[ObjectKey, _Wanted] = {}
-        """In the order in which they are looked at."""
+        """In the order in which they are checked."""
 
         self._woken = asyncio.Event()
         _waiting.follow(lambda: len(self._wanted))
 
     def want(self, key: ObjectKey, uid: str, status: AnyStatus, kept: frozenset[str] = frozenset()) -> None:
-        """The object of this uid should say so. Conditions of the types `kept` stay as they are: nobody knows yet."""
+        """Set the wanted status of this object. Conditions of the types `kept` are left alone: not known yet."""
         self._wanted[key] = _Wanted(uid, status, kept)
         self._woken.set()
 
     def forget(self, key: ObjectKey) -> None:
-        """The object is gone."""
+        """Take in that the object was deleted."""
         self._wanted.pop(key, None)
         self._live.pop(key, None)
 
     async def learn(self, kinds: Iterable[Kind]) -> None:
-        """Know what all objects of these kinds say: one question instead of thousands.
+        """Read the current status of all objects of these kinds by lists, instead of thousands of single requests.
 
-        Where that fails they are asked for one by one, when their turn comes.
+        Objects of a kind that cannot be listed are requested one by one when their turn comes.
         """
         for kind in kinds:
             try:
@@ -72,7 +72,7 @@ class Writer:
             self._live |= {ObjectKey(kind, *live.name): live for live in listing.objects if live}
 
     async def run(self) -> None:
-        """Endless."""
+        """Never returns."""
         backoff = Backoff()
         while True:
             while not self._wanted:
@@ -84,20 +84,20 @@ class Writer:
                 await self._write(key, wanted)
                 backoff.reset()
             except (Refused, Unreachable) as error:
-                self._wanted.setdefault(key, wanted)  # at the end, and not over what came meanwhile
+                self._wanted.setdefault(key, wanted)  # at the end, but without overwriting a newer one
                 _writes.add(1, "failed")
                 wait_s = backoff.wait_s(error)
                 log.warning("status_not_written", object="/".join(key), reason=str(error), wait_s=wait_s)
                 await asyncio.sleep(wait_s)
 
     async def _write(self, key: ObjectKey, wanted: _Wanted) -> None:
-        """The object says so; or it is gone, or another one has its name."""
+        """Write the status, unless the object is gone or another one has its name."""
         for _ in range(_TRIES):
             try:
                 live = self._live.get(key) or await self._ask(key)
                 if wanted.uid and live.uid != wanted.uid:
                     self._live.pop(key, None)
-                    return  # OBJECTS will tell of the other one
+                    return  # OBJECTS will report the other one
                 body = patch(live, wanted.status, self._now(), wanted.kept)
                 if body is None:
                     return

@@ -58,7 +58,7 @@ class Source:
         """As last read."""
 
         self.waits = "the Node is not read yet"
-        """Why Pods cannot start yet; valid until `first` returns."""
+        """Why Pods cannot start yet, while they cannot."""
 
         self._client: Client | None = None
 

@@ -26,15 +26,14 @@ class NodeOvsSettings(AuditSettings, frozen=True, kw_only=True, forbid_unknown_f
     bridge: str = "br-int"
 
     state_dir: str = "/var/lib/sluice/node-ovs"
-    """Directory for the rule ids, so that a restart finds its own flows in the switch."""
+    """Directory for state that survives restarts, such as the rule ids, by which a restart finds its own flows."""
 
     hand_over: str = "/run/sluice/l7.json"
     """The file in which node-l7 says which rule sets are in force. Traffic of rules whose rule set is not in it is
     dropped."""
 
     resync_interval_s: Annotated[float, Meta(ge=1)] = 60.0
-    """Seconds between full read-backs of the switch and the bus. Lower finds drift sooner; each one costs a flow dump.
-    """
+    """Seconds between full read-backs of the switch and the bus. Lower finds drift sooner; each costs a flow dump."""
 
     without_bus: Literal["closed", "open"] = "closed"
     """What happens to a Pod that appears while the bus is away. `closed`: its port stays closed until its policies are

@@ -1,4 +1,4 @@
-"""/v1/groups: which groups policies select, and their current members."""
+"""/v1/groups: the groups that policies name, and their current members."""
 
 from collections.abc import Iterator
 

@@ -16,8 +16,7 @@ class CniSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """The address ranges of this node's Pods, one per family, comma-separated; unset: the Node's spec.podCIDRs."""
 
     cluster_cidrs: str = ""
-    """The address ranges of all Pods, comma-separated, which the node reaches through the switch; unset: only its own.
-    """
+    """Address ranges of all Pods, comma-separated; the node reaches them through the switch. Unset: only its own."""
 
     run_dir: str = "/run/openvswitch"
     """Directory of Open vSwitch's database socket, db.sock."""
@@ -28,8 +27,7 @@ class CniSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Datapath of a newly created bridge: the kernel's, or the userspace one."""
 
     set_up_node: bool = True
-    """Create the bridge, its tunnel and its gateway. Turn it off if they are set up otherwise; the bridge must be
-    `secure`."""
+    """Create the bridge, its tunnel and its gateway. If off, they must exist, and the bridge must be `secure`."""
 
     node_interval_s: Annotated[float, Meta(gt=0)] = 60.0
     """Seconds between two reads of the Node, if it is used. Changed addresses are taken in; changed ranges (of a Node
@@ -52,8 +50,7 @@ class CniSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Path of the network namespace that ovs-vswitchd runs in, such as /run/netns/NAME; unset: ours."""
 
     mtu: Annotated[int, Meta(ge=1280, le=65_485)] = MTU
-    """MTU in octets: that of the underlay, minus 50 for Geneve over IPv4 or 70 over IPv6. IPv6 needs 1280 (RFC 8200).
-    """
+    """MTU in octets: the underlay's, minus 50 for Geneve over IPv4 or 70 over IPv6. IPv6 needs 1280 (RFC 8200)."""
 
     install_bin: str = ""
     """The host's plugin directory (/opt/cni/bin, as mounted in this container); unset: nothing is installed."""

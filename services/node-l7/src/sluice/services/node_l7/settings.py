@@ -27,8 +27,7 @@ class NodeL7Settings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
     """The hand-over file for node-ovs."""
 
     state_dir: str = "/var/lib/sluice/node-l7"
-    """Directory for the VLANs of rule sets, which connections keep over restarts, and the position in the event files.
-    """
+    """Directory for the VLANs of rule sets, which connections keep over restarts, and the event log's position."""
 
     tap_in: str = "antrea-l7-tap0"
     tap_out: str = "antrea-l7-tap1"

@@ -29,8 +29,7 @@ class NodeOvsSettings(AuditSettings, frozen=True, kw_only=True, forbid_unknown_f
     """Directory for state that survives restarts, such as the rule ids, by which a restart finds its own flows."""
 
     hand_over: str = "/run/sluice/l7.json"
-    """The file in which node-l7 says which rule sets are in force. Traffic of rules whose rule set is not in it is
-    dropped."""
+    """The file in which node-l7 lists the rule sets in force. Traffic that needs a rule set not listed is dropped."""
 
     resync_interval_s: Annotated[float, Meta(ge=1)] = 60.0
     """Seconds between full read-backs of the switch and the bus. Lower finds drift sooner; each costs a flow dump."""

@@ -24,8 +24,7 @@ class NodeTcSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
     """Offload policies to the card where possible: all filters of a hook, or none. Each change reads the hook back."""
 
     direct: bool = False
-    """Also police interfaces without a card (veth), as the annotations name them: for tests, and plugins that use them.
-    """
+    """Also police interfaces without a card (veth), as the annotations name them: for tests and certain plugins."""
 
     close_idle: bool = True
     """Close representors of this host's cards that no Pod interface claims. Turn it off if functions are used without a

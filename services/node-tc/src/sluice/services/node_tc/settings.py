@@ -24,7 +24,7 @@ class NodeTcSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
     """Offload policies to the card where possible: all filters of a hook, or none. Each change reads the hook back."""
 
     direct: bool = False
-    """Also police interfaces without a card (veth), as the annotations name them: for tests and certain plugins."""
+    """Also police interfaces without a card, as the annotations name them: for tests, and for plugins that use veth."""
 
     close_idle: bool = True
     """Close representors of this host's cards that no Pod interface claims. Turn it off if functions are used without a

@@ -41,14 +41,14 @@ ProgramKey = tuple[GroupId, Unit]
 
 
 class Attributions:
-    """Fed by the engine; `drain` says what changed."""
+    """Fed by the engine; `drain` returns what changed."""
 
     def __init__(self) -> None:
         self._programs: dict[ProgramKey, Program] = {}
-        """Those that log anything."""
+        """Programs that log anything."""
 
         self._isolating: dict[GroupId, dict[Unit, Program]] = {}
-        """Those that log whom they isolate."""
+        """Programs that log isolation, by group."""
 
         self._laid: dict[int, tuple[RuleKey, Form, Layer, bool]] = {}
         """Rules that log, by id."""
@@ -61,12 +61,12 @@ class Attributions:
 
         self._regrouped: set[GroupId] = set()
         self._named: dict[str, set[Uid]] = {}
-        """Isolated Pods, by name: a later one may have the name of one that is just going."""
+        """Isolated Pods by name: a new one may have the name of one that is just going away."""
 
         self._isolated: dict[tuple[str, Toward], tuple[Attribution, ...]] = {}
 
     def put(self, key: ProgramKey, program: Program | None) -> None:
-        """The program is in force in this closed form, or not at all."""
+        """The program is in force in this closed form; None: not at all."""
         before = self._programs.pop(key, None)
         if before is not None and before.logs_isolation:
             self._regrouped.add(key[0])
@@ -79,10 +79,10 @@ class Attributions:
                 self._isolating.setdefault(key[0], {})[key[1]] = program
 
     def lay(self, rule: RuleKey, id: int, form: Form | None, where: Layer | None, *, judged: bool = True) -> None:
-        """The rule stands there in this form, or nowhere.
+        """The rule is installed in this form and layer; None: it is not.
 
         Args:
-            judged: the inspection engine can judge what the rule allows; if it cannot, that is dropped.
+            judged: whether the inspection engine can judge what the rule allows; if it cannot, that is dropped.
         """
         key = rule.applied_to, rule.unit
         if form is not None and where is not None and form.logs:
@@ -97,17 +97,17 @@ class Attributions:
         self._touched.add(id)
 
     def join(self, member: Member) -> None:
-        """The Pod of this node came into a group, or left one."""
+        """The Pod of this node joined or left a group."""
         self._joined[member.uid] = member.pod
 
     def drain(
         self, members: Callable[[GroupId], Iterable[Member]], groups: Callable[[Uid], Iterable[GroupId]]
     ) -> tuple[What, ...]:
-        """What is to be said of the changes since the last call.
+        """The attributions that changed since the last call.
 
         Args:
-            members: of a group, those on this node.
-            groups: of a Pod of this node.
+            members: returns a group's members on this node.
+            groups: returns the groups of a Pod of this node.
         """
         return (*self._rules(), *self._pods(members, groups))
 

@@ -15,14 +15,14 @@ from sluice.dataplane.ovs.registers import SCRATCH
 from sluice.dataplane.ovs.rules import Form
 
 RULE_ID = SCRATCH
-"""Where the id of the rule stands in the packet that is handed over. No cookie says, for AUDIT's flow is no rule's."""
+"""Holds the rule's id in the packet that is handed over. The cookie cannot, because no rule owns AUDIT's flow."""
 
 LISTENER = 2
-"""The controller that hears of it, on a connection of its own: the switch keeps a hundred packets for each connection
-and drops the rest, so what is logged must not push out what is to be answered or waits to go on."""
+"""Id of the controller that gets the copies, on a connection of its own: the switch queues a hundred packets for each
+connection and drops the rest, so copies for the log must not displace packets that are to be answered or released."""
 
 LOG = Controller(userdata=bytes((Errand.AUDIT,)), meter_id=Meter.AUDIT.value, controller_id=LISTENER)
-"""The meter bounds the copy alone: the packet itself does not wait for it, and is never dropped by it."""
+"""The meter limits only the copies: the packet itself does not wait for it, and is never dropped by it."""
 
 FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
     (Table.AUDIT, PRIORITY, match((Field.CT_MARK, 0, MARK_LET_IN)), (LOG,)),
@@ -30,7 +30,7 @@ FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
 
 
 def logging(form: Form, id: int) -> Actions:
-    """What goes before the rule's actions."""
+    """The actions that precede the rule's own; none if it does not log."""
     if not form.logs:
         return ()
     denies = form.action in (Action.DROP, Action.REJECT)

@@ -1,4 +1,4 @@
-"""The flows that are always there, whatever the node's Pods and policies."""
+"""The flows that are always installed, whatever the node's Pods and policies."""
 
 from sluice.dataplane.ovs import audit, cookies
 from sluice.dataplane.ovs.conntrack import (
@@ -57,10 +57,10 @@ from sluice.dataplane.ovs.traffic_flows import KEEP, TRAFFIC_BASE, WATCHED_ANSWE
 from sluice.dataplane.protocols import EthType, IpProto
 
 MASKS = {4: 0xA9FE0102, 6: 0xFD51CE51CE510000000000000000_0002}
-"""169.254.1.2 and fd51:ce51:ce51::2: whom a Pod sees that asks a Service and is its endpoint itself."""
+"""169.254.1.2 and fd51:ce51:ce51::2: the client that a Pod sees when it connects to itself through a Service."""
 
 IN_PORT = 0xFFFFFFF8
-"""Back to where it came from. Source: OpenFlow 1.5.1 section 7.2.1, OFPP_IN_PORT."""
+"""Output to the port that the packet came from. Source: OpenFlow 1.5.1 section 7.2.1, OFPP_IN_PORT."""
 
 
 def _bit(flag: int) -> int:
@@ -82,7 +82,7 @@ _BACK: Actions = (
     *_KNOWN[1:-1],
     Goto(Table.DNS_CLIENT),
 )
-"""An answer goes to whoever asked, and another node may have asked on behalf of the world."""
+"""For replies. Clears FROM_TUNNEL: a reply from the tunnel may go on to a client outside the cluster."""
 
 _AGAIN: Actions = (
     SetField(FLAGS, SERVED, SERVED),
@@ -102,7 +102,7 @@ _ARP_REPLY: Actions = (
     MoveField(SCRATCH, Field.ARP_SPA, 32),
     Output(IN_PORT),
 )
-"""Turns a request into its answer. Source: RFC 826, "Packet Reception"; opcode 1 asks, 2 answers."""
+"""Turns a request into its reply. Source: RFC 826, "Packet Reception"; opcode 1 is a request, 2 a reply."""
 
 _REMEMBER = Ct(
     zone=CT_ZONE,
@@ -127,7 +127,7 @@ _MASKS = (
 
 
 def mask(version: int, address: int) -> Ct:
-    """The packet goes on to OUTPUT with this source, and its connection keeps it."""
+    """Translate the source of the packet's connection to this address, and go on to OUTPUT."""
     return Ct(MASK_ZONE, commit=True, table=Table.OUTPUT, nat=Nat("src", version, address))
 
 
@@ -142,14 +142,14 @@ def _ip(version: int) -> Term:
 _WITHOUT_PORTS = match(
     _state(_TRACKED | CtState.EST, CtState.NEW), (Field.CT_NW_PROTO, IpProto.SCTP), (Field.CT_TP_DST, 0)
 )
-"""Of an SCTP association that the tracker knows by its addresses alone.
+"""Packets of an SCTP association that the tracker knows only by its addresses.
 
-Some trackers do: Open vSwitch 3.1 in user space has `sport=0,dport=0`. To them all that two Pods say by SCTP is one
-association, so that what was let in tells nothing: each packet meets policy, and so do the answers.
+Some trackers ignore SCTP ports: Open vSwitch 3.1 in user space has `sport=0,dport=0`. To them, all SCTP traffic between
+two Pods is one association, so it proves nothing that it was allowed: policy is applied to each packet and each reply.
 """
 
 _UNBEGUN = match(_state(_TRACKED | CtState.NEW), (Field.IP_PROTO, IpProto.TCP), (Field.TCP_FLAGS, 0, TCP_SYN))
-"""Of a connection by TCP that the tracker did not see begin, or has forgotten."""
+"""Packets of a TCP connection whose beginning the tracker did not see, or which it has forgotten."""
 
 _FLOWS: tuple[tuple[Table, int, Match, Actions], ...] = (
     *((table, PRIORITY_MISS, (), actions) for table, actions in _MISSES.items()),
@@ -213,4 +213,4 @@ BASE: Flows = {
     FlowKey(table, priority, a_match): FlowBody(actions, cookies.pack(CookieKind.BASE))
     for table, priority, a_match, actions in _FLOWS
 } | DETOUR
-"""What stands in every switch."""
+"""The flows that every switch has."""

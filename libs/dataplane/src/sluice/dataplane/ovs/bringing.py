@@ -26,11 +26,11 @@ from sluice.dataplane.reading import strange
 
 
 class Bringers:
-    """Values are whole: putting one replaces what had its key. `index` is told of each that comes or goes.
+    """A put replaces the previous value of its key as a whole. Updates `index` with each value that comes or goes.
 
     Args:
-        ofport: that of the Pod's open port on this node, if it has one.
-        regrouped: hears of each Pod of this node that came into a group, or left one.
+        ofport: returns that of the Pod's open port on this node, if it has one.
+        regrouped: called with each Pod of this node that joins or leaves a group.
     """
 
     def __init__(
@@ -43,25 +43,25 @@ class Bringers:
         self._node, self._opens, self._ofport, self._regrouped = node, opens, ofport, regrouped
         self.index = Index(self._values)
         self._pages: dict[GroupId, dict[NodeName, tuple[Member, ...]]] = {}
-        """Who is a member on which node; each once."""
+        """The members on each node, without duplicates."""
 
         self._memberships: dict[Uid, set[tuple[GroupId, Member]]] = {}
-        """What the pages of this node say of its Pods."""
+        """What the pages of this node say about its Pods."""
 
         self._services: dict[ServiceRef, frozenset[int]] = {}
         self._facts = Facts()
         self._problems: dict[tuple[GroupId, NodeName], tuple[Problem, ...]] = {}
 
     def groups(self, uid: Uid) -> set[GroupId]:
-        """Those of a Pod of this node."""
+        """The groups of a Pod of this node."""
         return {group for group, _ in self._memberships.get(uid, ())}
 
     def members_here(self, group: GroupId) -> tuple[Member, ...]:
-        """Those of the group on this node."""
+        """The group's members on this node."""
         return self._pages.get(group, {}).get(self._node, ())
 
     def problems(self) -> Iterator[Problem]:
-        """Members that bring nothing."""
+        """Members that bring nothing, because an address of theirs is invalid."""
         for found in self._problems.values():
             yield from found
 
@@ -80,7 +80,7 @@ class Bringers:
             self._pages.pop(group, None)
 
     def serve(self, service: ServiceRef, numbers: frozenset[int]) -> None:
-        """The ports of the Service have these numbers; a Service without is none."""
+        """The ports of the Service have these numbers; no numbers: there is no such Service."""
         known = self._services.get(service, frozenset())
         for change, by in ((known - numbers, -1), (numbers - known, 1)):
             for source in self.index.of_group(service):
@@ -91,7 +91,7 @@ class Bringers:
             self._services[service] = numbers
 
     def tell(self, fact: Fact, *, true: bool) -> None:
-        """DNS says so, or does not say so any more."""
+        """A fact learnt from DNS became true, or is no longer."""
         if self._facts.put(fact, true=true):
             self._count_fact(fact, 1 if true else -1)
 
@@ -129,7 +129,7 @@ class Bringers:
                 del self._memberships[member.uid]
 
     def _values(self, source: Source) -> Iterator[Value]:
-        """All values of a source, as often as they are brought."""
+        """All values of a source, each as often as it is brought."""
         yield from standing_values(source)
         if isinstance(source.place, Named):
             for fact in self._facts.of_pattern(source.place.pattern):
@@ -143,7 +143,7 @@ class Bringers:
 
     def _members_values(self, source: Source, node: NodeName, members: tuple[Member, ...]) -> Iterator[Value]:
         if isinstance(source.place, GroupPeer) and source.traffic is None:
-            with suppress(NotAnAddress):  # then it is asked of each what it brings
+            with suppress(NotAnAddress):  # then each member is asked separately
                 yield from member_addresses(members)
                 return
         for member in members:
@@ -154,7 +154,7 @@ class Bringers:
         try:
             return tuple(member_values(source, member, ofport))
         except NotAnAddress:
-            return ()  # told by `problems`
+            return ()  # reported by `problems`
 
     def _count_fact(self, fact: Fact, by: int, opens: tuple[bool, ...] = (True, False)) -> None:
         for place in (Named(fact.pattern, each) for each in opens):

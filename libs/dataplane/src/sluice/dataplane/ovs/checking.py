@@ -33,17 +33,17 @@ NEEDS: dict[Field, tuple[tuple[Field, tuple[int, ...]], ...]] = {
         )
     },
 }
-"""What else a match must say for a field to exist. Source: ovs-fields(7), "Prerequisites" of each field."""
+"""What else a match must contain for a field to exist. Source: ovs-fields(7), "Prerequisites" of each field."""
 
 
 def check(key: FlowKey, body: FlowBody) -> None:
-    """The flow is one that the pipeline declares; anything else is our bug.
+    """Check that the pipeline declares such a flow; anything else is our bug.
 
     Raises:
-        AssertionError: the message says in which table, and what it should not do.
+        AssertionError: the message names the table, and what the flow should not do.
     """
     table, _, a_match = key
-    # A node has many flows, but few kinds of match, and one body for many flows.
+    # A node has many flows, but few kinds of match, and many flows share a body.
     faults = _kind_faults(int(table), tuple([term if term[0] in _DECISIVE else term[0] for term in a_match]))
     if not faults and _checked.get((table, id(body))) is not body:
         faults = tuple(_body_faults(table, body))
@@ -56,7 +56,7 @@ def check(key: FlowKey, body: FlowBody) -> None:
 
 
 def check_all(flows: Flows) -> None:
-    """Every flow is one that the pipeline declares. Of a row that is alike but for a value one is looked at.
+    """Check that the pipeline declares such flows. Of consecutive flows that differ only in a value, one is checked.
 
     Raises:
         AssertionError: see `check`.
@@ -73,10 +73,10 @@ def check_all(flows: Flows) -> None:
 
 
 _DECISIVE = frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.CT_NW_PROTO))
-"""What other fields need; of all but these it does not matter what they are to be."""
+"""Fields that others need; only for these do the values matter."""
 
 _checked: dict[tuple[int, int], FlowBody] = {}
-"""Bodies that were found good, by table and identity; kept, so that no other gets their identity."""
+"""Bodies that have passed, by table and identity; kept, so that no other object gets the same identity."""
 
 _CHECKED_KEPT = 4096
 

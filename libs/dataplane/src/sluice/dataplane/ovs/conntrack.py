@@ -1,31 +1,31 @@
-"""What the connection tracker remembers of a connection: our zones, and the bits of its mark and its label."""
+"""What the connection tracker stores about a connection: our zones, and the bits of ct_mark and ct_label."""
 
 CT_ZONE = 0x51CE
-"""Ours. One zone a node: addresses of Pods are unique, and so both ends see one connection as one."""
+"""Our zone. One per node: Pod addresses are unique, so a connection is one entry for both of its ends."""
 
 MASK_ZONE = 0x51CF
-"""For the second translation of a connection: that of its source."""
+"""For the second translation of a connection, that of its source."""
 
 REDIRECT_ZONE = 0x51D0
-"""Of connections that were redirected, as whoever they are redirected to sees them: only these come back."""
+"""For redirected connections, as the device that they are redirected to sees them: only their packets may return."""
 
 MARK_REDIRECTED = 0x1
-"""Bit of ct_mark in that zone."""
+"""Bit of ct_mark in REDIRECT_ZONE: the connection was redirected."""
 
 MARK_LET_IN = 0x1
-"""Bit of ct_mark: policy let the connection in. One that is known for its translation alone has it not."""
+"""Bit of ct_mark: policy allowed the connection. Unset if the tracker only knows its translation."""
 
 MARK_SERVED = 0x2
-"""Bit of ct_mark: its destination is translated."""
+"""Bit of ct_mark: the connection's destination is translated to an endpoint of a Service."""
 
 MARK_INSPECTED = 1 << 2
-"""Bit of ct_mark: it goes by the inspection engine, with the VLANs that follow."""
+"""Bit of ct_mark: the connection goes through the inspection engine, on the VLANs at MARK_VLANS."""
 
 MARK_DEAD = 1 << 3
-"""Bit of ct_mark: the engine, or an end, reset it."""
+"""Bit of ct_mark: the connection was reset, by the engine or by an end."""
 
 MARK_VLANS = 4
-"""First bit of ct_mark's VLANs, 12 bits each: that of the rule that let it out, then of the one that let it in."""
+"""First bit of the VLANs in ct_mark, 12 bits each: that of the egress rule, then that of the ingress rule."""
 
 VLAN_BITS = 12
 VLANS_MASK = (1 << 2 * VLAN_BITS) - 1
@@ -35,16 +35,16 @@ MARK_INSPECTION = MARK_INSPECTED | MARK_DEAD | VLANS_MASK << MARK_VLANS
 
 LABEL_INGRESS = 0
 LABEL_EGRESS = 32
-"""First bit of the rule ids in ct_label, 32 bits each."""
+"""First bits of the rule ids in ct_label, 32 bits each."""
 
 LABEL_NODE_PORT = 96
-"""First bit of the id of NODE_PORT_RULE in ct_label."""
+"""First bit of NODE_PORT_RULE in ct_label."""
 
 LABEL_SERVICE_PORT = 64
-"""First bit of SERVICE_PORT in ct_label: the first packet may come again, when its destination is translated."""
+"""First bit of SERVICE_PORT in ct_label: for a repeated first packet, whose destination is already translated."""
 
 LABEL_TAG = 83
-"""First bit of a connection's tag in ct_label: between the number of SERVICE_PORT and BY_NODE_PORT."""
+"""First bit of the connection's tag in ct_label, between the number in SERVICE_PORT and BY_NODE_PORT."""
 
 SERVICE_PORT_BITS = LABEL_TAG - LABEL_SERVICE_PORT
-"""Of the number. No node has half a million ports of Services."""
+"""Width of the number in ct_label. No node has half a million Service ports."""

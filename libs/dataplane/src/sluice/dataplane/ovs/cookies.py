@@ -1,6 +1,6 @@
 """Cookies: they identify a flow as ours, and say what it is for.
 
-    bits 63..48  owner mark, the same in all our flows: a stranger can sweep by it
+    bits 63..48  owner mark, the same in all our flows, so that anybody can sweep them
     bits 47..40  kind of flow
     bits 39..32  0
     bits 31..0   number: of the rule for RULE, ISOLATION and COUNT, of the OpenFlow port for PORT and UPLINK, of the
@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 OWNER = 0x51CE
-"""Ours ("SLICE"); Antrea begins its cookies with a round number, OVN with a hash of 32 bits."""
+"""Our mark ("SLICE"). Antrea's cookies begin with a round number, OVN's with a 32-bit hash."""
 
 OWNER_SHIFT = 48
 OWNER_MASK = 0xFFFF << OWNER_SHIFT
@@ -23,10 +23,10 @@ KIND_SHIFT = 40
 
 class CookieKind(IntEnum):
     BASE = 1
-    """Always there, whatever the policies."""
+    """Always installed, whatever the policies."""
 
     PORT = 2
-    """Of one open port of a Pod."""
+    """For one open port of a Pod."""
 
     CLAUSE = 3
     """One value of one dimension of the rules in its conjunction actions."""
@@ -38,34 +38,34 @@ class CookieKind(IntEnum):
     """Drops what no rule allowed."""
 
     ROUTE = 6
-    """The way to a node, and what it may send."""
+    """The route to a node, and the sources that it may send from."""
 
     UPLINK = 7
-    """Of the tunnel's port or the gateway's."""
+    """For the port of the tunnel, the gateway or the inspection engine."""
 
     SERVICE = 8
-    """Of a Service: its ports, its endpoints."""
+    """For a Service: its ports, its endpoints."""
 
     AFFINITY = 9
-    """What the switch has learnt: which endpoint a client has."""
+    """Learnt by the switch: which endpoint a client has."""
 
     L7 = 10
-    """The way into the inspection engine, for one rule set."""
+    """The path into the inspection engine, for one rule set."""
 
     TRAFFIC_CONTROL = 11
     """Copies or redirects, or takes back what was redirected."""
 
     FQDN = 12
-    """Has answers of DNS wait."""
+    """Holds back DNS answers."""
 
     COUNT = 13
-    """Counts what a rule decides about."""
+    """Counts what a rule decides."""
 
     MULTICAST = 14
-    """Of a group that somebody has joined."""
+    """Delivers a multicast group that somebody has joined."""
 
     MID_STREAM = 15
-    """Resets a connection that would be taken for one of the other end's."""
+    """Resets a connection that the tracker would take for one begun by the other end."""
 
 
 class Cookie(NamedTuple):
@@ -78,13 +78,13 @@ def pack(kind: CookieKind, number: int = 0) -> int:
 
 
 def unpack(cookie: int) -> Cookie | None:
-    """What the cookie says, or None if it is not one of ours (or of a later version's)."""
+    """The content of the cookie; None if it is not ours (or of a later version)."""
     kind = _KINDS.get(cookie >> KIND_SHIFT & 0xFF)
     return Cookie(kind, cookie & 0xFFFFFFFF) if kind is not None and is_ours(cookie) else None
 
 
 def is_ours(cookie: int) -> bool:
-    """The flow is ours to change and to remove."""
+    """Whether the flow is ours, to change and to remove."""
     return cookie >> OWNER_SHIFT == OWNER
 
 
@@ -107,4 +107,4 @@ SAYS: dict[CookieKind, str] = {
     CookieKind.MULTICAST: "brings what is sent to a multicast group to those that joined it",
     CookieKind.MID_STREAM: "resets connections that nobody saw begin, where a rule is about requests",
 }
-"""What flows of each kind are for, to people."""
+"""What flows of each kind are for, as shown to people."""

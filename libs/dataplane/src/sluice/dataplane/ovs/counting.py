@@ -15,7 +15,7 @@ from sluice.dataplane.ovs.pipeline import PRIORITY, PRIORITY_FIRST, Table
 from sluice.dataplane.ovs.registers import COUNTED, EGRESS_RULE, INGRESS_RULE, NODE_PORT_RULE
 
 _RULES = ((INGRESS_RULE, LABEL_INGRESS), (EGRESS_RULE, LABEL_EGRESS), (NODE_PORT_RULE, LABEL_NODE_PORT))
-"""Who let a connection through, and where the tracker remembers it."""
+"""Registers of the rules that allowed a connection, and where ct_label stores each."""
 
 REMEMBER_RULES = tuple(MoveField(rule, Field.CT_LABEL, 32, target_offset=at) for rule, at in _RULES)
 RECALL_RULES = tuple(MoveField(Field.CT_LABEL, rule, 32, at) for rule, at in _RULES)
@@ -23,24 +23,24 @@ RECALL_RULES = tuple(MoveField(Field.CT_LABEL, rule, 32, at) for rule, at in _RU
 COUNT_EACH: Actions = tuple(
     step for rule, _ in _RULES for step in (MoveField(rule, COUNTED, 32), Resubmit(Table.COUNT))
 )
-"""Each rule that lets the packet through counts it."""
+"""Counts the packet for each rule that allowed it."""
 
 _BEGINS = (Field.CT_STATE, CtState.TRK | CtState.NEW, CtState.TRK | CtState.NEW), (Field.CT_MARK, 0, MARK_LET_IN)
-"""Of a connection that was not let in before: a packet that the tracker has seen already may be new to it still."""
+"""Packets of a connection not allowed before. Until somebody answers, the tracker calls later ones new as well."""
 
 
 def is_counted(action: Action) -> bool:
-    """The rule decides: one that passes leaves that to others."""
+    """Whether rules with this action decide: those that pass leave that to others."""
     return action is not Action.PASS
 
 
 def count(id: int) -> Actions:
-    """A packet that the rule denies is counted, and that is the end of it."""
+    """Count a packet that the rule denies, and drop it."""
     return SetField(COUNTED, id), Goto(Table.COUNT)
 
 
 def count_flows(id: int) -> Flows:
-    """What counts for a rule: the packets that begin a connection, and all others."""
+    """The flows that count for a rule: packets that begin a connection, and all others."""
     body = FlowBody((), cookies.pack(CookieKind.COUNT, id))
     return {
         FlowKey(Table.COUNT, PRIORITY_FIRST, match((COUNTED, id), *_BEGINS)): body,

@@ -15,11 +15,11 @@ from sluice.contracts.stats import RuleCount
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
 
 ABSENT_KEPT = 10_000
-"""Sums of rules that the node does not hold now: their Pods may come back. Beyond it the oldest go."""
+"""How many sums to keep of rules that the node does not hold now: their Pods may return. The oldest are dropped."""
 
 
 class Name(NamedTuple):
-    """What people know a rule by. Whom it is applied to may change, and then its id does."""
+    """What people know a rule by. What it is applied to may change, which changes its id."""
 
     unit: Unit
     direction: Direction
@@ -34,27 +34,27 @@ class Sum(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What one flow counted since it was put."""
+    """What one flow counted since it was added."""
 
     id: int
-    """Of its rule."""
+    """Id of its rule."""
 
     begins: bool
-    """It counts packets that begin a connection, and those that are denied."""
+    """Whether it counts packets that begin a connection, and denied ones."""
 
     packets: int
     bytes: int
 
 
 class CountsState(Struct, frozen=True, kw_only=True):
-    """All that has to outlive the process."""
+    """All that must survive a restart."""
 
     sums: tuple[tuple[Name, Sum], ...]
     seen: tuple[Reading, ...]
 
 
 class Counts:
-    """The sums. Mutable; the flows' ids are those that `hold` was told."""
+    """The sums. Mutable; `hold` says which rule the flows with an id count for."""
 
     def __init__(self, state: CountsState | None = None, held: Mapping[int, RuleKey] | None = None) -> None:
         self._sums: dict[Name, Sum] = dict(state.sums) if state else {}
@@ -66,7 +66,7 @@ class Counts:
         for one in self._names.values():
             self._holders[one] = self._holders.get(one, 0) + 1
         self.changes = 0
-        """Grows with every change of what `state` says."""
+        """Grows whenever `state` changes."""
 
     @property
     def held_ids(self) -> frozenset[int]:
@@ -86,18 +86,18 @@ class Counts:
             self._holders[said] = self._holders.get(said, 0) + 1
 
     def let_go(self, id: int) -> None:
-        """There are no such flows any more; what was read last stays in the sum."""
+        """Flows with this id no longer exist; what was read last stays in the sum."""
         said = self._names.pop(id, None)
         self.begin(id)
         if said is not None:
             self._holders[said] -= 1
             if not self._holders[said]:
                 del self._holders[said]
-                self._sums[said] = self._sums.pop(said, Sum())  # the last of the absent
+                self._sums[said] = self._sums.pop(said, Sum())  # now the last to be forgotten
                 self._forget_oldest()
 
     def begin(self, id: int) -> None:
-        """Flows with this id are put anew, and count from 0."""
+        """Flows with this id are added again, and count from 0."""
         for begins in (False, True):
             if self._seen.pop((id, begins), None) is not None:
                 self.changes += 1
@@ -109,7 +109,7 @@ class Counts:
             said = self._names.get(now.id)
             if before == now or said is None:
                 continue
-            if before is None or now.packets < before.packets:  # the flow was put anew behind our back
+            if before is None or now.packets < before.packets:  # the flow was added again behind our back
                 before = Reading(now.id, now.begins, 0, 0)
             self._seen[now.id, now.begins] = now
             packets = now.packets - before.packets
@@ -121,18 +121,18 @@ class Counts:
             self.changes += 1
 
     def pass_over(self, readings: Iterable[Reading]) -> None:
-        """These were counted for rules that nobody knows any more, whoever has their ids now."""
+        """Skip these readings: they are of rules that are unknown now, whichever rules have their ids."""
         for one in readings:
             self._seen[one.id, one.begins] = one
             self.changes += 1
 
     def rules(self, also: Collection[Name] = ()) -> Iterator[tuple[Name, Sum]]:
-        """The rules that the node holds, and the others that are named, sorted."""
+        """The sums of rules that the node holds, and of those in `also` that are known; sorted."""
         for said in sorted(self._holders.keys() | (set(also) & self._sums.keys())):
             yield said, self._sums.get(said, Sum())
 
     def counted(self, also: Collection[Name] = ()) -> tuple[RuleCount, ...]:
-        """As they are told: what never counted anything is left out."""
+        """The sums as they are reported, without rules that never counted anything."""
         return tuple(
             RuleCount(
                 unit=said.unit,

@@ -1,4 +1,4 @@
-"""The path through the inspection engine, for connections that a rule with `l7Protocols` let out or in.
+"""The path through the inspection engine, for connections that a rule with `l7Protocols` allowed out or in.
 
 What enters the engine's first port leaves by its second, or not at all; its resets leave there as well. A VLAN tag
 selects the rule set. Both directions of a connection take this path, each with the addresses of the two ends: after a
@@ -69,38 +69,38 @@ _IP = (EthType.IPV4, EthType.IPV6)
 _VLAN_MASK = (1 << VLAN_BITS) - 1
 
 _KIND = 40
-"""First bit of what a MAC says of whose it is: its first octet."""
+"""First bit of a MAC's first octet, which says whose it is."""
 
 _CLIENT, _SERVER = 0x02, 0x06
 _RECEIVES = 0x10
-"""Bit of that octet; unset: this end sent the packet. Its two lowest bits are those of a MAC of nobody's in particular
-(locally administered, one interface). Source: IEEE 802-2014 section 8.2.2."""
+"""Bit of that octet; unset: this end sent the packet. The octet's two lowest bits are those of a locally administered
+unicast MAC. Source: IEEE 802-2014 section 8.2.2."""
 
 _FLAGS_AT, _IN_PORT_AT = 16, 0
-"""First bits of what the sender's MAC has, 16 bits each."""
+"""First bits of the fields in the sender's MAC, 16 bits each."""
 
 _NEXT_VLAN_AT = 16
-"""First bit of what the receiver's has, 12 bits; then the connection's tag."""
+"""First bit of the VLAN in the receiver's MAC, 12 bits; the connection's tag follows."""
 
 PRIORITY_INSPECTED = PRIORITY_FIRST + 50
-"""Before what these tables do with connections that nobody inspects."""
+"""Above what these tables do with connections that are not inspected."""
 
 PRIORITY_JUDGED = PRIORITY_FIRST + 100
-"""Before what these tables do with other packets, whatever the tracker thinks of their sequence numbers: it
-saw them before they went by the engine."""
+"""Above what these tables do with other packets, whatever the tracker thinks of the sequence numbers: it saw the
+packets before they went through the engine."""
 
 RESET_BOTH = Controller(userdata=bytes((Errand.L7,)), meter_id=Meter.L7.value)
 
 TELL_RESET = Controller(userdata=bytes((Errand.L7_RESET,)), meter_id=Meter.L7_RESET.value)
-"""New connections are to have another tag."""
+"""Tells the programmer to give new connections another tag."""
 
 TAG_FLOWS = frozenset(FlowKey(Table.L7_TAG, PRIORITY, match((Field.ETH_TYPE, version))) for version in _IP)
-"""Those that give connections their tag."""
+"""Keys of the flows that give connections their tag."""
 
 TAGS = (1 << TAG_BITS) - 2
-"""From 1; 0 and the last are no VLANs. The engine knows a connection by its tags, addresses and ports. One that it
-rejected it drops for as long as it keeps it, five minutes from its last packet: whoever has the same ports meanwhile
-must differ in its tag."""
+"""From 1; 0 and the last number are no valid VLANs. The engine identifies a connection by its tags, addresses and
+ports. It drops the packets of one that it rejected for as long as it remembers it, five minutes from its last packet.
+A new connection with the same ports must therefore have another tag."""
 
 _MARKS = Term(Field.CT_MARK, MARK_LET_IN | MARK_INSPECTED, MARK_LET_IN | MARK_INSPECTED | MARK_DEAD)
 _INSPECTED = Term(Field.CT_MARK, MARK_INSPECTED, MARK_INSPECTED)
@@ -148,7 +148,7 @@ _ONWARD: Actions = (
     *COUNT_EACH,
     Goto(Table.L7_SEND),
 )
-"""Counted here, for what is known of its connection does not come back with it."""
+"""Counts the packet, because what is known of its connection does not return from the engine with it."""
 
 _BACKWARD: Actions = (
     SetField(FLAGS, ANSWER, ANSWER),
@@ -170,7 +170,7 @@ _BURY = Ct(zone=CT_ZONE, commit=True, exec=(SetField(Field.CT_MARK, MARK_DEAD, M
 
 
 def _send(sender: int, receiver: int, *, shifted: bool) -> Actions:
-    """The MACs say what is known of the packet, and L7_VLANS has its first VLAN first."""
+    """Store the packet's metadata in its MACs. `shifted`: L7_VLANS has only a second VLAN, which becomes the first."""
     shift = (
         MoveField(L7_VLANS, L7_VLANS, VLAN_BITS, VLAN_BITS, 0),
         SetField(L7_VLANS, 0, _VLAN_MASK << VLAN_BITS),
@@ -221,7 +221,7 @@ def _standing() -> Iterator[tuple[Table, int, Match, Actions]]:
         for table in (Table.L7_ANSWER, Table.WATCHED):
             yield table, PRIORITY_INSPECTED + 1, match(*tcp, _IS_DEAD), (RESET_BOTH,)
             yield table, PRIORITY_INSPECTED + 2, match(*tcp, _IS_DEAD, _RESET), ()
-        # A connection is found by what its packets are before they are translated back, so that is where it is buried.
+        # The tracker finds a connection by packets that are not translated back yet, so it is marked dead before that.
         reset = match(*tcp, nothing_next, _flag(ANSWER), _RESET)
         yield Table.L7_NEXT, PRIORITY + 1, reset, (TELL_RESET, judged, Ct(zone=CT_ZONE, table=Table.L7_ANSWER))
         ended = match(*tcp, _flag(JUDGED), _INSPECTED)
@@ -246,7 +246,7 @@ def _standing() -> Iterator[tuple[Table, int, Match, Actions]]:
 
 
 AS_JUDGED: Actions = (SetField(FLAGS, JUDGED, JUDGED), _ASK_AND_TRANSLATE)
-"""Has a packet of a known connection go on as if it came back from the engine, either way."""
+"""Has a packet of a known connection go on as if it had returned from the engine, in either direction."""
 
 
 def _flows(lines: Iterable[tuple[Table, int, Match, Actions]], kind: CookieKind, number: int = 0) -> Flows:
@@ -255,7 +255,7 @@ def _flows(lines: Iterable[tuple[Table, int, Match, Actions]], kind: CookieKind,
 
 
 DETOUR: Flows = _flows(_standing(), CookieKind.BASE)
-"""What always stands. What comes here without an engine is dropped."""
+"""Flows that are always installed. Without an engine, what gets here is dropped."""
 
 
 class EnginePorts(NamedTuple):
@@ -266,12 +266,12 @@ class EnginePorts(NamedTuple):
 
 
 def lower_detour(ports: EnginePorts | None, vlans: frozenset[int], tag: int, deserted: Collection[int] = ()) -> Flows:
-    """What else the switch has while there are such ports.
+    """The additional flows while the engine's ports exist.
 
     Args:
-        vlans: those of which the rules are in force.
-        tag: of connections that begin now; 0: they have none, for the switch does not read two tags.
-        deserted: VLANs whose rule is gone; connections may bear them still.
+        vlans: those whose rules are in force.
+        tag: that of new connections; 0: they have none, because the switch does not parse two tags.
+        deserted: VLANs whose rule is gone, but which connections may still have.
     """
     if ports is None:
         return {}
@@ -298,7 +298,7 @@ def _ways(ports: EnginePorts, tag: int) -> Iterator[tuple[Table, int, Match, Act
 
 
 def _ends(vlan: int) -> Iterator[tuple[Table, int, Match, Actions]]:
-    """Connections of this VLAN die with their next packet, be it of the rule that let them out or in."""
+    """End connections on this VLAN with their next packet, whether it is of the rule that allowed them out or in."""
     for first in (MARK_VLANS, MARK_VLANS + VLAN_BITS):
         mask = MARK_INSPECTED | MARK_DEAD | _VLAN_MASK << first
         bears = Term(Field.CT_MARK, MARK_INSPECTED | vlan << first, mask)
@@ -307,7 +307,7 @@ def _ends(vlan: int) -> Iterator[tuple[Table, int, Match, Actions]]:
 
 
 class Detour:
-    """The same, kept up to date: what changes is told as (flow, what it is now; None: gone)."""
+    """The same, maintained incrementally: yields what changes as (flow, its current body; None: gone)."""
 
     def __init__(self) -> None:
         self._flows: Flows = {}
@@ -315,7 +315,7 @@ class Detour:
     def use(
         self, ports: EnginePorts | None, vlans: Mapping[str, int], tag: int, deserted: Collection[int] = ()
     ) -> Iterator[tuple[FlowKey, FlowBody | None]]:
-        """There are exactly these ports, and these VLANs by the digest of their rules; see `lower_detour`."""
+        """The engine has exactly these ports, and these VLANs by the digest of their rules; see `lower_detour`."""
         before, self._flows = self._flows, lower_detour(ports, frozenset(vlans.values()), tag, deserted)
         for key in before.keys() - self._flows.keys():
             yield key, None

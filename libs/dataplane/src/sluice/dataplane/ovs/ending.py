@@ -31,15 +31,15 @@ PORTS = {
     "tcp": (IpProto.TCP, Field.TCP_SRC, Field.TCP_DST),
     "udp": (IpProto.UDP, Field.UDP_SRC, Field.UDP_DST),
 }
-"""What can be ended, by the tracker's words. SCTP meets the rules with each packet; ICMP is forgotten a minute
-after its last packet."""
+"""Protocols whose connections can be ended, as the tracker names them. SCTP meets the rules with each packet;
+ICMP is forgotten a minute after its last packet."""
 
 _NEW = "ct_state=trk|new,nw_ttl=64"
 _DENY = (CookieKind.RULE, CookieKind.ISOLATION)
 
 
 class Known(NamedTuple):
-    """A connection of the tracker, as policy sees it: from the client to the endpoint."""
+    """A tracked connection as policy sees it: from the client to the endpoint."""
 
     protocol: str
     source: Address
@@ -50,10 +50,10 @@ class Known(NamedTuple):
 
 
 class Ending:
-    """Which programs end what they come to deny, and when there is something to ask about. Mutable.
+    """Which programs end connections that they come to deny, and when connections have to be checked. Mutable.
 
     Args:
-        always: all do.
+        always: all programs do.
     """
 
     def __init__(self, *, always: bool = False) -> None:
@@ -63,7 +63,7 @@ class Ending:
         """Pages of this node."""
 
         self.due = False
-        """What they deny may have changed. Whoever asks clears it."""
+        """True if what they deny may have changed. Cleared by whoever checks the connections."""
 
     def put(self, program: Program) -> None:
         key = program.applied_to, program.unit
@@ -77,7 +77,7 @@ class Ending:
         self._changed()  # what it allowed, others may deny
 
     def page(self, group: GroupId, page: Page | None, *, own: bool) -> None:
-        """The group's members on some node are others."""
+        """The group's members on some node have changed."""
         if own and page is not None:
             self._own[group] = page
         elif own:
@@ -88,13 +88,13 @@ class Ending:
         self.due = self.due or bool(self._programs)
 
     def concerns(self, connection: Known) -> bool:
-        """One of the programs may be about it."""
+        """Whether one of the programs may apply to the connection."""
         ends = {connection.source, connection.destination}
         groups = {group for group, _ in self._programs}
         return any(group == ALL_NODES or not ends.isdisjoint(self._addresses(group)) for group in groups)
 
     def deny(self, by: RuleKey, connection: Known) -> bool:
-        """One of the programs denies it. Of several that isolate a Pod the switch names one, whichever that is."""
+        """Whether one of the programs denies it. If several isolate a Pod, `by` is an arbitrary one of them."""
         if by.rule != ISOLATION:
             return (by.applied_to, by.unit) in self._programs
         end = connection.source if by.direction is Direction.EGRESS else connection.destination
@@ -113,9 +113,9 @@ def question(connection: Known, in_port: int, *, from_host: bool, from_pod: bool
     """The arguments of ofproto/trace-packet-out, after the bridge.
 
     Args:
-        in_port: of the sender.
-        from_host: that is the node itself.
-        from_pod: it is a Pod of the node; policies that apply to a Service are not about what it asks by a NodePort.
+        in_port: that of the sender.
+        from_host: the sender is the node itself.
+        from_pod: the sender is a Pod of the node; policies that apply to a Service do not concern its use of NodePorts.
     """
     source, target = address(connection.source), address(connection.destination)
     number, from_port, to_port = PORTS[connection.protocol]
@@ -141,7 +141,7 @@ def question(connection: Known, in_port: int, *, from_host: bool, from_pod: bool
 
 
 def denier(met: Collection[Met]) -> int | None:
-    """The id of the rule that denies the packet which met these flows; None if none does."""
+    """The id of the rule that denies a packet which hit these flows; None if none does."""
     if not met or any(one.table == Table.TALLY for one in met):
         return None
     deciding = [cookie for one in met if one.cookie and (cookie := cookies.unpack(one.cookie)) and cookie.kind in _DENY]

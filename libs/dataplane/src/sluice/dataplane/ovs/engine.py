@@ -1,6 +1,6 @@
 """A node's flows, maintained incrementally: the cost of a change is proportional to what it changes.
 
-The law: after any steps, `flows` equals what `lower` computes from the same inputs.
+Invariant: after any steps, `flows` equals what `lower` computes from the same inputs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,10 +39,10 @@ PageKey = tuple[GroupId, NodeName]
 
 
 class Engine:
-    """What the switch of this node must hold. Nothing is said of the switch before the first `drain`.
+    """The flows that the switch of this node must hold. The first `drain` assumes nothing about the switch.
 
-    Values are whole: putting one replaces what had its key. Nothing raises: what cannot be lowered is closed (see
-    `rules`) and is told by `problems`.
+    A put replaces the previous value of its key as a whole. Nothing raises: what cannot be lowered is closed (see
+    `rules`) and reported by `problems`.
     """
 
     def __init__(self, node: NodeName, ids: RuleIds, opens: Opens = Opens.RESOLVER) -> None:
@@ -52,10 +52,10 @@ class Engine:
         self._by_group: dict[GroupId, dict[Unit, Program]] = {}
         self._forms: dict[ProgramKey, dict[RuleKey, Form]] = {}
         self._laid: dict[RuleKey, tuple[Form, Layer]] = {}
-        """What the index has of each rule."""
+        """Each rule as the index has it."""
 
         self._unfit: dict[ProgramKey, Program] = {}
-        """As they were put; there are no numbers for all of their rules."""
+        """Programs, as they were put, that have too few ids or priorities for all of their rules."""
 
         self._program_problems: dict[ProgramKey, tuple[Problem, ...]] = {}
         self._inspection = Inspection()
@@ -72,27 +72,27 @@ class Engine:
         return self._programs
 
     def about(self, uid: Uid) -> Iterator[Program]:
-        """Those that apply to a Pod of this node."""
+        """The programs that apply to a Pod of this node."""
         for group in self._bringers.groups(uid):
             yield from self._by_group.get(group, {}).values()
 
     def judged_by(self, vlan: int) -> tuple[RuleKey, ...]:
-        """The rules whose packets the inspection engine gets by the VLAN; sorted."""
+        """The rules whose packets the inspection engine gets on this VLAN; sorted."""
         return self._inspection.judged_by(vlan)
 
     @property
     def flows(self) -> Flows:
-        """All that the switch must hold now."""
+        """All flows that the switch must hold now."""
         self._settle()
         return self._wanted.now
 
     def drain(self) -> tuple[Flows, frozenset[FlowKey]]:
-        """The flows to put and those to delete, since the last call; the first call puts all there are."""
+        """The flows to put and to delete since the last call; the first call puts all flows."""
         self._settle()
         return self._wanted.drain()
 
     def attributions(self) -> tuple[What, ...]:
-        """What is to be known of the rules that log before the flows are there; since the last call."""
+        """Changes in the attribution of logged packets since the last call; to be recorded before the flows are put."""
         self._settle()
         return self._attributions.drain(self._bringers.members_here, self._bringers.groups)
 
@@ -130,15 +130,15 @@ class Engine:
         self._bringers.drop_page(group, node)
 
     def serve(self, service: ServiceRef, numbers: frozenset[int]) -> None:
-        """The ports of the Service have these numbers; a Service without is none."""
+        """The ports of the Service have these numbers; no numbers: there is no such Service."""
         self._bringers.serve(service, numbers)
 
     def tell(self, fact: Fact, *, true: bool) -> None:
-        """DNS says so, or does not say so any more."""
+        """A fact learnt from DNS became true, or is no longer."""
         self._bringers.tell(fact, true=true)
 
     def inspect(self, vlans: Mapping[str, int]) -> None:
-        """The inspection engine judges by these VLANs, by the digest of the rule set of each, and by no others."""
+        """The inspection engine has exactly these VLANs in force, by the digest of the rule set of each."""
         changed = self._inspection.changed(vlans)
         for rule in changed:
             number = self._ids.allocate(rule)
@@ -149,7 +149,7 @@ class Engine:
             self._lay(rule, self._ids.allocate(rule), self._forms[rule.applied_to, rule.unit][rule])
 
     def open_port(self, port: LocalPort) -> None:
-        """The Pod may send and receive, as far as programs let it. Whoever had its ofport is closed."""
+        """The Pod may send and receive, as far as programs allow. Another Pod's port with the same ofport is closed."""
         if self._ports.get(port.uid) == port:
             return
         self.close_port(port.uid)
@@ -158,14 +158,14 @@ class Engine:
         self._bringers.plug(port.uid, 1)
 
     def close_port(self, uid: Uid) -> None:
-        """Nothing comes from the Pod any more, and nothing reaches it, established connections included."""
+        """Cut the Pod off in both directions, established connections included."""
         port = self._ports.get(uid)
         if port is not None:
             self._bringers.plug(uid, -1)
             self._ports.close(port)
 
     def release_unused_ids(self) -> None:
-        """Release the numbers of rules that are not in force: those that went while we were away."""
+        """Release the numbers of rules that are not in force: those that were removed while the process was down."""
         used = {key for rules in self._forms.values() for key in rules}
         for key in [key for key in self._ids if key not in used]:
             self._ids.release(key)
@@ -194,7 +194,7 @@ class Engine:
         self._tell(key, found)
 
     def _change_rules(self, key: ProgramKey, new: dict[RuleKey, Form]) -> None:
-        """The program has exactly these rules.
+        """Replace the program's rules by exactly these.
 
         Raises:
             CapacityExceeded, BandFull: nothing was changed.
@@ -221,7 +221,7 @@ class Engine:
             del self._forms[key]
 
     def _change_rules_that_fit(self, key: ProgramKey, closed: Program, new: dict[RuleKey, Form]) -> None:
-        """The program has those of the rules for which there are numbers, and what stands in for the others."""
+        """Give the program those rules for which there are numbers, and substitutes for the others."""
         for rule, form in new.items():
             for stand_in in (form, None if form.precedence is None else placeless(closed, rule)):
                 try:
@@ -232,11 +232,11 @@ class Engine:
                 break
 
     def _numbers(self) -> tuple[int, int]:
-        """How many are given away."""
+        """How many ids and places are in use."""
         return len(self._ids), len(self._ids.priorities)
 
     def _make_fit(self, before: tuple[int, int]) -> None:
-        """Try programs again that there were no numbers for, if there are more than before."""
+        """Retry the programs that lacked numbers, if some became free."""
         if self._unfit and any(now < then for now, then in zip(self._numbers(), before, strict=True)):
             for program in list(self._unfit.values()):
                 self._put_program(program)
@@ -253,7 +253,7 @@ class Engine:
                 yield where, rule
 
     def _lay(self, rule: RuleKey, id: int, form: Form | None) -> None:
-        """The index has the rule in this form, where it stands now; or not at all, while that is not known."""
+        """Put the rule into the index in this form; take it out if it has no form, or no priority yet."""
         where = None if form is None else self._layer(form, id)
         old = self._laid.pop(rule, None)
         before = {} if old is None else self._refs(*old, id)
@@ -284,7 +284,7 @@ class Engine:
         return found | {(at, source): Ref(form.key, id, body) for at, source, body in beside}
 
     def _count(self, id: int, *, was: Form | None, now: Form | None) -> None:
-        """The rule is counted, if it is one that decides."""
+        """Add or remove the flows that count for the rule; only rules that decide have them."""
         counts = now is not None and is_counted(now.action)
         if counts != (was is not None and is_counted(was.action)):
             for key, body in count_flows(id).items():
@@ -297,7 +297,7 @@ class Engine:
         return None if stands is not None and priority is None else layer(form, lane, priority)
 
     def _weigh(self, stands: Spot) -> int:
-        """The flows of the rules that stand there, but for those that others stand in as well."""
+        """How many flows the rules at this spot have. Shared flows count once for each rule."""
         rules = [self._laid[rule][0] for rule in self._ids.priorities.holders(stands) if rule in self._laid]
         return sum(self._index.size(source) for form in rules for sources in form.clauses for source in sources)
 

@@ -4,29 +4,29 @@ from enum import IntEnum
 
 
 class Errand(IntEnum):
-    """What a packet is handed to the programmer for: the first octet of the action's userdata."""
+    """Why a packet is handed to the programmer: the first octet of the action's userdata."""
 
     REJECT = 1
-    """Answer its sender that it is refused. The packet itself goes no further."""
+    """Tell its sender that it is rejected. The packet itself goes no further."""
 
     AUDIT = 2
     """Log what was decided. The packet goes on as if it had not been handed over."""
 
     DNS = 3
-    """Hold it, an answer of DNS, until what it tells is in the switch."""
+    """Hold a DNS answer until the addresses in it are in the switch."""
 
     L7 = 4
-    """It is of a connection that the inspection engine reset, or could not look into: have both ends hear of it."""
+    """Reset both ends of a connection that the inspection engine reset, or could not inspect."""
 
     IGMP = 5
-    """Note which groups a Pod says that it wants. The packet itself goes no further."""
+    """Note which groups a Pod reports to have joined. The packet itself goes no further."""
 
     L7_RESET = 6
-    """The inspection engine resets it: what begins now must not be taken for it."""
+    """The inspection engine resets the connection: new ones must not be mistaken for it."""
 
 
 class Meter(IntEnum):
-    """Numbers of meters: they bound how many packets a second are handed over for an errand, and drop the rest."""
+    """Numbers of meters. They limit how many packets per second are handed over for an errand, and drop the rest."""
 
     REJECT = 1
     AUDIT = 2
@@ -34,4 +34,4 @@ class Meter(IntEnum):
     L7 = 4
     IGMP = 5
     L7_RESET = 6
-    """Of the news that the engine reset a connection; a few a second are enough."""
+    """For notices that the engine reset a connection; a few per second are enough."""

@@ -14,7 +14,7 @@ PACKET_REGS = 0x8001
 
 class FieldSpec(NamedTuple):
     name: str
-    """As ovs-ofctl writes it."""
+    """Its name in ovs-ofctl."""
 
     oxm_class: int
     number: int
@@ -30,7 +30,7 @@ class Field(Enum):
     ETH_DST = FieldSpec("dl_dst", OPENFLOW_BASIC, 3, 48)
     ETH_SRC = FieldSpec("dl_src", OPENFLOW_BASIC, 4, 48)
     ETH_TYPE = FieldSpec("dl_type", OPENFLOW_BASIC, 5, 16)
-    VLAN_VID = FieldSpec("vlan_tci", OPENFLOW_BASIC, 6, 13)  # matches call it so, actions vlan_vid
+    VLAN_VID = FieldSpec("vlan_tci", OPENFLOW_BASIC, 6, 13)  # vlan_vid in actions
     IP_PROTO = FieldSpec("nw_proto", OPENFLOW_BASIC, 10, 8)
     IPV4_SRC = FieldSpec("nw_src", OPENFLOW_BASIC, 11, 32)
     IPV4_DST = FieldSpec("nw_dst", OPENFLOW_BASIC, 12, 32)
@@ -85,10 +85,10 @@ class Field(Enum):
     CT_TP_DST = FieldSpec("ct_tp_dst", NXM_1, 125, 16)
 
     def __init__(self, name: str, oxm_class: int, number: int, bits: int) -> None:
-        # An attribute: `value` goes through a descriptor in Python, and every match asks for it.
+        # An attribute, because `value` goes through a descriptor in Python, and every match reads it.
         self.spec = FieldSpec(name, oxm_class, number, bits)
 
-    __hash__ = object.__hash__  # Enum hashes its name in Python; a member is one object, and flow keys are full of them
+    __hash__ = object.__hash__  # Enum hashes its name in Python; members are singletons, and flow keys are full of them
 
 
 class CtState:

@@ -18,15 +18,15 @@ class Term(NamedTuple):
     field: Field
     value: int
     mask: int | None = None
-    """Unset means every bit."""
+    """Unset: all bits."""
 
 
 Match = tuple[Term, ...]
-"""A conjunction of terms; at most one a field, sorted by field name; make it with `match`."""
+"""A conjunction of terms: at most one per field, sorted by field name. Built by `match`."""
 
 
 def match(*terms: Term | tuple[Field, int] | tuple[Field, int, int | None]) -> Match:
-    """The canonical match: sorted, values masked, full masks left out, empty masks dropped."""
+    """The canonical match: sorted, values masked, full masks omitted, terms with an empty mask dropped."""
     canonical: dict[str, Term] = {}
     for field, value, *rest in terms:
         mask = rest[0] if rest else None
@@ -77,11 +77,11 @@ class DecTtl(Action, frozen=True, tag=True):
 
 
 class PushVlan(Action, frozen=True, tag=True):
-    """Put a VLAN tag (0x8100) before those that the packet has; what it says is for `SetField` to say."""
+    """Push an outermost VLAN tag (0x8100); `SetField` sets its content."""
 
 
 class PopVlan(Action, frozen=True, tag=True):
-    """Take the outermost VLAN tag off; the flow's match must say that there is one."""
+    """Pop the outermost VLAN tag; the flow's match must ensure that there is one."""
 
 
 class Conjunction(Action, frozen=True, tag=True):
@@ -93,15 +93,15 @@ class Conjunction(Action, frozen=True, tag=True):
 
 
 class Nat(Struct, frozen=True, omit_defaults=True):
-    """What the tracker writes into packets: what it remembers of their connection, or to begin one, an address."""
+    """Apply the translation that the tracker has for the connection, or set one up for a new connection."""
 
     end: Literal["", "src", "dst"] = ""
-    """Which end a new connection has written over; empty: none."""
+    """Which end of a new connection is translated; empty: none."""
 
     version: int = 4
     address: int = 0
     port: int | None = None
-    """Unset: it stays what it is."""
+    """Unset: unchanged."""
 
 
 class Ct(Action, frozen=True, tag=True):
@@ -117,7 +117,7 @@ class Ct(Action, frozen=True, tag=True):
 
 
 class Resubmit(Action, frozen=True, tag=True):
-    """resubmit(,table): comes back, unlike Goto."""
+    """resubmit(,table): returns, unlike Goto."""
 
     table: int
 
@@ -129,21 +129,21 @@ class Goto(Action, frozen=True, tag=True):
 
 
 class Group(Action, frozen=True, tag=True):
-    """One of the group's buckets goes on with the packet."""
+    """Process the packet by one of the group's buckets."""
 
     id: int
 
 
 class Meter(Action, frozen=True, tag=True):
-    """What exceeds the meter's rate is dropped here; the rest goes on."""
+    """Drop packets above the meter's rate; the others go on."""
 
     id: int
 
 
 class Learn(Action, frozen=True, tag=True):
-    """Put a flow that gives packets like this one what this one has, for as long as such come.
+    """Add a flow that sets fields of similar packets to this packet's values; it expires when idle.
 
-    It goes with the flow that learnt it (delete_learned).
+    It is removed together with the flow that learnt it (delete_learned).
     """
 
     table: int
@@ -151,24 +151,24 @@ class Learn(Action, frozen=True, tag=True):
     idle_timeout_s: int
     cookie: int
     exact: tuple[Term, ...]
-    """What it matches, whatever this packet is."""
+    """What it matches regardless of this packet."""
 
     same: tuple[Field, ...]
-    """What it matches as this packet has it."""
+    """Fields that it matches with this packet's values."""
 
     gives: tuple[Field, ...]
-    """What it sets to what this packet has."""
+    """Fields that it sets to this packet's values."""
 
 
 class Controller(Action, frozen=True, tag=True):
-    """Send to the controller (NXAST_CONTROLLER2), with opaque userdata and, optionally, held until resumed."""
+    """Send to the controller (NXAST_CONTROLLER2), with opaque userdata; optionally paused until resumed."""
 
     userdata: bytes = b""
     pause: bool = False
     meter_id: int | None = None
     max_len: int = 0xFFFF
     controller_id: int = 0
-    """Which connections it is handed to: those that said they are this one. 0: those that said nothing."""
+    """Id of the controller connections that get the packet; 0: those that have set no id."""
 
 
 AnyAction = (
@@ -197,7 +197,7 @@ class FlowKey(NamedTuple):
 
     table: int
     priority: int
-    """0..65535, the higher wins."""
+    """0..65535; the highest wins."""
 
     match: Match
 
@@ -209,10 +209,10 @@ class FlowBody(NamedTuple):
 
 
 Flows = dict[FlowKey, FlowBody]
-"""The content of a switch, or of a part of it."""
+"""The flows of a switch, or some of them."""
 
 Buckets = tuple[Actions, ...]
-"""Of a group that chooses one of them for each connection, each as often as the others."""
+"""The buckets of a select group: one is chosen for each connection, all with equal weight."""
 
 Groups = dict[int, Buckets]
-"""By number."""
+"""Groups by number."""

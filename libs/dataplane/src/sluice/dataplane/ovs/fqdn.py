@@ -21,22 +21,22 @@ from sluice.dataplane.dns.message import Told
 from sluice.policy import fqdn
 
 MAX_TTL_S = 7 * 24 * 3600
-"""What is told for longer is kept for so long. Source: RFC 8767 section 4."""
+"""Longer TTLs are reduced to this. Source: RFC 8767 section 4."""
 
 NODE = Uid("")
-"""In place of a Pod's: the node itself was told, which asks ahead."""
+"""In place of a Pod's: the node itself was told, which resolves names ahead of time."""
 
 
 class Full(ValueError):
-    """There is no room for what an answer tells, and nothing that may be forgotten."""
+    """There is no room for an answer's addresses, and nothing that may be forgotten."""
 
 
 class Bounds(NamedTuple):
     min_ttl_s: float = 5.0
-    """What is told for a shorter time is kept for so long: a connection begins a moment after the answer."""
+    """Shorter TTLs are raised to this: a connection begins a moment after the answer."""
 
     addresses: int = 10_000
-    """In all."""
+    """In total."""
 
     addresses_per_pod: int = 1_000
 
@@ -48,7 +48,7 @@ class Fact(NamedTuple):
 
 
 class Known(Struct, frozen=True, array_like=True):
-    """One line of the cache, as it is kept over a restart."""
+    """One line of the cache, as kept across restarts."""
 
     name: str
     address: Address
@@ -68,43 +68,43 @@ class _Line(NamedTuple):
 
 
 class Names:
-    """The cache. Mutable; times are of a clock that never goes back, in seconds."""
+    """The cache. Mutable; times are in seconds, of a monotonic clock."""
 
-    def __init__(self, bounds: Bounds = Bounds()) -> None:  # noqa: B008  # it is frozen
+    def __init__(self, bounds: Bounds = Bounds()) -> None:  # noqa: B008  # immutable
         self._bounds = bounds
         self._until: dict[_Line, float] = {}
         self._of_name: dict[str, dict[_Line, None]] = {}
         self._of_holder: dict[Uid, OrderedDict[_Line, None]] = {}
-        """In the order in which they were told last."""
+        """The least recently told first."""
 
         self._order: OrderedDict[_Line, None] = OrderedDict()
-        """The same, of all."""
+        """The same for all holders together."""
 
         self._ends: list[tuple[float, _Line]] = []
-        """A heap: each line at least once, no later than it ends."""
+        """A heap with each line at least once, at a time no later than its end."""
 
         self._wanted: dict[str, bool] = {}
-        """Patterns; whether some rule drops or rejects by it."""
+        """Patterns, each with whether a rule drops or rejects by it."""
 
         self._wild: set[str] = set()
         self._patterns: dict[str, tuple[str, ...]] = {}
-        """Which of them each name is of."""
+        """The wanted patterns that each name matches."""
 
         self._facts: Counter[Fact] = Counter()
-        """By how many names."""
+        """Facts, each with the number of names that make it true."""
 
         self._before: dict[Fact, bool] = {}
-        """Those that changed since the last drain: whether they were true then."""
+        """Facts that changed since the last drain, each with whether it was true then."""
 
         self.changes = 0
-        """Grows whenever `state` may have become another."""
+        """Grows whenever `state` may have changed."""
 
     def __len__(self) -> int:
         return len(self._until)
 
     @property
     def next_end_s(self) -> float | None:
-        """When something ends, or may have been prolonged since."""
+        """When the next line ends, unless it has been prolonged since; None if there is none."""
         return self._ends[0][0] if self._ends else None
 
     @property
@@ -113,18 +113,18 @@ class Names:
 
     @property
     def drained(self) -> bool:
-        """No fact changed since the last drain."""
+        """Whether no fact changed since the last drain."""
         return not self._before
 
     def drain(self) -> Iterator[tuple[Fact, bool]]:
-        """The facts that became true or untrue since the last call."""
+        """The facts that became true or false since the last call."""
         before, self._before = self._before, {}
         for fact, was in before.items():
             if (fact in self._facts) != was:
                 yield fact, not was
 
     def want(self, pattern: str, *, closes: bool) -> None:
-        """Some rule is about the pattern from now on, and one drops or rejects by it, or none does."""
+        """Some rule has the pattern from now on. `closes`: one drops or rejects by it."""
         known = pattern in self._wanted
         self._wanted[pattern] = closes
         if known:
@@ -140,7 +140,7 @@ class Names:
                 self._count(Fact(pattern, line.address, line.holder), 1)
 
     def unwant(self, pattern: str) -> None:
-        """No rule is about the pattern any more. What is known of its names is kept while it lives."""
+        """No rule has the pattern any more. What is known of its names is kept until it expires."""
         if self._wanted.pop(pattern, None) is None:
             return
         self._wild.discard(pattern)
@@ -153,11 +153,11 @@ class Names:
                 del self._patterns[name]
 
     def concerns(self, name: str) -> bool:
-        """Some rule is about the name."""
+        """Whether a rule's pattern matches the name."""
         return name in self._wanted or any(fqdn.is_name(pattern, name) for pattern in self._wild)
 
     def learn(self, holder: Uid, told: Iterable[Told], now_s: float) -> None:
-        """The holder was told these, now.
+        """Record that the holder was told these now.
 
         Raises:
             Full: nothing was learnt.
@@ -173,7 +173,7 @@ class Names:
             self._put(line, until)
 
     def expire(self, now_s: float) -> None:
-        """What has ended is forgotten."""
+        """Forget what has expired."""
         while self._ends and self._ends[0][0] <= now_s:
             _, line = heappop(self._ends)
             until = self._until.get(line)
@@ -185,20 +185,20 @@ class Names:
                 heappush(self._ends, (until, line))
 
     def forget(self, holders: Iterable[Uid]) -> None:
-        """These were told nothing."""
+        """Forget everything that these holders were told."""
         for holder in holders:
             for line in tuple(self._of_holder.get(holder, ())):
                 self._drop(line)
 
     @property
     def holders(self) -> frozenset[Uid]:
-        """Who was told something that is kept."""
+        """Those who were told something that is kept."""
         return frozenset(self._of_holder)
 
     # ----------------------------------------------------------------------------------------------------- persistence
 
     def state(self, now_s: float, unix_s: float) -> NamesState:
-        """What has to outlive the process, oldest first."""
+        """What must survive a restart, oldest first."""
         return NamesState(
             known=tuple(
                 Known(line.name, line.address, line.holder, round(self._until[line] - now_s + unix_s, 3))
@@ -208,7 +208,7 @@ class Names:
         )
 
     def restore(self, state: NamesState, now_s: float, unix_s: float) -> None:
-        """Take in what was kept and still lives; a clock that was set back lengthens no life beyond MAX_TTL_S."""
+        """Restore stored lines that have not expired. If the clock was set back, they still end within MAX_TTL_S."""
         for name, text, holder, until in ((each.name, each.address, each.holder, each.until) for each in state.known):
             left_s = min(until - unix_s, MAX_TTL_S)
             try:
@@ -267,7 +267,7 @@ class Names:
                 self._of_holder[line.holder].move_to_end(line)
 
     def _make_room(self, holder: Uid, more: int) -> None:
-        """There is room for this many more lines of the holder."""
+        """Make room for this many more lines of the holder."""
         own = self._of_holder.get(holder, ())
         bound = self._bounds.addresses if holder == NODE else self._bounds.addresses_per_pod
         going = self._oldest(own, len(own) + more - bound)
@@ -277,10 +277,10 @@ class Names:
             self._drop(line)
 
     def _oldest(self, lines: Iterable[_Line], count: int) -> set[_Line]:
-        """The first so many of them that may be forgotten.
+        """The first `count` of these lines that may be forgotten.
 
         Raises:
-            Full: there are not so many.
+            Full: there are fewer.
         """
         found: set[_Line] = set()
         for line in lines if count > 0 else ():

@@ -4,14 +4,14 @@ from heapq import heappop, heappush
 
 RETRY_S = 5.0
 MAX_RETRY_S = 300.0
-"""After a failure: five seconds, and twice as long after each further one, up to five minutes."""
+"""Delay after a failure: five seconds, doubled after each further one, up to five minutes."""
 
 LEAST_S = 2.5
-"""Between two questions about one name, whatever its TTL."""
+"""Minimum time between two queries for a name, whatever its TTL."""
 
 
 class Ahead:
-    """The names to ask for, and when. Mutable; times as in `Names`."""
+    """The names to resolve, and when. Mutable; times as in `Names`."""
 
     def __init__(self) -> None:
         self._next: dict[str, float] = {}
@@ -19,7 +19,7 @@ class Ahead:
         self._heap: list[tuple[float, str]] = []
 
     def want(self, name: str, now_s: float) -> None:
-        """Ask for the name from now on."""
+        """Resolve the name from now on."""
         if name not in self._next:
             self._at(name, now_s)
 
@@ -29,13 +29,13 @@ class Ahead:
 
     @property
     def next_s(self) -> float | None:
-        """When there is something to ask."""
+        """When the next name is due."""
         while self._heap and self._next.get(self._heap[0][1]) != self._heap[0][0]:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def due(self, now_s: float) -> list[str]:
-        """The names to ask for now. Say `told` or `failed` of each."""
+        """The names to resolve now. Call `told` or `failed` for each."""
         found = []
         while (at := self.next_s) is not None and at <= now_s:
             name = heappop(self._heap)[1]
@@ -44,7 +44,7 @@ class Ahead:
         return found
 
     def told(self, name: str, ttl_s: float, now_s: float) -> None:
-        """The answer came, and lives so long. Ask again at half of that: what is known should not end meanwhile."""
+        """An answer with this TTL came. Resolve again after half of it, so that nothing expires in the meantime."""
         self._failures.pop(name, None)
         self._again(name, now_s + max(ttl_s / 2, LEAST_S))
 

@@ -19,25 +19,25 @@ _UDP_HEADER = 8
 
 
 class NotBelieved(Unreadable):
-    """The answer is of a server that is not one of those to believe."""
+    """The answer comes from a server that is not trusted."""
 
 
 class Heard(NamedTuple):
     client: Address
-    """Who asked."""
+    """The Pod's address, which the answer is sent to."""
 
     answers: tuple[Answer, ...] = ()
-    """To be acted upon before the packet may pass; none: it may pass at once."""
+    """To be processed before the packet may pass; none: it may pass at once."""
 
     again: bool = False
-    """It may pass after those that were held when it came."""
+    """The packet may pass only after those that were held when it came."""
 
 
 class Reader:
-    """Reads one held packet after the other.
+    """Reads held packets, one after the other.
 
     Args:
-        servers: whose answers are believed; none: everybody's, as the Pods do.
+        servers: whose answers are trusted; none: everybody's, which is what the Pods do.
     """
 
     def __init__(self, servers: Collection[Address] = ()) -> None:
@@ -45,7 +45,7 @@ class Reader:
         self._streams = Streams()
 
     def read(self, octets: bytes) -> Heard:
-        """What a packet says, from its Ethernet header on.
+        """The content of a packet, given from its Ethernet header on.
 
         Raises:
             Unreadable: it must not pass.
@@ -67,11 +67,11 @@ class Reader:
         return Heard(client, (message.read(carried[_UDP_HEADER:]),))
 
     def refuse(self, octets: bytes) -> None:
-        """The packet must not pass, nor what it is a part of: what it tells cannot be acted upon."""
+        """The packet must not pass, nor the rest of its TCP stream: its answers cannot be processed."""
         held = frame.read(octets)
         if held is not None and held.proto == IpProto.TCP:
             self._streams.fail(held)
 
     def forget(self, client: Address) -> None:
-        """The Pod of this address is gone."""
+        """Forget the streams to this address: its Pod is gone."""
         self._streams.forget(ip_address(client).packed)

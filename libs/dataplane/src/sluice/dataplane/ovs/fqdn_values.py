@@ -30,26 +30,26 @@ from sluice.dataplane.ovs.rules import Form
 from sluice.dataplane.ovs.sources import Client, Named, Source, Value, at_block
 
 DNS_GROUP = 3
-"""Number of the group that leads answers of DNS on. Those of Services are multiples of four, and what follows them."""
+"""Number of the group that DNS answers go through. Groups of Services have numbers from 4."""
 
 K = TypeVar("K")
 
 
 class Opens(StrEnum):
-    """Whom an address is opened to, of the Pods that a rule applies to which allows a name."""
+    """To which of its Pods a rule that allows a name opens an address."""
 
     RESOLVER = "resolver"
-    """The Pod that was told."""
+    """The Pod that was told the address."""
 
     AHEAD = "ahead"
-    """The Pod that was told; and all, if the node itself was, which asks ahead for names without stars."""
+    """The Pod that was told; all Pods if the node itself was, which resolves names without wildcards ahead of time."""
 
     NODE = "node"
-    """All, whoever of the node was told."""
+    """All Pods, whoever on the node was told."""
 
 
 def fact_values(of: Source, fact: Fact, ofport: int | None, opens: Opens) -> Iterator[Value]:
-    """What the fact brings to a source of this pattern.
+    """The values that the fact brings to a source of this pattern.
 
     Args:
         ofport: the holder's open port on this node, if it has one.
@@ -62,7 +62,7 @@ def fact_values(of: Source, fact: Fact, ofport: int | None, opens: Opens) -> Ite
 
 
 def held_for(form: Form) -> Iterator[tuple[Layer, Source, FlowBody]]:
-    """What has answers to the rule's Pods wait, if it is about names."""
+    """What holds back DNS answers to the rule's Pods, if it is about names."""
     if any(True for _ in names_of(form)):
         yield _CLIENTS, Source(Client(form.key.applied_to), None), _TO_ANSWERS
         for traffic in _ANSWERS_OF:
@@ -71,16 +71,16 @@ def held_for(form: Form) -> Iterator[tuple[Layer, Source, FlowBody]]:
 
 
 def names_of(form: Form) -> Iterator[Named]:
-    """The places of the rule that are known by name."""
+    """The places of the rule that are given by name."""
     return (of.place for sources in form.clauses for of in sources if isinstance(of.place, Named))
 
 
 HOLDING: Groups = {DNS_GROUP: ((Resubmit(Table.DNS_HOLD),),)}
-"""The group that answers of DNS go through; in the switch while a rule is about names."""
+"""The group that DNS answers go through; in the switch while a rule is about names."""
 
 
 class Facts:
-    """What the engine was told, found by pattern and by holder."""
+    """The facts that hold, by pattern and by holder."""
 
     def __init__(self) -> None:
         self._of_pattern: dict[str, set[Fact]] = {}
@@ -93,7 +93,7 @@ class Facts:
         return self._of_pod.get(uid, ())
 
     def put(self, fact: Fact, *, true: bool) -> bool:
-        """The fact is true from now on, or is not; True if that is news."""
+        """Record that the fact is true, or that it is not; returns True if that is a change."""
         if (fact in self._of_pattern.get(fact.pattern, ())) == true:
             return False
         _toggle(self._of_pattern, fact.pattern, fact)
@@ -109,14 +109,14 @@ def _toggle(facts: dict[K, set[Fact]], key: K, fact: Fact) -> None:
 
 
 class WantedNames:
-    """The patterns that rules are about."""
+    """The patterns that rules have."""
 
     def __init__(self) -> None:
         self._rules: Counter[Named] = Counter()
         self._changed: set[str] = set()
 
     def change(self, old: Iterable[Form], new: Iterable[Form]) -> None:
-        """Rules that were in these forms are in those, whether they have a place in their table yet or not."""
+        """Rules changed from the old forms to the new ones, whether or not they have a place in their table yet."""
         for forms, by in ((old, -1), (new, 1)):
             for place in (place for form in forms for place in set(names_of(form))):
                 self._rules[place] += by

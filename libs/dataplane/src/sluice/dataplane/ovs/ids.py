@@ -30,19 +30,19 @@ GENERATIONS = 1 << (32 - SLOT_BITS)
 RULES_PER_LANE = 1024
 LANES = SLOTS // RULES_PER_LANE
 ISOLATION = -1
-"""The index of what closes a member to traffic that no rule allows, in place of a rule's index."""
+"""In place of a rule's index: the isolation of members, which drops what no rule allows."""
 
 
 class CapacityExceeded(ValueError):
-    """There are more rules than numbers for them."""
+    """There are more rules than ids."""
 
 
 class NotRestorable(ValueError):
-    """A saved state that no RuleIds can have had."""
+    """A saved state that is invalid."""
 
 
 class RuleKey(NamedTuple):
-    """What an id stands for. Of rules that share a flow the least key is the one that the flow names."""
+    """What an id stands for. A flow that several rules share names the one with the least key."""
 
     unit: Unit
     applied_to: GroupId
@@ -52,38 +52,38 @@ class RuleKey(NamedTuple):
 
 
 class Slot(Struct, frozen=True, array_like=True):
-    """A slot, and what was done with it."""
+    """A slot and its use."""
 
     number: int
     generation: int
-    """Of the id that was last made of it."""
+    """That of the slot's latest id."""
 
     key: RuleKey | None = None
-    """The rule that has it, unset while it is free."""
+    """The rule that has the slot; unset while it is free."""
 
 
 class RuleIdsState(Struct, frozen=True, kw_only=True):
-    """All that has to outlive the process, for ids to stay what they are."""
+    """What must survive a restart for the numbers to stay the same."""
 
     last: int
-    """The highest slot that was ever given away."""
+    """The highest slot that was ever assigned."""
 
     slots: tuple[Slot, ...]
     placed: tuple[Placed, ...] = ()
-    """Priorities of the rules that have an order."""
+    """Priorities of ordered rules."""
 
     service_ports: dict[str, int] = {}
     endpoints: dict[str, int] = {}
-    """Numbers of ports of Services, and of their endpoints."""
+    """Numbers of Service ports, and of endpoints of Services."""
 
     traffic: dict[str, int] = {}
     """Numbers of TrafficControls, and of sets of them."""
 
 
 class RuleIds:
-    """The numbers that rules have on this node: ids, and priorities where there is an order.
+    """The numbers that rules have on this node: ids, and priorities of ordered rules.
 
-    Mutable; numbers depend on history, and nothing else does.
+    Mutable. The numbers depend on history; nothing else does.
     """
 
     def __init__(self, rules_per_lane: int = RULES_PER_LANE) -> None:
@@ -102,7 +102,7 @@ class RuleIds:
         """The ids as they were saved.
 
         Raises:
-            NotRestorable: the message says why; start with none and `avoid` what the switch holds.
+            NotRestorable: the message says why; start empty and `avoid` the ids in the switch.
         """
         ids = cls(rules_per_lane)
         ids._last = state.last
@@ -124,7 +124,7 @@ class RuleIds:
 
     @property
     def changes(self) -> int:
-        """Grows whenever `state` may have become another, which is dear to make: ask here first."""
+        """Grows whenever `state` may have changed. `state` is expensive, so check this first."""
         numbers = self.service_ports, self.endpoints, self.traffic
         return self._changes + self.priorities.changes + sum(each.changes for each in numbers)
 
@@ -147,7 +147,7 @@ class RuleIds:
         return iter(self._ids)
 
     def allocate(self, key: RuleKey) -> int:
-        """The rule's id, 1..2^32-1: the one it has, or else one of the lowest free slot.
+        """The rule's id, 1..2^32-1: its current one, or else a new one in the lowest free slot.
 
         Raises:
             CapacityExceeded: there are more rules than slots, or than lanes have room for.
@@ -171,12 +171,12 @@ class RuleIds:
         return number
 
     def key(self, id: int) -> RuleKey | None:
-        """The rule that has this id, for whoever reads a flow, a label or a log line."""
+        """The rule that has this id, as found in a flow, a ct_label or a log line; None if no rule has it now."""
         key = self._keys.get(_slot(id))
         return key if key is not None and self._ids[key] == id else None
 
     def release(self, key: RuleKey) -> None:
-        """The rule is no more. Does nothing if it has no id."""
+        """Free the rule's id, if it has one."""
         number = self._ids.pop(key, None)
         if number is not None:
             self._changes += 1
@@ -184,7 +184,7 @@ class RuleIds:
             heappush(self._free, _slot(number))
 
     def avoid(self, carried: Iterable[int]) -> None:
-        """Give none of these ids away: flows and connections from before a lost state still carry them."""
+        """Assign none of these ids: flows and connections from before the state was lost still carry them."""
         self._changes += 1
         for number in carried:
             slot, generation = _slot(number), number >> SLOT_BITS

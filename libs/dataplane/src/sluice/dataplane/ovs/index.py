@@ -16,39 +16,39 @@ from sluice.dataplane.ovs.sources import Bringer, Source, Value
 
 
 class Ref(NamedTuple):
-    """What a rule refers to a source for."""
+    """A rule's reference to a source."""
 
     key: RuleKey
     id: int
     says: FlowBody | Conjunction
-    """What happens if the rule is plain, else which clause this is. In one layer all say the one or the other."""
+    """The rule's actions if it is plain, otherwise its clause. All references in a layer are of the same kind."""
 
 
 class _Kept:
-    """A source that rules refer to. Equal only to itself, which makes tuples of them quick keys."""
+    """A source that rules refer to. Compared by identity, which makes tuples of them fast keys."""
 
     __slots__ = ("alone", "refs", "source", "values")
 
     def __init__(self, source: Source, brought: list[Value]) -> None:
         self.source = source
         self.alone = (self,)
-        """Who holds a value that no other source has: one object for all of them."""
+        """The holders of every value that no other source has: one object shared by all of these values."""
 
         self.values = dict.fromkeys(brought, 1)
-        """How many members bring each: an address may come twice, from two pages, and go once."""
+        """How many members bring each value: an address may come twice, from two pages, and go once."""
 
         if len(self.values) < len(brought):
             self.values = dict(Counter(brought))
 
         self.refs: dict[Layer, dict[int, Ref]] = {}
-        """By rule id."""
+        """By layer and rule id."""
 
 
 class Index:
-    """Sources, the rules that refer to them, and the flows to write anew.
+    """Sources, the rules that refer to them, and the flows to rewrite.
 
     Args:
-        bring: all values of a source that rules begin to refer to; a value that comes twice counts twice.
+        bring: returns all values of a source, once rules refer to it; a value that comes twice counts twice.
     """
 
     def __init__(self, bring: Callable[[Source], Iterable[Value]]) -> None:
@@ -57,25 +57,25 @@ class Index:
         self._of_group: dict[Bringer, dict[Source, _Kept]] = {}
         self._holders: dict[Value, tuple[_Kept, ...]] = {}
         self._stale: dict[Layer, dict[Value, int]] = {}
-        """By layer, as dicts, which merge without hashing anew what they hold; the numbers mean nothing."""
+        """By layer. Dicts, because they merge without rehashing; their values mean nothing."""
 
     def of_group(self, group: Bringer) -> tuple[Source, ...]:
-        """The kept sources whose values the group's members bring."""
+        """The kept sources that get their values from the group."""
         return tuple(self._of_group.get(group, ()))
 
     def size(self, source: Source) -> int:
-        """How many values the source has, if a rule refers to it."""
+        """How many values the source has; 0 if no rule refers to it."""
         kept = self._kept.get(source)
         return len(kept.values) if kept else 0
 
     def refer(self, layer: Layer, source: Source, ref: Ref) -> None:
-        """The rule has this source in this layer."""
+        """Add the rule's reference to this source in this layer."""
         kept = self._kept.get(source) or self._keep(source)
         kept.refs.setdefault(layer, {})[ref.id] = ref
         self._stale.setdefault(layer, {}).update(kept.values)
 
     def withdraw(self, layer: Layer, source: Source, id: int) -> None:
-        """The rule no longer has this source in this layer."""
+        """Remove the rule's reference to this source in this layer."""
         kept = self._kept[source]
         del kept.refs[layer][id]
         self._stale.setdefault(layer, {}).update(kept.values)
@@ -85,7 +85,7 @@ class Index:
                 self._drop(kept)
 
     def count(self, source: Source, values: Iterable[Value], by: int) -> None:
-        """One more member brings each value (`by` is 1), or one less (-1)."""
+        """One member more (`by` is 1) or fewer (-1) brings each value."""
         kept = self._kept[source]
         for value in values:
             number = kept.values.get(value, 0)
@@ -103,7 +103,7 @@ class Index:
                 self._stale.setdefault(layer, {})[value] = 0
 
     def refresh(self) -> Iterator[tuple[Flows, list[FlowKey]]]:
-        """The flows that may have changed since the last call, layer by layer: what they are now, and which went."""
+        """The flows that may have changed since the last call, by layer: their current bodies, and the removed keys."""
         stale, self._stale = self._stale, {}
         for layer, values in stale.items():
             yield self._flows(layer, values)

@@ -13,21 +13,21 @@ from sluice.dataplane.ovs.rules import Form
 
 
 class Inspection:
-    """What is known of the engine. A change costs the rules whose VLAN it changes."""
+    """What is known of the engine. The cost of a change is that of the rules whose VLAN changes."""
 
     def __init__(self) -> None:
         self._vlans: Mapping[str, int] = {}
-        """By the digest of the rule set that was shown to be in force there."""
+        """VLANs by the digest of the rule set that is confirmed to be in force there."""
 
         self._forms: dict[RuleKey, Form] = {}
         self._former: dict[RuleKey, str] = {}
-        """By what a rule is judged until its own rule set is in force."""
+        """The digest by which a rule is judged until its own rule set is in force."""
 
         self._rules: dict[str, set[RuleKey]] = {}
-        """Those that are judged by a digest, or were."""
+        """The rules that are, or were, judged by each digest."""
 
     def put(self, rule: RuleKey, form: Form | None) -> None:
-        """The rule has this form, or is none that the engine judges for."""
+        """The rule has this form. Without a form, or if that is not inspected, the rule is removed."""
         if form is not None and not form.inspected_by:
             form = None
         old, former = self._forms.pop(rule, None), self._former.pop(rule, "")
@@ -44,28 +44,28 @@ class Inspection:
         self._toggle(form.inspected_by, rule, there=True)
 
     def vlan(self, form: Form) -> int | None:
-        """By which the engine judges what the rule allows; None: it does not, yet."""
+        """The VLAN on which the engine judges what the rule allows; None: it does not yet."""
         own = self._vlans.get(form.inspected_by)
         return self._vlans.get(self._former.get(form.key, "")) if own is None else own
 
     def judged_by(self, vlan: int) -> tuple[RuleKey, ...]:
-        """The rules whose packets go by the VLAN; sorted."""
+        """The rules whose packets use the VLAN; sorted."""
         return tuple(sorted(rule for rule, form in self._forms.items() if self.vlan(form) == vlan))
 
     def changed(self, vlans: Mapping[str, int]) -> tuple[RuleKey, ...]:
-        """The rules that may have another VLAN by these."""
+        """The rules whose VLAN may be another with these."""
         known = self._vlans
         changed = {digest for digest in known.keys() | vlans.keys() if known.get(digest) != vlans.get(digest)}
         return tuple(sorted({rule for digest in changed for rule in self._rules.get(digest, ())}))
 
     def use(self, vlans: Mapping[str, int]) -> None:
-        """The engine has these VLANs. A rule set that was in force once needs no other in its place."""
+        """The engine has these VLANs. A rule whose own rule set is in force is no longer judged by its former one."""
         self._vlans = dict(vlans)
         for rule in [rule for rule in self._former if self._forms[rule].inspected_by in vlans]:
             self._toggle(self._former.pop(rule), rule, there=False)
 
     def problems(self) -> Iterator[Problem]:
-        """Units of which the engine has not shown all rules."""
+        """Rules that the engine has not confirmed, by their units."""
         for rule, form in self._forms.items():
             if form.inspected_by not in self._vlans:
                 meanwhile = (

@@ -31,7 +31,7 @@ from sluice.dataplane.ovs.rules import Form, Stage
 from sluice.dataplane.ovs.sources import Value, matches
 
 PRIORITY_CLOSED = 65_001
-"""What drops in place of a rule that cannot stand as it is: before all that might allow it."""
+"""For drops in place of a rule that cannot be installed as it is: above everything that might allow the traffic."""
 
 _IN, _OUT = Direction.INGRESS, Direction.EGRESS
 _TABLES = {
@@ -64,25 +64,25 @@ class Layer(NamedTuple):
     priority: int
 
     def key(self, value: Value) -> FlowKey:
-        """The flow of a value."""
+        """The key of a value's flow."""
         return FlowKey(self.table, self.priority, value.match(_DIRECTIONS[self.table]))
 
     def keys(self, values: Iterable[Value]) -> list[FlowKey]:
-        """The flow of each value; for many, as calling `FlowKey` would take most of the time."""
+        """The key of each value's flow. Calling `FlowKey` for many values would take most of the time."""
         table, priority = self
         new = tuple.__new__
         return [new(FlowKey, (table, priority, a_match)) for a_match in matches(values, _DIRECTIONS[table])]
 
     def conj_key(self, id: int) -> FlowKey:
-        """The flow that says what happens to a packet in all clauses of the rule."""
+        """The key of the flow with the actions for packets that match all clauses of the rule."""
         return FlowKey(self.table, self.priority, (Term(Field.CONJ_ID, id),))
 
 
 def layer(form: Form, lane: int, priority: int | None) -> Layer:
-    """Where the rule's flows are.
+    """The layer of the rule's flows.
 
     Args:
-        priority: of the rule's spot, if it has one.
+        priority: that of the rule's spot, if it has one.
     """
     table = _TABLES[form.key.direction][form.stage]
     if priority is not None:
@@ -93,7 +93,7 @@ def layer(form: Form, lane: int, priority: int | None) -> Layer:
 
 
 def spot(form: Form, lane: int) -> Spot | None:
-    """Where the rule stands in the order of its table, if that has one."""
+    """The rule's position in the order of its table; None if it has none."""
     if form.precedence is None:
         return None
     place = Place(form.precedence, form.action, PLAIN if len(form.clauses) == 1 else lane)
@@ -101,10 +101,11 @@ def spot(form: Form, lane: int) -> Spot | None:
 
 
 def fate(form: Form, id: int, vlan: int | None = None) -> FlowBody:
-    """What happens to a packet that is in the rule.
+    """What happens to a packet that matches the rule.
 
     Args:
-        vlan: by which the inspection engine judges what it allows; what it does not judge yet is dropped.
+        vlan: the one on which the inspection engine judges what the rule allows; unset: it does not yet, so that is
+            dropped.
     """
     kind = CookieKind.ISOLATION if form.stage is Stage.ISOLATION else CookieKind.RULE
     return FlowBody((*audit.logging(form, id), *_fate(form, id, vlan)), cookies.pack(kind, id))
@@ -134,7 +135,7 @@ def _fate(form: Form, id: int, vlan: int | None) -> Actions:
 
 
 def _inspected(direction: Direction, id: int, vlan: int) -> Actions:
-    """What the connection tracker will know is how the engine is to judge; what is not TCP gets no further."""
+    """Note the VLAN on which the engine judges, for the connection tracker to store. Only TCP gets any further."""
     shift = 0 if direction is _OUT else VLAN_BITS
     return (
         SetField(_RECORD[direction], id),
@@ -145,6 +146,6 @@ def _inspected(direction: Direction, id: int, vlan: int) -> Actions:
 
 
 def clause(conjunctions: Iterable[Conjunction]) -> FlowBody:
-    """What a value's flow does for the rules that it is a clause of; at most one conjunction an id."""
+    """The body of a value's flow, for the rules that have the value in a clause; at most one conjunction per id."""
     ordered: list[Conjunction] = sorted(conjunctions, key=attrgetter("id"))
     return FlowBody(tuple(ordered), cookies.pack(CookieKind.CLAUSE))

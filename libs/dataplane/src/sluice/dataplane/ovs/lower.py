@@ -39,30 +39,30 @@ from sluice.dataplane.ovs.sources import (
 
 
 class Inputs(Struct, frozen=True, kw_only=True):
-    """What a node's flows depend on, but for the rules' numbers."""
+    """What a node's flows depend on, apart from the rules' numbers."""
 
     node: NodeName
     programs: Mapping[tuple[GroupId, Unit], Program]
     pages: Mapping[tuple[GroupId, NodeName], Page]
-    """One that is missing has no members."""
+    """A missing page has no members."""
 
     ports: Mapping[Uid, LocalPort]
-    """The open ones; no two have one ofport."""
+    """The open ports; no two have the same ofport."""
 
     services: Mapping[ServiceRef, frozenset[int]] = {}
-    """Numbers of their ports."""
+    """Numbers of the Services' ports."""
 
     facts: frozenset[Fact] = frozenset()
-    """What DNS told."""
+    """What was learnt from DNS."""
 
     opens: Opens = Opens.RESOLVER
 
     vlans: Mapping[str, int] = {}
-    """Of the inspection engine, by the digest of the rule set that is in force there."""
+    """VLANs of the inspection engine, by the digest of the rule set that is in force there."""
 
 
 def lower(inputs: Inputs, ids: RuleIds) -> Flows:
-    """All flows of the node. Rules without numbers are given some.
+    """All flows of the node. Rules without numbers are assigned some.
 
     Raises:
         CapacityExceeded: there are more rules than ids.
@@ -93,7 +93,7 @@ def lower(inputs: Inputs, ids: RuleIds) -> Flows:
 
 
 def _placed(inputs: Inputs, ids: RuleIds) -> Iterator[tuple[Form, Layer]]:
-    """All rules, each where it stands."""
+    """All rules, each with its layer."""
     found: list[tuple[Form, Spot | None]] = []
     for _, program in sorted(inputs.programs.items()):
         closed = closed_form(program)
@@ -114,7 +114,7 @@ def _placed(inputs: Inputs, ids: RuleIds) -> Iterator[tuple[Form, Layer]]:
 
 
 def _addresses(port: LocalPort, ports: Iterable[LocalPort]) -> Iterator[Address]:
-    """Those of the port's addresses that no other open port has a better claim to."""
+    """The port's addresses to which no other open port has a better claim."""
     for address in port.addresses:
         if rightful(other for other in ports if address in other.addresses) == port:
             yield address
@@ -146,4 +146,4 @@ def _member_values(source: Source, member: Member, port: LocalPort | None) -> tu
     try:
         return tuple(member_values(source, member, None if port is None else port.ofport))
     except NotAnAddress:
-        return ()  # the engine reports it
+        return ()  # reported by the engine

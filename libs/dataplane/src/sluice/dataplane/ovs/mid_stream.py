@@ -2,9 +2,9 @@
 
 A tracker that lost its state (ovs-vswitchd with the userspace datapath restarted, a zone was flushed, the entry
 expired) takes whoever sends next for the client. If that is the client, its packet is subject to policy and goes to the
-inspection engine, which rejects a stream whose beginning it did not see. If it is the server with an answer, the client
-would count as the answering side from then on, and its requests would never be inspected. So a packet that may be an
-answer to such requests starts no connection: both ends are reset. It is recognised by the rule's Pod and the ports that
+inspection engine, which rejects a stream whose beginning it did not see. If it is the server with a reply, the client
+would count as the replying side from then on, and its requests would never be inspected. So a packet that may be a
+reply to such requests starts no connection: both ends are reset. It is recognised by the rule's Pod and the ports that
 requests go to; a rule about all ports, or a named one, covers everything its Pod sends or receives.
 """
 
@@ -22,7 +22,7 @@ from sluice.dataplane.ovs.sources import Client, Own, Source
 
 
 def unbegun_of(form: Form) -> Iterator[tuple[Layer, Source, FlowBody]]:
-    """What keeps answers to the requests that the rule is about from beginning a connection, if it is about any."""
+    """What keeps replies to requests that the rule has inspected from beginning a connection, if there are such."""
     if form.inspected_by:
         group = form.key.applied_to
         place = Own(group) if form.key.direction is Direction.INGRESS else Client(group)
@@ -31,7 +31,7 @@ def unbegun_of(form: Form) -> Iterator[tuple[Layer, Source, FlowBody]]:
 
 
 def _answers(form: Form) -> Iterator[TransportTraffic]:
-    """What answers to the rule's traffic look like; only TCP is inspected."""
+    """The traffic that replies to the rule's traffic; only TCP is inspected."""
     known = [of.traffic for sources in form.clauses for of in sources if of.traffic is not None]
     asked = [one for one in known if isinstance(one, TransportTraffic) and one.protocol == "TCP"]
     if not known or any(isinstance(one.ports, str) for one in asked):

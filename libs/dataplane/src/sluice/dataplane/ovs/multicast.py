@@ -36,10 +36,10 @@ from sluice.dataplane.ovs.registers import COUNTED, EGRESS_RULE, FLAGS, FROM_HOS
 from sluice.dataplane.protocols import EthType, IpProto
 
 PRIORITY_MANY = PRIORITY_FIRST + 10
-"""CONNTRACK: what is for many is no connection."""
+"""CONNTRACK: multicast is not tracked."""
 
 MOST_GROUPS = 64
-"""That one Pod may join; Linux lets a socket have 20 (net.ipv4.igmp_max_memberships)."""
+"""Groups that one Pod may join; Linux allows a socket 20 (net.ipv4.igmp_max_memberships)."""
 
 _MANY = Term(Field.IPV4_DST, 0xE << 28, 0xF << 28)
 _IPV4 = Term(Field.ETH_TYPE, EthType.IPV4)
@@ -61,24 +61,24 @@ BASE_LINES: tuple[tuple[Table, int, Match, Actions], ...] = (
         (MoveField(EGRESS_RULE, COUNTED, 32), Resubmit(Table.COUNT), Goto(Table.MULTICAST)),
     ),
 )
-"""What always stands: IGMP of Pods is handed over, and multicast of the node or the world goes nowhere."""
+"""Flows that are always installed: IGMP of Pods is handed over, and multicast of the node or the world is dropped."""
 
 
 class Tunnel(NamedTuple):
     ofport: int
     ends: Mapping[NodeName, Block]
-    """Where those of other nodes end."""
+    """Tunnel endpoints of other nodes."""
 
 
 class _Membership(NamedTuple):
     type: int
-    """Of the report that said so; policy is asked about it again when it changes."""
+    """Type of the IGMP report; it is evaluated again when policy changes."""
 
     until_s: float
 
 
 class Memberships:
-    """Who has joined which group: Pods of this node each for itself, and other nodes for theirs."""
+    """Who has joined which group: each Pod of this node, and other nodes on behalf of their Pods."""
 
     def __init__(self) -> None:
         self._local: dict[int, dict[Uid, _Membership]] = {}
@@ -95,13 +95,13 @@ class Memberships:
         return self.local.union(*(groups for groups, _ in self._remote.values()))
 
     def joined(self) -> Iterator[tuple[Uid, int, int]]:
-        """Pod, group, and the type of the report that said so."""
+        """Memberships on this node: Pod, group, and the type of the report."""
         for group, members in self._local.items():
             for uid, membership in members.items():
                 yield uid, group, membership.type
 
     def take(self, uid: Uid, report: Report, until_s: float) -> frozenset[int]:
-        """The Pod says so, and may; the groups that changed. What it says of a link's own groups means nothing."""
+        """Take in a report that policy allows; returns the groups that changed. Link-local groups are ignored."""
         if not FIRST_ROUTED <= report.group <= LAST_ROUTED:
             return frozenset()
         if not report.joins:
@@ -114,7 +114,7 @@ class Memberships:
         return frozenset((report.group,)) if new else frozenset()
 
     def leave(self, uid: Uid, group: int) -> frozenset[int]:
-        """The Pod is no member of the group; the groups that changed."""
+        """The Pod is not a member of the group any more; returns the groups that changed."""
         members = self._local.get(group, {})
         if members.pop(uid, None) is None:
             return frozenset()
@@ -123,11 +123,11 @@ class Memberships:
         return frozenset((group,))
 
     def close(self, uid: Uid) -> frozenset[int]:
-        """The Pod's port is closed; the groups that changed."""
+        """The Pod's port is closed; returns the groups that changed."""
         return frozenset().union(*[self.leave(uid, group) for group in list(self._local)])
 
     def heard_of(self, node: NodeName, groups: Iterable[int], until_s: float) -> frozenset[int]:
-        """Another node has members of exactly these groups; the groups that changed."""
+        """Another node has members of exactly these groups; returns the groups that changed."""
         before, _ = self._remote.pop(node, (frozenset[int](), 0.0))
         now = frozenset(group for group in groups if FIRST_ROUTED <= group <= LAST_ROUTED)
         if now:
@@ -135,7 +135,7 @@ class Memberships:
         return before ^ now
 
     def expire(self, now_s: float) -> frozenset[int]:
-        """What was not said again in time does not hold; the groups that changed."""
+        """Drop what was not reported again in time; returns the groups that changed."""
         late = [(uid, group) for group, of in self._local.items() for uid, one in of.items() if one.until_s <= now_s]
         gone = [node for node, (_, until_s) in self._remote.items() if until_s <= now_s]
         return frozenset().union(
@@ -147,7 +147,7 @@ class Memberships:
         return min([*ends, *(until_s for _, until_s in self._remote.values())], default=None)
 
     def flows(self, group: int, ports: Mapping[Uid, int], tunnel: Tunnel | None) -> Flows:
-        """What brings the group to its members."""
+        """The flows that deliver the group to its members."""
         here = tuple(
             Output(ofport) for ofport in sorted(ports[uid] for uid in self._local.get(group, {}) if uid in ports)
         )
@@ -167,7 +167,7 @@ class Memberships:
 
 
 def _ordered(tunnel: Tunnel, nodes: Iterable[NodeName]) -> list[NodeName]:
-    """IPv6 first: where a packet has both ends set, that of IPv4 counts (Open vSwitch lib/flow.h, flow_tnl_dst)."""
+    """IPv6 first: if a packet has both tunnel ends set, the IPv4 one counts (Open vSwitch lib/flow.h, flow_tnl_dst)."""
     return sorted((node for node in nodes if node in tunnel.ends), key=lambda node: (-tunnel.ends[node].version, node))
 
 

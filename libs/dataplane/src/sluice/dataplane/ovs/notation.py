@@ -1,4 +1,4 @@
-"""The words of ovs-ofctl(8) for what our flows contain; `text` writes them and `parse` reads them."""
+"""The names of ovs-ofctl(8) for what our flows contain; `text` writes them and `parse` reads them."""
 
 from sluice.dataplane.ovs.fields import TCP_RST, TCP_SYN, CtState, Field
 from sluice.dataplane.protocols import EthType, IpProto
@@ -41,7 +41,7 @@ SHARED = {
     "icmp_type": {IpProto.ICMP: _F.ICMP_TYPE, IpProto.ICMPV6: _F.ICMPV6_TYPE},
     "icmp_code": {IpProto.ICMP: _F.ICMP_CODE, IpProto.ICMPV6: _F.ICMPV6_CODE},
 }
-"""Names that mean another field for each protocol."""
+"""Names that stand for a different field in each protocol."""
 
 SHARED_NAME = {field: name for name, fields in SHARED.items() for field in fields.values()}
 FIELDS = {field.spec.name: field for field in Field}
@@ -52,7 +52,7 @@ IN_ACTIONS = {
     _F.IPV4_DST: "ip_dst",
     _F.VLAN_VID: "vlan_vid",
 }
-"""Names that set_field shows otherwise than matches do."""
+"""Fields that have another name in set_field than in matches."""
 
 NXM = {
     **{FIELDS[f"reg{number}"]: f"NXM_NX_REG{number}" for number in range(16)},
@@ -75,14 +75,14 @@ NXM = {
     _F.VLAN_VID: "OXM_OF_VLAN_VID",
     _F.IN_PORT: "OXM_OF_IN_PORT",
 }
-"""Names that move and output show. Source: Open vSwitch `include/openvswitch/meta-flow.h`, "NXM:" of each field."""
+"""Names of fields in move and output. Source: Open vSwitch `include/openvswitch/meta-flow.h`, "NXM:" of each field."""
 
 VID_BITS = 12
-"""Of VLAN_VID in moves: without its thirteenth, which says that there is a tag."""
+"""Width of VLAN_VID in moves: without its thirteenth bit, which says that there is a tag."""
 
 NAMED = FIELDS | {name: field for names in (IN_ACTIONS, NXM) for field, name in names.items()}
 LEARNT = {_F.ETH_TYPE: "eth_type"}
-"""Names that learn shows otherwise than matches do."""
+"""Fields that have another name in learn than in matches."""
 
 RESERVED_PORTS = {0xFFFFFFF8: "IN_PORT", 0xFFFFFFFE: "LOCAL", 0xFFFFFFFD: "CONTROLLER"}
 """Source: OpenFlow 1.5.1 section 7.2.1, enum ofp_port_no."""
@@ -96,7 +96,7 @@ STATES = {
     "trk": CtState.TRK,
 }
 BITS = {_F.CT_STATE: STATES, _F.TCP_FLAGS: {"syn": TCP_SYN, "rst": TCP_RST}}
-"""Names of the bits of fields that are shown by their bits."""
+"""Names of the bits, for fields that are written as flags."""
 
 MACS = frozenset((_F.ETH_DST, _F.ETH_SRC, _F.ARP_SHA, _F.ARP_THA))
 IPV4 = frozenset((_F.IPV4_SRC, _F.IPV4_DST, _F.ARP_SPA, _F.ARP_TPA, _F.TUN_SRC, _F.TUN_DST))

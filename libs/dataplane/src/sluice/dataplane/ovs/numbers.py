@@ -1,11 +1,11 @@
-"""Small numbers for names: the lowest free one each, kept across restarts."""
+"""Small numbers for names: each gets the lowest free one. Kept across restarts."""
 
 from collections.abc import Iterable, Mapping
 from heapq import heapify, heappop, heappush
 
 
 class Numbers:
-    """Mutable; which number a name has depends on history, and nothing else does."""
+    """Mutable. Which number a name has depends on history; nothing else does."""
 
     def __init__(self, kept: Mapping[str, int] | None = None) -> None:
         self._numbers: dict[str, int] = {}
@@ -16,13 +16,13 @@ class Numbers:
         self._free = [number for number in range(1, self._last + 1) if number not in set(self._numbers.values())]
         heapify(self._free)
         self.changes = 0
-        """Grows with each change."""
+        """Incremented with each change."""
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __getitem__(self, name: str) -> int:
-        """The name's number, from 1: the one it has, or the lowest that is free."""
+        """The name's number, from 1: its current one, or else the lowest free one."""
         number = self._numbers.get(name)
         if number is None:
             if self._free:
@@ -35,7 +35,7 @@ class Numbers:
         return number
 
     def release(self, names: Iterable[str]) -> None:
-        """These are no more. Those without a number are passed over."""
+        """Free the numbers of these names; names without a number are ignored."""
         for name in names:
             number = self._numbers.pop(name, None)
             if number is not None:
@@ -43,7 +43,7 @@ class Numbers:
                 self.changes += 1
 
     def keep(self, names: Iterable[str]) -> None:
-        """There are no others than these."""
+        """Release all names except these."""
         self.release(self._numbers.keys() - set(names))
 
     def state(self) -> dict[str, int]:

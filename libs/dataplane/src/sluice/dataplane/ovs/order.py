@@ -24,11 +24,11 @@ K = TypeVar("K", bound=Ordered)
 
 
 FAR = 32
-"""A shift of more keys than this spreads a stretch instead: many more priorities are then free near by."""
+"""If more keys than this had to shift, a range is spread instead, which frees many more priorities nearby."""
 
 
 MANY = 1_000
-"""Keys that are quicker merged into the list than inserted one by one."""
+"""More keys than this are faster merged into the list than inserted one by one."""
 
 
 class BandFull(ValueError):
@@ -63,11 +63,11 @@ class Order(Generic[K]):
 
     @property
     def priorities(self) -> Mapping[K, int]:
-        """All of them, to be kept over a restart."""
+        """All priorities, to be kept across restarts."""
         return self._at
 
     def restore(self, kept: Mapping[K, int]) -> None:
-        """Take priorities over that were kept. Those that are out of order or of the band are left out."""
+        """Restore stored priorities, except those that are out of order or outside the band."""
         floor = self._highest + 1
         for key in sorted(kept):
             if self._lowest <= kept[key] < floor and key not in self._at:
@@ -75,10 +75,10 @@ class Order(Generic[K]):
                 self._keys.append(key)
 
     def check_room(self, count: int) -> None:
-        """The band has priorities for so many keys.
+        """Check that the band has priorities for this many keys.
 
         Raises:
-            BandFull: it has not.
+            BandFull: it does not.
         """
         size = self._highest - self._lowest + 1
         if count > size:
@@ -88,15 +88,15 @@ class Order(Generic[K]):
             )
 
     def remove(self, key: K) -> None:
-        """Forget the key; its priority is free."""
+        """Remove the key and free its priority."""
         del self._keys[bisect_left(self._keys, key)]
         del self._at[key]
 
     def insert(self, key: K, weight: Callable[[K], int] = _one) -> dict[K, int]:
-        """Give the key a priority; the answer holds it and those that moved, by key.
+        """Assign the key a priority; returns the new priorities of this key and of those that moved.
 
         Args:
-            weight: flows that a move of this key costs; the lighter of the two directions moves.
+            weight: how many flows are rewritten if a key moves; of the two directions, the lighter one moves.
 
         Raises:
             BandFull: nothing was changed.
@@ -115,7 +115,7 @@ class Order(Generic[K]):
         return moved
 
     def insert_all(self, keys: Iterable[K], weight: Callable[[K], int] = _one) -> dict[K, int]:
-        """Give many keys a priority at once, spread over the gaps they fall in; the answer is that of `insert`.
+        """Assign priorities to many keys at once, spread over the gaps they fall in; returns the same as `insert`.
 
         Raises:
             BandFull: nothing was changed.
@@ -136,7 +136,7 @@ class Order(Generic[K]):
         self._at |= moved
         if len(moved) > MANY:
             self._keys += moved
-            self._keys.sort()  # two runs that are sorted
+            self._keys.sort()  # two sorted runs
         else:
             for key in moved:
                 insort(self._keys, key)
@@ -145,13 +145,13 @@ class Order(Generic[K]):
         return moved
 
     def _bound(self, index: int) -> int:
-        """The priority at this place; outside the list, the one just outside the band."""
+        """The priority at this index; outside the list, the one just outside the band."""
         if index < 0:
             return self._highest + 1
         return self._at[self._keys[index]] if index < len(self._keys) else self._lowest - 1
 
     def _make_room(self, index: int, weight: Callable[[K], int]) -> dict[K, int]:
-        """Shift the lighter of the two runs next to `index`, each up to its nearest free priority, by one."""
+        """Shift the lighter run next to `index` by one, up to its nearest free priority; spread if both are long."""
         up = next((range(i, index) for i in range(index - 1, -1, -1) if self._bound(i - 1) - self._bound(i) > 1), None)
         ends = (range(index, i + 1) for i in range(index, len(self._keys)) if self._bound(i) - self._bound(i + 1) > 1)
         down = next(ends, None)
@@ -165,9 +165,9 @@ class Order(Generic[K]):
         return self._shift(down, -1)
 
     def _spread(self, index: int) -> dict[K, int]:
-        """Spread the least stretch around `index` that is emptier than half way from the whole band's density to full.
+        """Spread the smallest range around `index` whose density is at most half way from that of the whole band to 1.
 
-        It leaves room at `index`. Empty if only the whole list would do, and there is hardly any room.
+        Leaves room at `index`. Returns nothing if only the whole list would do, when there is hardly any room.
         """
         size = self._highest - self._lowest + 1
         limit = (1 + (len(self._keys) + 1) / size) / 2

@@ -33,14 +33,14 @@ from sluice.dataplane.ovs.notation import BITS, LONG, NAMED, RESERVED_PORTS, SHA
 
 
 class NotAFlow(ValueError):
-    """Text that is no flow, or one of a kind that we do not use."""
+    """Text that is not a flow, or not of a kind that we use."""
 
 
 _IGNORED = frozenset(("duration", "n_packets", "n_bytes", "idle_age", "hard_age", "idle_timeout", "hard_timeout"))
 
 
 def read(line: str) -> tuple[FlowKey, FlowBody]:
-    """The flow that the line says.
+    """The flow on the line.
 
     Raises:
         NotAFlow: the message says which word is not understood.
@@ -62,7 +62,7 @@ def read(line: str) -> tuple[FlowKey, FlowBody]:
 
 
 def read_all(text: str) -> Flows:
-    """The flows of all lines but empty ones, comments and the header of a dump."""
+    """The flows of all lines except empty ones, comments and the header of a dump."""
     lines = (line.strip() for line in text.splitlines())
     return dict(read(line) for line in lines if line and not line.startswith(("#", "OFPST_FLOW", "NXST_FLOW")))
 
@@ -170,7 +170,7 @@ def _read_nat(name: str, value: str, line: str) -> Nat:
     if end not in ("src", "dst") or found is None:
         raise NotAFlow(f"{line!r}: {name}={value} is none of ours")
     text, port = found["six"] or found["any"], found["port"]
-    if not found["six"] and "." not in text and port is not None:  # an IPv6 address without a port ends like one
+    if not found["six"] and "." not in text and port is not None:  # its last group looks like a port
         text, port = f"{text}:{port}", None
     version = 4 if "." in text else 6
     return Nat("src" if end == "src" else "dst", version, _number(text, line), None if port is None else int(port))

@@ -12,27 +12,27 @@ from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.registers import COPIES, COUNTED, ENDPOINT_NUMBER, FLAGS, L7_VLANS, OUT_PORT, SERVICE_PORT
 
 VIRTUAL_MAC = 0x0A58A9FE0101
-"""Whom Pods send to: locally administered, and the last four bytes are those of 169.254.1.1, their gateway."""
+"""The MAC that Pods send to. Locally administered; its last four bytes are their gateway's address, 169.254.1.1."""
 
 PRIORITY_MISS = 0
 PRIORITY = 100
-"""Where a table's flows do not overlap."""
+"""For flows that do not overlap within their table."""
 
 PRIORITY_FIRST = 200
-"""Before those."""
+"""Above PRIORITY."""
 
 PRIORITY_TOP = 0xFFFF
-"""Before everything. Source: OpenFlow 1.5.1, struct ofp_flow_mod: 16 bits."""
+"""The highest possible. Source: OpenFlow 1.5.1, struct ofp_flow_mod: 16 bits."""
 
 PRIORITY_PLAIN = 40_000
-"""Policy tables: rules that match in one dimension alone. Before clauses, so that the two never claim one flow."""
+"""Policy tables: rules that match in only one dimension. Above clauses, so the two never share a flow."""
 
 PRIORITY_CLAUSES = PRIORITY_PLAIN - 1
-"""Policy tables: the clauses of the rules in lane 0; each lane has the priority below the one before it."""
+"""Policy tables: the clauses of the rules in lane 0; each further lane is one priority lower."""
 
 
 class Table(IntEnum):
-    """Spaced by ten, so that a table can come between two others. The names are what we speak of."""
+    """The main tables are spaced by ten, so that others fit in between. Code and documentation use the names."""
 
     CLASSIFIER = 0
     RETURN = 1
@@ -89,10 +89,10 @@ class TableSpec(NamedTuple):
     does: str
     matches: frozenset[Field]
     leads_to: tuple[Table, ...]
-    """Tables that its flows may send a packet to; all of them come later, so that no packet goes round."""
+    """Tables that its flows may send a packet to. All have higher numbers, so packets cannot loop."""
 
     miss: Table | None
-    """Where a packet goes that no other flow of the table names; None drops it."""
+    """Where a packet goes that no other flow of the table matches; None: it is dropped."""
 
 
 _F = Field

@@ -1,4 +1,4 @@
-"""What to change in the switch so that it holds what it should, and nothing else of ours."""
+"""What to change in the switch so that it holds the desired flows, and no others of ours."""
 
 from typing import NamedTuple
 
@@ -20,8 +20,8 @@ class Plan(NamedTuple):
 def plan(desired: Flows, actual: Flows, *, alone: bool = False) -> Plan:
     """The change that makes the switch hold exactly the desired flows; empty if it does.
 
-    Flows without our owner mark are somebody else's and stay, unless one stands where one of ours belongs, or the
-    bridge is ours alone.
+    Flows without our owner mark are foreign and stay, unless one has the key of a desired flow, or the bridge is ours
+    alone.
     """
     put = {key: body for key, body in desired.items() if actual.get(key) != body}
     delete = (key for key, body in actual.items() if key not in desired and (alone or cookies.is_ours(body.cookie)))
@@ -29,6 +29,6 @@ def plan(desired: Flows, actual: Flows, *, alone: bool = False) -> Plan:
 
 
 def applied(flows: Flows, change: Plan) -> Flows:
-    """What a switch that held these flows holds after the change."""
+    """The flows of a switch after the change, if it held these before."""
     gone = frozenset(change.delete)
     return {key: body for key, body in flows.items() if key not in gone} | change.put

@@ -8,10 +8,10 @@ from sluice.dataplane.ovs.ports import LocalPort, port_flows, rightful
 
 
 class Plugged:
-    """No two have one ofport.
+    """No two open ports have the same ofport.
 
     Args:
-        put: takes each flow that changes; None: it is gone.
+        put: called with each flow that changes; None: it is gone.
     """
 
     def __init__(self, put: Callable[[FlowKey, FlowBody | None], None]) -> None:
@@ -28,12 +28,12 @@ class Plugged:
         return self._holders.get(ofport)
 
     def ofport(self, uid: Uid) -> int | None:
-        """That of the Pod's open port."""
+        """The OpenFlow port number of the Pod's open port."""
         port = self._ports.get(uid)
         return None if port is None else port.ofport
 
     def open(self, port: LocalPort) -> None:
-        """The port is open. Neither it nor its ofport was."""
+        """Open the port. Neither it nor its ofport may be open yet."""
         self._ports[port.uid] = port
         self._holders[port.ofport] = port.uid
         for claimed in port.addresses:
@@ -41,7 +41,7 @@ class Plugged:
         self._renew(port)
 
     def close(self, port: LocalPort) -> None:
-        """The port is not open any more."""
+        """Close the port."""
         del self._ports[port.uid], self._holders[port.ofport]
         for claimed in set(port.addresses):
             self._claims[claimed].discard(port.uid)
@@ -51,7 +51,7 @@ class Plugged:
                 del self._claims[claimed]
 
     def _renew(self, changed: LocalPort) -> None:
-        """Bring the flows of the port up to date, and of those that claim an address with it."""
+        """Update the flows of the port, and of all that claim one of its addresses."""
         affected = {changed.uid}.union(*(self._claims[address] for address in changed.addresses))
         for uid in affected:
             for key in self._flows.pop(uid, {}):

@@ -23,22 +23,22 @@ MAX_PORT = 0xFEFF
 """Source: Open vSwitch `include/openvswitch/ofp-port.h`: ports have 16 bits inside the switch, OFPP_MAX is 0xff00."""
 
 GATEWAYS = frozenset(("169.254.1.1", "fe80::1"))
-"""What Pods send to first: the switch's own, nobody else may have them."""
+"""Addresses of the Pods' default gateway. They are the switch's own; nobody else may have them."""
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _GROUP_BIT = 1 << 40
-"""Of a MAC that many share. Source: IEEE 802-2014 section 8.2.2."""
+"""Set in a multicast MAC. Source: IEEE 802-2014 section 8.2.2."""
 
 
 class BadPort(ValueError):
-    """A port that no Pod can have; it stays closed."""
+    """A port with settings that no Pod can have; it stays closed."""
 
 
 class LocalPort(Struct, frozen=True, order=True):
-    """Where a Pod is plugged in, and what it may send from there.
+    """The port of a Pod, and the addresses that the Pod may use there.
 
     Raises:
-        BadPort: where, what, why, what to do.
+        BadPort: the message says where, what, why, and what to do.
     """
 
     pod: str
@@ -49,11 +49,11 @@ class LocalPort(Struct, frozen=True, order=True):
     """OpenFlow port number, 1..MAX_PORT."""
 
     mac: str
-    """Lower case, six pairs of digits with colons."""
+    """Lower case, six pairs of hexadecimal digits with colons."""
 
     addresses: tuple[Address, ...]
     created: str = ""
-    """When the Pod was created (RFC 3339): of two that claim one address the later one has it, then the greater uid."""
+    """When the Pod was created (RFC 3339): of Pods that claim an address the latest holds it, then the greatest uid."""
 
     def __post_init__(self) -> None:
         where = f"port {self.ofport} of {self.pod}"
@@ -71,7 +71,7 @@ class LocalPort(Struct, frozen=True, order=True):
 
 
 def is_mac(text: str) -> bool:
-    """It is the MAC of one interface."""
+    """Whether the text is a unicast MAC."""
     return bool(_MAC.fullmatch(text)) and not mac(text) & _GROUP_BIT
 
 
@@ -81,27 +81,27 @@ def mac(text: str) -> int:
 
 
 def source(block: Block) -> Match:
-    """Packets from these addresses."""
+    """The match of packets from these addresses."""
     return _packets(block, Field.IPV4_SRC, Field.IPV6_SRC)
 
 
 def destination(block: Block) -> Match:
-    """Packets to these addresses."""
+    """The match of packets to these addresses."""
     return _packets(block, Field.IPV4_DST, Field.IPV6_DST)
 
 
 def rightful(claimants: Iterable[LocalPort]) -> LocalPort:
-    """Of several open ports that claim one address, the one that has it."""
+    """Of several open ports that claim the same address, the one that holds it."""
     return max(claimants, key=claim)
 
 
 def claim(port: LocalPort) -> tuple[str, Uid]:
-    """How good the port's claim to an address is: the greater has it."""
+    """How strong the port's claim to an address is: the greatest holds it."""
     return port.created, port.uid
 
 
 def port_flows(port: LocalPort, addresses: Iterable[Address]) -> Flows:
-    """What the port's Pod has while it is open, and has these of its addresses."""
+    """The flows of a Pod while its port is open and holds these of its addresses."""
     cookie = cookies.pack(CookieKind.PORT, port.ofport)
     return {
         FlowKey(table, priority, a_match): FlowBody(actions, cookie)
@@ -131,12 +131,12 @@ def _flows(port: LocalPort, addresses: Iterable[Address]) -> Iterator[tuple[Tabl
             arp = Term(Field.ETH_TYPE, EthType.ARP)
             asks = (Term(Field.ARP_SHA, number), Term(Field.ARP_SPA, block.value))
             yield Table.SPOOF_GUARD, PRIORITY, match(here, Term(Field.ETH_SRC, number), arp, *asks), (Goto(Table.ARP),)
-            # An answer to a Pod that asks for itself would tell it that its address is taken (RFC 5227 section 2.1).
+            # A reply to a Pod's probe for its own address would say that the address is taken (RFC 5227 section 2.1).
             yield Table.ARP, PRIORITY_FIRST, match(here, arp, Term(Field.ARP_TPA, block.value)), ()
 
 
 def _packets(block: Block, ipv4: Field, ipv6: Field) -> Match:
-    """In canonical form as it stands, for a node has many of these: dl_type sorts before the addresses."""
+    """Canonical without `match`, because a node has many of these: dl_type sorts before the addresses."""
     if not block.prefix:
         return (_IPV4 if block.version == 4 else _IPV6,)
     mask = None if block.prefix == WIDTH[block.version] else block.mask

@@ -19,10 +19,10 @@ from sluice.dataplane.ovs.pipeline import Table
 from sluice.policy.order import Order as Precedence
 
 TIER_BAND = (1, 65_000)
-"""Lowest and highest priority of the rules of tiers; above them is what comes before all policy."""
+"""Lowest and highest priority of tier rules; above them are flows that precede all policy."""
 
 BASELINE_BAND = (1, 30_000)
-"""All below isolation (PRIORITY_PLAIN): what a Kubernetes policy closes, no baseline opens."""
+"""Entirely below isolation (PRIORITY_PLAIN), so no baseline rule opens what a Kubernetes policy closes."""
 
 BANDS = {
     Table.NODE_PORT: TIER_BAND,
@@ -34,20 +34,20 @@ BANDS = {
 }
 
 PLAIN = -1
-"""In place of a lane: of rules that match in one dimension alone. They and clauses never share a priority."""
+"""Stands for a lane in rules that match in only one dimension. They never share a priority with clauses."""
 
 H = TypeVar("H")
 
 
 class Place(NamedTuple):
-    """Where rules stand in the order of a table; the lower goes first."""
+    """The position of rules in the order of a table; lower ones take precedence."""
 
     precedence: Precedence
     action: Action
-    """What all rules of the place do. A rule of a policy does one thing, but for the moment in which it changes."""
+    """The action of all rules of the place. A policy's rule has only one, except at the moment when it changes."""
 
     lane: int
-    """See `ids`; or PLAIN."""
+    """The rules' lane (see `ids`), or PLAIN."""
 
 
 class Spot(NamedTuple):
@@ -56,7 +56,7 @@ class Spot(NamedTuple):
 
 
 class Placed(Struct, frozen=True, array_like=True):
-    """A spot's priority, to be kept over a restart."""
+    """A spot's priority, as kept across restarts."""
 
     table: int
     place: Place
@@ -64,9 +64,9 @@ class Placed(Struct, frozen=True, array_like=True):
 
 
 class Priorities(Generic[H]):
-    """Which place has which priority on this node, and which rules (`H`) stand there.
+    """Which place has which priority on this node, and which rules (`H`) are at it.
 
-    Mutable; priorities depend on history, and nothing but the numbers of flows does.
+    Mutable. Priorities depend on history; apart from such numbers, flows do not.
     """
 
     def __init__(self, bands: dict[Table, tuple[int, int]] = BANDS) -> None:
@@ -75,14 +75,14 @@ class Priorities(Generic[H]):
         self._waiting: dict[Table, set[Place]] = {table: set() for table in bands}
         self._moved: set[Spot] = set()
         self.changes = 0
-        """How often `state` may have become another."""
+        """How often `state` may have changed."""
 
     def __len__(self) -> int:
-        """How many places there are."""
+        """The number of places."""
         return sum(map(len, self._orders.values())) + sum(map(len, self._waiting.values()))
 
     def state(self) -> tuple[Placed, ...]:
-        """What has to outlive the process."""
+        """What must survive a restart."""
         return tuple(
             Placed(table.value, place, priority)
             for table, order in self._orders.items()
@@ -90,7 +90,7 @@ class Priorities(Generic[H]):
         )
 
     def restore(self, state: Iterable[Placed]) -> None:
-        """Take priorities over that were kept; those that no order can have are left out, and given anew."""
+        """Restore stored priorities. Those that contradict the order are skipped, and assigned anew."""
         kept: dict[int, dict[Place, int]] = {}
         for placed in state:
             kept.setdefault(placed.table, {})[placed.place] = placed.priority
@@ -98,7 +98,7 @@ class Priorities(Generic[H]):
             order.restore(kept.get(table, {}))
 
     def exchange(self, leave: Iterable[tuple[Spot, H]], take: Iterable[tuple[Spot, H]]) -> None:
-        """These rules leave their spots, and then those take theirs.
+        """Remove the rules in `leave` from their spots, then put those in `take` at theirs.
 
         Raises:
             BandFull: there are more places than priorities; nothing was changed.
@@ -123,10 +123,10 @@ class Priorities(Generic[H]):
             self._holders.setdefault(spot, set()).add(holder)
 
     def settle(self, weight: Callable[[Spot], int] | None = None) -> None:
-        """Every place has a priority.
+        """Assign a priority to every place that has none.
 
         Args:
-            weight: flows that it costs to move what stands at the spot; unset: all cost the same.
+            weight: how many flows are rewritten if the rules at a spot move; unset: the same for all spots.
         """
         for table, waiting in self._waiting.items():
             if waiting:
@@ -136,7 +136,7 @@ class Priorities(Generic[H]):
                 waiting.clear()
 
     def moved(self) -> Iterator[tuple[Spot, H]]:
-        """The rules at spots whose priority was given or changed since the last call."""
+        """The rules at spots whose priority was assigned or changed since the last call."""
         moved, self._moved = self._moved, set()
         for spot in moved:
             for holder in self._holders.get(spot, ()):
@@ -147,11 +147,11 @@ class Priorities(Generic[H]):
         return self._orders[spot.table].priorities.get(spot.place)
 
     def holders(self, spot: Spot) -> frozenset[H]:
-        """The rules that stand there."""
+        """The rules at the spot."""
         return frozenset(self._holders.get(spot, ()))
 
     def forget_unused(self) -> None:
-        """Free the places where no rule stands: those of before a restart that went while we were away."""
+        """Free the places without rules: restored ones, whose rules were removed while the process was down."""
         for table, order in self._orders.items():
             for place in list(order.priorities):
                 if not self._holders.get(Spot(table, place)):

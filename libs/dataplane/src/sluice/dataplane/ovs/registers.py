@@ -1,78 +1,78 @@
-"""What a packet carries from table to table: registers, and the bits of the one that holds flags."""
+"""The registers that a packet carries from table to table, and the bits of the one that holds flags."""
 
 from sluice.dataplane.ovs.fields import Field
 
 FLAGS = Field.REG0
 ACCEPTED = 0x1
-"""Bit of FLAGS: policy has nothing more to say, for the connection was let in before."""
+"""Bit of FLAGS: the connection was allowed before; policy is not evaluated again."""
 
 FROM_HOST = 0x2
-"""Bit of FLAGS: the node itself sent it, which may always reach its own Pods."""
+"""Bit of FLAGS: sent by the node itself, which may always reach its own Pods."""
 
 FROM_TUNNEL = 0x4
-"""Bit of FLAGS: another node sent it, so it is for a Pod here, or for this node, and goes nowhere else."""
+"""Bit of FLAGS: sent by another node, so it goes to a Pod here or to this node, and nowhere else."""
 
 FROM_WORLD = 0x8
-"""Bit of FLAGS: it came by the gateway, and not from the node itself."""
+"""Bit of FLAGS: came in by the gateway, but not from the node itself."""
 
 SERVED = 0x10
-"""Bit of FLAGS: it is of a connection to a Service, whose endpoint stands in place of the Service by now."""
+"""Bit of FLAGS: belongs to a connection to a Service; the packet has the endpoint's address by now."""
 
 ANSWER = 0x20
-"""Bit of FLAGS: it goes the way back of a connection that was let in before."""
+"""Bit of FLAGS: travels in the reply direction of a connection that was allowed before."""
 
 HAIRPIN = 0x40
-"""Bit of FLAGS: it goes back to the Pod that sent it, which is an endpoint of the Service that it asked."""
+"""Bit of FLAGS: goes back to the Pod that sent it, which is itself an endpoint of the Service that it asked."""
 
 TO_NODE = 0x80
-"""Bit of FLAGS: it was sent to an address of a node, where NodePorts are."""
+"""Bit of FLAGS: was sent to an address of a node, so it may be for a NodePort."""
 
 INSPECTED = 0x400
-"""Bit of FLAGS: a rule that looks at requests let it out or in, so that it goes by the inspection engine."""
+"""Bit of FLAGS: allowed, out or in, by a layer 7 rule, so it goes through the inspection engine."""
 
 JUDGED = 0x800
-"""Bit of FLAGS: it is an answer that came back from the inspection engine."""
+"""Bit of FLAGS: a reply that has returned from the inspection engine."""
 
 UNTRANSLATED = 0x1000
-"""Bit of FLAGS: it is an answer of a Service and has its endpoint's address still, as TrafficControls show it."""
+"""Bit of FLAGS: a reply of a Service that still has its endpoint's address, as TrafficControls show it."""
 
 RETURNED = 0x2000
-"""Bit of FLAGS: it comes back from where a TrafficControl redirected it."""
+"""Bit of FLAGS: has returned from where a TrafficControl redirected it."""
 
 OUT_PORT = Field.REG1
-"""OpenFlow port of the destination, 0 while it is not known."""
+"""OpenFlow port of the destination; 0 while unknown."""
 
 SCRATCH = Field.REG2
-"""For swapping two fields, and for the rule that has a packet logged; means nothing from one table to the next."""
+"""For swapping two fields, and for the id of the rule that has a packet logged; not kept from table to table."""
 
 ENDPOINT_NUMBER = Field.REG3
-"""Of the endpoint that was chosen for a new connection to a Service."""
+"""Number of the endpoint chosen for a new connection to a Service."""
 
 L7_VLANS = Field.REG4
-"""VLANs of the inspection engine by which the packet still has to go, 12 bits each: the next, and the one after; 0:
-none. Until the connection is committed: that of the rule that let it out, and that of the one that let it in."""
+"""VLANs on which the packet still has to go through the inspection engine, 12 bits each: the next, and the one after;
+0: none. Until the connection is committed: those of the rules that allowed it out and in."""
 
 CONNECTION_TAG = Field.REG13
-"""By which the inspection engine tells the connection from others of the same ports; TAG_BITS."""
+"""Tag by which the inspection engine tells the connection from others with the same ports; TAG_BITS wide."""
 
 TAG_BITS = 12
 
 SERVICE_PORT = Field.REG7
-"""Number of the port of a Service that a new connection was sent to, with BY_NODE_PORT; 0: none."""
+"""Number of the Service port that a new connection was sent to, with BY_NODE_PORT; 0: none."""
 
 BY_NODE_PORT = 1 << 31
-"""Bit of SERVICE_PORT: by a NodePort, and not by a ClusterIP."""
+"""Bit of SERVICE_PORT: through a NodePort, not a ClusterIP."""
 
 COPIES = Field.REG8
-"""Numbers of the sets of TrafficControls that have a packet copied: bits 0 to 15 for its sender, 16 to 31 for its
-receiver; 0: none."""
+"""Numbers of the sets of TrafficControls that copy the packet: bits 0 to 15 for its sender, 16 to 31 for its receiver;
+0: none."""
 
 EGRESS_RULE = Field.REG5
 INGRESS_RULE = Field.REG6
-"""Id of the rule that let the packet out, and in, or the connection that it is of; 0 where no rule had to."""
+"""Ids of the rules that allowed the packet, or its connection, out and in; 0: none was needed."""
 
 NODE_PORT_RULE = Field.REG12
-"""Id of the rule that let it use a NodePort."""
+"""Id of the rule that allowed the use of a NodePort."""
 
 COUNTED = Field.REG9
-"""Id of the rule that counts the packet next: each that let it through, or the one that denied it."""
+"""Id of the rule that counts the packet next: in turn each that allowed it, or the one that denied it."""

@@ -47,19 +47,19 @@ from sluice.dataplane.ovs.registers import (
 from sluice.dataplane.protocols import EthType
 
 PRIORITY_HOST = PRIORITY_FIRST
-"""The node's own addresses: before what any Pod or other node says it has."""
+"""The node's own addresses: above what any Pod or other node claims."""
 
 PRIORITY_NOT_BY_GATEWAY = 150
-"""SPOOF_GUARD: between the node's own addresses and those of the world."""
+"""SPOOF_GUARD: below the node's own addresses, above those of the world."""
 
 PRIORITY_LONGEST = PRIORITY - 1
-"""FORWARD: one address of another node. Each bit less of the prefix is one less; below the Pods of this node."""
+"""FORWARD: one address of another node; one lower for each bit that a prefix is shorter. Below this node's Pods."""
 
 PRIORITY_SHORTEST = 2
-"""FORWARD: the least of prefixes. IPv6 prefixes of 31 bits and less share it: no node has so many Pods."""
+"""FORWARD: the lowest of prefixes. IPv6 prefixes of 31 bits or fewer share it: no node has so many Pods."""
 
 PRIORITY_BEYOND = 1
-"""FORWARD: what is no Pod's and no node's."""
+"""FORWARD: addresses that belong to no Pod and no node."""
 
 NOWHERE = tuple(
     Block(version, value, prefix)
@@ -73,23 +73,23 @@ NOWHERE = tuple(
         (6, 0xFF << 120, 8),  # multicast, RFC 4291 section 2.7
     )
 )
-"""Destinations that no router forwards: a Pod's neighbour discovery ends here, and so does whatever it broadcasts.
+"""Destinations that no router forwards: a Pod's neighbour discovery is dropped here, and so are its broadcasts.
 
-Multicast of IPv4 never gets so far, see `multicast`.
+IPv4 multicast never gets this far, see `multicast`.
 """
 
 
 class Gateway(Struct, frozen=True):
-    """The port behind which the node's network stack is.
+    """The port to the node's network stack.
 
     Raises:
-        BadPort: where, what, why, what to do.
+        BadPort: the message says where, what, why, and what to do.
     """
 
     ofport: int
     mac: str
     addresses: tuple[Address, ...]
-    """The stack's own at this port; it has the node's as well."""
+    """The stack's addresses on this port; it also has the node's."""
 
     def __post_init__(self) -> None:
         if not is_mac(self.mac):
@@ -101,16 +101,16 @@ class Gateway(Struct, frozen=True):
 
 
 class Uplinks(Struct, frozen=True):
-    """Ports that are no Pod's. Those that are unset do not exist."""
+    """Ports that belong to no Pod. Unset: the port does not exist."""
 
     tunnel: int | None = None
-    """OpenFlow port of the Geneve tunnel, whose other end each packet says."""
+    """OpenFlow port of the Geneve tunnel; its remote end is set per packet."""
 
     gateway: Gateway | None = None
 
 
 class Ways(NamedTuple):
-    """What a node has, of what it says it has."""
+    """What a node claims to have: its own addresses, and everything else."""
 
     addresses: frozenset[Block]
     others: frozenset[Block]
@@ -124,7 +124,7 @@ _Line = tuple[Table, int, Match, Actions]
 
 
 def uplink_flows(uplinks: Uplinks) -> Flows:
-    """What the ports have, whatever the routes."""
+    """The flows of the ports, whatever the routes."""
     flows: Flows = {}
     if uplinks.tunnel is not None:
         here = match((Field.IN_PORT, uplinks.tunnel))
@@ -140,7 +140,7 @@ def uplink_flows(uplinks: Uplinks) -> Flows:
 
 
 def _masked_lines(gateway: Gateway, tunnel: int) -> Iterator[_Line]:
-    """What the world asks of an endpoint on another node is masked, so that its answer comes back to be translated."""
+    """Mask the source of what the world sends to an endpoint on another node, so that replies return this way."""
     for block in gateway.blocks:
         asks = Term(FLAGS, FROM_WORLD | SERVED, FROM_WORLD | SERVED | ANSWER)
         family = Term(Field.ETH_TYPE, EthType.IPV4 if block.version == 4 else EthType.IPV6)
@@ -174,7 +174,7 @@ def node_flows(ways: Ways, has: Iterable[Block], uplinks: Uplinks, *, local: boo
 
 
 def _own_range_lines(ways: Ways, has: Iterable[Block], gateway: Gateway | None) -> Iterator[_Line]:
-    """What this node has and nobody here has now: a Pod that went, or that does not run yet."""
+    """Drop what is sent to addresses of this node that nobody has now: the Pod is gone, or does not run yet."""
     for block in has:
         if block not in ways.addresses:
             yield Table.FORWARD, _priority(block), destination(block), ()
@@ -217,7 +217,7 @@ def _peer_lines(ways: Ways, has: Iterable[Block], uplinks: Uplinks) -> Iterator[
 
 
 def _node_address(block: Block) -> _Line:
-    """What is sent there may be for a NodePort."""
+    """Packets to this address may be for a NodePort."""
     return Table.NODE_ADDRESS, PRIORITY, destination(block), (SetField(FLAGS, TO_NODE, TO_NODE), Goto(Table.SERVICE))
 
 

@@ -34,7 +34,7 @@ def lower_routes(here: NodeName, routes: Iterable[NodeRoute], uplinks: Uplinks) 
 
 
 class Routing:
-    """The same step by step, at the cost of the node that changes."""
+    """The same, maintained incrementally: the cost of a change is that of the node that changes."""
 
     def __init__(self, here: NodeName) -> None:
         self._here = here
@@ -46,17 +46,17 @@ class Routing:
         self._uplink_flows: Flows = {}
 
     def put(self, route: NodeRoute) -> Iterator[tuple[FlowKey, FlowBody | None]]:
-        """The node has this now; the flows that change, those that go first."""
+        """The node has this now; yields the flows that change, removed ones first."""
         self._routes[route.node] = route
         return self._change(route.node, _said(route))
 
     def drop(self, node: NodeName) -> Iterator[tuple[FlowKey, FlowBody | None]]:
-        """There is no such node."""
+        """The node is gone."""
         self._routes.pop(node, None)
         return self._change(node, _NOTHING)
 
     def use(self, uplinks: Uplinks) -> Iterator[tuple[FlowKey, FlowBody | None]]:
-        """These are the ports there are. Costs all routes."""
+        """The node has these ports now. Rebuilds all routes."""
         if uplinks == self._uplinks:
             return
         self._uplinks = uplinks
@@ -73,25 +73,25 @@ class Routing:
         return self._uplinks
 
     def ends(self) -> dict[NodeName, Block]:
-        """Where the tunnels of the other nodes begin and end."""
+        """The tunnel endpoints of the other nodes."""
         found = {node: sorted(_said(route).addresses) for node, route in self._routes.items() if node != self._here}
         return {node: ends[0] for node, ends in sorted(found.items()) if ends}
 
     def end_of(self, node: NodeName) -> Address | None:
-        """Where the other node's tunnel begins and ends."""
+        """The tunnel endpoint of the other node."""
         end = self.ends().get(node)
         return None if end is None else _address(end)
 
     def node_at(self, end: Address) -> NodeName | None:
-        """The node whose tunnel ends there."""
+        """The node with this tunnel endpoint."""
         return next((node for node, one in self.ends().items() if _address(one) == end), None)
 
     def owner(self, key: FlowKey) -> NodeName | None:
-        """To which node the flow is the way. Looks through all nodes."""
+        """The node that the flow is a route to. Searches all nodes."""
         return next((node for node, flows in self._flows.items() if key in flows), None)
 
     def problems(self) -> Iterator[Problem]:
-        """What several nodes say they have, and nodes that no packet gets to."""
+        """What several nodes claim, and nodes that cannot be reached."""
         for block, claimants in sorted(self._claims.items()):
             holder = _holder(self._here, claimants)
             for node in sorted(claimants - {holder}):
@@ -105,7 +105,7 @@ class Routing:
         yield from self._renew(affected)
 
     def _claim(self, node: NodeName, ways: Ways) -> set[NodeName]:
-        """Note what the node says it has; the nodes that may have something else now."""
+        """Record what the node claims; returns the nodes that may hold something else now."""
         if node == self._here:
             ways = _said_here(ways, self._uplinks)
         old, new = self._said.get(node, _NOTHING).blocks, ways.blocks
@@ -147,13 +147,13 @@ def _said(route: NodeRoute) -> Ways:
 
 
 def _said_here(ways: Ways, uplinks: Uplinks) -> Ways:
-    """This node has the addresses of its gateway as well."""
+    """This node also has the addresses of its gateway."""
     own = uplinks.gateway.blocks if uplinks.gateway else frozenset()
     return Ways(ways.addresses | own, ways.others - own)
 
 
 def _holder(here: NodeName, claimants: Iterable[NodeName]) -> NodeName:
-    """Of several nodes that say they have something, the one that has it: this one, else the first by name."""
+    """Of the nodes that claim something, the one that holds it: this one, or else the first by name."""
     return min(claimants, key=lambda node: (node != here, node))
 
 

@@ -40,46 +40,46 @@ class Stage(Enum):
     """Which of a direction's tables decides."""
 
     TIER = "tier"
-    """In order; what is passed, and what no rule is about, goes on to K8S."""
+    """Ordered rules. What they pass, and what matches none of them, goes on to K8S."""
 
     K8S = "k8s"
-    """Allows, in no order."""
+    """Allow rules, unordered."""
 
     ISOLATION = "isolation"
-    """Drops what none of those allowed."""
+    """Drops what no K8S rule allowed."""
 
     BASELINE = "baseline"
-    """In order, about those that nothing isolates."""
+    """Ordered rules, for Pods that are not isolated."""
 
     NODE_PORT = "node port"
-    """As TIER, about what the world sends to NodePorts, whatever becomes of it at the endpoint."""
+    """Like TIER, for traffic from outside the cluster to NodePorts, whatever is decided at the endpoint."""
 
     NODE_PORT_BASELINE = "node port baseline"
-    """As BASELINE, about the same."""
+    """Like BASELINE, for the same traffic."""
 
-    __hash__ = object.__hash__  # Enum hashes its name in Python, and every layer has a stage
+    __hash__ = object.__hash__  # Enum hashes its name in Python, and each layer is looked up by its stage
 
 
 class Form(NamedTuple):
-    """A rule as the tables see it: a packet that is in every clause meets the action."""
+    """A rule as the tables see it: the action applies to packets that match every clause."""
 
     key: RuleKey
     stage: Stage
     action: Action
     clauses: tuple[tuple[Source, ...], ...]
-    """Each a union; the first holds the rule's own Pods."""
+    """Each is a union; the first contains the rule's own Pods."""
 
     precedence: Order | None = None
-    """Unset where there is no order, and for a rule that found no place in it."""
+    """Unset if there is no order, or no place left in it for the rule."""
 
     logs: bool = False
 
     inspected_by: str = ""
-    """Digest of the rule set by which the inspection engine judges what the rule allows; empty: nobody does."""
+    """Digest of the rule set by which the inspection engine judges what the rule allows; empty: it does not."""
 
 
 def check(program: Program, rule: Rule) -> None:
-    """The rule can be lowered as it is written.
+    """Check that the rule can be lowered as written.
 
     Raises:
         NotLowerable: it cannot.
@@ -124,7 +124,7 @@ def problems(program: Program) -> tuple[Problem, ...]:
 
 
 def closed_form(program: Program, previous: Program | None = None) -> Program:
-    """The program with every rule that cannot be lowered in the form it had before, or else closed.
+    """The program, with every rule that cannot be lowered replaced by its previous form, or else closed.
 
     Args:
         previous: the closed form that is in force now, if there is one.
@@ -133,7 +133,7 @@ def closed_form(program: Program, previous: Program | None = None) -> Program:
 
 
 def _stand_in(program: Program, rule: Rule, before: Rule | None) -> Rule | None:
-    kept = before if rule.l7 is None else None  # what it was allowed more than it says now
+    kept = before if rule.l7 is None else None  # its previous form may allow more than it does now
     return kept or _closed(program, rule)
 
 
@@ -145,7 +145,7 @@ def forms(program: Program) -> Iterator[Form]:
         yield Form(key, Stage.ISOLATION, Action.DROP, clauses, logs=program.logs_isolation)
     for rule in map(_without_igmp, program.rules):
         if rule.peers == () or rule.traffic == ():
-            continue  # nobody, or nothing
+            continue  # matches nothing
         if program.tier == K8S_TIER and rule.action is Action.DROP:
             yield _dropping_form(program, rule)
             continue
@@ -158,14 +158,14 @@ def forms(program: Program) -> Iterator[Form]:
 
 
 def placeless(program: Program, key: RuleKey) -> Form | None:
-    """What stands in for a rule of a closed form for which its table has no priority left; None for nothing."""
+    """The substitute for a rule of a closed form for which its table has no priority left; None: there is none."""
     rule = next(rule for rule in map(_without_igmp, program.rules) if _key(program, rule) == key)
     closes = rule.l7 is not None or rule.action in (Action.DROP, Action.REJECT)
     return _dropping_form(program, rule) if closes else None
 
 
 def _without_igmp(rule: Rule) -> Rule:
-    """What flows can hold of the rule: IGMP is decided by the programmer, for flows do not see its type and group."""
+    """The rule without IGMP, which the programmer decides, because flows cannot match its type and group."""
     if not any(isinstance(entry, IgmpTraffic) for entry in rule.traffic or ()):
         return rule
     others = tuple(entry for entry in rule.traffic or () if not isinstance(entry, IgmpTraffic))
@@ -173,7 +173,7 @@ def _without_igmp(rule: Rule) -> Rule:
 
 
 def _dropping_form(program: Program, rule: Rule) -> Form:
-    """Drops what the rule is about, for every peer, before all that its table allows."""
+    """Drops the rule's traffic for every peer, above everything that its table allows."""
     own = _own(program.applied_to, rule)
     named = rule.direction is Direction.EGRESS and names_ports(rule)
     traffic: tuple[Traffic | None, ...] = (None,) if rule.traffic is None or named else rule.traffic
@@ -187,7 +187,7 @@ def _digest(program: Program, rule: Rule) -> str:
 
 
 def _own(applied_to: GroupId, rule: Rule) -> tuple[Own | Door, ...]:
-    """Whom the rule applies to."""
+    """What the rule applies to."""
     return (Own(applied_to),) if rule.services is None else tuple(map(Door, rule.services))
 
 
@@ -237,10 +237,10 @@ def _distinct(sources: Iterator[Source]) -> tuple[Source, ...]:
 
 
 def _closed(program: Program, rule: Rule) -> Rule | None:
-    """What stands in for a rule that never was in force; None for nothing.
+    """The substitute for a rule that was never in force; None: there is none.
 
-    Where it is about nodes, nothing of them is closed. An Allow that looks into what it allows keeps later rules from
-    allowing more.
+    A rule that applies to nodes closes nothing. An Allow with layer 7 conditions becomes a drop, so that later rules
+    do not allow more than it would.
     """
     if program.about_nodes or (rule.services is not None and rule.direction is Direction.EGRESS):
         return None
@@ -266,7 +266,7 @@ def _closed(program: Program, rule: Rule) -> Rule | None:
 
 
 def _is_peer(rule: Rule, peer: Peer) -> bool:
-    """The peer can be one of this rule."""
+    """Whether this rule can have the peer."""
     if isinstance(peer, ServicePeer | FqdnPeer) and rule.direction is Direction.INGRESS:
         return False
     return (rule.services is None or isinstance(peer, BlockPeer)) and passes(check_peer, peer)

@@ -55,7 +55,7 @@ from sluice.dataplane.ovs.registers import (
 from sluice.dataplane.protocols import EthType, IpProto
 
 MOST_ENDPOINTS = 1_300
-"""Of one port of a Service: a group's message has room for 64 KiB, and a bucket takes 48 octets."""
+"""Per Service port: a group's message has room for 64 KiB, and a bucket takes 48 octets."""
 
 LONGEST_AFFINITY_S = 0xFFFF
 """Source: OpenFlow 1.5.1, struct ofp_flow_mod, idle_timeout."""
@@ -65,7 +65,7 @@ _ETH_TYPES = {4: EthType.IPV4, 6: EthType.IPV6}
 _CLIENT = {4: Field.IPV4_SRC, 6: Field.IPV6_SRC}
 _ASKED = {4: Field.IPV4_DST, 6: Field.IPV6_DST}
 _ANYBODY, _WORLD, _PODS = Term(FLAGS, 0, 0), Term(FLAGS, FROM_WORLD, FROM_WORLD), Term(FLAGS, 0, FROM_WORLD)
-"""Who asks for a NodePort."""
+"""The clients of a NodePort that a flow is for."""
 
 _PROTOCOLS = {
     "TCP": (IpProto.TCP, Field.TCP_DST),
@@ -75,7 +75,7 @@ _PROTOCOLS = {
 
 
 class _Served(NamedTuple):
-    """What a Service comes to."""
+    """What a Service is lowered to."""
 
     flows: Flows
     groups: Groups
@@ -89,19 +89,19 @@ _NOTHING = _Served({}, {}, frozenset(), frozenset(), frozenset(), ())
 
 
 class Changes(NamedTuple):
-    """None: gone."""
+    """What changes in the switch; None: gone."""
 
     flows: dict[FlowKey, FlowBody | None]
     groups: dict[int, Buckets | None]
     gone: frozenset[tuple[Address, int]]
-    """Endpoints over UDP that are no more: clients must be made to ask anew."""
+    """UDP endpoints that no longer exist: their clients must be made to choose again."""
 
     services: frozenset[ServiceRef]
-    """Whose ports have other numbers than before, or which came or went."""
+    """Services whose ports have other numbers than before, or that came or went."""
 
 
 class Serving:
-    """The Services of a node's view. A change costs the Service that it is about."""
+    """The Services that a node serves, maintained incrementally: the cost of a change is that of its Service."""
 
     def __init__(self, node: NodeName, ids: RuleIds) -> None:
         self._node, self._ids = node, ids
@@ -124,7 +124,7 @@ class Serving:
         self._stale.add(ref)
 
     def drop(self, unit: Unit) -> None:
-        """There is no such program."""
+        """The program is not in force any more."""
         ref = self._ref_of.pop(unit, None)
         if ref is None:
             return
@@ -137,15 +137,15 @@ class Serving:
         self._stale.add(ref)
 
     def numbers(self, ref: ServiceRef) -> frozenset[int]:
-        """Of the Service's ports, once its change was drained."""
+        """The numbers of the Service's ports, as of the last `drain`."""
         return frozenset(self._ids.service_ports[name] for name in self._served.get(ref, _NOTHING).ports)
 
     def owner(self, key: FlowKey) -> ServiceRef | None:
-        """Whose flow it is. Looks through all Services."""
+        """The Service that the flow belongs to. Searches all Services."""
         return next((ref for ref, served in self._served.items() if key in served.flows), None)
 
     def owner_of_endpoint(self, number: int) -> ServiceRef | None:
-        """Whose endpoint has the number, as flows that the switch learns name it. Looks through all Services."""
+        """The Service whose endpoint has this number, as in cookies of learnt flows. Searches all Services."""
         names = {name for name, one in self._ids.endpoints.state().items() if one == number}
         return next((ref for ref, served in self._served.items() if names & served.endpoints), None)
 
@@ -154,7 +154,7 @@ class Serving:
             yield from served.problems
 
     def forget_unused(self) -> None:
-        """No other Services than these have numbers."""
+        """Free the numbers of all other Services."""
         self._ids.service_ports.keep({name for served in self._served.values() for name in served.ports})
         self._ids.endpoints.keep({name for served in self._served.values() for name in served.endpoints})
 
@@ -192,7 +192,7 @@ class Serving:
 def lower_service(
     service: ServiceProgram, slices: Mapping[Unit, EndpointsProgram], node: NodeName, ids: RuleIds
 ) -> _Served:
-    """What a node holds for a Service with these endpoints."""
+    """What a switch holds for a Service with these endpoints."""
     made = _Making(service, node, ids)
     versions = {block.version for block in _blocks(service.addresses)}
     for port in service.ports:
@@ -202,7 +202,7 @@ def lower_service(
             }
             made.take(port, version, sorted(found.values()))
     for asked in _blocks(service.addresses):
-        made.add(Table.SERVICE, PRIORITY - 1, destination(asked), ())  # what it does not serve goes nowhere
+        made.add(Table.SERVICE, PRIORITY - 1, destination(asked), ())  # other ports of its addresses are dropped
     return _Served(
         made.flows,
         made.groups,
@@ -235,17 +235,17 @@ def _blocks(texts: Iterable[str]) -> Iterator[Block]:
         try:
             yield address(text)
         except NotAnAddress:
-            continue  # rule-compiler writes none
+            continue  # rule-compiler never writes one
 
 
 def _chosen(endpoints: list[_At], node: NodeName, *, here_only: bool) -> list[_At]:
-    """Those that get new connections: the ready ones, or else those that end and serve still."""
+    """The endpoints that get new connections: the ready ones, or else those that are terminating but still serve."""
     near = [at for at in endpoints if not here_only or at.endpoint.node == node]
     return [at for at in near if at.endpoint.state == "ready"] or near
 
 
 class _Making:
-    """The flows and groups of one Service, as they come."""
+    """Collects the flows and groups of one Service."""
 
     def __init__(self, service: ServiceProgram, node: NodeName, ids: RuleIds) -> None:
         self._service, self._node, self._ids = service, node, ids
@@ -262,7 +262,7 @@ class _Making:
     _cookie = cookies.pack(CookieKind.SERVICE)
 
     def take(self, port: ServedPort, version: int, endpoints: list[_At]) -> None:
-        """What one port has over one IP version."""
+        """Add what one port needs for one IP version."""
         service = self._service
         name = f"{service.service.namespace}/{service.service.name}:{port.name}/{port.protocol}"
         number = self._ids.service_ports[name]
@@ -292,10 +292,10 @@ class _Making:
     def _by_node_port(
         self, other: int, name: str, endpoints: list[_At], inside: int | None
     ) -> list[tuple[Term, int | None]]:
-        """The groups by the NodePorts of a port, for whom each is.
+        """The groups for a port's NodePort, each with the clients that it is for.
 
-        `externalTrafficPolicy: Local` is for clients beyond the cluster. A Pod's own node serves it whichever node it
-        asked, so a Pod gets any endpoint: those of the node that it asked may be none of this one's.
+        `externalTrafficPolicy: Local` applies to clients outside the cluster. A Pod is served by its own node whichever
+        node it addressed, so it gets any endpoint: the addressed node may have some although this one has none.
         """
         inwards, outwards = self._service.here_only, self._service.node_port_here_only
         if inwards == outwards and not inwards:
@@ -306,7 +306,7 @@ class _Making:
         return [(_WORLD, inside if inwards else second), (_PODS, second if inwards else inside)]
 
     def _ask(self, number: int, group: int | None) -> Actions:
-        """Choose an endpoint for what asks for the port of this number."""
+        """Choose an endpoint for connections to the Service port with this number; reject them if there is no group."""
         if group is None:
             return (REJECT,)
         known = (SetField(FLAGS, SERVED, SERVED), SetField(SERVICE_PORT, number))
@@ -315,7 +315,7 @@ class _Making:
         return (*known, Group(group))
 
     def _group(self, group: int, name: str, endpoints: list[_At], *, here_only: bool) -> int | None:
-        """A group that chooses among the endpoints, if there are any."""
+        """Add a group that chooses among the endpoints; returns its number, or None if there are no endpoints."""
         chosen = _chosen(endpoints, self._node, here_only=here_only)
         if len(chosen) > MOST_ENDPOINTS:
             self.problems.append(
@@ -339,7 +339,7 @@ class _Making:
         return self._ids.endpoints[where]
 
     def _remember(self, number: int, group: int, version: int, who: Term = _ANYBODY) -> None:
-        """A client without an endpoint gets one; one that has it goes on."""
+        """Have an endpoint chosen for clients that have none yet; the others go on with theirs."""
         family = Term(Field.ETH_TYPE, _ETH_TYPES[version])
         new = match(family, (ENDPOINT_NUMBER, 0), (SERVICE_PORT, number), who)
         self.add(Table.CHOICE, PRIORITY, new, (Group(group),))

@@ -43,39 +43,39 @@ class Own(Struct, frozen=True):
 
 
 class Door(Struct, frozen=True):
-    """The NodePorts of a Service, for those who come from beyond the cluster."""
+    """The NodePorts of a Service, for clients outside the cluster."""
 
     service: ServiceRef
 
 
 class Client(Struct, frozen=True):
-    """The addresses of the group's members on this node whose ports are open, as those of whom something is for."""
+    """The addresses of the group's members on this node whose ports are open, as destinations."""
 
     group: GroupId
 
 
 class Named(Struct, frozen=True):
-    """Whoever goes by a name of the pattern, as DNS said."""
+    """The addresses that DNS gave for names that match the pattern."""
 
     pattern: str
     opens: bool
-    """The rule allows or passes; else it drops or rejects."""
+    """True if the rule allows or passes; False if it drops or rejects."""
 
 
 Place = Own | Door | Client | Named | GroupPeer | BlockPeer | ServicePeer
 Bringer = GroupId | ServiceRef | Named
-"""Whose members, whose ports, or whose names bring a source its values."""
+"""What brings a source its values: a group's members, a Service's ports, or a pattern's names."""
 
 
 class Source(NamedTuple):
-    """What is at the place and is of the traffic; unset means any."""
+    """Packets at the place and of the traffic; unset means any."""
 
     place: Place | None
     traffic: Traffic | None
 
     @property
     def group(self) -> Bringer | None:
-        """Whose members bring the source its values; None where the values stand by themselves."""
+        """What brings the source its values; None if they are fixed."""
         match self.place:
             case Own(group) | Client(group) | GroupPeer(group=group):
                 return group
@@ -90,7 +90,7 @@ class Source(NamedTuple):
 
 
 class Value(NamedTuple):
-    """One match of a clause, whatever its direction."""
+    """One match of a clause, independent of its direction."""
 
     ofport: int | None = None
     block: Block | None = None
@@ -98,7 +98,7 @@ class Value(NamedTuple):
     """Terms that do not depend on the direction."""
 
     def match(self, direction: Direction) -> Match:
-        """The workload's own port, and the peer's address, as they are seen in this direction's tables."""
+        """The match of the Pod's own port and the peer's address in this direction's tables."""
         out = direction is Direction.EGRESS
         if self.block is not None and self.ofport is None and not self.packets:
             return destination(self.block) if out else source(self.block)
@@ -109,7 +109,7 @@ class Value(NamedTuple):
 
 
 def matches(values: Iterable[Value], direction: Direction) -> list[Match]:
-    """The match of each value. Most are one IPv4 address and nothing else."""
+    """The match of each value. Fast for the most frequent ones: one IPv4 address and nothing else."""
     field = Field.IPV4_DST if direction is Direction.EGRESS else Field.IPV4_SRC
     new, ipv4, width = tuple.__new__, Term(Field.ETH_TYPE, EthType.IPV4), WIDTH[4]
     return [
@@ -121,7 +121,7 @@ def matches(values: Iterable[Value], direction: Direction) -> list[Match]:
 
 
 def standing_values(of: Source) -> Iterator[Value]:
-    """The values of a source that no member brings."""
+    """The fixed values of a source, which no member brings."""
     match of.place:
         case None:
             for _, packets in _packets(of.traffic, ()):
@@ -142,7 +142,7 @@ def member_values(of: Source, member: Member, ofport: int | None) -> Iterator[Va
         ofport: the member's open port on this node, if it has one.
 
     Raises:
-        NotAnAddress: the member has an address that is none.
+        NotAnAddress: the member has an invalid address.
     """
     if isinstance(of.place, Own):
         for _, packets in _packets(of.traffic, member.ports) if ofport is not None else ():
@@ -153,7 +153,7 @@ def member_values(of: Source, member: Member, ofport: int | None) -> Iterator[Va
 
 
 def service_values(of: Source, number: int) -> Iterator[Value]:
-    """The values that a port of the source's Service brings it, by the port's number."""
+    """The values that the Service port with this number brings the source."""
     by: Match = (Term(SERVICE_PORT, number),)
     if isinstance(of.place, Door):
         by = (Term(SERVICE_PORT, number | BY_NODE_PORT), Term(FLAGS, FROM_WORLD, FROM_WORLD))
@@ -162,17 +162,17 @@ def service_values(of: Source, number: int) -> Iterator[Value]:
 
 
 def member_addresses(members: Iterable[Member]) -> list[Value]:
-    """The values that members bring a source of all traffic at their addresses: one an address.
+    """The values that members bring a source of all traffic at their addresses: one per address.
 
     Raises:
-        NotAnAddress: one of the members has an address that is none.
+        NotAnAddress: one of the members has an invalid address.
     """
     new, at = tuple.__new__, address
     return [new(Value, (None, at(text), ())) for member in members for text in member.addresses]
 
 
 def at_block(block: Block, traffic: Traffic | None, named: Iterable[NamedPort]) -> Iterator[Value]:
-    """Of the traffic, at these addresses; names mean the ports they have in `named`."""
+    """The values of the traffic at these addresses; named ports are looked up in `named`."""
     if traffic is None:
         yield Value(None, block)
         return
@@ -195,7 +195,7 @@ _ANY_PORT = ((0, 0),)
 
 
 def _packets(traffic: Traffic | None, named: Iterable[NamedPort]) -> Iterator[tuple[int | None, Match]]:
-    """Matches of the traffic, each with its IP version; names mean the ports they have in `named`."""
+    """Matches of the traffic, each with its IP version; named ports are looked up in `named`."""
     match traffic:
         case None:
             yield None, ()

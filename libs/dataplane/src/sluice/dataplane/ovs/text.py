@@ -56,29 +56,29 @@ def write(key: FlowKey, body: FlowBody) -> str:
     """The flow on one line."""
     said = ",".join([f"priority={key.priority}", *_words(key.match)])
     actions = ",".join(map(_action, body.actions)) or "drop"
-    where = f"table={key.table:d}, " if key.table else ""  # as dumps have it
+    where = f"table={key.table:d}, " if key.table else ""  # as in dumps
     return f"cookie={body.cookie:#x}, {where}{said} actions={actions}"
 
 
 def write_match(a_match: Match) -> str:
-    """What the match says."""
+    """The match as text."""
     return ",".join(_words(a_match))
 
 
 def write_packet(fields: Mapping[Field, int]) -> str:
-    """The packet as ofproto/trace takes it, which wants each field's own name."""
+    """The packet as ofproto/trace takes it, with each field under its own name."""
     ordered = sorted(fields.items(), key=lambda entry: ORDER[entry[0]])
     return ",".join(f"{field.spec.name}={_value(field, number, None)}" for field, number in ordered)
 
 
 def write_all(flows: Flows) -> str:
-    """All flows, one a line: by table, the higher priority first, then as their text sorts."""
+    """All flows, one per line: by table, then highest priority first, then by text."""
     lines = sorted((key.table, -key.priority, write(key, body)) for key, body in flows.items())
     return "".join(f"{line}\n" for _, _, line in lines)
 
 
 def write_groups(groups: Groups) -> str:
-    """All groups, one a line, as `ovs-ofctl add-groups` takes them."""
+    """All groups, one per line, as `ovs-ofctl add-groups` takes them."""
     return "".join(f"{_group(number, groups[number])}\n" for number in sorted(groups))
 
 
@@ -126,7 +126,7 @@ def _value(field: Field, value: int, mask: int | None) -> str:
         prefix = mask == (1 << bits) - (1 << (bits - length))
         return f"{address(value)}/{length if prefix else address(mask)}"
     if mask is not None:
-        return f"{hex(value) if value else 0}/{mask:#x}"  # as C has it
+        return f"{hex(value) if value else 0}/{mask:#x}"  # 0 has no prefix, as with C's %#x
     return str(value) if field in DECIMAL else hex(value)
 
 
@@ -135,7 +135,7 @@ def _mac(value: int) -> str:
 
 
 _DECIMAL_IN_ACTIONS = frozenset((Field.ARP_OP, Field.VLAN_VID))
-"""Others are hexadecimal there."""
+"""DECIMAL fields that are decimal in set_field as well; the others are hexadecimal there."""
 
 
 def _action(action: AnyAction) -> str:

@@ -24,7 +24,7 @@ PASSES = 10
 """No packet goes through the tracker more often than this."""
 
 _TTL = "nw_ttl=64"
-"""One that is not given is 0, which dec_ttl refuses."""
+"""The default is 0, which dec_ttl refuses."""
 
 _STATES: Mapping[State, str] = {"new": "trk,new", "established": "trk,est", "reply": "trk,est,rpl"}
 _PORTS = {
@@ -48,7 +48,7 @@ _OUTPUT_TO = re.compile(r"^\s*output:(\d+)$")
 
 
 class NotTraceable(ValueError):
-    """The switch was asked, or would have to be, what it cannot be asked. The message says what to do."""
+    """The switch cannot trace this packet. The message says what to do."""
 
 
 class Plug(NamedTuple):
@@ -56,13 +56,13 @@ class Plug(NamedTuple):
 
     ofport: int
     mac: str = ""
-    """Of its sender; empty where the switch does not look."""
+    """The sender's MAC; empty where the switch does not check it."""
 
     tunnel_from: Address | None = None
 
 
 class Met(NamedTuple):
-    """A flow that the packet met; without a cookie, none."""
+    """A flow that the packet hit; without a cookie: no flow of the table matched."""
 
     table: int
     match: str
@@ -72,14 +72,14 @@ class Met(NamedTuple):
 
 
 class Way(NamedTuple):
-    """What the switch told."""
+    """The packet's path, as the switch reports it."""
 
     met: tuple[Met, ...]
     ports: tuple[int, ...]
-    """Where it was sent out."""
+    """The ports that it was sent out of."""
 
     tunnel_ends: tuple[Address, ...]
-    """Of those that left by the tunnel: its other end."""
+    """The remote ends of the tunnel that it was sent to."""
 
     rejected: bool
     packet: Traced
@@ -119,16 +119,16 @@ def question(plug: Plug, packet: Traced, state: State, choice: int) -> tuple[str
             raise NotTraceable(f"{packet.protocol}: its messages are decided by the programmer; ask `sluice verdict`")
     if state != "new":
         fields[Field.CT_MARK] = MARK_LET_IN
-    # A select group takes a bucket by this number, and a trace does not make one up.
+    # A select group chooses a bucket by dp_hash, which a trace does not compute.
     flow = f"{write_packet(fields)},{_TTL},dp_hash={choice:#x}"
     return (flow, *(word for _ in range(PASSES) for word in ("--ct-next", _STATES[state])))
 
 
 def read(said: str, asked: Traced, in_port: int, bridge: str) -> Way:
-    """What the switch told of this packet, as far as it was in the bridge: a tunnel leads to another one.
+    """The packet's path within this bridge, as the switch reports it: a tunnel leads to another bridge.
 
     Raises:
-        NotTraceable: it is no trace.
+        NotTraceable: the text is not a trace.
     """
     if "Final flow" not in said:
         raise NotTraceable(f"the switch does not tell the packet's way: {said.strip()[:200]}")
@@ -158,7 +158,7 @@ def _met(said: str) -> Iterator[Met]:
         if nowhere := _NO_FLOW.match(line):
             yield Met(int(nowhere["table"]), "", 0, None, ())
         elif hop := _HOP.match(line):
-            depth = len(hop["indent"]) // 4 * 4 + 4  # numbers of tables are right-aligned
+            depth = len(hop["indent"]) // 4 * 4 + 4  # table numbers are right-aligned
             cookie = _COOKIE.search(hop["rest"])
             yield Met(
                 int(hop["table"]),
@@ -170,9 +170,9 @@ def _met(said: str) -> Iterator[Met]:
 
 
 def _actions(after: list[str], depth: int) -> Iterator[str]:
-    """What the flow does, as the lines after it say.
+    """The flow's actions, from the lines after it.
 
-    What an action brought about stands deeper, or with an arrow; what is inside of one to the tracker is told again.
+    Effects of an action are indented further, or begin with an arrow; actions within ct() are listed a second time.
     """
     tracker = ""
     for line in after:
@@ -186,7 +186,7 @@ def _actions(after: list[str], depth: int) -> Iterator[str]:
 
 
 def _outputs(said: str) -> Iterator[int | None]:
-    """Ports that packets were sent to, None for where it came from."""
+    """Ports that packets were sent to; None for the one that the packet came from."""
     for part in said.split("\nFlow: "):
         for line in part.splitlines():
             if found := _OUTPUT.match(line) or _OUTPUT_TO.match(line):

@@ -25,13 +25,13 @@ from sluice.dataplane.ovs.traffic_ports import Found, Wish
 from sluice.dataplane.ovs.traffic_ways import Ways
 
 _MOST_PODS = 3
-"""Named in a problem; of the others how many there are."""
+"""How many Pods a problem names; of the others it gives the number."""
 
 _SAID = {Direction.INGRESS: "receive", Direction.EGRESS: "send"}
 
 
 class Lost(NamedTuple):
-    """A redirect that another goes before."""
+    """A redirect without effect, because that of `to` takes precedence."""
 
     unit: Unit
     direction: Direction
@@ -39,7 +39,7 @@ class Lost(NamedTuple):
 
 
 class _Pod(NamedTuple):
-    """What is done for one."""
+    """What is done for one Pod."""
 
     pod: str
     sent: Set
@@ -49,7 +49,7 @@ class _Pod(NamedTuple):
 
 
 class Traffic:
-    """Mutable inside; `drain` says what differs. Nothing raises: what cannot be is told by `problems`."""
+    """Mutable; `drain` returns what changed. Nothing raises: what is impossible is reported by `problems`."""
 
     def __init__(self, ids: RuleIds) -> None:
         self._ids = ids
@@ -63,20 +63,20 @@ class Traffic:
         self._lost: dict[Unit, dict[Lost, set[str]]] = {}
         self._pairs: dict[Pair, Flows] = {}
         self._copied: dict[FlowKey, Set] = {}
-        """Whose copies flows send."""
+        """For each flow that sends copies: the TrafficControls that it does so for."""
 
         self._returns: Flows = {}
         self._stale: set[Uid] = set()
         self._flows: Flows = {}
         self._brought: collections.Counter[FlowKey] = collections.Counter()
-        """How often: two Pods may claim one address for a while."""
+        """How often each flow is needed: two Pods may claim the same address for a while."""
 
         self._before: dict[FlowKey, FlowBody | None] = {}
 
     # --------------------------------------------------------------------------------------------------------- inputs
 
     def put(self, program: TrafficProgram) -> None:
-        """The program is in force from now on, as soon as its ports are there."""
+        """The program is in force from now on, as soon as its ports exist."""
         self._ways.put(program)
         self._units_of.setdefault(program.applied_to, set()).add(program.unit)
         self._touch(program.applied_to)
@@ -112,13 +112,13 @@ class Traffic:
             self._stale.add(uid)
 
     def switch_has(self, found: Mapping[str, Found], refused: Mapping[str, str]) -> None:
-        """The interfaces that there are, by name, and why some could not be made."""
+        """The interfaces that exist, by name, and why some could not be created."""
         self._ways.switch_has(found, refused)
 
     def forget_unused(self) -> None:
-        """Numbers of TrafficControls that went while we were away are free, and of sets with one of them.
+        """Free the numbers of TrafficControls that were removed while the process was down, and of sets with such.
 
-        Others are not: their Pods' ports may be still to come.
+        Others are kept, since the ports of their Pods may not have been opened yet.
         """
         self._release(lambda unit: unit not in self._ways.groups)
 
@@ -130,15 +130,15 @@ class Traffic:
 
     @property
     def redirects(self) -> bool:
-        """One of them redirects."""
+        """Whether a TrafficControl in force redirects."""
         return any(standing.way.redirects for standing in self._ways.standing.values())
 
     def wishes(self) -> dict[str, Wish]:
-        """The ports that there should be, by name."""
+        """The ports that should exist, by name."""
         return self._ways.wishes()
 
     def drain(self) -> list[tuple[FlowKey, FlowBody | None]]:
-        """What differs since the last time; None: gone."""
+        """The flows that changed since the last call; None: gone."""
         self._settle()
         before, self._before = self._before, {}
         return [(key, self._flows.get(key)) for key, old in before.items() if self._flows.get(key) != old]
@@ -149,7 +149,7 @@ class Traffic:
         return dict(self._flows)
 
     def counted(self) -> dict[Counter, tuple[Counted, ...]]:
-        """What the packets mean that flows of a table with a cookie of this number count."""
+        """What happened to packets, by the flows that count them: their table and the number in their cookies."""
         self._settle()
         found = {
             (key.table, _number(self._flows[key])): tuple(Counted(unit, "mirrored") for unit in units)
@@ -164,9 +164,9 @@ class Traffic:
         return found
 
     def owners(self, number: int, key: FlowKey | None = None) -> tuple[TrafficProgram, ...]:
-        """Whose the flow with this number in its cookie is; sorted.
+        """The programs that the flow with this number in its cookie belongs to; sorted.
 
-        Without a number it is of all that select the Pod; if it takes back what comes by a port, of all that redirect.
+        Without a number, these are all that select its Pod; if it takes packets back from a port, all that redirect.
         """
         self._settle()
         names = [
@@ -184,7 +184,7 @@ class Traffic:
         return tuple(self._ways.program(unit) for unit in sorted(units) if unit in self._ways.groups)
 
     def problems(self) -> tuple[Problem, ...]:
-        """What is not done as it is written, sorted."""
+        """What is not in force as written, sorted."""
         self._settle()
         return tuple(sorted(problem for unit in self._ways.groups for problem in self._problems(unit)))
 
@@ -240,7 +240,7 @@ class Traffic:
         self._exchange(old, self._returns)
 
     def _bring(self, uid: Uid) -> None:
-        """What is done for the Pod is what should be."""
+        """Bring what is done for the Pod up to date."""
         old, port = self._pods.pop(uid, None), self._ports.get(uid)
         new = self._of_pod(port, sorted(self._programs_of(uid), key=lambda one: one.order)) if port else None
         self._copies.use(Direction.EGRESS, new.sent if new else (), old.sent if old else ())
@@ -260,7 +260,7 @@ class Traffic:
         self._pods[uid] = new
 
     def _programs_of(self, uid: Uid) -> Iterator[TrafficProgram]:
-        """Those in force that select the Pod."""
+        """The programs in force that select the Pod."""
         units = {unit for group in self._groups_of.get(uid, ()) for unit in self._units_of.get(group, ())}
         return (self._ways.program(unit) for unit in units if unit in self._ways.standing)
 

@@ -18,7 +18,7 @@ Set = tuple[Unit, ...]
 """TrafficControls, sorted."""
 
 Pair = tuple[Set, Set]
-"""Of a packet's sender, and of its receiver."""
+"""The sets of a packet's sender and of its receiver."""
 
 
 class Copying(NamedTuple):
@@ -26,11 +26,11 @@ class Copying(NamedTuple):
 
     flows: Flows
     units: Set
-    """Whose packets these flows count."""
+    """The TrafficControls for which these flows count packets."""
 
 
 class Copies:
-    """Mutable inside."""
+    """The sets in use, and what is done for each pair of them. Mutable."""
 
     def __init__(self, ids: RuleIds, standing: Mapping[Unit, Standing]) -> None:
         self._ids, self._standing = ids, standing
@@ -39,7 +39,7 @@ class Copies:
         self._gone: set[tuple[Direction, Set]] = set()
 
     def number(self, side: Direction, units: Set) -> int:
-        """The set's number; 0: it is empty."""
+        """The set's number; 0 if it is empty."""
         if not units:
             return 0
         number = self._ids.traffic[_name(side, units)]
@@ -47,7 +47,7 @@ class Copies:
         return number
 
     def use(self, side: Direction, now: Set, before: Set) -> None:
-        """A Pod has this set in place of that one."""
+        """A Pod has the set `now` instead of `before`."""
         users = self._users[side]
         for units, by in ((now, 1), (before, -1)):
             if not units or now == before:
@@ -60,12 +60,12 @@ class Copies:
                 del users[units]
 
     def changed(self, units: frozenset[Unit]) -> None:
-        """These may copy to other ports than before."""
+        """The ports that these copy to may have changed."""
         for side, users in self._users.items():
             self._stale |= {(side, held) for held in users if not units.isdisjoint(held)}
 
     def drain(self) -> Iterator[tuple[Pair, Copying | None]]:
-        """Pairs that may be otherwise than before; None: there is no such pair any more."""
+        """The pairs that may have changed; None: the pair is not in use any more."""
         stale, self._stale = self._stale, set()
         pairs: set[Pair] = set()
         for side, units in stale:
@@ -94,7 +94,7 @@ def _name(side: Direction, units: Iterable[Unit]) -> str:
 
 
 def units_of(name: str) -> Iterator[Unit]:
-    """The TrafficControls whose number, or whose set's number, has this name."""
+    """The TrafficControls that this name of a number stands for: one, or those of a set."""
     return (Unit(word) for word in name.split(" ") if word not in tuple(Direction))
 
 

@@ -17,14 +17,14 @@ Became = Literal["mirrored", "redirected", "dropped"]
 
 
 class Counted(NamedTuple):
-    """What a packet became, to a TrafficControl."""
+    """What a TrafficControl did with a packet."""
 
     unit: Unit
     became: Became
 
 
 class TrafficCounts:
-    """Mutable."""
+    """The sums. Mutable."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[Counter, tuple[Counted, ...]], int] = {}
@@ -33,7 +33,7 @@ class TrafficCounts:
     def take(
         self, readings: Iterable[tuple[Counter, int]], means: Mapping[Counter, tuple[Counted, ...]]
     ) -> tuple[TrafficCount, ...]:
-        """The sums with what was counted since the last reading, of the TrafficControls that there are."""
+        """Add what was counted since the last reading; returns the sums of the TrafficControls that exist."""
         now: dict[Counter, int] = {}
         for counter, packets in readings:
             now[counter] = now.get(counter, 0) + packets

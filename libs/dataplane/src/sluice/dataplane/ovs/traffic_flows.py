@@ -49,21 +49,21 @@ from sluice.dataplane.ovs.registers import (
 from sluice.dataplane.protocols import EthType, IpProto
 
 PRIORITY_WATCHED = 150
-"""CONNTRACK and L7_NEXT: before what is asked of all, after what is translated for the second time."""
+"""CONNTRACK and L7_NEXT: above the lookup of all packets, below the second translation."""
 
 PRIORITY_BY_SENDER = 200
 PRIORITY_DONE = 150
 PRIORITY_BY_RECEIVER = 100
 PRIORITY_SEEN = 60
 PRIORITY_UNTRANSLATED = 50
-"""REDIRECT, from the first to the last that is asked."""
+"""REDIRECT: from highest to lowest."""
 
 PRIORITY_DNS = PRIORITY_FIRST + 1
 DNS = 53
-"""WATCHED: who asked a Service for names has the answer translated as ever: rules about names know it by its port."""
+"""WATCHED: answers of a DNS Service are translated as usual, since rules about names recognise them by their port."""
 
 SETS = 1 << 16
-"""Numbers of sets end here: two stand in one register."""
+"""Numbers of sets are below this, since one register holds two."""
 
 _IP = (EthType.IPV4, EthType.IPV6)
 _ANSWERED = Term(FLAGS, UNTRANSLATED, UNTRANSLATED)
@@ -77,7 +77,7 @@ _JUDGED_ANSWER = (
     Term(FLAGS, ANSWER | SERVED, ANSWER | SERVED),
     Term(L7_VLANS, 0, (1 << VLAN_BITS) - 1),
 )
-"""Of a Service; the inspection engine gives it back for the last time, and it is no reset."""
+"""A reply of a Service that returns from the inspection engine for the last time, and is no reset."""
 
 
 def _state(on: int, off: int = 0) -> Term:
@@ -131,30 +131,30 @@ TRAFFIC_BASE: tuple[tuple[Table, int, Match, Actions], ...] = (
     ),
     (Table.COPY_SENT, PRIORITY_FIRST, match(_bit(HAIRPIN)), (Goto(Table.OUTPUT),)),
 )
-"""What stands in every switch. What a Pod says to itself by way of a Service is nobody else's."""
+"""The flows that every switch has. What a Pod sends to itself through a Service is neither copied nor redirected."""
 
 WATCHED_ANSWER = match(_state(CtState.EST | CtState.RPL, CtState.NEW), (Field.CT_MARK, MARK_LET_IN | MARK_SERVED))
-"""An answer of a Service that policy let in. All other bits of the mark are 0: what is inspected goes its own way."""
+"""A reply of a Service, if policy allowed the connection. All other bits of the mark are 0: inspection is separate."""
 
 KEEP: Actions = (SetField(FLAGS, UNTRANSLATED, UNTRANSLATED),)
-"""It goes on as an answer does, but for its translation."""
+"""The packet goes on like any reply, but untranslated."""
 
 
 class Redirect(NamedTuple):
-    """Where packets go in place of their destination."""
+    """Where packets go instead of to their destination."""
 
     number: int
-    """Of the TrafficControl."""
+    """Number of the TrafficControl."""
 
     target: int | None
-    """OpenFlow port; None: it is not there, and packets are dropped."""
+    """OpenFlow port; None: it does not exist, and packets are dropped."""
 
     back: int | None
-    """Where they come back."""
+    """OpenFlow port that they return by, if it exists."""
 
 
 class Watched(NamedTuple):
-    """What is done with a Pod's packets; a set is 0 if there is none."""
+    """What is done with a Pod's packets; the number of a set is 0 if there is none."""
 
     sent: int
     received: int
@@ -167,7 +167,7 @@ class Watched(NamedTuple):
 
 
 def pod_flows(port: LocalPort, addresses: Iterable[Address], watched: Watched) -> Flows:
-    """What stands for one Pod."""
+    """The flows of one Pod."""
     return {
         FlowKey(table, priority, a_match): FlowBody(actions, cookies.pack(CookieKind.TRAFFIC_CONTROL, number))
         for table, priority, a_match, actions, number in _pod_flows(port, addresses, watched)
@@ -175,7 +175,7 @@ def pod_flows(port: LocalPort, addresses: Iterable[Address], watched: Watched) -
 
 
 def copy_flows(sets: tuple[int, int], targets: Iterable[int]) -> Flows:
-    """What is done with packets of a sender and for a receiver of these sets; the targets are OpenFlow ports."""
+    """The flow that copies packets whose sender and receiver have these sets; the targets are OpenFlow ports."""
     outputs = tuple(Output(port) for port in sorted(set(targets)))
     if not outputs:
         return {}
@@ -185,7 +185,7 @@ def copy_flows(sets: tuple[int, int], targets: Iterable[int]) -> Flows:
 
 
 def return_flows(ports: Iterable[int]) -> Flows:
-    """What takes back what comes from these ports."""
+    """The flows that take redirected packets back from these ports."""
     cookie = cookies.pack(CookieKind.TRAFFIC_CONTROL)
     return {
         FlowKey(Table.CLASSIFIER, PRIORITY, match((Field.IN_PORT, port))): FlowBody((Goto(Table.RETURN),), cookie)
@@ -226,7 +226,7 @@ def _redirects(here: Term, there: Term, watched: Watched) -> Iterator[_Flow]:
         for side, redirect, priority in sides:
             if redirect is not None:
                 yield Table.REDIRECT, priority, match(ip, side), _elsewhere(redirect), redirect.number
-            else:  # what goes the other way makes the connection known as well
+            else:  # packets in the other direction make the connection known as well
                 yield Table.REDIRECT, PRIORITY_SEEN, match(ip, side), (_REMEMBER, Goto(Table.OUTPUT)), 0
                 yield Table.REDIRECT, PRIORITY_SEEN + 1, match(ip, side, _ANSWERED), (_REMEMBER, _TRANSLATE), 0
     if watched.by_receiver is not None:

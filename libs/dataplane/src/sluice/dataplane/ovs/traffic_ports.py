@@ -17,11 +17,11 @@ INTERNAL, DEVICE = "internal", ""
 """Types of interfaces. Source: ovs-vswitchd.conf.db(5), Interface, `type`."""
 
 Owner = Literal["ours", "somebody", "pod", "role", "bridge"]
-"""Who has a port: we made it; somebody else; it is a Pod's; it has a role of its own; it is on another bridge."""
+"""Who owns a port: we created it; somebody else did; it is a Pod's; it has a role; it is on another bridge."""
 
 
 class Wish(NamedTuple):
-    """A port that there should be."""
+    """A port that should exist."""
 
     name: str
     type: str
@@ -39,7 +39,7 @@ class Wish(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An interface that is there."""
+    """An interface that exists."""
 
     name: str
     type: str
@@ -49,10 +49,10 @@ class Found(NamedTuple):
 
     error: str | None = None
     said: str = ""
-    """Whose it is, in words: the Pod, the role, the bridge."""
+    """The owner in words: the Pod, the role, the bridge."""
 
     gone: bool = False
-    """The device that it was opened for is not there any more; another of its name may be."""
+    """The device that it was opened for no longer exists, but another one with its name may."""
 
 
 class Ready(NamedTuple):
@@ -60,11 +60,11 @@ class Ready(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """It is being made."""
+    """It is being created."""
 
 
 class Broken(NamedTuple):
-    """It is not there, and why."""
+    """It cannot be used, and why."""
 
     reason: str
 
@@ -73,7 +73,7 @@ State = Ready | Waiting | Broken
 
 
 def wish(port: TrafficPort) -> Wish:
-    """The port that is asked for, by its name in the switch."""
+    """The port that is asked for, with its name in the switch."""
     given = (port.ovs_internal, port.device, port.geneve, port.vxlan, port.gre, port.erspan)
     kinds = (INTERNAL, DEVICE, "geneve", "vxlan", "gre", "erspan")
     ((kind, one),) = [(kind, one) for kind, one in zip(kinds, given, strict=True) if one is not None]
@@ -87,11 +87,11 @@ def wish(port: TrafficPort) -> Wish:
 def state(
     wanted: Wish, found: Found | None, refused: str | None, *, returns: bool = False, taken_by: Wish | None = None
 ) -> State:
-    """What became of the wish.
+    """The state of the port that is wished for.
 
     Args:
-        refused: why the shell could not make it.
-        returns: packets are to come back by it.
+        refused: why the shell could not create it.
+        returns: it is a return port.
         taken_by: another wish for the name, which counts instead.
     """
     if taken_by is not None:
@@ -108,7 +108,7 @@ def state(
 
 
 def _claim(wanted: Wish, found: Found, *, returns: bool) -> str | None:
-    """Why the port that is there is not ours to use; None if it is."""
+    """Why the existing port cannot be used; None if it can."""
     name = wanted.name
     match found.owner:
         case "bridge":
@@ -130,7 +130,7 @@ def _claim(wanted: Wish, found: Found, *, returns: bool) -> str | None:
 
 
 def removable(found: Mapping[str, Found], wishes: Mapping[str, Wish]) -> frozenset[str]:
-    """Ports that we made and nobody needs, or not as they are, or that have lost their device; sorted out by name."""
+    """Names of ports that we created and that nobody needs, or not of this type, or whose device is gone."""
     return frozenset(
         name
         for name, one in found.items()
@@ -139,12 +139,12 @@ def removable(found: Mapping[str, Found], wishes: Mapping[str, Wish]) -> frozens
 
 
 def missing(found: Mapping[str, Found], wishes: Mapping[str, Wish]) -> tuple[Wish, ...]:
-    """Ports to make, sorted."""
+    """Ports to create, sorted."""
     return tuple(sorted(one for name, one in wishes.items() if name not in found))
 
 
 def _options(kind: str, tunnel: UdpTunnel | GreTunnel | ErspanTunnel) -> dict[str, str]:
-    """What ovs-vswitchd.conf.db(5) calls "Tunnel Options".
+    """The tunnel's options, "Tunnel Options" in ovs-vswitchd.conf.db(5).
 
     Source: lib/netdev-vport.c, which reads erspan_idx and erspan_hwid as hexadecimal.
     """

@@ -12,17 +12,17 @@ from sluice.contracts.traffic_programs import TrafficProgram
 from sluice.dataplane.ovs.traffic_ports import Broken, Found, Ready, State, Waiting, Wish, state, wish
 
 _Claims = Mapping[str, list[tuple[tuple[bool, str, str], Wish]]]
-"""Who wishes for which name; the first counts."""
+"""The wishes for each name; the first one counts."""
 
 
 class Way(NamedTuple):
-    """What is done with packets, whosever they are."""
+    """What a TrafficControl does with packets, whichever Pods it selects."""
 
     redirects: bool
     target: Wish
     back: Wish | None
     passes: bool
-    """While a port is not there, what would be redirected goes on."""
+    """While a port is missing, packets that would be redirected go on as usual."""
 
     @property
     def wishes(self) -> tuple[Wish, ...]:
@@ -30,11 +30,11 @@ class Way(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """A way that is in force, and what became of its ports."""
+    """A way that is in force, and the state of its ports."""
 
     way: Way
     states: tuple[State, ...]
-    """Of the way's wishes."""
+    """States of the way's wishes, in the same order."""
 
     @property
     def target(self) -> int | None:
@@ -48,7 +48,7 @@ class Standing(NamedTuple):
 
 
 class Ways:
-    """Mutable inside. A change looks at every TrafficControl of the node, of which there are few."""
+    """Mutable. A change looks at every TrafficControl of the node, of which there are few."""
 
     def __init__(self) -> None:
         self._programs: dict[Unit, dict[GroupId, TrafficProgram]] = {}
@@ -71,7 +71,7 @@ class Ways:
         self._stale = True
 
     def switch_has(self, found: Mapping[str, Found], refused: Mapping[str, str]) -> None:
-        """The interfaces that there are, by name, and why some could not be made."""
+        """The interfaces that exist, by name, and why some could not be created."""
         if (found, refused) != (self._found, self._refused):
             self._found, self._refused = found, refused
             self._stale = True
@@ -82,21 +82,21 @@ class Ways:
 
     @property
     def standing(self) -> Mapping[Unit, Standing]:
-        """Those that are in force, as of the last question."""
+        """The TrafficControls in force, as of the last `drain` or `wishes`."""
         return self._standing
 
     def program(self, unit: Unit) -> TrafficProgram:
-        """While it moves to other Pods it has two, of which the newer tells what to do."""
+        """The unit's program. While it moves to other Pods it has two, and the newer one counts."""
         return max(self._programs[unit].values(), key=lambda one: (one.cause, one.applied_to))
 
     def drain(self) -> frozenset[Unit]:
-        """The units that do something else than the last time."""
+        """The units whose effect changed since the last call."""
         self._settle()
         changed, self._changed = frozenset(self._changed), set()
         return changed
 
     def _settle(self) -> None:
-        """Have in force what can be."""
+        """Put everything into force that can be."""
         while self._stale:
             self._stale = False
             self._claims = self._claim()
@@ -107,16 +107,16 @@ class Ways:
                     self._standing[unit] = after
                 if before != after:
                     self._changed.add(unit)
-                    # Another's wish for a name may have its turn now.
+                    # Another unit's wish for the name may count now.
                     self._stale |= before is not None and (after is None or after.way != before.way)
 
     def wishes(self) -> dict[str, Wish]:
-        """The ports that there should be, by name: those in force, and those that are to be."""
+        """The ports that should exist, by name: of the ways in force, and of those that are to be."""
         self._settle()
         return {name: claims[0][1] for name, claims in self._claims.items()}
 
     def troubles(self, unit: Unit) -> list[tuple[bool, str]]:
-        """What is wrong with the ports that it wants: whether it is for good, and why."""
+        """What is wrong with the ports that the unit wants: whether it is permanent, and why."""
         found = []
         for one, what in zip(_wanted(self.program(unit)).wishes, ("targetPort", "returnPort"), strict=False):
             match self._state(one, returns=what == "returnPort"):

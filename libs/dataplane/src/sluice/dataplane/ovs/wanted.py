@@ -1,4 +1,4 @@
-"""What a switch must hold, in steps: all of it, and what has changed since it was last asked for."""
+"""What a switch must hold, maintained incrementally: all entries, and what changed since the last `drain`."""
 
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
@@ -12,8 +12,8 @@ class Wanted(Generic[K, V]):
     """Entries by key.
 
     Args:
-        check: sees each entry that is put and was not there.
-        standing: what is there from the beginning; the first `drain` puts it.
+        check: called with each entry that `set` adds or changes.
+        standing: the initial entries; the first `drain` puts them.
     """
 
     def __init__(
@@ -24,18 +24,18 @@ class Wanted(Generic[K, V]):
         self._check = check
         self._now = dict(standing)
         self._new = dict(standing)
-        """Those of them that were not there at the last drain."""
+        """Entries that did not exist at the last drain."""
 
         self._before: dict[K, V] = {}
-        """What the others that changed since the last drain were then."""
+        """The former values of other entries that changed since the last drain."""
 
     @property
     def now(self) -> dict[K, V]:
-        """All of it; a copy."""
+        """All entries; a copy."""
         return dict(self._now)
 
     def set(self, key: K, value: V | None) -> None:
-        """This is the entry from now on; None: there is none."""
+        """Add or change the entry; None: remove it."""
         old = self._now.get(key)
         if old == value:
             return
@@ -53,17 +53,17 @@ class Wanted(Generic[K, V]):
             self._before.setdefault(key, old)
 
     def knows_none(self, keys: Collection[K]) -> bool:
-        """None of them is there, or was at the last drain."""
-        # Sets of dicts hash nothing anew, and where nothing was before there is nothing to compare.
+        """Whether none of the keys exists, or existed at the last drain."""
+        # Sets made of dicts rehash nothing, and comparing with an empty `_before` costs nothing.
         return len(set(keys).difference(self._now).difference(self._before)) == len(keys)
 
     def add(self, entries: Mapping[K, V]) -> None:
-        """All of these at once, of which it knows none. They are not checked."""
+        """Add all of these at once, none of which may be known (`knows_none`). They are not checked."""
         self._now.update(entries)
         self._new.update(entries)
 
     def drain(self) -> tuple[dict[K, V], frozenset[K]]:
-        """What to put and what to delete, since the last call; the first call puts all there is."""
+        """What to put and what to delete since the last call; the first call puts everything."""
         put, self._new = self._new, {}
         delete = set()
         for key, before in self._before.items():

@@ -1,7 +1,7 @@
-"""Whether what comes in by a device has its checksums: who sends it may leave them to a card that is never reached.
+"""Whether packets received by a device carry their checksums: a sender may leave them to a NIC that is never reached.
 
-The kernel says so of each packet that is read from a device. A pair of links passes such packets on as they are, and a
-switch in user space forwards what it reads: whoever gets them throws them away.
+The kernel reports this for each packet read from a device. A veth pair passes such packets on as they are, and a
+userspace switch forwards what it reads; the receiver then drops them.
 """
 
 import socket
@@ -14,25 +14,25 @@ TP_STATUS_CSUMNOTREADY = 1 << 3
 """Source: linux/socket.h, linux/if_packet.h."""
 
 _AUXDATA = struct.Struct("=IIIHHHH")
-"""struct tpacket_auxdata: its first word is the status."""
+"""struct tpacket_auxdata; its first word is the status."""
 
 _HEAD = 64
-"""Octets that are read of a packet: more than where the protocol stands."""
+"""Octets read of each packet; enough to reach the protocol."""
 
 _ETHERNET = 14
 _SUMMED = (IpProto.TCP, IpProto.UDP)
-"""What a card computes checksums for."""
+"""The protocols that a NIC computes checksums for."""
 
 
 class Watch:
-    """Reads what comes in by one device of this network namespace. It never waits.
+    """Reads the packets received by one device of this network namespace. Never blocks.
 
     Raises:
-        OSError: there is no such device, or we may not.
+        OSError: there is no such device, or permission is missing.
     """
 
     def __init__(self, device: str) -> None:
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK)  # it gets nothing yet
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK)  # receives nothing yet
         try:
             for option in (PACKET_AUXDATA, PACKET_IGNORE_OUTGOING):
                 self._socket.setsockopt(SOL_PACKET, option, 1)
@@ -48,7 +48,7 @@ class Watch:
         self._socket.close()
 
     def complete(self) -> bool | None:
-        """Whether the next packet of TCP or UDP has its checksum; None: no such packet is there.
+        """Whether the next TCP or UDP packet has its checksum; None if there is no such packet yet.
 
         Raises:
             OSError: the device went away.
@@ -68,8 +68,8 @@ _ETH_P_ALL = 3
 
 
 def _protocol(packet: bytes) -> int | None:
-    """What IP carries; fragments and extension headers are not looked behind."""
-    if len(packet) < _HEAD - 22:  # the shortest packet of UDP
+    """The protocol in the IP header; fragments and extension headers are not followed."""
+    if len(packet) < _HEAD - 22:  # the shortest UDP packet
         return None
     match int.from_bytes(packet[12:14], "big"):
         case EthType.IPV4:

@@ -1,7 +1,7 @@
-"""JSON-RPC 1.0 over a unix socket, as ovsdb-server and the control sockets of the Open vSwitch daemons speak it.
+"""JSON-RPC 1.0 over a Unix socket, as ovsdb-server and the control sockets of the Open vSwitch daemons speak it.
 
-Texts follow each other without a separator, so the decoder itself finds where one ends. Both sides may call: the
-other's `echo` is answered here, its notifications are handed on, anything else is an error of the peer.
+Messages follow each other without a separator, so the decoder finds where one ends. Both sides may send requests:
+`echo` requests of the peer are answered here and its notifications passed on; anything else is a protocol error.
 
 Source: RFC 7047 section 4, JSON-RPC 1.0.
 """
@@ -16,16 +16,16 @@ from typing import Any, Self, cast
 
 CALL_TIMEOUT_S = 10.0
 KEEPALIVE_S = 10.0
-"""Seconds between our own echoes; a peer that answers none for as long is taken for dead."""
+"""Seconds between our echo requests; a peer that does not answer one within this time is considered dead."""
 
 LONGEST_TEXT = 64 << 20
-"""Characters. What grows beyond is not JSON-RPC: the tables of a node are a few megabytes."""
+"""Characters. Anything longer is not JSON-RPC: the tables of a node take a few megabytes."""
 
 Notice = Callable[[str, list[Any]], None]
 
 
 class RpcGone(ConnectionError):
-    """The connection ended, or the peer stopped answering; the caller connects anew."""
+    """The connection ended, or the peer stopped answering; the caller has to reconnect."""
 
 
 class RpcRefused(Exception):
@@ -37,11 +37,11 @@ class RpcRefused(Exception):
 
 
 def ignore(method: str, params: list[Any]) -> None:
-    """For peers that notify nobody."""
+    """A handler for peers that send no notifications."""
 
 
 class JsonRpc(asyncio.Protocol):
-    """One connection. It ends once; `closed` then says why."""
+    """One connection. Once it has ended, `closed` holds the reason."""
 
     def __init__(self, path: Path, notice: Notice = ignore) -> None:
         self._path = path
@@ -54,13 +54,13 @@ class JsonRpc(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._beat: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[str] = self._loop.create_future()
-        """Done when the connection has ended, with the reason. It never raises."""
+        """Done when the connection has ended; its result is the reason. Never raises."""
 
     @classmethod
     async def connect(
         cls, path: Path, notice: Notice = ignore, *, keepalive_s: float | None = None, timeout_s: float = CALL_TIMEOUT_S
     ) -> Self:
-        """A connection to the socket at `path`.
+        """Connect to the socket at `path`.
 
         Raises:
             OSError: nobody listens there, or the path is longer than the 107 bytes of a unix socket address.
@@ -74,7 +74,7 @@ class JsonRpc(asyncio.Protocol):
         return rpc
 
     async def call(self, method: str, params: list[Any], *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """The result of the peer's method.
+        """Call a method of the peer and return its result.
 
         Raises:
             RpcRefused: the peer answered with an error.
@@ -95,7 +95,7 @@ class JsonRpc(asyncio.Protocol):
         return reply.get("result")
 
     def close(self, reason: str = "closed by us") -> None:
-        """End the connection; who waits for an answer gets RpcGone."""
+        """End the connection; pending calls raise RpcGone."""
         if self.closed.done():
             return
         self.closed.set_result(reason)
@@ -111,7 +111,7 @@ class JsonRpc(asyncio.Protocol):
     # -------------------------------------------------------------------------------------------- asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        writable = cast("asyncio.WriteTransport", transport)  # uvloop's is one without saying so
+        writable = cast("asyncio.WriteTransport", transport)  # uvloop's transports do not declare it
         self._transport = writable
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -120,7 +120,7 @@ class JsonRpc(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._text += self._bytes_to_text.decode(data)
-            if self._text.endswith("}"):  # else the last text is unfinished, and trying it would read it twice
+            if self._text.endswith("}"):  # otherwise it is incomplete, and would be decoded twice
                 self._take_texts()
         except ValueError as error:
             self.close(f"not JSON-RPC: {error}")
@@ -135,7 +135,7 @@ class JsonRpc(asyncio.Protocol):
             try:
                 message, position = _DECODER.raw_decode(self._text, position)
             except json.JSONDecodeError:
-                break  # unfinished
+                break  # incomplete
             self._take(message)
         self._text = self._text[position:]
 
@@ -167,14 +167,14 @@ class JsonRpc(asyncio.Protocol):
             self._transport.write(json.dumps(message, separators=(",", ":")).encode())
 
     def keep_alive(self, every_s: float, unanswered: asyncio.Future[dict[str, Any]] | None = None) -> None:
-        """Ask for an echo at once and then every so often; end the connection when one was not answered."""
+        """Send an echo request now and every `every_s`; close the connection if the previous one was not answered."""
         if self.closed.done():
             return
         if unanswered is not None and not unanswered.done():
             self.close(f"no answer to an echo in {every_s:g} s")
             return
         echo = self._ask(next(self._numbers), "echo", [])
-        echo.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at when the next is due
+        echo.add_done_callback(lambda done: done.cancelled() or done.exception())  # checked when the next one is due
         self._beat = self._loop.call_later(every_s, self.keep_alive, every_s, echo)
 
 

@@ -1,4 +1,4 @@
-"""Network interfaces of a namespace, as far as ports of a switch need them."""
+"""Network interfaces of a namespace, as far as the ports of a switch need them."""
 
 import fcntl
 import socket
@@ -16,10 +16,10 @@ _REQUEST = struct.Struct("=16sH22x")
 
 
 def raise_link(name: str) -> None:
-    """The interface is up.
+    """Bring the interface up.
 
     Raises:
-        OSError: there is none, or it is not ours to change.
+        OSError: there is no such interface, or permission is missing.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         _, flags = _REQUEST.unpack(fcntl.ioctl(asking, SIOCGIFFLAGS, _REQUEST.pack(name.encode(), 0)))
@@ -40,16 +40,16 @@ def address_of(name: str) -> str | None:
             answer = fcntl.ioctl(asking, SIOCGIFADDR, request)
         except OSError:
             return None
-    return socket.inet_ntoa(answer[20:24])  # after the name (16), family and port (2 each) of a sockaddr_in
+    return socket.inet_ntoa(answer[20:24])  # after the name (16), and family and port (2 each) of a sockaddr_in
 
 
 def master_of(name: str) -> str | None:
-    """What the interface is a part of, a bridge or a bond; None if it stands by itself.
+    """The interface's master, a bridge or a bond; None if it has none.
 
     Raises:
         OSError: there is no such interface.
     """
-    from pyroute2 import IPRoute  # noqa: PLC0415  # takes a third of a second, and is needed for devices alone
+    from pyroute2 import IPRoute  # noqa: PLC0415  # the import takes a third of a second and only devices need it
 
     with IPRoute() as route:
         (link,) = route.get_links(socket.if_nametoindex(name))
@@ -58,7 +58,7 @@ def master_of(name: str) -> str | None:
 
 
 def namespace_of(pid_file: Path) -> Path | None:
-    """The network namespace of the process that the file names; None: it is not to be seen from here."""
+    """The network namespace of the process whose pid is in the file; None if it is not visible from here."""
     try:
         path = Path(f"/proc/{int(pid_file.read_text())}/ns/net")
     except (OSError, ValueError):

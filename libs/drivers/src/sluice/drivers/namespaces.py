@@ -1,6 +1,6 @@
-"""Network namespaces of others.
+"""Running code in other network namespaces.
 
-A thread of its own enters one and ends there, so that nothing else ever runs in the wrong one.
+A dedicated thread enters the namespace and ends there, so that nothing else ever runs in the wrong one.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def inside(path: Path | None, function: Callable[[], T]) -> T:
-    """What the function returns when it runs in the namespace (None: where we are).
+    """Run the function in the namespace (None: the current one) and return its result.
 
     Raises:
         OSError: the namespace cannot be entered.
@@ -36,10 +36,10 @@ def inside(path: Path | None, function: Callable[[], T]) -> T:
 
 
 def apart(function: Callable[[], T]) -> T:
-    """What the function returns when it runs in a new namespace, which is that of its thread alone.
+    """Run the function in a new namespace, which only its thread is in, and return its result.
 
     Raises:
-        OSError: none can be made.
+        OSError: no namespace can be created.
     """
     return _in_a_thread(lambda: _check(_libc.unshare(CLONE_NEWNET), "unshare"), function)
 
@@ -51,7 +51,7 @@ def _in_a_thread(enter: Callable[[], None], function: Callable[[], T]) -> T:
         try:
             enter()
             done.set_result(function())
-        except BaseException as error:  # noqa: BLE001  # it is raised again where we were called
+        except BaseException as error:  # noqa: BLE001  # raised again in the caller
             done.set_exception(error)
 
     thread = threading.Thread(target=run, name="netns", daemon=True)

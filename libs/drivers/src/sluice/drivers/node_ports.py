@@ -1,4 +1,4 @@
-"""NodePorts go to the switch: the rules and routes for it, in the network namespace that the calling thread is in."""
+"""Sends NodePort traffic to the switch: rules and routes in the network namespace of the calling thread."""
 
 import socket
 from collections.abc import Collection
@@ -17,19 +17,19 @@ _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 def hand_over(gateway: str, addresses: Collection[Address], ports: str) -> bool:
-    """What is sent to these ports of these addresses goes out by the gateway, as it came; True if it did not before.
+    """Send packets to these ports of these addresses unchanged to the gateway; True if that changed anything.
 
-    The gateway is an interface that knows the neighbour `veth.GATEWAY` of each family of the addresses. A family of
-    which there is no address hands nothing over, and none does where `ports` is empty.
+    The gateway is an interface with a neighbour entry for `veth.GATEWAY` of each family of the addresses. A family
+    without addresses hands nothing over, and neither does any family if `ports` is empty.
 
     Raises:
-        OSError, NetlinkError: the kernel refuses. ValueError: there is no such interface.
+        OSError, NetlinkError: the kernel refused. ValueError: there is no such interface.
     """
     changed = False
     if gateway not in {name for _, name in socket.if_nameindex()}:
         raise ValueError(f"{gateway}: no such interface, so NodePorts go nowhere; the switch makes it")
     if ports:
-        # Answers leave the switch with the node's own address, and nobody else's rp_filter may take them for forged.
+        # Answers leave the switch with the node's own address; a strict rp_filter would drop them as spoofed.
         sysctl.write(f"net/ipv4/conf/{gateway}/accept_local", "1")
         sysctl.write(f"net/ipv4/conf/{gateway}/rp_filter", "2")
     with IPRoute() as netlink:
@@ -47,7 +47,7 @@ def hand_over(gateway: str, addresses: Collection[Address], ports: str) -> bool:
 
 
 def _route(netlink: IPRoute, index: int, version: int, own: set[Address]) -> bool:
-    """The table leads to these by the gateway, and nowhere else."""
+    """Make the table route these addresses, and nothing else, through the gateway."""
     length = 128 if version == 6 else 32
     there = {
         Address(route.get_attr("RTA_DST") or ""): route
@@ -67,7 +67,7 @@ def _there(netlink: IPRoute, family: int) -> list[Rule]:
     for each in netlink.get_rules(family=family):
         attributes = dict(each["attrs"])
         if each["action"] != FR_ACT_TO_TBL or attributes.keys() & _OTHERS:
-            continue  # we make no such rules
+            continue  # not one of our rules
         found.append(
             Rule(
                 attributes.get("FRA_PRIORITY", 0),

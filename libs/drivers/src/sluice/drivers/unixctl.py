@@ -1,4 +1,4 @@
-"""Commands to a running Open vSwitch daemon through its control socket: what ovs-appctl does, without the process.
+"""Commands to a running Open vSwitch daemon through its control socket: ovs-appctl without the process.
 
 Source: ovs-appctl(8); the socket speaks JSON-RPC, the method is the command, the parameters are its arguments.
 """
@@ -9,11 +9,11 @@ from sluice.drivers.jsonrpc import CALL_TIMEOUT_S, JsonRpc, RpcRefused
 
 
 class CommandRefused(Exception):
-    """The daemon did not carry the command out."""
+    """The daemon refused the command, or the command failed."""
 
 
 async def command(socket: Path, name: str, *arguments: str, timeout_s: float = CALL_TIMEOUT_S) -> str:
-    """What the daemon prints when told to `name`.
+    """Run a command and return its output.
 
     Raises:
         CommandRefused: the daemon does not know the command, or it failed.
@@ -31,10 +31,10 @@ async def command(socket: Path, name: str, *arguments: str, timeout_s: float = C
 
 
 def control_socket(run_dir: Path) -> Path:
-    """Where ovs-vswitchd listens for commands: a fixed name, or by default one with its pid.
+    """The control socket of ovs-vswitchd: a fixed name, or by default one that contains its pid.
 
     Raises:
-        FileNotFoundError: it does not run.
+        FileNotFoundError: it is not running.
     """
     fixed = run_dir / "ovs-vswitchd.ctl"
     if fixed.exists():

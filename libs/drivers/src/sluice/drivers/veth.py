@@ -1,4 +1,4 @@
-"""The veth pair of a Pod: its interface, with the other end in the node, where a port of the switch takes it."""
+"""The veth pair of a Pod: one end is the Pod's interface, the other is attached to the node's switch."""
 
 import array
 import fcntl
@@ -28,7 +28,7 @@ IFA_F_NODAD = 2
 """Source: linux/neighbour.h, linux/rtnetlink.h, linux/if_addr.h."""
 
 GATEWAY = {4: Address("169.254.1.1"), 6: Address("fe80::1")}
-"""Where a Pod sends everything; the switch answers for it, and it exists nowhere."""
+"""The Pod's default gateway; the switch answers for it, no host has it."""
 
 
 class Link(NamedTuple):
@@ -44,7 +44,7 @@ class Link(NamedTuple):
 
 
 def mac_of(address: Address) -> str:
-    """A locally administered MAC address that belongs to this address."""
+    """A locally administered MAC address derived from this address."""
     return ":".join(f"{octet:02x}" for octet in (0x0A, 0x58, *ip_address(address).packed[-4:]))
 
 
@@ -53,7 +53,7 @@ def family(address: str) -> int:
 
 
 def plug(pod: Path, node: Path, link: Link, gateway_mac: str) -> None:
-    """Give the Pod its interface, with the other end in the node: addresses, routes and the gateway's neighbour entry.
+    """Create the Pod's interface, with addresses, routes and the gateway's neighbour entry, and its peer in the node.
 
     The node's end is created down; `raise_links` brings it up.
     """
@@ -91,19 +91,19 @@ def raise_links(node: Path, names: Iterable[str]) -> None:
     def up() -> None:
         with IPRoute() as netlink:
             for name in names:
-                sysctl.no_ipv6(name)  # the node says nothing to its Pods by itself
+                sysctl.no_ipv6(name)  # the node itself must not send anything to its Pods
                 netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")
 
     inside(node, up)
 
 
 def remove_links(node: Path, names: Sequence[str]) -> None:
-    """Remove these links of the node, and with each the other end."""
+    """Remove these links of the node, and thereby their peers."""
 
     def down() -> None:
         there = {name for _, name in socket.if_nameindex()}
         if there.isdisjoint(names):
-            return  # a socket of netlink takes longer than the question
+            return  # opening a netlink socket takes longer than this check
         with IPRoute() as netlink:
             for name in names:
                 for index in netlink.link_lookup(ifname=name):
@@ -113,7 +113,7 @@ def remove_links(node: Path, names: Sequence[str]) -> None:
 
 
 def addresses_of(pod: Path, name: str) -> frozenset[str]:
-    """The addresses of an interface in the Pod; none if there is no such interface.
+    """The addresses of an interface in the Pod; empty if there is no such interface.
 
     Raises:
         OSError: the namespace cannot be entered.
@@ -128,15 +128,15 @@ def addresses_of(pod: Path, name: str) -> frozenset[str]:
 
 
 def quiet(interface: str) -> None:
-    """The kernel neither answers nor speaks by this interface of the namespace we are in: others do."""
+    """Keep the kernel from answering or sending by this interface of the current namespace: others do."""
     sysctl.no_ipv6(interface)
     sysctl.write(f"net/ipv4/conf/{interface}/arp_ignore", "1")
 
 
 def no_transmit_checksum_offload(interface: str) -> None:
-    """Make the kernel fill checksums in before a packet leaves.
+    """Make the kernel compute checksums before a packet leaves.
 
-    The switch in user space reads packets before any card would have done it: with the offload on, ICMP works and TCP
+    The userspace switch reads packets before any NIC could have computed them: with the offload on, ICMP works but TCP
     and UDP time out. Source: ethtool(8) `-K tx off`.
     """
     value = array.array("B", struct.pack("II", ETHTOOL_STXCSUM, 0))

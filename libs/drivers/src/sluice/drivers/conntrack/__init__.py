@@ -1,1 +1,1 @@
-"""The connections that a node's switch remembers: listed, counted, forgotten."""
+"""The connections tracked by a node's switch: list them, count them, remove them."""

@@ -1,4 +1,4 @@
-"""One remembered connection, read from the line that dpctl/dump-conntrack prints for it."""
+"""One tracked connection, parsed from its line of dpctl/dump-conntrack output."""
 
 from re import compile as pattern
 
@@ -8,7 +8,7 @@ from sluice.contracts.ids import Address
 
 
 class Tuple(Struct, frozen=True, order=True):
-    """The packets of one direction."""
+    """The packets of one direction of a connection."""
 
     source: Address
     destination: Address
@@ -27,11 +27,11 @@ class Entry(Struct, frozen=True):
     label: int
     """128 bits."""
     state: str | None
-    """Of TCP, such as ESTABLISHED."""
+    """TCP only, such as ESTABLISHED."""
 
     @property
     def addresses(self) -> frozenset[Address]:
-        """Every address that packets of the connection carry, translated or not."""
+        """All addresses in the connection's packets, translated or not."""
         return frozenset(
             {self.original.source, self.original.destination, self.reply.source, self.reply.destination},
         )
@@ -46,7 +46,7 @@ _VALUE = pattern(r"(?:^|[,(])(\w+)=([^,()]+)")
 
 
 def parse(line: str) -> Entry:
-    """The connection that the line describes.
+    """The connection described by the line.
 
     Raises:
         NotAnEntry

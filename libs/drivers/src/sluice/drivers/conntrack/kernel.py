@@ -1,4 +1,4 @@
-"""The kernel's own connection tracker, by zone. Not for several threads at once.
+"""The kernel's own connection tracker, by zone. Not thread-safe.
 
 Source: Linux include/uapi/linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h, net/netfilter/nf_conntrack_netlink.c.
 """
@@ -16,7 +16,7 @@ from sluice.drivers.tc.netlink import Message, Netlink
 
 NETLINK_NETFILTER = 12
 NEW, GET, DELETE = 0x100, 0x101, 0x102
-"""NFNL_SUBSYS_CTNETLINK << 8, and IPCTNL_MSG_CT_NEW (which changes what there is), _GET or _DELETE."""
+"""NFNL_SUBSYS_CTNETLINK << 8 plus IPCTNL_MSG_CT_NEW (which also modifies entries), _GET or _DELETE."""
 
 HEAD = struct.Struct("!BBH")
 """struct nfgenmsg: family, version, resource."""
@@ -32,7 +32,7 @@ ADDRESSES = {1: 4, 2: 4, 3: 6, 4: 6}
 class Entry(NamedTuple):
     family: int
     original: bytes
-    """Its attribute, as the kernel wrote it."""
+    """The attribute of its original direction, as the kernel wrote it."""
 
     id: bytes
     addresses: frozenset[Block]
@@ -42,13 +42,13 @@ class Entry(NamedTuple):
 
 
 class KernelTracker:
-    """Opens its socket when it is first asked: where nobody tracks by zones, the kernel need not have it."""
+    """Opens its socket on first use: a kernel whose zones nobody uses need not support it."""
 
     def __init__(self) -> None:
         self._opened: Netlink | None = None
 
     def marks(self, zone: int) -> list[int]:
-        """Of the zone's connections; sorted.
+        """The marks of the zone's connections; sorted.
 
         Raises:
             NetlinkLost: see `forget`.
@@ -61,20 +61,20 @@ class KernelTracker:
             self._opened = None
 
     def forget(self, zone: int) -> int:
-        """No packet belongs to a connection that was in the zone before; how many there were.
+        """Remove all connections of the zone; returns how many there were.
 
         Raises:
-            NetlinkLost: also if the kernel does not let itself be asked.
+            NetlinkLost: also if the kernel refuses the request.
         """
         gone = self._known(zone)
         self._change([Message(DELETE, 0, _naming(entry, zone) + attribute(ID, entry.id)) for entry in gone])
         return len(gone)
 
     def unmark(self, zone: int, addresses: Collection[Block]) -> int:
-        """Connections of the zone that have one of these addresses have no mark; how many there were.
+        """Clear the mark of the zone's connections that have one of these addresses; returns how many there were.
 
-        They stay known: a packet of somebody who was answered is still an answer, and cannot begin anything. Costs a
-        look at all that the kernel tracks.
+        The connections stay tracked: a packet that answers an earlier one still counts as an answer and cannot open a
+        new connection. Costs a walk through everything that the kernel tracks.
 
         Raises:
             NetlinkLost: see `forget`.
@@ -103,7 +103,7 @@ def _entries(netlink: Netlink, zone: int) -> Iterator[Entry]:
     asked = HEAD.pack(socket.AF_UNSPEC, 0, 0) + attribute(ZONE, BE16.pack(zone))
     for message in netlink.dump(Message(GET, 0, asked)):
         told = by_kind(message.body[HEAD.size :])
-        if BE16.unpack(told.get(ZONE, b"\0\0"))[0] != zone:  # some kernels tell all
+        if BE16.unpack(told.get(ZONE, b"\0\0"))[0] != zone:  # some kernels dump all zones
             continue
         family = HEAD.unpack_from(message.body)[0]
         both = _addresses(told[TUPLE_ORIG]) | _addresses(told[TUPLE_REPLY])
@@ -125,5 +125,5 @@ def _has(entry: Entry, addresses: Collection[Block]) -> bool:
 
 
 def _naming(entry: Entry, zone: int) -> bytes:
-    """What tells the kernel which one is meant."""
+    """The attributes that identify the entry to the kernel."""
     return HEAD.pack(entry.family, 0, 0) + nested(TUPLE_ORIG, entry.original) + attribute(ZONE, BE16.pack(zone))

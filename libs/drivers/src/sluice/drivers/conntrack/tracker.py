@@ -12,35 +12,36 @@ from sluice.drivers.conntrack.entries import Entry, parse
 from sluice.drivers.unixctl import CommandRefused, command
 
 TUPLES = ((), ("",))
-"""What stands before a flush's fields: nothing for the original direction, an empty original tuple for the reply."""
+"""Arguments before the fields of a flush: none for the original direction, an empty original tuple for the reply."""
 
 ICMPV6 = "icmpv6"
 NUMBERS = {"igmp": 2, "tcp": 6, "udp": 17, "dccp": 33, "sctp": 132, "udplite": 136}
-"""Protocols that dump-conntrack names; others it says by number. Source: Open vSwitch lib/ct-dpif.c, and IANA."""
+"""Protocols that dump-conntrack prints by name; it prints others as numbers. Source: Open vSwitch lib/ct-dpif.c, and
+IANA."""
 
 FLUSHES = 20
-"""Rounds of one flush. Each leaves at most half of what it was to remove, and in practice a tenth."""
+"""Rounds of one flush. Each leaves at most half of the connections it should remove, a tenth in practice."""
 
 
 class NotForgotten(CommandRefused):
-    """Connections of an address were still there after they were flushed."""
+    """Connections of an address still exist after they were flushed."""
 
 
 class Tracker:
-    """Makes a connection for each command; there are few."""
+    """Opens a connection for each command; there are few."""
 
     def __init__(self, control: Path) -> None:
         self._control = control
 
     async def flush(self, zone: int, addresses: Iterable[Address]) -> frozenset[Address]:
-        """No packet of these addresses belongs to a connection of the zone that was there before, but by ICMPv6.
+        """Remove the zone's connections with these addresses; returns the addresses that still have ICMPv6 connections.
 
-        An address counts in either direction and at either end, before and after translation. Established connections
-        of others stay. Returned are the addresses that have connections by ICMPv6: these cannot be removed one by one
-        (Open vSwitch 3.1.0 aborts), they end a minute after their last packet, or with `flush_zone`.
+        An address counts in either direction and at either end, before and after translation. Other established
+        connections stay. ICMPv6 connections are left: they cannot be removed one by one (Open vSwitch 3.1.0 aborts).
+        They end a minute after their last packet, or with `flush_zone`.
 
-        A flush walks through a table that shrinks as it goes, and misses what moves behind its back: of 6,000
-        connections 510 were left. So this looks again until there are none.
+        A flush walks a table that shrinks meanwhile and misses entries that move behind it: of 6,000 connections 510
+        were left. Therefore this repeats until none is left.
 
         Raises:
             CommandRefused, OSError, RpcGone: see unixctl.
@@ -69,9 +70,9 @@ class Tracker:
                 await command(self._control, "dpctl/flush-conntrack", f"zone={zone}", *before, fields.format(end=end))
 
     async def forget_udp(self, zone: int, endpoints: Iterable[tuple[Address, int]]) -> None:
-        """No UDP packet of a client is sent to these endpoints for a connection that was there before.
+        """Remove the zone's UDP connections to these endpoints.
 
-        Clients that ask on and on from one port would never get to another. TCP notices by itself.
+        Otherwise a client that keeps sending from one port would never reach another endpoint. TCP notices by itself.
 
         Raises:
             CommandRefused, OSError, RpcGone: see unixctl.
@@ -91,7 +92,7 @@ class Tracker:
             raise NotForgotten(f"{self._control}: {sorted(left)}: UDP connections remain: is the tracker flooded?")
 
     async def forget(self, zone: int, connections: Iterable[Entry]) -> None:
-        """None of these connections, over TCP or UDP, is remembered as it was.
+        """Remove these TCP and UDP connections. One with the same tuple but another label counts as a new one.
 
         Raises:
             CommandRefused, OSError, RpcGone: see unixctl.
@@ -114,15 +115,15 @@ class Tracker:
             raise NotForgotten(f"{self._control}: {sorted(left)}: connections remain: is the tracker flooded?")
 
     async def flush_zone(self, zone: int) -> None:
-        """The zone remembers no connection that was there before."""
+        """Remove all connections of the zone."""
         await command(self._control, "dpctl/flush-conntrack", f"zone={zone}")
 
     async def entries(self, zone: int | None = None) -> tuple[Entry, ...]:
-        """What is remembered, in one zone or in all.
+        """The tracked connections, of one zone or of all.
 
         Raises:
             CommandRefused, OSError, RpcGone: see unixctl.
-            NotAnEntry: Open vSwitch prints what we do not know.
+            NotAnEntry: Open vSwitch printed something unknown.
         """
         arguments = [] if zone is None else [f"zone={zone}"]
         printed = await command(self._control, "dpctl/dump-conntrack", *arguments)
@@ -130,10 +131,10 @@ class Tracker:
 
 
 def _selecting(address: Address, protocol: str) -> str:
-    """The fields of a flush, with a place for the end that has the address.
+    """The fields of a flush, with a placeholder for the end that has the address.
 
-    Over IPv4 all protocols go at once; ICMP is not found by its protocol without its type. Over IPv6 one at a time, for
-    the sake of ICMPv6.
+    Over IPv4 one flush covers all protocols, since ICMP cannot be selected without its type. Over IPv6 there is one
+    flush per protocol, to leave ICMPv6 out.
     """
     if ip_address(address).version == 4:
         return f"ct_nw_{{end}}={address}"

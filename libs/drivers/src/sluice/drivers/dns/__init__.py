@@ -1,4 +1,4 @@
-"""Questions to servers of DNS."""
+"""Queries to DNS servers."""
 
 from sluice.drivers.dns.client import NoAnswer, ask, nameservers
 

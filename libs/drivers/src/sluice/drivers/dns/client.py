@@ -1,7 +1,7 @@
-"""Asks servers of DNS for the addresses of a name: over UDP, and over TCP where the answer does not fit.
+"""Queries DNS servers for the addresses of a name: over UDP, and over TCP if the answer is truncated.
 
-Each question has a port and an id of its own, drawn by chance, and its socket is connected to the server, so that
-whoever does not see the question cannot answer it. Source: RFC 5452 section 9, RFC 7766 section 5, resolv.conf(5).
+Each query has a random port and id, and its socket is connected to the server, so that an attacker who does not see the
+query cannot answer it. Source: RFC 5452 section 9, RFC 7766 section 5, resolv.conf(5).
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from sluice.dataplane.dns.message import NO_SUCH_NAME, PORT, Answer, Kind, Unrea
 from sluice.dataplane.dns.writing import question
 
 TIMEOUT_S = 5.0
-"""For one server, as resolvers do by default."""
+"""Per server; the default of resolvers."""
 
 
 _Question = tuple[int, str, int]
@@ -23,11 +23,11 @@ _Question = tuple[int, str, int]
 
 
 class NoAnswer(Exception):
-    """No server told anything about the name."""
+    """No server gave an answer about the name."""
 
 
 def nameservers(file: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:
-    """Whom the machine asks.
+    """The name servers configured on this machine.
 
     Raises:
         OSError: the file cannot be read.
@@ -39,10 +39,10 @@ def nameservers(file: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:
 async def ask(
     servers: Sequence[str], name: str, kind: Kind, *, port: int = PORT, timeout_s: float = TIMEOUT_S
 ) -> Answer:
-    """The answer of the first server that gives one. A name that does not exist is an answer.
+    """The first answer of any server. That a name does not exist is an answer, too.
 
     Raises:
-        NoAnswer: none did, and why the last one did not.
+        NoAnswer: no server answered; says why the last one did not.
     """
     why = "no server is known; name one in /etc/resolv.conf, or in the settings"
     for server in servers:
@@ -75,7 +75,7 @@ async def _by_udp(server: str, port: int, asked: bytes, wanted: _Question) -> An
     with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
         await loop.sock_connect(sock, (server, port))
         await loop.sock_sendall(sock, asked)
-        while True:  # what is no answer to this question is somebody else's
+        while True:  # datagrams that do not answer this query are ignored
             octets = await loop.sock_recv(sock, 0xFFFF)
             try:
                 answer = read(octets)

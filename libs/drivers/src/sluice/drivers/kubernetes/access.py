@@ -1,4 +1,4 @@
-"""How the API server is reached: a kubeconfig, what a Pod is given, or an address."""
+"""How to reach the API server: by a kubeconfig, by a Pod's service account, or by an address."""
 
 import os
 import ssl
@@ -13,28 +13,28 @@ log = structlog.get_logger()
 
 
 class BadAccess(ValueError):
-    """The configuration cannot be read, or names nothing. The message says where, what and what to do."""
+    """The configuration is unreadable or selects nothing. The message says where, what and what to do."""
 
 
 class Access(Struct, frozen=True, kw_only=True):
-    """Where the API server is. All empty: what a Pod is given, or else the kubeconfig that kubectl would read."""
+    """Where the API server is. If all are empty: the Pod's service account, or else kubectl's default kubeconfig."""
 
     kubeconfig: str = ""
-    """Path of the file."""
+    """Path of the kubeconfig file."""
 
     context: str = ""
-    """Of the kubeconfig; empty takes its current one."""
+    """Context of the kubeconfig; empty means its current one."""
 
     master: str = ""
-    """Address of the API server, in place of the one that is configured."""
+    """Address of the API server; overrides the configured one."""
 
 
 class Connection:
-    """A session with the API server, and the header that says who we are."""
+    """A session with the API server, and its authentication header."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._configuration: Any = None  # Any: kubernetes_asyncio is not typed throughout
+        self._configuration: Any = None  # Any: kubernetes_asyncio is only partly typed
         self._rest: Any = None
 
     async def open(self) -> None:
@@ -43,7 +43,7 @@ class Connection:
         Raises:
             BadAccess: see there.
         """
-        # It takes a second and 60 MB to import, which nobody shall pay who has no Kubernetes.
+        # The import takes a second and 60 MB; without Kubernetes nobody should pay for it.
         from kubernetes_asyncio.client.rest import RESTClientObject  # noqa: PLC0415  # see above
 
         configuration = await _configured(self._access)
@@ -61,7 +61,7 @@ class Connection:
 
     @property
     def host(self) -> str:
-        """As https://10.0.0.1:6443, or with a path behind it."""
+        """The server's URL, such as https://10.0.0.1:6443, possibly followed by a path."""
         return str(self._configuration.host).rstrip("/")
 
     @property
@@ -70,7 +70,7 @@ class Connection:
         return session
 
     def options(self) -> dict[str, Any]:
-        """What every request takes along, beside its headers."""
+        """Options of every request, apart from its headers."""
         return {
             name: value
             for name, value in (
@@ -82,7 +82,7 @@ class Connection:
         }
 
     async def headers(self) -> dict[str, str]:
-        """Who we are; a token that is about to end is read again."""
+        """The authentication header; a token that is about to expire is read again."""
         token = await self._configuration.get_api_key_with_prefix("BearerToken")
         return {"Authorization": str(token).strip()} if token else {}
 
@@ -96,7 +96,7 @@ async def _configured(access: Access) -> Any:
     where = "what the Pod is given"
     try:
         if not access.kubeconfig and "KUBERNETES_SERVICE_HOST" in os.environ:
-            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # theirs
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # untyped upstream
         elif access.kubeconfig or not access.master:
             where = f"the kubeconfig {_path(access)}"
             await config.load_kube_config(

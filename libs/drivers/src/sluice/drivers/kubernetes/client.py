@@ -1,4 +1,4 @@
-"""Requests to the API server: bytes out, bytes back, and errors that say what another try would cure."""
+"""Requests to the API server: bytes in and out, and errors that say whether a retry can help."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from sluice.contracts.kinds import Resource
 from sluice.drivers.kubernetes.access import Access, Connection
 
 REQUEST_S = 30.0
-"""For an answer as a whole; a page of 500 large objects takes a second."""
+"""For a whole response; a page of 500 large objects takes a second."""
 
 _CONNECT_S = 10.0
 _FIRST_WAIT_S = 0.05
@@ -31,12 +31,12 @@ class Refused(Exception):
 
     @property
     def passes(self) -> bool:
-        """Another try may be answered otherwise, without anybody doing anything."""
+        """Whether a retry may succeed without anybody intervening."""
         return self.code == 429 or self.code >= 500
 
 
 class Unreachable(OSError):
-    """No answer, or half of one: the server is away, or the way to it."""
+    """No response, or an incomplete one: the server or the network path to it is down."""
 
 
 class Status(Struct):
@@ -68,7 +68,7 @@ class Client:
     """One API server. Safe for concurrent use."""
 
     def __init__(self, access: Access, agent: str) -> None:
-        """`agent`: who asks, for the server's audit log."""
+        """`agent`: the user agent, for the server's audit log."""
         self._connection, self._agent = Connection(access), agent
         self._reopening = asyncio.Lock()
         self._opened = 0
@@ -95,11 +95,11 @@ class Client:
         *,
         content: str = "application/json",
     ) -> bytes:
-        """The body of a good answer.
+        """Send a request and return the body of a successful response.
 
         Raises:
-            Refused: an answer that is not.
-            Unreachable: none.
+            Refused: the server answered with an error.
+            Unreachable: there was no answer.
         """
         limits = aiohttp.ClientTimeout(total=REQUEST_S, sock_connect=_CONNECT_S)
         async with self._asked(_Question(method, path, query, body, content, limits)) as response:
@@ -109,7 +109,7 @@ class Client:
     async def stream(
         self, path: str, query: Mapping[str, str], silence_s: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The body as it comes, in pieces of any size.
+        """The body as it arrives, in chunks of any size.
 
         Raises:
             Refused, Unreachable: as `ask`; and Unreachable after `silence_s` without a byte.
@@ -128,7 +128,7 @@ class Client:
                     return
                 if response.status != 401:
                     await _refuse(response)
-            await self._reopen(opened)  # the credentials have ended: there may be new ones
+            await self._reopen(opened)  # the credentials have expired; there may be new ones
             async with self._request(question) as response:
                 if response.status >= 400:
                     await _refuse(response)
@@ -140,7 +140,7 @@ class Client:
     async def _request(self, question: "_Question") -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {
             "Accept": "application/json",
-            "Accept-Encoding": "identity",  # packing and unpacking takes longer than the way
+            "Accept-Encoding": "identity",  # compressing and decompressing takes longer than the transfer
             "User-Agent": self._agent,
             **({"Content-Type": question.content} if question.body is not None else {}),
             **await self._connection.headers(),
@@ -157,7 +157,7 @@ class Client:
             yield response
 
     async def _reopen(self, opened: int) -> None:
-        """Read the configuration anew, once for all who met its end."""
+        """Reload the configuration, once for all requests whose credentials have expired."""
         async with self._reopening:
             if self._opened == opened:
                 await self._connection.open()
@@ -176,7 +176,7 @@ async def _refuse(response: aiohttp.ClientResponse) -> NoReturn:
 
 
 class Backoff:
-    """How long to wait before another try: longer each time, and never less than the server asks for."""
+    """How long to wait before the next try: longer each time, and never less than the server asks for."""
 
     def __init__(self, longest_s: float = _LONGEST_WAIT_S) -> None:
         self._longest_s = longest_s
@@ -193,7 +193,7 @@ class Backoff:
 
 
 def root(resource: Resource) -> str:
-    """The path of the kind's API: /api/v1, or /apis/crd.antrea.io/v1beta1."""
+    """The base path of the kind's API: /api/v1, or /apis/crd.antrea.io/v1beta1."""
     return f"/apis/{resource.api_version}" if "/" in resource.api_version else f"/api/{resource.api_version}"
 
 
@@ -203,6 +203,6 @@ def collection(resource: Resource) -> str:
 
 
 def path(resource: Resource, namespace: str, name: str = "", part: str = "") -> str:
-    """The path of an object, or of a part of it; without a name, of those of the Namespace."""
+    """The path of an object or of one of its subresources; without a name, of the Namespace's collection."""
     steps = [root(resource), *(("namespaces", namespace) if namespace else ()), resource.plural, name, part]
     return "/".join(step for step in steps if step)

@@ -1,8 +1,8 @@
-"""One of several replicas works: the one that holds a Lease.
+"""Leader election: of several replicas, only the one that holds a Lease is active.
 
-Others take it over when the holder has not renewed it for `duration_s`, by their own clock: clocks of machines are not
-compared. The holder stops earlier, after `deadline_s`, so that at no time two believe to hold it. That nothing is
-overwritten all the same is the business of the fences of who writes.
+Another replica takes over if the holder has not renewed the Lease for `duration_s` on that replica's own clock: clocks
+of different machines are never compared. The holder stops earlier, after `deadline_s`, so that no two replicas believe
+to hold it at the same time. Preventing stale writes all the same is the job of the writers' fences.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases", namespaced=True, 
 
 
 class Timing(Struct, frozen=True, kw_only=True):
-    """Those of Kubernetes' own components (client-go, tools/leaderelection)."""
+    """The defaults are those of Kubernetes' own components (client-go, tools/leaderelection)."""
 
     duration_s: float = 15.0
     deadline_s: float = 10.0
@@ -31,7 +31,7 @@ class Timing(Struct, frozen=True, kw_only=True):
 
 
 class LeaseLost(RuntimeError):
-    """Another replica works, or may: stop, and stand by."""
+    """Another replica holds the Lease, or may hold it: stop and stand by."""
 
 
 class _Spec(Struct, rename="camel", omit_defaults=True):
@@ -60,12 +60,12 @@ DEFAULT = Timing()
 
 
 def _boot_s() -> float:
-    """A clock that goes on while the machine sleeps, where there is one."""
+    """A clock that keeps counting while the machine is suspended, where available."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Lease:
-    """A Lease of this name, as one replica sees it."""
+    """A Lease of this name, from the point of view of one replica."""
 
     def __init__(
         self,
@@ -77,29 +77,29 @@ class Lease:
         timing: Timing = DEFAULT,
         clock: Callable[[], float] = _boot_s,
     ) -> None:
-        """`holder`: no other replica's, a Pod's name."""
+        """`holder`: unique among the replicas, such as the Pod's name."""
         self._client, self._namespace, self._name, self._holder = client, namespace, name, holder
         self._timing, self._clock = timing, clock
         self._path = path(LEASES, namespace, name)
-        self._seen: tuple[str, str, float] = ("", "", 0.0)  # holder and renewal as last seen, and since when
+        self._seen: tuple[str, str, float] = ("", "", 0.0)  # holder and renewal time as last observed, and since when
         self._renewed_s = float("-inf")
 
     @property
     def held(self) -> bool:
-        """It is certain that no other replica holds it, now."""
+        """Whether it is certain now that no other replica holds the Lease."""
         return self._clock() < self._renewed_s + self._timing.deadline_s
 
     def check(self) -> None:
-        """Return while it is held.
+        """Return if the Lease is held.
 
         Raises:
-            LeaseLost: it may be another's.
+            LeaseLost: another replica may hold it.
         """
         if not self.held:
             raise LeaseLost(f"{self._path}: not renewed for {self._timing.deadline_s:g} s; another may hold it by now")
 
     async def claim(self) -> None:
-        """Return when it is held; waits for ever."""
+        """Return once the Lease is held; waits forever."""
         said = ""
         while True:
             try:
@@ -115,24 +115,24 @@ class Lease:
             await asyncio.sleep(self._timing.retry_s)
 
     async def hold(self) -> None:
-        """Renew it for ever.
+        """Keep renewing the Lease, forever.
 
         Raises:
-            LeaseLost: another holds it, or may.
+            LeaseLost: another replica holds it, or may hold it.
         """
         while True:
             await asyncio.sleep(min(self._timing.retry_s, max(0.0, self._left_s())))
             self.check()
             try:
                 async with asyncio.timeout(max(0.0, self._left_s())):
-                    # A conflict alone may be anybody who touched the object; whose it is the next look tells.
+                    # A conflict only means that somebody updated the object; the next read shows who holds it.
                     if not await self._take() and self._seen[0] != self._holder:
                         raise LeaseLost(f"{self._path}: {self._seen[0]} holds it; {self._holder} must not write")
             except (Refused, Unreachable, TimeoutError) as error:
                 log.warning("lease_not_renewed", lease=self._path, reason=str(error), left_s=self._left_s())
 
     async def release(self) -> None:
-        """The next may have it at once."""
+        """Give the Lease up, so that another replica can take it at once."""
         if not self.held:
             return
         self._renewed_s = float("-inf")
@@ -148,7 +148,7 @@ class Lease:
         return self._renewed_s + self._timing.deadline_s - self._clock()
 
     async def _take(self) -> bool:
-        """True if it is ours, renewed now: counted from before we asked."""
+        """Whether the Lease is ours and renewed; its time counts from before the request."""
         began_s = self._clock()
         lease = await self._read()
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -179,7 +179,7 @@ class Lease:
             raise Unreachable(f"{self._path}: an answer that is no Lease: {error}") from error
 
     async def _write(self, method: str, lease: _Lease, began_s: float) -> bool:
-        """True if it is stored; false if somebody was faster."""
+        """True if it is stored; false if another writer was faster."""
         lease.spec.lease_duration_seconds = max(1, round(self._timing.duration_s))
         target = path(LEASES, self._namespace) if method == "POST" else self._path
         try:

@@ -1,7 +1,8 @@
-"""All objects of a kind and whatever becomes of them, for as long as it takes.
+"""All objects of a kind and all their changes, for as long as the caller iterates.
 
-What is told is true in this order: a listing, then changes; another listing when what happened in between is lost.
-Not told is not gone: trouble of any sort is waited out and said, and nothing is told meanwhile.
+Items come in this order: a listing, then changes; then another listing if changes were lost in between. That an object
+is missing from the stream never means that it is gone: any trouble is reported and waited out, and nothing else is
+emitted meanwhile.
 """
 
 import asyncio
@@ -24,30 +25,30 @@ log = structlog.get_logger()
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 _PATIENCE = 3
-"""So many failures one after the other are told; one is nothing."""
+"""Consecutive failures before they are reported; a single one is not worth reporting."""
 
 
 class Listed(NamedTuple, Generic[T]):
-    """These are all there are."""
+    """All objects that exist."""
 
     objects: list[T]
 
 
 class Changed(NamedTuple, Generic[T]):
-    """These became so, in this order."""
+    """Objects that changed, in order."""
 
     changes: list[tuple[T, bool]]
-    """The object, and whether it is there; of one that went, as it was at last."""
+    """The object, and whether it exists; a deleted one in its last state."""
 
 
 class Absent(NamedTuple):
-    """The kind is not defined, so there are no objects of it. The server knows this; it may be defined later."""
+    """The kind is not defined, so it has no objects. The server knows this for certain; it may be defined later."""
 
     reason: str
 
 
 class Waiting(NamedTuple):
-    """The objects cannot be read for now, and what they are is unknown."""
+    """The objects cannot be read at present, so their state is unknown."""
 
     reason: str
 
@@ -56,27 +57,27 @@ Told = Listed[T] | Changed[T] | Absent | Waiting
 
 
 class Pace(Struct, frozen=True, kw_only=True):
-    """How often the server is asked."""
+    """How often to ask the server."""
 
     longest_wait_s: float = 10.0
-    """Between two tries that fail."""
+    """Between two failing tries."""
 
     absent_s: float = 5.0
-    """Between two looks for a kind that is not defined."""
+    """Between two checks for a kind that is not defined."""
 
     silence_s: float = watching.SILENCE_S
-    """After so long without a byte a watch is dead."""
+    """A watch is considered dead after this time without a byte."""
 
 
 DEFAULT = Pace()
 
-_LIVED_S = 0.1  # a watch that lasted so long was none that fails at once
+_LIVED_S = 0.1  # a watch that lasted this long did not fail immediately
 
 
 async def mirror(
     client: Client, resource: Resource, read: Callable[[bytes], T], pace: Pace = DEFAULT
 ) -> AsyncGenerator[Told[T]]:
-    """Everything that is known of the kind, endlessly; each object as `read` makes it from its JSON."""
+    """The state of the kind and its changes, endlessly; each object as `read` decodes it from its JSON."""
     one = _Mirror(client, resource, read, pace)
     while True:
         try:
@@ -101,7 +102,7 @@ class _Mirror(Generic[T]):
         self._failures = 0
         self._streaming = True
         self.version = ""
-        """Up to here everything was told; empty before a listing."""
+        """Everything up to here has been emitted; empty before the first listing."""
 
     async def listing(self) -> AsyncGenerator[Told[T]]:
         if self._streaming:
@@ -121,8 +122,8 @@ class _Mirror(Generic[T]):
         yield Listed(listing.objects)
 
     async def _streamed(self) -> AsyncGenerator[Told[T]]:
-        """A listing by a watch, and what follows on it."""
-        there: dict[tuple[str, str], T] = {}  # read as they come, so that nothing is held up at the end
+        """A listing through a watch (streaming list), and the changes that follow."""
+        there: dict[tuple[str, str], T] = {}  # decoded as they arrive, so that nothing piles up at the end
         nameless: list[T] = []
         told = False
         async with aclosing(self._watched("", initial=True)) as batches:
@@ -150,7 +151,7 @@ class _Mirror(Generic[T]):
                     yield self._changed(rest)
 
     async def changes(self) -> AsyncGenerator[Told[T]]:
-        """What happens after the version, until the server ends the watch."""
+        """Changes after `version`, until the server ends the watch."""
         loop = asyncio.get_running_loop()
         began_s, heard = loop.time(), False
         try:
@@ -180,7 +181,7 @@ class _Mirror(Generic[T]):
         self._backoff.reset()
 
     async def after(self, error: Refused | Unreachable) -> tuple[Absent | Waiting | None, float]:
-        """What to say about the failure, and how long to wait."""
+        """What to report about the failure, and how long to wait."""
         if watching.is_expired(error):
             log.info("history_expired", kind=self._resource.plural, version=self.version)
             again = bool(self.version)
@@ -200,7 +201,7 @@ class _Mirror(Generic[T]):
         return None, wait_s
 
     async def _missing(self, error: Refused) -> Absent | Waiting:
-        """Is the kind not defined, or only not served yet? A server that starts says 404 for a while."""
+        """Whether the kind is undefined or just not served yet: a server that is starting answers 404 for a while."""
         group, _, _ = self._resource.api_version.rpartition("/")
         name = f"{self._resource.plural}.{group}"
         if error.reason != "NotFound" or "." not in group:

@@ -1,4 +1,4 @@
-"""All objects of a kind as they are at one moment, page by page."""
+"""A consistent snapshot of all objects of a kind, page by page."""
 
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
@@ -12,13 +12,13 @@ from sluice.drivers.kubernetes.client import Client, Refused, Unreachable, colle
 T = TypeVar("T")
 
 PAGE = 500
-"""Objects asked for at once: bounded memory at no cost, 2,000 take as long."""
+"""Objects per page: bounds memory at no cost; pages of 2,000 take as long."""
 
 
 class Listing(NamedTuple, Generic[T]):
     objects: list[T]
     version: str
-    """Where a watch goes on."""
+    """The resourceVersion to start a watch from."""
 
 
 class _Meta(Struct):
@@ -29,14 +29,14 @@ class _Meta(Struct):
 class _Page(Struct):
     metadata: _Meta
     items: list[msgspec.Raw] | None = None
-    """null where a server has none."""
+    """null from some servers if there are none."""
 
 
 _decoder = msgspec.json.Decoder(_Page)
 
 
 async def listed(client: Client, resource: Resource, read: Callable[[bytes], T]) -> Listing[T]:
-    """Everything, each object as `read` makes it from its JSON. Of one moment: from the store, never from a cache.
+    """All objects, each as `read` decodes it from its JSON. A consistent read from the store, never from a cache.
 
     Raises:
         Refused, Unreachable: see `client`.
@@ -46,7 +46,7 @@ async def listed(client: Client, resource: Resource, read: Callable[[bytes], T])
     except Refused as error:
         if error.code != 410:
             raise
-    return await _paged(client, resource, read, 0)  # the moment was forgotten before its last page: all at once
+    return await _paged(client, resource, read, 0)  # the snapshot expired before its last page: read everything at once
 
 
 async def _paged(client: Client, resource: Resource, read: Callable[[bytes], T], limit: int) -> Listing[T]:
@@ -59,7 +59,7 @@ async def _paged(client: Client, resource: Resource, read: Callable[[bytes], T],
             page = _decoder.decode(answer)
         except msgspec.MsgspecError as error:
             raise Unreachable(f"{collection(resource)}: an answer that is no list: {error}") from error
-        # Items of built-in kinds do not say their kind; of a name that is given twice the second counts.
+        # Items of built-in kinds do not state their kind; of a duplicate key the second counts.
         objects += [read(head + bytes(item)[1:]) for item in page.items or ()]
         if not page.metadata.token:
             return Listing(objects, page.metadata.resource_version)

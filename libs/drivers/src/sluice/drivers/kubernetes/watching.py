@@ -1,4 +1,4 @@
-"""What becomes of the objects of a kind: the lines of a watch."""
+"""Changes of the objects of a kind: the lines of a watch."""
 
 from collections.abc import AsyncGenerator
 from typing import NamedTuple
@@ -10,16 +10,16 @@ from sluice.contracts.kinds import Resource
 from sluice.drivers.kubernetes.client import Client, Refused, Status, Unreachable, collection
 
 TIMEOUT_S = 540
-"""After which the server ends a watch by itself, so that clients spread over replicas again."""
+"""After this time the server ends a watch, so that clients spread over the replicas again."""
 
 SILENCE_S = 120.0
-"""A watch that says nothing for so long, not even where it stands, is dead: servers send a bookmark each minute."""
+"""A watch without even a bookmark for this long is dead: servers send one each minute."""
 
 MAX_LINE_BYTES = 16 << 20
-"""Objects have 1.5 MB at most, and what cannot be an event shall not fill the memory."""
+"""Objects have 1.5 MB at most; the limit keeps anything else from filling the memory."""
 
 INITIAL_END = "k8s.io/initial-events-end"
-"""Annotation of the bookmark that ends a streaming list."""
+"""Annotation of the bookmark that ends the initial part of a streaming list."""
 
 
 class Event(NamedTuple):
@@ -28,10 +28,10 @@ class Event(NamedTuple):
 
     object: bytes
     name: tuple[str, str]
-    """Namespace and name; empty where the object does not say them."""
+    """Namespace and name; empty if the object does not state them."""
 
     version: str
-    """Empty where the object does not say it."""
+    """Empty if the object does not state it."""
 
     ends_listing: bool
 
@@ -60,11 +60,12 @@ _statuses = msgspec.json.Decoder(Status)
 async def watched(
     client: Client, resource: Resource, version: str, *, initial: bool, silence_s: float
 ) -> AsyncGenerator[list[Event]]:
-    """Events as they come, those that arrived together at once; ends when the server ends the watch.
+    """Events as they arrive, batched if they arrive together; ends when the server ends the watch.
 
     Args:
-        version: what happened after it is told.
-        initial: tell first all that is there, and then when that is over (a streaming list); `version` is empty then.
+        version: only changes after it are sent.
+        initial: send all existing objects first, then a marker that they are complete (a streaming list); `version` is
+            empty then.
 
     Raises:
         Refused: the server refuses, at first or later: 410 means that the version is too old.
@@ -100,11 +101,11 @@ def _event(line: bytes) -> Event:
     try:
         meta = _heads.decode(body).metadata
     except msgspec.MsgspecError:
-        return Event(told.type, body, ("", ""), "", ends_listing=False)  # who reads the object will say so
+        return Event(told.type, body, ("", ""), "", ends_listing=False)  # whoever decodes the object will report it
     ends = told.type == "BOOKMARK" and (meta.annotations or {}).get(INITIAL_END) == "true"
     return Event(told.type, body, (meta.namespace, meta.name), meta.resource_version, ends)
 
 
 def is_expired(error: Exception) -> bool:
-    """The version is too old to go on from."""
+    """Whether the version is too old to continue from."""
     return isinstance(error, Refused) and error.code == 410

@@ -1,1 +1,1 @@
-"""nftables: our table read and changed by nft(8), what others change of it, and copies of packets that it logs."""
+"""nftables: reads and changes our table with nft(8), notices changes by others, and receives packets that it logs."""

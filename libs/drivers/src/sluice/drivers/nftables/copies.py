@@ -1,4 +1,4 @@
-"""Copies of packets that lines with `log group` hand over. Source: linux/netfilter/nfnetlink_log.h."""
+"""Packets that rules with `log group` copy to user space. Source: linux/netfilter/nfnetlink_log.h."""
 
 import asyncio
 from pathlib import Path
@@ -21,33 +21,33 @@ _ANSWER = Struct("=IHHIIi")
 _LARGEST = 1 << 17
 
 FLUSH_CS = 5
-"""Hundredths of a second that the kernel gathers packets for."""
+"""Hundredths of a second for which the kernel batches packets."""
 
 
 class Copy(NamedTuple):
     prefix: str
     packet: bytes
-    """From its IP header on, cut off where the line says."""
+    """From its IP header on, truncated as the rule says."""
 
 
 class NotHeard(OSError):
-    """The kernel does not hand copies over; the message says why."""
+    """The kernel does not deliver copies; the message says why."""
 
 
 class Copies:
-    """Those of one group of a network namespace."""
+    """The copies of one NFLOG group in a network namespace."""
 
     def __init__(self, netns: Path | None, group: int, size_bytes: int) -> None:
-        """The kernel hands them over from now on.
+        """From now on the kernel delivers copies to this object.
 
         Raises:
-            NotHeard: somebody else has the group, or the kernel has no NFLOG.
+            NotHeard: another process listens to the group, or the kernel has no NFLOG.
             OSError
         """
         self._socket = netlink.opened(netns)
         self._next: int | None = None
         self.missed = 0
-        """How many the kernel had and could not hand over."""
+        """How many copies the kernel could not deliver."""
 
         try:
             self._configure(group, netlink.attribute(CFG_CMD, bytes((CMD_BIND,))))
@@ -63,13 +63,13 @@ class Copies:
         self._socket.close()
 
     async def next(self) -> list[Copy]:
-        """Those that have come, at least one."""
+        """Wait for copies and return those that arrived, at least one."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 data = await loop.sock_recv(self._socket, _LARGEST)
             except OSError as error:
-                if error.errno == 105:  # ENOBUFS: the numbers of the next ones tell how many
+                if error.errno == 105:  # ENOBUFS: the sequence numbers of the next copies tell how many were lost
                     continue
                 raise
             found = [copy for message in netlink.messages(data) if (copy := self._copy(message)) is not None]

@@ -1,7 +1,7 @@
-"""What others change of our table, as the kernel tells it.
+"""Changes that others make to our table, as reported by the kernel.
 
-The kernel tells each change, and at the end of a transaction who made it: so ours are known, and those of others'
-tables are passed over without a look at the kernel. Source: linux/netfilter/nf_tables.h.
+The kernel reports each change, and at the end of a transaction the process that made it. So our own changes are
+recognised, and those of other tables are skipped without asking the kernel. Source: linux/netfilter/nf_tables.h.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ NFT = 10
 NEWGEN = 15
 GEN_PROC_PID = 2
 TABLE = 1
-"""The attribute that has the table's name, whatever the message is about."""
+"""The attribute with the table's name, in every type of message."""
 
 _LARGEST = 1 << 17
 
 
 class Events:
     def __init__(self, netns: Path | None, ours: Collection[int]) -> None:
-        """`ours`: processes whose changes are not told.
+        """`ours`: ids of processes whose changes are ignored.
 
         Raises:
             OSError
@@ -38,13 +38,13 @@ class Events:
         self._socket.close()
 
     async def changed(self) -> None:
-        """Return once somebody else has changed our table, or may have: events were lost."""
+        """Return once another process has changed our table, or may have (events were lost)."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 data = await loop.sock_recv(self._socket, _LARGEST)
             except OSError as error:
-                if error.errno == 105:  # ENOBUFS: they came faster than they were read
+                if error.errno == 105:  # ENOBUFS: events arrived faster than they were read
                     return
                 raise
             if self._take(data):

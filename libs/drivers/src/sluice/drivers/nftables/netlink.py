@@ -1,4 +1,4 @@
-"""Messages of nfnetlink, as far as they are read here. Source: linux/netfilter/nfnetlink.h, linux/netlink.h."""
+"""The nfnetlink messages that are used here. Source: linux/netfilter/nfnetlink.h, linux/netlink.h."""
 
 import socket
 from collections.abc import Iterator
@@ -10,16 +10,16 @@ from sluice.drivers import namespaces
 
 NETLINK_NETFILTER = 12
 RECEIVE_BYTES = 8 << 20
-"""Room for what comes faster than it is read."""
+"""Buffer for messages that arrive faster than they are read."""
 
 SO_RCVBUFFORCE = 33
-"""Source: asm-generic/socket.h. It needs CAP_NET_ADMIN, which whoever changes tables has."""
+"""Source: asm-generic/socket.h. Needs CAP_NET_ADMIN, which any process that changes tables has."""
 
 _HEADER = Struct("=IHHII")
 """nlmsghdr: length, type, flags, sequence, port."""
 
 _FAMILY = Struct("=BBH")
-"""nfgenmsg: family, version, resource id in network order."""
+"""nfgenmsg: family, version, resource id in network byte order."""
 
 _ATTRIBUTE = Struct("=HH")
 _NESTED_OR_ORDERED = 0xC000
@@ -33,7 +33,7 @@ class Message(NamedTuple):
 
 
 def opened(netns: Path | None) -> socket.socket:
-    """A socket in the namespace, that never waits.
+    """A non-blocking socket in the namespace.
 
     Raises:
         OSError
@@ -61,7 +61,7 @@ def attribute(number: int, value: bytes) -> bytes:
 
 
 def messages(data: bytes) -> Iterator[Message]:
-    """Those of a datagram; answers to requests are passed over."""
+    """The messages of a datagram, without answers to requests."""
     at = 0
     while at + _HEADER.size <= len(data):
         length, kind, *_ = _HEADER.unpack_from(data, at)

@@ -1,6 +1,6 @@
-"""Our table in the kernel, by way of nft(8), which speaks the JSON of libnftables.
+"""Our table in the kernel, through nft(8) and the JSON of libnftables.
 
-A call takes as long as the kernel does, ten milliseconds and more; it does not belong on an event loop.
+A call blocks for as long as the kernel takes, ten milliseconds and more; do not make it on an event loop.
 """
 
 import json
@@ -25,20 +25,20 @@ class NoNft(Exception):
 
 
 class Refused(Exception):
-    """nft(8) or the kernel does not take the transaction, and nothing of it was done; the message is theirs."""
+    """nft(8) or the kernel refused the transaction, of which nothing was done; the message is theirs."""
 
 
 class Tables:
-    """Those of one network namespace."""
+    """The tables of one network namespace."""
 
     def __init__(self, netns: Path | None = None) -> None:
-        """`netns`: unset, the one that we are in."""
+        """`netns`: None means the current one."""
         self._netns = netns
         self.ours: set[int] = set()
-        """Processes that made changes for us."""
+        """Ids of the processes that made changes for us."""
 
     def read(self) -> Held:
-        """What our table holds.
+        """The contents of our table.
 
         Raises:
             NoNft, Refused
@@ -49,10 +49,10 @@ class Tables:
         try:
             return wire.read(self._run("--json", "--numeric", "list", "table", FAMILY, NAME))
         except Refused:
-            return wire.NOT_THERE  # it went meanwhile
+            return wire.NOT_THERE  # deleted meanwhile
 
     def apply(self, commands: Iterable[Json]) -> None:
-        """All of it is done, in one transaction, or nothing.
+        """Apply all commands in one transaction, or none.
 
         Raises:
             NoNft, Refused
@@ -62,7 +62,7 @@ class Tables:
             self._run("--json", "--file", "-", given=json.dumps({"nftables": commands}))
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """Packets and bytes of each of our counters; none where there is no table.
+        """Packets and bytes of each of our counters; empty if there is no table.
 
         Raises:
             NoNft, Refused
@@ -73,7 +73,7 @@ class Tables:
             return {}
 
     def remove(self) -> bool:
-        """Nothing of ours is left, whoever made it; whether there was anything.
+        """Remove our table, whichever process made it; returns whether there was one.
 
         Raises:
             NoNft, Refused

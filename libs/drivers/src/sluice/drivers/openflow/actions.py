@@ -1,6 +1,6 @@
-"""Actions and instructions as they are written; `actions_read` is the way back.
+"""Encoding of actions and instructions; `actions_read` decodes them.
 
-A flow's actions become one apply-actions instruction, and a Goto at their end becomes goto-table.
+A flow's actions become one apply-actions instruction, and a trailing Goto becomes goto-table.
 
 Source: OpenFlow 1.5.1 sections 7.2.5 (instructions) and 7.2.6 (actions); for NX_* ovs-actions(7), and Open vSwitch
 lib/ofp-actions.c for their layout.
@@ -67,14 +67,14 @@ NAT_ENDS = {"": 0, "src": 1, "dst": 2}
 """NX_NAT_F_*"""
 
 IPV4_MIN, IPV6_MIN, PROTO_MIN = 1, 4, 16
-"""NX_NAT_RANGE_*: which parts of a range of addresses and ports follow; ours are ranges of one."""
+"""NX_NAT_RANGE_*: which ends of address and port ranges follow; ours have one element."""
 
 DELETE_LEARNED = 2
 """NX_LEARN_F_DELETE_LEARNED"""
 
 LEARN_LOAD, LEARN_VALUE = 1 << 11, 1 << 13
-"""Of the header of what learn is to match or load: NX_LEARN_DST_LOAD (else it matches), NX_LEARN_SRC_IMMEDIATE (else a
-field). The last ten bits are how many bits. Source: nicira-ext.h, NXAST_LEARN."""
+"""Header bits of a learn spec: NX_LEARN_DST_LOAD (otherwise it matches), NX_LEARN_SRC_IMMEDIATE (otherwise a field).
+The last ten bits hold the number of bits. Source: nicira-ext.h, NXAST_LEARN."""
 
 LEARN = Struct("!HHHQHBxHH")
 """Idle and hard timeout, priority, cookie, flags, table, timeouts after FIN."""
@@ -88,16 +88,16 @@ CT_NO_TABLE = 0xFF
 """NX_CT_RECIRC_NONE"""
 
 RESUBMIT_IN_PORT = 0xFFF8
-"""OFPP_IN_PORT of OpenFlow 1.0: resubmit with the packet's own port."""
+"""OFPP_IN_PORT of OpenFlow 1.0: resubmit with the packet's own ingress port."""
 
 NO_BUFFER = 0xFFFF
-"""OFPCML_NO_BUFFER: hand the whole packet over."""
+"""OFPCML_NO_BUFFER: send the whole packet."""
 
 # Properties of NX_CONTROLLER2: enum nx_action_controller2_prop_type
 MAX_LEN, CONTROLLER_ID, REASON, USERDATA, PAUSE, METER_ID = range(6)
 
 REASON_ACTION = 1
-"""OFPR_ACTION: the one that our flows give."""
+"""OFPR_ACTION: the reason that our flows give."""
 
 PREFIX = Struct("!HH")
 """type, length: of every instruction, action and property"""
@@ -115,10 +115,10 @@ _CT = Struct("!HIHB3xH")
 
 @lru_cache(maxsize=8192)
 def encode_instructions(actions: Actions) -> bytes:
-    """The instructions that carry out the actions; none drop the packet.
+    """The instructions that carry out the actions; no instructions drop the packet.
 
     Raises:
-        NotEncodable: Goto is not the last action, or a value is wider than its field, or all is longer than a message.
+        NotEncodable: Goto is not the last action, a value is wider than its field, or the result exceeds a message.
     """
     target: int | None = None
     if actions and isinstance(actions[-1], Goto):
@@ -137,7 +137,7 @@ def encode_instructions(actions: Actions) -> bytes:
 
 
 def encode_actions(actions: Actions) -> bytes:
-    """The list of actions alone, as it stands in apply-actions, in buckets and in packet-outs."""
+    """The bare list of actions, as used in apply-actions, buckets and packet-outs."""
     try:
         return b"".join([encode_action(action) for action in actions])
     except (StructError, OverflowError) as error:

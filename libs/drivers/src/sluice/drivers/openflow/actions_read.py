@@ -1,4 +1,4 @@
-"""Instructions and actions as they are read back from a switch; `actions` is the way there."""
+"""Decoding of instructions and actions read back from a switch; the reverse of `actions`."""
 
 from collections.abc import Callable, Iterator
 from struct import Struct
@@ -55,7 +55,7 @@ _LEARNT = {
     (0x0001 << 16 | number << 9 | 16).to_bytes(4, "big"): field
     for number, field in ((19, Field.IPV6_SRC), (20, Field.IPV6_DST))
 }
-"""The older names by which Open vSwitch says what learn matches. Source: meta-flow.h, "NXM:" of each field."""
+"""The older names that Open vSwitch uses for fields matched by learn. Source: meta-flow.h, "NXM:" of each field."""
 
 _BARE = {wire.exact: field for field, wire in WIRE.items()}
 
@@ -64,7 +64,7 @@ def decode_instructions(octets: bytes) -> Actions:
     """The actions of a flow.
 
     Raises:
-        Undecodable: it does something that we never ask for, or is cut short.
+        Undecodable: it does something that our flows never do, or is truncated.
     """
     found: Actions = ()
     try:
@@ -87,11 +87,11 @@ def decode_actions(octets: bytes) -> Actions:
 
 
 def pieces(octets: bytes, *, aligned: bool = False) -> Iterator[tuple[int, bytes]]:
-    """Type and body of each of a list of things that begin with type and length.
+    """Type and body of each element of a list whose elements begin with type and length.
 
     Args:
-        aligned: what follows a thing begins at the next multiple of eight octets, as properties do; the lengths of
-            instructions and actions are such multiples themselves.
+        aligned: elements are padded to a multiple of eight octets, as properties are; the lengths of instructions and
+            actions are such multiples already.
     """
     position = 0
     while position < len(octets):
@@ -215,7 +215,7 @@ def _learn(body: bytes) -> Learn:
 
 
 def _controller(body: bytes) -> Controller:
-    """What Open vSwitch makes of a Controller2 that has nothing of its own to say."""
+    """The older action in which Open vSwitch reads back a Controller2 that uses none of its additional properties."""
     max_len, controller, reason = _CONTROLLER.unpack_from(body)
     if reason != numbers.REASON_ACTION:
         raise Undecodable(f"controller with reason {reason} is none of ours")
@@ -232,7 +232,7 @@ def _controller2(body: bytes) -> Controller:
         userdata=said.get(numbers.USERDATA, b""),
         pause=numbers.PAUSE in said,
         meter_id=None if meter is None else int.from_bytes(meter[:4], "big"),
-        max_len=numbers.NO_BUFFER if length is None else int.from_bytes(length[:2], "big"),  # then padding
+        max_len=numbers.NO_BUFFER if length is None else int.from_bytes(length[:2], "big"),  # followed by padding
         controller_id=int.from_bytes(controller[:2], "big"),
     )
 

@@ -1,9 +1,10 @@
-"""Bundles: changes that a switch makes all at once, or not at all.
+"""Bundles: changes that a switch applies all at once, or not at all.
 
-This is the hot path: a switch that has forgotten everything gets a hundred thousand flows through here, while it is
-reading already what was written first. So a flow mod and what wraps it are written as one.
+This is the hot path: a switch that lost its state gets a hundred thousand flows through here, and parses the first ones
+while the rest is being encoded. Therefore a flow mod and its bundle wrapper are packed in one step.
 
-Source: OpenFlow 1.5.1 sections 7.3.9 (messages) and 6.8 (semantics). Open vSwitch wants both headers to have one xid.
+Source: OpenFlow 1.5.1 sections 7.3.9 (messages) and 6.8 (semantics). Open vSwitch requires the same xid in both
+headers.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from sluice.drivers.openflow.oxm import OXM, encode_fields
 
 
 class Control(IntEnum):
-    """What to do: enum ofp_bundle_ctrl_type; each request's reply is the next number."""
+    """enum ofp_bundle_ctrl_type; the reply to each request has the next number."""
 
     OPEN_REQUEST = 0
     COMMIT_REQUEST = 4
@@ -32,7 +33,7 @@ ATOMIC_AND_ORDERED = 1 | 2
 """OFPBF_ATOMIC | OFPBF_ORDERED"""
 
 CHUNK = 1 << 16
-"""Octets to write at once: enough that a system call is cheap, few enough that the switch has work from the start."""
+"""Octets per write: enough to make system calls cheap, few enough to give the switch work from the start."""
 
 _CONTROL = Struct("!IHH")
 _WRAP = Struct("!BBHIIHH")
@@ -44,7 +45,7 @@ _OUTER = VERSION << 8 | Type.BUNDLE_ADD_MESSAGE
 _INNER = VERSION << 8 | Type.FLOW_MOD
 _ANY = b"\xff" * 12
 _PADDING = tuple(bytes(-(length + 4) % 8) for length in range(8))
-"""What follows an OXM list, by the last three bits of its length: the match began four octets before it."""
+"""Padding after an OXM list, by the last three bits of its length: the match began four octets before the list."""
 
 
 def encode_control(bundle: int, control: Control) -> bytes:
@@ -53,7 +54,7 @@ def encode_control(bundle: int, control: Control) -> bytes:
 
 
 def wrap(bundle: int, xid: int, message: bytes) -> bytes:
-    """A message as a part of the bundle; its xid must be `xid`."""
+    """A message wrapped as part of the bundle; its own xid must be `xid`."""
     length = _WRAP.size + len(message)
     if length > LONGEST_MESSAGE:
         raise NotEncodable(f"{length} octets, and a bundle's message has room for {LONGEST_MESSAGE}")
@@ -70,9 +71,9 @@ def encode_changes(
     groups: Mapping[int, Buckets] = MappingProxyType({}),
     delete_groups: Collection[int] = (),
 ) -> Iterator[bytes]:
-    """The changes as messages of the bundle, in chunks: in the order that `Changes` numbers them in.
+    """The changes as messages of the bundle, in chunks, in the order in which `Changes` numbers them.
 
-    The xids count up from `first_xid`, one for each change.
+    The xids count up from `first_xid`, one per change.
 
     Raises:
         NotEncodable: naming the flow and why.

@@ -1,4 +1,4 @@
-"""The changes of one bundle, numbered as they are sent, and the errors that come back for them."""
+"""The changes of one bundle, numbered in sending order, and the errors returned for them."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -9,18 +9,18 @@ from sluice.drivers.openflow.errors import BundleRefused, Refusal, SwitchError
 from sluice.drivers.openflow.flow_mod import Stranger, describe
 
 REFUSALS_KEPT = 100
-"""Of one bundle; the others are counted."""
+"""Per bundle; further ones are only counted."""
 
 
 class Changes:
-    """What one bundle is to change, numbered in the order of encode_changes.
+    """The changes of one bundle, numbered in the order of encode_changes.
 
-    Flows are put in ascending order of priority: the switch keeps those of equal match in a list, the highest first,
-    and looks for the place of a new one from there. Put the other way round, 50,000 take more than a minute instead of
-    three seconds. Source: Open vSwitch `lib/classifier.c`, classifier_replace.
+    Flows are put in ascending order of priority: the switch keeps flows with equal match in a list, highest priority
+    first, and searches it from there for the place of a new one. In the opposite order, 50,000 take more than a minute
+    instead of three seconds. Source: Open vSwitch `lib/classifier.c`, classifier_replace.
 
-    Groups are put before all flows and deleted after them: a flow cannot name a group that is not there, and goes with
-    the one that it names.
+    Groups are put before all flows and deleted after them: a flow cannot refer to a missing group, and is deleted
+    together with the group that it refers to.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ def _priority(flow: tuple[FlowKey, FlowBody]) -> int:
 
 
 class Refused:
-    """The errors that come back for the messages of one bundle."""
+    """The errors returned for the messages of one bundle."""
 
     def __init__(self, changes: Changes, first_xid: int) -> None:
         self._changes = changes

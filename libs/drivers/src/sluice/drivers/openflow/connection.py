@@ -1,4 +1,4 @@
-"""A connection to a switch: versions, frames, answers by xid, echoes. It does not know what a flow is.
+"""A connection to a switch: version negotiation, framing, replies by xid, echoes. It knows nothing about flows.
 
 Source: OpenFlow 1.5.1 sections 6.3 (connection), 7.1 (header), 7.5.1 (hello), 7.5.2 (echo).
 """
@@ -19,36 +19,36 @@ CONNECT_TIMEOUT_S = 5.0
 REPLY_TIMEOUT_S = 10.0
 
 KEEPALIVE_S = 5.0
-"""Seconds of silence after which the switch is asked for an echo."""
+"""Seconds of silence after which an echo request is sent."""
 
 PATIENCE_S = 15.0
-"""Seconds of silence after which it is taken for dead; a long commit is not silence, see `patient`."""
+"""Seconds of silence after which the switch is considered dead; for long commits see `patient`."""
 
 WRITE_AHEAD = 1 << 20
-"""Octets that may wait for the switch to read them before writing pauses."""
+"""Octets that may be buffered for the switch before writing pauses."""
 
 STRAYS_KEPT = 100
 
 HELLO_BITMAP = b"\x00\x01\x00\x08" + (1 << VERSION).to_bytes(4, "big")
-"""OFPHET_VERSIONBITMAP: we speak this version only."""
+"""OFPHET_VERSIONBITMAP: only this version is offered."""
 
 Event = Callable[[Message], None]
 OnError = Callable[[int, SwitchError], bool]
 
 
 class Connection(asyncio.Protocol):
-    """It ends once; `closed` then says why. Whoever uses it connects anew."""
+    """One connection. Once it has ended, `closed` holds the reason; the user has to reconnect."""
 
     def __init__(self, path: Path, event: Event) -> None:
         self.path = path
         self.strays: deque[SwitchError] = deque(maxlen=STRAYS_KEPT)
-        """Errors that answer nothing we waited for: of packet-outs and resumes."""
+        """Errors that belong to no pending request: of packet-outs and resumes."""
         self.on_error: OnError = takes_none
-        """Asked first about every error; True takes it."""
+        """Called first for every error; True means that it is handled."""
         self._event = event
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[str] = self._loop.create_future()
-        """Done when the connection has ended, with the reason. It never raises."""
+        """Done when the connection has ended; its result is the reason. Never raises."""
         self._transport: asyncio.WriteTransport | None = None
         self._buffer = bytearray()
         self._xid = 0
@@ -63,11 +63,11 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, path: Path, event: Event) -> Self:
-        """A connection on which both sides have agreed to speak OpenFlow 1.5.
+        """Connect and negotiate OpenFlow 1.5.
 
         Raises:
-            OSError: nobody listens at the unix socket `path`.
-            VersionRefused: the bridge does not speak it.
+            OSError: nobody listens at the Unix socket `path`.
+            VersionRefused: the bridge does not speak OpenFlow 1.5.
             SwitchGone: it did not answer in time.
         """
         loop = asyncio.get_running_loop()
@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------------------------------------------------- asking
 
     def reserve(self, count: int = 1) -> int:
-        """The first of `count` xids in a row that nobody else uses."""
+        """Reserve `count` consecutive xids and return the first."""
         if self._xid + count > 0x7FFFFFFF:
             self._xid = 0
         first = self._xid + 1
@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
         return first
 
     def send(self, octets: bytes) -> None:
-        """Write messages, and wait for nothing; see `drain`.
+        """Write messages without waiting for anything; see `drain`.
 
         Raises:
             SwitchGone
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
         self._must_be_open().write(octets)
 
     async def drain(self) -> None:
-        """Return when the switch has read enough of what was written to take more.
+        """Wait until the switch has read enough of the output buffer for more to be written.
 
         Raises:
             SwitchGone
@@ -112,28 +112,28 @@ class Connection(asyncio.Protocol):
         self._must_be_open()
 
     async def request(self, type: int, body: bytes = b"", *, timeout_s: float = REPLY_TIMEOUT_S) -> Message:
-        """The answer to the message.
+        """Send a message and return the reply.
 
         Raises:
-            RequestRefused: it is an error.
-            SwitchGone: there is none, for the connection ended, or took too long (which ends it).
+            RequestRefused: the reply is an error.
+            SwitchGone: there is no reply, since the connection ended or the switch took too long (which ends it).
         """
         with self._exchange(type, body) as queue:
             return await self._next(queue, type, timeout_s)
 
     async def tell(self, type: int, body: bytes) -> None:
-        """The switch has carried out a message that it answers only if it refuses.
+        """Send a message that is answered only if refused, and wait until the switch has processed it.
 
         Raises:
             RequestRefused, SwitchGone
         """
         with self._exchange(type, body) as queue:
             await self.request(Type.BARRIER_REQUEST)
-            if not queue.empty():  # an error comes before the barrier's answer
+            if not queue.empty():  # an error arrives before the barrier reply
                 await self._next(queue, type, REPLY_TIMEOUT_S)
 
     async def multipart(self, body: bytes, *, timeout_s: float = REPLY_TIMEOUT_S) -> AsyncGenerator[bytes, None]:
-        """The parts of the answer to a multipart request, as they come, without their headers.
+        """The parts of the reply to a multipart request, as they arrive, without their headers.
 
         Args:
             timeout_s: for each part.
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
 
     @contextmanager
     def patient(self) -> Iterator[None]:
-        """Let the switch be silent: whoever says so has a timeout of their own."""
+        """Allow the switch to be silent for long; callers have a timeout of their own."""
         self._patient += 1
         try:
             yield
@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
             self._heard = self._loop.time()
 
     def close(self, reason: str = "closed by us") -> None:
-        """End the connection; who waits for an answer gets SwitchGone."""
+        """End the connection; pending requests raise SwitchGone."""
         if self.closed.done():
             return
         self.closed.set_result(reason)
@@ -176,7 +176,7 @@ class Connection(asyncio.Protocol):
     # ---------------------------------------------------------------------------------------------- asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        writable = cast("asyncio.WriteTransport", transport)  # uvloop's is one without saying so
+        writable = cast("asyncio.WriteTransport", transport)  # uvloop's transports do not declare it
         self._transport = writable
         writable.set_write_buffer_limits(high=WRITE_AHEAD)
         writable.write(message(Type.HELLO, self.reserve(), HELLO_BITMAP))
@@ -213,7 +213,7 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------------------------------------------------ our side
 
     def _agree(self, version: int, type: int, body: bytes) -> None:
-        """Before agreement there is one hello, or one error; after it, nothing in another version."""
+        """Before agreement only one hello or one error is accepted; afterwards only messages of the agreed version."""
         if self.hello.done():
             self.close(f"a message in version {version} after agreement on {VERSION}")
         elif type == Type.HELLO and VERSION in (spoken := _versions(version, body)):
@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol):
         if received.type == Type.ECHO_REQUEST:
             self.send(message(Type.ECHO_REPLY, received.xid, received.body))
         elif received.type == Type.ECHO_REPLY:
-            pass  # it was heard
+            pass  # any message proves that the switch is alive
         elif received.type == Type.ERROR and self.on_error(received.xid, decode_error(received.body)):
             pass
         elif queue is not None:
@@ -246,7 +246,7 @@ class Connection(asyncio.Protocol):
 
     @contextmanager
     def _exchange(self, type: int, body: bytes) -> Iterator[asyncio.Queue[Message | None]]:
-        """Send a message; what comes back with its xid is in the queue, and None when the connection has ended."""
+        """Send a message; replies with its xid arrive in the queue, and None when the connection has ended."""
         xid = self.reserve()
         queue = self._answers[xid] = asyncio.Queue[Message | None]()
         try:
@@ -274,7 +274,7 @@ class Connection(asyncio.Protocol):
         return self._transport
 
     def keep_alive(self) -> None:
-        """Look every so often whether the switch is alive, and end the connection when it is not."""
+        """Check regularly whether the switch is alive, and end the connection if it is not."""
         if self.closed.done():
             return
         silent_s = self._loop.time() - self._heard
@@ -291,7 +291,7 @@ def takes_none(_xid: int, _error: SwitchError) -> bool:
 
 
 def _versions(version: int, body: bytes) -> frozenset[int]:
-    """What a hello offers: a bitmap of versions, or else all up to the header's."""
+    """The versions offered by a hello: its bitmap, or else all up to the header's."""
     position = 0
     while position + 8 <= len(body):
         kind, length = (int.from_bytes(body[position + at : position + at + 2], "big") for at in (0, 2))

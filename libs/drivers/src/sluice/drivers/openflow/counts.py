@@ -1,4 +1,4 @@
-"""What flows counted: of a flow description only what is asked here, for there may be many and they are asked often.
+"""Flow counters: decodes only this part of flow descriptions, since there may be many and they are polled often.
 
 Source: OpenFlow 1.5.1 section 7.2.4 (OXS: class 0x8002, fields of statistics) and 7.3.5.2 (OFPMP_FLOW_DESC).
 """
@@ -22,7 +22,7 @@ _PACKETS, _BYTES = 4 << 1, 5 << 1
 
 
 class Counted(NamedTuple):
-    """What one flow counted since it was put."""
+    """What one flow has counted since it was added."""
 
     priority: int
     cookie: int
@@ -31,7 +31,7 @@ class Counted(NamedTuple):
 
 
 def decode_counts(part: bytes) -> Iterator[Counted]:
-    """The flows of one part of an answer to OFPMP_FLOW_DESC.
+    """The flows in one part of an OFPMP_FLOW_DESC reply.
 
     Raises:
         Undecodable

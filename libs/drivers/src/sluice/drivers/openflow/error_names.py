@@ -1,4 +1,4 @@
-"""What a switch can refuse: the names, as ovs-ofctl prints them (a test compares), and what the frequent ones mean.
+"""The switch's errors: their names, as ovs-ofctl prints them (a test compares), and what the frequent ones mean.
 
 Source: OpenFlow 1.5.1 section 7.5.4 for the numbers; Open vSwitch include/openvswitch/ofp-errors.h for the extensions.
 """
@@ -59,7 +59,7 @@ NAMES: dict[int, tuple[str, ...]] = {
         "SCHED_NOT_SUPPORTED SCHED_FUTURE SCHED_PAST",
     ),
 }
-"""By type; the codes of a type count from 0."""
+"""By type; the codes of each type count from 0."""
 
 NICIRA_NAMES = {
     2: "NXBRC_NXM_INVALID",
@@ -74,7 +74,7 @@ NICIRA_NAMES = {
     42: "NXBAC_CT_DATAPATH_SUPPORT",
     43: "NXBMC_CT_DATAPATH_SUPPORT",
 }
-"""The errors of Open vSwitch's extensions that a flow, a group, a meter or a packet-out of ours can meet."""
+"""Errors of Open vSwitch's extensions that our flows, groups, meters and packet-outs can cause."""
 
 MEANINGS = {
     "OFPBMC_BAD_PREREQ": "a field is matched without those it needs, such as dl_type before nw_src",

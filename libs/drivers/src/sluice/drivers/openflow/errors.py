@@ -1,4 +1,4 @@
-"""What a switch refuses, in words.
+"""Errors of the switch, in words.
 
 Source: OpenFlow 1.5.1 section 7.5.4.
 """
@@ -15,7 +15,7 @@ EXPERIMENTER = 0xFFFF
 """OFPET_EXPERIMENTER"""
 
 SHOWN = 3
-"""How many of a bundle's refusals its message tells; `refusals` has all that were kept."""
+"""How many of a bundle's refusals its message shows; `refusals` has all that were kept."""
 
 _ERROR = Struct("!HH")
 _EXPERIMENTER_ERROR = Struct("!HHI")
@@ -44,7 +44,7 @@ class SwitchError(NamedTuple):
 
 
 def decode_error(body: bytes) -> SwitchError:
-    """The body of an ERROR message; one cut short is an error of its own, unknown type."""
+    """Decode the body of an ERROR message; a truncated one becomes an error of unknown type."""
     try:
         kind, code = _ERROR.unpack_from(body)
         if kind == EXPERIMENTER:
@@ -55,7 +55,7 @@ def decode_error(body: bytes) -> SwitchError:
 
 
 class SwitchGone(ConnectionError):
-    """The connection ended, or the switch stopped answering. Whether a change was made is not known: read back."""
+    """The connection ended, or the switch stopped answering. Whether a change was made is unknown: read back."""
 
 
 class VersionRefused(Exception):
@@ -71,14 +71,14 @@ class RequestRefused(Exception):
 
 
 class Refusal(NamedTuple):
-    """One change of a bundle that the switch did not take."""
+    """One change of a bundle that the switch refused."""
 
     change: str
     error: SwitchError
 
 
 class BundleRefused(Exception):
-    """None of a bundle's changes was made; some of them the switch did not take."""
+    """The switch refused some of a bundle's changes, so none was made."""
 
     def __init__(self, where: str, changes: int, refusals: Sequence[Refusal], more: int) -> None:
         shown = "; ".join(f"{refusal.change}: {refusal.error}" for refusal in refusals[:SHOWN])

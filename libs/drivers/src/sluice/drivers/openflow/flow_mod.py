@@ -16,7 +16,7 @@ from sluice.drivers.openflow.oxm import MATCH_HEADER, OXM, encode_fields
 
 
 class Command(IntEnum):
-    """What to do: enum ofp_flow_mod_command. An add replaces a flow of the same key, and keeps its counters."""
+    """enum ofp_flow_mod_command. An add replaces a flow with the same key and keeps its counters."""
 
     ADD = 0
     MODIFY_STRICT = 2
@@ -24,9 +24,9 @@ class Command(IntEnum):
 
 
 class Stranger(NamedTuple):
-    """A flow that was read back but says what we never say, by its key as the switch wrote it: it can be deleted.
+    """A flow read back that ours can never be, with its key as the switch encoded it, so that it can be deleted.
 
-    Another version may have left it, or somebody at work with ovs-ofctl.
+    It may be left over from another version, or come from somebody using ovs-ofctl.
     """
 
     table: int
@@ -49,7 +49,7 @@ def encode_flow_mod(command: Command, key: FlowKey, body: FlowBody | None, xid: 
     """The whole message.
 
     Args:
-        body: not read by DELETE_STRICT, which deletes the flow whatever its cookie.
+        body: ignored by DELETE_STRICT, which deletes the flow whatever its cookie.
 
     Raises:
         NotEncodable: naming the flow and why.
@@ -64,7 +64,7 @@ def encode_flow_mod(command: Command, key: FlowKey, body: FlowBody | None, xid: 
 
 
 def encode_removal(stranger: Stranger, xid: int) -> bytes:
-    """The flow mod that deletes a flow we cannot read."""
+    """The flow mod that deletes a flow we cannot decode."""
     return _assemble(Command.DELETE_STRICT, stranger.table, stranger.priority, stranger.fields, xid)
 
 
@@ -73,7 +73,7 @@ def not_encodable(key: FlowKey, error: Exception) -> NotEncodable:
 
 
 def describe(key: FlowKey) -> str:
-    """The flow's key, as ovs-ofctl writes it; numbers alone if a value is none that its field can have."""
+    """The flow's key as ovs-ofctl writes it; plain numbers if a value is invalid for its field."""
     try:
         terms = write_match(key.match)
     except (ValueError, OverflowError):

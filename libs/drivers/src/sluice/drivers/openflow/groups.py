@@ -1,4 +1,4 @@
-"""Groups: several ways for a packet to go, of which one is chosen (select) or all are gone (all).
+"""Groups: several buckets for a packet, of which one is chosen (select) or all are executed (all).
 
 Source: OpenFlow 1.5.1 section 7.3.4.4, struct ofp_group_mod and ofp_bucket; section 7.3.5.8 for their description.
 """
@@ -18,17 +18,17 @@ from sluice.drivers.openflow.stats import MULTIPART
 
 
 class GroupCommand(IntEnum):
-    """What to do: enum ofp_group_mod_command."""
+    """enum ofp_group_mod_command."""
 
     ADD = 0
     MODIFY = 1
     DELETE = 2
     ADD_OR_MODIFY = 0x8000
-    """Of Open vSwitch: OFPGC15_ADD_OR_MOD."""
+    """Open vSwitch's OFPGC15_ADD_OR_MOD."""
 
 
 class GroupType(IntEnum):
-    """What becomes of a packet: enum ofp_group_type."""
+    """enum ofp_group_type."""
 
     ALL = 0
     SELECT = 1
@@ -38,7 +38,7 @@ class Group(msgspec.Struct, frozen=True):
     id: int
     type: GroupType
     buckets: tuple[Actions, ...]
-    """Each chosen as often as the others."""
+    """All with the same weight."""
 
 
 _ALL_BUCKETS = 0xFFFFFFFF
@@ -47,7 +47,7 @@ _ALL_BUCKETS = 0xFFFFFFFF
 _GROUP_MOD = Struct("!HBxIH2xI")
 _BUCKET = Struct("!HHI")
 _WEIGHT = Struct("!HHH2x").pack(0, 8, 1)
-"""The property OFPGBPT_WEIGHT of one."""
+"""The property OFPGBPT_WEIGHT with weight one."""
 
 
 def encode_group_mod(command: GroupCommand, group: Group) -> bytes:
@@ -84,7 +84,7 @@ def encode_desc_request() -> bytes:
 
 
 def decode_desc(part: bytes) -> Groups:
-    """The groups of one part of the answer. One of another type, or that does what ours never do, has no buckets here.
+    """The groups in one part of the reply. Groups of another type, or that ours can never be, have no buckets here.
 
     Raises:
         Undecodable: the part is broken.

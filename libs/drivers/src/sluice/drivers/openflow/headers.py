@@ -1,4 +1,4 @@
-"""The eight octets before every message, and the numbers that more than one module needs.
+"""The eight-octet message header, and numbers used by several modules.
 
 Source: OpenFlow 1.5.1 sections 7.1 and 7.2; Open vSwitch include/openflow/nicira-ext.h for NICIRA and NXT_*.
 """
@@ -23,7 +23,7 @@ LONGEST_MESSAGE = 0xFFFF
 
 
 class Type(IntEnum):
-    """What a message is: enum ofp_type."""
+    """enum ofp_type."""
 
     HELLO = 0
     ERROR = 1
@@ -67,7 +67,7 @@ class Port(IntEnum):
 
 
 class Message(NamedTuple):
-    """One message as it came: its version was seen to be ours."""
+    """One received message; its version was already checked."""
 
     type: int
     xid: int
@@ -76,7 +76,7 @@ class Message(NamedTuple):
 
 
 class NotEncodable(ValueError):
-    """A flow (or group, or meter) that no OpenFlow message can say; our own fault, or a rule too large."""
+    """A flow, group or meter that does not fit OpenFlow: our own bug, or a rule that is too large."""
 
 
 def message(type: int, xid: int, body: bytes = b"") -> bytes:
@@ -88,12 +88,12 @@ def extension(subtype: int, xid: int, body: bytes = b"") -> bytes:
 
 
 def is_extension(body: bytes, subtype: int) -> bool:
-    """Whether the body of an EXPERIMENTER message is that of this extension."""
+    """Whether the body of an EXPERIMENTER message belongs to this extension."""
     return body[:8] == _EXTENSION.pack(NICIRA, subtype)
 
 
 def padded(octets: bytes) -> bytes:
-    """Zeros added up to a multiple of eight octets, as OpenFlow aligns everything."""
+    """The octets, zero-padded to a multiple of eight, OpenFlow's alignment."""
     return octets + bytes(-len(octets) % 8)
 
 

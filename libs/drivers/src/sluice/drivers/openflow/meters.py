@@ -1,6 +1,6 @@
-"""Meters: how many packets a second a flow may hand on. They are not taken in bundles: set them before.
+"""Meters: how many packets per second a flow may pass on. Bundles do not take meters: set them first.
 
-Source: OpenFlow 1.5.1 sections 7.3.4.5 and 7.3.5.14 (statistics); Open vSwitch knows bands that drop, and no others.
+Source: OpenFlow 1.5.1 sections 7.3.4.5 and 7.3.5.14 (statistics); Open vSwitch supports only drop bands.
 """
 
 from enum import IntEnum
@@ -15,7 +15,7 @@ from sluice.drivers.openflow.stats import MULTIPART
 
 
 class MeterCommand(IntEnum):
-    """What to do: enum ofp_meter_mod_command."""
+    """enum ofp_meter_mod_command."""
 
     ADD = 0
     MODIFY = 1
@@ -58,20 +58,20 @@ _STATS_OF_ONE_BAND = Struct("!4xH6x4xQ8x8xQ8x")
 
 
 class Metered(NamedTuple):
-    """What a meter counted since it was set."""
+    """What a meter has counted since it was set."""
 
     packets: int
     dropped: int
-    """Of them."""
+    """How many of them were dropped."""
 
 
 def encode_stats_request(meter: int) -> bytes:
-    """The body of a MULTIPART_REQUEST for what the meter counts."""
+    """The body of a MULTIPART_REQUEST for the meter's statistics."""
     return MULTIPART.pack(METER_STATS, 0) + _WANTED.pack(meter)
 
 
 def decode_stats(part: bytes) -> Metered:
-    """What the one meter of an answer counted.
+    """The statistics of the one meter in the reply.
 
     Raises:
         Undecodable

@@ -1,9 +1,9 @@
-"""Being told when somebody else changes the flows of a bridge.
+"""Notifications of flow changes that others make to a bridge.
 
-Source: OpenFlow 1.5.1 section 7.3.5.19 (flow monitoring). What this connection changes itself is told abbreviated, so
-all that is not abbreviated is somebody else's doing, but for what the switch learns as flows of ours tell it to. A
-monitor that the switch paused has lost count, which is as good as a change. It costs nothing while nothing happens.
-Counting 10,000 flows takes 1 ms each time and does not see one that was modified; reading them back takes 0.26 s.
+Source: OpenFlow 1.5.1 section 7.3.5.19 (flow monitoring). Changes made by this connection are reported in abbreviated
+form, so every full update is somebody else's change, except for flows that the switch learns through our own flows. A
+monitor paused by the switch has lost track, which is treated as a change. It costs nothing while nothing happens.
+Counting 10,000 flows takes 1 ms each time and does not notice a modified one; reading them back takes 0.26 s.
 """
 
 from enum import IntEnum
@@ -17,7 +17,7 @@ FLOW_MONITOR = 16
 """OFPMP_FLOW_MONITOR"""
 
 ADDED, REMOVED, MODIFIED = 1 << 1, 1 << 2, 1 << 3
-"""OFPFMF_*: what to tell of."""
+"""OFPFMF_*: the changes to report."""
 
 _REQUEST = Struct("!IIIHBB")
 """struct ofp_flow_monitor_request: monitor_id, out_port, out_group, flags, table_id, command (0: OFPFMC_ADD)"""
@@ -31,7 +31,7 @@ _FULL = Struct("!4xB11xQ")
 
 
 class Event(IntEnum):
-    """What an update tells (OFPFME_*)."""
+    """OFPFME_*: the kind of an update."""
 
     INITIAL = 0
     ADDED = 1
@@ -43,13 +43,13 @@ class Event(IntEnum):
 
 
 def encode_monitor(monitor: int = 1) -> bytes:
-    """The body of a MULTIPART_REQUEST: tell of every change of any flow from now on."""
+    """The body of a MULTIPART_REQUEST that asks to report every flow change from now on."""
     wanted = _REQUEST.pack(monitor, ANY, ANY, ADDED | REMOVED | MODIFIED, ALL_TABLES, 0)
     return MULTIPART.pack(FLOW_MONITOR, 0) + wanted + encode_match(())
 
 
 def by_others(body: bytes) -> bool:
-    """Whether the body of a MULTIPART_REPLY tells of changes that are not this connection's own."""
+    """Whether the body of a MULTIPART_REPLY reports changes that this connection did not make."""
     kind, _ = MULTIPART.unpack_from(body)
     position = MULTIPART.size
     while kind == FLOW_MONITOR and position + _UPDATE.size <= len(body):

@@ -1,7 +1,7 @@
-"""Matches as OXM: a list of fields, each with its header, its value and perhaps a mask.
+"""Matches as OXM: a list of fields, each with its header, its value and an optional mask.
 
-Open vSwitch wants a field's prerequisites before the field. A match is sorted by the names of its fields; three fields
-that others need go first (ct_state, dl_type, nw_proto, in this order), and the order of the names suits all others.
+Open vSwitch requires a field's prerequisites before the field. A match is sorted by field name; three fields that
+others depend on go first (ct_state, dl_type, nw_proto, in this order), and alphabetical order satisfies all others.
 
 Source: OpenFlow 1.5.1 section 7.2.3; ovs-fields(7) for prerequisites.
 """
@@ -21,23 +21,23 @@ OXM = 1
 
 
 class Undecodable(ValueError):
-    """Octets that mean nothing to us: a field or an action that we never send."""
+    """Octets with no meaning for us: a field or an action that we never send."""
 
 
 class Wire(NamedTuple):
-    """How one field is written."""
+    """How one field is encoded."""
 
     exact: bytes
-    """The header before a value alone."""
+    """The header of an unmasked value."""
 
     masked: bytes
-    """The header before a value and a mask."""
+    """The header of a value with a mask."""
 
     size: int
     """Octets of the value."""
 
     first: bool
-    """Other fields need it before them."""
+    """Other fields depend on it, so it goes first."""
 
 
 def _header(oxm_class: int, number: int, *, masked: bool, length: int) -> bytes:
@@ -63,7 +63,7 @@ _REGISTERS = tuple(Field[f"REG{number}"] for number in range(16))
 
 
 def encode_fields(match: Match) -> bytes:
-    """The OXM list of a canonical match, without what frames it.
+    """The OXM list of a canonical match, without its frame.
 
     Raises:
         OverflowError: a value is wider than its field.
@@ -83,7 +83,7 @@ def encode_fields(match: Match) -> bytes:
 
 
 def frame(fields: bytes) -> bytes:
-    """The OXM list within a struct ofp_match."""
+    """The OXM list inside a struct ofp_match."""
     return padded(MATCH_HEADER.pack(OXM, MATCH_HEADER.size + len(fields)) + fields)
 
 
@@ -92,19 +92,19 @@ def encode_match(match: Match) -> bytes:
 
 
 class Terms:
-    """Reads OXM lists, remembering what it read: the flows of a switch say the same few things again and again.
+    """Decodes OXM lists with a cache: the flows of a switch repeat the same few terms.
 
-    Make one for each dump; what it remembers goes with it.
+    Use one per dump; its cache is never emptied.
     """
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[tuple[str, Term], ...]] = {}
 
     def read(self, fields: bytes) -> Match:
-        """The canonical match that the OXM list says.
+        """The canonical match of the OXM list.
 
         Raises:
-            Undecodable: it holds a field that we never send.
+            Undecodable: it contains a field that we never send.
         """
         known = self._known
         terms: list[tuple[str, Term]] = []
@@ -119,16 +119,16 @@ class Terms:
                     named = known[octets] = tuple((term.field.spec.name, term) for term in decode_field(octets))
                 terms += named
             terms.sort()  # by name
-        except (IndexError, TypeError) as error:  # fields do not compare
+        except (IndexError, TypeError) as error:  # the fields are not comparable
             raise Undecodable(f"OXM list {fields.hex()} is cut short, or has a field twice") from error
         return tuple([term for _, term in terms])
 
 
 def decode_field(octets: bytes) -> tuple[Term, ...]:
-    """The terms that one OXM field says: two, none or one for a pair of registers, else one.
+    """The terms of one OXM field: up to two for a pair of registers, else one.
 
     Raises:
-        Undecodable: it is a field that we never send, or is cut short.
+        Undecodable: it is a field that we never send, or is truncated.
     """
     header, payload = octets[:4], octets[4:]
     if len(header) < 4 or len(payload) != header[3]:
@@ -145,7 +145,7 @@ def decode_field(octets: bytes) -> tuple[Term, ...]:
 
 
 def _pair(number: int, value: bytes, mask: bytes) -> tuple[Term, ...]:
-    """Two registers; OpenFlow 1.5 reads registers back as pairs, whose first is the upper half."""
+    """Two registers; OpenFlow 1.5 reads registers back as pairs, the first in the upper half."""
     if 2 * number + 1 >= len(_REGISTERS):
         raise Undecodable(f"xreg{number} is none of ours")
     terms = []

@@ -1,6 +1,6 @@
-"""Packets that the switch hands over, and packets handed to it.
+"""Packets that the switch sends to us, and packets that we send into the switch.
 
-A packet comes as PACKET_IN2. One that a flow held (`pause`) goes on where it was when its message is sent back
+A packet arrives as PACKET_IN2. One that a flow paused (`pause`) continues where it was when its message is sent back
 unchanged as a resume; registers and connection state stay with it.
 
 Source: Open vSwitch include/openflow/nicira-ext.h, enum nx_packet_in2_prop_type and nxt_resume; OpenFlow 1.5.1 sections
@@ -22,8 +22,8 @@ from sluice.drivers.openflow.oxm import Undecodable, decode_field, encode_match
 PACKET, FULL_LEN, BUFFER_ID, TABLE_ID, COOKIE, REASON, METADATA, USERDATA, CONTINUATION = range(9)
 
 WHOLE_PACKETS = Struct("!HH").pack(0, 0xFFFF)
-"""The body of a SET_CONFIG message: no special fragments handling, and packets whole. Without it (miss_send_len 0) the
-switch hands nothing over to a connection to its management socket."""
+"""The body of a SET_CONFIG message: no special handling of fragments, and whole packets. Without it (miss_send_len 0)
+the switch sends no packets over its management socket."""
 
 PACKET_IN2 = Struct("!I").pack(2)
 """The body of a SET_PACKET_IN_FORMAT extension: NXPIF_NXT_PACKET_IN2."""
@@ -39,7 +39,7 @@ class PacketIn(NamedTuple):
     """From its Ethernet header on."""
 
     userdata: bytes
-    """What the flow's Controller action says: dispatch on it, for the table of a held packet can read 0."""
+    """The userdata of the flow's Controller action. Dispatch on it, since the table of a paused packet can read 0."""
 
     cookie: int
     table: int
@@ -47,10 +47,10 @@ class PacketIn(NamedTuple):
     """Ingress port, registers and connection state, as far as we know the fields."""
 
     held: bool
-    """The packet waits for `resume`."""
+    """Whether the packet is paused and waits for `resume`."""
 
     octets: bytes
-    """The message, to send back as it is."""
+    """The message, to be sent back unchanged."""
 
 
 def decode_packet_in(body: bytes) -> PacketIn | None:
@@ -74,12 +74,12 @@ def decode_packet_in(body: bytes) -> PacketIn | None:
 
 
 def controller_says(controller_id: int) -> bytes:
-    """The body of a SET_CONTROLLER_ID extension: what flows send to this controller comes here, and nothing else."""
+    """The body of a SET_CONTROLLER_ID extension: this connection receives only what flows send to this controller."""
     return _CONTROLLER_ID.pack(controller_id)
 
 
 def encode_packet_out(packet: bytes, actions: Actions, in_port: int = Port.CONTROLLER) -> bytes:
-    """The body of a PACKET_OUT message: the packet goes through the actions as if it had come in at `in_port`."""
+    """The body of a PACKET_OUT message: run the actions on the packet as if it had arrived at `in_port`."""
     octets = encode_actions(actions)
     return _PACKET_OUT.pack(_NO_BUFFER, len(octets)) + encode_match(match((Field.IN_PORT, in_port))) + octets + packet
 
@@ -94,9 +94,9 @@ def _known_terms(fields: bytes) -> tuple[Term, ...]:
     return tuple(terms)
 
 
-@lru_cache(maxsize=4096)  # packets say the same few things again and again
+@lru_cache(maxsize=4096)  # packets repeat the same few values
 def _terms_of(field: bytes) -> tuple[Term, ...]:
     try:
         return decode_field(field)
     except Undecodable:
-        return ()  # the switch says more than we know
+        return ()  # contains fields that we do not know

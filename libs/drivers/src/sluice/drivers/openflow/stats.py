@@ -1,4 +1,4 @@
-"""Flow descriptions: what a switch holds, read back as the same values that were sent.
+"""Flow descriptions: a switch's flows, read back as the same values that were sent.
 
 Source: OpenFlow 1.5.1 section 7.3.5.2 (multipart OFPMP_FLOW_DESC), section 7.2.4 for the statistics in between.
 """
@@ -31,23 +31,23 @@ _DESC = Struct("!4xBxHHH4xQ2xH")
 """(length), table, priority, idle and hard timeout, (flags, importance), cookie, (type and) length of the match"""
 
 _MATCH_AT = 24
-"""Where in struct ofp_flow_desc its match begins."""
+"""Offset of the match in struct ofp_flow_desc."""
 
 
 def is_learnt(cookie: int) -> bool:
-    """The switch made the flow itself, as one of ours told it to, and removes it again."""
+    """Whether the switch learnt the flow through one of ours; it removes the flow again by itself."""
     said = cookies.unpack(cookie)
     return said is not None and said.kind is CookieKind.AFFINITY
 
 
 def encode_request(cookie: int = 0, cookie_mask: int = 0, table: int = ALL_TABLES) -> bytes:
-    """The body of a MULTIPART_REQUEST for the flows whose cookie equals `cookie` where the mask has ones."""
+    """The body of a MULTIPART_REQUEST for the flows whose cookie equals `cookie` in the bits of the mask."""
     wanted = _REQUEST.pack(table, ANY, ANY, cookie, cookie_mask)
     return MULTIPART.pack(FLOW_DESC, 0) + wanted + encode_match(())
 
 
 class FlowReader:
-    """Takes the parts of one answer, and remembers what recurs: flows share fields and bodies."""
+    """Decodes the parts of one reply, with a cache: flows share fields and bodies."""
 
     def __init__(self) -> None:
         self.flows: Flows = {}
@@ -56,10 +56,10 @@ class FlowReader:
         self._bodies: dict[tuple[int, bytes], FlowBody] = {}
 
     def take(self, part: bytes) -> None:
-        """Read the flows of one part: what follows MULTIPART in its body.
+        """Decode the flows of one part: the body after MULTIPART.
 
         Raises:
-            Undecodable: the part itself is broken. A flow that is none of ours is a stranger instead.
+            Undecodable: the part itself is broken. A flow that cannot be ours becomes a stranger instead.
         """
         position = 0
         try:

@@ -1,4 +1,4 @@
-"""A bridge of Open vSwitch as its programmer sees it: flows put and deleted in one step, flows read back, packets."""
+"""An Open vSwitch bridge: flows put and deleted atomically, flows read back, packets in and out."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -39,17 +39,16 @@ from sluice.drivers.openflow.packets import (
 from sluice.drivers.openflow.stats import FlowReader, encode_request
 
 APPLY_TIMEOUT_S = 60.0
-"""For one bundle. A hundred thousand flows take half a second; fifty thousand that differ in nothing but their
-priority took 36."""
+"""Per bundle. A hundred thousand flows take half a second; fifty thousand that differ only in priority took 36."""
 
 PACKETS_KEPT = 1_000
-"""That nobody has taken yet; what comes on top is dropped and counted, and a held packet is lost with it."""
+"""Limit of unread packets; further ones are dropped and counted, and a paused packet is lost with it."""
 
 
 class UnreadableFlows(Exception):
-    """The switch holds flows that we cannot have sent; `flows` are all others.
+    """The switch holds flows that we cannot have sent; `flows` has all others.
 
-    Hand `strangers` to `apply`, with what is to be put instead, so that all of it changes in one step.
+    Pass `strangers` to `apply` together with the flows that replace them, so that everything changes atomically.
     """
 
     def __init__(self, where: Path, flows: Flows, strangers: Sequence[Stranger]) -> None:
@@ -63,19 +62,20 @@ class UnreadableFlows(Exception):
 
 
 class Switch:
-    """One connection to one bridge. It does not connect anew by itself: whoever holds it reads everything back then."""
+    """One connection to one bridge. It does not reconnect by itself: its owner must then read everything back."""
 
     def __init__(self) -> None:
         self.packets: asyncio.Queue[PacketIn] = asyncio.Queue(PACKETS_KEPT)
-        """What flows with Controller actions hand over, once `hear_packets` was called."""
+        """Packets from flows with Controller actions, once `hear_packets` was called."""
         self.changed_by_others = asyncio.Event()
-        """Somebody else put, changed or removed flows (see `hear_changes`). Whoever reads them back clears it."""
+        """Set when somebody else adds, changes or removes flows (see `hear_changes`). Cleared by whoever reads them
+        back."""
         self._bundles = count(1)
         self._one_bundle = asyncio.Lock()
 
     @classmethod
     async def connect(cls, path: Path) -> Self:
-        """A connection to the bridge's management socket (`<rundir>/<bridge>.mgmt`).
+        """Connect to the bridge's management socket (`<rundir>/<bridge>.mgmt`).
 
         Raises:
             OSError: nobody listens there.
@@ -85,7 +85,7 @@ class Switch:
         switch = cls()
         switch._connection = await Connection.connect(path, switch._take)
         try:
-            await switch._connection.request(Type.FEATURES_REQUEST)  # only to see that the switch answers
+            await switch._connection.request(Type.FEATURES_REQUEST)  # only to check that the switch answers
         except BaseException:
             switch.close()
             raise
@@ -95,19 +95,19 @@ class Switch:
 
     @property
     def closed(self) -> asyncio.Future[str]:
-        """Done when the connection has ended, with the reason. It never raises."""
+        """Done when the connection has ended; its result is the reason. Never raises."""
         return self._connection.closed
 
     @property
     def errors(self) -> tuple[SwitchError, ...]:
-        """The last errors that answered nothing anybody waited for: of packet-outs and resumes."""
+        """The latest errors that belong to no pending request: of packet-outs and resumes."""
         return tuple(self._connection.strays)
 
     def close(self) -> None:
         self._connection.close()
 
     async def barrier(self) -> None:
-        """The switch has carried out whatever was sent before."""
+        """Wait until the switch has processed everything sent before."""
         await self._connection.request(Type.BARRIER_REQUEST)
 
     # -------------------------------------------------------------------------------------------------------- flows
@@ -122,14 +122,14 @@ class Switch:
         delete_groups: Collection[int] = (),
         timeout_s: float = APPLY_TIMEOUT_S,
     ) -> None:
-        """The switch has the flows of `put` and these groups, and those to delete no more, in one atomic step.
+        """Put and delete these flows and groups in one atomic step.
 
-        A flow of the same key is replaced and keeps its counters; one that both put and delete name is put. Calls at
-        the same time wait for each other. `put` is read while it is sent: leave it as it is until then.
+        A flow with the same key is replaced and keeps its counters; a key in both `put` and `delete` is put. Concurrent
+        calls wait for each other. `put` is read while it is being sent: do not change it until then.
 
         Raises:
-            BundleRefused: nothing was changed; which flows, and why.
-            NotEncodable: nothing was changed; which flow cannot be said in OpenFlow, and why.
+            BundleRefused: nothing was changed; says which flows were refused, and why.
+            NotEncodable: nothing was changed; says which flow OpenFlow cannot express, and why.
             SwitchGone: the connection ended, or the switch took longer than `timeout_s`; all was changed, or nothing.
         """
         changes = Changes(put, tuple(delete), tuple(strangers), groups, tuple(delete_groups))
@@ -166,11 +166,11 @@ class Switch:
             ):
                 connection.send(chunk)
                 await connection.drain()
-                await asyncio.sleep(0)  # let answers in, and others work
+                await asyncio.sleep(0)  # let replies be received and other tasks run
                 if refused:
                     break
             await connection.request(Type.BARRIER_REQUEST, timeout_s=timeout_s)
-            refused.check(connection.path)  # the switch would commit what it has taken without the rest
+            refused.check(connection.path)  # otherwise the switch would commit without the refused changes
         except BaseException:
             if not connection.closed.done():
                 discard = encode_control(bundle, Control.DISCARD_REQUEST)
@@ -183,10 +183,10 @@ class Switch:
             raise BundleRefused(str(connection.path), len(changes), [Refusal("commit", error.error)], 0) from error
 
     async def dump(self, cookie: int = 0, cookie_mask: int = 0) -> Flows:
-        """The flows whose cookie equals `cookie` where the mask has ones; with no mask, all.
+        """The flows whose cookie equals `cookie` in the bits of the mask; without a mask, all.
 
         Raises:
-            UnreadableFlows: some of them say what we never say.
+            UnreadableFlows: some of them cannot be ours.
             SwitchGone
         """
         reader = FlowReader()
@@ -198,9 +198,9 @@ class Switch:
         return reader.flows
 
     async def counted(self, table: int, cookie: int = 0, cookie_mask: int = 0) -> list[Counted]:
-        """What the table's flows counted whose cookie equals `cookie` where the mask has ones.
+        """The counters of the table's flows whose cookie equals `cookie` in the bits of the mask.
 
-        The datapath tells what it forwards by itself about once in half a second, and when its cache is purged.
+        The datapath reports traffic of its flow cache about every half second, and when the cache is purged.
 
         Raises:
             SwitchGone, Undecodable
@@ -212,7 +212,7 @@ class Switch:
         return found
 
     async def dump_groups(self) -> Groups:
-        """All groups; those that are none of ours have no buckets.
+        """All groups; those that cannot be ours have no buckets.
 
         Raises:
             SwitchGone, Undecodable
@@ -224,19 +224,19 @@ class Switch:
         return groups
 
     async def hear_changes(self) -> None:
-        """From now on, `changed_by_others` is set by every change of flows that is not of this connection.
+        """From now on, every flow change that this connection did not make sets `changed_by_others`.
 
         Raises:
             RequestRefused, SwitchGone
         """
         async with aclosing(self._connection.multipart(encode_monitor())) as parts:
             async for _ in parts:
-                pass  # flows that are there were not asked for
+                pass  # existing flows were not requested
 
     # -------------------------------------------------------------------------------------------- meters and groups
 
     async def set_meter(self, meter: Meter) -> None:
-        """The switch has the meter. Set it before flows that name it: bundles do not take meters.
+        """Create or change the meter. Do it before adding flows that use it: bundles do not take meters.
 
         Raises:
             RequestRefused, SwitchGone
@@ -249,11 +249,11 @@ class Switch:
             await self._connection.tell(Type.METER_MOD, encode_meter_mod(MeterCommand.MODIFY, meter))
 
     async def delete_meter(self, meter: Meter) -> None:
-        """The switch has neither the meter nor flows that name it."""
+        """Delete the meter and the flows that use it."""
         await self._connection.tell(Type.METER_MOD, encode_meter_mod(MeterCommand.DELETE, meter))
 
     async def metered(self, meter: int) -> Metered:
-        """What the meter counted.
+        """What the meter has counted.
 
         Raises:
             RequestRefused: there is no such meter.
@@ -264,7 +264,7 @@ class Switch:
         return found[0] if found else Metered(0, 0)
 
     async def set_group(self, group: Group) -> None:
-        """The switch has the group.
+        """Create or change the group.
 
         Raises:
             RequestRefused, SwitchGone, NotEncodable
@@ -277,13 +277,13 @@ class Switch:
             await self._connection.tell(Type.GROUP_MOD, encode_group_mod(GroupCommand.MODIFY, group))
 
     async def delete_group(self, group: Group) -> None:
-        """The switch has neither the group nor flows that name it."""
+        """Delete the group and the flows that use it."""
         await self._connection.tell(Type.GROUP_MOD, encode_group_mod(GroupCommand.DELETE, group))
 
     # ------------------------------------------------------------------------------------------------------ packets
 
     async def hear_packets(self, controller_id: int = 0) -> None:
-        """From now on, packets that flows send to this controller come into `packets`."""
+        """From now on, packets that flows send to this controller arrive in `packets`."""
         connection = self._connection
         if controller_id:
             said = controller_says(controller_id)
@@ -293,21 +293,21 @@ class Switch:
         await self.barrier()
 
     def resume(self, packet: PacketIn) -> None:
-        """Let a held packet go on. A refusal shows in `errors`."""
+        """Let a paused packet continue. A refusal appears in `errors`."""
         self._connection.send(extension(Extension.RESUME, self._connection.reserve(), packet.octets))
 
     def send_packet(self, packet: bytes, actions: Actions, in_port: int = Port.CONTROLLER) -> None:
-        """Send a packet through the actions. A refusal shows in `errors`."""
+        """Send a packet through the actions. A refusal appears in `errors`."""
         body = encode_packet_out(packet, actions, in_port)
         self._connection.send(message(Type.PACKET_OUT, self._connection.reserve(), body))
 
     def _take(self, received: Message) -> None:
-        """A message that answers nothing. Port states come from OVSDB, so PORT_STATUS is not for us."""
+        """Handle an unsolicited message. Port states come from OVSDB, so PORT_STATUS is ignored."""
         if received.type == Type.MULTIPART_REPLY and by_others(received.body):
             self.changed_by_others.set()
         if received.type != Type.EXPERIMENTER:
             return
-        with suppress(Undecodable, StructError, asyncio.QueueFull):  # lost packets show in the meters
+        with suppress(Undecodable, StructError, asyncio.QueueFull):  # the meters show lost packets
             packet = decode_packet_in(received.body)
             if packet is not None:
                 self.packets.put_nowait(packet)

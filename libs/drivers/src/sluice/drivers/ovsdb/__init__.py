@@ -1,4 +1,5 @@
-"""The configuration database of Open vSwitch: its bridges, ports and interfaces, and the Pods that the ports belong to.
+"""Open vSwitch's configuration database: bridges, ports and interfaces, and which Pods the ports belong to.
 
-`client` asks and changes, `monitor` tells what is and what becomes, `pods` is what a port says about its Pod.
+`client` queries and changes it, `monitor` follows its contents, `pods` reads what a port's external_ids say about its
+Pod.
 """

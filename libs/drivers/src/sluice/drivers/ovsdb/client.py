@@ -1,4 +1,4 @@
-"""A connection to ovsdb-server: transactions, monitors, and the few changes that are ours to make."""
+"""A connection to ovsdb-server: transactions, monitors, and the few changes that we make."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -16,14 +16,14 @@ from sluice.drivers.ovsdb.rows import COLUMNS, Interface, as_map, as_set
 DATABASE = "Open_vSwitch"
 
 PROTOCOLS = ("OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15")
-"""We speak 1.5; the others let people use ovs-ofctl without options."""
+"""We use 1.5; the others let people run ovs-ofctl without options."""
 
 APPLY_TIMEOUT_S = 10.0
-"""For ovs-vswitchd to carry a change out: a hundred new ports take 0.1 s."""
+"""For ovs-vswitchd to apply a change: a hundred new ports take 0.1 s."""
 
 
 class TransactionRefused(Exception):
-    """ovsdb-server made none of the transaction's changes."""
+    """ovsdb-server refused the transaction; nothing was changed."""
 
 
 class PortFailed(Exception):
@@ -31,11 +31,11 @@ class PortFailed(Exception):
 
 
 class NotApplied(Exception):
-    """The database has the change, but ovs-vswitchd has not carried it out in time: it may be dead."""
+    """The change is in the database, but ovs-vswitchd has not applied it in time: it may be dead."""
 
 
 class Ovsdb:
-    """One connection. It does not connect anew by itself: whoever holds it reads everything again then."""
+    """One connection. It does not reconnect by itself: its owner must then read everything again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -45,10 +45,10 @@ class Ovsdb:
 
     @classmethod
     async def connect(cls, path: Path, *, keepalive_s: float = KEEPALIVE_S) -> Self:
-        """A connection to ovsdb-server's socket (db.sock).
+        """Connect to ovsdb-server's socket (db.sock).
 
         Raises:
-            OSError, TimeoutError: nobody listens there, or does not accept in time.
+            OSError, TimeoutError: nobody listens there, or the server does not accept in time.
         """
         ovsdb = cls(path)
         ovsdb._rpc = await JsonRpc.connect(path, ovsdb._notice, keepalive_s=keepalive_s)
@@ -62,28 +62,28 @@ class Ovsdb:
 
     @property
     def closed(self) -> asyncio.Future[str]:
-        """Done when the connection has ended, with the reason. It never raises."""
+        """Done when the connection has ended; its result is the reason. Never raises."""
         return self.rpc.closed
 
     def close(self) -> None:
         self.rpc.close()
 
     async def transact(self, *asked: Operation) -> list[dict[str, Any]]:
-        """The results of the operations, which were all carried out, or none.
+        """The results of the operations, all of which were carried out.
 
         Raises:
-            TransactionRefused: none was, and why.
-            RpcGone: the connection ended; whether they were carried out is not known.
+            TransactionRefused: nothing was carried out; says why.
+            RpcGone: the connection ended; whether they were carried out is unknown.
         """
         results = await self.rpc.call("transact", [DATABASE, *asked])
         for number, result in enumerate(results):
-            if result and result.get("error"):  # what follows the refused one is null; a refused commit comes last
+            if result and result.get("error"):  # null follows the refused one; a refused commit comes last
                 one = asked[number] if number < len(asked) else {"op": "commit"}
                 raise TransactionRefused(f"{self._path}: {operations.refusal(one, result)}")
         return list(results)
 
     async def monitor(self, *tables: str) -> Monitor:
-        """What these tables (all of rows.COLUMNS, if none is named) hold, and what becomes of it."""
+        """The contents and changes of these tables (default: all of rows.COLUMNS)."""
         name = f"monitor-{next(self._numbers)}"
         monitor = self._monitors[name] = Monitor()
         requests = {table: {"columns": list(COLUMNS[table])} for table in tables or COLUMNS}
@@ -96,7 +96,7 @@ class Ovsdb:
         return monitor
 
     async def stop(self, monitor: Monitor) -> None:
-        """End the monitor; its iteration ends as if the connection had."""
+        """Cancel the monitor; its iteration ends as if the connection had ended."""
         for name in [name for name, known in self._monitors.items() if known is monitor]:
             del self._monitors[name]
             monitor.take(RpcGone(f"{self._path}: the monitor was stopped"))
@@ -113,14 +113,14 @@ class Ovsdb:
         fail_mode: str = "secure",
         protocols: Sequence[str] = PROTOCOLS,
     ) -> None:
-        """There is such a bridge, with these settings, and ovs-vswitchd has made it.
+        """Create the bridge if needed, with these settings, and wait until ovs-vswitchd has applied it.
 
         Raises:
             TransactionRefused, NotApplied
         """
         settings = {"datapath_type": datapath_type, "fail_mode": fail_mode, "protocols": as_set(list(protocols))}
         found, root = await self.transact(operations.identity("Bridge", name), operations.root_columns("_uuid"))
-        if not root["rows"]:  # nobody has run `ovs-vsctl init`
+        if not root["rows"]:  # `ovs-vsctl init` was never run
             await self.transact(operations.insert_root())
         if found["rows"]:
             await self.change(operations.update_bridge(name, settings))
@@ -128,10 +128,10 @@ class Ovsdb:
             await self.change(*operations.insert_bridge(name, settings))
 
     async def set_vlan_limit(self, tags: int) -> None:
-        """The next ovs-vswitchd reads so many VLAN tags of a packet.
+        """Make ovs-vswitchd parse this many VLAN tags per packet, from its next start on.
 
-        One that runs asked its datapath at its start how many it knows, within the limit that there was, and goes by
-        that. Source: ovs-vswitchd.conf.db(5), Open_vSwitch, other_config:vlan-limit.
+        At its start ovs-vswitchd probes how many tags its datapath supports, up to the limit configured then, and keeps
+        to that. Source: ovs-vswitchd.conf.db(5), Open_vSwitch, other_config:vlan-limit.
         """
         (root,) = await self.transact(operations.root_columns("_uuid"))
         if not root["rows"]:
@@ -139,17 +139,17 @@ class Ovsdb:
         await self.transact(operations.set_keys(ROOT, [], "other_config", {"vlan-limit": str(tags)}))
 
     async def delete_bridge(self, name: str) -> None:
-        """There is no such bridge."""
+        """Delete the bridge if it exists."""
         (found,) = await self.transact(operations.identity("Bridge", name))
         if found["rows"]:
             await self.change(operations.detach(ROOT, [], "bridges", [row["_uuid"] for row in found["rows"]]))
 
     async def add_ports(self, bridge: str, *ports: NewPort) -> dict[str, int]:
-        """The OpenFlow port numbers of the new ports, which are added in one transaction.
+        """Add the ports in one transaction and return their OpenFlow port numbers.
 
         Raises:
-            TransactionRefused: there is no such bridge, or there is such a port; none was added.
-            PortFailed: ovs-vswitchd cannot open one of them. They are in the database all the same.
+            TransactionRefused: the bridge does not exist, or a port exists already; none was added.
+            PortFailed: ovs-vswitchd cannot open one of them. They are in the database nevertheless.
             NotApplied
         """
         inserts = [one for number, port in enumerate(ports) for one in operations.insert_port(bridge, port, number)]
@@ -157,14 +157,14 @@ class Ovsdb:
         return await self.ofports(*(port.name for port in ports))
 
     async def delete_ports(self, bridge: str, names: Iterable[str]) -> None:
-        """The bridge has none of these ports."""
+        """Delete those of the ports that the bridge has."""
         found = await self.transact(*(operations.identity("Port", name) for name in names))
         ports = [row["_uuid"] for result in found for row in result["rows"]]
         if ports:
             await self.change(operations.detach("Bridge", [["name", "==", bridge]], "ports", ports))
 
     async def set_external_ids(self, interface: str, external_ids: Mapping[str, str]) -> None:
-        """The interface has exactly these external_ids.
+        """Replace the interface's external_ids.
 
         Raises:
             TransactionRefused: there is no such interface.
@@ -177,11 +177,11 @@ class Ovsdb:
         )
 
     async def ofports(self, *names: str, timeout_s: float = APPLY_TIMEOUT_S) -> dict[str, int]:
-        """The OpenFlow port numbers of these interfaces, once all of them have one.
+        """Wait until all these interfaces have OpenFlow port numbers, and return them.
 
         Raises:
             PortFailed: one of them could not be opened.
-            NotApplied: one of them has none in time.
+            NotApplied: one of them got no number in time.
         """
         wanted, known = frozenset(names), dict[str, int]()
         async with self._until(timeout_s, f"an ofport for {', '.join(sorted(wanted))}", "Interface") as monitor:
@@ -198,11 +198,11 @@ class Ovsdb:
         return known
 
     async def change(self, *asked: Operation, timeout_s: float = APPLY_TIMEOUT_S) -> None:
-        """The operations are carried out, by ovs-vswitchd as well.
+        """Carry the operations out and wait until ovs-vswitchd has applied them.
 
         Raises:
-            TransactionRefused: none was.
-            NotApplied: they are stored, but ovs-vswitchd has not taken notice in time.
+            TransactionRefused: none was carried out.
+            NotApplied: they are stored, but ovs-vswitchd has not applied them in time.
         """
         results = await self.transact(*asked, operations.next_configuration(), operations.root_columns("next_cfg"))
         sequence = results[-1]["rows"][0]["next_cfg"]

@@ -1,6 +1,6 @@
-"""What the database holds and how it changes: a snapshot, then every transaction.
+"""Contents of the database and their changes: a snapshot, then every transaction.
 
-Whole rows are asked for (`monitor`, not the deltas of `monitor_cond`), so that a change needs no history to be read.
+Uses whole rows (`monitor`) and not deltas (`monitor_cond`), so that a change can be decoded without its history.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ Updates = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 class Change(NamedTuple):
-    """One row of one transaction: a new one has no `before`, a deleted one no `after`."""
+    """One row in one transaction; a new row has no `before`, a deleted one no `after`."""
 
     before: Row | None
     after: Row | None
 
 
 class View:
-    """The rows as they were after the last change that was handed over."""
+    """The rows after the last change that was emitted."""
 
     def __init__(self) -> None:
         self.rows: dict[RowId, Row] = {}
 
     def evolve(self, updates: Updates) -> tuple[Change, ...]:
-        """Take a transaction in, and tell what it changed, ordered by row."""
+        """Apply a transaction and return its changes, ordered by row."""
         changes = []
         for table, rows in updates.items():
             for text, update in rows.items():
@@ -65,9 +65,9 @@ class View:
 
 
 class Monitor:
-    """`async for changes in monitor`: first all rows, as one batch, then each transaction's changes.
+    """`async for changes in monitor`: first all rows as one batch, then the changes of each transaction.
 
-    `view` holds what was handed over. When the connection ends, so does the iteration, by RpcGone.
+    `view` reflects the changes emitted so far. When the connection ends, the iteration raises RpcGone.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Monitor:
         self._early: list[Updates | RpcGone] | None = []
 
     def begin(self, rows: Updates) -> None:
-        """All rows, the answer to the request; updates that were read from the socket with it come after it."""
+        """Take all rows, from the reply to the request; updates that arrived together with the reply come after it."""
         early, self._early = self._early or [], None
         for updates in (rows, *early):
             self._updates.put_nowait(updates)
@@ -94,6 +94,6 @@ class Monitor:
     async def __anext__(self) -> tuple[Change, ...]:
         updates = await self._updates.get()
         if isinstance(updates, RpcGone):
-            self.take(updates)  # the next one who asks hears it, too
+            self.take(updates)  # so that the next iteration raises it, too
             raise updates
         return self.view.evolve(updates)

@@ -10,7 +10,7 @@ from sluice.drivers.ovsdb.rows import as_map, as_set
 Operation = dict[str, Any]
 
 ROOT = "Open_vSwitch"
-"""The table of one row that all others hang from; what nothing refers to vanishes."""
+"""The one-row table that all others hang from; rows that nothing refers to are garbage collected."""
 
 
 class NewPort(Struct, frozen=True, kw_only=True):
@@ -20,10 +20,10 @@ class NewPort(Struct, frozen=True, kw_only=True):
     external_ids: Mapping[str, str] = {}
 
     ofport: int | None = None
-    """The OpenFlow port number to ask for, 1..65279; ovs-vswitchd gives another if it is taken."""
+    """The OpenFlow port number to request, 1..65279; ovs-vswitchd assigns another if it is taken."""
 
     type: str = ""
-    """`internal`, `geneve` and the like; unset means a device of the name that exists already."""
+    """`internal`, `geneve` and the like; unset means an existing device with the port's name."""
 
     options: Mapping[str, str] = {}
 
@@ -42,12 +42,12 @@ def insert_root() -> Operation:
 
 
 def next_configuration() -> Operation:
-    """Ask ovs-vswitchd to say (in cur_cfg) when it has carried this transaction out."""
+    """Ask ovs-vswitchd to report in cur_cfg when it has applied this transaction."""
     return {"op": "mutate", "table": ROOT, "where": [], "mutations": [["next_cfg", "+=", 1]]}
 
 
 def insert_port(bridge: str, port: NewPort, number: int = 0) -> list[Operation]:
-    """Add the port to a bridge that exists; `number` tells ports of one transaction apart."""
+    """Add the port to an existing bridge; `number` distinguishes the ports of one transaction."""
     return [*_port(port, number), _attach("Bridge", [["name", "==", bridge]], "ports", f"port{number}")]
 
 
@@ -62,7 +62,7 @@ def insert_bridge(name: str, settings: Mapping[str, Any]) -> list[Operation]:
 
 
 def set_keys(table: str, where: list[Any], column: str, keys: Mapping[str, str]) -> Operation:
-    """These keys of a map have these values, whatever they had; others stay."""
+    """Set these keys of a map, replacing their values; other keys stay."""
     gone, there = [column, "delete", as_set(list(keys))], [column, "insert", as_map(keys)]
     return {"op": "mutate", "table": table, "where": where, "mutations": [gone, there]}
 
@@ -72,12 +72,12 @@ def update_bridge(name: str, settings: Mapping[str, Any]) -> Operation:
 
 
 def detach(table: str, where: list[Any], column: str, rows: list[Any]) -> Operation:
-    """Take references out of a set; rows that nothing refers to any more vanish."""
+    """Remove references from a set; rows without any reference are garbage collected."""
     return {"op": "mutate", "table": table, "where": where, "mutations": [[column, "delete", as_set(rows)]]}
 
 
 def must_exist(table: str, name: str) -> Operation:
-    """Refuse the transaction unless there is such a row: a mutation of no row would be content with that."""
+    """Abort the transaction unless the row exists: mutating no rows would succeed."""
     return {
         "op": "wait",
         "table": table,
@@ -90,7 +90,7 @@ def must_exist(table: str, name: str) -> Operation:
 
 
 def refusal(operation: Operation, result: Mapping[str, Any]) -> str:
-    """Why the operation was refused, for people."""
+    """A readable reason why the operation was refused."""
     if operation["op"] == "wait" and result["error"] == "timed out":
         return f"there is no {operation['table']} called {operation['rows'][0]['name']}: add it first"
     what = " ".join(str(operation[part]) for part in ("op", "table", "where") if part in operation)

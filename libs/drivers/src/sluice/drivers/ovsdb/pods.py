@@ -1,7 +1,7 @@
-"""What a port says about its Pod: four external_ids of its Interface.
+"""The external_ids of an Interface that say which Pod the port belongs to; there are four.
 
-Whoever plugs a Pod in writes them (the lab, the CNI plugin), in the transaction that adds the port; node-ovs learns of
-Pods' ports from nowhere else.
+Whoever plugs a Pod in (the lab, the CNI plugin) writes them in the transaction that adds the port. They are node-ovs's
+only source about the ports of Pods.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _MAC = pattern("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 class BadPodIds(ValueError):
-    """The external_ids of a port name a Pod, but not wholly or not rightly: the port stays closed."""
+    """The external_ids of a Pod's port are incomplete or malformed: the port stays closed."""
 
 
 class PodIds(NamedTuple):
@@ -32,7 +32,7 @@ class PodIds(NamedTuple):
     """Six octets in lower-case hexadecimal with colons."""
 
     addresses: tuple[Address, ...]
-    """Canonical and sorted; on the wire separated by commas. Empty: the Pod has none yet."""
+    """Canonical and sorted; comma-separated in the database. Empty if the Pod has none yet."""
 
 
 def to_external_ids(ids: PodIds) -> dict[str, str]:
@@ -40,10 +40,10 @@ def to_external_ids(ids: PodIds) -> dict[str, str]:
 
 
 def from_external_ids(interface: str, external_ids: Mapping[str, str]) -> PodIds | None:
-    """The Pod that the port belongs to, or None if it is no Pod's port (it has no `sluice.uid`).
+    """The Pod that the port belongs to, or None if it is not a Pod's port (it has no `sluice.uid`).
 
     Raises:
-        BadPodIds: something is missing or is not what it should be.
+        BadPodIds: something is missing or malformed.
     """
     if UID not in external_ids:
         return None

@@ -1,8 +1,8 @@
-"""What a port that is no Pod's is for: external_ids of its Interface, written by whoever sets the node up.
+"""Roles of ports that belong to no Pod: external_ids of their Interfaces, written by whoever sets the node up.
 
-`sluice.role` is `tunnel` (the Geneve port to all other nodes), `gateway` (behind it is the node's network stack, with
-`sluice.mac` and `sluice.ips`), or `l7-in` and `l7-out` (what goes into the inspection engine and comes out of it). By
-role and not by type: a node may have Geneve ports for other ends as well.
+`sluice.role` is `tunnel` (the Geneve port to all other nodes), `gateway` (the node's network stack is behind it, with
+`sluice.mac` and `sluice.ips`), or `l7-in` and `l7-out` (into the inspection engine and out of it). Roles and not types
+decide, since a node may have Geneve ports to other endpoints as well.
 """
 
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ GATEWAY = "gateway"
 L7_IN = "l7-in"
 L7_OUT = "l7-out"
 TRAFFIC = "traffic"
-"""Made for TrafficControls, by node-ovs, which removes it again."""
+"""Ports for TrafficControls; node-ovs creates and removes them."""
 
 IFINDEX = "sluice.ifindex"
-"""Of the device that such a port was made for: of another one with its name the switch hears nothing."""
+"""The device that such a port was made for: the switch receives nothing from another device with the same name."""
 
 TUNNEL_OPTIONS = {"remote_ip": "flow", "key": "flow"}
-"""Each packet says where its tunnel ends. Source: ovs-vswitchd.conf.db(5), Interface, "Tunnel Options"."""
+"""Each packet carries its own tunnel endpoint. Source: ovs-vswitchd.conf.db(5), Interface, "Tunnel Options"."""
 
 
 class BadRole(ValueError):
-    """The external_ids say a role, but not wholly or not rightly: the port is not used."""
+    """The external_ids of a port with a role are incomplete or malformed: the port is not used."""
 
 
 class GatewayIds(NamedTuple):
@@ -48,7 +48,7 @@ def role(interface: str, external_ids: Mapping[str, str]) -> GatewayIds | str | 
     """TUNNEL, a gateway's ids, or None for a port without a role.
 
     Raises:
-        BadRole: there is no such role, or a gateway's addresses are none.
+        BadRole: the role is unknown, or a gateway's addresses are malformed.
     """
     where = f"interface {interface}: external_ids"
     match external_ids.get(ROLE):

@@ -1,7 +1,7 @@
 """Rows of the Open_vSwitch database as values.
 
-On the wire a set of one element is written as the element alone and a map as a list of pairs; here a row has the type
-that its column means. Source: ovs-vswitchd.conf.db(5) for the columns, RFC 7047 section 5.1 for the notation.
+In the protocol, a set of one element is written as the bare element and a map as a list of pairs; here each column has
+its natural type. Source: ovs-vswitchd.conf.db(5) for the columns, RFC 7047 section 5.1 for the notation.
 """
 
 from collections.abc import Mapping
@@ -30,12 +30,12 @@ class Port(Struct, frozen=True):
 
 
 class Interface(Struct, frozen=True):
-    """A port of the switch as the datapath sees it; but for bonds, its Port has the same name."""
+    """A port of the switch as the datapath sees it; except for bonds, its Port has the same name."""
 
     id: RowId
     name: str
     ofport: int | None
-    """Its OpenFlow port number; unset until ovs-vswitchd has given one, and when it could not (then see `error`)."""
+    """Its OpenFlow port number; unset before ovs-vswitchd has assigned one, and if it could not (then see `error`)."""
 
     external_ids: Mapping[str, str]
     type: str
@@ -49,11 +49,11 @@ class Interface(Struct, frozen=True):
     """Why ovs-vswitchd could not open the interface."""
 
     ifindex: int | None
-    """Of the device; 0 once it has gone, though it has its `ofport` still and no `error` (measured, 3.1.0)."""
+    """Of the device; 0 once the device is gone, though `ofport` is still set and `error` is not (measured, 3.1.0)."""
 
 
 class Switch(Struct, frozen=True):
-    """The one row of the table Open_vSwitch: which request ovs-vswitchd has carried out."""
+    """The one row of the table Open_vSwitch; it says which request ovs-vswitchd has applied."""
 
     id: RowId
     cur_cfg: int
@@ -68,7 +68,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "Interface": ("name", "ofport", "external_ids", "type", "admin_state", "link_state", "error", "ifindex"),
     "Open_vSwitch": ("cur_cfg", "next_cfg"),
 }
-"""What to ask for of each table, so that `row` can make a row of it."""
+"""The columns to request of each table; `row` needs all of them."""
 
 
 def row(table: str, row_id: RowId, columns: Mapping[str, Any]) -> Row:

@@ -1,7 +1,7 @@
-"""Whether the engine can load rule files, asked before a tenant has them.
+"""Checks whether the engine can load rule files, before a tenant gets them.
 
-A running engine says OK to a tenant whose file is missing, empty or wrong, and then passes what it should look at
-(measured, Suricata 7.0.10). So nothing gets to it that was not checked.
+A running engine answers OK for a tenant whose file is missing, empty or invalid, and then passes the traffic it should
+inspect (measured, Suricata 7.0.10). So every file is checked before the engine gets it.
 """
 
 import asyncio
@@ -17,30 +17,30 @@ from sluice.dataplane.l7.engine import CHECK_TEXT
 K = TypeVar("K")
 
 CHECK_TIMEOUT_S = 30.0
-"""A check takes 0.1 to 0.2 s on an idle machine, and one of MOST files 0.35 s."""
+"""A check takes 0.1 to 0.2 s on an idle machine, one of MOST files 0.35 s."""
 
 MOST = 128
-"""Files to check at once: 0.09 s of CPU for each by itself, 0.003 s for each of so many."""
+"""Files per check: a single file costs 0.09 s of CPU, each file of such a batch 0.003 s."""
 
 _SID = re.compile(r"\bsid:\d+;\)$")
 
 
 class RulesRefused(Exception):
-    """The engine cannot load the rules; the message says which and why."""
+    """The engine cannot load the rules; the message says which ones and why."""
 
 
 async def refusals(texts: Mapping[K, str], *, program: str = "suricata") -> dict[K, str]:
-    """Which of the rule files, at most MOST, the engine cannot load, and why. Each should hold at least one rule.
+    """The rule files (at most MOST) that the engine cannot load, and why. Each should contain at least one rule.
 
-    They are checked as one, each rule with a number of its own, since a rule file says nothing of others; where the
-    engine refuses that, each by itself.
+    They are checked as one file, with rules renumbered uniquely, since rule files do not refer to each other. If the
+    engine refuses that, each file is checked by itself.
     """
     assert len(texts) <= MOST, len(texts)
     if len(texts) > 1 and all(map(_rules, texts.values())):
         try:
             await check_rules(_together(texts.values()), program=program)
         except RulesRefused:
-            pass  # which of them it is shows below
+            pass  # the loop below finds out which file it is
         else:
             return {}
     refused: dict[K, str] = {}
@@ -63,10 +63,10 @@ def _together(texts: Iterable[str]) -> str:
 
 
 async def check_rules(text: str, *, program: str = "suricata") -> None:
-    """Return if the engine loads every rule of the text, of which there is at least one.
+    """Check that the engine loads every rule of the text, which has at least one.
 
     Raises:
-        RulesRefused: it does not, or could not be asked.
+        RulesRefused: it does not, or the engine could not be run.
     """
     if not _rules(text):
         raise RulesRefused("there is no rule in it, which an engine would take for permission")

@@ -1,6 +1,6 @@
-"""Commands to a running engine through its unix socket.
+"""Commands to a running engine through its Unix socket.
 
-A handshake with the protocol's version, then JSON objects, one after the other in each direction.
+A handshake with the protocol version, then consecutive JSON objects in each direction.
 Source: Suricata user guide, "Interacting via Unix Socket", protocol 0.2.
 """
 
@@ -12,19 +12,19 @@ from typing import Any, Self
 VERSION = {"version": "0.2"}
 
 ANSWER_TIMEOUT_S = 10.0
-"""Commands about tenants take 0.26 to 0.41 s, most of it a sleep in the engine; one waits for another."""
+"""Commands about tenants take 0.26 to 0.41 s, mostly a sleep in the engine; they run one at a time."""
 
 
 class EngineGone(ConnectionError):
-    """No engine listens, it ended, or it did not answer in time."""
+    """No engine listens, it exited, or it did not answer in time."""
 
 
 class EngineRefused(Exception):
-    """The engine answered that it did not do it."""
+    """The engine answered that the command failed."""
 
 
 class Commands:
-    """One connection. The engine serves one command at a time, whoever asks; so does this."""
+    """One connection. The engine runs one command at a time across all clients; so does this class."""
 
     def __init__(self, path: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._path, self._reader, self._writer = path, reader, writer
@@ -35,8 +35,8 @@ class Commands:
         """Connect to the engine at this socket.
 
         Raises:
-            EngineGone: nobody listens there, or it is not such an engine. The file alone proves nothing: it stays
-                behind when the engine ends.
+            EngineGone: nobody listens there, or it is no such engine. The existence of the file proves nothing: it
+                stays behind when the engine exits.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -51,11 +51,11 @@ class Commands:
         return commands
 
     async def call(self, command: str, /, *, timeout_s: float = ANSWER_TIMEOUT_S, **arguments: object) -> Any:  # theirs
-        """What the engine says to the command.
+        """Run a command and return the engine's answer.
 
         Raises:
-            EngineRefused: it did not do it.
-            EngineGone: it ended or did not answer; whether it did it is not known.
+            EngineRefused: the command failed.
+            EngineGone: it exited or did not answer; whether the command was carried out is unknown.
         """
         asked: dict[str, object] = {"command": command}
         if arguments:
@@ -63,7 +63,7 @@ class Commands:
         return await self._exchange(asked, command, timeout_s)
 
     def close(self) -> None:
-        """End the connection; what is under way gets no answer."""
+        """Close the connection; a pending command gets no answer."""
         self._writer.transport.abort()
 
     async def _exchange(self, asked: dict[str, Any], name: str, timeout_s: float) -> Any:
@@ -80,7 +80,7 @@ class Commands:
         return answer.get("message")
 
     async def _answer(self) -> dict[str, Any]:
-        """The next object. It has no end mark that could be waited for, so the decoder says when it is whole."""
+        """The next object. There is no delimiter, so the decoder finds out when it is complete."""
         text = b""
         while True:
             more = await self._reader.read(1 << 16)

@@ -1,9 +1,9 @@
-"""Packets by which the engine takes up at once what it was told.
+"""Packets that make the engine apply commands at once.
 
-A command about tenants hands each thread of the engine its new rules, then waits until each has had a packet with them:
-it looks a millisecond later, and where no packet came it sleeps a quarter of a second before it looks again
+A command about tenants gives each engine thread its new rules, then waits until each thread has processed a packet with
+them: it checks after a millisecond, and while no packet has come it sleeps a quarter of a second between checks
 (DetectEngineReloadThreads, Suricata 7.0.10). So a command took 0.26 s where packets are rare, however little there was
-to do, and takes 3 ms with a packet every half millisecond.
+to do; with a packet every half millisecond it takes 3 ms.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from pathlib import Path
 from sluice.drivers.namespaces import inside
 
 INTERVAL_S = 0.0005
-"""Half of what the engine waits before it looks for the first time."""
+"""Half the time before the engine's first check."""
 
 FRAME = bytes.fromhex("020000000001 020000000002 88b5") + bytes(46)
-"""An Ethernet frame for experiments, without a VLAN tag (IEEE 802, EtherType 0x88B5): the switch has no way for it."""
+"""An untagged Ethernet frame with an experimental EtherType (IEEE 802, 0x88B5), which the switch drops."""
 
 
 def _sending(interface: str) -> socket.socket:
@@ -34,13 +34,13 @@ def _sending(interface: str) -> socket.socket:
 
 
 class Nudges:
-    """One of the engine's threads reads each tap, so packets go out by both."""
+    """Sends packets by both taps, since each is read by a thread of its own."""
 
     def __init__(self, taps: Sequence[str], netns: Path | None = None) -> None:
-        """Send by these interfaces of the namespace (None: of ours).
+        """Send by these interfaces of the namespace (None: the current one).
 
         Raises:
-            OSError: there is no such interface, or packets may not be sent.
+            OSError: there is no such interface, or permission to send is missing.
         """
         self._sockets: list[socket.socket] = []
         try:
@@ -56,7 +56,7 @@ class Nudges:
 
     @asynccontextmanager
     async def given(self) -> AsyncIterator[None]:
-        """Packets are sent meanwhile."""
+        """Send packets for the duration of the context."""
         sending = asyncio.create_task(self._send(), name="nudges")
         try:
             yield
@@ -68,6 +68,6 @@ class Nudges:
     async def _send(self) -> None:
         while True:
             for one in self._sockets:
-                with contextlib.suppress(OSError):  # a full queue, a tap that goes away: the command only takes longer
+                with contextlib.suppress(OSError):  # a full queue or a vanished tap only makes the command slower
                     one.send(FRAME)
             await asyncio.sleep(INTERVAL_S)

@@ -1,8 +1,8 @@
-"""Whether a tenant has just these rules, shown by packets.
+"""Checks with packets whether a tenant has exactly the expected rules.
 
-What the engine says of its tenants proves nothing. So two UDP packets go to the VLAN, by the switch as all packets do:
-one that these rules drop, and no others do, then one that passes. If the second comes out of the engine and the first
-did not, the rules are in force.
+The engine's own answers about its tenants prove nothing. So two UDP packets are sent to the VLAN through the switch, as
+all packets are: one that only these rules drop, then one that passes. If the second comes out of the engine and the
+first does not, the rules are in force.
 """
 
 import asyncio
@@ -22,24 +22,24 @@ ETH_P_ALL = 0x0003
 """Source: linux/if_ether.h."""
 
 TRY_S = 0.25
-"""For a packet through the engine, which takes less than a millisecond when it has nothing else to do."""
+"""For a packet through the engine; an idle engine takes less than a millisecond."""
 
 ADDRESS = "192.0.2.1"
-"""Of both ends: TEST-NET-1 (RFC 5737), which nobody has."""
+"""Source and destination: TEST-NET-1 (RFC 5737), assigned to nobody."""
 
 CONTROL = b"sluice-l7-control-"
 TOKEN = 16
-"""Bytes behind it that are a packet's own."""
+"""Trailing bytes that identify a packet."""
 
 MOST = 32
-"""VLANs to ask about at once: twice as many packets, which the listening socket has to hold."""
+"""VLANs per question: they cause twice as many packets, which the listening socket has to buffer."""
 
 DISCARD = 9
 """The port of the discard protocol. Source: RFC 863."""
 
 
 def frame(vlan: int, payload: bytes) -> bytes:
-    """A UDP packet with a VLAN tag; checksums that may be left out are."""
+    """A UDP packet with a VLAN tag; optional checksums are left out."""
     address = socket.inet_aton(ADDRESS)
     udp = struct.pack("!HHHH", DISCARD, DISCARD, 8 + len(payload), 0) + payload
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, address, address)
@@ -68,13 +68,13 @@ def _listening(interface: str) -> socket.socket:
 
 
 class Prober:
-    """Looks at what comes out of the engine."""
+    """Observes the packets that come out of the engine."""
 
     def __init__(self, tap_out: str, netns: Path | None = None) -> None:
-        """Listen at the port that packets come out of, in the namespace (None: in ours).
+        """Listen at the engine's output port in the namespace (None: the current one).
 
         Raises:
-            OSError: there is no such interface, or packets may not be read.
+            OSError: there is no such interface, or permission to capture is missing.
         """
         self._socket = inside(netns, lambda: _listening(tap_out))
 
@@ -82,14 +82,14 @@ class Prober:
         self._socket.close()
 
     async def shown(self, switch: Switch, port_in: int, digests: Mapping[int, str]) -> frozenset[int]:
-        """Which of these VLANs have the rule set with this digest. One question at a time, of MOST VLANs.
+        """The VLANs that have the rule set with this digest. One question at a time, for up to MOST VLANs.
 
-        Where two VLANs have equal rule sets and one does not hold them, neither is shown.
+        If two VLANs have equal rule sets and one of them is not loaded, neither is shown.
         """
         self._drain()
         asked = {secrets.token_hex(8).encode(): vlan for vlan in digests}
         for token, vlan in asked.items():
-            for payload in (proof(digests[vlan]), CONTROL + token):  # in this order they come out, if both do
+            for payload in (proof(digests[vlan]), CONTROL + token):  # if both come out, they do so in this order
                 switch.send_packet(frame(vlan, payload), (Output(port_in),))
         came: set[int] = set()
         passed: set[str] = set()

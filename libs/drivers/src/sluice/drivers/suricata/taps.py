@@ -1,4 +1,4 @@
-"""The two ports of the switch between which the engine sits."""
+"""The two switch ports between which the engine sits."""
 
 import asyncio
 from collections.abc import Iterable
@@ -16,14 +16,14 @@ from sluice.drivers.ovsdb.operations import NewPort
 from sluice.drivers.ovsdb.roles import L7_IN, L7_OUT, ROLE
 
 TAGS = 2
-"""Of a packet on its way: the rule set's, and one that tells connections apart."""
+"""Tags per packet on its way through the engine: the rule set's, and one that tells connections apart."""
 
 TAG_BYTES = 4
 """Source: IEEE 802.1Q."""
 
 
 class Taps:
-    """Both exist, are up, and the kernel says nothing by them."""
+    """Both exist and are up, and the kernel sends nothing by them."""
 
     def __init__(self, tap_in: str, tap_out: str, port_in: int) -> None:
         self.tap_in, self.tap_out = tap_in, tap_out
@@ -32,11 +32,11 @@ class Taps:
 
     @classmethod
     async def ensure(cls, db_socket: Path, bridge: str, tap_in: str, tap_out: str, netns: Path | None = None) -> "Taps":
-        """Make what is missing, for an ovs-vswitchd in the namespace (None: in ours).
+        """Create what is missing, for an ovs-vswitchd in the namespace (None: the current one).
 
         Raises:
             OSError, RpcGone: no ovsdb-server answers.
-            TransactionRefused, PortFailed, NotApplied: there is no such bridge, or the ports cannot be made.
+            TransactionRefused, PortFailed, NotApplied: there is no such bridge, or the ports cannot be created.
         """
         ovsdb = await Ovsdb.connect(db_socket)
         try:
@@ -50,19 +50,19 @@ class Taps:
             ]
             if new:
                 await ovsdb.add_ports(bridge, *new)
-            for name in known:  # a port of ours from before, or one that its owner meant for this
+            for name in known:  # ports left over from before, or provided by the node's owner
                 await ovsdb.set_external_ids(name, {ROLE: wanted[name]})
             await _fit_tags(ovsdb, wanted)
             port_in = (await ovsdb.ofports(tap_in, tap_out))[tap_in]
         finally:
             ovsdb.close()
-        # In a thread: pyroute2 runs a loop of its own, which it may not where ours does.
+        # In a thread, since pyroute2 runs an event loop of its own, which it may not do inside ours.
         await asyncio.to_thread(inside, netns, lambda: raise_quietly((tap_in, tap_out)))
         return cls(tap_in, tap_out, port_in)
 
 
 async def _fit_tags(ovsdb: Ovsdb, taps: Iterable[str]) -> None:
-    """Packets with two tags pass whole: the taps take what any other port does, and the tags."""
+    """Raise the taps' MTU to that of the other ports plus two tags, so that tagged packets pass whole."""
     (found,) = await ovsdb.transact({"op": "select", "table": "Interface", "where": [], "columns": ["name", "mtu"]})
     longest = max(row["mtu"] for row in found["rows"] if row["name"] not in taps and isinstance(row["mtu"], int))
     await ovsdb.set_vlan_limit(TAGS)
@@ -80,10 +80,10 @@ async def _fit_tags(ovsdb: Ovsdb, taps: Iterable[str]) -> None:
 
 
 def raise_quietly(names: Iterable[str]) -> None:
-    """The kernel takes packets at these interfaces, and sends none by itself.
+    """Bring these interfaces up such that the kernel sends nothing by itself.
 
     Raises:
-        OSError: there is no such interface, as when ovs-vswitchd ended just now.
+        OSError: there is no such interface, for example because ovs-vswitchd has just exited.
     """
     with IPRoute() as netlink:
         for name in names:

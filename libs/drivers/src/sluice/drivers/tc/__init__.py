@@ -1,7 +1,7 @@
-"""Linux traffic control over rtnetlink: our own encoding of what no library knows, in batches.
+"""Linux traffic control over rtnetlink, with our own batched encoding of what no library supports.
 
-pyroute2 has neither the flower classifier nor act_ct, no chains and no goto (svinota/pyroute2, issue 1284), and encodes
-one message a call; its devlink has neither controllers nor subfunctions; and to import it takes 15 s in a guest without
-acceleration. So everything here, links and devlink too, is bytes of our own on one small netlink socket (`netlink`).
-Source: rtnetlink(7), netlink(7), Linux 6.1 include/uapi/linux/{netlink,rtnetlink,pkt_cls}.h.
+pyroute2 supports neither the flower classifier nor act_ct, chains or goto (svinota/pyroute2, issue 1284), and sends one
+message per call; its devlink has neither controllers nor subfunctions; and importing it takes 15 s in a guest without
+acceleration. So everything here, including links and devlink, is our own encoding on one small netlink socket
+(`netlink`). Source: rtnetlink(7), netlink(7), Linux 6.1 include/uapi/linux/{netlink,rtnetlink,pkt_cls}.h.
 """

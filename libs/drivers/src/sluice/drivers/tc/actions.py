@@ -1,4 +1,4 @@
-"""What a filter does, as actions gact and ct, each with our cookie; and how often it did it.
+"""Filter actions gact and ct, each with our cookie, and their statistics.
 
 Source: Linux 6.1 include/uapi/linux/tc_act/{tc_gact,tc_ct}.h, pkt_cls.h, gen_stats.h; net/sched/act_ct.c.
 """
@@ -34,21 +34,21 @@ GENERIC = struct.Struct("=IIiii")
 _BASIC = struct.Struct("=QI")
 _PACKETS = struct.Struct("=Q")
 _KNOWN_CT = {CT_PARMS, 2, CT_ACTION, CT_ZONE, CT_MARK, CT_MARK_MASK, CT_LABELS, CT_LABELS_MASK, 15}
-"""With times and padding."""
+"""Including the times and padding."""
 
 
 class Count(NamedTuple):
-    """What went through a filter since it was added."""
+    """What a filter has counted since it was added."""
 
     packets: int
     bytes: int
 
 
 def encode(actions: Sequence[AnyAction], cookie: bytes, *, index: int = 0) -> Iterator[bytes]:
-    """The actions in order, each an attribute whose kind is its place.
+    """The actions in order, each an attribute whose type is its position.
 
     Args:
-        index: the kernel's name for the action; 0 to have it choose one.
+        index: the action's index in the kernel; 0 lets the kernel choose one.
     """
     for place, action in enumerate(actions, start=1):
         match action:
@@ -84,10 +84,10 @@ def _ct(action: Ct, index: int) -> Iterator[bytes]:
 
 
 def decode(body: bytes) -> tuple[tuple[AnyAction, ...], bytes]:
-    """The actions of a dumped filter, and their cookie (nothing if they have none).
+    """The actions of a dumped filter, and their cookie (empty if they have none).
 
     Raises:
-        NotOurs: no action of ours would be so.
+        NotOurs: none of our filters has such an action.
     """
     found, cookies = [], set()
     for _, action in attributes(body):
@@ -140,9 +140,10 @@ def _bits(options: dict[int, bytes], value: int, mask: int, order: Literal["big"
 
 
 def count(body: bytes) -> tuple[Count, bytes]:
-    """How often the last action of a filter was reached, and the cookie; of dumps in full and terse ones.
+    """The statistics of a filter's last action, and the cookie; from full and terse dumps.
 
-    The last, because an action before it (ct) may end a packet's way: what counts is what was decided.
+    The last one counts because an earlier action (ct) may consume the packet; the count should cover packets that were
+    decided on.
     """
     found, cookie = Count(0, 0), b""
     for _, action in attributes(body):

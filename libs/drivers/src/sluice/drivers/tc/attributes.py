@@ -1,4 +1,4 @@
-"""Netlink attributes: a length, a kind, a value, and padding to four bytes. Source: netlink(7), Linux net/netlink."""
+"""Netlink attributes: length, type, value, and padding to four bytes. Source: netlink(7), Linux net/netlink."""
 
 import struct
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ KIND_MASK = 0x3FFF
 """The two upper bits are NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
 
 U8, U16, U32 = struct.Struct("=B"), struct.Struct("=H"), struct.Struct("=I")
-"""In the byte order of the machine, as nearly all of netlink."""
+"""In host byte order, as nearly all of netlink."""
 
 BE16, BE32 = struct.Struct("!H"), struct.Struct("!I")
-"""What stands so in packets: addresses, ports, Ethernet types."""
+"""In network byte order, as in packets: addresses, ports, Ethernet types."""
 
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
 class NotAttributes(ValueError):
-    """The bytes are cut short or say so of themselves."""
+    """The bytes are truncated, or their lengths are wrong."""
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -35,7 +35,7 @@ def text(kind: int, value: str) -> bytes:
 
 
 def attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Kind and value of each.
+    """Type and value of each attribute.
 
     Raises:
         NotAttributes
@@ -52,7 +52,7 @@ def attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def by_kind(body: bytes) -> dict[int, bytes]:
-    """The attributes by kind; of two of one kind the later, as the kernel reads them.
+    """The attributes by type; of duplicates the last, as the kernel reads them.
 
     Raises:
         NotAttributes

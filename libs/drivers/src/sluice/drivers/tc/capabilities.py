@@ -1,4 +1,4 @@
-"""Whether a kernel can enforce policy by TC, and what it can do besides."""
+"""Whether a kernel can enforce policy by TC, and which optional features it has."""
 
 import errno
 import re
@@ -11,7 +11,7 @@ from sluice.drivers.tc.errors import KernelTooOld, Refused
 from sluice.drivers.tc.netlink import CREATE, EXCL, Message, Netlink
 
 OLDEST = (5, 12)
-"""The first whose flower classifier tells replies and invalid packets apart (ct_state rpl and inv)."""
+"""The first version whose flower classifier distinguishes replies and invalid packets (ct_state rpl and inv)."""
 
 NEW_ACTION, DEL_ACTION = 48, 49
 ACTIONS, INDEX = 1, 3
@@ -21,20 +21,20 @@ _FAMILY = bytes(4)
 """struct tcamsg"""
 
 _PROBE = 0x534C4345
-"""Index of the action that is made and removed to see if it can be."""
+"""Index of the action that is created and deleted as a test."""
 
 
 class Capabilities(NamedTuple):
     release: str
     zones: bool
-    """Connections are told apart by the interface they were seen at (CONFIG_NF_CONNTRACK_ZONES)."""
+    """Connections are tracked separately per interface (CONFIG_NF_CONNTRACK_ZONES)."""
 
 
 def probe(release: str) -> Capabilities:
-    """What the running kernel can do, of which uname says this release.
+    """The capabilities of the running kernel, whose release according to uname is given.
 
     Raises:
-        KernelTooOld: it cannot enforce policy, and why.
+        KernelTooOld: it cannot enforce policy; says why.
         NetlinkLost
     """
     check(release)
@@ -53,7 +53,7 @@ def probe(release: str) -> Capabilities:
 
 
 def check(release: str) -> None:
-    """Nothing, if it is new enough.
+    """Return if the release is new enough.
 
     Raises:
         KernelTooOld
@@ -67,7 +67,7 @@ def check(release: str) -> None:
 
 
 def _try_ct(netlink: Netlink, action: Ct) -> Refused | None:
-    """Make an action that no filter uses, and remove it; or why it cannot be made."""
+    """Create an action that no filter uses, and delete it; returns why it cannot be created."""
     (made,) = actions.encode((action,), bytes(16), index=_PROBE)
     refused = netlink.send([Message(NEW_ACTION, CREATE | EXCL, _FAMILY + nested(ACTIONS, made))]).get(0)
     if refused is not None and refused.code != errno.EEXIST:

@@ -1,4 +1,4 @@
-"""The ports of the machine's switches, as devlink tells them: which of a card's functions each is of.
+"""The switch ports of this machine according to devlink: which function of which card each one represents.
 
 pyroute2 lists ports too, but knows neither controllers nor subfunctions. Source: Linux include/uapi/linux/devlink.h,
 genetlink.h; Documentation/networking/devlink/devlink-port.rst.
@@ -13,7 +13,7 @@ from sluice.drivers.tc.attributes import U16, U32, by_kind, string
 from sluice.drivers.tc.netlink import Message, Netlink
 
 GENERIC, CONTROL = 16, 0x10
-"""NETLINK_GENERIC, and the family that tells of the others."""
+"""NETLINK_GENERIC, and the control family, which resolves the ids of the others."""
 
 HEAD = struct.Struct("=BBxx")
 """struct genlmsghdr: command, version."""
@@ -39,10 +39,10 @@ class Port(NamedTuple):
 
     flavour: int
     netdev: str
-    """Its name on this host; empty if it has none."""
+    """Name of its netdev on this host; empty if it has none."""
 
     controller: int = 0
-    """0 is this host's own; others are hosts that a card serves besides."""
+    """0 is this host; others are further hosts that the card serves."""
 
     pf: int | None = None
     vf: int | None = None
@@ -50,7 +50,7 @@ class Port(NamedTuple):
 
 
 def ports() -> tuple[Port, ...]:
-    """All ports of all switches; none where the kernel has no devlink.
+    """All ports of all switches; empty if the kernel has no devlink.
 
     Raises:
         NetlinkLost
@@ -80,10 +80,10 @@ def _family(netlink: Netlink, name: str) -> int | None:
 
 
 def read_port(message: Message) -> Port:
-    """What one message of the dump says.
+    """The port in one message of the dump.
 
     Raises:
-        NotAttributes, KeyError: it is none.
+        NotAttributes, KeyError: it is not a port.
     """
     found = by_kind(message.body[HEAD.size :])
 

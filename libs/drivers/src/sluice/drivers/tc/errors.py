@@ -1,4 +1,4 @@
-"""What the kernel refuses, in words: its error number and what it says besides (extended acks).
+"""Errors of the kernel, in words: the error number and the kernel's explanation (extended acks).
 
 Source: netlink(7), Linux include/uapi/linux/netlink.h, enum nlmsgerr_attrs.
 """
@@ -11,7 +11,7 @@ from sluice.drivers.tc.attributes import U32, NotAttributes, by_kind, string
 
 CAPPED = 0x100
 ACK_TLVS = 0x200
-"""Flags of an error: it repeats only the head of what it answers; attributes follow."""
+"""Flag of an error message: it repeats only the header of the request, and attributes follow."""
 
 _CODE = struct.Struct("=i")
 _REQUEST_HEAD_SIZE = 16
@@ -19,7 +19,7 @@ _MESSAGE, _OFFSET = 1, 2
 
 
 class Refused(Exception):
-    """The kernel did not take a request."""
+    """The kernel refused a request."""
 
     def __init__(self, what: str, code: int, says: str = "") -> None:
         reason = f"{errno.errorcode.get(code, code)} ({os.strerror(code)})"
@@ -29,11 +29,11 @@ class Refused(Exception):
 
 
 class NoSuchDevice(Refused):
-    """The interface is not there (any more), or has no clsact qdisc."""
+    """The interface does not exist (any more), or has no clsact qdisc."""
 
 
 class NetlinkLost(ConnectionError):
-    """The kernel's answers do not arrive. Whether a change was made is not known: read back."""
+    """The kernel's answers do not arrive. Whether a change was made is unknown: read back."""
 
 
 class KernelTooOld(Exception):
@@ -41,14 +41,14 @@ class KernelTooOld(Exception):
 
 
 class Answer:
-    """An error message of the kernel, decoded; code 0 is an acknowledgement."""
+    """A decoded error message of the kernel; code 0 is an acknowledgement."""
 
     def __init__(self, body: bytes, flags: int) -> None:
         (code,) = _CODE.unpack_from(body)
         self.code = -code
         self.says = ""
         self.offset: int | None = None
-        """Where in the request the attribute begins that it minds."""
+        """Offset of the offending attribute in the request."""
 
         if flags & ACK_TLVS:
             length = _REQUEST_HEAD_SIZE
@@ -57,7 +57,7 @@ class Answer:
             try:
                 found = by_kind(body[_CODE.size + (length + 3 & ~3) :])
             except NotAttributes:
-                return  # the number says enough
+                return  # the error number is enough
             self.says = string(found.get(_MESSAGE, b""))
             if _OFFSET in found:
                 (self.offset,) = U32.unpack_from(found[_OFFSET])

@@ -1,6 +1,6 @@
-"""What others change: interfaces that come, go or get another name, and filters.
+"""Changes made by others: interfaces that appear, disappear or are renamed, and filters.
 
-The kernel tells of every change, and which socket asked for it; what our own socket asked for is left out.
+The kernel reports every change together with the socket that requested it; changes through our own socket are left out.
 Source: rtnetlink(7), linux/rtnetlink.h, RTMGRP_*.
 """
 
@@ -15,42 +15,42 @@ from sluice.drivers.tc import messages
 from sluice.drivers.tc.netlink import HEAD, RECEIVE_BYTES
 
 LINKS, FILTERS = 0x1, 0x8
-"""Groups. Source: RTMGRP_LINK, RTMGRP_TC."""
+"""Multicast groups. Source: RTMGRP_LINK, RTMGRP_TC."""
 
 NEW_LINK, DEL_LINK = 16, 17
 QDISCS = {messages.NEW_QDISC, messages.DEL_QDISC}
 FILTERS_CHANGED = {messages.NEW_FILTER, messages.DEL_FILTER}
-"""Not chains: those come and go with filters, and then nobody asked for it."""
+"""Without chains: the kernel reports those that appear and disappear with filters as requested by nobody."""
 
 _INTERFACE = struct.Struct("=4xi")
-"""Where struct ifinfomsg and struct tcmsg have the interface."""
+"""The position of the interface index in struct ifinfomsg and struct tcmsg."""
 
 
 class LinksChanged(Struct, frozen=True):
-    """An interface came, went or is another one than before."""
+    """An interface appeared, disappeared or changed its identity."""
 
     ifindex: int
 
 
 class FiltersChanged(Struct, frozen=True):
-    """Somebody else changed filters at the interface, or its hooks."""
+    """Somebody else changed filters or hooks of the interface."""
 
     ifindex: int
 
 
 class Missed(Struct, frozen=True):
-    """There was more than could be held: look at everything again."""
+    """Events were lost in a buffer overflow: read everything again."""
 
 
 Event = LinksChanged | FiltersChanged | Missed
-"""No tuples: events are kept in sets, and tuples of one interface would be one event."""
+"""Not tuples: events are kept in sets, where tuples of the same interface would be equal."""
 
 
 class Events:
-    """From when it is made, of the network namespace in which it is made."""
+    """The events since its creation, of the network namespace that it was created in."""
 
     def __init__(self, ours: int) -> None:
-        """Tell what others than the socket with this port change."""
+        """Report the changes of everybody but the socket with this port id."""
         self._ours = ours
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
@@ -62,7 +62,7 @@ class Events:
         self._socket.close()
 
     async def next(self) -> frozenset[Event]:
-        """What happened since the last time, as soon as something did."""
+        """Wait for events and return all since the last call."""
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -76,7 +76,7 @@ class Events:
                 return found
 
     def pending(self) -> frozenset[Event]:
-        """What happened since the last time, without waiting."""
+        """The events since the last call, without waiting."""
         found: set[Event] = set()
         while True:
             try:

@@ -1,7 +1,7 @@
-"""What a packet must look like, as the flower classifier takes and tells it.
+"""Matches as the flower classifier encodes and dumps them.
 
-A field stands with its mask; in a request a missing mask means all bits. Source: Linux 6.1 net/sched/cls_flower.c
-(fl_set_key, fl_dump_key) and include/uapi/linux/pkt_cls.h, whose numbers are those of `Key`.
+Each field has a mask; in a request a missing mask means all bits. Source: Linux 6.1 net/sched/cls_flower.c (fl_set_key,
+fl_dump_key) and include/uapi/linux/pkt_cls.h, whose numbers are those of `Key`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -65,7 +65,7 @@ class Key(IntEnum):
 
 
 class NotOurs(Exception):
-    """The kernel holds something that no filter of ours would be; the message says what."""
+    """The kernel holds something that none of our filters would contain; the message says what."""
 
 
 ADDRESSES = {
@@ -101,22 +101,22 @@ CT: Mapping[str, tuple[Key, Key, Struct | None]] = {
 """The struct of each value; a label has 16 bytes, see `label_bytes`."""
 
 IGNORED = {Key.ACT, Key.FLAGS, Key.IN_HW_COUNT, Key.ETH_TYPE}
-"""What a dump says besides the match; the Ethernet type is the filter's protocol once more."""
+"""Attributes of a dump that are not part of the match; the Ethernet type repeats the filter's protocol."""
 
 BYTE_MASK, PORT_MASK = b"\xff", b"\xff\xff"
 
 
 class NotEncodable(Exception):
-    """A filter that the kernel has no form for: our own bug."""
+    """A filter that the kernel cannot represent: our own bug."""
 
 
 def label_bytes(value: int) -> bytes:
-    """As tc(8) reads what it is given: two digits of hexadecimal a byte, in order."""
+    """As tc(8) parses labels: two hexadecimal digits per byte, in order."""
     return value.to_bytes(16, "big")
 
 
 def encode(protocol: int, match: Flower) -> Iterator[bytes]:
-    """The attributes that match this.
+    """The attributes of this match.
 
     Raises:
         NotEncodable
@@ -157,7 +157,7 @@ def _ports(name: str, ip_proto: int | None, ports: PortRange) -> Iterator[bytes]
         raise NotEncodable(f"{name} {ports.first}-{ports.last} with ip_proto {ip_proto}, which has no ports")
     if ports.first == ports.last:
         value, _ = PORTS[ip_proto or 0, name]
-        yield attribute(value, BE16.pack(ports.first))  # as tc(8) sends it: without a mask
+        yield attribute(value, BE16.pack(ports.first))  # without a mask, as tc(8) sends it
     else:
         first, last = RANGES[name]
         yield attribute(first, BE16.pack(ports.first))
@@ -165,10 +165,10 @@ def _ports(name: str, ip_proto: int | None, ports: PortRange) -> Iterator[bytes]
 
 
 def decode(found: Mapping[int, bytes]) -> Flower:
-    """The match of a dumped filter, from its attributes by kind.
+    """The match of a dumped filter, from its attributes by type.
 
     Raises:
-        NotOurs: it matches something that `Flower` has no word for.
+        NotOurs: it matches on something that `Flower` does not support.
     """
     left = {kind: value for kind, value in found.items() if kind not in IGNORED}
     ip_proto = left.pop(Key.IP_PROTO, None)
@@ -186,7 +186,7 @@ def decode(found: Mapping[int, bytes]) -> Flower:
 
 
 def _decode_rest(left: dict[int, bytes], proto: int | None, fields: dict[str, Block | PortRange | Bits | int]) -> None:
-    """Move what is neither address nor protocol from attributes to fields."""
+    """Move everything but addresses and protocols from attributes to fields."""
     for (of_proto, name), kinds in PORTS.items():
         if of_proto == proto and kinds[0] in left:
             port = _exact(name, *_pair(left, kinds), PORT_MASK)

@@ -1,12 +1,13 @@
-"""The filters at hooks of interfaces: read them, change them as a plan says, count what went through.
+"""Filters at the hooks of interfaces: read them, apply a plan, read the counters.
 
-A plan is made in order, and stops at the first refusal. What is built where no packet goes yet (everything before a
-root filter leads to it) is sent in batches; what packets meet at once is sent alone, so that nothing goes in after
-something that was refused: the kernel itself goes on with a batch.
+A plan is applied in order and stops at the first refusal. Filters that no packet reaches yet (everything before the
+root filter that leads to them) are sent in batches. Changes that packets meet at once are sent singly, since the kernel
+continues a batch after a refusal, and nothing may be applied after a refused change.
 
-Hardware is all or nothing for a hook. A filter that the hardware did not take behind one that it did could let through
-what the first one denies. The root decides: while it is in software only, no packet of the hook's meets the filters
-that are in hardware. So it goes into hardware when all that it leads to is there, and leaves it when something is not.
+Hardware offload is all or nothing per hook. If the hardware refuses a filter behind one that it accepted, it could let
+through what the first one denies. The root decides: while it is in software only, no packet of the hook reaches the
+filters in hardware. So the root is offloaded once everything behind it is, and returns to software when something is
+not.
 """
 
 import errno
@@ -34,7 +35,7 @@ from sluice.drivers.tc.messages import Held, Offload, Stranger, Where
 from sluice.drivers.tc.netlink import Message, Netlink
 
 BATCH = 256
-"""Messages in one call of the system: beyond it costs room for answers, and gains nothing (figure P19)."""
+"""Messages per system call; more would need more room for answers and gain nothing (figure P19)."""
 
 
 class Placement(StrEnum):
@@ -42,42 +43,43 @@ class Placement(StrEnum):
 
     SOFTWARE = "software"
     HARDWARE = "hardware"
-    """Every one of them."""
+    """All of them."""
 
     MIXED = "mixed"
-    """Some: never left so by us."""
+    """Some of them: we never leave it like this."""
 
 
 class Reading(NamedTuple):
-    """What a hook holds."""
+    """The contents of a hook."""
 
     standings: Standings
     strangers: tuple[Stranger, ...]
-    """In chains of ours, and not ours: in the way. Those elsewhere are other people's, and not told."""
+    """Foreign filters in our chains, which are in the way. Those in other chains belong to others and are not listed.
+    """
 
     placement: Placement
     foreign: int
-    """Filters of others, which are none of our business."""
+    """Number of filters that belong to others and do not concern us."""
 
 
 class Placed(NamedTuple):
-    """An operation, and where it is to be made."""
+    """An operation and its place."""
 
     where: Where
     operation: Operation
 
 
 class Done(NamedTuple):
-    """What a plan came to."""
+    """The result of a plan."""
 
     messages: int
     placement: Placement
     not_in_hardware: str = ""
-    """Why not, though it was to be."""
+    """Why it is not in hardware although it should be."""
 
 
 class Hooks:
-    """One conversation with the kernel, about any hook of the network namespace in which it was begun."""
+    """One netlink socket for any hook of the network namespace in which it was created."""
 
     def __init__(self) -> None:
         self._netlink = Netlink()
@@ -87,7 +89,7 @@ class Hooks:
 
     @property
     def port(self) -> int:
-        """How the kernel calls who makes these changes (see `events`)."""
+        """The port id of the socket that makes these changes (see `events`)."""
         return self._netlink.port
 
     @property
@@ -95,7 +97,7 @@ class Hooks:
         return self._netlink.messages_sent
 
     def open(self, ifindex: int, *, ingress_block: int = 0, egress_block: int = 0) -> None:
-        """The interface has the two hooks; if it had them already, they stay as they are.
+        """Give the interface its two hooks; existing ones are left alone.
 
         Raises:
             Refused, NoSuchDevice, NetlinkLost
@@ -113,7 +115,7 @@ class Hooks:
         return frozenset(ifindex for ifindex in found if ifindex is not None)
 
     def close_hooks(self, ifindex: int) -> None:
-        """The interface has no hooks any more, and what was at them is gone: other people's filters as well.
+        """Remove the interface's hooks with all their filters, including those of others.
 
         Raises:
             Refused, NetlinkLost
@@ -121,7 +123,7 @@ class Hooks:
         self._one(f"interface {ifindex}: qdisc clsact", messages.delete_clsact(ifindex), fine=errno.ENOENT)
 
     def read(self, where: Where) -> Reading:
-        """What is there; nothing if the interface has no hooks.
+        """The contents of the hook; empty if the interface has no hooks.
 
         Raises:
             NetlinkLost, NoSuchDevice
@@ -143,7 +145,7 @@ class Hooks:
         return Reading(standings, tuple(strangers), _placement_of(in_hardware), foreign)
 
     def count(self, where: Where) -> dict[int, Count]:
-        """What went through our filters, by the reference of their cookies, those of one reference together.
+        """The counters of our filters, added up by the reference in their cookies.
 
         Raises:
             NetlinkLost, NoSuchDevice
@@ -161,7 +163,7 @@ class Hooks:
         return found
 
     def remove(self, where: Where, strangers: Iterable[Stranger]) -> None:
-        """Filters that nobody else should have put in chains of ours are gone.
+        """Delete foreign filters from our chains.
 
         Raises:
             Refused, NoSuchDevice, NetlinkLost
@@ -171,16 +173,16 @@ class Hooks:
             self._one(f"chain {one.chain} pref {one.pref}: removing {one.kind}", message, fine=errno.ENOENT)
 
     def apply(self, plan: Sequence[Placed], *, hardware: bool = False) -> Done:
-        """The operations are made, in order.
+        """Apply the operations, in order.
 
         Args:
             plan: what the pure half planned for hooks of one interface, or for shared blocks.
-            hardware: each hook shall be in hardware, if all of it can be.
+            hardware: offload each hook if all of it can be offloaded.
 
         Raises:
-            Refused: the first that the kernel did not take; none after it was sent. Read back and plan anew.
-            NoSuchDevice: the interface went.
-            NetlinkLost: what was done is not known. Read back.
+            Refused: the first refusal of the kernel; nothing was sent after it. Read back and plan again.
+            NoSuchDevice: the interface disappeared.
+            NetlinkLost: what was done is unknown. Read back.
         """
         before = self._netlink.messages_sent
         reasons: dict[Where, str] = {}
@@ -218,7 +220,7 @@ class Hooks:
         return ""
 
     def _place(self, where: Where, reasons: dict[Where, str]) -> None:
-        """The hook's root is in hardware only if all else is; if not, the reason is noted."""
+        """Offload the hook's root if everything else is in hardware; otherwise note the reason."""
         held = [one for one in self._held(where) if is_ours(one.key)]
         root = next((one for one in held if is_root(one.key)), None)
         left_out = next((one for one in held if not one.in_hardware), None)
@@ -250,7 +252,7 @@ class Hooks:
 
 
 FINE = {AddFilter: errno.EEXIST, DeleteFilter: errno.ENOENT, DeleteChain: errno.ENOENT}
-"""What a refusal may be because it is done already."""
+"""Refusals that mean that the change was made already."""
 
 GONE = frozenset({errno.ENODEV, errno.ENXIO})
 
@@ -260,7 +262,7 @@ def changes_root(operation: Operation) -> bool:
 
 
 def batches(plan: Sequence[Placed]) -> Iterator[tuple[Placed, ...]]:
-    """The plan, cut into what may be sent at once: additions that a root is still to lead to, and all else alone."""
+    """The plan in batches: additions that no root leads to yet together, everything else singly."""
     unseen_until = {one.where: place for place, one in enumerate(plan) if changes_root(one.operation)}
     waiting: list[Placed] = []
     for place, one in enumerate(plan):
@@ -296,7 +298,7 @@ def _message(where: Where, operation: Operation, offload: Offload) -> Message:
 
 
 def _target(root: Operation) -> int:
-    """The chain that a root filter leads to; without one it leads nowhere, and 0 is nobody's generation."""
+    """The chain that a root filter leads to; 0 without one, which is never a generation's chain."""
     if isinstance(root, AddFilter | ReplaceFilter):
         for action in root.body.actions:
             if isinstance(action, Goto):
@@ -305,7 +307,7 @@ def _target(root: Operation) -> int:
 
 
 def _placement_of(standings: Mapping[FilterKey, bool]) -> Placement:
-    """Whether our filters are in hardware, each by whether it is."""
+    """Where our filters are, given for each one whether it is in hardware."""
     if not any(held for key, held in standings.items() if is_root(key)):
         return Placement.SOFTWARE
     return Placement.HARDWARE if all(standings.values()) else Placement.MIXED

@@ -1,4 +1,4 @@
-"""Filters and queueing disciplines as messages of rtnetlink, and back.
+"""Filters and qdiscs as rtnetlink messages, and back.
 
 Source: Linux 6.1 net/sched/cls_api.c (tc_new_tfilter, tc_del_tfilter, tc_dump_tfilter), sch_api.c.
 """
@@ -26,7 +26,7 @@ KIND, OPTIONS, CHAIN, INGRESS_BLOCK, EGRESS_BLOCK, DUMP_FLAGS = 1, 2, 11, 13, 14
 """Source: linux/rtnetlink.h, TCA_*."""
 
 TERSE = struct.pack("=II", 1, 1)
-"""TCA_DUMP_FLAGS: bit and mask of TCA_DUMP_FLAGS_TERSE. Without keys and options, with statistics and cookies."""
+"""TCA_DUMP_FLAGS: value and mask of TCA_DUMP_FLAGS_TERSE. No keys and options, but statistics and cookies."""
 
 PARENTS = {Hook.INGRESS: 0xFFFFFFF2, Hook.EGRESS: 0xFFFFFFF3}
 """TC_H_CLSACT with TC_H_MIN_INGRESS or TC_H_MIN_EGRESS."""
@@ -37,7 +37,7 @@ BLOCK = -1
 
 
 class Where(NamedTuple):
-    """What holds filters: one hook of an interface, or a block that hooks share."""
+    """Where filters are attached: one hook of an interface, or a block shared by hooks."""
 
     ifindex: int
     parent: int
@@ -58,7 +58,7 @@ class Offload(IntFlag):
 
 
 class Held(NamedTuple):
-    """A filter that the kernel holds, as a dump tells it."""
+    """A filter from a dump."""
 
     key: FilterKey
     standing: Standing
@@ -66,7 +66,7 @@ class Held(NamedTuple):
 
 
 class Stranger(NamedTuple):
-    """A filter that is none of ours, or that we cannot read; and why."""
+    """A filter that is not ours, or that we cannot decode, and why."""
 
     chain: int
     pref: int
@@ -81,7 +81,7 @@ def hook(ifindex: int, of: Hook) -> Where:
 
 
 def block(number: int) -> Where:
-    """A shared block: what its filters are, they are at every hook that is bound to it."""
+    """A shared block: its filters apply at every hook bound to it."""
     return Where(BLOCK, number)
 
 
@@ -107,7 +107,7 @@ def _filter(where: Where, key: FilterKey, handle: int, body: FilterBody, offload
 
 @lru_cache(maxsize=1 << 12)
 def _actions(body: FilterBody) -> bytes:
-    """Many filters have one body: all addresses that go to one chain of ports."""
+    """Cached, since many filters share a body: all addresses that lead to one chain of ports."""
     return nested(Key.ACT, *actions.encode(body.actions, body.cookie))
 
 
@@ -124,7 +124,7 @@ def _delete(head: bytes, chain: int, kind: str) -> Message:
 
 
 def delete_chain(where: Where, chain: int) -> Message:
-    """All filters of the chain: what has neither preference nor protocol."""
+    """Delete all filters of the chain; done by giving neither preference nor protocol."""
     return Message(DEL_FILTER, 0, _head(where, 0, 0, 0) + attribute(CHAIN, U32.pack(chain)))
 
 
@@ -134,7 +134,7 @@ def dump_filters(where: Where, *, terse: bool = False) -> Message:
 
 
 def add_clsact(ifindex: int, *, ingress_block: int = 0, egress_block: int = 0) -> Message:
-    """The qdisc that has the two hooks; a hook with a block holds what the block holds."""
+    """The qdisc with the two hooks; a hook with a block shares the block's filters."""
     blocks = b"".join(
         attribute(kind, U32.pack(number))
         for kind, number in ((INGRESS_BLOCK, ingress_block), (EGRESS_BLOCK, egress_block))
@@ -153,14 +153,14 @@ def dump_qdiscs() -> Message:
 
 
 def clsact_interface(message: Message) -> int | None:
-    """The interface that a dumped qdisc gives our hooks, or None if it is another."""
+    """The interface whose hooks a dumped qdisc provides, or None if it is another qdisc."""
     _, ifindex, _, parent, _ = HEAD.unpack_from(message.body)
     kind = string(by_kind(message.body[HEAD.size :]).get(KIND, b""))
     return ifindex if parent == CLSACT and kind == "clsact" else None
 
 
 def read_filter(message: Message) -> Held | Stranger | None:
-    """What a dumped message says; None of one that only tells of a preference."""
+    """The filter in a dumped message; None if it only announces a preference."""
     _, _, handle, _, info = HEAD.unpack_from(message.body)
     if not handle:
         return None
@@ -182,7 +182,7 @@ def read_filter(message: Message) -> Held | Stranger | None:
 
 
 def read_count(message: Message) -> tuple[int, Count, bytes] | None:
-    """Chain, count and cookie of a dumped filter, in full or terse; None of what is none, or has no actions."""
+    """Chain, count and cookie of a filter, from a full or terse dump; None if it is no filter or has no actions."""
     _, _, handle, _, _ = HEAD.unpack_from(message.body)
     found = by_kind(message.body[HEAD.size :])
     options = by_kind(found.get(OPTIONS, b""))
@@ -197,7 +197,7 @@ def _head(where: Where, pref: int, protocol: int, handle: int) -> bytes:
 
 
 def _swap(protocol: int) -> int:
-    """Between the order of a packet and the machine's. Source: tcm_info holds an Ethernet type as it is on the wire."""
+    """Swap between network and host byte order. tcm_info holds an Ethernet type in network byte order."""
     return int(_HOST.unpack(_NETWORK.pack(protocol))[0])
 
 

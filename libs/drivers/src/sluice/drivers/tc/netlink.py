@@ -1,8 +1,8 @@
-"""A socket to rtnetlink: requests in batches, answers by sequence number, dumps.
+"""An rtnetlink socket: requests in batches, answers by sequence number, dumps.
 
-The kernel works on a batch in the sender's own time, message after message: when `send` of the system returns, the
-work is done and the answers wait. So there is nothing to await here; what is long runs in a thread of its own. Only the
-last message of a batch asks for an acknowledgement: the others say something only when they are refused.
+The kernel processes a batch synchronously in the sender's context, message by message: when the system call `send`
+returns, the work is done and the answers are queued. So there is nothing to await; long operations run in a thread.
+Only the last message of a batch requests an acknowledgement; the others cause an answer only if they are refused.
 """
 
 import contextlib
@@ -28,16 +28,16 @@ ERROR, DONE = 2, 3
 
 SOL_NETLINK = 270
 CAP_ACK, EXT_ACK = 10, 11
-"""Options: errors repeat no more than the head of a request, and say why. Source: linux/socket.h, linux/netlink.h."""
+"""Options: errors repeat only the header of a request, and say why. Source: linux/socket.h, linux/netlink.h."""
 
 TIMEOUT_S = 30.0
-"""The answers wait when a request returns; so long it takes only where another holds the lock of rtnetlink."""
+"""Answers are queued when a request returns; it takes this long only if another holds the rtnetlink lock."""
 
 RECEIVE_BYTES = 1 << 20
-"""A dump comes in pieces of at most 32 KiB."""
+"""A dump arrives in pieces of at most 32 KiB."""
 
 RETRIES = 5
-"""Of a dump that a change went through."""
+"""Attempts to repeat a dump that was interrupted by a change."""
 
 
 class Message(NamedTuple):
@@ -47,7 +47,7 @@ class Message(NamedTuple):
 
 
 class Netlink:
-    """One socket. Not for several threads at once."""
+    """One socket. Not thread-safe."""
 
     def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
@@ -58,7 +58,7 @@ class Netlink:
         self._socket.bind((0, 0))
         self._sequence = itertools.cycle(range(1, 1 << 32))
         self.port: int = self._socket.getsockname()[0]
-        """How the kernel calls this socket."""
+        """The port id of this socket."""
 
         self.messages_sent = 0
 
@@ -66,7 +66,7 @@ class Netlink:
         self._socket.close()
 
     def send(self, messages: Sequence[Message]) -> dict[int, Answer]:
-        """Make these requests, in order; what was refused, by index. The kernel goes on after a refusal.
+        """Send these requests in order; returns the refusals by index. The kernel continues after a refusal.
 
         Raises:
             NetlinkLost
@@ -94,10 +94,10 @@ class Netlink:
         raise AssertionError("the kernel's answers have no end")
 
     def dump(self, message: Message) -> list[Message]:
-        """All that the kernel answers to a dump, as one state of it.
+        """The kernel's reply to a dump request, as one consistent state.
 
         Raises:
-            NetlinkLost: also if it changed all the time.
+            NetlinkLost: also if the state kept changing.
             OSError: it was refused, with the kernel's error number.
         """
         for _ in range(RETRIES):
@@ -115,7 +115,7 @@ class Netlink:
         for head, body in self._received():
             _, kind, flags, sequence, _ = head
             if sequence != number:
-                continue  # the rest of what was not read to its end
+                continue  # the rest of an unfinished dump
             whole = whole and not flags & DUMP_INTERRUPTED
             if kind in (ERROR, DONE):
                 answer = Answer(body, flags) if len(body) >= 4 else None
@@ -136,7 +136,7 @@ class Netlink:
         self.messages_sent += count
 
     def _drain(self) -> None:
-        """Forget what is left of an earlier, interrupted conversation."""
+        """Discard what is left of an earlier, interrupted exchange."""
         self._socket.setblocking(False)
         try:
             with contextlib.suppress(BlockingIOError):

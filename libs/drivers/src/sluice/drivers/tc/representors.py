@@ -1,8 +1,8 @@
-"""From what a CNI plugin reports of a Pod's device to the interface on the host that its packets come out of.
+"""Finds the host interface of a Pod's device (its representor) from what a CNI plugin reports.
 
-A card in switchdev mode has one interface for each function that it lends to a Pod (kernel: Documentation/networking/
-representors.rst). Its name is asked of the card, by the function that the plugin reports: a name from an annotation
-that was written before a driver was loaded anew may be another Pod's by now.
+A card in switchdev mode has one host interface for each function that it lends to a Pod (kernel:
+Documentation/networking/representors.rst). Its name is looked up at the card by the reported function: a name from an
+annotation may belong to another Pod by now, if the driver was reloaded since.
 """
 
 import re
@@ -19,7 +19,7 @@ PORT_NAME = re.compile(r"(?:c(?P<controller>\d+))?pf(?P<pf>\d+)(?:(?P<kind>vf|sf
 """phys_port_name of a representor. Source: Linux net/devlink, __devlink_port_phys_port_name_get."""
 
 UPLINK_NAME = re.compile(r"p(?P<pf>\d+)(?:s\d+)?")
-"""phys_port_name of a card's own port, whose number is its physical function's."""
+"""phys_port_name of a card's own port, with the number of its physical function."""
 
 
 class Device(NamedTuple):
@@ -29,18 +29,18 @@ class Device(NamedTuple):
     """PCI address of a virtual function, or the auxiliary device of a subfunction ("mlx5_core.sf.4")."""
 
     representor: str = ""
-    """Name of its interface on the host, since version 1.1.0 of the specification."""
+    """Name of its host interface, since version 1.1.0 of the specification."""
 
 
 class NoRepresentor(Exception):
-    """The interface on the host is not known: where, what, why, and what to do."""
+    """The host interface is unknown: where, what, why, and what to do."""
 
 
 class Function(NamedTuple):
-    """A part of a card that a Pod has."""
+    """A virtual function or subfunction, lent to a Pod."""
 
     parent: str
-    """PCI address of the physical function that it belongs to."""
+    """PCI address of its physical function."""
 
     kind: str
     """vf or sf."""
@@ -49,25 +49,25 @@ class Function(NamedTuple):
 
 
 class Representors:
-    """One look at the machine: what sysfs and devlink say does not change meanwhile.
+    """One look at the machine: sysfs and devlink are taken to be unchanged meanwhile.
 
     Args:
-        sysfs: where sysfs is; another folder in tests.
-        ports: what devlink says.
-        direct: names of interfaces that no card has are taken as they are said: for veth.
+        sysfs: path of sysfs; another folder in tests.
+        ports: the ports according to devlink.
+        direct: accept names of interfaces that belong to no card as they are reported: for veth.
     """
 
     def __init__(self, sysfs: Path, ports: Iterable[Port] = (), *, direct: bool = False) -> None:
         self._sysfs = sysfs
         self._ports = tuple(ports)
         self._direct = direct
-        # What was read already: so many interfaces cost as many reads, and not their square.
+        # A cache: the number of reads grows with the number of interfaces, not with its square.
         self._read: dict[tuple[str, str], str] = {}
         self._names: dict[str, tuple[str, ...]] = {}
         self._numbers: dict[str, dict[str, int]] = {}
 
     def find(self, device: Device) -> str:
-        """The name of the interface on the host.
+        """The name of the host interface.
 
         Raises:
             NoRepresentor
@@ -89,10 +89,10 @@ class Representors:
         return found
 
     def lent(self) -> tuple[str, ...]:
-        """All interfaces of functions that this host can lend to Pods, in order: those that no Pod has are idle.
+        """All host interfaces of functions that this host can lend to Pods, sorted; those that no Pod has are idle.
 
-        None of functions of another host that the card serves besides, and none that something other than a Linux
-        bridge has taken (Open vSwitch, a bond, a VRF): there the functions are somebody else's to lend.
+        Leaves out functions of other hosts that the card serves, and those enslaved to anything but a Linux bridge
+        (Open vSwitch, a bond, a VRF): they are somebody else's to lend.
         """
         return tuple(sorted(name for name in self._interfaces() if self._is_lent(name)))
 
@@ -121,7 +121,7 @@ class Representors:
         raise NoRepresentor(f"{pci}: {parent.name} does not list it among its virtual functions; look again")
 
     def _numbers_of(self, parent: Path) -> dict[str, int]:
-        """Which number each virtual function has, by its PCI address."""
+        """The number of each virtual function, by its PCI address."""
         if parent.name not in self._numbers:
             links = parent.glob("virtfn*")
             self._numbers[parent.name] = {one.resolve().name: int(one.name.removeprefix("virtfn")) for one in links}
@@ -150,7 +150,7 @@ class Representors:
         return None
 
     def _by_sysfs(self, function: Function) -> str | None:
-        """By names of ports. They are numbered within a switch, which several physical functions may share."""
+        """By port names. They are unique within a switch, which several physical functions may share."""
         pf = self._pf_number(function.parent)
         for name in self._names_at(function.parent):
             found = PORT_NAME.fullmatch(self._port_name(name))
@@ -163,7 +163,7 @@ class Representors:
         return None
 
     def _pf_number(self, parent: str) -> int | None:
-        """The number of a physical function in names of ports; by its uplink's, where that has one."""
+        """A physical function's number as used in port names; from its uplink's name, if that has one."""
         for name in self._names_at(parent):
             found = UPLINK_NAME.fullmatch(self._port_name(name))
             if found is not None and self._switch(name):
@@ -202,6 +202,6 @@ class Representors:
         if key not in self._read:
             try:
                 self._read[key] = (self._sysfs / "class/net" / name / attribute).read_text().strip()
-            except OSError:  # EOPNOTSUPP of interfaces that have none
+            except OSError:  # EOPNOTSUPP of interfaces without one
                 self._read[key] = ""
         return self._read[key]

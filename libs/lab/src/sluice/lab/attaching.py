@@ -1,7 +1,7 @@
-"""Secondary networks of a scenario: what the network plugins would do for a Pod that asks for an interface.
+"""Secondary networks of a scenario: does what the network plugins would do for a Pod that requests an interface.
 
-A Pod asks by its annotation, as in a cluster, and gets an address of each range of the network; what it got is in its
-network-status. One that brings a network-status keeps it.
+As in a cluster, a Pod requests an interface by annotation and gets an address from each range of the network; the
+result is in its network-status. A Pod that comes with a network-status keeps it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,25 +18,25 @@ from sluice.kube.manifest import Document, parse
 from sluice.lab.scenario import Network
 
 PLUGIN = "accelerated-bridge"
-"""What runs them, as far as anybody asks."""
+"""The plugin that the networks claim to use."""
 
 FIRST = 2
-"""Behind the network's own address, and the one that people take for a gateway."""
+"""The first address given out: after the network's own, and the one usually taken for a gateway."""
 
 
 class NoSuchNetwork(ValueError):
-    """The Pod asks for a network that the scenario has not: which, and what to do."""
+    """The Pod requests a network that the scenario does not define: which one, and what to do."""
 
 
 class Attaching:
-    """Gives addresses; one that was given is not given again."""
+    """Assigns addresses; none is assigned twice."""
 
     def __init__(self, known: tuple[Network, ...]) -> None:
         self._known = {each.name: each for each in known}
         self._given: dict[str, int] = {}
 
     def definitions(self) -> Iterator[Document]:
-        """The NetworkAttachmentDefinition of each."""
+        """The NetworkAttachmentDefinition of each network."""
         resource = RESOURCES[Kind.NETWORK_ATTACHMENT]
         for each in self._known.values():
             namespace, _, name = each.name.partition("/")
@@ -52,7 +52,7 @@ class Attaching:
             yield document
 
     def attached(self, pod: Pod, before: Pod | None) -> Pod:
-        """The Pod with its interfaces; those it has already, if it is the same Pod as before and asks for the same.
+        """The Pod with its interfaces; unchanged if it is the same Pod as `before` with the same request.
 
         Raises:
             NoSuchNetwork: see there.

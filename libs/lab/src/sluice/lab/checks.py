@@ -1,4 +1,4 @@
-"""What a step asks, as single questions from one Pod to another."""
+"""The checks of a step as single questions from one Pod to another."""
 
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -17,17 +17,17 @@ from sluice.lab.scenario import Connection, Expect, HttpRequest, IcmpMessage, Ma
 from sluice.lab.world import Placed
 
 Got = Literal["Allowed", "Dropped", "Rejected", "Error"]
-"""Error where no answer of the network says what became of the packet: nothing listens, the prober died."""
+"""Error means that the network does not say what became of the packet: nothing listens, or the prober died."""
 
 Pods = Mapping[str, Placed]
 """By namespace/name."""
 
 HTTP_PORT, TLS_PORT = 80, 443
-"""Of probes that say no port. Source: RFC 9110, section 4.2."""
+"""Default ports of HTTP and TLS probes. Source: RFC 9110, section 4.2."""
 
 
 class BadCheck(ValueError):
-    """The question cannot be asked. The message says why and what to do; `path` is where, within the step."""
+    """The question cannot be asked. The message says why and what to do; `path` is the place within the step."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(reason)
@@ -35,7 +35,7 @@ class BadCheck(ValueError):
 
 
 class Resolve(Struct, frozen=True, kw_only=True):
-    """A name to ask a server for. The packet goes to the address that it tells."""
+    """A name to resolve first; the packet goes to the resolved address."""
 
     name: str
     server: Address
@@ -43,13 +43,13 @@ class Resolve(Struct, frozen=True, kw_only=True):
 
 
 class Question(Struct, frozen=True, kw_only=True):
-    """One packet to send, and what should become of it."""
+    """One packet to send, and its expected result."""
 
     kind: Literal["probe", "matrix"]
     from_: str
     to: str
     what: str
-    """For people: TCP 80, ICMP, UDP 53 IPv6."""
+    """For display: TCP 80, ICMP, UDP 53 IPv6."""
 
     expect: Expect
     protocol: ProbeProtocol
@@ -57,31 +57,31 @@ class Question(Struct, frozen=True, kw_only=True):
     address: Address
     port: int = 0
     source_port: int = 0
-    """0: any that is free."""
+    """0 means any free port."""
 
     icmp: IcmpMessage | None = None
-    """None: an echo request."""
+    """None means an echo request."""
 
     node: NodeName = NodeName("")
-    """Whose NodePort it is sent to."""
+    """The node whose NodePort is used."""
 
     masked: Address | None = None
-    """How it is seen by an endpoint on another node."""
+    """The source address that an endpoint on another node sees."""
 
     asks: HttpRequest | TlsHello | None = None
-    """What is sent on the connection."""
+    """What to send on the connection."""
 
     pipelined: tuple[HttpRequest, ...] = ()
-    """Requests that are sent right behind it."""
+    """Requests to send right behind it."""
 
     resolve: Resolve | None = None
-    """What to ask first."""
+    """The name to resolve first."""
 
     packets: int = 1
-    """Sent at once, each from a port of its own."""
+    """Sent at once, each from a source port of its own."""
 
     verdict: Expect | None = None
-    """What policy says, where that is not what becomes of it."""
+    """The verdict of policy, if the expected result differs from it."""
 
 
 def family(address: Address) -> Family:
@@ -89,7 +89,7 @@ def family(address: Address) -> Family:
 
 
 def probes(step: Step, ends: Ends) -> Iterator[Question]:
-    """The probes of a step, one question for each family.
+    """The probes of a step, one question per family.
 
     Raises:
         BadCheck: an end of a probe does not exist, or has no address of the family.
@@ -105,10 +105,10 @@ def probes(step: Step, ends: Ends) -> Iterator[Question]:
 
 
 def matrix(step: Step, pods: Pods) -> Iterator[Question]:
-    """Every Pod to every Pod but itself, row by row.
+    """Questions from every Pod to every other Pod, row by row.
 
     Raises:
-        BadCheck: a pattern selects no Pod, or a Pod cannot be asked.
+        BadCheck: a pattern selects no Pod, or a Pod cannot be probed.
     """
     if step.matrix is None:
         return
@@ -134,7 +134,7 @@ def matrix(step: Step, pods: Pods) -> Iterator[Question]:
 
 
 def expected(asked: Matrix, source: str, target: str) -> Expect:
-    """What the matrix says of a pair: the last exception that matches it, else the default."""
+    """The matrix's expectation for a pair: the last matching exception, else the default."""
     for exception in reversed(asked.except_):
         if fnmatchcase(source, exception.from_) and fnmatchcase(target, exception.to):
             return exception.expect
@@ -142,7 +142,7 @@ def expected(asked: Matrix, source: str, target: str) -> Expect:
 
 
 def opening(connection: Connection, ends: Ends, path: str) -> Question:
-    """The connection to open.
+    """The question that opens the connection.
 
     Raises:
         BadCheck: an end of it does not exist, or they have no family in common.
@@ -165,10 +165,10 @@ def opening(connection: Connection, ends: Ends, path: str) -> Question:
 
 
 def checking(connection: Connection, opened: Question) -> Question:
-    """What a check of this connection asks, opened so.
+    """The question of a check on a connection that was opened by `opened`.
 
     Raises:
-        BadCheck: it asks for HTTP where something else was opened.
+        BadCheck: it asks for HTTP on a connection opened by something else.
     """
     requests = (connection.http,) if connection.http else connection.pipelined
     if not requests:
@@ -181,7 +181,7 @@ def checking(connection: Connection, opened: Question) -> Question:
 
 
 def ends_at(receiver: Receiver, ends: Ends, path: str) -> counting.Ends:
-    """Whose packets are counted.
+    """The sender and destination whose packets are counted.
 
     Raises:
         BadCheck: an end does not exist.
@@ -191,7 +191,7 @@ def ends_at(receiver: Receiver, ends: Ends, path: str) -> counting.Ends:
 
 
 def names_of(ends: Ends) -> dict[Address, str]:
-    """Whose addresses are whose; of several who have one, the last."""
+    """The names of addresses; if several ends share one, the last."""
     return {address: name for name, end in ends.items() for address in end.addresses}
 
 
@@ -248,7 +248,7 @@ def _asking(probe: Probe) -> str:
 
 
 def _family_of(icmp: IcmpMessage | None) -> Family | None:
-    """The family that has messages of this type; ICMPv6 has those from 128 on. Source: RFC 792, RFC 4443."""
+    """The family of this ICMP type; ICMPv6 has the types from 128 on. Source: RFC 792, RFC 4443."""
     if icmp is None:
         return None
     return "IPv6" if icmp.type >= 128 else "IPv4"

@@ -1,8 +1,8 @@
-"""Who owns a lab's name, and what becomes of labs whose owner died.
+"""Ownership of lab names, and cleanup of labs whose owner died.
 
-A lab is a folder below the root; its owner holds a lock on a file in it, and so does its guardian (`sweep`): the name
-is free again when both are gone. A folder that nobody holds is of a lab that was killed together with its guardian;
-whoever starts the next lab sweeps it.
+A lab is a folder below the root. Its owner holds a lock on a file in it, and so does its guardian (`sweep`): the name
+is free again when both are gone. A folder that nobody has locked belongs to a lab that was killed together with its
+guardian; the next lab to start sweeps it.
 """
 
 import contextlib
@@ -24,19 +24,20 @@ DEFAULT_ROOT = Path("/var/lib/sluice/lab")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 HANDOVER_S = 15.0
-"""Seconds to wait for the guardian of a lab of the same name that has just ended: it kills, and the kernel frees."""
+"""Seconds to wait for the guardian of a lab of the same name that has just ended: it kills processes, and the kernel
+frees resources."""
 
 
 class Taken(Exception):
-    """A lab of that name runs. The message says what to do."""
+    """A lab of that name is running. The message says what to do."""
 
 
 class BadName(ValueError):
-    """A lab cannot be called that."""
+    """The name is not valid for a lab."""
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """What others may know of a lab (`owner.json` in its folder)."""
+    """Public facts about a lab (`owner.json` in its folder)."""
 
     name: str
     pid: int
@@ -45,12 +46,12 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def root() -> Path:
-    """The folder of all labs: $SLUICE_LAB_ROOT, or DEFAULT_ROOT. Sockets live below it, so its path must be short."""
+    """The folder of all labs: $SLUICE_LAB_ROOT, or DEFAULT_ROOT. It contains sockets, so its path must be short."""
     return Path(os.environ.get("SLUICE_LAB_ROOT", DEFAULT_ROOT))
 
 
 def _lock(path: Path) -> int | None:
-    """A file descriptor that holds the lock, or None while somebody else does."""
+    """A file descriptor that holds the lock, or None if somebody else holds it."""
     while True:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
@@ -67,7 +68,7 @@ def _lock(path: Path) -> int | None:
                 return fd
         except FileNotFoundError:
             pass
-        os.close(fd)  # swept between opening and locking: this lock locks nothing
+        os.close(fd)  # swept between opening and locking: the lock is worthless
 
 
 def sweep_stale() -> list[str]:
@@ -83,20 +84,20 @@ def sweep_stale() -> list[str]:
 
 
 def owners() -> list[Owner]:
-    """The labs that run, sorted by name."""
+    """The running labs, sorted by name."""
     found = []
     for path in sorted(root().glob("*/owner.json")):
         try:
             owner = msgspec.json.decode(path.read_bytes(), type=Owner)
             os.kill(owner.pid, 0)
         except (OSError, msgspec.MsgspecError):
-            continue  # going away: not a lab that one could use
+            continue  # it is ending, so it cannot be used
         found.append(owner)
     return found
 
 
 class Claim:
-    """A name, held until `release`, or until this process and the guardian end."""
+    """Ownership of a name until `release`, or until both this process and the guardian end."""
 
     def __init__(self, name: str, folder: Path, lock: int, guardian: subprocess.Popen[bytes]) -> None:
         self.name, self.folder = name, folder
@@ -107,9 +108,10 @@ class Claim:
         return self._guardian.pid
 
     def release(self) -> list[str]:
-        """Sweep and give the name back; returns what could not be removed, in words.
+        """Sweep and release the name; returns descriptions of what could not be removed.
 
-        The guardian does it, as it would if this process were killed; if it was killed itself, we do.
+        The guardian does the work, as it would if this process were killed; if the guardian was killed, this process
+        does it.
         """
         stuck, _ = self._guardian.communicate()
         killed = self._guardian.returncode != 0
@@ -119,12 +121,12 @@ class Claim:
 
 
 def claim(name: str | None = None) -> Claim:
-    """Own a lab of this name (one is made up if None), with an empty folder and a guardian.
+    """Claim a lab name (generated if None), with an empty folder and a guardian.
 
     Raises:
-        BadName: no lab can be called that.
-        Taken: a lab of that name runs.
-        OSError: the root cannot be written, or the guardian does not start.
+        BadName: the name is not valid for a lab.
+        Taken: a lab of that name is running.
+        OSError: the root is not writable, or the guardian does not start.
     """
     name = name or f"lab-{secrets.token_hex(3)}"
     if not NAME.fullmatch(name):
@@ -134,7 +136,7 @@ def claim(name: str | None = None) -> Claim:
     while (lock := _lock(folder / sweep.LOCK)) is None:
         if any(owner.name == name for owner in owners()) or time.monotonic() > deadline:
             raise Taken(f"lab {name}: it runs already; end it by `sluice lab down --name {name}`, or use another name")
-        time.sleep(sweep.POLL_S)  # its guardian is at work
+        time.sleep(sweep.POLL_S)  # its guardian is still sweeping
     sweep.clear(name, folder)
     owner = Owner(name=name, pid=os.getpid(), started=time.time())
     (folder / "owner.json").write_bytes(msgspec.json.encode(owner))
@@ -156,9 +158,9 @@ def claim(name: str | None = None) -> Claim:
 
 
 def end(name: str, timeout_s: float = 20.0) -> bool:
-    """End the lab and wait until nothing of it is left; False if something still is after that time.
+    """End the lab and wait until it is swept; False if something is left after the timeout.
 
-    An owner that does not go in half of the time is killed; the guardian then sweeps in its place.
+    An owner that does not exit within half of the time is killed; the guardian then sweeps in its place.
     """
     folder = root() / name
     number = signal.SIGTERM
@@ -169,7 +171,7 @@ def end(name: str, timeout_s: float = 20.0) -> bool:
                     os.kill(owner.pid, number)
         deadline = time.monotonic() + timeout_s / 2
         while folder.exists() and time.monotonic() < deadline:
-            sweep_stale()  # of an owner and a guardian that were both killed
+            sweep_stale()  # if both owner and guardian were killed
             time.sleep(sweep.POLL_S)
         if not folder.exists():
             return True

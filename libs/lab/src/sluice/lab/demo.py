@@ -1,4 +1,4 @@
-"""The demo: who reaches whom before and after policies, and the rule that decides, packet by packet."""
+"""The demo: who reaches whom before and after policies are applied, and the rule that decides each packet."""
 
 import textwrap
 import time
@@ -25,16 +25,16 @@ Say = Callable[[str], object]
 
 EXAMPLES = Path("examples")
 STORIES = ("kubernetes", "namespace-isolation", "antrea-policies")
-"""Folders of the examples that the demo tells when it is not told which."""
+"""Example folders that the demo shows by default."""
 
 WIDTH = 110
-"""Characters of a line; people's windows are not wider."""
+"""Characters per line; terminals are often no wider."""
 
 _Reason = tuple[str, str]
-"""What becomes of a packet, and what decides it, in words."""
+"""The fate of a packet, and what decides it, in words."""
 
 _Judged = tuple[Question, str]
-"""What is asked, and what decides about it, in words."""
+"""A question, and what decides it, in words."""
 
 _EXPECT: dict[Outcome, Expect] = {
     Outcome.ALLOWED: "Allowed",
@@ -46,21 +46,21 @@ _MARKS = {"Allowed": "yes", "Dropped": ".", "Rejected": "rst"}
 
 
 def tales(folders: Sequence[Path]) -> list[Tale]:
-    """The tales of these folders, or of the examples.
+    """The tales in these folders, or in the examples.
 
     Raises:
         BadScenario: there are none.
     """
     if folders:
         return read(folders)
-    for root in (Path.cwd(), *Path(__file__).parents):  # the examples lie in the source tree, not in a wheel
+    for root in (Path.cwd(), *Path(__file__).parents):  # the examples are in the source tree, not in a wheel
         if all((root / EXAMPLES / story).is_dir() for story in STORIES):
             return read([root / EXAMPLES / story for story in STORIES])
     raise BadScenario(["examples/: not found from here: name folders of manifests, or run it in the source tree"])
 
 
 async def show(told: Sequence[Tale], say: Say, *, kept: bool) -> int:
-    """Tell the tales in a lab; 1 if a packet did not do what policy says, else 0."""
+    """Play the tales in a lab; returns 1 if a packet did not do what policy says, else 0."""
     started = time.monotonic()
     nodes = list(dict.fromkeys(node for tale in told for node in tale.nodes))
     say(
@@ -93,7 +93,7 @@ async def show(told: Sequence[Tale], say: Say, *, kept: bool) -> int:
 
 
 def offline(told: Sequence[Tale], say: Say) -> int:
-    """Tell the tales without a switch: packets walk through the flows that one would get."""
+    """Play the tales without a switch: packets are traced through the flows that a switch would get."""
     teller = _Teller(say)
     for tale in told:
         teller.begin(tale)
@@ -114,7 +114,7 @@ def _title(change: Change, number: int) -> str:
 
 
 class _Teller:
-    """Says what becomes of packets and why, and keeps the score: how many did what policy says."""
+    """Prints the fate of packets and its reasons, and counts how many did what policy says."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
@@ -129,7 +129,7 @@ class _Teller:
     def tell(
         self, world: World, judged: Sequence[_Judged], results: Sequence[Result], title: str, took: str = ""
     ) -> None:
-        """The matrix before anything, and then what each change changes."""
+        """Print the matrix of the initial state, then the difference that each change makes."""
         asked = [question for question, _ in judged]
         reasons = self._compare(judged, results)
         now = {_pair(question): str(result) for question, result in zip(asked, results, strict=True)}
@@ -151,7 +151,7 @@ class _Teller:
         self._before, self._last = now, (asked, results, reasons)
 
     def end_tale(self) -> None:
-        """The matrix at the end, and all that decides in it."""
+        """Print the final matrix, and everything that decides in it."""
         asked, results, reasons = self._last
         self._say("In the end")
         self._say(_matrix(asked, results))
@@ -160,13 +160,13 @@ class _Teller:
         self._say("")
 
     def end(self, who: str, seconds: float | None = None) -> int:
-        """The exit code."""
+        """Print the score and return the exit code."""
         took = f", {seconds:.1f} s in all" if seconds is not None else ""
         self._say(f"{self.right} of {self.right + self.wrong} {who} what policy says{took}.")
         return 1 if self.wrong else 0
 
     def _compare(self, asked: Sequence[_Judged], results: Sequence[Result]) -> dict[_Reason, list[str]]:
-        """The packets by what decides about them; surprises are told at once."""
+        """Packets grouped by what decides them; surprises are printed at once."""
         reasons: dict[_Reason, list[str]] = {}
         for (question, words), result in zip(asked, results, strict=True):
             reasons.setdefault((question.expect, words), []).append(_pair(question))
@@ -179,7 +179,7 @@ class _Teller:
 
 
 def _judged(world: World) -> list[_Judged]:
-    """What to ask, expecting what policy says."""
+    """The questions to ask, expecting what policy says."""
     state = state_of(world.objects)
     asked = []
     for question in questions(world):
@@ -204,7 +204,7 @@ def _target(question: Question) -> str:
 
 
 def _matrix(asked: Sequence[Question], results: Sequence[Result]) -> str:
-    """Who (rows) reaches what (columns). Many columns have numbers, and a legend below."""
+    """Who (rows) reaches what (columns). If there are many columns they are numbered, with a legend below."""
     rows = sorted({question.from_ for question in asked})
     columns = list(dict.fromkeys(sorted((_target(question) for question in asked), key=_order)))
     cells = {

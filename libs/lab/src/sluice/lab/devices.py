@@ -1,6 +1,6 @@
-"""Network devices that scenarios give their nodes: links whose other end stands beyond the node, where receivers are.
+"""Network devices that scenarios give their nodes: links whose peer is outside the node, where receivers listen.
 
-A device and its other end have one name, in two namespaces. Ports that the switch makes itself are in the node's.
+A device and its peer share a name, in two namespaces. Ports that the switch creates itself are in the node's.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from sluice.lab.capture.capturing import Place
 
 
 class Devices:
-    """Those of one node."""
+    """The devices of one node."""
 
     def __init__(self, lab: str, node: NodeName, path: Path) -> None:
         self._lab, self._node, self._path = lab, node, path
@@ -25,7 +25,7 @@ class Devices:
         self._there: set[str] = set()
 
     async def use(self, names: Iterable[str]) -> None:
-        """Exactly these are there."""
+        """Make exactly these devices exist."""
         self._known = frozenset(names)
         for gone in self._there - self._known:
             await self.remove(gone)
@@ -33,19 +33,19 @@ class Devices:
             await self.add(new)
 
     async def add(self, name: str) -> None:
-        """The device is there; again is once."""
+        """Create the device if it is missing."""
         if name not in self._there:
             await asyncio.to_thread(self._add, name)
             self._there.add(name)
 
     async def remove(self, name: str) -> None:
-        """The device is not there; again is once."""
+        """Delete the device if it exists."""
         if name in self._there:
             self._there.discard(name)
             await asyncio.to_thread(veth.remove_links, self._path, [name])
 
     def place(self, port: str) -> Place:
-        """Where receivers hear what the switch sends to the port."""
+        """Where receivers capture what the switch sends to the port."""
         if port in self._known and self._beyond is not None:
             return Place(self._beyond, port)
         return Place(self._path, port)
@@ -66,7 +66,7 @@ class Devices:
 
 
 def raised(name: str) -> None:
-    """The link of the namespace we are in is up, and the kernel says nothing by it."""
+    """Bring the link of the current namespace up, with the kernel sending nothing by it."""
     veth.quiet(name)
     with IPRoute() as netlink:
         netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")

@@ -1,13 +1,13 @@
-"""Who probes and connections begin and end at, by the names that scenarios give them.
+"""Where probes and connections begin and end, by the names used in scenarios.
 
     x/a                a Pod                              node:node-1        a node
-    external:outside   a host beyond the cluster          svc:y/web          a Service, by its ClusterIP
+    external:outside   a host outside the cluster         svc:y/web          a Service, by its ClusterIP
     nodeport:y/web     a Service, by a port of the first node (nodeport:y/web@node-2: of another)
-    fqdn:www.a.com     whom the lab's DNS names
-    x/a@x/net          a Pod's interface on a secondary network; `x/a@net` if it is of the Pod's namespace
+    fqdn:www.a.com     the addresses that the lab's DNS has for a name
+    x/a@x/net          a Pod's interface on a secondary network; `x/a@net` if it is in the Pod's namespace
 
-As the beginning of a probe a host beyond the cluster may be called by its bare name. To teach the lab a kind of end:
-take its prefix into `BEGINS` or `ENDS`, give `ends_of` the addresses it has, and `reasons` the packet it means.
+A probe's source may be the bare name of a host outside the cluster. To add a kind of end: add its prefix to `BEGINS` or
+`ENDS`, its addresses to `ends_of`, and its packets to `reasons`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,23 +27,23 @@ EXTERNAL_END = "external:"
 SERVICE_END = "svc:"
 NODE_PORT_END = "nodeport:"
 NAME_END = "fqdn:"
-"""What names of nodes and of hosts beyond the cluster begin with where Pods are named as well."""
+"""Prefixes of ends that are not Pods."""
 
 AT = "@"
-"""Between a Pod and the network that its interface is on."""
+"""Separates a Pod from the network of its interface."""
 
 POD = ""
 """Pods have no prefix."""
 
 BEGINS = frozenset({POD, NODE_END, EXTERNAL_END})
-"""What packets can be sent from."""
+"""Kinds of ends that can send packets."""
 
 ENDS = frozenset({POD, NODE_END, EXTERNAL_END, SERVICE_END, NODE_PORT_END, NAME_END})
-"""What packets can be sent to."""
+"""Kinds of ends that packets can be sent to."""
 
 
 def prefix(name: str) -> str:
-    """What kind of end the name means: its prefix, with the colon; of a bare name, a host beyond the cluster."""
+    """The kind of end: the name's prefix with the colon; a bare name is a host outside the cluster."""
     before, colon, _ = name.partition(":")
     if colon:
         return before + colon
@@ -51,7 +51,7 @@ def prefix(name: str) -> str:
 
 
 def end_of(ends: Ends, name: str) -> Placed | None:
-    """The end of this name, if there is one."""
+    """The end of this name, or None."""
     pod, at, network = name.partition(AT)
     if at and "/" not in network and prefix(name) == POD:
         return ends.get(f"{pod}{AT}{pod.partition('/')[0]}/{network}")
@@ -59,11 +59,11 @@ def end_of(ends: Ends, name: str) -> Placed | None:
 
 
 def ends_of(world: World) -> dict[str, Placed]:
-    """Where packets begin or end: Pods, nodes, hosts beyond, names, and Services.
+    """All ends: Pods, nodes, hosts outside the cluster, DNS names and Services.
 
-    Of a node first the addresses that it sends to Pods from, then those that others send to.
+    For nodes, the addresses that they send to Pods from come before those that others send to.
 
-    And interfaces on secondary networks, as `x/a@x/net`: the first that the Pod has there.
+    Also interfaces on secondary networks, as `x/a@x/net`: the first one that the Pod has there.
     """
     nodes = {f"{NODE_END}{name}": (name, (*world.gateways(name), *world.node_addresses(name))) for name in world.nodes}
     others = {f"{EXTERNAL_END}{name}": (NodeName(""), (address,)) for name, address in world.externals.items()}
@@ -80,7 +80,7 @@ def ends_of(world: World) -> dict[str, Placed]:
 
 
 def _services(world: World) -> Iterator[tuple[str, Placed]]:
-    """By their ClusterIPs, and by the NodePorts of the first node or, with `@` and its name, of any."""
+    """By their ClusterIPs, and by NodePorts of the first node or, with `@` and a node's name, of any."""
     for document in world.objects.values():
         service = document.object
         if not isinstance(service, Service) or is_headless(service):

@@ -1,4 +1,4 @@
-"""What stands beside the nodes of a scenario for mirrored and redirected traffic: devices, inline ones, receivers."""
+"""Equipment beside the nodes for mirrored and redirected traffic: devices, inline devices, receivers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -25,16 +25,16 @@ class Equipment:
         externals: Mapping[str, ExternalHost],
         forwarders: Forwarders,
     ) -> None:
-        """`nodes` and `externals` are the lab's own, which change as it does."""
+        """`nodes` and `externals` are the lab's own mappings and change with it."""
         self._lab, self._nodes, self._externals, self._forwarders = lab, nodes, externals, forwarders
         self._devices: dict[NodeName, Devices] = {}
         self._used: tuple[NodeName, ...] = ()
 
     async def use(self, spec: Spec) -> None:
-        """Exactly what the scenario asks for is there; the lab has its nodes and hosts already.
+        """Set up exactly what the scenario asks for; the lab must have its nodes and hosts already.
 
         Raises:
-            OSError: a device cannot be made.
+            OSError: a device cannot be created.
         """
         self._used = tuple(map(NodeName, spec.nodes))
         for name, node in self._nodes.items():
@@ -45,13 +45,13 @@ class Equipment:
         await self._forwarders.use(self._standing(spec), asked)
 
     async def change(self, devices: Mapping[str, bool]) -> None:
-        """These devices come or go, on every node of the scenario."""
+        """Add (True) or remove these devices on every node of the scenario."""
         for name, there in devices.items():
             for node in self._used:
                 await (self._devices[node].add(name) if there else self._devices[node].remove(name))
 
     async def at_work(self) -> None:
-        """Inline devices between ports that are there forward.
+        """Wait until all inline devices whose ports exist are forwarding.
 
         Raises:
             NotAtWork
@@ -59,7 +59,7 @@ class Equipment:
         await self._forwarders.at_work()
 
     def capture(self, receivers: Sequence[tuple[Receiver, Ends]]) -> Capture:
-        """Hears what comes to these receivers, as long as it is entered."""
+        """Captures what arrives at these receivers while the context is entered."""
         return Capture(receivers, {receiver.on: self._places(receiver.on) for receiver, _ in receivers})
 
     def _places(self, on: str) -> list[Place]:

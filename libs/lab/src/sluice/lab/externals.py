@@ -1,6 +1,7 @@
-"""Hosts beyond the cluster: network namespaces on the network between the nodes, which know where the Pods are.
+"""Hosts outside the cluster: network namespaces on the network between the nodes, with routes to the Pods.
 
-Every port of TCP and UDP is answered by one: the firewall of the host turns whatever comes to it (nft(8), redirect).
+A single server answers on every TCP and UDP port, since the host's firewall redirects all traffic to it (nft(8),
+redirect).
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from sluice.lab.underlay import SCOPE_LINK, UPLINK, Underlay
 from sluice.lab.world import World
 
 PORT = 9
-"""The one that serves all. Source: the Service Name Registry of IANA, discard."""
+"""The port that serves all. Source: the Service Name Registry of IANA, discard."""
 
 FIREWALL = f"""
 table inet sluice {{
@@ -31,15 +32,15 @@ table inet sluice {{
 """
 
 Routes = frozenset[tuple[str, Address]]
-"""Ranges and single addresses of Pods, and the node that has them."""
+"""CIDRs and single addresses of Pods, each with its node's address."""
 
 
 class CannotAnswer(Exception):
-    """The host cannot be made to answer on every port. The message says why and what to do."""
+    """The host cannot be set up to answer on every port. The message says why and what to do."""
 
 
 class ExternalHost(NamedTuple):
-    """One that runs."""
+    """A running host."""
 
     address: Address
     netns: Path
@@ -48,9 +49,9 @@ class ExternalHost(NamedTuple):
 
 
 def routes(world: World) -> dict[int, Routes]:
-    """Where a host beyond the cluster sends what is for Pods, by version of IP.
+    """An outside host's routes to Pods, by IP version.
 
-    A node without an address of that version is reached by nobody there.
+    Without an address of that version, a node cannot be reached by it.
     """
     found: dict[int, set[tuple[str, Address]]] = {4: set(), 6: set()}
     for name in world.nodes:
@@ -62,10 +63,10 @@ def routes(world: World) -> dict[int, Routes]:
 
 
 async def make(name: str, lab: str, address: Address, underlay: Underlay, *, firewall: str = FIREWALL) -> Path:
-    """The namespace of a host that has this address on the network between the nodes.
+    """Create the namespace of a host with this address on the network between the nodes.
 
     Raises:
-        CannotAnswer: there is no nft(8), or it refuses.
+        CannotAnswer: nft(8) is missing, or refuses.
     """
     path = await asyncio.to_thread(netns.create, f"external.{name}", lab)
     try:
@@ -82,7 +83,7 @@ def _configure(address: Address, firewall: str) -> None:
     with IPRoute() as netlink:
         (link,) = netlink.link_lookup(ifname=UPLINK)
         veth.no_transmit_checksum_offload(UPLINK)  # the nodes' switches are in user space
-        netlink.link("set", index=link, address=mac_of(address))  # nodes remember who had the address before
+        netlink.link("set", index=link, address=mac_of(address))  # nodes remember the address's previous owner
         netlink.addr("add", index=link, address=address, prefixlen=128 if six else 32, flags=veth.IFA_F_NODAD)
         netlink.link("set", index=link, state="up")
         everybody = "::/0" if six else "0.0.0.0/0"
@@ -98,7 +99,7 @@ def _configure(address: Address, firewall: str) -> None:
 
 
 def reroute(path: Path, old: Routes, new: Routes) -> None:
-    """The host, which had the old routes, has the new ones."""
+    """Replace the host's old routes by the new ones."""
 
     def change() -> None:
         with IPRoute() as netlink:

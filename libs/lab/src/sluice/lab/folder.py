@@ -1,4 +1,4 @@
-"""The manifest folder that the lab's ingest watches: the lab is the source of objects, as a cluster's API server is."""
+"""The manifest folder watched by the lab's ingest: the lab is the source of objects, like a cluster's API server."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from sluice.lab.world import Key
 
 
 class ManifestFolder:
-    """Files that are what they are at once: each is replaced whole, and what is half written has another name."""
+    """Files that change atomically: each is replaced as a whole, and written under another name until then."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -16,15 +16,15 @@ class ManifestFolder:
         self._files = {
             each.relative_to(path).as_posix(): each.read_bytes() for each in sorted(path.rglob("*")) if each.is_file()
         }
-        """What was there before counts: the next `hold` removes what it does not know."""
+        """Existing files count: the next `hold` removes unknown ones."""
 
     @property
     def digest(self) -> str:
-        """Of what the folder holds now, as ingest will say it."""
+        """The digest of the folder's current contents, as ingest will report it."""
         return folder_digest(self._files.items())
 
     def hold(self, bodies: Mapping[Key, bytes], others: Mapping[str, bytes]) -> None:
-        """Make the folder hold exactly these objects, and these files besides."""
+        """Make the folder contain exactly these objects and these other files."""
         wanted = {file_of(key): body for key, body in bodies.items()} | dict(others)
         for name in self._files.keys() - wanted.keys():
             (self.path / name).unlink()
@@ -39,5 +39,5 @@ class ManifestFolder:
 
 
 def file_of(key: Key) -> str:
-    """Where the object is. Names of Kubernetes objects are good file names; `_` is none of them."""
+    """The file of the object. Names of Kubernetes objects are valid file names and never contain `_`."""
     return f"{key.kind}/{key.namespace or '_'}/{key.name}.json"

@@ -1,4 +1,4 @@
-"""The lab's side of inline devices: which run, where, and whether they are at work."""
+"""The lab's side of inline devices: which ones run, where, and whether they are working."""
 
 import asyncio
 import socket
@@ -18,21 +18,21 @@ from sluice.lab.processes import Program, Supervised
 from sluice.lab.receiving import Forwarder, Receiver
 
 AT_WORK_S = 30.0
-"""How long a forwarder may take to begin, or to begin anew when its links are new ones."""
+"""How long a forwarder may take to start, or to restart with new links."""
 
 POLL_S = 0.02
 
 
 class NotAtWork(Exception):
-    """A forwarder does not come to work; the end of its log."""
+    """A forwarder does not start working; the message has the end of its log."""
 
 
 class Standing(NamedTuple):
-    """A forwarder, and where it works."""
+    """A forwarder and its place."""
 
     forwarder: Forwarder
     where: str
-    """Of a node or host, for people."""
+    """Its node or host, for display."""
 
     netns: Path
     from_: str
@@ -47,7 +47,7 @@ class _Running(NamedTuple):
 
 
 class Forwarders:
-    """Those of a lab."""
+    """The forwarders of a lab."""
 
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         self._folder, self._variables = folder, variables
@@ -55,7 +55,7 @@ class Forwarders:
         self._started = 0
 
     async def use(self, wanted: Iterable[Standing], receivers: Iterable[Receiver] = ()) -> None:
-        """Exactly these run; `receivers` tell at which ports tunnels end."""
+        """Run exactly these; `receivers` determine the ports on which tunnels end."""
         kept = frozenset(wanted)
         for gone in self._running.keys() - kept:
             await self._stop(self._running.pop(gone))
@@ -67,7 +67,7 @@ class Forwarders:
         await self.use(())
 
     async def at_work(self) -> None:
-        """All of them that have their links forward.
+        """Wait until all of them that have their links are forwarding.
 
         Raises:
             NotAtWork
@@ -75,7 +75,7 @@ class Forwarders:
         for standing, running in self._running.items():
             try:
                 async with asyncio.timeout(AT_WORK_S):
-                    while not _at_work(standing, running.order):  # noqa: ASYNC110  # another process tells by a file
+                    while not _at_work(standing, running.order):  # noqa: ASYNC110  # another process signals through a file
                         await asyncio.sleep(POLL_S)
             except TimeoutError as error:
                 raise NotAtWork(
@@ -126,7 +126,7 @@ def _order(standing: Standing, folder: Path, ports: Mapping[int, str]) -> Order:
 
 
 def _at_work(standing: Standing, order: Order) -> bool:
-    """It says so of the links that there are now, or one of them is missing."""
+    """Whether it reports that it works with the current links, or a link is missing."""
     links = [standing.from_, *([standing.to] if standing.to else [])]
     try:
         indexes = namespaces.inside(standing.netns, lambda: tuple(map(socket.if_nametoindex, links)))

@@ -1,6 +1,6 @@
-"""Policies on the nodes of a lab themselves: node-host runs where somebody asks for it, as the inspection engine does.
+"""Policies on the lab's nodes themselves: node-host runs only where it is needed, like the inspection engine.
 
-It keeps the table of nftables in the node's network namespace, of which it asks by name: the bus is in ours.
+It manages the nftables table in the node's network namespace, which it enters by name: the bus is in the lab's own.
 """
 
 import sys
@@ -16,14 +16,14 @@ from sluice.kube.manifest import Document
 from sluice.lab.processes import Program
 
 PROGRAMS = "programs.host.>"
-"""Subjects of what such tables are to hold."""
+"""Subjects of the programs for these tables."""
 
 LOG = Path("var/log/antrea/networkpolicy/np.host.log")
 """In a node's folder."""
 
 
 def asked_for(documents: Iterable[Document]) -> bool:
-    """Whether one of the objects is a policy on Nodes, or may be one."""
+    """Whether one of the objects is, or may be, a policy on Nodes."""
     made = [document.object for document in documents]
     applied = [entry for one in made if isinstance(one, ClusterNetworkPolicy) for entry in one.spec.applied_to]
     of_nodes = any(isinstance(one, ClusterGroup) and one.spec.node_selector is not None for one in made)
@@ -31,7 +31,7 @@ def asked_for(documents: Iterable[Document]) -> bool:
 
 
 def program(node: NodeName, netns: Path, folder: Path, variables: Mapping[str, str]) -> Program:
-    """node-host of this node, which is not started; `variables` are those of its environment that others have, too."""
+    """The node-host of this node, not started yet; `variables` are the common part of its environment."""
     own = {"NODE_NAME": node, "NETNS": str(netns), "ROOT": str(folder), "RESOLV_CONF": "/dev/null"}
     return Program(
         [sys.executable, "-P", "-m", "sluice.services.node_host"],
@@ -41,12 +41,12 @@ def program(node: NodeName, netns: Path, folder: Path, variables: Mapping[str, s
 
 
 def rules_left(netns: Path) -> list[str]:
-    """Rules of policies that the node's table holds, by the names of their counters."""
+    """Policy rules in the node's table, by the names of their counters."""
     return sorted(Tables(netns).read().counters)
 
 
 def forget(netns: Path) -> None:
-    """The node's own kernel remembers no connection."""
+    """Clear the connection tracker of the node's kernel."""
 
     def flush() -> None:
         tracker = KernelTracker()

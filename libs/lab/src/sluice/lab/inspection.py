@@ -1,8 +1,8 @@
-"""The inspection engine of a lab's nodes: node-l7 runs where somebody asks for it.
+"""The inspection engine of the lab's nodes: node-l7 runs only where it is needed.
 
-An engine costs a node some 80 MB and the first policy that needs it a second or two, so a lab without layer 7 rules has
-none. It gets one on each node with the first object that holds such a rule, and keeps it until the lab ends. In a lab
-that stays people may also put policies into the manifest folder themselves; then the first program tells.
+An engine costs a node some 80 MB, and the first policy that needs it a second or two, so a lab without layer 7 rules
+has none. Each node gets one with the first object that has such a rule, and keeps it until the lab ends. In a lab that
+stays, people may also put policies into the manifest folder themselves; then the first program triggers it.
 """
 
 import sys
@@ -17,7 +17,7 @@ from sluice.lab.ovs import BRIDGE, OvsNode
 from sluice.lab.processes import Program
 
 PROGRAMS = "programs.l7.>"
-"""Subjects of what engines are to hold."""
+"""Subjects of the programs for engines."""
 
 HAND_OVER = "l7.json"
 """In a node's folder; node-ovs reads it."""
@@ -27,7 +27,7 @@ LOGS = Path("l7", "log")
 
 
 def asked_for(documents: Iterable[Document]) -> bool:
-    """Whether one of the objects holds a rule that looks into requests."""
+    """Whether one of the objects has a layer 7 rule."""
     return any(
         rule.l7_protocols
         for document in documents
@@ -37,7 +37,7 @@ def asked_for(documents: Iterable[Document]) -> bool:
 
 
 def program(node: NodeName, netns: Path, ovs: OvsNode, folder: Path, variables: Mapping[str, str]) -> Program:
-    """node-l7 of this node, which is not started; `variables` are those of its environment that others have, too."""
+    """The node-l7 of this node, not started yet; `variables` are the common part of its environment."""
     own = {
         "NODE_NAME": node,
         "RUN_DIR": str(ovs.folder),
@@ -56,10 +56,10 @@ def program(node: NodeName, netns: Path, ovs: OvsNode, folder: Path, variables: 
 
 
 def rule_sets(folder: Path) -> list[str]:
-    """Digests of those that the node's engine has in force, by what node-ovs is told.
+    """Digests of the rule sets that the node's engine has in force, from the file for node-ovs.
 
     Raises:
-        codec.Undecodable: the file is none of node-l7's.
+        codec.Undecodable: the file was not written by node-l7.
     """
     try:
         return sorted(handover.read((folder / HAND_OVER).read_bytes()).vlans)

@@ -1,7 +1,7 @@
 """Labs that outlive the command that started them.
 
-The command starts itself again as a process of its own session, and waits until that says that its work is done; from
-then on it is the lab's owner, and stays until somebody ends it. There is one kind of lab, and one kind of owner.
+The command starts itself again as a process in a session of its own, and waits until that process reports that its work
+is done. From then on that process owns the lab, until somebody ends it. So there is only one kind of lab and of owner.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from sluice.lab.state import LabState, NodeState, PodState
 T = TypeVar("T")
 
 TELL = "SLUICE_LAB_TELL"
-"""File descriptor to which the process that stays writes its exit code, once its work is done."""
+"""File descriptor to which the staying process writes its exit code once its work is done."""
 
 REFRESH_S = 1.0
-"""Between two writings of the state that `sluice lab status` shows."""
+"""Interval at which the state shown by `sluice lab status` is written."""
 
 
 def stays() -> bool:
-    """This is the process that stays."""
+    """Whether this is the staying process."""
     return TELL in os.environ
 
 
 def detached(arguments: Sequence[str]) -> int:
-    """Run `sluice` with these arguments in a process that stays; returns its exit code, once its work is done."""
+    """Run `sluice` with these arguments in a process that stays; returns its exit code once its work is done."""
     told, tell = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-c", "from sluice.cli.main import main; main()", *arguments],
@@ -49,13 +49,13 @@ def detached(arguments: Sequence[str]) -> int:
             process.wait()
             raise
     if said:
-        process.returncode = 0  # it stays, so nobody waits for it; else Popen warns of a process left running
+        process.returncode = 0  # it stays and nobody waits for it; otherwise Popen warns that it is still running
         return said[0]
     return process.wait() or 1
 
 
 async def stay(lab: Lab, code: int) -> None:
-    """Tell that the work is done, and keep the lab until this process is told to end."""
+    """Report that the work is done, and keep the lab until this process is told to end."""
     log = (lab.folder / "lab.log").open("ab")
     state.write(portrait(lab))
     sys.stdout.flush()
@@ -70,7 +70,7 @@ async def stay(lab: Lab, code: int) -> None:
 
 
 def portrait(lab: Lab) -> LabState:
-    """What others may know of this lab, which this process owns, as it is now."""
+    """The current public state of this lab, which this process owns."""
     nodes = []
     for name, node in sorted(lab.nodes.items()):
         status, engine = lab.statuses.nodes.get(name), lab.statuses.engines.get(name)
@@ -118,7 +118,7 @@ def portrait(lab: Lab) -> LabState:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """What the work returns; SIGTERM and SIGHUP cancel it as Ctrl-C does, so that a lab can be swept.
+    """Run the work and return its result; SIGTERM and SIGHUP cancel it like Ctrl-C, so that a lab can be swept.
 
     Raises:
         KeyboardInterrupt: it was cancelled.

@@ -1,4 +1,4 @@
-"""Identities of a lab's bus: a keyring of its own, with client certificates, as an operator would make it."""
+"""Identities on a lab's bus: a keyring of its own with client certificates, as an operator would create it."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ class LabKeys:
 
     @property
     def configuration(self) -> Path:
-        """For the lab's nats-server."""
+        """The configuration of the lab's nats-server."""
         return self.ring.server / keyring.CONFIGURATION
 
     @property
@@ -26,10 +26,10 @@ class LabKeys:
         return self.ring.credentials(identities.OPERATOR)
 
     def settle(self, nodes: Iterable[str]) -> bool:
-        """These nodes have keys; False if they had before, and the server need not be told."""
+        """Create keys for these nodes; False if all had keys, so that the server need not reload."""
         return bool(self.ring.add(map(identities.node, map(NodeName, nodes)), keyring.now()))
 
     def settings(self, service: str, node: str) -> Mapping[str, str]:
-        """What makes a service show itself; `node` is empty for a central one."""
+        """The settings with which a service authenticates; `node` is empty for a central service."""
         identity = identities.of_service(service, NodeName(node) if node else None)
         return {"NATS_KEYS": str(self.ring.credentials(identity).folder)}

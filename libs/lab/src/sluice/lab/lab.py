@@ -1,7 +1,7 @@
 """A cluster on one machine: NATS, the services as processes, nodes with real switches, Pods that answer.
 
-The lab is a source of objects and a place to send packets, nothing more: between the two is the same software as in
-production. What it starts it starts again when it ends, and sweeps when it ends itself.
+The lab is only a source of objects and a place to send packets; in between runs the same software as in production. The
+lab restarts whatever it started if that ends, and sweeps everything when it ends itself.
 """
 
 import asyncio
@@ -49,13 +49,13 @@ REALISED_S = 30.0
 """How long a change may take to be in force. It takes some ten milliseconds; starting everything, a few seconds."""
 
 ENGINE_S = 60.0
-"""How much longer where node-l7 and its engine only start: a second or two, and many more on a machine under load."""
+"""Extra time while node-l7 and its engine start: a second or two, and much more on a loaded machine."""
 
 STREAM_BYTES = 64 << 20
-"""Of each stream: a lab is small, and so may be the disk it lives on."""
+"""Per stream: a lab is small, and its disk may be small, too."""
 
 CENTRAL = ("ingest", "group-resolver", "rule-compiler")
-"""The services that a cluster has once."""
+"""The services that run once per cluster."""
 
 
 class Lab:
@@ -84,11 +84,11 @@ class Lab:
 
     @classmethod
     async def start(cls, name: str | None = None, nodes: Sequence[str] = ("node-1",), *, secure: bool = False) -> Self:
-        """A lab that runs, with these nodes and no objects but theirs.
+        """Start a lab with these nodes and no other objects.
 
         Args:
-            secure: each service and node has an identity of its own on the bus, which is encrypted. It takes longer to
-                start, and packets do not see a difference.
+            secure: each service and node has an identity of its own on the bus, which is encrypted. Starting takes
+                longer; packets are not affected.
 
         Raises:
             Taken, BadName: the name.
@@ -135,7 +135,7 @@ class Lab:
         await self.use(nodes)
 
     async def stop(self) -> list[str]:
-        """Nothing of the lab is left; what could not be removed, in words."""
+        """End and sweep the lab; returns descriptions of what could not be removed."""
         await self._forwarders.stop()
         await self.running.let_go()
         for sandbox in self.sandboxes().values():
@@ -163,7 +163,7 @@ class Lab:
         await self.running.start(title, program)
 
     async def serve(self) -> None:
-        """The lab has an API from now on, on a port that is free (`api_url`), and what its nodes log gets there."""
+        """Start the lab's API on a free port (`api_url`); the nodes' logs go there."""
         port = free_port()
         own = {"PORT": str(port), "STORE_DIR": str(self.folder / "query-api"), "HOLDER": self.name}
         await self._start_service("query-api", own)
@@ -189,7 +189,7 @@ class Lab:
                     pass
 
     async def _protect(self) -> None:
-        """Each node of the world has node-host."""
+        """Start node-host on each node of the world."""
         for name in self.world.nodes:
             node = self.nodes[name]
             if not node.is_guarded:
@@ -197,7 +197,7 @@ class Lab:
                 self.running.programs[f"node-host on {name}"] = node.guard
 
     async def _inspect(self) -> None:
-        """Each node of the world has node-l7."""
+        """Start node-l7 on each node of the world."""
         for name in self.world.nodes:
             node = self.nodes[name]
             if not node.inspects:
@@ -206,7 +206,7 @@ class Lab:
 
     @property
     def statuses(self) -> Statuses:
-        """What the services say."""
+        """The latest statuses of the services."""
         return self._waiting.statuses
 
     @property
@@ -233,10 +233,10 @@ class Lab:
         *,
         serves_names: bool = False,
     ) -> None:
-        """Begin anew with these nodes, and hosts beyond the cluster; nodes that other scenarios had stay idle.
+        """Start afresh with these nodes and outside hosts; other nodes of earlier scenarios stay idle.
 
         Raises:
-            CannotAnswer: such a host cannot be made on this machine.
+            CannotAnswer: such a host cannot be created on this machine.
         """
         if self.keys and self.keys.settle(nodes):
             await self.nats.reconfigure()
@@ -262,11 +262,11 @@ class Lab:
         await self.sync()
 
     def _naming(self) -> dict[str, str]:
-        """How nodes learn of names; a second is the least that one lives, so that nobody waits long for its end."""
+        """Settings for the nodes' DNS resolution. The minimum TTL is one second, to keep waits for expiry short."""
         return {"FQDN_AHEAD_SERVER": f"127.0.0.1:{self._outside.names_port}", "FQDN_MIN_TTL_S": "1"}
 
     async def say_names(self, records: Mapping[str, DnsRecord]) -> None:
-        """The lab's servers of DNS say this from now on, and of other names what they said before.
+        """Set these records in the lab's DNS servers; other names keep theirs.
 
         Raises:
             ProberGone
@@ -275,10 +275,10 @@ class Lab:
         await self._outside.say_names(self.world.records)
 
     async def change(self, apply: Iterable[Document] = (), delete: Iterable[Key] = ()) -> None:
-        """Remove these objects, then put those into the cluster; `realised` waits until that is in force.
+        """Delete some objects, then apply others; `realised` waits until that is in force.
 
         Raises:
-            NotPlaceable: one to delete does not exist, or one to apply cannot be in this lab.
+            NotPlaceable: an object to delete does not exist, or one to apply cannot be in this lab.
         """
         for key in delete:
             self.world.remove(key)
@@ -287,7 +287,7 @@ class Lab:
         await self.sync()
 
     async def clear(self) -> None:
-        """No object is left, and that is in force.
+        """Delete all objects, and wait until that is in force.
 
         Raises:
             NotRealised
@@ -298,7 +298,7 @@ class Lab:
         await self.realised()
 
     async def sync(self) -> None:
-        """Make folder and Pods what the world says."""
+        """Make the folder and the Pods match the world."""
         if inspection.asked_for(self.world.objects.values()):
             await self._inspect()
         if hosting.asked_for(self.world.objects.values()):
@@ -319,7 +319,7 @@ class Lab:
                 await node.plug(new, self._probers)
 
     async def refused(self, file: str, content: bytes, timeout_s: float = REALISED_S) -> list[DocumentProblem]:
-        """What ingest has against this file. It is in the folder only while this waits.
+        """The problems that ingest reports about this file. It is in the folder only while this waits.
 
         Raises:
             NotRealised: ingest did not answer in time.
@@ -340,10 +340,10 @@ class Lab:
         return self.statuses.source.digest if self.statuses.source else ""
 
     async def realised(self, timeout_s: float = REALISED_S, problems: tuple[Reported, ...] = ()) -> float:
-        """Wait until all nodes have applied everything, but for these problems; seconds that it took.
+        """Wait until all nodes have applied everything except for these problems; returns the seconds it took.
 
         Raises:
-            NotRealised: they have not in time, and what is missing.
+            NotRealised: they have not in time; says what is missing.
         """
         started = time.monotonic()
         ports: dict[NodeName, frozenset[str]] = {
@@ -367,11 +367,11 @@ class Lab:
     # --------------------------------------------------------------------------------------------------- packets
 
     def sandboxes(self) -> dict[str, Sandbox]:
-        """The Pods that run, by namespace/name."""
+        """The running Pods, by namespace/name."""
         return {name: sandbox for node in self.nodes.values() for name, sandbox in node.sandboxes.items()}
 
     def prober(self, pod: str) -> Prober:
-        """Of an end of probes, as `ends` names them."""
+        """The prober of an end, named as in `ends`."""
         if pod.startswith(EXTERNAL_END):
             return self._outside.hosts[pod.removeprefix(EXTERNAL_END)].prober
         if pod.startswith(NODE_END):
@@ -381,7 +381,7 @@ class Lab:
         return self.sandboxes()[pod].prober
 
     async def ask(self, questions: Sequence[Question], *, tries: int = TRIES, try_s: float = TRY_S) -> list[Result]:
-        """What becomes of these packets, all sent at once; in order."""
+        """Send all packets at once; returns what became of them, in order."""
         return await ask_each(self.prober, questions, tries=tries, try_s=try_s)
 
     @staticmethod

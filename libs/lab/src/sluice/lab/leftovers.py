@@ -1,4 +1,4 @@
-"""What a scenario left behind once all its objects are gone: there must be nothing."""
+"""What a scenario leaves behind after all its objects are deleted: there must be nothing."""
 
 import asyncio
 import time
@@ -27,15 +27,15 @@ from sluice.runtime.message import Message
 _STANDING = frozenset((CookieKind.BASE, CookieKind.UPLINK))
 
 IDS_S = 5.0
-"""node-ovs writes its rule ids down once a second."""
+"""node-ovs saves its rule ids once a second."""
 
 PORTS_S = 5.0
 POLL_S = 0.1
-"""There is no event for what goes after a change is in force."""
+"""Some things disappear after a change is in force, without any event."""
 
 
 async def leftovers(lab: Lab) -> list[str]:
-    """Flows of policies and ports, connections, pages and programs that are still there; one line each."""
+    """Flows of policies and ports, connections, pages and programs that still exist; one line each."""
     found: list[str] = []
     for node in lab.nodes.values():
         found += [f"{node.name}: {what}" for what in await _on_node(node)]
@@ -57,7 +57,7 @@ async def _on_node(node: LabNode) -> list[str]:
 
 
 async def _flows(node: LabNode) -> list[str]:
-    """Those that are not there whatever the policies. node-ovs takes the ways into the engine away as it is told."""
+    """Flows that depend on policies. node-ovs removes the flows into the engine only when node-l7 tells it to."""
     switch = await Switch.connect(node.ovs.mgmt_socket())
     deadline = time.monotonic() + IDS_S
     try:
@@ -77,7 +77,7 @@ async def _flows(node: LabNode) -> list[str]:
 
 
 async def _rule_sets(node: LabNode) -> list[str]:
-    """Those that are still told to node-ovs. node-l7 writes that down right after it said what it applied."""
+    """Rule sets still announced to node-ovs. node-l7 updates the file right after it reports what it applied."""
     deadline = time.monotonic() + IDS_S
     while (found := inspection.rule_sets(node.folder)) and time.monotonic() < deadline:  # noqa: ASYNC110  # a file
         await asyncio.sleep(POLL_S)
@@ -85,7 +85,7 @@ async def _rule_sets(node: LabNode) -> list[str]:
 
 
 async def _strange_ports(node: LabNode, timeout_s: float = PORTS_S) -> list[str]:
-    """Those that are not the lab's: TrafficControls have theirs made, and removed once no flow leads there."""
+    """Ports that the lab did not create: TrafficControls' ports are removed once no flow leads there."""
     deadline = time.monotonic() + timeout_s
     while True:
         found = await _ports_of_others(node)
@@ -107,12 +107,12 @@ async def _ports_of_others(node: LabNode) -> list[str]:
 
 
 def _should_be_gone(node: LabNode, entry: Entry) -> bool:
-    """It was a connection of a Pod that the node had. Those of ICMPv6 stay for a minute; see Tracker.flush."""
+    """Whether it was a connection of a Pod of the node. ICMPv6 connections stay for a minute; see Tracker.flush."""
     return entry.protocol != ICMPV6 and not entry.addresses.isdisjoint(node.had)
 
 
 async def forget(lab: Lab) -> None:
-    """No node remembers a connection: the next scenario begins with none."""
+    """Clear the connections of all nodes, so that the next scenario starts with none."""
     for node in lab.nodes.values():
         await Tracker(node.ovs.vswitchd_control).flush_zone(CT_ZONE)
         node.had.clear()
@@ -121,7 +121,7 @@ async def forget(lab: Lab) -> None:
 
 
 async def ids_left(lab: Lab, timeout_s: float = IDS_S) -> list[str]:
-    """Rules that still have an id on a node. They are written down now and then, so this waits until there are none."""
+    """Rules that still have an id on a node. Ids are saved only once in a while, so this waits until there are none."""
     deadline = time.monotonic() + timeout_s
     while True:
         found = [f"{node.name}: a rule id: {key}" for node in lab.nodes.values() for key in _rule_ids(node)]
@@ -139,7 +139,7 @@ def _rule_ids(node: LabNode) -> list[str]:
 
 
 async def _stored(bus: Bus, stream: str) -> list[str]:
-    """Pages and programs that are no tombstones."""
+    """Pages and programs other than tombstones."""
     last: dict[str, bytes] = {}
     async with follow(bus, stream, last_only=True) as events:
         async for event in events:

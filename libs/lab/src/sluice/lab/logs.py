@@ -1,4 +1,4 @@
-"""What the nodes wrote into np.log since a step began, and whether it is what the scenario says."""
+"""What the nodes logged to np.log since a step began, and whether it matches the scenario."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,10 +14,10 @@ from sluice.lab.results import Check
 from sluice.lab.scenario import Logged
 
 WRITTEN_S = 10.0
-"""How long a line may take: denials are held for a second, the rest is the machine's load."""
+"""How long a line may take: denials are held back for a second, the rest allows for the machine's load."""
 
 SURPLUS_S = 1.5
-"""How long what must be absent may take to come: denials are held for a second."""
+"""How long to watch for lines that must be absent: denials are held back for a second."""
 
 POLL_S = 0.05
 
@@ -29,7 +29,7 @@ class Logs:
         self._read = {file: file.stat().st_size if file.exists() else 0 for _, file in self._files}
 
     async def checks(self, step: str, wanted: Sequence[Logged]) -> list[Check]:
-        """What came of each, once all is there, or cannot be waited for any more."""
+        """The result of each expectation, once all are met or the time is up."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + WRITTEN_S
         while loop.time() < deadline and not self._all_hold(wanted):  # noqa: ASYNC110  # files have no such event
@@ -58,7 +58,7 @@ class Logs:
         return all(_holds(each, self._packets(each)) for each in wanted)
 
     def _packets(self, wanted: Logged) -> int:
-        """How many packets the lines are about that look so."""
+        """The number of packets in all matching lines."""
         return sum(
             decision.packets
             for node, decision in _decisions(self._lines())

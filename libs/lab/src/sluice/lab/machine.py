@@ -9,7 +9,7 @@ PROGRAMS = ("ip", "ovs-vswitchd", "ovsdb-server", "ovsdb-tool")
 
 
 def lacking() -> list[str]:
-    """What keeps this machine from running one, each with what to do; empty if nothing does."""
+    """The reasons why this machine cannot run one, each with what to do; empty if it can."""
     if sys.platform != "linux":
         return [f"network namespaces need Linux, and this is {sys.platform}: use a virtual machine"]
     found = []

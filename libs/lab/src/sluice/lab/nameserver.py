@@ -1,4 +1,4 @@
-"""The lab's servers of DNS: one for its nodes, in the lab's own process, and hosts beyond the cluster for its Pods."""
+"""The lab's DNS servers: one for its nodes, in the lab's own process, and outside hosts for its Pods."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from sluice.lab.parts import Family
 from sluice.lab.records import Records, answered
 
 HOSTS: Mapping[str, Address] = MappingProxyType({"dns.4": Address("203.0.113.53"), "dns.6": Address("2001:db8:53::53")})
-"""By names that no host of a scenario can have. Source: RFC 5737, RFC 3849 (addresses for documentation)."""
+"""Under names that no host of a scenario can have. Source: RFC 5737, RFC 3849 (addresses for documentation)."""
 
 SERVERS: Mapping[Family, Address] = MappingProxyType({"IPv4": HOSTS["dns.4"], "IPv6": HOSTS["dns.6"]})
 
 
 class NodesServer(asyncio.DatagramProtocol):
-    """Answers whoever asks on this machine, over UDP."""
+    """Answers all queries on this machine, over UDP."""
 
     def __init__(self) -> None:
         self.records: Records = {}

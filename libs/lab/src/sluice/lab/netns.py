@@ -17,7 +17,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def create(name: str, lab: str) -> Path:
-    """A new namespace of the lab, named so that `ip netns` and the sweep find it."""
+    """Create a namespace for the lab, with a name by which `ip netns` and the sweep find it."""
     _mountpoint()
     path = sweep.NAMESPACES / (sweep.netns_prefix(lab) + name)
     path.touch(mode=0o444, exist_ok=False)
@@ -33,16 +33,16 @@ def create(name: str, lab: str) -> Path:
 
 
 def _mountpoint() -> None:
-    """Make the folder of namespaces a shared mount point, if nobody has, the way `ip netns add` does.
+    """Make the folder of namespaces a shared mount point, as `ip netns add` does, unless it is one.
 
-    If that command came to it later, it would mount the folder over itself with all that is in it: namespaces mounted
-    twice, of which nobody could remove the lower ones.
+    If `ip netns` did so later, it would mount the folder over itself with everything in it; the namespaces would be
+    mounted twice, and nobody could remove the lower ones.
     """
     sweep.NAMESPACES.mkdir(parents=True, exist_ok=True)
     where = os.fsencode(sweep.NAMESPACES)
     folder = os.open(sweep.NAMESPACES, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # as the others do who look and mount
+        fcntl.flock(folder, fcntl.LOCK_EX)  # other programs that check and mount do the same
         if _libc.mount(b"none", where, b"none", MS_SHARED | MS_REC, None):
             _check(_libc.mount(where, where, b"none", MS_BIND | MS_REC, None), f"bind {sweep.NAMESPACES}")
             _check(_libc.mount(b"none", where, b"none", MS_SHARED | MS_REC, None), f"share {sweep.NAMESPACES}")

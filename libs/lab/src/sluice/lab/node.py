@@ -1,4 +1,4 @@
-"""A node of the lab: a network namespace with a switch of its own, the programmer beside it, and Pods plugged in."""
+"""A node of the lab: a network namespace with its own switch, the services that program it, and Pods plugged in."""
 
 import asyncio
 import sys
@@ -27,7 +27,7 @@ class LabNode(PodHost):
         inspector: Mapping[str, str] = MappingProxyType({}),
         guard: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """The environments of node-ovs, node-l7 and node-host, but for what this node knows."""
+        """The mappings are environments of node-ovs, node-l7 and node-host, without this node's own settings."""
         self.folder = folder
         self._variables = variables
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ class LabNode(PodHost):
         """In the node's own namespace, beside the daemons."""
 
     async def start(self, underlay: Underlay | None = None) -> None:
-        """The switch runs, with a bridge that drops everything, and is wired to other nodes and to its own."""
+        """Start the switch, with a bridge that drops everything, and wire it to other nodes and to its own stack."""
         self.ovs = await OvsNode.start(self.netns.name, self.ovs.folder, variables=self._variables)
         await self.ovs.ensure_bridge()
         if underlay is not None:
@@ -72,13 +72,13 @@ class LabNode(PodHost):
         await self.programmer.start()
 
     async def inspect(self) -> Supervised:
-        """node-l7 runs, which starts an engine."""
+        """Start node-l7, which starts an engine."""
         self.inspects = True
         await self.inspector.start()
         return Supervised(f"node-l7 on {self.name}", self.inspector.start, self.inspector.ended)
 
     async def protect(self) -> Supervised:
-        """node-host runs."""
+        """Start node-host."""
         self.is_guarded = True
         await self.guard.start()
         return Supervised(f"node-host on {self.name}", self.guard.start, self.guard.ended)
@@ -90,7 +90,7 @@ class LabNode(PodHost):
         ]
 
     async def _revive(self) -> None:
-        """Both daemons run again."""
+        """Restart both daemons."""
         if self.ovs.ovsdb_pid is None:
             await self.ovs.start_ovsdb()
         if self.ovs.vswitchd_pid is None:
@@ -99,7 +99,7 @@ class LabNode(PodHost):
                 await asyncio.to_thread(configure, self.netns, self._wiring, self._wiring, GATEWAY_MAC)
 
     async def rewire(self, wiring: Wiring) -> None:
-        """The node's network stack has these addresses and routes."""
+        """Give the node's network stack these addresses and routes."""
         if wiring == self._wiring:
             return
         before, self._wiring = self._wiring, wiring

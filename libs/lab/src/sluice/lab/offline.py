@@ -1,4 +1,4 @@
-"""Scenarios answered by `verdict()` alone: for machines that cannot run a switch, and for cases none can show."""
+"""Scenarios evaluated by `verdict()` alone: for machines without a switch, and for cases that no datapath can show."""
 
 import re
 import time
@@ -30,7 +30,7 @@ INLINE = "an inline object"
 
 
 def run(story: Story) -> Outcome:
-    """What policy says of every check of the story."""
+    """What policy says about every check of the story."""
     started = time.monotonic()
     opened: dict[str, _Opened] = {}
     done: list[Check] = []
@@ -52,7 +52,7 @@ class _Opened(NamedTuple):
     question: checks.Question
     got: str
     judges: frozenset[RuleRef]
-    """The rules that let it come about and look into requests, so that each is decided by itself."""
+    """The layer 7 rules that allowed it, by which each request on it is judged."""
 
 
 def _opened(state: ClusterState, world: World, question: checks.Question) -> _Opened:
@@ -63,7 +63,7 @@ def _opened(state: ClusterState, world: World, question: checks.Question) -> _Op
 
 
 def _judges(world: World, rule: RuleRef) -> bool:
-    """There still is a rule of that name there, and it looks into requests."""
+    """Whether the rule still exists in the world and is a layer 7 rule."""
     document = world.objects.get(Key(rule.origin.kind, rule.origin.namespace, rule.origin.name))
     match document and document.object:
         case AntreaNetworkPolicy(spec=spec) | ClusterNetworkPolicy(spec=spec):
@@ -89,7 +89,7 @@ def _step(told: Told, world: World, opened: dict[str, _Opened]) -> Iterator[Chec
                 opened[connection.check] = was._replace(got=got, judges=frozenset())
             elif was.judges:
                 got = _got(state, question)
-            elif _is_ended(state, world, was.question):  # else it passes whatever policies say now
+            elif _is_ended(state, world, was.question):  # otherwise it is allowed whatever policies say now
                 got = str(Fate.DROPPED)
                 opened[connection.check] = was._replace(got=got)
             yield Check(
@@ -108,7 +108,7 @@ def _step(told: Told, world: World, opened: dict[str, _Opened]) -> Iterator[Chec
 
 
 def _is_ended(state: ClusterState, world: World, question: checks.Question) -> bool:
-    """A policy denies it now that ends what it denies."""
+    """Whether a policy denies it now and ends connections that it denies."""
     said = judged(state, question)
     for decision in (said.egress, said.ingress):
         match decision and decision.action is not Action.ALLOW and decision.reason:
@@ -126,7 +126,7 @@ def _is_ended(state: ClusterState, world: World, question: checks.Question) -> b
 
 
 def denials(told: Told, world: World) -> Iterator[Check]:
-    """What admission says of what must be refused, one by one, each beside all that exists."""
+    """Admission's answers for objects that must be refused, each tested separately against all existing ones."""
     for denial, held in zip(told.step.denials, told.denied, strict=True):
         yield denied(told, title(denial), denial.message, refusals(denial, held, world))
 
@@ -138,7 +138,7 @@ def title(denial: Denial) -> str:
 
 
 def refusals(denial: Denial, held: Sequence[Parsed], world: World) -> list[str]:
-    """What admission has against it."""
+    """The reasons why admission refuses it."""
     others = Known()
     for document in world.objects.values():
         others.put(document.object)
@@ -155,7 +155,7 @@ def refusals(denial: Denial, held: Sequence[Parsed], world: World) -> list[str]:
 
 
 def _keys(name: ObjectName) -> Iterator[ObjectSubject]:
-    """What people name so; static tiers, too, which are no objects here."""
+    """The objects that a name can mean, including static tiers, which are no objects here."""
     for kind, resource in RESOURCES.items():
         if resource.kind == name.kind and name.api_version in ("", resource.api_version):
             namespace = (name.namespace or DEFAULT_NAMESPACE) if resource.namespaced else ""
@@ -163,7 +163,7 @@ def _keys(name: ObjectName) -> Iterator[ObjectSubject]:
 
 
 def denied(told: Told, what: str, message: str, said: list[str]) -> Check:
-    """The check of a denial: something was said against the object, and this in it."""
+    """The check of a denial: the object was refused, and a reason matches the expected message."""
     matching = [text for text in said if re.search(message, text)]
     return Check(
         step=told.name,

@@ -1,8 +1,8 @@
-"""What plays scheduler, kubelet and CNI for a node whose bus, switch and services others run (deploy/compose).
+"""Plays scheduler, kubelet and CNI for a node whose bus, switch and services are run by others (deploy/compose).
 
-People put manifests into one folder. From there they come into another, which ingest reads: Pods placed and addressed
-as in a lab, everything else as it is. Each Pod that runs is a network namespace, plugged into the switch of the
-namespace we are in.
+People put manifests into one folder. They are copied to the folder that ingest reads, with Pods placed and addressed as
+in a lab and everything else unchanged. Each running Pod is a network namespace, plugged into the switch of the current
+namespace.
 """
 
 import asyncio
@@ -38,37 +38,37 @@ from sluice.runtime.message import Message
 log = structlog.get_logger()
 
 OURS = Path("/proc/self/ns/net")
-"""The network namespace of the switch, which is our own. Source: namespaces(7)."""
+"""The switch's network namespace, which is our own. Source: namespaces(7)."""
 
 DATABASE = Path("/run/openvswitch/db.sock")
 
 LOOK_S = 0.5
-"""Between two looks at the folder."""
+"""Interval of checks of the folder."""
 
 SWITCH_S = 60.0
-"""How long the switch may take to be there, at the start."""
+"""Time for the switch to appear at the start."""
 
 Files = dict[str, bytes]
 
 
 class Placing:
-    """The objects that the files hold, with what scheduler, kubelet and API server would have added."""
+    """The objects in the files, with what scheduler, kubelet and API server would have added."""
 
     def __init__(self, node: NodeName) -> None:
         self.world = World([node], lambda: str(uuid.uuid4()), _now)
         self.bad: Files = {}
-        """Files that are handed to ingest as they are, which says what is wrong with them."""
+        """Bad files, passed to ingest unchanged, which reports what is wrong with them."""
 
         self.unplaced: list[str] = []
-        """What cannot be on this node, and why."""
+        """Objects that cannot be on this node, and why."""
 
         self._documents: dict[str, list[Document]] = {}
-        """Of each file, as it was when last it was good."""
+        """The last good contents of each file."""
 
         self._put: dict[Key, Document] = {}
 
     def take(self, files: Files) -> None:
-        """The world is what these files say; a bad one keeps what it held."""
+        """Update the world to these files; a bad file keeps its previous objects."""
         self.bad = {}
         for gone in self._documents.keys() - files.keys():
             del self._documents[gone]
@@ -111,7 +111,7 @@ class Outpost:
         self._statuses = Statuses()
 
     async def run(self, nats_url: str, credentials: Credentials | None = None) -> None:
-        """Keep Pods and objects what the folder says, until cancelled. Credentials: where the bus has identities."""
+        """Keep Pods and objects in line with the folder until cancelled. Credentials: if the bus has identities."""
         await self._begin_anew()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_status(nats_url, credentials), name="status")
@@ -126,14 +126,14 @@ class Outpost:
                 await asyncio.sleep(LOOK_S)
 
     async def stop(self) -> None:
-        """No Pod runs any more, and the name is free. Ports stay in a switch that may have ended before us."""
+        """Stop all Pods and release the name. Ports are left in the switch, which may have ended already."""
         await self._probers.stop()
         for sandbox in self._host.sandboxes.values():
             await sandbox.prober.disconnect()
         await asyncio.to_thread(self._claim.release)
 
     async def _begin_anew(self) -> None:
-        """The switch is there, without ports of Pods: those of a run before have no other end."""
+        """Wait for the switch and remove the Pod ports of an earlier run, whose peers are gone."""
         async with asyncio.timeout(SWITCH_S):
             ovsdb = await _database()
         try:
@@ -145,7 +145,7 @@ class Outpost:
             ovsdb.close()
 
     async def _sync(self) -> None:
-        """Pods, ports and the folder of ingest are what the world says."""
+        """Make Pods, ports and ingest's folder match the world."""
         wanted = self._placing.world.pods()
         running = self._host.sandboxes
         await self._host.unplug([name for name, sandbox in running.items() if wanted.get(name) != sandbox.pod])
@@ -170,7 +170,7 @@ class Outpost:
             await bus.close()
 
     def portrait(self, nats_url: str, credentials: Credentials | None) -> LabState:
-        """What others may know of it."""
+        """The public state of this node."""
         status = self._statuses.nodes.get(self._node)
         told = [*self._placing.unplaced, *(problem.words() for problem in self._statuses.problems())]
         if status:
@@ -216,7 +216,7 @@ async def _database() -> Ovsdb:
 
 
 def _files(folder: Path) -> Files:
-    """Every manifest of the folder, by relative path."""
+    """Every manifest in the folder, by relative path."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

@@ -1,4 +1,4 @@
-"""What is beyond a lab's cluster: the hosts that a scenario asks for, and what its servers of DNS say."""
+"""What is outside a lab's cluster: the hosts that a scenario asks for, and the contents of its DNS servers."""
 
 import asyncio
 from collections.abc import Mapping
@@ -24,23 +24,23 @@ class Outside:
 
     @property
     def names_port(self) -> int:
-        """Where nodes ask for names, on this machine."""
+        """The port of the nodes' DNS server on this machine."""
         return self._names.port
 
     async def start(self) -> None:
         await self._names.start()
 
     async def stop(self) -> None:
-        """Nobody is asked any more; the hosts themselves go with the lab."""
+        """Stop the DNS servers; the hosts themselves end with the lab."""
         for host in self.hosts.values():
             await host.prober.disconnect()
         self._names.stop()
 
     async def use(self, externals: Mapping[str, Address], *, serves_names: bool) -> None:
-        """Exactly these hosts are there, and the servers of DNS if they are asked for.
+        """Make exactly these hosts exist, and the DNS servers if requested.
 
         Raises:
-            CannotAnswer: one cannot be made on this machine.
+            CannotAnswer: a host cannot be created on this machine.
         """
         wanted = {**externals, **(nameserver.HOSTS if serves_names else {})}
         for gone in [name for name, host in self.hosts.items() if wanted.get(name) != host.address]:
@@ -50,7 +50,7 @@ class Outside:
                 self.hosts[name] = await self._make(name, address)
 
     async def reroute(self, world: World) -> None:
-        """The hosts know where the Pods of the world are."""
+        """Update the hosts' routes to the Pods of the world."""
         ways = routes(world)
         for name, host in self.hosts.items():
             wanted = ways[veth.family(host.address)]
@@ -58,7 +58,7 @@ class Outside:
             self.hosts[name] = host._replace(routes=wanted)
 
     async def say_names(self, records: Mapping[str, DnsRecord]) -> None:
-        """The servers of DNS say exactly this from now on.
+        """Set the complete records of the DNS servers.
 
         Raises:
             ProberGone
@@ -84,8 +84,8 @@ class Outside:
 
     async def _remove(self, name: str) -> None:
         host = self.hosts.pop(name)
-        # First: the kernel takes a namespace apart later, and what its sockets say until then draws the answers to
-        # whoever has the address next to the port of this one.
+        # First, because the kernel removes a namespace with a delay: replies to what its sockets send until then would
+        # reach the same port of the address's next owner.
         await asyncio.to_thread(veth.remove_links, host.netns, (UPLINK,))
         host.prober.kill()
         await host.prober.disconnect()

@@ -1,7 +1,7 @@
-"""Open vSwitch for one node: an ovsdb-server and an ovs-vswitchd in a network namespace, all their files in one folder.
+"""Open vSwitch for one node: ovsdb-server and ovs-vswitchd in a network namespace, with all their files in one folder.
 
-The two are daemons: they outlive the process that started them, and whoever knows the folder can find and stop them.
-One ovs-vswitchd a namespace: a second one would collide with the first on the tap device `ovs-netdev`.
+Both are daemons: they outlive the process that started them, and any process that knows the folder can find and stop
+them. There is one ovs-vswitchd per namespace; a second would collide with it on the tap device `ovs-netdev`.
 """
 
 import asyncio
@@ -20,56 +20,56 @@ from sluice.drivers.unixctl import CommandRefused, command
 BRIDGE = "br-int"
 
 START_TIMEOUT_S = 20.0
-"""Either daemon answers after some 30 ms; a machine under load takes longer."""
+"""Each daemon answers after some 30 ms; on a loaded machine it takes longer."""
 
 STOP_TIMEOUT_S = 5.0
-"""For a daemon to go by itself; then it is killed."""
+"""Time for a daemon to exit by itself before it is killed."""
 
 WATCHER = "monitor"
-"""What a daemon that watches another calls itself. Source: lib/daemon-unix.c of Open vSwitch, monitor_daemon."""
+"""The process name of a daemon that monitors another. Source: lib/daemon-unix.c of Open vSwitch, monitor_daemon."""
 
 FOLDER_VARIABLES = ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")
-"""Where the programs keep what. Source: ovs-vswitchd(8)."""
+"""Where the programs keep their files. Source: ovs-vswitchd(8)."""
 
 LONGEST_SOCKET_PATH = 107
 """Bytes. Source: unix(7), sun_path."""
 
 
 class OvsFailed(Exception):
-    """A program of Open vSwitch did not do what it was started for."""
+    """A program of Open vSwitch failed to do its job."""
 
 
 class OvsNode:
-    """The switch of one node. It holds no connection and belongs to no event loop: its state is in the folder."""
+    """The switch of one node. Holds no connections and belongs to no event loop: its state is in the folder."""
 
     def __init__(self, netns: str, folder: Path, variables: Mapping[str, str] | None = None) -> None:
         self.netns = netns
         self.folder = folder.absolute()
         self.variables = dict(variables or {})
-        """Of the environment, for the daemons; theirs is else the starter's."""
+        """Extra environment for the daemons, in addition to the starter's."""
 
     @classmethod
     async def start(
         cls, netns: str, folder: Path, *, variables: Mapping[str, str] | None = None, monitor: bool = False
     ) -> Self:
-        """A running switch without bridges, in a namespace that exists.
+        """Start a switch without bridges, in an existing namespace.
 
         Args:
-            folder: is made if need be; a database that it holds already is used as it is.
-            monitor: let a second ovs-vswitchd process watch the first and start it anew when it crashes.
+            folder: created if needed; an existing database in it is used as it is.
+            monitor: let a second ovs-vswitchd process monitor the first and restart it when it crashes.
 
         Raises:
-            OvsFailed: a program is missing, or failed; what it printed is in the message.
+            OvsFailed: a program is missing or failed; the message has its output.
         """
         node = cls(netns, folder, variables)
-        longest = len(os.fsencode(node.mgmt_socket("x" * 15)))  # an interface has at most 15 characters
+        longest = len(os.fsencode(node.mgmt_socket("x" * 15)))  # an interface name has at most 15 characters
         if longest > LONGEST_SOCKET_PATH:
             raise OvsFailed(f"{folder}: sockets in it would have paths of {longest} bytes: take a shorter folder")
         folder.mkdir(parents=True, exist_ok=True)
         await node.start_ovsdb()
         ovsdb = await Ovsdb.connect(node.db_socket)
         try:
-            await ovsdb.set_vlan_limit(TAGS)  # before ovs-vswitchd starts, or it goes on as it was
+            await ovsdb.set_vlan_limit(TAGS)  # before ovs-vswitchd starts, since it reads this only at its start
         finally:
             ovsdb.close()
         await node.start_vswitchd(monitor=monitor)
@@ -85,12 +85,12 @@ class OvsNode:
         return self.folder / "ovs-vswitchd.ctl"
 
     def mgmt_socket(self, bridge: str = BRIDGE) -> Path:
-        """Where the bridge speaks OpenFlow; unix sockets work across network namespaces."""
+        """The bridge's OpenFlow socket; Unix sockets work across network namespaces."""
         return self.folder / f"{bridge}.mgmt"
 
     @property
     def vswitchd_pid(self) -> int | None:
-        """Of the process that switches, not of the one that watches it; unset while there is none."""
+        """The pid of the switching process, not of its monitor; None if there is none."""
         return self._pid("ovs-vswitchd")
 
     @property
@@ -98,7 +98,7 @@ class OvsNode:
         return self._pid("ovsdb-server")
 
     async def ensure_bridge(self, name: str = BRIDGE) -> None:
-        """There is such a bridge in the userspace datapath, closed until somebody installs flows."""
+        """Create the bridge in the userspace datapath, if needed; it drops everything until flows are installed."""
         ovsdb = await Ovsdb.connect(self.db_socket)
         try:
             await ovsdb.ensure_bridge(name, datapath_type="netdev", fail_mode="secure", protocols=PROTOCOLS)
@@ -115,7 +115,7 @@ class OvsNode:
         await self._daemon("ovs-vswitchd", f"unix:{self.db_socket}", *(["--monitor"] if monitor else []))
 
     async def ended(self) -> None:
-        """Return as soon as one of the two daemons does not run."""
+        """Return as soon as one of the two daemons is not running."""
         waiting = [asyncio.ensure_future(_gone(pid)) for pid in (self.ovsdb_pid, self.vswitchd_pid) if pid is not None]
         try:
             if len(waiting) == 2:
@@ -125,16 +125,16 @@ class OvsNode:
                 each.cancel()
 
     async def kill_vswitchd(self) -> None:
-        """ovs-vswitchd was killed without warning. Its flows and connections are lost; ports and database are not."""
+        """Kill ovs-vswitchd without warning. Its flows and connections are lost; ports and database are not."""
         await self._kill(self.vswitchd_pid)
 
     async def restart_vswitchd(self, *, monitor: bool = False) -> None:
-        """Another ovs-vswitchd runs, with the ports of the first and none of its flows."""
+        """Replace ovs-vswitchd by a new process, with the same ports and no flows."""
         await self._stop("ovs-vswitchd")
         await self.start_vswitchd(monitor=monitor)
 
     async def stop(self) -> None:
-        """Neither daemon runs. Safe to call again, and from another process than the one that started them."""
+        """Stop both daemons. Can be repeated, and called from another process than the one that started them."""
         await self._stop("ovs-vswitchd")
         await self._stop("ovsdb-server")
 
@@ -160,7 +160,7 @@ class OvsNode:
             process = await asyncio.create_subprocess_exec(
                 *words,
                 env=environ,
-                cwd=self.folder,  # where a daemon leaves its core if it dies
+                cwd=self.folder,  # where a daemon leaves its core if it crashes
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -187,13 +187,13 @@ class OvsNode:
         gone = asyncio.gather(*map(_gone, everybody))
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                with contextlib.suppress(OSError, RpcGone, CommandRefused):  # such as it ends before it answers
-                    await command(self.folder / f"{program}.ctl", "exit")  # a watching process goes as well
+                with contextlib.suppress(OSError, RpcGone, CommandRefused):  # it may exit before it answers
+                    await command(self.folder / f"{program}.ctl", "exit")  # its monitor exits as well
                 await asyncio.shield(gone)
         except TimeoutError:
             for each in everybody:
                 await self._kill(each)
-            await self._kill(self._pid(program))  # what the watching process has started meanwhile
+            await self._kill(self._pid(program))  # what the monitor has started meanwhile
         finally:
             gone.cancel()
 
@@ -208,13 +208,13 @@ class OvsNode:
             await _gone(pid)
 
     def _pid(self, program: str) -> int | None:
-        """The process that the pidfile names, if it still is that program and has not ended."""
+        """The process in the pidfile, if it still is that program and has not ended."""
         try:
             pid = int((self.folder / f"{program}.pid").read_text())
             found = _stat(pid)
         except (OSError, ValueError):
             return None
-        return pid if found.name == program and found.state != "Z" else None  # Z: nobody has asked how it ended
+        return pid if found.name == program and found.state != "Z" else None  # Z: a zombie, not reaped yet
 
 
 class _Stat(NamedTuple):
@@ -232,7 +232,7 @@ def _stat(pid: int) -> _Stat:
 
 
 def _watching(pid: int) -> list[int]:
-    """The process that starts this one again should it crash, as it may while it ends; none if nobody does."""
+    """The monitor of this process, which would restart it if it crashed while exiting; empty if there is none."""
     try:
         parent = _stat(pid).parent
         return [parent] if _stat(parent).name == WATCHER else []

@@ -1,4 +1,4 @@
-"""What the pieces of the scenario format have in common."""
+"""The common base of the pieces of the scenario format."""
 
 from typing import Annotated, Literal
 
@@ -10,4 +10,4 @@ PortNumber = Annotated[int, Meta(ge=1, le=65_535)]
 
 
 class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """A piece of a scenario; a field that the format does not have is refused."""
+    """A piece of a scenario; unknown fields are refused."""

@@ -1,4 +1,4 @@
-"""A scenario's objects step by step, without a lab to run them in."""
+"""Plays a scenario's objects step by step, without a lab to run them in."""
 
 import uuid
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ def world_of(spec: Spec) -> World:
 
 
 def play(story: Story) -> Iterator[tuple[Told, World]]:
-    """Each step, with the world as the step's changes leave it; it is one world, changed in place."""
+    """Each step, with the world after the step's changes; it is one world, changed in place."""
     world = world_of(story.scenario.spec)
     for document in story.objects:
         world.put(document)

@@ -1,4 +1,4 @@
-"""Pods on one host: each a network namespace with a prober in it, plugged into the switch whose database is named."""
+"""Pods on one host: each is a network namespace with a prober in it, plugged into the switch of the given database."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,33 +22,33 @@ from sluice.lab.world import Placed
 GATEWAY_MAC = ":".join(f"{octet:02x}" for octet in VIRTUAL_MAC.to_bytes(6, "big"))
 
 DEAD_SWITCH_S = 10.0
-"""How long plugging waits for a switch that is just being started again."""
+"""How long plugging waits for a switch that is being restarted."""
 
 
 class Sandbox(NamedTuple):
-    """A Pod that runs."""
+    """A running Pod."""
 
     pod: Placed
     prober: Prober
     netns: Path
     host_end: str
-    """Its port on the bridge; empty on the host's network."""
+    """Its port on the bridge; empty if it is on the host's network."""
 
 
 class PodHost:
     def __init__(self, name: NodeName, lab: str, netns_path: Path, db_socket: Path) -> None:
-        """`netns_path` is where the switch is, and `db_socket` that of its database."""
+        """`netns_path` is the switch's namespace, `db_socket` its database's socket."""
         self.name = name
         self.netns = netns_path
         self.sandboxes: dict[str, Sandbox] = {}
         self.had: set[Address] = set()
-        """Addresses of Pods that it has, or had since somebody cleared this."""
+        """Addresses of its Pods, current and past ones, since this was last cleared."""
 
         self._lab, self._db_socket = lab, db_socket
         self._numbers = count(1)
 
     async def plug(self, pods: Sequence[Placed], probers: Probers) -> None:
-        """These Pods run: each has a namespace, a port if it is not on the host's network, and a prober in it."""
+        """Start these Pods: each gets a namespace with a prober, and a port unless it is on the host's network."""
         made = await asyncio.gather(*(self._make(pod, probers) for pod in pods))
         plugged = [sandbox for sandbox in made if sandbox.host_end]
         if plugged:
@@ -58,7 +58,7 @@ class PodHost:
         self.had |= {address for sandbox in plugged for address in sandbox.pod.addresses}
 
     async def unplug(self, names: Sequence[str]) -> None:
-        """These Pods do not run any more: neither port nor namespace nor process is left of them."""
+        """Stop these Pods and remove their ports, namespaces and processes."""
         gone = [self.sandboxes.pop(name) for name in names]
         for sandbox in gone:
             sandbox.prober.kill()
@@ -83,7 +83,7 @@ class PodHost:
         return Sandbox(pod, prober, path, host_end)
 
     async def _change_ports(self, add: Sequence[Sandbox] = (), remove: Sequence[str] = ()) -> None:
-        """In one transaction; a switch that is being started again is waited for."""
+        """In one transaction; waits for a switch that is being restarted."""
         new = [NewPort(name=sandbox.host_end, external_ids=_external_ids(sandbox.pod)) for sandbox in add]
         async with asyncio.timeout(DEAD_SWITCH_S):
             while True:
@@ -97,7 +97,7 @@ class PodHost:
                         ovsdb.close()
                     return
                 except NotApplied:
-                    return  # it is stored, and the next ovs-vswitchd takes it from there
+                    return  # it is stored, and the next ovs-vswitchd will apply it
                 except (OSError, RpcGone):
                     await asyncio.sleep(0.1)
 

@@ -1,6 +1,6 @@
-"""A TCP port for a program that has to be told which, and listens a moment later.
+"""A TCP port for a program that needs its port number in advance and listens a moment later.
 
-A port that the kernel would choose is one that it gives to the next who connects as well; these it gives to nobody.
+A port chosen by the kernel could also be given to the next client that connects; the kernel never chooses these.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ TRIES = 1_000
 
 
 def free_port() -> int:
-    """One on which nobody listens on 127.0.0.1.
+    """A port on which nobody listens on 127.0.0.1.
 
     Raises:
         OSError: there is none.

@@ -1,4 +1,4 @@
-"""The lab's side of the probers: starting one in each Pod's namespace, and asking it."""
+"""The lab's side of the probers: starting one in each Pod's namespace, and sending it requests."""
 
 import asyncio
 import contextlib
@@ -22,21 +22,21 @@ from sluice.lab.scenario import HttpRequest, TlsHello
 
 TRIES = 2
 TRY_S = 0.25
-"""A probe is Dropped when two tries, a quarter of a second each, get no answer."""
+"""A probe is Dropped if two tries of a quarter of a second each get no answer."""
 
 ASKING_TRY_S = 1.0
-"""Of what is to be answered by a request or a handshake: several round trips, through an engine perhaps."""
+"""For probes answered by a request or a handshake: several round trips, possibly through an engine."""
 
 SPARE_S = 15.0
-"""How much longer than the tries an answer may take: a machine under load, not the network."""
+"""Extra time beyond the tries for a reply; allows for the machine's load, not the network."""
 
 
 PLAIN = "".join(map(chr, range(0x21, 0x7F)))
-"""Printable ASCII: what a request line may hold, and what is encoded by `%` already."""
+"""Printable ASCII: the characters allowed in a request line, including `%` of encoded ones."""
 
 
 class ProberGone(Exception):
-    """The process in the Pod's namespace does not run, or could not be started."""
+    """The process in the Pod's namespace is not running, or could not be started."""
 
 
 class Result(Struct, frozen=True):
@@ -53,7 +53,7 @@ class _Answer(Struct, frozen=True):
 
 
 class _Begun(Struct, frozen=True):
-    """What a child says once: it serves, or it could not."""
+    """A child's first message: it serves, or why it could not start."""
 
     started: str = ""
     pid: int = 0
@@ -75,7 +75,7 @@ class Prober:
 
     @classmethod
     async def connect(cls, pod: str, pid: int, socket: Path) -> Self:
-        """A connection to a prober that serves already; any number of them may be open.
+        """Connect to a running prober; it accepts any number of connections.
 
         Raises:
             ProberGone: nobody listens there.
@@ -89,7 +89,7 @@ class Prober:
     async def ask(
         self, questions: Sequence[Question], *, tries: int = TRIES, try_s: float = TRY_S
     ) -> tuple[Result, ...]:
-        """What becomes of these packets, all sent at once.
+        """Send all packets at once; returns what became of them.
 
         Raises:
             ProberGone
@@ -97,7 +97,7 @@ class Prober:
         return await self._request({"probe": [_order(question) for question in questions]}, tries, try_s)
 
     async def open(self, name: str, question: Question, *, tries: int = TRIES, try_s: float = TRY_S) -> Result:
-        """Open a connection that stays, known by this name from now on, and say whether it works.
+        """Open a long-lived connection with this name, and return whether it works.
 
         Raises:
             ProberGone
@@ -107,7 +107,7 @@ class Prober:
     async def check(
         self, name: str, question: Question | None = None, *, tries: int = TRIES, try_s: float = TRY_S
     ) -> Result:
-        """Whether the connection of this name still carries data; what the question asks, if it speaks HTTP.
+        """Whether the connection still carries data; if it speaks HTTP, sends the question's request.
 
         Raises:
             ProberGone
@@ -116,7 +116,7 @@ class Prober:
         return (await self._request({"check": what}, tries, try_s))[0]
 
     async def close_connection(self, name: str) -> None:
-        """Forget the connection of this name.
+        """Close and forget the connection.
 
         Raises:
             ProberGone
@@ -124,7 +124,7 @@ class Prober:
         await self._request({"close": name}, 0, 0)
 
     async def say_names(self, records: Records) -> None:
-        """Its server of DNS has these records.
+        """Set the records of its DNS server.
 
         Raises:
             ProberGone
@@ -132,7 +132,7 @@ class Prober:
         await self._request({"names": records}, 0, 0)
 
     async def disconnect(self) -> None:
-        """Leave it alone; it goes on serving."""
+        """Disconnect; the prober goes on serving."""
         self._reading.cancel()
         await asyncio.wait([self._reading])
         self._writer.close()
@@ -173,7 +173,7 @@ class Prober:
 
 
 class Probers:
-    """The parent of all probers. When it is killed its children live on, and the next start makes another."""
+    """The parent of all probers. If it is killed its children live on, and the next start creates a new parent."""
 
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         self._folder, self._variables = folder, variables
@@ -191,10 +191,10 @@ class Probers:
         every_sctp_port: bool = False,
         serves_names: bool = False,
     ) -> Prober:
-        """A prober that serves these ports in the namespace (None: the one we are in).
+        """Start a prober that serves these ports in the namespace (None: the current one).
 
         Raises:
-            ProberGone: it could not be started, and why.
+            ProberGone: it could not be started; says why.
         """
         parent = await self._running()
         socket = self._folder / f"{next(self._numbers)}.sock"
@@ -219,7 +219,7 @@ class Probers:
         return await Prober.connect(pod, pid, socket)
 
     async def stop(self) -> None:
-        """The parent has ended; the children are killed one by one, or by the sweep."""
+        """End the parent; the children are killed one by one, or by the sweep."""
         if self._parent and self._reading:
             with contextlib.suppress(ProcessLookupError):
                 self._parent.kill()
@@ -258,7 +258,7 @@ class Probers:
 async def ask_each(
     of: Callable[[str], Prober], questions: Sequence[Question], *, tries: int = TRIES, try_s: float = TRY_S
 ) -> list[Result]:
-    """What becomes of these packets, each asked of its sender's prober, all sent at once; in order."""
+    """Send all packets at once, each by its sender's prober; returns what became of them, in order."""
     by_source: dict[str, list[int]] = {}
     for index, question in enumerate(questions):
         by_source.setdefault(question.from_, []).append(index)
@@ -295,7 +295,7 @@ def _requests(question: Question) -> tuple[HttpRequest, ...]:
 
 
 def _text(address: str, request: HttpRequest) -> str:
-    """The request as it is sent. What has a body says that it is empty."""
+    """The text of the request. If its method has a body, the body is declared empty."""
     host = request.host or (f"[{address}]" if ":" in address else address)
     body = "Content-Length: 0\r\n" if request.method in ("POST", "PUT", "PATCH") else ""
     return f"{request.method} {quote(request.path, safe=PLAIN)} HTTP/1.1\r\nHost: {host}\r\n{body}\r\n"

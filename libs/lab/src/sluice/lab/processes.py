@@ -1,4 +1,4 @@
-"""Programs that have to run: started again when they end, with what they say in a log of their own."""
+"""Supervised programs: restarted when they end, each with a log of its own."""
 
 import asyncio
 import contextlib
@@ -16,14 +16,14 @@ log = structlog.get_logger()
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
-"""Between the end of a program and its next start: doubled each time, the first again once it has lived a while."""
+"""Longest pause before a restart: the pause doubles each time, and is reset once the program has lived a while."""
 
 SETTLED_S = 10.0
-"""A program that lived this long is not one that fails at its start."""
+"""A program that lived this long is not considered to fail at its start."""
 
 
 class Supervised:
-    """One thing that has to run. `start` makes it run; `ended` returns when it does not, at once if it never did."""
+    """Something that has to run. `start` starts it; `ended` returns when it is not running, at once if it never was."""
 
     def __init__(self, name: str, start: Callable[[], Awaitable[None]], ended: Callable[[], Awaitable[None]]) -> None:
         self.name = name
@@ -34,7 +34,7 @@ class Supervised:
         self._start, self._ended = start, ended
 
     async def run(self) -> None:
-        """Keep it running, for ever; it runs when this is called."""
+        """Keep it running, forever; it must be running when this is called."""
         pause_s, since = FIRST_PAUSE_S, time.monotonic()
         while True:
             await self._ended()
@@ -51,7 +51,7 @@ class Supervised:
 
 
 class Program:
-    """A process of ours: a command, its environment and its log."""
+    """One of our processes: a command, its environment and its log."""
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str], log_file: Path) -> None:
         self._command, self._variables = tuple(command), dict(variables)
@@ -79,7 +79,7 @@ class Program:
             await self._process.wait()
 
     def kill(self) -> None:
-        """End it as `kill -9` does."""
+        """Kill it with SIGKILL."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()

@@ -1,6 +1,6 @@
-"""Scenario files to stories: scenarios of which everything is known to exist and to be supported.
+"""Reads scenario files into stories: scenarios in which every reference exists and every feature is supported.
 
-Nothing is skipped silently: what the lab cannot do yet is refused here, before anything is started.
+Nothing is silently skipped: what the lab does not support yet is refused here, before anything is started.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,14 +26,14 @@ from sluice.lab.world import Key, NotPlaceable, World
 _SELF_KIND = "Scenario"
 
 WORDS = frozenset({"on"})
-"""Fields of the format that YAML 1.1 takes for a boolean."""
+"""Fields of the format that YAML 1.1 reads as booleans."""
 
 ANSWERED = {(8, 0), (13, 0), (128, 0)}
-"""Types and codes of ICMP that kernels answer. Source: RFC 792, RFC 4443 section 4."""
+"""ICMP types and codes that kernels answer. Source: RFC 792, RFC 4443 section 4."""
 
 
 class BadScenario(ValueError):
-    """A scenario cannot be run as it is written. Each line says where, what and why."""
+    """A scenario cannot be run as written. Each line says where, what and why."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
@@ -41,13 +41,13 @@ class BadScenario(ValueError):
 
 
 class Told(Struct, frozen=True, kw_only=True):
-    """A step, with the objects it applies."""
+    """A step with the objects it applies."""
 
     name: str
     step: Step
     apply: tuple[Document, ...]
     denied: tuple[tuple[Parsed, ...], ...]
-    """For each denial, what its file or inline object holds."""
+    """For each denial, the objects in its file or inline."""
 
 
 class Story(Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class Story(Struct, frozen=True, kw_only=True):
     file: str
     scenario: Scenario
     objects: tuple[Document, ...]
-    """Those that are there before the first step."""
+    """The objects that exist before the first step."""
 
     steps: tuple[Told, ...]
 
@@ -66,10 +66,10 @@ class Story(Struct, frozen=True, kw_only=True):
 
 
 def find(paths: Sequence[Path]) -> list[Path]:
-    """The files to read: those named, and in folders all that hold a scenario.
+    """The files to read: the named ones, and in folders all that contain a scenario.
 
     Raises:
-        BadScenario: there is no such file, or no scenario in a folder.
+        BadScenario: a file does not exist, or a folder contains no scenario.
     """
     chosen: list[Path] = []
     for path in paths:
@@ -90,7 +90,7 @@ def read(paths: Sequence[Path]) -> list[Story]:
     """The stories of these files and folders.
 
     Raises:
-        BadScenario: at least one of them cannot be run; it names all that is wrong with all of them.
+        BadScenario: at least one of them cannot be run; lists all problems of all of them.
     """
     stories: list[Story] = []
     wrong: list[str] = []
@@ -114,7 +114,7 @@ def read_file(path: Path) -> list[Story]:
 
 
 def load_manifests(path: Path, name: str) -> list[Parsed]:
-    """The objects of a file, or of all files of a folder; `name` names it in messages.
+    """The objects of a file, or of all files of a folder; messages call it `name`.
 
     Raises:
         BadScenario: there is no such file, or an object in it is not admissible.
@@ -134,7 +134,7 @@ def load_manifests(path: Path, name: str) -> list[Parsed]:
 
 
 def problems(found: Sequence[Parsed]) -> list[DocumentProblem]:
-    """Why some of it cannot be taken in."""
+    """The reasons why some objects cannot be used."""
     wrong: list[DocumentProblem] = []
     for each in found:
         match each:
@@ -148,7 +148,7 @@ def problems(found: Sequence[Parsed]) -> list[DocumentProblem]:
 
 
 def _holds_scenario(path: Path) -> bool:
-    """It says so, however bad it may be otherwise."""
+    """Whether the file declares a scenario, however invalid."""
     text = path.read_text(errors="replace")
     return "lab.sluice.dev/" in text and _SELF_KIND in text
 
@@ -213,7 +213,7 @@ class _Reader:
         return story
 
     def _walk(self, story: Story) -> None:
-        """Play the story without a lab: every object has its place and every question its ends."""
+        """Play the story without a lab, to check that every object can be placed and every question has its ends."""
         numbers = count(1)
         spec = story.scenario.spec
         world = World(
@@ -288,7 +288,7 @@ class _Reader:
         yield from (each for each in found if isinstance(each, Document))
 
     def _object(self, entry: dict[str, Any], path: str) -> tuple[Parsed, ...]:
-        """An object that stands in the scenario itself; where it stands is told by the scenario's own lines."""
+        """An inline object of the scenario; its location is given in lines of the scenario file."""
         line = line_at(self._node, jsonpath.steps(path))
         found = parse(codec.encode(entry), f"{path}.json")
         return tuple(
@@ -312,12 +312,12 @@ class _Reader:
         """file:line: scenario, step: path: reason."""
         try:
             steps = jsonpath.steps(path)
-        except ValueError:  # msgspec says [...] for a key
+        except ValueError:  # msgspec writes [...] for a key
             steps = jsonpath.steps(path.partition("[...]")[0])
         return f"{self._path}:{line_at(self._node, steps)}: {self._where(steps)}{path}: {reason}"
 
     def _where(self, steps: tuple[str | int, ...]) -> str:
-        """The scenario's name and that of the step, as far as they can be read."""
+        """The names of the scenario and of the step, as far as they are readable."""
         whole = plain(self._node)
         name = step = ""
         match whole:
@@ -332,16 +332,16 @@ class _Reader:
 
 
 def found(world: World, name: ObjectName) -> Key:
-    """The key of the object that a scenario names.
+    """The key of an object named in a scenario.
 
     Raises:
-        NotPlaceable: there is none.
+        NotPlaceable: there is no such object.
     """
     return world.find(name.kind, name.namespace, name.name, name.api_version)
 
 
 def unsupported(scenario: Scenario) -> Iterator[tuple[str, str]]:
-    """JSON path and name of everything that the format has and this lab cannot do yet."""
+    """JSON path and name of all features of the format that this lab does not support yet."""
     spec = scenario.spec
     if spec.networks and not scenario.offline:
         yield "$.spec.networks", f"packets on secondary networks (the annotation {OFFLINE} asks for verdict() alone)"
@@ -351,7 +351,7 @@ def unsupported(scenario: Scenario) -> Iterator[tuple[str, str]]:
 
 
 def misplaced(scenario: Scenario) -> Iterator[tuple[str, str]]:
-    """JSON path and words for everything about receivers that names what is not there."""
+    """JSON path and description of all references of receivers to something that does not exist."""
     spec = scenario.spec
     for index, forwarder in enumerate(spec.forwarders):
         path = f"$.spec.forwarders[{index}]"

@@ -1,4 +1,4 @@
-"""When a change is in force: every programmer of every node has applied it and has nothing to complain about."""
+"""When a change is in force: every service that programs a node has applied it and reports no problem."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,25 +12,25 @@ from sluice.contracts.subjects import StatusSubject
 from sluice.lab.scenario import Reported
 
 SOURCE = "folder"
-"""The source of objects, as its status is called."""
+"""The name of the object source in its status."""
 
 AnyStatus = NodeStatus | SourceStatus | CompilerStatus
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """What has to be true."""
+    """The state to wait for."""
 
     digest: str
     """Of the manifest folder."""
 
     ports: Mapping[NodeName, frozenset[str]]
-    """For each node the Pods that must have an open port, all others must have none."""
+    """For each node, the Pods that must have an open port; no other Pod may have one."""
 
     ignored: frozenset[str] = frozenset()
     """Manifests that are known to be bad."""
 
     problems: tuple[Reported, ...] = ()
-    """Each of them is told by some programmer, and no other is."""
+    """Each must be reported by some service, and no others may be."""
 
     inspected: frozenset[NodeName] = frozenset()
     """Nodes that run an inspection engine."""
@@ -40,7 +40,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 
 class Statuses:
-    """The last status of everybody who has one."""
+    """The latest status of each service that has one."""
 
     def __init__(self) -> None:
         self.source: SourceStatus | None = None
@@ -69,13 +69,14 @@ class Statuses:
                 self.compilers[status.shard] = status
 
     def missing(self, wanted: Wanted) -> list[str]:
-        """What keeps it from being realised, for people; empty when nothing does."""
+        """Readable reasons why the state is not reached; empty if it is."""
         source = self.source
         if source is None or source.digest != wanted.digest:
             return ["ingest: it has not taken in the manifests as they are now"]
         found = [f"ingest: {problem.words()}" for problem in source.problems if problem.file not in wanted.ignored]
         for status in self.compilers.values():
-            # A policy that is not realizable, by a reason that its kind has a word for, has its effect: none.
+            # A policy that is reported as not realizable with a reason known to its kind takes effect as specified: not
+            # at all.
             found += [_words("rule-compiler", problem) for problem in status.problems if not problem.code]
         for node in wanted.ports:
             found += self._missing_on(node, source.upto, wanted)
@@ -108,7 +109,7 @@ class Statuses:
 
 
 def _missing_of(where: str, status: NodeStatus | None, upto: Revision, wanted: Wanted) -> Iterator[str]:
-    """What keeps a programmer from having all of it in force."""
+    """The reasons why one service does not have everything in force."""
     if status is None:
         yield f"{where}: it has not reported yet"
         return
@@ -122,7 +123,7 @@ def _missing_of(where: str, status: NodeStatus | None, upto: Revision, wanted: W
 
 
 def kind_of(subject: str) -> type[AnyStatus] | None:
-    """What a message on the subject is, if it is a status that we read."""
+    """The type of status in messages of this subject, if it is one that we read."""
     match subjects.parse(subject):
         case StatusSubject(node="_source", backend=name) if name == SOURCE:
             return SourceStatus

@@ -27,17 +27,17 @@ NO_REASON = "no policy applies"
 
 
 def state_of(objects: Mapping[Key, Document]) -> ClusterState:
-    """The cluster that these objects are."""
+    """The cluster state that consists of these objects."""
     return ClusterState(document.object for document in objects.values())
 
 
 def judged(state: ClusterState, question: Question) -> Verdict:
-    """What policy says of the question's packet.
+    """The verdict of policy on the question's packet.
 
-    Of requests that are sent at once the first that is denied decides.
+    If several requests are sent at once, the first denied one decides.
 
     Raises:
-        NoSuchEnd: an end of it is no Pod of the state.
+        NoSuchEnd: an end of it is not a Pod of the state.
     """
     *earlier, last = (replace(question, asks=one, pipelined=()) for one in (question.asks, *question.pipelined))
     for one in earlier:
@@ -85,10 +85,10 @@ def _asked(question: Question) -> l7.Asked | None:
 
 
 def _judged_node_port(state: ClusterState, question: Question) -> Verdict:
-    """What policy says of every endpoint that may get the packet.
+    """The common verdict on all endpoints that may get the packet.
 
     Raises:
-        NoSuchEnd: it does not say the same of all of them.
+        NoSuchEnd: the verdicts differ.
     """
     namespace, _, service = question.to.removeprefix(prefix(question.to)).partition("@")[0].partition("/")
     ref = ServiceRef(namespace=namespace, name=service)
@@ -139,11 +139,11 @@ def _node_of(state: ClusterState, address: Address) -> NodeName:
 
 
 _NOBODY = Verdict(outcome=Outcome.DROPPED, egress=None, ingress=None)
-"""Of a Service that does not have the port."""
+"""The verdict for a Service that does not have the port."""
 
 
 def _end(name: str, address: Address) -> End:
-    """All but Pods and Services are known by their addresses."""
+    """All ends but Pods and Services are identified by their addresses."""
     if prefix(name) == SERVICE_END:
         return ServiceEnd(*name.removeprefix(SERVICE_END).split("/", 1))
     if prefix(name):
@@ -154,7 +154,7 @@ def _end(name: str, address: Address) -> End:
 
 
 def _is_its_node(state: ClusterState, question: Question) -> bool:
-    """A node may always reach the Pods that it runs, whatever policies say."""
+    """A node can always reach its own Pods, whatever policies say."""
     namespace, _, name = question.to.partition("/")
     target = state.pods.get((namespace, name))
     return target is not None and question.from_ == f"{NODE_END}{target.node}"

@@ -1,4 +1,4 @@
-"""The part of the scenario format that is about receivers of mirrored and redirected traffic."""
+"""The part of the scenario format about receivers of mirrored and redirected traffic."""
 
 import re
 from typing import Annotated, Literal
@@ -8,34 +8,34 @@ from msgspec import Meta, field
 from sluice.lab.parts import Family, Part, PortNumber, ProbeProtocol
 
 PORT_END = "port:"
-"""What names of ports of the switch begin with, where hosts beyond the cluster are named as well."""
+"""Prefix of switch ports, used where hosts outside the cluster can be named as well."""
 
 AT = "@"
-"""Between a port and its node."""
+"""Separates a port from its node."""
 
 DeviceName = Annotated[str, Meta(pattern="^[^/:@ ]{1,15}$")]
-"""As Linux takes it; see admission.traffic_control."""
+"""Valid for Linux; see admission.traffic_control."""
 
 
 class Receiver(Part, frozen=True, kw_only=True):
-    """What is to be seen at a receiver, of the frames that come to it during the step."""
+    """What a receiver is expected to see, among the frames that reach it during the step."""
 
     on: str
-    """A host beyond the cluster, or a port of the switch: `port:tap0` of any node, `port:tap0@node-1` of one."""
+    """A host outside the cluster, or a port of the switch: `port:tap0` of any node, `port:tap0@node-1` of one."""
 
     packets: Annotated[int, Meta(ge=0)] | None = None
-    """Exactly as many. Unset: `at_least`."""
+    """The exact number. Unset: `at_least` applies."""
 
     at_least: Annotated[int, Meta(ge=1)] = 1
 
     into: bool = False
-    """Of a port: what is handed to the switch there, instead of what comes out."""
+    """For ports: count what is sent into the switch there, instead of what comes out."""
 
     proto: Literal["geneve", "vxlan", "gre", "erspan", "none"] | None = None
-    """The tunnel that it came through. Unset: any, or none."""
+    """The tunnel it arrived through. Unset: any, or none."""
 
     destination_port: PortNumber | None = None
-    """UDP, of geneve and vxlan. Unset: what is registered for them."""
+    """UDP destination port, for geneve and vxlan. Unset: the registered one."""
 
     vni: int | None = None
     key: int | Literal["none"] | None = None
@@ -46,11 +46,11 @@ class Receiver(Part, frozen=True, kw_only=True):
     hardware_id: int | None = field(default=None, name="hardwareID")
 
     from_: str = field(name="from", default="")
-    """Who sends the packet inside: an end as in probes. Empty: anybody."""
+    """Sender of the inner packet: an end as in probes. Empty: any."""
 
     to: str = ""
     protocol: ProbeProtocol | None = None
-    """Of the packet inside."""
+    """Of the inner packet."""
 
     port: PortNumber | None = None
     source_port: PortNumber | None = None
@@ -77,7 +77,7 @@ class Receiver(Part, frozen=True, kw_only=True):
 
 
 class Tunnelled(Part, frozen=True, kw_only=True):
-    """A tunnel by which a host beyond the cluster sends frames back."""
+    """A tunnel through which a host outside the cluster sends frames back."""
 
     proto: Literal["geneve", "vxlan", "gre"]
     vni: Annotated[int, Meta(ge=0, lt=1 << 24)] = 0
@@ -86,18 +86,18 @@ class Tunnelled(Part, frozen=True, kw_only=True):
 
 
 class Forwarder(Part, frozen=True, kw_only=True):
-    """An inline device: what the switch hands out at one port comes back by another, or by a tunnel."""
+    """An inline device: what the switch sends out at one port returns by another, or through a tunnel."""
 
     from_: str = field(name="from")
-    """A port of every node; or, with `back`, a host beyond the cluster at which tunnels end."""
+    """A port of every node; or, with `back`, a host outside the cluster where tunnels end."""
 
     to: str = ""
     back: Tunnelled | None = None
     drop: str = ""
-    """A regular expression over the octets of the frame (UTF-8): what it finds does not come back."""
+    """A regular expression over the octets of the frame (UTF-8); matching frames are dropped."""
 
     suricata: tuple[str, ...] = ()
-    """Rules of Suricata, which then forwards instead."""
+    """Rules of Suricata, which then does the forwarding."""
 
     def __post_init__(self) -> None:
         if bool(self.to) == (self.back is not None):

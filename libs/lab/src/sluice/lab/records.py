@@ -1,4 +1,4 @@
-"""What the lab's server of DNS answers, out of the records of a scenario."""
+"""Answers of the lab's DNS servers from the records of a scenario."""
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
@@ -9,7 +9,7 @@ from sluice.dataplane.dns.writing import Record, answer, question_end
 
 
 class Entry(TypedDict):
-    """A record as scenarios write it: the prober gets it as JSON."""
+    """A record as written in scenarios; the prober gets it as JSON."""
 
     ips: list[str]
     cname: str
@@ -21,7 +21,7 @@ Records = Mapping[str, Entry]
 
 
 def answered(records: Records, asked: bytes, *, udp: bool) -> bytes | None:
-    """The answer to a message; None if it is no question."""
+    """The answer to a message; None if it is not a query."""
     try:
         end = question_end(asked)
         name, _ = name_at(asked, HEADER.size)

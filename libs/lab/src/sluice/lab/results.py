@@ -1,4 +1,4 @@
-"""What came out of a run, and how it is shown: a table, JSON, JUnit."""
+"""Results of a run, and their presentation: a table, JSON, JUnit."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -18,11 +18,11 @@ class Check(Struct, frozen=True, kw_only=True, omit_defaults=True):
     got: str
     ok: bool
     why: str = ""
-    """What policy says of a packet with which something else happened."""
+    """The reason for the verdict of policy, if the actual result differs from it."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Of one scenario."""
+    """The result of one scenario."""
 
     name: str
     file: str
@@ -30,10 +30,10 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float
     checks: tuple[Check, ...]
     offline: bool = False
-    """Answered by `verdict()` alone: no packet was sent."""
+    """Evaluated by `verdict()` alone: no packet was sent."""
 
     error: str = ""
-    """Why it could not be carried out to its end, or what it left behind."""
+    """Why it could not be completed, or what it left behind."""
 
 
 class Report(Struct, frozen=True):
@@ -49,7 +49,7 @@ def json(report: Report) -> str:
 
 
 def table(report: Report) -> str:
-    """A line for each scenario, and one for each check that was not as expected."""
+    """A line per scenario, and one per check with an unexpected result."""
     names = [outcome.name for outcome in report.scenarios]
     return "\n".join([*(lines_of(outcome, names) for outcome in report.scenarios), summary(report)])
 
@@ -63,7 +63,7 @@ def summary(report: Report) -> str:
 
 
 def lines_of(outcome: Outcome, names: Sequence[str]) -> str:
-    """What the table says of one scenario; all their names are needed to align it."""
+    """The table's lines for one scenario; aligned by all their names."""
     return "\n".join(_lines(outcome, max(map(len, names), default=0)))
 
 
@@ -86,7 +86,7 @@ def _asked(check: Check) -> str:
 
 
 def junit(report: Report) -> str:
-    """A test suite for each scenario, a test case for each check."""
+    """A test suite per scenario, a test case per check."""
     suites = ET.Element("testsuites", name="sluice lab")
     for outcome in report.scenarios:
         broken = [check for check in outcome.checks if not check.ok]

@@ -1,4 +1,4 @@
-"""Stories played in a lab: objects in, packets out, nothing left for the next one."""
+"""Plays stories in a lab: apply objects, send packets, leave nothing for the next story."""
 
 import asyncio
 import time
@@ -25,20 +25,21 @@ from sluice.lab.scenario import Connection, Denial, seconds
 from sluice.lab.waiting import NotRealised
 
 _LAST = "zz-denied"
-"""Files of what must be refused: of two that claim one thing the first has it, and that is what was there before."""
+"""Prefix of files that must be refused. It sorts last, since of two files that claim the same thing the first by name
+wins, which must be the one that existed before."""
 
 
 Look = Callable[[Lab], Awaitable[list[str]]]
-"""Tells what is wrong with a lab."""
+"""Returns what is wrong with a lab."""
 
 
 async def run(lab: Lab, story: Story, *, keep: bool = False, last: bool = True, look: Look | None = None) -> Outcome:
-    """Play the story. The lab is empty afterwards (unless asked to keep it all), or the outcome says what is left.
+    """Play the story. Afterwards the lab is empty (unless asked to keep it), or the outcome says what is left.
 
-    Looking for ids of rules takes a second, so only the last of several stories does.
+    Checking for leftover rule ids takes a second, so only the last of several stories does it.
 
     Args:
-        look: is asked before the objects go.
+        look: called before the objects are deleted.
     """
     started = time.monotonic()
     player = _Player(lab, story)
@@ -74,7 +75,7 @@ class _Player:
         self._opened: dict[str, checks.Question] = {}
         self.done: list[Check] = []
         self.at = "objects"
-        """The step that is played."""
+        """The step being played."""
 
     async def play(self) -> None:
         """Play all steps.
@@ -138,7 +139,7 @@ class _Player:
             self.done.append(check)
 
     async def _connections(self, told: Told) -> None:
-        """In order, but checks that follow each other all at once."""
+        """In order, but consecutive checks all at once."""
         for opens, group in groupby(told.step.connections, key=lambda connection: connection.open is not None):
             if not opens:
                 await self._check_connections(told, list(group))
@@ -148,7 +149,7 @@ class _Player:
                 question = checks.opening(connection, ends_of(self._lab.world), "")
                 self._opened[name] = question
                 result = await self._lab.prober(question.from_).open(name, question)
-                if result.result == "Dropped":  # a lost packet, as in `trains.ask_again`
+                if result.result == "Dropped":  # the packet may have been lost, as in `trains.ask_again`
                     result = await self._lab.prober(question.from_).open(name, question)
                 what = f"connection {name} opens, {question.what}"
                 self._check(told, question, what=what, expect="Allowed", result=result)
@@ -190,7 +191,7 @@ class _Player:
         self.done.append(check)
 
     async def _denial(self, told: Told, number: int, denial: Denial, held: Sequence[Parsed]) -> None:
-        """Have ingest read what must be refused. A folder refuses no deletion: that is for the webhook alone."""
+        """Let ingest read what must be refused. A folder cannot refuse a deletion: that is for the webhook alone."""
         said: list[str] = []
         if denial.object is not None:
             name, content = f"{_LAST}-{number}.json", codec.encode(denial.object)

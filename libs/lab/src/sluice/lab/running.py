@@ -1,4 +1,4 @@
-"""What runs for a lab: programs, whatever starts them again when they end, and tasks of the lab's own."""
+"""The parts of a running lab: programs, their supervisors, and the lab's own tasks."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,7 +9,7 @@ from sluice.lab.processes import Program, Supervised
 
 class Running:
     def __init__(self, folder: Path) -> None:
-        """`folder` is where the logs are of what is no program of ours."""
+        """`folder` is for the logs of what is not one of our programs."""
         self._folder = folder
         self.programs: dict[str, Program] = {}
         self.supervised: dict[str, Supervised] = {}
@@ -18,16 +18,16 @@ class Running:
         """An error of ours that ended a task."""
 
         self.changed = asyncio.Event()
-        """There is trouble, or whatever else somebody who waits has to look at."""
+        """Set on trouble, and on anything else that waiters have to check."""
 
     async def start(self, name: str, program: Program) -> None:
-        """It runs, and is started again whenever it ends."""
+        """Start the program, and restart it whenever it ends."""
         await program.start()
         self.programs[name] = program
         self.supervise(Supervised(name, program.start, program.ended))
 
     def supervise(self, supervised: Supervised) -> None:
-        """It is started again whenever it ends."""
+        """Restart it whenever it ends."""
         self.supervised[supervised.name] = supervised
         self.spawn(supervised.run(), supervised.name)
 
@@ -43,19 +43,19 @@ class Running:
             self.changed.set()
 
     async def let_go(self) -> None:
-        """Nothing is started again, and no task runs. Programs go on until they are ended."""
+        """Stop all supervisors and tasks. Programs run on until they are ended."""
         for task in self.tasks:
             task.cancel()
         if self.tasks:
             await asyncio.wait(self.tasks)
 
     async def ended(self) -> None:
-        """Returns when no program runs."""
+        """Return when no program is running."""
         for program in self.programs.values():
             await program.ended()
 
     def failing(self) -> list[str]:
-        """What had to be started again just now, with the end of its log."""
+        """What was restarted just now, with the end of its log."""
         return [
             f"{name} ends again and again ({each.restarts} times): {self._last_words(name)}"
             for name, each in self.supervised.items()

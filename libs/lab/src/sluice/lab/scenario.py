@@ -1,6 +1,6 @@
-"""The scenario format: what people write, share, and keep in their own repository.
+"""The scenario format: what people write, share, and keep in their own repositories.
 
-All of the format is described here, what the lab cannot do yet included; `unsupported` names that.
+The whole format is described here, including what the lab does not support yet; `unsupported` lists that.
 """
 
 import re
@@ -16,20 +16,20 @@ from sluice.lab.parts import Family, Part, PortNumber, ProbeProtocol
 from sluice.lab.receiving import DeviceName, Forwarder, Receiver
 
 Expect = Literal["Allowed", "Dropped", "Rejected"]
-"""Dropped is no answer to two tries of 250 ms; Rejected is a TCP reset, or ICMP administratively prohibited."""
+"""Dropped means no answer to two tries of 250 ms; Rejected, a TCP reset or ICMP administratively prohibited."""
 
 Duration = NewType("Duration", str)
-"""As Go writes it: 250ms, 5s, 1m30s."""
+"""In Go's notation: 250ms, 5s, 1m30s."""
 
 OFFLINE = "lab.sluice.dev/offline"
-"""The annotation that asks for `verdict()` alone."""
+"""The annotation for evaluation by `verdict()` alone."""
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h))")
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class BadDuration(ValueError):
-    """The text is no duration."""
+    """The text is not a duration."""
 
 
 def seconds(text: Duration) -> float:
@@ -53,13 +53,13 @@ def _check_port(protocol: ProbeProtocol, port: int | None, *, optional: bool) ->
 
 
 class External(Part, frozen=True, kw_only=True):
-    """A host beyond the cluster; it answers on every port."""
+    """A host outside the cluster; it answers on every port."""
 
     name: Annotated[str, Meta(pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
     ip: str
 
     def __post_init__(self) -> None:
-        ip_address(self.ip)  # a ValueError that says what it is not
+        ip_address(self.ip)  # its ValueError explains the problem
 
     @property
     def address(self) -> Address:
@@ -68,24 +68,24 @@ class External(Part, frozen=True, kw_only=True):
 
 
 class Network(Part, frozen=True, kw_only=True):
-    """A secondary network. Pods ask for an interface on it by the annotation k8s.v1.cni.cncf.io/networks."""
+    """A secondary network. Pods request an interface on it by the annotation k8s.v1.cni.cncf.io/networks."""
 
     name: Annotated[str, Meta(pattern="^[a-z0-9][-a-z0-9]*/[a-z0-9][-.a-z0-9]*$")]
     """namespace/name of its NetworkAttachmentDefinition."""
 
     cidrs: Annotated[tuple[str, ...], Meta(min_length=1)]
-    """An interface has an address of each."""
+    """An interface gets an address from each."""
 
     trunk: bool = False
     """Frames may have VLAN tags."""
 
     def __post_init__(self) -> None:
         for cidr in self.cidrs:
-            ip_network(cidr)  # a ValueError that says what it is not
+            ip_network(cidr)  # its ValueError explains the problem
 
 
 class DnsRecord(Part, frozen=True, kw_only=True):
-    """What the lab's server of DNS says of a name; neither addresses nor an alias: there is no such name."""
+    """The answer of the lab's DNS server for a name; without addresses and alias, the name does not exist."""
 
     ips: tuple[str, ...] = ()
     cname: str = ""
@@ -96,13 +96,13 @@ class DnsRecord(Part, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for text in self.ips:
-            ip_address(text)  # a ValueError that says what it is not
+            ip_address(text)  # its ValueError explains the problem
         if self.ips and self.cname:
             raise ValueError("an alias has no addresses of its own: write `ips` or `cname`")
 
 
 def addresses_of(records: Mapping[str, DnsRecord]) -> dict[str, tuple[Address, ...]]:
-    """The addresses that each name has, aliases followed."""
+    """The addresses of each name, following aliases."""
     found = {}
     for name, of_name in records.items():
         record, seen = of_name, {name}
@@ -117,15 +117,15 @@ def addresses_of(records: Mapping[str, DnsRecord]) -> dict[str, tuple[Address, .
 class HttpRequest(Part, frozen=True, kw_only=True):
     method: Annotated[str, Meta(pattern="^[!-~]+$")] = "GET"
     path: Annotated[str, Meta(pattern="^/")] = "/"
-    """With query and fragment, if it has any. What may not stand in a request is sent percent-encoded."""
+    """With query and fragment, if any. Characters not allowed in a request are sent percent-encoded."""
 
     host: Annotated[str, Meta(pattern="^[!-~]*$")] = ""
-    """Unset: the address that it is sent to."""
+    """Unset: the destination address."""
 
 
 class TlsHello(Part, frozen=True, kw_only=True):
     sni: str
-    """Empty: the ClientHello names nobody."""
+    """Empty: the ClientHello has no SNI."""
 
 
 class IcmpMessage(Part, frozen=True, kw_only=True):
@@ -139,7 +139,7 @@ class Probe(Part, frozen=True, kw_only=True):
     expect: Expect
     protocol: ProbeProtocol = "TCP"
     port: PortNumber | None = None
-    """Needed but for ICMP, a nodeport (it has its own), HTTP (then 80) and TLS (443)."""
+    """Required except for ICMP, nodeports (which have their own), HTTP (default 80) and TLS (443)."""
 
     source_port: PortNumber | None = None
     family: Family | None = None
@@ -150,13 +150,13 @@ class Probe(Part, frozen=True, kw_only=True):
     tls: TlsHello | None = None
 
     resolve: Literal["UDP", "TCP", "never"] = "UDP"
-    """How the sender asks for the name of an `fqdn:` end first; never: it has the address from before."""
+    """How the sender first resolves the name of an `fqdn:` end; never: it knows the address from before."""
 
     packets: Annotated[int, Meta(ge=1, le=1_000)] = 1
-    """This many at once, each from a port of its own; UDP and ICMP only, where a probe is one packet and its answer."""
+    """This many at once, each from its own port; UDP and ICMP only, where a probe is one packet and its answer."""
 
     verdict: Expect | None = None
-    """What policy says, where something else becomes of it: what is redirected to a device may not come back."""
+    """The verdict of policy, if the result differs from it: traffic redirected to a device may not come back."""
 
     def __post_init__(self) -> None:
         if self.packets > 1 and (self.protocol not in ("UDP", "ICMP") or self.source_port):
@@ -174,16 +174,16 @@ class Probe(Part, frozen=True, kw_only=True):
 
 
 class Connection(Part, frozen=True, kw_only=True):
-    """A long-lived connection: one entry opens it (`open`), entries of later steps ask for it (`check`).
+    """A long-lived connection: one entry opens it (`open`), entries of later steps check it (`check`).
 
-    One that was opened by a request (`http`) is asked by requests, one that speaks TLS by what is inside.
+    A connection opened by a request (`http`) is checked by requests, a TLS connection by data inside TLS.
     """
 
     open: str | None = None
-    """The name it gets. It must come about, else the step fails."""
+    """Its name. It must be established, otherwise the step fails."""
 
     check: str | None = None
-    """The name of one opened before."""
+    """The name of a connection opened before."""
 
     from_: str = field(name="from", default="")
     to: str = ""
@@ -196,13 +196,13 @@ class Connection(Part, frozen=True, kw_only=True):
     """The request to send; unset in a check: the one that it was opened with."""
 
     pipelined: tuple[HttpRequest, ...] = ()
-    """Requests to send at once, without waiting; Allowed is that all are answered."""
+    """Requests to send at once, without waiting; Allowed means that all are answered."""
 
     tls: TlsHello | None = None
     expect: Expect | None = None
 
     verdict: Expect | None = None
-    """As of a probe."""
+    """As in a probe."""
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.http, self.pipelined, self.tls))) > 1:
@@ -221,7 +221,7 @@ class Connection(Part, frozen=True, kw_only=True):
 
 
 class MatrixException(Part, frozen=True, kw_only=True):
-    """Patterns as a shell has them (`z/*`), of namespace/name."""
+    """Shell patterns (`z/*`) of namespace/name."""
 
     expect: Expect
     from_: str = field(name="from", default="*")
@@ -229,7 +229,7 @@ class MatrixException(Part, frozen=True, kw_only=True):
 
 
 class Matrix(Part, frozen=True, kw_only=True):
-    """Every Pod to every Pod but itself; later exceptions win."""
+    """Every Pod to every other Pod; later exceptions win."""
 
     default: Expect
     protocol: ProbeProtocol = "TCP"
@@ -251,7 +251,7 @@ class ObjectName(Part, frozen=True, kw_only=True):
 
 
 class Denial(Part, frozen=True, kw_only=True):
-    """What must not be admitted, and what the refusal says (a regular expression, found anywhere)."""
+    """What must be refused by admission, and the message (a regular expression, searched anywhere)."""
 
     message: str = ""
     object: str | dict[str, Any] | None = None  # Any: a Kubernetes object; sluice.kube reads it
@@ -267,10 +267,10 @@ class Denial(Part, frozen=True, kw_only=True):
 
 
 class Reported(Part, frozen=True, kw_only=True):
-    """What a node says of a policy or TrafficControl that it does not hold as written."""
+    """What a node reports about a policy or TrafficControl that it does not realise as written."""
 
     message: str
-    """A regular expression, found anywhere in what the status says."""
+    """A regular expression, searched anywhere in the message of the status."""
 
     on: str = ""
     """The node. Empty: any."""
@@ -283,10 +283,10 @@ class Reported(Part, frozen=True, kw_only=True):
 
 
 class Logged(Part, frozen=True, kw_only=True):
-    """A line of np.log that some node writes in this step; or that none does."""
+    """A line of np.log that some node writes in this step; or that no node writes."""
 
     line: str
-    """Its fields after date and time, each a pattern as a shell has them; `*` alone is any."""
+    """Its fields after date and time, each a shell pattern; `*` alone matches any."""
 
     on: str = ""
     """The node. Empty: any."""
@@ -295,7 +295,7 @@ class Logged(Part, frozen=True, kw_only=True):
     """No node writes such a line."""
 
     packets: int | None = None
-    """How many they are about, all lines together. Unset: any number."""
+    """Number of packets in all matching lines together. Unset: any number."""
 
     def __post_init__(self) -> None:
         if len(self.line.split()) != len(np_line.FIELDS):
@@ -314,10 +314,10 @@ class Step(Part, frozen=True, kw_only=True):
     wait: Duration = Duration("0s")
     dns: dict[str, DnsRecord] = field(default_factory=dict)
     devices: dict[DeviceName, bool] = field(default_factory=dict)
-    """Of the spec's devices, those that come (true) or go with this step, before `apply`."""
+    """Devices of the spec that are added (true) or removed in this step, before `apply`."""
 
     problems: tuple[Reported, ...] = ()
-    """Each is reported from this step on until the next one that changes anything; no other is."""
+    """Each is reported from this step on until the next step that changes anything; no others are."""
 
     capture: tuple[Receiver, ...] = ()
     connections: tuple[Connection, ...] = ()
@@ -337,7 +337,7 @@ class Spec(Part, frozen=True, kw_only=True):
     externals: tuple[External, ...] = ()
     networks: tuple[Network, ...] = ()
     devices: tuple[DeviceName, ...] = ()
-    """Network devices that every node has; what the switch sends there is on the other end of a link."""
+    """Network devices of every node; what the switch sends there arrives at the other end of a link."""
 
     forwarders: tuple[Forwarder, ...] = ()
     dns: dict[str, DnsRecord] = field(default_factory=dict)
@@ -350,12 +350,12 @@ class Spec(Part, frozen=True, kw_only=True):
 
     @property
     def outside(self) -> Mapping[str, Address]:
-        """The addresses of the hosts beyond the cluster, by name."""
+        """The addresses of the hosts outside the cluster, by name."""
         return {each.name: each.address for each in self.externals}
 
     @property
     def asks_dns(self) -> bool:
-        """Some name is known, at some time."""
+        """Whether any name is known at any time."""
         return bool(self.dns or any(step.dns for step in self.steps))
 
 

@@ -1,4 +1,4 @@
-"""What the lab does for Services as a cluster would: addresses, NodePorts, EndpointSlices of the Pods they select."""
+"""What a cluster does for Services: addresses, NodePorts, EndpointSlices of the selected Pods."""
 
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -21,13 +21,13 @@ from sluice.contracts.services import (
 )
 
 SERVICE_RANGES: dict[int, IPv4Network | IPv6Network] = {4: IPv4Network("10.96.0.0/16"), 6: IPv6Network("fd00:96::/112")}
-"""ClusterIPs, where a Service does not say its own."""
+"""ClusterIPs for Services that do not state their own."""
 
 FIRST_NODE_PORT, LAST_NODE_PORT = 30_000, 32_767
 """Source: Kubernetes, kube-apiserver --service-node-port-range."""
 
 DERIVED = "lab.sluice.dev"
-"""The value of endpointslice.kubernetes.io/managed-by on those that the lab makes."""
+"""The value of endpointslice.kubernetes.io/managed-by on the lab's own EndpointSlices."""
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 
@@ -37,7 +37,7 @@ def is_headless(service: Service) -> bool:
 
 
 def addressed(service: Service, taken: Iterable[Service], versions: Iterable[int]) -> Service:
-    """The Service with ClusterIPs of these IP versions, and with NodePorts; those it says itself stay."""
+    """The Service with ClusterIPs of these IP versions and with NodePorts; its own ones stay."""
     others = list(taken)
     spec = service.spec
     used = {address for other in others for address in other.spec.cluster_ips}
@@ -57,7 +57,7 @@ def addressed(service: Service, taken: Iterable[Service], versions: Iterable[int
 
 def _free(version: int, used: set[str]) -> Address:
     network = SERVICE_RANGES[version]
-    numbers = range(10, network.num_addresses - 1)  # what comes first, people take for the API server and for DNS
+    numbers = range(10, network.num_addresses - 1)  # lower numbers are usually the API server and DNS
     return Address(next(text for number in numbers if (text := _numbered(version, number)) not in used))
 
 
@@ -68,7 +68,7 @@ def _numbered(version: int, number: int) -> str:
 
 
 def slices(service: Service, pods: Iterable[Pod]) -> Iterator[EndpointSlice]:
-    """EndpointSlices of the Service's Pods: one for each IP version and each set of ports that Pods have for its."""
+    """EndpointSlices for the Service's Pods: one per IP version and set of target port numbers."""
     if not service.spec.selector:
         return
     found: dict[tuple[int, tuple[EndpointPort, ...]], list[Endpoint]] = {}
@@ -108,7 +108,7 @@ def _endpoint(pod: Pod, address: Address) -> Endpoint:
 
 
 def _ports(service: Service, pod: Pod) -> Iterator[EndpointPort]:
-    """The numbers that the Service's ports have at the Pod; a name that it does not have is left out."""
+    """The target ports of the Service at the Pod; port names that the Pod does not have are left out."""
     named = {(port.name, port.protocol): port.container_port for each in pod.spec.containers for port in each.ports}
     for port in service.spec.ports:
         target = port.port if port.target_port is None else port.target_port

@@ -1,4 +1,4 @@
-"""What others may know of a lab that runs (`state.json` in its folder): who is where, and how to reach it."""
+"""The public state of a running lab (`state.json` in its folder): its Pods and nodes, and how to reach them."""
 
 from pathlib import Path
 
@@ -20,15 +20,15 @@ class PodState(Struct, frozen=True, kw_only=True):
 
     node: str
     netns: str
-    """As `ip netns` calls it; the node's for a Pod on the host's network."""
+    """Its name for `ip netns`; the node's for a Pod on the host's network."""
 
     addresses: tuple[str, ...]
     ports: tuple[int, ...]
     open: bool
-    """The switch lets its packets in, as far as policy does."""
+    """The switch lets its packets in, as far as policy allows."""
 
     prober: str = ""
-    """The socket of the process in it that sends and answers packets."""
+    """The socket of its prober, which sends and answers packets."""
 
 
 class NodeState(Struct, frozen=True, kw_only=True):
@@ -39,13 +39,13 @@ class NodeState(Struct, frozen=True, kw_only=True):
 
     healthy: bool
     applied: int
-    """Sequence in OBJECTS; 0 while nothing is applied."""
+    """Sequence in OBJECTS; 0 if nothing has been applied yet."""
 
     problems: tuple[str, ...]
-    """Of the switch's programmer, and of the inspection engine's if there is one."""
+    """Of node-ovs, and of node-l7 if it runs."""
 
     rule_sets: int | None = None
-    """How many the inspection engine has in force; unset where none runs, since nobody asks for it."""
+    """Number of rule sets in force in the inspection engine; unset if none runs because no policy needs it."""
 
 
 class LabState(Struct, frozen=True, kw_only=True):
@@ -54,20 +54,20 @@ class LabState(Struct, frozen=True, kw_only=True):
     folder: str
     nats_url: str
     nats_keys: str = ""
-    """Folder of the operator's keys; empty where the bus has no identities."""
+    """Folder of the operator's keys; empty if the bus has no identities."""
 
     manifests: str
     api_url: str = ""
-    """Of its API; empty where none runs."""
+    """URL of its API; empty if none runs."""
 
     nodes: tuple[NodeState, ...]
     pods: tuple[PodState, ...]
     restarts: dict[str, int]
-    """How often what had to be started again; only what had to."""
+    """Number of restarts, only of what had to be restarted."""
 
 
 def write(state: LabState) -> None:
-    """Readers see the state before, or this one."""
+    """Replace the state atomically."""
     path = Path(state.folder) / FILE
     new = path.with_suffix(".new")
     new.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2))
@@ -75,7 +75,7 @@ def write(state: LabState) -> None:
 
 
 def read(name: str | None = None) -> LabState:
-    """The state of the lab of this name; of the only one that runs, if None.
+    """The state of the lab with this name; if None, of the only one that is running.
 
     Raises:
         NoLab: there is none, or there are several to choose from.
@@ -95,10 +95,10 @@ def read(name: str | None = None) -> LabState:
 
 
 def pod(state: LabState, name: str) -> PodState:
-    """The Pod of this namespace/name; `default/` may be left out.
+    """The Pod of this namespace/name; `default/` may be omitted.
 
     Raises:
-        NoLab: there is none.
+        NoLab: there is no such Pod.
     """
     wanted = name if "/" in name else f"default/{name}"
     for each in state.pods:

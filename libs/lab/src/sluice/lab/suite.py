@@ -25,13 +25,13 @@ async def play(
     last: bool = True,
     look: online.Look | None = None,
 ) -> AsyncIterator[Outcome]:
-    """What comes of each, as soon as it does. The lab may be missing if all are offline.
+    """The outcome of each story, as soon as it is known. The lab may be None if all are offline.
 
     Args:
         require_datapath: offline stories fail.
-        keep_last: the objects of the last one stay in the lab.
-        last: nothing follows in this lab, so look for ids of rules after the last one.
-        look: is asked what is wrong while the objects of a story are still there.
+        keep_last: the objects of the last story stay in the lab.
+        last: nothing follows in this lab, so check for leftover rule ids after the last story.
+        look: called to find problems while the objects of a story still exist.
     """
     for number, story in enumerate(stories, start=1):
         if story.scenario.offline:
@@ -51,12 +51,12 @@ async def play_side_by_side(
     require_datapath: bool = False,
     look: online.Look | None = None,
 ) -> list[Outcome]:
-    """What comes of each, in their order. A story is mostly waiting: two labs need little more of a machine than one.
+    """The outcomes, in the order of the stories. Stories mostly wait: two labs need little more CPU than one.
 
     Args:
-        told: is called with each as soon as it is known, in no order.
+        told: called with each outcome as soon as it is known, in no order.
         require_datapath: offline stories fail.
-        look: is asked what is wrong while the objects of a story are still there.
+        look: called to find problems while the objects of a story still exist.
     """
     waiting = deque(enumerate(stories))
     done: dict[int, Outcome] = {}

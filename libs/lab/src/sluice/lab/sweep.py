@@ -1,12 +1,12 @@
-"""Leaves nothing of a lab behind, whatever became of it.
+"""Removes everything that belongs to a lab, however the lab ended.
 
-Everything of a lab is found by its name alone: each process carries `SLUICE_LAB=<name>` in the environment it was
-started with (so a daemon that forked away is found as well, and a reused pid never is), each network namespace is
-called `sluice.<name>.…`, links live in those namespaces and go with them, and all files are in one folder.
+Everything is found by the lab's name alone: each process has `SLUICE_LAB=<name>` in the environment it was started with
+(so that daemons that forked away are found, and reused pids are not), each network namespace is called
+`sluice.<name>.…`, links live in those namespaces and go with them, and all files are in one folder.
 
-Standard library only, because this is a program too: `python -I -S sweep.py NAME FOLDER` is a lab's guardian. It has a
-session of its own, waits until its standard input ends (which it does when the lab is gone, however it went), and
-sweeps. It shares the lab's lock until then, so that nobody starts a lab of that name in between.
+Uses the standard library only, because it is also a program: `python -I -S sweep.py NAME FOLDER` is a lab's guardian.
+It has a session of its own, waits until its standard input ends (which it does when the lab is gone, for whatever
+reason), and sweeps. It shares the lab's lock until then, so that nobody starts a lab of that name in between.
 """
 
 import contextlib
@@ -22,31 +22,31 @@ MARK = "SLUICE_LAB"
 """Environment variable of every process that belongs to a lab; its value is the lab's name."""
 
 LOCK = "lock"
-"""The file in a lab's folder that its owner and its guardian hold a lock on; it goes last."""
+"""The file in a lab's folder that its owner and guardian lock; it is removed last."""
 
 READY = b"ready\n"
-"""What a guardian says once nothing but its input can end it. Afterwards it says what it could not remove."""
+"""What a guardian prints once nothing but its input can end it. Later it prints what it could not remove."""
 
 NAMESPACES = Path("/run/netns")
-"""Where `ip netns` looks. Source: ip-netns(8)."""
+"""The folder of `ip netns`. Source: ip-netns(8)."""
 
 MNT_DETACH = 2
 """Source: umount2(2)."""
 
 DYING_S = 5.0
-"""Seconds until a process that was sent SIGKILL must be gone; longer means that it hangs in the kernel."""
+"""Seconds for a process to disappear after SIGKILL; if it takes longer, it hangs in the kernel."""
 
 POLL_S = 0.005
-"""There is no event for the death of somebody else's child."""
+"""There is no event for the death of a process that is not our child."""
 
 
 def netns_prefix(name: str) -> str:
-    """What the namespaces of a lab begin with; a lab's name holds no dot, so no lab's prefix begins another's."""
+    """The prefix of a lab's namespaces; names contain no dot, so no lab's prefix is a prefix of another's."""
     return f"sluice.{name}."
 
 
 def processes(name: str) -> list[int]:
-    """Pids of the lab's processes but this one; who has ended and waits for its parent does not count."""
+    """Pids of the lab's processes except this one; zombies do not count."""
     wanted = f"{MARK}={name}".encode()
     found = []
     for entry in Path("/proc").iterdir():
@@ -65,7 +65,7 @@ def namespaces(name: str) -> list[Path]:
 def kill(name: str) -> list[int]:
     """Kill all of the lab's processes; returns those that did not die in time.
 
-    A process that is just being started shows no environment for a moment: only the second look that finds nobody
+    A process that is being started has no visible environment for a moment, so only the second empty result in a row
     counts.
     """
     deadline = time.monotonic() + DYING_S
@@ -83,13 +83,13 @@ def kill(name: str) -> list[int]:
 
 
 def remove_namespace(path: Path) -> None:
-    """As `ip netns delete`: the kernel removes the namespace and its links when its last process has gone."""
+    """Like `ip netns delete`: the kernel removes the namespace and its links with the last process in it."""
     ctypes.CDLL(None).umount2(os.fsencode(path), MNT_DETACH)
     path.unlink(missing_ok=True)
 
 
 def clear(name: str, folder: Path) -> list[str]:
-    """Remove all that belongs to the lab but its lock; returns what could not be removed, in words."""
+    """Remove everything that belongs to the lab except its lock; returns descriptions of what could not be removed."""
     stuck = [f"process {pid} does not die" for pid in kill(name)]
     for path in namespaces(name):
         try:
@@ -107,7 +107,7 @@ def clear(name: str, folder: Path) -> list[str]:
 
 
 def sweep(name: str, folder: Path) -> list[str]:
-    """Remove all that belongs to the lab, as `clear`, and the lock at the very end: from then on others may have it."""
+    """Remove everything like `clear`, and finally the lock: from then on the name can be taken."""
     stuck = clear(name, folder)
     (folder / LOCK).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # somebody has just taken the name, or something is stuck
@@ -117,7 +117,7 @@ def sweep(name: str, folder: Path) -> list[str]:
 
 def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # meant for the lab, which tells us by going
+        signal.signal(number, signal.SIG_IGN)  # meant for the lab, whose end we will notice
     os.write(1, READY)
     name, folder = sys.argv[1:]
     while os.read(0, 64):

@@ -1,4 +1,4 @@
-"""What the demo tells: a cluster as it is without policies, and what changes, one thing after the other."""
+"""The stories that the demo shows: a cluster without policies, and then one change after the other."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -18,11 +18,11 @@ from sluice.lab.scenario import ObjectName
 from sluice.lab.world import Key, World
 
 POLICIES = frozenset({Kind.K8S_NETWORK_POLICY, Kind.CLUSTER_NETWORK_POLICY, Kind.ANTREA_NETWORK_POLICY})
-"""Kinds of objects that say who may talk to whom."""
+"""Kinds of policies."""
 
 
 NODES = (NodeName("node-1"), NodeName("node-2"))
-"""Where manifests that are no scenario are shown: the Pods that say no node are spread over these, in order."""
+"""Nodes for manifests that are not scenarios: Pods without a node are spread over these, in order."""
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -35,16 +35,16 @@ class Tale(Struct, frozen=True, kw_only=True):
     name: str
     nodes: tuple[str, ...]
     objects: tuple[Document, ...]
-    """What is there before: no policies, unless a scenario begins with some."""
+    """The initial objects: no policies, unless a scenario begins with some."""
 
     changes: tuple[Change, ...]
 
 
 def read(folders: Sequence[Path]) -> list[Tale]:
-    """A tale for each scenario in the folders; for each folder of plain manifests that holds policies, one as well.
+    """A tale for each scenario in the folders, and one for each folder of plain manifests with policies.
 
     Raises:
-        BadScenario: there is none, or what is there cannot be taken in.
+        BadScenario: there is none, or something cannot be read.
     """
     tales = [tale for folder in folders for tale in _in(folder)]
     if not tales:
@@ -65,7 +65,7 @@ def _in(folder: Path) -> Iterator[Tale]:
 
 
 def _told(story: Story) -> Tale:
-    """The scenario's objects and changes, without what it expects."""
+    """The scenario's objects and changes, without its expectations."""
     changes = tuple(
         Change(title=told.name, apply=told.apply, delete=told.step.delete)
         for told in story.steps
@@ -83,7 +83,7 @@ def _told(story: Story) -> Tale:
 
 
 def _plain(folder: Path) -> Iterator[Tale]:
-    """All that is no policy is there before; each file with policies is a change, in the order of their names."""
+    """Everything but policies is there from the start; each file with policies is a change, in order of file names."""
     documents = [each for each in reading.load_manifests(folder, str(folder)) if isinstance(each, Document)]
     policies = groupby((each for each in documents if each.kind in POLICIES), key=lambda each: each.file)
     changes = [Change(title=Path(file).name, apply=tuple(held)) for file, held in policies]

@@ -1,6 +1,6 @@
-"""How a step's packets are asked about: once more where one got lost, and together with receivers that count them.
+"""How a step's packets are sent: again if one got lost, and together with receivers that count them.
 
-Of a probe of several packets each is a question of its own, and all of them have one answer.
+Each packet of a train (a probe with several packets) is a question of its own; together they have one result.
 """
 
 import asyncio
@@ -16,22 +16,22 @@ from sluice.lab.probers import TRY_S, Result
 from sluice.lab.receiving import Receiver
 
 ONCE_S = 1.5
-"""How long an answer may take where each packet is sent once; where none comes, this long is waited."""
+"""How long an answer may take if each packet is sent once; without an answer, the full time is waited."""
 
 
 AGAIN_S = 1.0
-"""How long each try may take of what is sent once more: a machine under load is waited for, not the network."""
+"""The time of each try when a packet is sent again; allows for the machine's load, not the network."""
 
 CAPTURES = 3
-"""Times that a step with receivers is asked at most."""
+"""How often a step with receivers is tried at most."""
 
 
 async def ask(lab: Lab, questions: Sequence[Question], *, once: bool = False, try_s: float = TRY_S) -> list[Result]:
-    """What becomes of these, all sent at once; in order.
+    """Send all packets at once; returns what became of them, in order.
 
     Args:
-        once: each is sent once, so that receivers can count; the packets of a train always are.
-        try_s: how long a try may take of each of the others.
+        once: send each packet once, so that receivers can count; the packets of a train always are.
+        try_s: time per try of all other packets.
     """
 
     def counted(question: Question) -> bool:
@@ -45,10 +45,10 @@ async def ask(lab: Lab, questions: Sequence[Question], *, once: bool = False, tr
 
 
 async def ask_again(lab: Lab, questions: Sequence[Question]) -> list[Result]:
-    """As `ask`, but one that should be answered and was not is sent once more when the others are through.
+    """Like `ask`, but packets that should have been answered and were not are sent again after all others.
 
-    A network under a burst loses packets, and more rejects at once than a switch hands over are drops; a policy
-    that drops the first drops the second as well. What should not be answered is never sent again.
+    Under a burst the network loses packets, and more rejects at once than a switch can hand over are dropped; a policy
+    that drops the first packet drops the second as well. What should not be answered is never sent again.
     """
     results = await ask(lab, questions)
     again = [at for at, each in enumerate(zip(questions, results, strict=True)) if lost(*each)]
@@ -79,13 +79,13 @@ async def ask_and_count(
 
 
 def lost(question: Question, result: Result) -> bool:
-    """A packet that should be answered was not: the network may have lost it, and it may be sent again."""
+    """Whether a packet that should be answered was not; the network may have lost it, so it can be sent again."""
     missing = "Dropped", *(("Error",) if question.packets > 1 else ())
     return question.expect != "Dropped" and result.result in missing
 
 
 def _one(results: Sequence[Result]) -> Result:
-    """What became of all of them, if it is the same."""
+    """The common result of all, if there is one."""
     counts = Counter(result.result for result in results)
     if len(counts) == 1:
         return results[0]

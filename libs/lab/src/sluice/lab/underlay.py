@@ -1,9 +1,9 @@
-"""How the nodes of a lab are wired: a network between them, tunnels over it, and a gateway from each node to its Pods.
+"""The wiring of a lab's nodes: a network between them, tunnels over it, and a gateway from each node to its Pods.
 
-Between the nodes is a namespace with a bridge, one link to each node. There the link is a port of the switch's second
-bridge, br-phy, which has the node's addresses: Open vSwitch in user space sends tunnels out by a bridge only.
-The gateway is a pair of links, one end in the switch and the other, gw0, with the node's kernel; it outlives a restart
-of the switch. Routes of the kernel name addresses and ranges; who has them the switch knows.
+The network is a namespace with a bridge and a link to each node. In the node, the link is a port of the switch's second
+bridge, br-phy, which has the node's addresses: userspace Open vSwitch sends tunnel packets only through a bridge. The
+gateway is a veth pair, one end in the switch and the other, gw0, in the node's network stack; it survives a restart of
+the switch. Kernel routes cover whole ranges and single addresses; the switch knows which Pod has which address.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from sluice.lab.world import World
 
 BRIDGE = "br-phy"
 UPLINK = "uplink"
-"""The node's end of its link to the others."""
+"""The node's end of its link to the other nodes."""
 
 TUNNEL = "gnv0"
 GATEWAY = "gw0"
@@ -41,7 +41,7 @@ SCOPE_LINK = 253
 
 
 class Wiring(NamedTuple):
-    """What a node's network stack has."""
+    """Addresses and routes of a node's network stack."""
 
     addresses: tuple[Address, ...] = ()
     """On the network between the nodes."""
@@ -50,11 +50,11 @@ class Wiring(NamedTuple):
     """At the gateway: the first address of each of its ranges."""
 
     pods: frozenset[str] = frozenset()
-    """Ranges and single addresses that are reached by way of the switch."""
+    """CIDRs and single addresses that are reached through the switch."""
 
 
 def wirings(world: World) -> dict[NodeName, Wiring]:
-    """What each node's network stack has in this world."""
+    """The wiring of each node in this world."""
     pods = frozenset[str]().union(*(world.behind(name) for name in world.nodes))
     return {name: Wiring(world.node_addresses(name), world.gateways(name), pods) for name in world.nodes}
 
@@ -68,7 +68,7 @@ class Underlay:
         self._ports = 0
 
     async def join(self, node: Path) -> None:
-        """The node has a link to the others, called `uplink`."""
+        """Create the node's link to the others, called `uplink`."""
         self._ports += 1
         await asyncio.to_thread(self._join, node, f"port{self._ports}")
 
@@ -97,7 +97,7 @@ def _make_bridge() -> None:
 
 
 async def wire(path: Path, db_socket: Path, bridge: str) -> None:
-    """The node has its second bridge, its tunnel port and its gateway. Again is once."""
+    """Create the node's second bridge, tunnel port and gateway; can be repeated."""
     await asyncio.to_thread(namespaces.inside, path, _make_gateway)
     ovsdb = await Ovsdb.connect(db_socket)
     try:
@@ -111,7 +111,7 @@ async def wire(path: Path, db_socket: Path, bridge: str) -> None:
 
 
 def _make_gateway() -> None:
-    veth.quiet(UPLINK)  # the node's addresses are on br-phy: else the kernel answers for them here as well
+    veth.quiet(UPLINK)  # the node's addresses are on br-phy; the kernel would answer for them here, too
     sysctl.write("net/ipv4/ip_forward", "1")
     sysctl.write("net/ipv4/conf/all/rp_filter", "0")
     sysctl.write("net/ipv4/conf/default/rp_filter", "0")
@@ -127,7 +127,7 @@ def _make_gateway() -> None:
 
 
 def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
-    """The node's network stack, which was wired the old way, is wired the new way."""
+    """Change the node's network stack from the old wiring to the new one."""
 
     def change() -> None:
         with IPRoute() as netlink:
@@ -135,8 +135,8 @@ def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
             (inside,) = netlink.link_lookup(ifname=GATEWAY)
             veth.no_transmit_checksum_offload(BRIDGE)
             netlink.link("set", index=outside, state="up")
-            # Everybody is on the network between the nodes. Open vSwitch takes a route only if an address of the
-            # device is in the same subnet as the destination. Source: Open vSwitch lib/ovs-router.c, get_src_addr.
+            # All nodes are on one subnet. Open vSwitch accepts a route only if the device has an address in the
+            # destination's subnet. Source: Open vSwitch lib/ovs-router.c, get_src_addr.
             for index, length, before, after in (
                 (outside, {4: 0, 6: 0}, old.addresses, new.addresses),
                 (inside, WIDTH, old.gateways, new.gateways),
@@ -154,7 +154,7 @@ def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
                 own = [each for each in new.gateways if ip_address(each).version == version]
                 for pods in old.pods - new.pods:
                     if ip_network(pods).version == version:
-                        with contextlib.suppress(NetlinkError):  # it went with the address that it sent from
+                        with contextlib.suppress(NetlinkError):  # removed with its source address
                             netlink.route("del", dst=pods, oif=inside)
                 for pods in new.pods:
                     if ip_network(pods).version == version:
@@ -169,7 +169,7 @@ def configure(path: Path, old: Wiring, new: Wiring, virtual_mac: str) -> None:
 
 
 async def tell_gateways(db_socket: Path, new: Wiring) -> None:
-    """The gateway's port says which addresses are behind it."""
+    """Write the addresses behind the gateway to its port's external_ids."""
     ovsdb = await Ovsdb.connect(db_socket)
     try:
         await ovsdb.set_external_ids(GATEWAY_PORT, gateway_ids(GatewayIds(GATEWAY_MAC, new.gateways)))

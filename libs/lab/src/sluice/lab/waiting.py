@@ -1,4 +1,4 @@
-"""Hears what the services of a lab say that is in force, and waits until that is what it should be."""
+"""Follows the statuses of a lab's services, and waits until they match the wanted state."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from sluice.runtime.message import Message
 
 
 class NotRealised(Exception):
-    """A change did not come into force in time. Each line says what is missing."""
+    """A change did not take effect in time. Each line says what is missing."""
 
 
 class Waiting:
@@ -33,10 +33,10 @@ class Waiting:
             self._running.changed.set()
 
     async def until(self, missing: Callable[[], list[str]], timeout_s: float) -> None:
-        """Returns when nothing is missing.
+        """Return when nothing is missing.
 
         Raises:
-            NotRealised: something still is.
+            NotRealised: something is still missing.
         """
         lines: list[str] = []
         try:

@@ -1,4 +1,4 @@
-"""Packets walked through the flows that a node would get: the datapath for machines that cannot run one."""
+"""Traces packets through the flows that a node would get: the datapath for machines that cannot run one."""
 
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
@@ -53,7 +53,7 @@ class _Node(NamedTuple):
 
 
 def walked(world: World, asked: Sequence[Question]) -> list[Result]:
-    """What becomes of these packets between Pods, in order; each walks through the flows of one node or of two."""
+    """What becomes of these packets between Pods, in order; each is traced through the flows of one or two nodes."""
     nodes = {node: _node(world, node) for node in world.nodes}
     pods = world.pods()
     return [Result(_walked(world, nodes, question, pods)) for question in asked]
@@ -69,20 +69,20 @@ def _walked(world: World, nodes: Mapping[NodeName, _Node], question: Question, p
             where = _holder(world, sent.packet)
             walk = nodes[where].walker.walk(_through_the_tunnel(world, source.node, nodes[where], sent.packet))
             break
-    if any(handed[0] == Errand.REJECT for handed in walk.punted):  # what is logged is handed over, too, and goes on
+    if any(handed[0] == Errand.REJECT for handed in walk.punted):  # logged packets are punted, too, and continue
         return "Rejected"
     there = nodes[where].ports.get(target.uid)
     return "Allowed" if there is not None and there.ofport in walk.ports else "Dropped"
 
 
 def _holder(world: World, packet: Packet) -> NodeName:
-    """The node where the tunnel ends that the packet is to go by."""
+    """The node at the other end of the packet's tunnel."""
     end = packet.get(Field.TUN_DST) or packet[Field.TUN_IPV6_DST]
     return next(name for name in world.nodes if end in [int(ip_address(one)) for one in world.node_addresses(name)])
 
 
 def _through_the_tunnel(world: World, sender: NodeName, to: _Node, packet: Packet) -> Packet:
-    """The packet as it comes out at the other end: nothing that the first switch noted is with it."""
+    """The packet as it leaves the tunnel: nothing that the first switch stored with it survives."""
     assert to.uplinks.tunnel is not None, "every node has one"
     outer = world.node_addresses(sender)
     v4 = Field.TUN_DST in packet

@@ -1,4 +1,4 @@
-"""The ways out of a node's switch, for those who have no switch and no bus: what node-ovs makes of all Nodes."""
+"""The uplinks of a node's switch and their flows as node-ovs derives them from all Nodes, without a switch or bus."""
 
 from sluice.contracts.groups import NodeRoute
 from sluice.contracts.ids import NEVER, NodeName
@@ -8,19 +8,19 @@ from sluice.dataplane.ovs.routes import lower_routes
 from sluice.lab.world import World
 
 UPLINKS = 2
-"""Ports that are no Pod's."""
+"""Number of ports that belong to no Pod."""
 
 GATEWAY_MAC = "0a:58:00:00:00:01"
-"""Locally administered; each node has its own network behind its own gateway, so it may be the same everywhere."""
+"""Locally administered; each node's gateway is on a network of its own, so all can have the same one."""
 
 
 def uplinks(world: World, node: NodeName, pods: int) -> Uplinks:
-    """The ports that are no Pod's: numbered after those of the node's Pods, the tunnel first."""
+    """The ports that belong to no Pod, numbered after those of the node's Pods; the tunnel comes first."""
     return Uplinks(pods + 1, Gateway(pods + 2, GATEWAY_MAC, world.gateways(node)))
 
 
 def way_flows(world: World, node: NodeName, ports: Uplinks) -> Flows:
-    """The flows of these ports, and of the ways to every node."""
+    """The flows of these ports, and of the routes to all nodes."""
     return lower_routes(node, [_route(world, name) for name in world.nodes], ports)
 
 

@@ -1,8 +1,8 @@
 """The objects of a lab, with what scheduler, kubelet and API server would have added.
 
-Pods without a node are spread over the nodes in order, Pods without an address get one of their node's range, Nodes
-get addresses, Namespaces that objects live in come into being, and those of a deleted Namespace go with it. What is
-given is kept. Everything is decided here and nothing is done: `Lab` makes it so.
+Pods without a node are spread over the nodes in order, Pods without an address get one from their node's range, and
+Nodes get addresses. Namespaces are created when an object needs them, and deleting one deletes its objects. Explicit
+values are kept. Everything is decided here and nothing is done: `Lab` carries it out.
 """
 
 from collections import Counter
@@ -36,17 +36,17 @@ from sluice.lab.attaching import Attaching, NoSuchNetwork
 from sluice.lab.scenario import DnsRecord, Network, addresses_of
 
 POD_RANGE = IPv4Network("10.64.0.0/10")
-"""Pods' addresses: a /20 of it for each node, 4,093 Pods, unless its Node says otherwise."""
+"""Pod addresses: each node has a /20 of it (4,093 Pods), unless its Node says otherwise."""
 
 NODE_RANGE = IPv4Network("192.168.77.0/24")
-"""Nodes' addresses, unless their Node says otherwise."""
+"""Node addresses, unless the Node says otherwise."""
 
 RESERVED = 2
-"""The network's own address, and the one that people take for a gateway."""
+"""Addresses not given out: the network's own, and the one usually taken for a gateway."""
 
 
 class NotPlaceable(ValueError):
-    """The object cannot be in this lab. The message says which, why and what to do."""
+    """The object cannot be in this lab. The message says which one, why and what to do."""
 
 
 class Key(NamedTuple):
@@ -58,13 +58,13 @@ class Key(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A Pod as it stands in the lab. Another `uid` is another Pod: its namespace and port are made anew.
+    """A Pod in the lab. With a new `uid` it is a new Pod: its namespace and port are created anew.
 
-    Where packets begin and end at others as well (`ends`), it is one of those.
+    In `ends`, any other source or destination of packets.
     """
 
     pod: str
-    """namespace/name, or with a prefix what else it is."""
+    """namespace/name, or the prefixed name of another end."""
 
     uid: Uid
     node: NodeName
@@ -76,7 +76,7 @@ class Placed(NamedTuple):
 
 
 class World:
-    """The objects, by key. A fold: what it holds depends on what was put and removed."""
+    """The objects, by key. A fold: its contents depend only on what was put and removed."""
 
     def __init__(
         self,
@@ -88,13 +88,13 @@ class World:
         *,
         networks: tuple[Network, ...] = (),
     ) -> None:
-        """`now` gives the time as RFC 3339: of two Pods with one address the later created has it."""
+        """`now` returns the time as RFC 3339: of two Pods with the same address the one created later holds it."""
         self.nodes = tuple(NodeName(node) for node in nodes)
         self.externals = externals
-        """The addresses of hosts beyond the cluster, by name."""
+        """Addresses of hosts outside the cluster, by name."""
 
         self.records = dict(records)
-        """What DNS says."""
+        """The DNS records."""
 
         self._new_uid, self._now = new_uid, now
         self._objects: dict[Key, Document] = {}
@@ -104,7 +104,7 @@ class World:
         """EndpointSlices that the lab made."""
 
         self._taken: Counter[Address] = Counter()
-        """By how many Pods that run each address is had."""
+        """How many running Pods have each address."""
 
         self._gathering = False
         self._next_node = 0
@@ -125,7 +125,7 @@ class World:
         return self._objects
 
     def pods(self) -> dict[str, Placed]:
-        """The Pods that run, by namespace/name, in the order they came."""
+        """The running Pods, by namespace/name, in order of arrival."""
         return {
             "/".join(document.object.key): _placed(document.object)
             for document in self._objects.values()
@@ -134,7 +134,7 @@ class World:
 
     @property
     def names(self) -> Mapping[str, tuple[Address, ...]]:
-        """The addresses of names."""
+        """The addresses of DNS names."""
         return addresses_of(self.records)
 
     def gateways(self, name: NodeName) -> tuple[Address, ...]:
@@ -142,7 +142,7 @@ class World:
         return tuple(Address(str(ip_network(cidr, strict=False)[1])) for cidr in self.node(name).spec.pod_cidrs)
 
     def behind(self, name: NodeName) -> frozenset[str]:
-        """Whom the node has: its ranges, and single addresses of its Pods that are in none of them, as CIDRs."""
+        """The node's ranges, and the addresses of its Pods outside of them, as CIDRs."""
         networks = [ip_network(cidr, strict=False) for cidr in self.node(name).spec.pod_cidrs]
         strays = {
             address
@@ -155,7 +155,7 @@ class World:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is put meanwhile is derived from once, at the end: for many objects, which each cost a look at all."""
+        """Derive only once at the end of the context: for many objects, each of which would need a full pass."""
         self._gathering = True
         try:
             yield
@@ -164,10 +164,10 @@ class World:
         self._derive()
 
     def put(self, document: Document) -> Key:
-        """Take the object in, as its kind needs; the key it has now.
+        """Add or update the object, with what its kind needs; returns its final key.
 
         Raises:
-            NotPlaceable: its node is none of the lab's, or it has no room.
+            NotPlaceable: its node is not in the lab, or is full.
         """
         key = Key(document.kind, *document.object.key)
         if key.namespace:
@@ -179,7 +179,7 @@ class World:
         return key
 
     def remove(self, key: Key) -> None:
-        """Forget the object, and with a Namespace all that is in it. The lab's own Nodes come back as they were made.
+        """Remove the object, and with a Namespace everything in it. The lab's own Nodes are reset instead.
 
         Raises:
             NotPlaceable: there is no such object.
@@ -198,7 +198,7 @@ class World:
         self._derive()
 
     def _derive(self) -> None:
-        """Services have the EndpointSlices of their Pods, where nobody gave them others."""
+        """Create EndpointSlices for the Services that have none from elsewhere."""
         if self._gathering:
             return
         held = [document.object for document in self._objects.values()]
@@ -225,7 +225,7 @@ class World:
         self._derived = set(wanted)
 
     def find(self, kind: str, namespace: str, name: str, api_version: str = "") -> Key:
-        """The key of an object that people name.
+        """The key of an object named by a user.
 
         Raises:
             NotPlaceable: there is no such kind, or no such object.
@@ -266,7 +266,7 @@ class World:
         self._bodies[key] = document.body
 
     def _imply(self, key: Key) -> None:
-        """Make the object exist, with nothing but a name, if it does not."""
+        """Create the object, with nothing but a name, if it does not exist."""
         if key in self._objects:
             return
         bare = Namespace if key.kind is Kind.NAMESPACE else Node
@@ -278,7 +278,7 @@ class World:
         self._store(key, document)
 
     def _placed_pod(self, key: Key, pod: Pod, known: object) -> Pod:
-        """The Pod with node, addresses, uid and age; those it has already, if it is the same Pod as before."""
+        """The Pod with node, addresses, uid and age; existing ones are kept if it is the same Pod as before."""
         before = known if isinstance(known, Pod) and _same_sandbox(known, pod) else None
         node = pod.node or (before.node if before else self._schedule())
         if node not in self.nodes:
@@ -328,21 +328,21 @@ class World:
         )
 
     def node(self, name: NodeName) -> Node:
-        """The node's object, with addresses and ranges."""
+        """The Node object, with addresses and ranges."""
         made = self._objects[Key(Kind.NODE, "", name)].object
         assert isinstance(made, Node)
         return made
 
     def node_addresses(self, name: NodeName) -> tuple[Address, ...]:
-        """By which other nodes reach it."""
+        """The addresses at which other nodes reach it."""
         return tuple(Address(entry.address) for entry in self.node(name).status.addresses if entry.type == "InternalIP")
 
     def _free_addresses(self, node: NodeName) -> tuple[Address, ...]:
-        """One of each of the node's ranges."""
+        """One from each of the node's ranges."""
         return tuple(self._free_address(node, cidr) for cidr in self.node(node).spec.pod_cidrs)
 
     def _free_address(self, node: NodeName, cidr: str) -> Address:
-        """The next address of the range; one that was given out is not given again soon."""
+        """The next address of the range; addresses are not reused soon."""
         network = ip_network(cidr, strict=False)
         for _ in range(network.num_addresses - RESERVED):
             offset = self._next_address.get(cidr, RESERVED)
@@ -358,12 +358,12 @@ def describe(key: Key) -> str:
 
 
 def runs(pod: Pod) -> bool:
-    """It has not ended."""
+    """Whether the Pod has not ended."""
     return pod.status.phase not in ("Succeeded", "Failed")
 
 
 def _had_by(obj: object) -> tuple[Address, ...]:
-    """The addresses of a Pod that runs."""
+    """The addresses of a running Pod."""
     return pod.addresses if isinstance(pod := obj, Pod) and runs(pod) else ()
 
 
@@ -378,7 +378,7 @@ def _placed(pod: Pod) -> Placed:
 
 
 def _readdressed(service: Service, known: object) -> Service:
-    """The Service with the ClusterIPs that it had."""
+    """The Service with its previous ClusterIPs."""
     if not isinstance(known, Service) or services.is_headless(service) or services.is_headless(known):
         return service
     had = known.spec.cluster_ips
@@ -386,7 +386,7 @@ def _readdressed(service: Service, known: object) -> Service:
 
 
 def _same_sandbox(before: Pod, after: Pod) -> bool:
-    """The change leaves the running Pod alone: it touches neither where it runs nor what it serves."""
+    """Whether the change keeps the running Pod: it affects neither where it runs nor what it serves."""
     return (
         after.metadata.uid in ("", before.metadata.uid)
         and after.node in ("", before.node)

@@ -1,1 +1,1 @@
-"""Receivers of mirrored and redirected traffic: frames as they stand on the wire, decoded and counted."""
+"""Receivers of mirrored and redirected traffic: captured frames, decoded and counted."""

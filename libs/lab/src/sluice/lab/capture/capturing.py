@@ -1,4 +1,4 @@
-"""All receivers of one step: opened before its packets are sent, counted afterwards."""
+"""All receivers of one step: opened before its packets are sent, evaluated afterwards."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,28 +13,29 @@ from sluice.lab.capture.tunnels import Seen, decode
 from sluice.lab.receiving import Receiver
 
 ARRIVES_S = 2.0
-"""How long what is expected may take after the last packet was answered: the machine's load, not the network."""
+"""How long expected frames may take after the last packet was answered; allows for the machine's load, not the network.
+"""
 
 SURPLUS_S = 0.15
-"""How long nothing more must come, once all is there."""
+"""How long to watch for surplus frames once all expected ones are there."""
 
 POLL_S = 0.01
 
 
 class Place(NamedTuple):
-    """A link to hear."""
+    """A link to listen on."""
 
     netns: Path
     link: str
     host: bool = False
-    """Only what is meant for it comes here: the network between nodes floods at times."""
+    """Count only frames addressed to this namespace, since the network between nodes floods at times."""
 
 
 class Capture:
-    """Frames of several links, each kept once, whatever is asked about it."""
+    """Frames of several links; each is kept once, however many expectations refer to it."""
 
     def __init__(self, receivers: Sequence[tuple[Receiver, Ends]], places: Mapping[str, Sequence[Place]]) -> None:
-        """`places` are the links of each receiver, by its `on`; a link that is missing hears nothing."""
+        """`places` are the links of each receiver, by its `on`; a missing link receives nothing."""
         self._receivers, self._places = tuple(receivers), places
         self._ports = udp_ports(receiver for receiver, _ in receivers)
         self._frames: dict[Place, list[tuple[Seen, bool]]] = {}
@@ -64,10 +65,10 @@ class Capture:
         return taken
 
     async def counts(self) -> list[Count]:
-        """What came of each expectation, in order, once all is there or cannot be waited for any more."""
+        """The result of each expectation, in order, once all are met or the time is up."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ARRIVES_S
-        # No event a frame: thousands come at a time.
+        # Polled instead of one event per frame: thousands arrive at a time.
         while any(each.short for each in self._counts()) and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
         await asyncio.sleep(SURPLUS_S)
@@ -89,5 +90,5 @@ class Capture:
             yield from (seen for seen, out in self._frames.get(place, ()) if out == wanted.into)
 
     def seen(self, wanted: Receiver, names: Mapping[Address, str]) -> str:
-        """All that came there, in words."""
+        """A readable summary of all frames received there."""
         return summary(list(self._seen(wanted)), names)

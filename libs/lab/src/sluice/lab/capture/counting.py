@@ -1,4 +1,4 @@
-"""Which frames a scenario expects at a receiver, and whether they came."""
+"""Which frames a scenario expects at a receiver, and whether they arrived."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,18 +19,18 @@ PROTOCOLS = {
 _NAMES = {number: name for name, numbers in PROTOCOLS.items() for number in numbers}
 
 TOLD = 6
-"""Kinds of frames that a message lists at most."""
+"""Most kinds of frames that a message lists."""
 
 
 class Ends(NamedTuple):
-    """Who sends and who gets the packet inside; None: anybody."""
+    """Sender and destination of the inner packet; None means any."""
 
     source: frozenset[Address] | None = None
     target: frozenset[Address] | None = None
 
 
 def udp_ports(receivers: Iterable[Receiver]) -> dict[int, Proto]:
-    """Where tunnels end over UDP: the registered ports, and those that are asked for."""
+    """UDP ports on which tunnels end: the registered ones, and those that receivers ask for."""
     found: dict[int, Proto] = dict(DEFAULT_PORTS)
     for each in receivers:
         match each:
@@ -40,7 +40,7 @@ def udp_ports(receivers: Iterable[Receiver]) -> dict[int, Proto]:
 
 
 def matches(wanted: Receiver, ends: Ends, seen: Seen) -> bool:
-    """The frame is one of those that are counted."""
+    """Whether the frame counts for this receiver."""
     return _outer(wanted, seen.tunnel) and _inner(wanted, ends, seen.inner)
 
 
@@ -81,16 +81,16 @@ def _inner(wanted: Receiver, ends: Ends, packet: Frame | None) -> bool:
 
 
 class Count(NamedTuple):
-    """What came of one expectation."""
+    """The result of one expectation."""
 
     wanted: Receiver
     got: int
     problem: str = ""
-    """Why nothing can come."""
+    """Why nothing can arrive."""
 
     @property
     def short(self) -> bool:
-        """More would have to come."""
+        """Whether frames are still missing."""
         return self.got < self.least and not self.problem
 
     @property
@@ -104,7 +104,7 @@ class Count(NamedTuple):
         return self.wanted.at_least if self.wanted.packets is None else self.wanted.packets
 
     def expect(self) -> str:
-        """In words."""
+        """The expected number, in words."""
         return _packets(self.least) if self.wanted.packets is not None else f"{_packets(self.least)} or more"
 
     def words(self) -> str:
@@ -116,7 +116,7 @@ def _packets(count: int) -> str:
 
 
 def title(wanted: Receiver) -> str:
-    """What is expected, as people read it; its ends are told beside it."""
+    """The expectation in words, without its ends, which are shown beside it."""
     fields = (
         ("destinationPort", wanted.destination_port),
         ("vni", wanted.vni),
@@ -135,7 +135,7 @@ def title(wanted: Receiver) -> str:
 
 
 def summary(frames: Sequence[Seen], names: Mapping[Address, str]) -> str:
-    """What came instead, the most frequent first."""
+    """What arrived instead, most frequent first."""
     kinds = Counter(_kind(seen, names) for seen in frames)
     listed = [f"{count} x {kind}" for kind, count in kinds.most_common(TOLD)]
     more = len(kinds) - len(listed)

@@ -1,4 +1,4 @@
-"""Raw sockets at receivers: each hears one link of one namespace, from when it is opened until it is closed.
+"""Raw sockets of receivers: each captures one link of one namespace while it is open.
 
 Source: packet(7).
 """
@@ -20,12 +20,12 @@ SO_RCVBUFFORCE = 33
 """Source: asm-generic/socket.h."""
 
 BUFFER_BYTES = 16 << 20
-"""Room for what comes while the lab is at something else."""
+"""Buffer for frames that arrive while the lab is busy with something else."""
 
 LONGEST = 65_536
 
 Taken = Callable[[bytes, int], None]
-"""A frame, and what the kernel takes it for: PACKET_HOST is meant for the namespace, PACKET_OUTGOING is sent by it."""
+"""A frame and its packet type: PACKET_HOST is addressed to the namespace, PACKET_OUTGOING sent by it."""
 
 
 class NoLink(Exception):
@@ -33,7 +33,7 @@ class NoLink(Exception):
 
 
 class Listener:
-    """One link."""
+    """Captures one link."""
 
     def __init__(self, sock: socket.socket, taken: Taken) -> None:
         self._sock, self._taken = sock, taken
@@ -42,7 +42,7 @@ class Listener:
 
     @classmethod
     async def open(cls, netns: Path, link: str, taken: Taken) -> Self:
-        """Hears the link from now on.
+        """Capture the link from now on.
 
         Raises:
             NoLink
@@ -50,7 +50,7 @@ class Listener:
         return cls(await asyncio.to_thread(namespaces.inside, netns, lambda: raw(link)), taken)
 
     def drain(self) -> None:
-        """Take what has come so far."""
+        """Take the frames received so far."""
         with contextlib.suppress(OSError):  # nothing more, or the link has gone
             while True:
                 octets, (_, _, kind, *_) = self._sock.recvfrom(LONGEST)
@@ -62,7 +62,7 @@ class Listener:
 
 
 def raw(link: str) -> socket.socket:
-    """A socket that hears and speaks by this link of the namespace we are in.
+    """A socket that sends and receives by this link of the current namespace.
 
     Raises:
         NoLink

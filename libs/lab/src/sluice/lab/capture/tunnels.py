@@ -1,4 +1,4 @@
-"""What a frame carries that came through a tunnel: the outer headers' fields, and the frame inside.
+"""Decodes frames that arrive through a tunnel: fields of the outer headers, and the inner frame.
 
 Source: RFC 8926 section 3.4 (Geneve), RFC 7348 section 5 (VXLAN), RFC 2784 and RFC 2890 (GRE),
 draft-foschiano-erspan-03 sections 4.2 and 4.3 (ERSPAN types II and III, which Open vSwitch calls versions 1 and 2).
@@ -23,7 +23,7 @@ GRE = 47
 
 
 class Carried:
-    """Types of what GRE and Geneve carry. Source: IEEE 802 numbers."""
+    """Ethernet types of what GRE and Geneve carry. Source: IEEE 802 numbers."""
 
     ETHERNET = 0x6558
     ERSPAN_1 = 0x88BE
@@ -35,11 +35,11 @@ GRE_CHECKSUM, GRE_KEY, GRE_SEQUENCE = 0x8000, 0x2000, 0x1000
 """Flags of the GRE header; each adds four octets."""
 
 VXLAN_VNI = 0x08
-"""The flag that says that there is a VNI."""
+"""The flag of a valid VNI."""
 
 
 class Tunnel(NamedTuple):
-    """The outer headers. What the kind of tunnel does not have, or the header does not say, is None."""
+    """The outer headers. Fields that the kind of tunnel or this header does not have are None."""
 
     proto: Proto
     source: Address
@@ -49,34 +49,34 @@ class Tunnel(NamedTuple):
 
     vni: int | None = None
     key: int | None = None
-    """Of GRE; None without one."""
+    """GRE key; None without one."""
 
     version: int | None = None
-    """Of ERSPAN: 1 (type II) or 2 (type III)."""
+    """ERSPAN version: 1 (type II) or 2 (type III)."""
 
     session: int | None = None
     number: int | None = None
-    """Its index."""
+    """ERSPAN index."""
 
     direction: int | None = None
     hardware: int | None = None
 
 
 class Seen(NamedTuple):
-    """One frame that a receiver got."""
+    """One frame received by a receiver."""
 
     tunnel: Tunnel | None
-    """None: it came bare."""
+    """None if it was not tunnelled."""
 
     inner: Frame | None
-    """The packet, if it is IP."""
+    """The inner packet, if it is IP."""
 
 
 def decode(octets: bytes, ports: Mapping[int, Proto] = DEFAULT_PORTS) -> Seen:
-    """What the frame is. One that claims to be a tunnel's and is cut short counts as bare.
+    """Decode the frame. A truncated tunnel packet counts as not tunnelled.
 
     Args:
-        ports: UDP destinations at which tunnels end, and their kinds.
+        ports: UDP destination ports on which tunnels end, and their kinds.
     """
     outer = frame.read(octets)
     found = opened(outer, ports)
@@ -87,7 +87,7 @@ def decode(octets: bytes, ports: Mapping[int, Proto] = DEFAULT_PORTS) -> Seen:
 
 
 def opened(outer: Frame | None, ports: Mapping[int, Proto] = DEFAULT_PORTS) -> tuple[Tunnel, bytes] | None:
-    """The tunnel that the packet belongs to, and the frame inside; None if it is no tunnel's."""
+    """The tunnel headers and the inner frame; None if the packet is not tunnelled."""
     if outer is not None and outer.first and outer.proto == IpProto.UDP:
         return _over_udp(outer, ports)
     if outer is not None and outer.first and outer.proto == GRE:
@@ -96,7 +96,7 @@ def opened(outer: Frame | None, ports: Mapping[int, Proto] = DEFAULT_PORTS) -> t
 
 
 def text(address: bytes) -> Address:
-    """In canonical form."""
+    """The address in canonical form."""
     return Address(str(ip_address(address)))
 
 

@@ -1,1 +1,1 @@
-"""Inline devices: processes between two ports of a switch, or behind a tunnel, that hand frames back."""
+"""Inline devices: processes between two ports of a switch, or behind a tunnel, that return frames."""

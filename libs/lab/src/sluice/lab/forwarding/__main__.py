@@ -1,6 +1,6 @@
-"""A forwarder: waits for its links, forwards while both are the same, and begins anew when one is another.
+"""A forwarder: waits for its links, forwards while they stay the same, and restarts when one is replaced.
 
-What it forwards and what it drops is counted in `counts` of its folder, once a second at most.
+The numbers of forwarded and dropped frames are written to `counts` in its folder, at most once a second.
 """
 
 import ctypes
@@ -25,28 +25,28 @@ CLONE_NEWNET = 0x40000000
 """Source: linux/sched.h."""
 
 LOOK_S = 0.05
-"""Between two looks at whether the links are there, and the same as before."""
+"""Interval of checks whether the links exist and are unchanged."""
 
 PR_SET_PDEATHSIG = 1
 """Source: linux/prctl.h."""
 
 STARTED_S = 30.0
-"""In which Suricata is at work; it takes half a second on a quiet machine."""
+"""Time for Suricata to start; it takes half a second on an idle machine."""
 
 
 class Changed(Exception):
-    """A link has gone, or another has its name."""
+    """A link has gone, or another link has its name."""
 
 
 class Work:
-    """Between links that are there."""
+    """Forwarding between existing links."""
 
     def __init__(self, order: Order, links: list[str], indexes: tuple[int, ...]) -> None:
         self.order = order
         self._links, self._indexes = links, indexes
 
     def same(self) -> None:
-        """Raises Changed if the links are not the same any more."""
+        """Raise Changed if the links are not the same any more."""
         if _indexes(self._links) != self._indexes:
             raise Changed
 
@@ -103,7 +103,7 @@ def _forward(work: Work) -> None:
 def _take(
     source: socket.socket, send: Callable[[bytes], object], pattern: re.Pattern[bytes] | None, counts: dict[str, int]
 ) -> None:
-    """Hand on what has come."""
+    """Forward the frames that have arrived."""
     try:
         while True:
             octets, (_, _, kind, *_) = source.recvfrom(LONGEST)
@@ -123,7 +123,7 @@ def _take(
 def _inspect(work: Work) -> None:
     order = work.order
     log = inline.prepare(order)
-    process = subprocess.Popen(inline.command(order), preexec_fn=_with_us)  # noqa: PLW1509  # no thread is here
+    process = subprocess.Popen(inline.command(order), preexec_fn=_with_us)  # noqa: PLW1509  # this process has no threads
     deadline = time.monotonic() + STARTED_S
     started = False
     try:
@@ -143,7 +143,7 @@ def _inspect(work: Work) -> None:
 
 
 def _with_us() -> None:
-    """It is killed when we are."""
+    """Kill it when this process dies."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -1,7 +1,7 @@
-"""Suricata between two ports: drops what its rules say, and passes all else, whatever it makes of it.
+"""Suricata between two ports: drops what its rules say, and passes everything else, even traffic it cannot parse.
 
-Unlike the engine of `node-l7`, this one stands for what people put there, an intrusion prevention system: a connection
-that it did not see from its start is none of its business.
+Unlike the engine of `node-l7`, it plays the role of an intrusion prevention system installed by users: it ignores
+connections that it did not see from the start.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from sluice.lab.forwarding.order import Order
 
 
 def prepare(order: Order) -> Path:
-    """Rules and configuration are in the folder; returns where the engine will say that it has started."""
+    """Write rules and configuration to the folder; returns the path where the engine will report its start."""
     folder = Path(order.folder)
     log = folder / "suricata.log"
     log.unlink(missing_ok=True)

@@ -1,19 +1,19 @@
-"""What a forwarder is told when it is started, and how it tells that it is at work."""
+"""The order that a forwarder gets at its start, and how it reports that it is working."""
 
 from msgspec import Struct
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """The one argument of the process, as JSON. All paths are absolute."""
+    """The process's only argument, as JSON. All paths are absolute."""
 
     netns: str
-    """It works in this namespace."""
+    """The namespace it works in."""
 
     from_: str
-    """The link that frames come by."""
+    """The link that frames arrive on."""
 
     to: str = ""
-    """The link that they go by; empty: a tunnel, `back`."""
+    """The link that they leave by; empty if they leave through a tunnel (`back`)."""
 
     back: str = ""
     """geneve, vxlan or gre."""
@@ -21,19 +21,19 @@ class Order(Struct, frozen=True, kw_only=True):
     vni: int = 0
     key: int | None = None
     port: int = 0
-    """UDP destination of the tunnel back; 0 of gre."""
+    """UDP destination port of the tunnel back; 0 for gre."""
 
     ports: dict[int, str] = {}
-    """UDP destinations of tunnels that end here, and their kinds."""
+    """UDP destination ports of tunnels that end here, and their kinds."""
 
     drop: str = ""
     rules: tuple[str, ...] = ()
-    """Of Suricata; empty: it forwards itself."""
+    """Rules of Suricata; if empty, the process forwards by itself."""
 
     folder: str
-    """Of its own files. `ready` is there and holds what `ready` says while it is at work."""
+    """Folder for its own files. While it works, it contains the file `ready` with the text of `ready()`."""
 
 
 def ready(indexes: tuple[int, ...]) -> str:
-    """What the file says when the forwarder is at work between links with these indexes of their namespace."""
+    """The file's text while the forwarder works between links with these interface indexes of their namespace."""
     return " ".join(map(str, indexes))

@@ -1,4 +1,4 @@
-"""Behind a tunnel: what it carried goes back to the node it came from, through another one."""
+"""A host at the end of a tunnel that returns the inner frames to the sending node through another tunnel."""
 
 import socket
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from sluice.lab.capture.tunnels import GRE, GRE_KEY, VXLAN_VNI, Carried, Proto, 
 from sluice.lab.forwarding.order import Order
 
 SOURCE_PORT = 49_152
-"""Of what goes back; nobody answers to it."""
+"""Source port of returned packets; nobody answers to it."""
 
 
 def sender(order: Order) -> Callable[[bytes], None]:
-    """Sends the frame inside a frame back; what came by no tunnel is left alone."""
+    """A function that sends the inner frame of a frame back; frames from no tunnel are ignored."""
     ports: dict[int, Proto] = {port: _proto(kind) for port, kind in order.ports.items()}
     sockets: dict[int, socket.socket] = {}
 
@@ -30,7 +30,7 @@ def sender(order: Order) -> Callable[[bytes], None]:
 
 
 def header(order: Order) -> bytes:
-    """What stands before the frame."""
+    """The headers in front of the inner frame."""
     match order.back:
         case "vxlan":
             return bytes((VXLAN_VNI, 0, 0, 0)) + order.vni.to_bytes(3, "big") + b"\0"

@@ -1,4 +1,4 @@
-"""The program that runs inside a guest: it does what it is called for, one call after the other, until nobody calls."""
+"""The program that runs inside a guest: it executes calls one after the other until the channel ends."""
 
 import contextlib
 import importlib.util
@@ -24,7 +24,7 @@ def serve(channel: wire.Channel) -> None:
             answer = _answer(channel.receive())
             try:
                 channel.send(answer)
-            except (pickle.PicklingError, TypeError, AttributeError) as error:  # before anything was sent
+            except (pickle.PicklingError, TypeError, AttributeError) as error:  # raised before anything was sent
                 channel.send(wire.Raised(f"what was returned does not pickle: {error}"))
 
 
@@ -32,7 +32,7 @@ def _answer(call: wire.Call) -> wire.Returned | wire.Raised:
     try:
         function = _function(call)
         return wire.Returned(function(*pickle.loads(call.arguments)))  # noqa: S301  # see `wire`
-    except BaseException:  # noqa: BLE001  # whatever went wrong goes to who called
+    except BaseException:  # noqa: BLE001  # whatever went wrong is reported to the caller
         return wire.Raised(traceback.format_exc())
 
 
@@ -44,7 +44,7 @@ def _function(call: wire.Call) -> Callable[..., Any]:
 
 
 def _module(name: str, file: str) -> ModuleType:
-    """The module that is this file, under its name outside, so that what it defines pickles."""
+    """The module from this file, under the name it has outside, so that objects it defines can be pickled."""
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
@@ -58,7 +58,7 @@ def _module(name: str, file: str) -> ModuleType:
 
 
 def _package(name: str, folder: Path) -> None:
-    """The packages around a module are there, too: pickle asks for them, and the module's neighbours are found."""
+    """Create the packages around a module: pickle needs them, and the module can then import its neighbours."""
     if name and name not in sys.modules:
         _package(name.rpartition(".")[0], folder.parent)
         package = sys.modules[name] = ModuleType(name)

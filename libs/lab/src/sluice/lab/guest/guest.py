@@ -1,4 +1,4 @@
-"""A guest: boot it, have it call functions, end it."""
+"""A guest: boot it, call functions in it, end it."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 BOOT_S = 120.0
-"""It takes 10 s where nothing else runs; the interpreter starts inside, without acceleration."""
+"""It takes 10 s on an idle machine; the interpreter starts inside, without acceleration."""
 
 CALL_S = 300.0
 
@@ -27,26 +27,26 @@ class GuestFailed(Exception):
 
 
 class RaisedInside(AssertionError):
-    """What was called raised; the message is its trace. An assertion, because most of what runs inside are checks."""
+    """The called function raised; the message is its traceback. An assertion, because most calls are checks."""
 
 
 class Guest:
-    """A running guest. Calls are one after the other; it ends with `stop`, and with the process that started it."""
+    """A running guest. Calls run one after the other; it ends with `stop`, or with the process that started it."""
 
     def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket, console: Path) -> None:
         self._process, self._channel, self._console = process, channel, console
         self._wire = wire.Channel(channel.recv, channel.send)
         self.release = ""
-        """Its kernel's, as uname says it."""
+        """Its kernel's release, as in uname."""
 
     @classmethod
     def start(cls, command: Sequence[str], channel: socket.socket, theirs: Sequence[int], folder: Path) -> "Guest":
-        """Start the command that boots it, and wait for its agent.
+        """Run the command that boots it, and wait for its agent.
 
         Args:
-            channel: our end of what the agent reads and writes.
+            channel: our end of the channel to the agent.
             theirs: file descriptors that the command inherits; ours are closed.
-            folder: its console is written to a file in there.
+            folder: receives its console log.
 
         Raises:
             GuestFailed
@@ -74,7 +74,7 @@ class Guest:
         return guest
 
     def call(self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
-        """What the function returns, run inside. It is found by its file; arguments and result must pickle.
+        """Run the function inside and return its result. It is found by its file; arguments and result must pickle.
 
         Raises:
             RaisedInside: it raised.
@@ -110,7 +110,7 @@ class Guest:
         return GuestFailed(f"the guest does not answer ({reason}); its console says:\n{last}")
 
     def stop(self) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it is doing."""
         self._channel.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, 9)
@@ -118,7 +118,7 @@ class Guest:
 
 
 def agent(channel: str) -> str:
-    """The shell command that runs the agent inside, with the interpreter and the modules of this process."""
+    """The shell command that runs the agent inside, with this process's interpreter and modules."""
     paths = ":".join(path for path in sys.path if path)
     return f"PYTHONPATH={paths} PYTHONDONTWRITEBYTECODE=1 {sys.executable} -m sluice.lab.guest.agent {channel}"
 

@@ -1,4 +1,4 @@
-"""The archive that a kernel unpacks as its first root: a cpio file of the "newc" kind.
+"""The archive that a kernel unpacks as its initial root: a cpio file in the "newc" format.
 
 Source: Documentation/driver-api/early-userspace/buffer-format.rst.
 """
@@ -26,7 +26,7 @@ def link(target: str) -> Entry:
 
 
 def archive(entries: Mapping[str, Entry]) -> bytes:
-    """The archive with these entries, by path without a leading slash; a folder stands before what is in it."""
+    """The archive with these entries, by path without a leading slash; folders must come before their contents."""
     parts = [_record(number, path, entry) for number, (path, entry) in enumerate(entries.items(), start=1)]
     return b"".join((*parts, _record(0, "TRAILER!!!", Entry(b"", 0))))
 

@@ -1,4 +1,4 @@
-"""Which kernels there are for guests: what `.task/kernels` unpacked from Debian's packages."""
+"""The kernels available for guests: those that `.task/kernels` unpacked from Debian's packages."""
 
 import os
 import re
@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sluice" / "kernels"
-"""Shared by every copy of the repository, and never part of one."""
+"""Shared by all copies of the repository, and part of none."""
 
 DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
-"""What a module's .modinfo section says of the modules it needs, comma-separated. Source: scripts/mod/modpost.c."""
+"""The dependencies in a module's .modinfo section, comma-separated. Source: scripts/mod/modpost.c."""
 
 
 class NoKernel(Exception):
-    """There is nothing to boot here, and the message says what to run for it."""
+    """There is no kernel to boot; the message says what to run to get one."""
 
 
 class Kernel(NamedTuple):
     image: Path
-    """What QEMU boots, or the program that User-mode Linux is."""
+    """The image that QEMU boots, or the User-mode Linux executable."""
 
     modules: Path
-    """The folder below which its modules lie."""
+    """The folder of its modules."""
 
 
 def debian(cache: Path = CACHE) -> Kernel:
@@ -35,7 +35,7 @@ def debian(cache: Path = CACHE) -> Kernel:
 
 
 def user_mode(cache: Path = CACHE) -> Kernel:
-    """The kernel as a process.
+    """The User-mode Linux kernel.
 
     Raises:
         NoKernel: it was not fetched.
@@ -51,10 +51,10 @@ def _found(folder: Path, image: str) -> Kernel:
 
 
 def in_order(folder: Path, names: Iterable[str]) -> tuple[Path, ...]:
-    """The files of these modules and of all they need, each after what it needs.
+    """The files of these modules and of all their dependencies, dependencies first.
 
     Raises:
-        NoKernel: a module is not below the folder. Modules that are built into the kernel are none: leave them out.
+        NoKernel: a module is not below the folder. Modules built into the kernel have no file: leave them out.
     """
     files = {path.stem.replace("-", "_"): path for path in folder.rglob("*.ko")}
     order: dict[str, Path] = {}

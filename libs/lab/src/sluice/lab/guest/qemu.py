@@ -1,4 +1,4 @@
-"""A guest under QEMU without acceleration: the whole kernel, on any machine, without any right."""
+"""A guest in QEMU without acceleration: the full kernel, on any machine, without privileges."""
 
 import shutil
 import socket
@@ -11,13 +11,13 @@ from sluice.lab.guest.kernels import NoKernel, debian, in_order
 PROGRAM = "qemu-system-x86_64"
 
 FIRST = ("virtio_pci", "9pnet_virtio", "9p", "virtio_console")
-"""Modules without which it sees neither our files nor us."""
+"""Modules needed to see our files and to talk to us."""
 
 MODULES = (
     *("crc32c_generic", "cls_flower", "cls_matchall", "act_ct", "act_gact", "sch_ingress", "nf_conntrack_netlink"),
     *("veth", "bridge", "8021q", "dummy", "nlmon"),
 )
-"""What scenarios with TC use. crc32c_generic is what nf_conntrack needs and does not name (a soft dependency)."""
+"""Modules for scenarios with TC. nf_conntrack needs crc32c_generic without declaring it (a soft dependency)."""
 
 SHARED = (
     *("-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"),
@@ -43,7 +43,7 @@ poweroff -f
 
 
 def boot(folder: Path) -> Guest:
-    """A running guest; what it needs and says lies in the folder.
+    """Boot a guest; its inputs and logs are in the folder.
 
     Raises:
         NoKernel, GuestFailed

@@ -1,4 +1,4 @@
-"""A guest under User-mode Linux: a kernel that is a process, at nearly native speed, without conntrack zones."""
+"""A guest in User-mode Linux: a kernel that runs as a process, at nearly native speed, without conntrack zones."""
 
 import shutil
 import socket
@@ -30,11 +30,11 @@ $b poweroff -f
 MEMORY_MIB = 1024
 
 SHARED = Path("/dev/shm")  # noqa: S108  # where User-mode Linux itself would look
-"""A file in memory that holds the guest's. Containers often give it 64 MiB, and to run out of it is to be killed."""
+"""A file there backs the guest's memory. Containers often limit it to 64 MiB, and running out means being killed."""
 
 
 def memory(shared: Path, folder: Path) -> Path:
-    """Where the guest's memory shall be: in this machine's, or in the folder if there is too little for it."""
+    """Where the guest's memory goes: to this machine's memory, or to the folder if there is too little of it."""
     try:
         return shared if shutil.disk_usage(shared).free > MEMORY_MIB << 20 else folder
     except OSError:
@@ -42,7 +42,7 @@ def memory(shared: Path, folder: Path) -> Path:
 
 
 def boot(folder: Path) -> Guest:
-    """A running guest; what it needs and says lies in the folder.
+    """Boot a guest; its inputs and logs are in the folder.
 
     Raises:
         NoKernel, GuestFailed

@@ -1,7 +1,8 @@
-"""What passes between a guest and who holds it: pickles with their length, both ways, one answer to each call.
+"""The protocol between a guest and its owner: length-prefixed pickles in both directions, one reply per call.
 
-Pickles, because both ends are the same interpreter running the same files; nothing else ever reaches the channel. In
-pieces that the other end confirms, because a serial line of User-mode Linux drops what is not read in time.
+Pickles are safe here, because both ends are the same interpreter running the same files and nothing else reaches the
+channel. They are sent in chunks that the other end confirms, because a serial line of User-mode Linux drops what is not
+read in time.
 """
 
 import pickle
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 LENGTH = struct.Struct("!I")
 
 PIECE = 2048
-"""Bytes between two confirmations: half of what the line discipline of a tty holds (N_TTY_BUF_SIZE)."""
+"""Bytes per chunk: half of the buffer of a tty's line discipline (N_TTY_BUF_SIZE)."""
 
 CONFIRMED = b"\x06"
 
@@ -20,16 +21,16 @@ CONFIRMED = b"\x06"
 class Call(NamedTuple):
     module: str
     file: str
-    """The source file of the module, which need not be one that could be imported by its name."""
+    """The source file of the module, which need not be importable by its name."""
 
     function: str
     arguments: bytes
-    """What the function takes, as a pickle of its own: it may need the module to be there."""
+    """The function's arguments, pickled separately because unpickling may need the module."""
 
 
 class Returned(NamedTuple):
     value: Any
-    """Whatever the function returned; anything that pickles."""
+    """The function's result; anything picklable."""
 
 
 class Raised(NamedTuple):
@@ -37,20 +38,20 @@ class Raised(NamedTuple):
 
 
 class Gone(Exception):
-    """The other end is no longer there."""
+    """The other end is gone."""
 
 
 Frame = Call | Returned | Raised
 
 
 class Channel(NamedTuple):
-    """One end. Both functions may do less than they are asked for; `read` returns nothing at the end."""
+    """One end. Both functions may transfer less than asked; `read` returns nothing at the end."""
 
     read: Callable[[int], bytes]
     write: Callable[[bytes], int]
 
     def send(self, frame: Frame) -> None:
-        """Send it whole.
+        """Send the whole frame.
 
         Raises:
             Gone: the channel ended.

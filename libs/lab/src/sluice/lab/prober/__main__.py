@@ -1,4 +1,4 @@
-"""The parent of all probers: reads orders, forks a child for each."""
+"""The parent of all probers: reads orders and forks a child for each."""
 
 import ctypes
 import json
@@ -18,14 +18,14 @@ CLONE_NEWNET = 0x40000000
 """Source: linux/sched.h."""
 
 CERTIFICATE = "server.pem"
-"""Of all Pods of a lab, beside their sockets."""
+"""Shared by all Pods of a lab, beside their sockets."""
 
 
 def settle(loop: Loop, order: Json) -> None:
-    """Become the Pod: enter its namespace, serve, listen for questions.
+    """Become the Pod: enter its namespace, serve, listen for requests.
 
     Raises:
-        OSError: there is no such namespace, or a port is taken.
+        OSError: the namespace does not exist, or a port is taken.
     """
     if order["netns"]:
         namespace = os.open(order["netns"], os.O_RDONLY | os.O_CLOEXEC)
@@ -56,17 +56,17 @@ def live(order: Json) -> None:
     say(started=order["start"], pid=os.getpid())
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
-    os.dup2(nowhere, 1)  # else whoever reads our answers would wait for us to end
+    os.dup2(nowhere, 1)  # otherwise the reader of our replies would wait for us to end
     loop.run()
 
 
 def say(**answer: object) -> None:
-    os.write(1, json.dumps(answer).encode() + b"\n")  # one write: lines of several children do not mix
+    os.write(1, json.dumps(answer).encode() + b"\n")  # one write, so that lines of several children do not mix
 
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the lab decides when it ends
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for children: the kernel may forget them
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for children: let the kernel reap them
     for line in sys.stdin.buffer:
         order = json.loads(line)
         if os.fork() == 0:

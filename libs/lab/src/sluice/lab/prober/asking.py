@@ -1,4 +1,4 @@
-"""Whoever asks over the Pod's unix socket, and the answers."""
+"""Requests over the Pod's Unix socket, and the replies."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ Json = Mapping[str, Any]  # Any: JSON
 
 
 class Desk:
-    """Takes requests from any number of clients. Long-lived connections belong to the Pod, not to who opened them."""
+    """Takes requests from any number of clients. Long-lived connections belong to the Pod, not to a client."""
 
     def __init__(self, loop: Loop, path: str, endpoints: Endpoints, names: NameServer | None = None) -> None:
         self._loop, self._endpoints, self._names = loop, endpoints, names
@@ -67,7 +67,7 @@ class Desk:
                 client.send({"id": number, "results": []})
 
     def _probe(self, what: Json, tries: int, timeout_s: float, settled: Settled) -> None:
-        """A question of another kind is another case."""
+        """Dispatch by protocol and kind of question; a new kind needs a case here."""
         if what.get("resolve"):
             then = partial(self._probe_at, {**what, "resolve": None}, tries, timeout_s, settled)
             Resolving(self._loop, what, then, settled)
@@ -96,7 +96,7 @@ def _asks(what: Json) -> bool:
 
 
 def _least(what: Json) -> float:
-    """Seconds that a try of it must have."""
+    """The least time for one of its tries, in seconds."""
     seconds: float = what.get("least_ms", 0) / 1000
     return seconds
 
@@ -126,7 +126,7 @@ class _Client:
             self._desk.ask(self, json.loads(line))
 
     def send(self, answer: Json) -> None:
-        with contextlib.suppress(OSError):  # the asker has gone
+        with contextlib.suppress(OSError):  # the client has gone
             self._connection.sendall(json.dumps(answer).encode() + b"\n")
 
 

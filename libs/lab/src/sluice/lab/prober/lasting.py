@@ -9,7 +9,7 @@ from sluice.lab.prober.sockets import bound, family_of, icmp_error, judge
 
 
 class LongLived:
-    """A connection that stays open; each check sends a line of its own and waits until that comes back."""
+    """A connection that stays open; each check sends a line of its own and waits for its echo."""
 
     def __init__(self, loop: Loop, what: What) -> None:
         self._loop = loop

@@ -1,4 +1,4 @@
-"""Readiness of sockets, and timers: what the prober runs on."""
+"""Socket readiness and timers: the event loop of the prober."""
 
 import heapq
 import select
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 Callback = Callable[[], None]
 Ready = Callable[[int], None]
-"""Takes the events of select.epoll."""
+"""Called with the events of select.epoll."""
 
 
 class Loop:
-    """Calls back when a socket is ready or a time has come; everything runs in one thread."""
+    """Calls back when a socket is ready or a timer expires; everything runs in one thread."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()

@@ -1,4 +1,4 @@
-"""A server of DNS in a namespace of the lab, and Pods that ask it before they send what they are to send."""
+"""A DNS server in a namespace of the lab, and resolution of names by Pods before they send their packets."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from sluice.lab.prober.sockets import bound, family_of, listening
 from sluice.lab.records import Records, answered
 
 TRIES, TRY_S = 3, 2.0
-"""Of a question of DNS: an answer may be held for two seconds."""
+"""Of a DNS query: an answer may be delayed by two seconds."""
 
 
 class NameServer:
@@ -50,7 +50,7 @@ class NameServer:
             while len(held) >= 2 and len(held) >= 2 + (size := int.from_bytes(held[:2], "big")):
                 answer = answered(self.records, bytes(held[2 : 2 + size]), udp=False) or b""
                 octets = len(answer).to_bytes(2, "big") + answer
-                connection.sendall(octets[:1])  # in two segments: whoever looks on has to put them together
+                connection.sendall(octets[:1])  # in two segments, so that observers have to reassemble them
                 connection.sendall(octets[1:])
                 del held[: 2 + size]
             if data:
@@ -60,7 +60,7 @@ class NameServer:
 
 
 class Resolving:
-    """Asks for a name until it is answered, and does the rest with the address that it was told."""
+    """Queries a name until it is answered, then continues with the resolved address."""
 
     def __init__(self, loop: Loop, what: What, then: Callable[[str], object], settled: Settled) -> None:
         self._loop, self._then, self._settled = loop, then, settled

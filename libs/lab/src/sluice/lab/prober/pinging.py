@@ -1,7 +1,7 @@
-"""Echo and timestamp requests, all through one raw socket a family; replies are told apart by their identifier.
+"""Echo and timestamp requests, through one raw socket per family; replies are matched by identifier.
 
-Each request has a new one, as a probe has a new source port: two with the same are one connection, which policies that
-come between them leave alone.
+Each request has a new identifier, as each probe has a new source port: two requests with the same one would be one
+connection, which policies applied in between leave alone.
 """
 
 import contextlib
@@ -17,16 +17,17 @@ from sluice.lab.prober.sockets import FROM_ICMP, FROM_ICMP6, PROHIBITED, family_
 
 ECHO = {socket.AF_INET: 8, socket.AF_INET6: 128}
 REPLIES = {socket.AF_INET: {8: 0, 13: 14}, socket.AF_INET6: {128: 129}}
-"""Requests that every kernel answers, and the types of the answers: echo, and the timestamp of IPv4.
+"""Requests that every kernel answers, and the types of the replies: echo, and IPv4 timestamp.
 
-Source: RFC 792, RFC 4443 section 4."""
+Source: RFC 792, RFC 4443 section 4.
+"""
 
 TIMESTAMPS = bytes(12)
-"""What a timestamp request has after its header: any others would do for an echo."""
+"""The body of a timestamp request, also used for echo requests, where any bytes would do."""
 
 
 class Pinger:
-    """The raw socket of one family, and who waits for which identifier."""
+    """The raw socket of one family, and the pending identifiers."""
 
     def __init__(self, loop: Loop, family: socket.AddressFamily) -> None:
         protocol = socket.IPPROTO_ICMP if family == socket.AF_INET else socket.IPPROTO_ICMPV6
@@ -37,7 +38,7 @@ class Pinger:
         loop.watch(self._sock.fileno(), select.EPOLLIN, self._ready)
 
     def ping(self, address: str, kind: int, settled: Settled) -> Callback:
-        """Send one request; the returned function stops waiting for its answer."""
+        """Send one request; the returned function cancels waiting for its reply."""
         self._identifier = identifier = (self._identifier + 1) & 0xFFFF
         self._waiting[identifier] = settled
         with lost_at_home():
@@ -87,20 +88,20 @@ def checksum(packet: bytes) -> int:
 
 
 class Pingers:
-    """One for each family, made when it is needed first: raw sockets need privileges."""
+    """One pinger per family, created on first use: raw sockets need privileges."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self._made: dict[socket.AddressFamily, Pinger] = {}
 
     def of(self, family: socket.AddressFamily) -> Pinger:
-        """Raises OSError: the process may not have raw sockets."""
+        """Raises OSError: the process may not open raw sockets."""
         if family not in self._made:
             self._made[family] = Pinger(self.loop, family)
         return self._made[family]
 
     def ask(self, what: What, settled: Settled) -> Callback:
-        """Send one request; the returned function stops waiting for its answer. Raises OSError, as `of`."""
+        """Send one request; the returned function cancels waiting for its reply. Raises OSError, as `of`."""
         address: str = what["address"]
         family = family_of(address)
         return self.of(family).ping(address, what.get("icmp_type") or ECHO[family], settled)

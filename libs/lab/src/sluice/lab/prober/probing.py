@@ -11,14 +11,14 @@ from sluice.lab.prober.loop import Loop
 from sluice.lab.prober.sockets import bound, family_of, icmp_error, judge, lost_at_home
 
 Settled = Callable[[str, str], None]
-"""Takes a result and its detail, once."""
+"""Called once, with a result and its detail."""
 
 What = Mapping[str, Any]  # Any: JSON
 """Protocol, address, port, source_port."""
 
 
 class Probe:
-    """Asks until it is answered, `tries` times; every try is a new socket with a new source port."""
+    """Sends until it is answered, at most `tries` times; every try uses a new socket with a new source port."""
 
     def __init__(self, loop: Loop, what: What, tries: int, timeout_s: float, settled: Settled) -> None:
         self._loop, self._what, self._tries, self._timeout_s, self._settled = loop, what, tries, timeout_s, settled
@@ -64,7 +64,7 @@ class Probe:
             if verdict := judge(code, icmp_error(self._sock)):
                 self._settle(*verdict)
             elif self._what["protocol"] == "TCP":
-                self._close()  # no answer that counts: the socket is dead, the timer starts the next try
+                self._close()  # nothing that counts: the socket is dead, the timer starts the next try
             return
         self._settle("Allowed", "")
 

@@ -1,8 +1,8 @@
-"""SCTP without a kernel that has it: the first two packets of an association, through one raw socket a family.
+"""SCTP without kernel support: the first two packets of an association, through one raw socket per family.
 
-INIT is answered by INIT ACK where the port is served and by ABORT where it is not, and there it ends: enough to see
-what becomes of the packets. A kernel that has SCTP serves by sockets of its own; questions are raw there as well.
-Source: RFC 9260 sections 3.1 to 3.3, RFC 3309 for the checksum.
+INIT is answered by INIT ACK on served ports and by ABORT on others, and there it ends: enough to see what becomes of
+the packets. If the kernel supports SCTP, ports are served by its own sockets; probes use raw sockets even then. Source:
+RFC 9260 sections 3.1 to 3.3, RFC 3309 for the checksum.
 """
 
 import contextlib
@@ -36,17 +36,17 @@ INIT_CHUNK = struct.Struct("!BBHIIHHI")
 """Type, flags, length; initiate tag, receiver window, streams out and in, initial TSN."""
 
 STATE_COOKIE = struct.pack("!HH8s", 7, 12, b"sluice\0\0")
-"""The parameter that an INIT ACK must have. Source: RFC 9260 section 3.3.3."""
+"""The mandatory parameter of an INIT ACK. Source: RFC 9260 section 3.3.3."""
 
 Key = tuple[str, int, int]
-"""Address and port of the other end, and the port of this one."""
+"""Address and port of the other end, and the local port."""
 
 
 class Endpoint:
-    """The raw socket of one family, the ports it serves, and who waits for which answer."""
+    """The raw socket of one family, the ports it serves, and the pending probes."""
 
     def __init__(self, loop: Loop, family: socket.AddressFamily) -> None:
-        """Raises OSError: the process may not have raw sockets."""
+        """Raises OSError: the process may not open raw sockets."""
         self._family = family
         self._sock = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, PROTOCOL)
         keep_errors(self._sock, family)
@@ -58,7 +58,7 @@ class Endpoint:
         self._served.add(port)
 
     def initiate(self, what: What, settled: Settled) -> Callback:
-        """Send one INIT; the returned function stops waiting for its answer."""
+        """Send one INIT; the returned function cancels waiting for its answer."""
         source = what.get("source_port", 0) or next(SOURCE_PORTS)
         key = str(what["address"]), int(what["port"]), source
         self._waiting[key] = settled
@@ -76,7 +76,7 @@ class Endpoint:
     def _ready(self, events: int) -> None:
         if events & select.EPOLLERR:
             self._read_error()
-        with contextlib.suppress(OSError):  # nothing more to read, or an error that stood in the queue as well
+        with contextlib.suppress(OSError):  # nothing more to read, or a pending error
             while True:
                 body, sender = self._sock.recvfrom(2_048)
                 if self._family == socket.AF_INET:
@@ -101,7 +101,7 @@ class Endpoint:
         elif self._served:
             chunk = struct.pack("!BBH", ABORT, 0, 4)
         else:
-            return  # the kernel has SCTP, and answers
+            return  # the kernel supports SCTP, and answers
         with contextlib.suppress(OSError):
             self._send(sender, packet(ours, theirs, peer, chunk))
 
@@ -119,36 +119,36 @@ class Endpoint:
 
 
 class Endpoints:
-    """One for each family, made when it is needed first: raw sockets need privileges."""
+    """One endpoint per family, created on first use: raw sockets need privileges."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self._made: dict[socket.AddressFamily, Endpoint] = {}
 
     def of(self, family: socket.AddressFamily) -> Endpoint:
-        """Raises OSError: the process may not have raw sockets."""
+        """Raises OSError: the process may not open raw sockets."""
         if family not in self._made:
             self._made[family] = Endpoint(self.loop, family)
         return self._made[family]
 
     def serve(self, port: int) -> None:
-        """Associations to this port come about, over every family; without privileges, none does."""
+        """Accept associations to this port, over every family; without privileges, over none."""
         for family in (socket.AF_INET, socket.AF_INET6):
             with contextlib.suppress(PermissionError):
                 if port == EVERY_PORT or not _kernel_serves(family, port):
                     self.of(family).serve(port)
 
     def ask(self, what: What, settled: Settled) -> Callback:
-        """Send one INIT; the returned function stops waiting for its answer. Raises OSError, as `of`."""
+        """Send one INIT; the returned function cancels waiting for its answer. Raises OSError, as `of`."""
         return self.of(family_of(what["address"])).initiate(what, settled)
 
 
 _kernel_listeners: list[socket.socket] = []
-"""Open as long as the process lives."""
+"""Open for the life of the process."""
 
 
 def _kernel_serves(family: socket.AddressFamily, port: int) -> bool:
-    """The kernel has SCTP, and answers on the port from now on."""
+    """Make the kernel serve the port, if it supports SCTP; returns whether it does."""
     try:
         sock = socket.socket(family, socket.SOCK_STREAM, PROTOCOL)
     except OSError as error:
@@ -173,7 +173,7 @@ def _init(kind: int, tag: int, parameters: bytes = b"") -> bytes:
 
 
 def crc32c(body: bytes) -> int:
-    """Castagnoli's, as it is sent: the lowest octet first. Source: RFC 9260 appendix A."""
+    """CRC32c (Castagnoli) in transmission order, least significant octet first. Source: RFC 9260 appendix A."""
     crc = 0xFFFFFFFF
     for octet in body:
         crc = (crc >> 8) ^ _table()[(crc ^ octet) & 0xFF]

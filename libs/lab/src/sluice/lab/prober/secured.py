@@ -1,7 +1,7 @@
 """TLS for connections that somebody else reads and writes: bytes in, bytes out, no socket.
 
-Servers show a certificate that they signed themselves and clients ask for none: the lab is about the handshake that
-the network sees, not about trust.
+Servers present a self-signed certificate and clients do not verify it: the lab is about the handshake that the network
+sees, not about trust.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 HANDSHAKE = b"\x16\x03"
-"""How a connection that speaks TLS begins: a record of this type, of any version. Source: RFC 8446, section 5.1."""
+"""How a TLS connection begins: a record of type handshake, of any version. Source: RFC 8446, section 5.1."""
 
 OPENSSL_S = 10.0
 
@@ -21,19 +21,19 @@ class Secured:
     """One end of a connection."""
 
     def __init__(self, context: ssl.SSLContext, name: str | None = None, *, serves: bool = False) -> None:
-        """`name` is whom a client asks for; without one its ClientHello names nobody."""
+        """`name` is the server name that a client requests; without one its ClientHello has no SNI."""
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=serves, server_hostname=name or None)
         self.shaken = False
-        """The handshake is done, as far as this end can tell."""
+        """The handshake is complete, as far as this end can tell."""
 
         self.feed(b"")
 
     def feed(self, data: bytes) -> bytes:
-        """What the other end says, of the bytes that came from it.
+        """Decrypt bytes from the other end.
 
         Raises:
-            ssl.SSLError: they are no TLS.
+            ssl.SSLError: they are not TLS.
         """
         self._in.write(data)
         text = b""
@@ -51,7 +51,7 @@ class Secured:
         self._tls.write(text)
 
     def to_send(self) -> bytes:
-        """Bytes for the other end, once."""
+        """Take the pending bytes for the other end."""
         return self._out.read()
 
 
@@ -64,7 +64,7 @@ def client() -> ssl.SSLContext:
 
 @functools.cache
 def server(certificate: Path) -> ssl.SSLContext:
-    """With the certificate and key of this file, which is made if there is none.
+    """A server context with the certificate and key in this file, which is created if missing.
 
     Raises:
         OSError, subprocess.SubprocessError: `openssl` is missing, or failed.
@@ -82,7 +82,7 @@ def server(certificate: Path) -> ssl.SSLContext:
             check=True,
         )
         own.write_bytes(made.stdout)
-        with contextlib.suppress(FileExistsError):  # several may make one at a time, and the first stays: OpenSSL opens
+        with contextlib.suppress(FileExistsError):  # if several create one, the first stays: OpenSSL opens
             os.link(own, certificate)  # the file twice, for the certificate and for its key
         own.unlink()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,6 +1,6 @@
-"""What a Pod serves: TCP and UDP on each of its ports; HTTP requests are answered 200, anything else comes back.
+"""What a Pod serves: TCP and UDP on each of its ports; HTTP requests are answered by 200, anything else is echoed.
 
-The same inside of TLS, which a connection speaks if it begins so.
+The same inside TLS, for connections that begin with it.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"
 
 
 def serve(loop: Loop, port: int, certificate: Path) -> None:
-    """Answer on TCP and UDP, over every family the machine has.
+    """Answer on TCP and UDP, over every family that the machine supports.
 
     Args:
-        certificate: file for that of TLS; it is made when somebody speaks that.
+        certificate: file with the certificate for TLS; created when somebody first uses TLS.
 
     Raises:
-        OSError: somebody else has the port.
+        OSError: the port is taken.
     """
     for sock in listening(port):
         if sock.type == socket.SOCK_STREAM:
@@ -45,7 +45,7 @@ def _accept(loop: Loop, listener: socket.socket, certificate: Path, _: int) -> N
 
 
 def _echo(sock: socket.socket, _: int) -> None:
-    """Back from the address that it was sent to: a node has several, and the kernel would choose by the way back."""
+    """Echo from the address that it was sent to: a node has several, and the kernel would choose by route."""
     with contextlib.suppress(OSError):
         while True:
             data, ancillary, _flags, sender = sock.recvmsg(65_536, socket.CMSG_SPACE(PKTINFO_SIZE))
@@ -70,7 +70,7 @@ class _Connection:
                 return
         except BlockingIOError:
             return
-        except (ssl.SSLError, subprocess.SubprocessError) as error:  # no TLS after all, or no certificate could be made
+        except (ssl.SSLError, subprocess.SubprocessError) as error:  # not TLS after all, or there is no certificate
             sys.stderr.write(f"a connection was closed: {error!r}\n")
         except OSError:
             pass  # reset: as if it had ended

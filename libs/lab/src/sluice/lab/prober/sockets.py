@@ -1,4 +1,4 @@
-"""Sockets that packets of probes leave by, and what the errors mean that they get back."""
+"""Sockets for the packets of probes, and the meaning of their errors."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ EXTENDED_ERROR = struct.Struct("=IBBBBII")
 
 IP_PKTINFO = 8
 IN_PKTINFO, IN6_PKTINFO = struct.Struct("=i4s4s"), struct.Struct("=16si")
-"""The number of a link, and of IPv4 two addresses: for what is sent the first counts, of what came the second is its
+"""The interface index and, for IPv4, two addresses: when sending the first is used, when receiving the second is the
 destination. Source: linux/in.h, struct in_pktinfo; linux/ipv6.h, struct in6_pktinfo."""
 
 PKTINFO_SIZE = max(IN_PKTINFO.size, IN6_PKTINFO.size)
@@ -26,13 +26,13 @@ PROHIBITED = {FROM_ICMP: {(3, 9), (3, 10), (3, 13)}, FROM_ICMP6: {(1, 1), (1, 5)
 """(type, code) of "administratively prohibited". Source: RFC 1812 section 5.2.7.1, RFC 4443 section 3.1."""
 
 NO_LISTENER = {FROM_ICMP: {(3, 3), (3, 2)}, FROM_ICMP6: {(1, 4), (4, 1)}}
-"""(type, code) of "port unreachable", and of "I do not know this protocol". Source: RFC 792, RFC 4443 section 3."""
+"""(type, code) of "port unreachable" and "protocol unreachable". Source: RFC 792, RFC 4443 section 3."""
 
 EVERY_PORT = 0
-"""In place of the number of a port that is served."""
+"""Stands for every port, instead of the number of a served port."""
 
 BACKLOG = 4096
-"""Connections that may wait to be accepted: a matrix opens many at once; a full backlog looks like a dropped SYN."""
+"""Connections waiting to be accepted: a matrix opens many at once, and a full backlog looks like a dropped SYN."""
 
 FIRST_SOURCE_PORT, LAST_SOURCE_PORT = 20_000, 60_999
 
@@ -44,7 +44,7 @@ Verdict = tuple[str, str]
 
 
 def source_ports() -> Iterator[int]:
-    """A new source port each, so that no probe meets the conntrack entry of another."""
+    """A new source port each time, so that no probe meets the conntrack entry of another."""
     while True:
         yield from range(FIRST_SOURCE_PORT, LAST_SOURCE_PORT + 1)
 
@@ -57,11 +57,11 @@ def family_of(address: str) -> socket.AddressFamily:
 
 
 def bound(family: int, kind: int, source_port: int) -> socket.socket:
-    """A non-blocking socket with a source port of its own that keeps the ICMP errors it gets."""
+    """A non-blocking socket with its own source port, which keeps the ICMP errors that it receives."""
     sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
     keep_errors(sock, family)
     if kind == socket.SOCK_STREAM:
-        # Closing resets: no TIME_WAIT keeps the port, no conntrack entry waits for two minutes.
+        # Closing sends a reset: no TIME_WAIT occupies the port, no conntrack entry stays for two minutes.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     if source_port:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -79,10 +79,10 @@ def bound(family: int, kind: int, source_port: int) -> socket.socket:
 
 
 def listening(port: int) -> Iterator[socket.socket]:
-    """Non-blocking sockets that receive on the port: TCP and UDP, of every family the machine has.
+    """Non-blocking sockets that receive on the port: TCP and UDP, of every family that the machine supports.
 
     Raises:
-        OSError: somebody else has the port.
+        OSError: the port is taken.
     """
     for family in (socket.AF_INET, socket.AF_INET6):
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
@@ -100,7 +100,7 @@ def listening(port: int) -> Iterator[socket.socket]:
 
 
 def keep_errors(sock: socket.socket, family: int) -> None:
-    """The socket keeps the ICMP errors it gets, for `icmp_error`."""
+    """Make the socket keep the ICMP errors that it receives, for `icmp_error`."""
     if family == socket.AF_INET:
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
     else:
@@ -108,7 +108,7 @@ def keep_errors(sock: socket.socket, family: int) -> None:
 
 
 def tell_destinations(sock: socket.socket) -> None:
-    """What the socket gets says where it was sent to, for `from_destination`."""
+    """Make the socket report the destination of what it receives, for `from_destination`."""
     if sock.family == socket.AF_INET:
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
     else:
@@ -116,7 +116,7 @@ def tell_destinations(sock: socket.socket) -> None:
 
 
 def from_destination(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
-    """What to send with an answer so that it comes from where the packet went, by what that came with."""
+    """Ancillary data that makes a reply leave from the packet's destination, from the data received with the packet."""
     found = []
     for level, kind, told in ancillary:
         if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
@@ -129,13 +129,13 @@ def from_destination(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int,
 
 
 def icmp_error(sock: socket.socket) -> Icmp | None:
-    """Origin and (type, code) of the ICMP error the socket got, if any."""
+    """Origin and (type, code) of the ICMP error that the socket received, if any."""
     found = icmp_error_of(sock)
     return found[0] if found else None
 
 
 def icmp_error_of(sock: socket.socket) -> tuple[Icmp | None, bytes, str] | None:
-    """The next error the socket got, as `icmp_error` says it, the start of the packet that met it, and its target."""
+    """The socket's next error, as from `icmp_error`, the start of the packet that caused it, and its destination."""
     with contextlib.suppress(OSError):
         quoted, ancillary, _, target = sock.recvmsg(512, 512, MSG_ERRQUEUE)
         for level, kind, data in ancillary:
@@ -148,12 +148,12 @@ def icmp_error_of(sock: socket.socket) -> tuple[Icmp | None, bytes, str] | None:
 
 
 def lost_at_home() -> contextlib.suppress:
-    """Around what sends: where the machine's own firewall drops a packet, its sender is told, and others are not."""
+    """For sending: if the machine's own firewall drops a packet, the sender gets an error; suppress it."""
     return contextlib.suppress(PermissionError)
 
 
 def judge(code: int, icmp: Icmp | None) -> Verdict | None:
-    """What an error of a socket means, or None if it settles nothing."""
+    """The verdict that a socket error implies, or None if it settles nothing."""
     if icmp:
         origin, type_code = icmp
         if type_code in PROHIBITED[origin]:

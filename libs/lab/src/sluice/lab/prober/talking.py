@@ -1,4 +1,4 @@
-"""Connections that ask something: HTTP requests, one or several at once, or a TLS handshake."""
+"""Connections for requests: one or several HTTP requests at once, or a TLS handshake."""
 
 import os
 import select
@@ -12,18 +12,17 @@ from sluice.lab.prober.probing import Settled, What
 from sluice.lab.prober.sockets import bound, family_of, icmp_error, judge
 
 ANSWER = b"HTTP/1.1 "
-"""What each answer of a Pod begins with, and nothing else of it holds."""
+"""How each answer of a Pod begins; it occurs nowhere else in it."""
 
 
 class Talk:
-    """A connection on which one thing after the other is asked.
+    """A connection that carries one question after the other.
 
-    What it says is asked by `requests`, whole requests that go out in one piece; without any it is a handshake, and
-    then a line that comes back.
+    Questions are the whole `requests`, sent in one piece; without any, a TLS handshake followed by an echoed line.
     """
 
     def __init__(self, loop: Loop, what: What) -> None:
-        """Raises OSError: there is no way there."""
+        """Raises OSError: there is no route."""
         self._loop = loop
         self._sock = bound(family_of(what["address"]), socket.SOCK_STREAM, what.get("source_port", 0))
         self._sock.connect_ex((what["address"], what["port"]))
@@ -31,16 +30,16 @@ class Talk:
         self._in, self._out = b"", b""
         self._lines = 0
         self._waiting: tuple[bytes, int, Settled] | None = None
-        """Text that must have come, how often, and who is told."""
+        """The awaited text, how often it must arrive, and the callback."""
 
         self._next: deque[tuple[What, float, Settled]] = deque()
-        """What else is to be asked, one after the other."""
+        """Further questions, one after the other."""
 
         self._error: tuple[str, str] | None = None
         loop.watch(self._sock.fileno(), select.EPOLLIN | select.EPOLLOUT | select.EPOLLET, self._ready)
 
     def ask(self, what: What, timeout_s: float, settled: Settled) -> None:
-        """Ask, once what was asked before is settled; nothing is said twice, since TCP does that."""
+        """Ask once earlier questions are settled; nothing is sent twice, since TCP retransmits."""
         if self._waiting is not None:
             self._next.append((what, timeout_s, settled))
             return
@@ -120,7 +119,7 @@ class Talk:
 
 
 def once(loop: Loop, what: What, timeout_s: float, settled: Settled) -> Callback:
-    """Ask on a connection of its own; what is returned ends it. Raises OSError, as `Talk`."""
+    """Ask on a connection of its own; the returned function ends it. Raises OSError, as `Talk`."""
     talk = Talk(loop, what)
     talk.ask(what, timeout_s, settled)
     return talk.close

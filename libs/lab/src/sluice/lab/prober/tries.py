@@ -1,4 +1,4 @@
-"""Questions that are asked again until they are answered, where all of a kind share a socket."""
+"""Retries for questions that share one socket."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,12 @@ from sluice.lab.prober.probing import Settled
 from sluice.lab.prober.sockets import judge
 
 Ask = Callable[[Settled], Callback]
-"""Sends one question; what it returns stops waiting for the answer, as often as it is called. Raises OSError."""
+"""Sends one question; the returned function cancels waiting for the answer, and can be called repeatedly. Raises
+OSError."""
 
 
 class Tries:
-    """As `Probe`, with whatever `ask` asks."""
+    """Like `Probe`, with whatever `ask` asks."""
 
     def __init__(self, loop: Loop, ask: Ask, count: int, timeout_s: float, settled: Settled) -> None:
         self._loop, self._ask, self._left, self._timeout_s, self._settled = loop, ask, count, timeout_s, settled
@@ -37,5 +38,5 @@ class Tries:
     def _settle(self, result: str, detail: str) -> None:
         if not self._done:
             self._done = True
-            self._cancel()  # now, and not with the timer: what ends a connection late is a packet of the next question
+            self._cancel()  # now, not with the timer: the next question's packet would end the connection late
             self._settled(result, detail)

@@ -1,4 +1,4 @@
-"""`sluice admin`: for who runs a deployment."""
+"""`sluice admin`: for operators of a deployment."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""Asking the API: where it is, what it says, and how that is shown."""
+"""The client of the API: how to reach it, requests, and output of its answers."""
 
 import os
 import ssl
@@ -14,15 +14,15 @@ from sluice.cli import options
 
 ENV, TOKEN_ENV = "SLUICE_API", "SLUICE_TOKEN"
 CA_ENV, CERTIFICATE_ENV, KEY_ENV = "SLUICE_API_CA", "SLUICE_API_CERTIFICATE", "SLUICE_API_KEY"
-"""Files in PEM: whom to believe, and who we are where the API asks for a certificate."""
+"""PEM files: the CA to trust, and our certificate and key if the API requires one."""
 
 DEFAULT = "http://127.0.0.1:8080"
 TIMEOUT_S = 30.0
 WRITTEN_S = 60.0
-"""For a change: the source may take its time."""
+"""For changes: the source may take a while."""
 
 MOST = 5_000
-"""Items of a page, at most; `LIMIT, MOST` of query-api."""
+"""Most items per page; `LIMIT, MOST` of query-api."""
 
 Row = Callable[[dict[str, Any]], Sequence[str]]
 
@@ -43,7 +43,7 @@ _options = [
 
 
 def at_the_api(command: Any) -> Any:  # Any: as click's own decorators
-    """For commands that know of labs already."""
+    """For commands that have a --lab option already."""
     for option in reversed(_there):
         command = option(command)
     return command
@@ -65,7 +65,7 @@ class Api:
         self._token = token or os.environ.get(TOKEN_ENV)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
-        """What it says; an error ends the command."""
+        """The answer as JSON; an error ends the command."""
         import msgspec
 
         with self.open(path, query) as answer:
@@ -73,10 +73,10 @@ class Api:
             return told
 
     def send(self, method: str, path: str, body: object, headers: dict[str, str]) -> None:
-        """Change something; an error ends the command."""
+        """Make a change; an error ends the command."""
         import msgspec
 
-        request = urllib.request.Request(f"{self.url}{path}", method=method, headers=headers)  # noqa: S310  # as given
+        request = urllib.request.Request(f"{self.url}{path}", method=method, headers=headers)  # noqa: S310  # the user's URL
         if body is not None:
             request.data = msgspec.json.encode(body)
             request.add_header("Content-Type", "application/json")
@@ -91,14 +91,14 @@ class Api:
             more = told.get("more") or told.get("metadata", {}).get("more") or ""
 
     def all(self, path: str, **query: Any) -> list[dict[str, Any]]:
-        """The same, in pages as large as the API gives them."""
+        """The same, in pages as large as the API allows."""
         return list(self.items(path, **query, limit=MOST))
 
     def open(self, path: str, query: dict[str, Any]) -> Any:
-        """The answer, to be read as it comes; an error ends the command."""
+        """The response as a stream; an error ends the command."""
         asked = urlencode({key: value for key, value in query.items() if value is not None})
         return self._answer(
-            urllib.request.Request(f"{self.url}{path}" + (f"?{asked}" if asked else "")),  # noqa: S310  # as given
+            urllib.request.Request(f"{self.url}{path}" + (f"?{asked}" if asked else "")),  # noqa: S310  # the user's URL
             TIMEOUT_S,
         )
 
@@ -115,7 +115,7 @@ class Api:
 
 
 def show(items: Sequence[dict[str, Any]], output: str, header: Sequence[str], row: Row) -> None:
-    """The items, as a table or as they are."""
+    """Print the items, as a table or as they are."""
     match output:
         case "json":
             options.echo_json({"items": items})
@@ -128,7 +128,7 @@ def show(items: Sequence[dict[str, Any]], output: str, header: Sequence[str], ro
 
 
 def _opener(url: str) -> urllib.request.OpenerDirector:
-    """Of this machine itself no proxy is asked, whatever the environment says."""
+    """Requests to this machine itself never use a proxy, whatever the environment says."""
     own = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})] if own else []
     if context := _context():
@@ -137,7 +137,7 @@ def _opener(url: str) -> urllib.request.OpenerDirector:
 
 
 def _context() -> ssl.SSLContext | None:
-    """What TLS goes by, if the environment says so."""
+    """The TLS settings in the environment, if any."""
     ca, certificate, key = (os.environ.get(name) for name in (CA_ENV, CERTIFICATE_ENV, KEY_ENV))
     if not (ca or certificate):
         return None

@@ -43,7 +43,7 @@ def bisect(
     if turn.after and turn.after.verdict:
         sides = (("egress", turn.after.verdict.egress), ("ingress", turn.after.verdict.ingress))
         click.echo(options.table([row for side, decision in sides for row in _rows(side, decision)]))
-    elif turn.after:  # the endpoints of a Service, which fare differently
+    elif turn.after:  # the endpoints of a Service, whose results differ
         for one in turn.after.endpoints or ():
             click.echo(f"  {one.packet.destination.address} {one.packet.port}: {one.verdict.outcome}")
 
@@ -82,7 +82,7 @@ async def _sequence(bus: Any, text: str | None) -> int | None:
 
 
 async def _oldest(bus: Any, there: Any) -> int:
-    """The oldest moment that can be told."""
+    """The oldest moment that can be reconstructed."""
     from sluice.runtime import past
 
     if there.first == 1:

@@ -1,4 +1,4 @@
-"""`sluice support-bundle`: what somebody else needs who is to find out what is wrong."""
+"""`sluice support-bundle`: what somebody else needs to diagnose a problem."""
 
 import io
 import tarfile
@@ -12,7 +12,7 @@ from sluice.cli import onbus
 
 KEPT = (("STATUS", "status.>"), ("GROUPS", "groups._mark.*"), ("PROGRAMS", "programs._mark.>"))
 OBJECTS = ("OBJECTS", "objects.>")
-"""Streams, and what of them is written down."""
+"""A stream, and the subjects of it to include."""
 
 STREAM_FIELDS = ("messages", "bytes", "first_seq", "last_seq", "num_subjects")
 

@@ -12,7 +12,7 @@ NOTHING = {
     "l7": "no rule with l7Protocols about a Pod",
     "host": "no policy on a Node",
 }
-"""Why a backend holds nothing, with the node's name behind it."""
+"""Why a backend holds nothing; the node's name is appended."""
 
 
 @click.command(name="compile")
@@ -61,7 +61,7 @@ def compile_(files: tuple[str, ...], node: str | None, backend: str, output: str
 
 
 def _ovs(world: Any, node: Any) -> tuple[dict[str, Any], str, list[Any]]:
-    """What JSON says, what people read, and what could not be compiled as it is written."""
+    """The JSON output, the text output, and what could not be compiled as written."""
     from sluice.cli import compile_ovs
     from sluice.dataplane.ovs import text
 

@@ -1,12 +1,12 @@
-"""What the table of a node would hold, by policies on Nodes."""
+"""The nftables table that a node would have for policies on Nodes."""
 
 from typing import Any
 
 
 def compiled(documents: Any, node: Any) -> tuple[str, list[Any]]:
-    """The table in the notation of nft(8), and what could not be compiled as it is written.
+    """The table in nft(8) notation, and what could not be compiled as written.
 
-    The lifelines are those of every node: what a deployment keeps open beside them, its node-host is told.
+    It has the lifelines common to all nodes; further ones are configured in a deployment's node-host.
     """
     from sluice.cli.derived import derive
     from sluice.contracts.groups import NodeRoute, Page

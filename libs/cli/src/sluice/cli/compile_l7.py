@@ -1,4 +1,4 @@
-"""What the inspection engine of a node would hold: a rule file for each tenant."""
+"""The rule files that a node's inspection engine would have, one per tenant."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 class Tenant(NamedTuple):
     rules_of: tuple[str, ...]
-    """Which rules ask for it, as `annps:x:p ingress web`; equal ones share a tenant."""
+    """The policy rules that use it, as `annps:x:p ingress web`; equal rule sets share a tenant."""
 
     digest: str
     rules: tuple[str, ...]
@@ -14,7 +14,7 @@ class Tenant(NamedTuple):
 
 
 def compiled(documents: Mapping[Any, Any], node: Any) -> tuple[list[Tenant], list[Any]]:
-    """The tenants of the node, and what could not be compiled as it is written."""
+    """The tenants of the node, and what could not be compiled as written."""
     from sluice.cli.derived import derive
     from sluice.dataplane.l7.wanted import rule_sets
 

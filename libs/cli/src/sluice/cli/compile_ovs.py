@@ -1,10 +1,10 @@
-"""What the switch of a node would hold: its flows and groups."""
+"""The flows and groups that a node's switch would have."""
 
 from typing import Any
 
 
 def compiled(world: Any, node: Any) -> tuple[Any, Any, list[Any]]:
-    """The flows and groups of the node, and what could not be compiled as it is written."""
+    """The flows and groups of the node, and what could not be compiled as written."""
     from sluice.cli.compile_traffic import steered
     from sluice.cli.derived import derive
     from sluice.contracts.groups import Page

@@ -1,4 +1,4 @@
-"""What a node's interfaces on secondary networks would hold, as commands of tc(8)."""
+"""What a node's interfaces on secondary networks would have, as tc(8) commands."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -11,17 +11,17 @@ class Interface(NamedTuple):
     interface: str
     network: str
     device: str
-    """Its name on the host; empty where the Pod's network-status does not tell."""
+    """Its name on the host; empty if the Pod's network-status does not state it."""
 
     zone: int
-    """Of its connections: numbered as the interfaces are listed."""
+    """Conntrack zone: numbered in the order in which the interfaces are listed."""
 
     commands: tuple[str, ...]
     """The device is $DEV."""
 
 
 def compiled(documents: Mapping[Any, Any], node: Any) -> tuple[list[Interface], list[Any]]:
-    """The policed interfaces of the node, and what could not be compiled as it is written."""
+    """The policed interfaces of the node, and what could not be compiled as written."""
     from sluice.cli.derived import derive
     from sluice.contracts.groups import Page
     from sluice.contracts.ids import Revision
@@ -57,7 +57,7 @@ def _interfaces(engine: Any) -> list[Interface]:
 
 
 def script(interfaces: list[Interface]) -> str:
-    """A script of shell; run it as root where the interfaces are, with nothing of ours on them."""
+    """A shell script, to be run as root where the interfaces are, with no filters of ours on them."""
     lines = []
     for one in interfaces:
         lines.append(f"# {one.pod} {one.interface} on {one.network}")

@@ -1,11 +1,11 @@
-"""What the switch of a node would hold for TrafficControls, whose ports are all there."""
+"""The flows that a node's switch would have for TrafficControls, given that all their ports exist."""
 
 from collections.abc import Iterable
 from typing import Any
 
 
 def steered(controls: Any, grouping: Any, node: Any, ids: Any, ports: Iterable[Any], *, first: int) -> tuple[Any, Any]:
-    """The flows, and what could not be compiled as it is written; ports that are needed are numbered from `first`."""
+    """The flows, and what could not be compiled as written; required ports are numbered from `first`."""
     from sluice.dataplane.ovs.traffic import Traffic
     from sluice.dataplane.ovs.traffic_ports import Found
 

@@ -1,11 +1,11 @@
-"""`sluice completion`: the shell knows the commands, their options and what they take."""
+"""`sluice completion`: shell completion of commands, options and arguments."""
 
 import click
 from click.shell_completion import get_completion_class
 
 NAME = "sluice"
 VARIABLE = f"_{NAME.upper()}_COMPLETE"
-"""What the script sets when it asks the command line for words; click's own name for it."""
+"""The variable by which the script asks for completions; the name is click's."""
 
 
 @click.command()

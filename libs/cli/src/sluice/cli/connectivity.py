@@ -45,7 +45,7 @@ def connectivity(files: tuple[str, ...], output: str) -> None:
 
 
 def _csv(rows: list[dict[str, Any]]) -> None:
-    """A line for each protocol; one without if nothing connects."""
+    """A line per protocol; one without a protocol if nothing connects."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("src", "dst", "protocol", "ports"))
     for row in rows:

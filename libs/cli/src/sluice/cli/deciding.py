@@ -1,14 +1,14 @@
-"""Decisions of policy in words, each with where its rule is written: a line of a file, or an entry of the ledger."""
+"""Policy decisions in words, each with the place of its rule: a line of a file, or an entry of the ledger."""
 
 from collections.abc import Callable
 from typing import Any
 
 Where = Callable[[Any, str], dict[str, Any]]
-"""Of a policy's Origin and a JSON path in it: `file` and `line`, or `sequence` and `time`."""
+"""From a policy's Origin and a JSON path in it: `file` and `line`, or `sequence` and `time`."""
 
 
 def told(decision: Any, where: Where) -> dict[str, Any]:
-    """The decision, with the lines that it comes from."""
+    """The decision, with the places of its rules."""
     from sluice.policy.verdict import Isolation, RuleRef
 
     reason = decision.reason
@@ -26,7 +26,7 @@ def _rule(rule: Any, where: Where) -> dict[str, Any]:
 
 
 def _policy(origin: Any, path: str, where: Where) -> dict[str, Any]:
-    """The policy, and where this part of it is written."""
+    """The policy, and the place of this part of it."""
     from sluice.contracts.kinds import RESOURCES
 
     named = {"kind": RESOURCES[origin.kind].kind, "namespace": origin.namespace, "name": origin.name}
@@ -34,7 +34,7 @@ def _policy(origin: Any, path: str, where: Where) -> dict[str, Any]:
 
 
 def rows(direction: str, told: dict[str, Any] | None) -> list[tuple[str, str, str, str]]:
-    """Direction, action, words and line; a line for each rule that passed, and for each policy that isolates."""
+    """Direction, action, words and line, for each rule that passed and each isolating policy."""
     if told is None:
         return [(f"  {direction}", "-", "no Pod, so no policy is about it", "")]
     found = [("pass", *_words(rule)) for rule in told["passed"]]

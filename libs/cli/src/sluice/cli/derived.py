@@ -1,4 +1,4 @@
-"""What group-resolver and rule-compiler make of manifests, without a bus."""
+"""The output of group-resolver and rule-compiler for manifests, without a bus."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ class Derived(NamedTuple):
 
 
 def derive(documents: Mapping[Any, Any]) -> Derived:
-    """The folds over all documents, each as a revision of its own, with the groups that programs name."""
+    """The folds over all documents, each as a revision of its own, with the groups that programs refer to."""
     from itertools import count
 
     from sluice.contracts.ids import Revision

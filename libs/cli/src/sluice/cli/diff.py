@@ -1,4 +1,4 @@
-"""`sluice diff`: what is otherwise, of programs and of who reaches whom?"""
+"""`sluice diff`: what differs in programs and in who reaches whom?"""
 
 import sys
 

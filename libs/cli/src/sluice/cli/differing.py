@@ -1,4 +1,4 @@
-"""The difference between two states of a cluster, in words: of programs, and of who reaches whom."""
+"""The difference between two states of a cluster, in words: programs, and who reaches whom."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from sluice.cli import options
 
 MOST_PODS = 1_000
-"""Beyond so many Pods who reaches whom is not compared: that costs their square, some ten seconds at a thousand."""
+"""With more Pods, who reaches whom is not compared: the cost is quadratic, some ten seconds for a thousand."""
 
 
-def compared(before: Any, after: Any) -> dict[str, Any]:  # Any: ClusterState, which is imported late
-    """What differs, as it is told."""
+def compared(before: Any, after: Any) -> dict[str, Any]:  # Any: ClusterState, which is imported lazily
+    """The differences, as output in JSON."""
     from sluice.policy import whatif
 
     pods = max(len(before.pods), len(after.pods))
@@ -25,7 +25,7 @@ def is_same(found: dict[str, Any]) -> bool:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """For people."""
+    """Readable lines."""
     if found["programs"]:
         yield "programs"
         rows = [(f"  {one['change']}", one["policy"], "; ".join(one["what"])) for one in found["programs"]]

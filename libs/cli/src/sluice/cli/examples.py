@@ -1,6 +1,6 @@
-"""Examples at the end of each command's help, as `kubectl` has them. Every one is run by a test, in this order.
+"""Examples at the end of each command's help, in the style of `kubectl`. A test runs every one, in this order.
 
-Those that ask a cluster ask the lab that `sluice lab up` started, with `examples/kubernetes` in it.
+Those that query a cluster query the lab started by `sluice lab up` with `examples/kubernetes`.
 """
 
 import click
@@ -80,7 +80,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 def give(command: click.Command, words: str = "") -> None:
-    """The command, and all that are below it, end their help with examples."""
+    """Append the examples to the help of the command and of all its subcommands."""
     if isinstance(command, click.Group):
         for name, one in command.commands.items():
             give(one, f"{words} {name}".strip())

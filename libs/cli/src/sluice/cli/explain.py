@@ -1,4 +1,4 @@
-"""`sluice explain`: whose is this, and since when?"""
+"""`sluice explain`: which policy does this come from, and since when?"""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ _BACKENDS = (
     ("l7", re.compile(r"\s*\{|.*\bsid:\s*\d+\s*;|\s*(vlan\s+)?\d+\s*(/|\s+sid\s+)\s*\d+\s*$", re.DOTALL)),
     ("tc", re.compile(r".*(\bpref\s+\d+|\d+/\d+/(0x)?[0-9a-fA-F]+\s*$|\b534c4345[0-9a-fA-F]{24}\b)", re.DOTALL)),
 )
-"""By what the text looks like; what is none of these is a flow."""
+"""By patterns in the text; anything else is a flow."""
 
 
 @click.group()
@@ -61,7 +61,7 @@ async def _asked(url: str, text: str, node: str | None, backend: str | None) -> 
 
 
 async def told(bus: Any, text: str, node: str | None = None, backend: str | None = None) -> dict[str, Any]:
-    """What is known of it. The command ends where that is nothing."""
+    """What is known about it. If nothing is, the command ends."""
     from sluice.cli import loglines
     from sluice.contracts import subjects
 
@@ -82,7 +82,7 @@ async def told(bus: Any, text: str, node: str | None = None, backend: str | None
 
 
 async def _held(bus: Any, text: str, node: str | None, backend: str) -> tuple[Any, str]:
-    """What nodes say of it, or None, and why."""
+    """The nodes' answer, or None, and the reason."""
     from sluice.contracts.ids import NodeName
     from sluice.runtime import explaining
 
@@ -118,7 +118,7 @@ async def _explained(bus: Any, found: Any, backend: str) -> dict[str, Any]:
 
 
 async def _rule(bus: Any, rule: Any, upto: int) -> dict[str, Any]:
-    """The rule, and since when it is so."""
+    """The rule, and since when it exists in this form."""
     key = _key(rule)
     said = {"direction": rule.direction, "index": rule.index, "name": rule.name, "action": rule.action}
     return {**_named(*key), **said, "since": await _since(bus, key, upto, rule.direction, rule.index)}
@@ -129,7 +129,7 @@ def _key(rule: Any) -> tuple[Any, str, str]:
 
 
 async def _policy(bus: Any, key: tuple[Any, str, str]) -> dict[str, Any]:
-    """The policy as it is, where no rule of it is known."""
+    """The current policy, if none of its rules is known."""
     said = {"direction": None, "index": None, "name": "", "action": None}
     return {**_named(*key), **said, "since": await _since(bus, key, None)}
 

@@ -1,4 +1,4 @@
-"""`sluice get`: what is there, as tables."""
+"""`sluice get`: lists of objects as tables."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from sluice.cli.realised import status
 from sluice.cli.traffic_controls import traffic_controls
 
 SHOWN = 1
-"""So many groups of a policy stand in a table; the rest are counted."""
+"""The number of groups of a policy that a table shows; the rest are counted."""
 
 
 class _Kinds(click.Group):
-    """Says where objects are listed to whoever names a kind, as for kubectl."""
+    """Tells users who name a kind, as with kubectl, where objects are listed."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -108,7 +108,7 @@ for command in (
     get.add_command(command)
 
 
-def _cells(row: Any) -> tuple[str, ...]:  # Any: a Row, which is imported late
+def _cells(row: Any) -> tuple[str, ...]:  # Any: a Row, which is imported lazily
     more = len(row.applied_to) - SHOWN
     applied = ",".join(row.applied_to[:SHOWN]) + (f" + {more} more" if more > 0 else "")
     tier, priority = row.tier_priority, row.priority

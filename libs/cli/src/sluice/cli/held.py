@@ -1,4 +1,4 @@
-"""`sluice get flows|filters|signatures|nftables`: what nodes hold, in the notation of each tool, and whose it is."""
+"""`sluice get flows|filters|signatures|nftables`: what nodes hold, in each tool's notation, and where it comes from."""
 
 from typing import Any
 
@@ -74,7 +74,7 @@ def _unit(named: dict[str, Any]) -> str:
 
 
 def _of(one: dict[str, Any]) -> str:
-    """Whose it is, in a few words."""
+    """Where it comes from, in a few words."""
     names = [_rule(rule) for rule in one.get("rules", ())]
     names += [_unit(other) for other in one.get("objects", ())]
     names += [f"services:{other['namespace']}:{other['name']}" for other in one.get("services", ())]
@@ -89,7 +89,7 @@ def _rule(rule: dict[str, Any]) -> str:
 
 
 def _revision(one: dict[str, Any]) -> str:
-    """The newest that it reflects."""
+    """The newest revision that it reflects."""
     told = [rule["object_revision"][1] for rule in one.get("rules", ())]
     told += [other["revision"][1] for other in one.get("objects", ()) if other.get("revision")]
     return str(max(told)) if told else "-"

@@ -1,4 +1,4 @@
-"""`sluice admin keys`: who may do what on the bus. The keyring is a folder that only the operator has."""
+"""`sluice admin keys`: permissions on the bus. The keyring is a folder that only the operator has."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ RESTART = (
     "(a reload by `kill -HUP` may end them: docs/security.md)."
 )
 AT = "/etc/nats/bus"
-"""Where the manifests of `deploy/k8s` mount the server's Secret."""
+"""The mount path of the server's Secret in the manifests of `deploy/k8s`."""
 
 _keyring = click.option(
     "--keyring",
@@ -41,7 +41,7 @@ def keys() -> None:
 @click.option("--server", "servers", multiple=True, metavar="NAME", help="Name or address of a nats-server.")
 @click.option("--node", "nodes", multiple=True, metavar="NAME", help="Kubernetes name of a node. May be repeated.")
 @click.option("--client-certificates", is_flag=True, help="Servers require client certificates in addition to keys.")
-def create(folder: Path, servers: Sequence[str], nodes: Sequence[str], client_certificates: bool) -> None:  # noqa: FBT001  # click hands flags over by name
+def create(folder: Path, servers: Sequence[str], nodes: Sequence[str], client_certificates: bool) -> None:  # noqa: FBT001  # click passes flags by name
     """Create a keyring for all services and these nodes, or add what is missing to an existing one."""
     from sluice.runtime import keyring
 
@@ -183,7 +183,7 @@ def secrets(folder: Path, namespace: str, at: Path, nodes_together: bool) -> Non
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """What is wrong with the keyring, or with what was asked of it, is said in one line."""
+    """Report errors of the keyring or the request in one line."""
     from sluice.runtime.keyring import BadKeyring
 
     try:

@@ -19,7 +19,7 @@ _name = click.option("--name", default=None, help="Name of the lab. Default: the
 
 @click.group()
 @click.option("-v", "--verbose", is_flag=True, help="Log what the lab does to standard error.")
-def lab(verbose: bool) -> None:  # noqa: FBT001  # click hands flags over by name
+def lab(verbose: bool) -> None:  # noqa: FBT001  # click passes flags by name
     """Run a cluster on one machine: real Open vSwitch, Pods that answer, the services of production."""
     import logging
 
@@ -132,7 +132,7 @@ def exec_(name: str | None, pod: str, command: tuple[str, ...]) -> None:
         netns = state.pod(known, pod).netns
     except state.NoLab as error:
         _refuse(str(error))
-    os.execvpe("ip", ["ip", "netns", "exec", netns, *words], {**os.environ, sweep.MARK: known.name})  # noqa: S606  # what is run is what was asked for
+    os.execvpe("ip", ["ip", "netns", "exec", netns, *words], {**os.environ, sweep.MARK: known.name})  # noqa: S606  # the user asked to run it
 
 
 @lab.command()
@@ -168,7 +168,7 @@ def run(paths: tuple[Path, ...], output: str, name: str | None, labs: int | None
 
 
 def _labs_for(stories: Sequence[Any]) -> int:
-    """Two where starting a second one, which takes as long as three scenarios, is soon made up for."""
+    """Two if a second lab, whose start takes as long as three scenarios, soon pays off."""
     return 2 if sum(not story.scenario.offline for story in stories) >= MANY_SCENARIOS else 1
 
 
@@ -230,7 +230,7 @@ def demo(folders: tuple[Path, ...], kept: bool) -> None:  # noqa: FBT001  # clic
     sys.exit(_run(stories.show(told, click.echo, kept=kept)))
 
 
-def _table(known: Any) -> str:  # Any: LabState, which is imported late
+def _table(known: Any) -> str:  # Any: LabState, which is imported lazily
     lines = [f"lab {known.name}: pid {known.pid}, {known.nats_url}, {known.folder}"]
     lines += [f"  API {known.api_url}"] if known.api_url else []
     lines.append(f"  manifests in {known.manifests}")
@@ -255,7 +255,7 @@ def _need_a_datapath() -> None:
 
 
 def _run(work: Any) -> Any:
-    """What the work returns; what keeps a lab from starting is said in one line."""
+    """Run the work; what keeps a lab from starting is reported in one line."""
     from sluice.lab import keep
     from sluice.lab.claim import BadName, Taken
     from sluice.lab.ovs import OvsFailed
@@ -266,7 +266,7 @@ def _run(work: Any) -> Any:
     except (BadName, Taken, OvsFailed, ServerFailed, PermissionError) as error:
         _refuse(str(error))
     except KeyboardInterrupt:
-        sys.exit(130)  # as a shell says it of a program that Ctrl-C ended
+        sys.exit(130)  # the shell's code for a program ended by Ctrl-C
 
 
 def _refuse(message: str) -> NoReturn:

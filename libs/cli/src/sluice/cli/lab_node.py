@@ -1,4 +1,4 @@
-"""`sluice lab node` and `sluice lab probe`: the lab's part of a node that others run, and a packet in any lab."""
+"""`sluice lab node` and `sluice lab probe`: the lab's part of a node run by others, and a packet in any lab."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def node(node_name: str, nats_url: str, nats_keys: Path | None, manifests: Path,
     from sluice.runtime import logs
 
     logs.configure("lab-node", level="info", node=node_name)
-    with contextlib.suppress(KeyboardInterrupt):  # it was told to end
+    with contextlib.suppress(KeyboardInterrupt):  # told to end
         keep.run(_run(node_name, nats_url, nats_keys, manifests, objects))
 
 

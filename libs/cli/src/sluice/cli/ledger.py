@@ -1,4 +1,4 @@
-"""`sluice ledger`: whether the past is what it was; and the past in a file, to be kept and put back."""
+"""`sluice ledger`: verifies that the past was not altered, and exports and imports it as a file."""
 
 import sys
 from pathlib import Path
@@ -90,7 +90,7 @@ def _show(found: Any) -> None:
     click.echo(f"head {found.head}")
 
 
-def _of_file(file: Path) -> Any:  # Any: a Verified, which is imported late
+def _of_file(file: Path) -> Any:  # Any: a Verified, which is imported lazily
     from sluice.cli import recording
     from sluice.ledger.record import BadRecord
 
@@ -101,7 +101,7 @@ def _of_file(file: Path) -> Any:  # Any: a Verified, which is imported late
         options.refuse([f"{file}: {error}"])
 
 
-async def _verified(url: str) -> Any:  # Any: a Verified, which is imported late
+async def _verified(url: str) -> Any:  # Any: a Verified, which is imported lazily
     from sluice.contracts.codec import Undecodable
     from sluice.runtime import past
     from sluice.runtime.streams import Missing
@@ -115,7 +115,7 @@ async def _verified(url: str) -> Any:  # Any: a Verified, which is imported late
             options.refuse([f"a checkpoint cannot be read: {error}"])
 
 
-async def _exported(url: str, file: Path) -> Any:  # Any: a Writer, which is imported late
+async def _exported(url: str, file: Path) -> Any:  # Any: a Writer, which is imported lazily
     from sluice.cli import recording
     from sluice.contracts.codec import Undecodable
     from sluice.ledger.state import BadState

@@ -1,4 +1,4 @@
-"""`sluice lint`: what is probably not meant?"""
+"""`sluice lint`: what is probably a mistake?"""
 
 import sys
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def lint(files: tuple[str, ...], output: str) -> None:
 
 
 def _told(finding: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
-    """The finding in words and in parts: what it is about, and what is the cause."""
+    """The finding as text and in parts: what it is about, and its cause."""
     from sluice.policy.lint import Conflict, NeverMatches, SharedAddress, Starves
     from sluice.policy.wording import words
 
@@ -62,7 +62,7 @@ def _told(finding: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _doubts(objects: Mapping[Any, Any]) -> list[dict[str, Any]]:
-    """What admission warns of."""
+    """The warnings of admission."""
     from sluice.admission.admit import cautions
     from sluice.admission.among import admit_all, cautions_among
     from sluice.admission.context import Known
@@ -88,7 +88,7 @@ def _doubts(objects: Mapping[Any, Any]) -> list[dict[str, Any]]:
 
 
 def _part(about: Any, objects: Mapping[Any, Any]) -> dict[str, Any]:
-    """A rule, or an object as a whole, with its place in the files."""
+    """A rule, or a whole object, with its place in the files."""
     from sluice.contracts.kinds import RESOURCES
     from sluice.policy.verdict import RuleRef
 

@@ -1,4 +1,4 @@
-"""What `sluice get` asks the API for: objects, groups, nodes and audit events."""
+"""The `sluice get` commands that use the API: objects, groups, nodes and audit events."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Files to objects, the same way as ingest takes a folder in: parsed, admitted, and of two the first counts."""
+"""Loads objects from files as ingest does with a folder: parse, admit, and let the first of two duplicates count."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,12 @@ from sluice.kube.manifest import Document, Ignored, Parsed, parse
 
 
 class Entry(Struct, frozen=True):
-    """A document, and what is wrong with it."""
+    """A document, and its problems."""
 
     parsed: Parsed
     problems: tuple[DocumentProblem, ...] = ()
     cautions: tuple[DocumentProblem, ...] = ()
-    """What its author should know though it is admitted."""
+    """Warnings about a document that is admitted."""
 
     @property
     def line(self) -> int:
@@ -36,7 +36,7 @@ class Entry(Struct, frozen=True):
 
 
 def load(paths: Sequence[str]) -> list[Entry]:
-    """Every document of these files and folders, in order; a file that cannot be read ends the command."""
+    """Every document in these files and folders, in order; an unreadable file ends the command."""
     taken: dict[tuple[str, ...], Document] = {}
     entries: list[Entry] = []
     with progress.shown() as tell:
@@ -77,7 +77,7 @@ def _judged(parsed: Parsed, taken: dict[tuple[str, ...], Document]) -> Entry:
 
 
 def _among(entries: list[Entry]) -> list[Entry]:
-    """What is wrong with objects that are good by themselves, and what is probably not meant, given all the others."""
+    """The problems and warnings of otherwise valid objects in the context of all others."""
     good = [entry.parsed for entry in entries if isinstance(entry.parsed, Document) and not entry.problems]
     known = Known()
     found = admit_all([document.object for document in good], known)

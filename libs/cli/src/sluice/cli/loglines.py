@@ -1,4 +1,4 @@
-"""Lines of logs, as `sluice explain` takes them: what they say, and whose they are by the objects of then."""
+"""Log lines for `sluice explain`: their meaning, and their rules according to the objects at the time."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -7,18 +7,18 @@ from sluice.cli import options
 
 
 class Said(NamedTuple):
-    """What is known of a line."""
+    """What is known about a line."""
 
     told: dict[str, Any]
     rules: Sequence[Any] = ()
-    """DecidingRules, as they were when it was written."""
+    """DecidingRules, as they were when the line was written."""
 
     upto: int = 0
-    """The last entry of the ledger then."""
+    """The last ledger entry at that time."""
 
 
 async def np_log(bus: Any, text: str) -> Said | None:
-    """A line of np.log; None: it is none."""
+    """A line of np.log; None if it is something else."""
     from sluice.contracts.audit import Loss
     from sluice.dataplane.audit import np_line
     from sluice.policy.decided import decided
@@ -38,12 +38,12 @@ async def np_log(bus: Any, text: str) -> Said | None:
 
 
 LATE_S = (0, 2, 10, 60, 600)
-"""Seconds by which an event may come after what it is about: the engine writes down a connection that it only gave up,
-when the rule may have gone already."""
+"""Possible delays in seconds between an event's cause and the event: the engine may log a connection only when it gives
+it up, and the rule may be gone by then."""
 
 
-def event(text: str) -> Any:  # Any: an Inspection, which is imported late
-    """An event of eve.json; None: it is none."""
+def event(text: str) -> Any:  # Any: an Inspection, which is imported lazily
+    """An event of eve.json; None if it is something else."""
     from sluice.dataplane.audit import eve
     from sluice.dataplane.audit.np_line import NotALine
 
@@ -54,10 +54,11 @@ def event(text: str) -> Any:  # Any: an Inspection, which is imported late
 
 
 async def eve_log(bus: Any, line: Any, found: Any, why: str) -> Said:
-    """What an event of eve.json says.
+    """What an event of eve.json means.
 
     Args:
-        found: what the node says of the event's tenant, or None, and why.
+        found: the node's answer about the event's tenant, or None.
+        why: the reason why there is none.
     """
     from sluice.contracts import subjects
     from sluice.policy.decided import named
@@ -90,7 +91,7 @@ def _named(named: Any, unit: Any, rule: Any) -> Callable[[Any], Sequence[Any]]:
 async def _then(
     bus: Any, at_us: int, unit: Any, find: Callable[[Any], Sequence[Any]], *, maybe: bool = False
 ) -> tuple[Sequence[Any], int]:
-    """The rules that are found in the ledger as it was; `maybe`: none where it does not go back so far."""
+    """The rules found in the ledger at that time; with `maybe`, none if the ledger does not go back that far."""
     from sluice.ledger.history import TooOld
     from sluice.runtime import explaining
 

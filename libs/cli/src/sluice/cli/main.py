@@ -1,4 +1,4 @@
-"""The command line. A command imports what it needs when it runs, so that `sluice --help` answers at once."""
+"""The command line. Commands import what they need when they run, so that `sluice --help` is fast."""
 
 import errno
 from typing import Any
@@ -28,14 +28,14 @@ from sluice.cli.verdict import verdict
 
 
 class _Whole(click.Group):
-    """Ends with words where files or connections fail: what a command does not expect itself."""
+    """Reports unexpected failures of files or connections as a message."""
 
     def invoke(self, ctx: click.Context) -> Any:  # Any: as click has it
         try:
             return super().invoke(ctx)
         except OSError as error:
             if error.errno == errno.EPIPE:
-                raise  # whoever reads has enough; click ends quietly
+                raise  # the reader has closed the pipe; click ends quietly
             where = f"{error.filename}: " if error.filename else ""
             options.refuse([f"{where}{error.strerror or error}; `sluice {ctx.invoked_subcommand}` cannot go on"])
 

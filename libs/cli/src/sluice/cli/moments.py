@@ -1,4 +1,4 @@
-"""Where a command takes objects from: manifests, or a bus, as it is or as it was at any sequence or time."""
+"""The source of a command's objects: manifests, or a bus at present or at any sequence or time."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -36,16 +36,16 @@ def objects(command: Any) -> Any:  # Any: as click's own decorators
 class Known(NamedTuple):
     """The objects that a command is about."""
 
-    state: Any  # of ClusterState, which is imported late
+    state: Any  # of ClusterState, which is imported lazily
     where: Callable[[Any, str], dict[str, Any]]
     when: Mapping[str, Any]
-    """Which moment it is, where it is one of a ledger."""
+    """Which moment it is, if the objects come from a ledger."""
 
 
 def known(
     files: tuple[str, ...], nats_url: str | None, name: str | None, sequence: int | None, at: str | None
 ) -> Known:
-    """The objects; what is not there ends the command."""
+    """The objects; a missing source ends the command."""
     if sequence is not None and at is not None:
         raise click.UsageError("--seq and --at: each says when; leave one out")
     if files and (sequence is not None or at is not None or nats_url or name):
@@ -58,7 +58,7 @@ def known(
 
 
 def of_files(files: tuple[str, ...]) -> Known:
-    """The objects of manifests, and the lines they come from."""
+    """The objects of manifests, and their lines."""
     from sluice.cli.loading import load_all
     from sluice.cli.placing import placed
     from sluice.lab.world import Key
@@ -74,7 +74,7 @@ def of_files(files: tuple[str, ...]) -> Known:
 
 
 def of_moment(there: Any) -> Known:
-    """The objects of one moment of a ledger, and the entries they come from."""
+    """The objects at one moment of a ledger, and their entries."""
     from sluice.contracts import subjects
     from sluice.policy.past import cluster
 
@@ -86,7 +86,7 @@ def of_moment(there: Any) -> Known:
 
 
 async def moment(url: str, sequence: int | None, at: str | None) -> Any:
-    """The moment that the options name; None of both: now."""
+    """The moment given by the options; now if both are None."""
     async with await onbus.connected(url) as bus:
         return await moment_of(bus, sequence, at)
 
@@ -109,7 +109,7 @@ async def moment_of(bus: Any, sequence: int | None, at: str | None) -> Any:
 
 
 def time_ns(text: str) -> int:
-    """A time of day (the last nanosecond of what it names), or an age, since 1970. What is neither ends the command."""
+    """Nanoseconds since 1970 of a time (its last nanosecond) or an age. Anything else ends the command."""
     import time
 
     from sluice.ledger.times import span
@@ -125,7 +125,7 @@ def time_ns(text: str) -> int:
 
 
 def written(at_ns: int) -> str:
-    """The time for people, in UTC."""
+    """The time in readable form, in UTC."""
     from sluice.ledger import times
 
     return times.written(at_ns)

@@ -1,4 +1,4 @@
-"""Objects as people name them on a command line: KIND/NAME, with the words that kubectl takes."""
+"""Objects as named on the command line: KIND/NAME, with kubectl's words for kinds."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -22,20 +22,20 @@ SHORT = {
     "svc": "services",
     "tr": "tiers",
 }
-"""Short names, and what is meant where two API groups have the kind."""
+"""Short names, and the preferred kind if two API groups have it."""
 
 
 class Named(NamedTuple):
-    """An object that somebody named."""
+    """An object named by the user."""
 
     written: str
-    """As he wrote it."""
+    """As the user wrote it."""
 
-    kind: Any  # of Kind, which is imported late
+    kind: Any  # of Kind, which is imported lazily
     name: str
 
     def key(self, namespace: str | None) -> Any:
-        """The object's key; unset: in the Namespace default, if the kind has Namespaces."""
+        """The object's key; for namespaced kinds the default is the Namespace default."""
         from sluice.contracts.kinds import RESOURCES
         from sluice.grouping.events import ObjectKey
 
@@ -43,14 +43,14 @@ class Named(NamedTuple):
 
 
 def title(key: Any) -> str:
-    """Kind, Namespace and name, for people."""
+    """Kind, Namespace and name in readable form."""
     from sluice.contracts.kinds import RESOURCES
 
     return f"{RESOURCES[key.kind].kind} {'/'.join(filter(None, (key.namespace, key.name)))}"
 
 
 def absent(written: str, key: Any, where: str, there: Iterable[tuple[Any, ...]]) -> str:
-    """That there is no such object, and what to do; `there` are keys of those that there are."""
+    """A message that the object does not exist, and what to do; `there` are the keys of existing ones."""
     others = sorted(one[1] for one in there if (one[0], one[2]) == (key.kind, key.name) and one[1])
     todo = f"there is one in Namespace {others[0]}: give -n {others[0]}" if others else "check its name"
     todo += " and -n" if key.namespace and not others else ""
@@ -58,7 +58,7 @@ def absent(written: str, key: Any, where: str, there: Iterable[tuple[Any, ...]])
 
 
 class Target(click.ParamType):  # type: ignore[type-arg]  # generic only to the type checker
-    """KIND/NAME, as it is written, and what that names."""
+    """KIND/NAME as written, and the object that it names."""
 
     name = "KIND/NAME"
 
@@ -75,10 +75,10 @@ class Target(click.ParamType):  # type: ignore[type-arg]  # generic only to the 
 
 
 def kind_named(word: str) -> Any:
-    """The Kind that the word means: its short name, kind, plural, or plural.group.
+    """The Kind for a short name, kind, plural, or plural.group.
 
     Raises:
-        LookupError: none; the message says what is known.
+        LookupError: the word is unknown; the message lists the known ones.
     """
     from sluice.contracts.kinds import RESOURCES, Kind
 

@@ -1,4 +1,4 @@
-"""Commands that ask a running bus: of a lab, or any by its URL."""
+"""Commands that query a running bus: a lab's, or any by its URL."""
 
 import contextlib
 import os
@@ -13,16 +13,16 @@ from sluice.cli import options
 T = TypeVar("T")
 
 CONNECT_S = 5.0
-"""For a bus that should be there."""
+"""For a bus that should be running."""
 
 PORT = 4222
-"""Of NATS, where a URL names none."""
+"""NATS's default port."""
 
 KEYS = "SLUICE_NATS_KEYS"
-"""Names the folder of the operator's keys, where the bus has identities: a keyring's `identities/person.operator`."""
+"""The folder of the operator's keys, if the bus has identities: a keyring's `identities/person.operator`."""
 
 SERVER_NAME = "SLUICE_NATS_SERVER_NAME"
-"""The name in the server's certificate, where the URL has another: that of a forwarded port."""
+"""The name in the server's certificate, if it differs from the URL's, as for a forwarded port."""
 
 _bus = [
     click.option("--nats-url", metavar="URL", help="URL of the bus. Default: that of a running lab."),
@@ -37,7 +37,7 @@ def on_a_bus(command: Any) -> Any:  # Any: as click's own decorators
 
 
 class NoBus(OSError):
-    """There is no bus at the address, or it holds nothing of ours."""
+    """There is no bus at the address, or it has no data of Sluice."""
 
 
 def url(nats_url: str | None, name: str | None) -> str:
@@ -52,7 +52,7 @@ def url(nats_url: str | None, name: str | None) -> str:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Its result; quiet, and without a bus the command ends."""
+    """Run without log output and return the result; a missing bus ends the command."""
     import asyncio
     import logging
 
@@ -92,7 +92,7 @@ async def connected(bus_url: str) -> Any:
 
 
 async def _why(bus_url: str) -> str:
-    """What keeps us from a bus that did not answer, and what to do."""
+    """Why a bus may not have answered, and what to do."""
     import asyncio
     from urllib.parse import urlsplit
 
@@ -103,14 +103,14 @@ async def _why(bus_url: str) -> str:
         async with asyncio.timeout(CONNECT_S):
             _, writer = await asyncio.open_connection(parts.hostname, parts.port or PORT)
             writer.close()
-    except OSError as error:  # a TimeoutError, too
+    except OSError as error:  # including TimeoutError
         known = os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else error.strerror
         return f"no bus answers: {known or 'nothing comes back'}; start one, or check --nats-url"
     return f"no bus answers, or it does not accept us; does {KEYS} name our keys?"
 
 
 def _credentials(bus_url: str) -> Any:
-    """The operator's, where the environment names them, or the bus is of a lab that has identities."""
+    """The operator's credentials, from the environment or from a lab whose bus has identities."""
     from pathlib import Path
 
     from sluice.contracts.identities import OPERATOR

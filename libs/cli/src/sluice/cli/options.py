@@ -1,4 +1,4 @@
-"""What several commands take and say."""
+"""Options and output shared by several commands."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import click
 
 BAD_INPUT = 2
-"""Exit code for bad usage, and for input that cannot be worked with; what click uses for the former, too."""
+"""Exit code for bad usage and for unusable input; click uses it for the former, too."""
 
 files = click.option(
     "-f",
@@ -21,20 +21,20 @@ files = click.option(
 
 
 def output(*others: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`-o`: for people, the first of `others`, or json."""
+    """`-o`: readable text, the first of `others`, or json."""
     kinds = [*others, "json"]
     return click.option("-o", "--output", type=click.Choice(kinds), default=kinds[0], show_default=True)
 
 
 def refuse(lines: Sequence[str]) -> NoReturn:
-    """End with what is wrong with the input."""
+    """End the command and report what is wrong with the input."""
     for line in lines:
         click.echo(line, err=True)
     sys.exit(BAD_INPUT)
 
 
 def echo_json(value: object) -> None:
-    """The value, indented, equal for equal values."""
+    """The value, indented; equal values give equal output."""
     import msgspec
 
     from sluice.contracts import codec
@@ -43,7 +43,7 @@ def echo_json(value: object) -> None:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows in columns; the last one is as wide as it is."""
+    """The rows in aligned columns; the last column is not padded."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     return "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()

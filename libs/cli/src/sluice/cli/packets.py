@@ -1,4 +1,4 @@
-"""The packet that a command asks about, as options say it."""
+"""The packet that a command is about, as given by options."""
 
 from typing import Any
 
@@ -30,14 +30,14 @@ _options = [
 
 
 def about_a_packet(command: Any) -> Any:  # Any: as click's own decorators
-    """The command is given what these options say, for `packet`."""
+    """Add these options to the command; their values are the input of `packet`."""
     for option in reversed(_options):
         command = option(command)
     return command
 
 
-def packet(said: dict[str, Any]) -> Any:  # Any: a Packet, which is imported late
-    """The packet of these options. One that cannot be ends the command."""
+def packet(said: dict[str, Any]) -> Any:  # Any: a Packet, which is imported lazily
+    """The packet of these options. An impossible one ends the command."""
     from sluice.policy.packet import Packet
 
     protocol = said["protocol"]
@@ -80,13 +80,13 @@ def _group(text: str | None) -> Any:
 
 
 def words(said: dict[str, Any]) -> str:
-    """The packet, for people."""
+    """The packet in readable form."""
     port = f" {said['port']}" if said["port"] else ""
     return f"{said['source']} to {said['destination']}, {said['protocol']}{port}"
 
 
 def _asked(http: str | None, sni: str | None, protocol: str) -> Any:
-    """The request or the handshake, or None for a connection that asks nothing."""
+    """The request or the handshake, or None for a connection without either."""
     from sluice.policy.l7 import HttpRequest, TlsHello
 
     if http is None and sni is None:

@@ -1,4 +1,4 @@
-"""Objects of manifests as a cluster would have them: Pods on nodes, with addresses, as the lab places them."""
+"""Completes objects of manifests as a cluster would: Pods on nodes, with addresses, placed as in the lab."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -10,11 +10,11 @@ from sluice.kube.manifest import Document
 from sluice.lab.world import NotPlaceable, World
 
 FIRST = (Kind.NODE, Kind.NAMESPACE)
-"""Kinds that others live on or in."""
+"""Kinds that others depend on."""
 
 
 def placed(documents: Sequence[Document]) -> World:
-    """The objects with what was not given filled in, equal for equal input; what has no place ends the command."""
+    """The objects with missing fields filled in deterministically; an object without a place ends the command."""
     numbers = count(1)
     world = World(_nodes(documents), lambda: f"uid-{next(numbers)}", lambda: "")
     with world.together():
@@ -27,7 +27,7 @@ def placed(documents: Sequence[Document]) -> World:
 
 
 def _nodes(documents: Sequence[Document]) -> list[str]:
-    """Those that there are, and those that Pods say they are on; else one."""
+    """The existing Nodes and those named by Pods; one by default."""
     objects = [document.object for document in documents]
     named = {obj.metadata.name for obj in objects if isinstance(obj, Node)}
     named |= {obj.node for obj in objects if isinstance(obj, Pod) and obj.node}

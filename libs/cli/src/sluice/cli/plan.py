@@ -89,7 +89,7 @@ def _offline(against: tuple[str, ...], files: tuple[str, ...], deleted: Mapping[
 
 
 def on_top(there: Any, files: tuple[str, ...], deleted: Mapping[Any, str]) -> tuple[Any, Any]:
-    """The state of a bus, and the same with the changes; `deleted` are keys, and how somebody wrote them."""
+    """The state of a bus, and the same with the changes; `deleted` maps keys to what the user wrote."""
     from sluice.cli.loading import load_all
     from sluice.contracts import subjects
     from sluice.contracts.ids import Revision

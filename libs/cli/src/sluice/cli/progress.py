@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 AFTER_S, EVERY_S = 1.0, 0.2
-"""Nothing is shown for work that is done by then; afterwards the line changes at most this often."""
+"""Seconds before the line first appears, and between updates."""
 
 _ANEW = "\r\x1b[K"
 """To the start of the line, and clear it (ECMA-48, EL)."""
@@ -14,7 +14,7 @@ _ANEW = "\r\x1b[K"
 
 @contextmanager
 def shown(clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[str], None]]:
-    """Shows what it is told, on standard error if that is a terminal."""
+    """A function that shows its argument on standard error, if that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

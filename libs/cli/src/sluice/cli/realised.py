@@ -1,4 +1,4 @@
-"""How far policies are in force, asked of a running bus: `sluice get status` and `sluice wait`."""
+"""How far policies are in force, according to a running bus: `sluice get status` and `sluice wait`."""
 
 import sys
 from collections.abc import Coroutine, Iterable
@@ -93,7 +93,7 @@ def wait(
 # ------------------------------------------------------------------------------------------------------------- the bus
 
 
-async def _asked(url: str, *, lint: bool) -> Any:  # Any: a Mapping of Answers, imported late, and what was not taken in
+async def _asked(url: str, *, lint: bool) -> Any:  # Any: a Mapping of Answers, imported lazily; rejected documents
     import asyncio
 
     from sluice.runtime import linting
@@ -114,7 +114,7 @@ async def _asked(url: str, *, lint: bool) -> Any:  # Any: a Mapping of Answers, 
 
 
 async def _warn(fold: Any, reading: Coroutine[Any, Any, Any]) -> None:
-    """The fold knows what there is to warn of, if the bus knows all objects."""
+    """Let the fold produce warnings, if the bus has all objects."""
     import asyncio
 
     from sluice.policy.realisation.warnings import warnings
@@ -129,7 +129,7 @@ async def _warn(fold: Any, reading: Coroutine[Any, Any, Any]) -> None:
 
 
 async def _waited(url: str, keys: Iterable[Any], timeout_s: float) -> tuple[dict[Any, str], Iterable[Any]]:
-    """What is still missing after that time, in words; and the documents that were not taken in."""
+    """What is still missing after that time, in words; and the rejected documents."""
     import asyncio
     from contextlib import aclosing
 

@@ -1,4 +1,4 @@
-"""Ledgers in files, for `sluice ledger`: plain, or gzip where the name says so."""
+"""Ledgers in files, for `sluice ledger`: plain, or gzip if the name says so."""
 
 import contextlib
 import gzip
@@ -12,7 +12,7 @@ GZIP = ".gz"
 
 @contextlib.contextmanager
 def written(file: Path) -> Iterator[BinaryIO]:
-    """What is written is in the file at the end, and if there is no good end, there is no file."""
+    """The file is created only on success; after an error there is no file."""
     if str(file) == "-":
         yield sys.stdout.buffer
         sys.stdout.flush()
@@ -27,8 +27,8 @@ def written(file: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def read(file: Path) -> Iterator[Any]:  # Any: a Record, which is imported late
-    """The record in the file, from its beginning.
+def read(file: Path) -> Iterator[Any]:  # Any: a Record, which is imported lazily
+    """The records of the file, from its beginning.
 
     Raises:
         BadRecord, OSError

@@ -1,4 +1,4 @@
-"""Manifests of a folder, put back to what they were, document by document; everything else stays as it is written."""
+"""Restores the manifests of a folder to an earlier state, document by document; everything else stays as written."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,14 +10,14 @@ __all__ = ["Edit", "NotEditable", "edits", "manifest", "write"]
 
 
 class Edit(NamedTuple):
-    """A file, and its new text; None: it goes."""
+    """A file and its new text; None deletes the file."""
 
     file: Path
     text: str | None
 
 
 def edits(folder: Path, wanted: Wanted) -> list[Edit]:
-    """What must be written so that the folder says what is wanted.
+    """The changes that give the folder the wanted contents.
 
     Raises:
         NotEditable
@@ -28,7 +28,7 @@ def edits(folder: Path, wanted: Wanted) -> list[Edit]:
 
 
 def write(changes: list[Edit]) -> None:
-    """Write them, each file at once."""
+    """Write the changes, each file atomically."""
     for file, text in changes:
         if text is None:
             file.unlink()

@@ -1,4 +1,4 @@
-"""`sluice rollback`: what people wrote, put back to what it was."""
+"""`sluice rollback`: restores what people wrote to an earlier state."""
 
 import sys
 from pathlib import Path
@@ -73,7 +73,7 @@ def rollback(
 
 
 def _apply(there: Api, now: Any, wanted: dict[Any, bytes], target: str, *, yes: bool) -> None:
-    """Each is changed through the API: what others name first, and what goes at the end, in the other direction."""
+    """Change each object through the API: prerequisites first, and deletions last in the opposite order."""
     from urllib.parse import urlencode
 
     from sluice.kube.editing import written
@@ -93,7 +93,7 @@ def _apply(there: Api, now: Any, wanted: dict[Any, bytes], target: str, *, yes: 
 
 
 def _order(key: Any) -> tuple[bool, Any]:
-    """Tiers and groups before those that name them."""
+    """Tiers and groups come before the objects that refer to them."""
     from sluice.contracts.kinds import Kind
 
     return key.kind not in (Kind.TIER, Kind.GROUP, Kind.CLUSTER_GROUP, Kind.NETWORK_ATTACHMENT), key
@@ -120,7 +120,7 @@ async def _moments(url: str, target: str) -> tuple[Any, Any]:
 
 
 def _wanted(now: Any, then: Any) -> dict[Any, bytes]:
-    """The objects that people write and that differ, and what they were; empty: they were not there."""
+    """User-written objects that differ, in their earlier form; empty if they did not exist."""
     from sluice.contracts import subjects
     from sluice.contracts.kinds import RESOURCES
     from sluice.kube.editing import same

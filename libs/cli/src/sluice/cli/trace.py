@@ -1,4 +1,4 @@
-"""`sluice trace`: the way of one packet through the switches, as they hold their flows now."""
+"""`sluice trace`: the path of a packet through the switches according to their current flows."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -66,7 +66,7 @@ def trace(nats_url: str | None, name: str | None, output: str, *, reply: bool, *
 
 class _Way(NamedTuple):
     kind: str
-    traces: Any  # of Trace, which is imported late
+    traces: Any  # of Trace, which is imported lazily
 
 
 async def _traced(url: str, asked: dict[str, Any], *, reply: bool) -> list[_Way]:
@@ -104,7 +104,7 @@ async def _traced(url: str, asked: dict[str, Any], *, reply: bool) -> list[_Way]
 
 
 class _Found(NamedTuple):
-    """An end, and what the bus knows of it."""
+    """An end, and what the bus knows about it."""
 
     addresses: tuple[str, ...]
     pod: str = ""

@@ -1,4 +1,4 @@
-"""`sluice get trafficcontrols`: what each does, where it is in force, and with how many packets."""
+"""`sluice get trafficcontrols`: what each one does, where it is in force, and for how many packets."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ def _row(control: Any, answer: Any, counts: dict[str, dict[str, int]]) -> dict[s
 
 
 def _port(port: Any) -> str:
-    """As people write it, in one word for tables: vxlan:10.0.10.2/vni=1."""
+    """The port as a single word for tables: vxlan:10.0.10.2/vni=1."""
     import msgspec
 
     ((kind, said),) = msgspec.to_builtins(port).items()

@@ -34,7 +34,7 @@ def validate(files: tuple[str, ...], output: str) -> None:
     sys.exit(REFUSED if count["refused"] else 0)
 
 
-def _row(entry: Any) -> dict[str, Any]:  # Any: an Entry, which is imported late
+def _row(entry: Any) -> dict[str, Any]:  # Any: an Entry, which is imported lazily
     from sluice.contracts.kinds import RESOURCES
     from sluice.kube.manifest import Document, Ignored
 
@@ -56,7 +56,7 @@ def _row(entry: Any) -> dict[str, Any]:  # Any: an Entry, which is imported late
 
 
 def _lines(row: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    """One for the object; with more than one reason, one for each."""
+    """One row for the object; one for each reason if there are several."""
     name = "/".join(filter(None, (row["namespace"], row["name"])))
     title = f"{row['kind']} {name}".strip() or "-"
     if row["result"] == "ignored":

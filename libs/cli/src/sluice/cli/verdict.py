@@ -56,8 +56,8 @@ def verdict(
         click.echo(options.table(_rows(one)))
 
 
-def _endpoints(found: Any, known: moments.Known) -> list[dict[str, Any]] | None:  # Any: a Fate, which is imported late
-    """What becomes of it at each endpoint; None if it is sent to no Service."""
+def _endpoints(found: Any, known: moments.Known) -> list[dict[str, Any]] | None:  # Any: a Fate, imported lazily
+    """The result for each endpoint; None if the packet is not sent to a Service."""
     from sluice.policy.packet import ServiceEnd
 
     if not isinstance(found.packet.destination, ServiceEnd):
@@ -86,7 +86,7 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def _asked(said: dict[str, Any]) -> dict[str, Any]:
-    """What was asked, as the answer repeats it."""
+    """What was asked, as repeated in the answer."""
     ends = {"from": said["source"], "to": said["destination"]}
     rest = {
         key: value

@@ -1,4 +1,4 @@
-"""`--watch`: a list first, and then what becomes otherwise in it, as `kubectl get --watch --output-watch-events`."""
+"""`--watch`: a list first, and then its changes, as in `kubectl get --watch --output-watch-events`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import click
 from sluice.cli import options
 
 INTERVAL_S = 1.0
-"""Between two looks."""
+"""Polling interval."""
 
 Items = Sequence[dict[str, Any]]
 
@@ -18,12 +18,12 @@ flag = click.option(
 
 
 class Listing:
-    """A list as it is shown.
+    """A list for display.
 
     Args:
         row: the cells of an item.
-        key: what makes two items the same thing at different times.
-        named: what the list is called in JSON and YAML.
+        key: identifies an item across time.
+        named: the list's name in JSON and YAML.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Listing:
         self._header, self._row, self._key, self._named = header, row, key, named
 
     def show(self, fetch: Callable[[], Items], output: str, *, watch: bool = False) -> None:
-        """What there is; with `watch`, endless."""
+        """Print the items; with `watch`, also their changes, endlessly."""
         found = fetch()
         if not watch:
             self._whole(found, output)
@@ -56,7 +56,7 @@ class Listing:
             time.sleep(INTERVAL_S)
             try:
                 found = fetch()
-            except SystemExit:  # it said why; it may come back
+            except SystemExit:  # the reason was printed; it may be temporary
                 continue
 
     def _whole(self, found: Items, output: str) -> None:
@@ -88,7 +88,7 @@ class Listing:
 
 
 def changes(before: dict[Any, dict[str, Any]], now: dict[Any, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What became otherwise, in the order of the list; what went last, as it was."""
+    """The changes in the order of the list; deleted items come last, in their last state."""
     for key, one in now.items():
         if key not in before:
             yield "ADDED", one

@@ -60,10 +60,10 @@ async def ask_again(lab: Lab, questions: Sequence[Question]) -> list[Result]:
 async def ask_and_count(
     lab: Lab, questions: Sequence[Question], asked: Sequence[tuple[Receiver, Ends]], names: Mapping[Address, str]
 ) -> tuple[list[Result], list[tuple[Count, str]]]:
-    """What becomes of these while receivers hear; what came to each, and, where that is wrong, all that it heard.
+    """Send all packets while receivers listen; returns results and counts, wrong counts with all that was received.
 
-    All is asked once more if a packet got lost on the way. What is too much the first time is too much; later it may
-    be what was late.
+    Everything is repeated if a packet got lost on the way. Surplus frames of the first round are an error; in later
+    rounds they may be late ones.
     """
     attempts = 0
     while True:

@@ -63,7 +63,7 @@ def _free(version: int, used: set[str]) -> Address:
 
 @cache
 def _numbered(version: int, number: int) -> str:
-    """The address in the range; each Service looks from the first on, and to write one takes longer than to look."""
+    """The address in the range. Cached, since each Service searches from the start and a lookup beats formatting."""
     return str(SERVICE_RANGES[version][number])
 
 

@@ -30,11 +30,11 @@ from sluice.testkit import builders
 from sluice.testkit.strategies import NAMESPACES, PROTOCOLS, blocks, label_selectors, stories
 
 TIERS = ("first", "second")
-"""Custom tiers that come and go."""
+"""Custom tiers that are created and deleted."""
 
 NAMES = ("p-1", "p-2", "p-3")
 GROUPS = ("g-1", "g-2", "g-3")
-"""Groups that come and go, and name each other, too deeply now and then."""
+"""Groups that are created and deleted, and refer to each other, sometimes nested too deeply."""
 
 tiers = st.builds(builders.tier, st.sampled_from(TIERS), st.sampled_from((5, 10, 110)))
 
@@ -92,7 +92,7 @@ _wide = st.one_of(
 )
 _narrow = st.one_of(_by_group, label_selectors.map(lambda pods: AppliedTo(pod_selector=pods)))
 
-_l7 = st.lists(st.just(L7Protocol()), max_size=1).map(tuple)  # one that says nothing: admission refuses it
+_l7 = st.lists(st.just(L7Protocol()), max_size=1).map(tuple)  # an empty one: admission refuses it
 _services = st.lists(st.just(PeerService(name="svc", namespace="x")), max_size=1).map(tuple)
 
 _group_specs = st.one_of(
@@ -109,7 +109,7 @@ _group_specs = st.one_of(
 def _specs(
     entries: st.SearchStrategy[AppliedTo], peers: st.SearchStrategy[AntreaPeer]
 ) -> st.SearchStrategy[AntreaPolicySpec]:
-    """Policies that apply to what the spec says, or each rule."""
+    """Policies with appliedTo in the spec, or in each rule."""
 
     @st.composite
     def specs(draw: st.DrawFn) -> AntreaPolicySpec:
@@ -187,5 +187,5 @@ keys = st.one_of(
 
 
 def antrea_stories() -> st.SearchStrategy[list[ObjectEvent]]:
-    """What happens to a small cluster with all kinds of policies."""
+    """Histories of a small cluster with all kinds of policies."""
     return stories(more=objects, more_keys=keys)

@@ -1,4 +1,4 @@
-"""Objects for tests, with everything that a test does not care about filled in."""
+"""Objects for tests, with defaults for everything that a test does not care about."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -48,7 +48,7 @@ Port = int | tuple[str, int] | tuple[str, int, Protocol]
 
 
 def namespace(name: str = "x", /, *, logging: str = "", **labels: str) -> Namespace:
-    """A Namespace; `_` in a label's key stands for `-`. `logging` is what its annotation about that says."""
+    """A Namespace; `_` in a label's key stands for `-`. `logging` is the value of its logging annotation."""
     notes = {ENABLE_LOGGING: logging} if logging else {}
     meta = ObjectMeta(name=name, labels=_labels(labels), annotations=notes)
     return Namespace(api_version="v1", kind="Namespace", metadata=meta)
@@ -97,7 +97,7 @@ def pod(
     Args:
         ip: its addresses; none by default.
         uid: `uid-namespace-name` by default, the same for the same name.
-        nets: interfaces that it has on secondary networks, in the form of `attached`.
+        nets: its interfaces on secondary networks, in the form of `attached`.
         account: its ServiceAccount; `default` by default.
     """
     of, name = key.split("/")
@@ -130,7 +130,7 @@ def pod(
 def attached(*nets: str) -> str:
     """A network-status: each interface as `network@interface=address,address/via/representor`, most of it optional.
 
-    Interfaces without a name are net1, net2, by their place.
+    Interfaces without a name are called net1, net2, by position.
     """
     entries = []
     for place, net in enumerate(nets, start=1):
@@ -160,7 +160,7 @@ def network(key: str = "x/net", /, type: str = "accelerated-bridge", **conf: Any
 def multi(
     key: str = "x/mnp", /, spec: Mapping[str, Any] | None = None, *, about: str = "net", uid: str | None = None
 ) -> MultiNetworkPolicy:
-    """A MultiNetworkPolicy `namespace/name` for these networks; an empty spec isolates all interfaces there."""
+    """A MultiNetworkPolicy `namespace/name` for these networks; an empty spec isolates all interfaces on them."""
     of, name = key.split("/")
     return MultiNetworkPolicy(
         api_version="k8s.cni.cncf.io/v1beta1",
@@ -176,7 +176,7 @@ def multi(
 
 
 def netpol(key: str = "x/np", /, spec: Mapping[str, Any] | None = None, *, uid: str | None = None) -> K8sNetworkPolicy:
-    """A NetworkPolicy `namespace/name` with the spec as one writes it in YAML; an empty one isolates the Namespace."""
+    """A NetworkPolicy `namespace/name` with the spec as written in YAML; an empty one isolates the Namespace."""
     of, name = key.split("/")
     return K8sNetworkPolicy(
         api_version="networking.k8s.io/v1",
@@ -193,7 +193,7 @@ def tier(name: str = "mine", /, priority: int = 10) -> Tier:
 def acnp(
     name: str = "acnp", /, spec: Mapping[str, Any] | None = None, *, uid: str | None = None
 ) -> ClusterNetworkPolicy:
-    """A ClusterNetworkPolicy with the spec as one writes it in YAML; priority 5 where it says none."""
+    """A ClusterNetworkPolicy with the spec as written in YAML; the default priority is 5."""
     return ClusterNetworkPolicy(
         api_version=ANTREA,
         kind="ClusterNetworkPolicy",
@@ -216,7 +216,7 @@ def annp(
 
 
 def cluster_group(name: str = "cg", /, spec: Mapping[str, Any] | None = None) -> ClusterGroup:
-    """A ClusterGroup with the spec as one writes it in YAML; an empty one means nobody."""
+    """A ClusterGroup with the spec as written in YAML; an empty one selects nothing."""
     metadata = ObjectMeta(name=name, uid=f"uid-{name}")
     return ClusterGroup(
         api_version=ANTREA, kind="ClusterGroup", metadata=metadata, spec=msgspec.convert(spec or {}, GroupSpec)
@@ -231,7 +231,7 @@ def group(key: str = "x/grp", /, spec: Mapping[str, Any] | None = None) -> Antre
 
 
 def control(name: str = "tc", /, spec: Mapping[str, Any] | None = None, *, created: str = "") -> TrafficControl:
-    """A TrafficControl with the spec as one writes it in YAML; it mirrors every Pod to tap0 where it says nothing."""
+    """A TrafficControl with the spec as written in YAML; by default it mirrors every Pod to tap0."""
     plain = {
         "appliedTo": {"podSelector": {}},
         "direction": "Both",
@@ -247,7 +247,7 @@ def control(name: str = "tc", /, spec: Mapping[str, Any] | None = None, *, creat
 
 
 def service(key: str = "x/svc", /, spec: Mapping[str, Any] | None = None, **labels: str) -> Service:
-    """A Service `namespace/name` of the Pods with these labels; the rest of the spec as one writes it in YAML."""
+    """A Service `namespace/name` of the Pods with these labels; the rest of the spec as written in YAML."""
     of, name = key.split("/")
     return Service(
         api_version="v1",

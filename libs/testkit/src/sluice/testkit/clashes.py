@@ -1,4 +1,4 @@
-"""Policies whose flows meet in ways that conjunctive matches are easily wrong about, each with what is special."""
+"""Policies with flows that interact in ways that conjunctive matches easily get wrong, each with its reason."""
 
 from sluice.contracts.ids import GroupId
 from sluice.contracts.programs import (

@@ -1,4 +1,4 @@
-"""The node of a random cluster, with what its objects come to in the switch: for the tests of law 3."""
+"""The node of a random cluster, with the flows that its switch gets from the objects: for the tests of law 3."""
 
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
@@ -27,7 +27,7 @@ TRANSPORTS = {
 
 
 class Node:
-    """The node of a cluster whose objects are told one after the other."""
+    """The node of a cluster whose objects arrive one after the other."""
 
     def __init__(self, events: Sequence[ObjectEvent]) -> None:
         self.ids = RuleIds()
@@ -42,7 +42,7 @@ class Node:
             self.engine.open_port(port)
 
     def packets(self) -> Iterator[tuple[Packet, Fields, LocalPort]]:
-        """First packets of connections between Pods of the node, as a verdict has them and as the switch does."""
+        """First packets of connections between the node's Pods, in the forms for a verdict and for the switch."""
         for source in self.ports.values():
             for target in self.ports.values():
                 for from_ in map(ip_address, source.addresses):
@@ -75,7 +75,7 @@ def _kinds(source: LocalPort, target: LocalPort, family: int) -> Iterator[tuple[
 
 
 def outcome(walk: Walk) -> Outcome:
-    """What the sender sees of it."""
+    """The outcome as the sender sees it."""
     if walk.ports:
         return Outcome.ALLOWED
     return Outcome.REJECTED if walk.punted == (bytes((Errand.REJECT,)),) else Outcome.DROPPED

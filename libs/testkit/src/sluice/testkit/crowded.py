@@ -1,6 +1,6 @@
-"""A node with as many rules as it is promised to hold, each of a precedence of its own, over all tiers.
+"""A node with as many rules as it is specified for, each with its own precedence, across all tiers.
 
-All in one direction, and most share a match (one port), which is what a switch finds hardest.
+All have the same direction, and most share a match (one port), which is the hardest case for a switch.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ WEB = TransportTraffic(protocol="TCP", ports=PortRange(80, 80))
 
 
 def policy(name: str, number: int, tier: int, priority: float, rules: int = 1) -> Program:
-    """A policy about one of the Pods, each rule about one address of its own."""
+    """A policy for one of the Pods; each rule is about one address of its own."""
     return program(
         subjects.unit(Kind.K8S_NETWORK_POLICY, "x", f"{name}-{number}"),
         GroupId(f"g{number % 100}"),
@@ -42,7 +42,7 @@ def policy(name: str, number: int, tier: int, priority: float, rules: int = 1) -
 
 
 def policies(count: int = 10_000, rules: int = 5, baseline: int = 150) -> Iterator[Program]:
-    """So many policies of so many rules, each policy of a priority of its own; and those of the baseline."""
+    """The policies, each with its own priority, and those of the baseline."""
     for number in range(count):
         yield policy("p", number, TIERS[number % len(TIERS)], 1 + number, rules)
     for number in range(baseline):
@@ -50,7 +50,7 @@ def policies(count: int = 10_000, rules: int = 5, baseline: int = 150) -> Iterat
 
 
 def engine(ids: RuleIds, programs: Iterator[Program]) -> Engine:
-    """A node of 100 Pods that has these programs."""
+    """A node with 100 Pods and these programs."""
     made = Engine(HERE, ids)
     for number in range(100):
         pod = Member(pod=f"x/p{number}", uid=Uid(f"u{number}"), addresses=(Address(f"172.16.0.{number + 1}"),))

@@ -1,6 +1,6 @@
-"""An inspection engine for the walker: it stands between two ports, gives back what it passes, and resets the rest.
+"""A fake inspection engine for the walker, between two ports: it returns what it passes and resets the rest.
 
-As the real one it knows a connection by its tags and addresses, and its reset of a packet's sender has the packet's
+Like the real one, it identifies a connection by its tags and addresses; its reset to a packet's sender has the packet's
 MACs and ends swapped.
 """
 
@@ -40,12 +40,12 @@ class Inspected(NamedTuple):
 
 
 def wire(sent: Sent) -> dict[Field, int]:
-    """What of a packet the other end of a port sees."""
+    """The fields of a packet that are visible at the other end of a port."""
     return {field: value for field, value in sent.packet.items() if field in _ON_THE_WIRE}
 
 
 def inspected(walker: Walker, packet: Packet, passes: Callable[[Packet], bool] = lambda _: True) -> Inspected:
-    """Where the packet and what the engine makes of it get to in the end."""
+    """The final fate of the packet and of what the engine sends for it."""
     sent: list[Sent] = []
     seen: list[Packet] = []
     punted: list[bytes] = []
@@ -68,7 +68,7 @@ def inspected(walker: Walker, packet: Packet, passes: Callable[[Packet], bool] =
 
 
 def resets(frame: Packet) -> tuple[dict[Field, int], ...]:
-    """What the engine makes of a packet that it rejects: a reset for its sender, then one for its receiver."""
+    """The engine's output for a rejected packet: a reset to its sender, then one to its receiver."""
     back = dict(frame)
     for one, other in _SWAPPED:
         if one in frame:

@@ -1,6 +1,6 @@
-"""Other ways to tell the same story: the end must be the same, whatever the order, the repeats and the steps between.
+"""Equivalent variants of a story: order, repeats and intermediate steps must not change the final state.
 
-A story is a list of events about objects. Law 1: a fold that hears any of its expansions ends in one state.
+A story is a list of events about objects. Law 1: a fold reaches the same state from all expansions of a story.
 """
 
 import random
@@ -23,7 +23,7 @@ class Expansion(NamedTuple):
 
 
 def story(*steps: AnyObject | ObjectKey, epoch: int = 1) -> Story:
-    """One event a step: an object that is put, or the key of one that is deleted."""
+    """One event per step: an object is put, or the object with a key is deleted."""
     return [_event(step, Revision(epoch, sequence)) for sequence, step in enumerate(steps, start=1)]
 
 
@@ -34,7 +34,7 @@ def _event(step: AnyObject | ObjectKey, at: Revision) -> ObjectEvent:
 
 
 def outcome(events: Sequence[ObjectEvent]) -> dict[ObjectKey, ObjectEvent]:
-    """The newest event of each object that exists in the end."""
+    """The newest event of each object that exists at the end."""
     newest: dict[ObjectKey, ObjectEvent] = {}
     for event in sorted(events, key=lambda event: event.revision):
         newest[event.key] = event
@@ -42,7 +42,7 @@ def outcome(events: Sequence[ObjectEvent]) -> dict[ObjectKey, ObjectEvent]:
 
 
 def reversed_(events: Sequence[ObjectEvent]) -> Story:
-    """The latest news first."""
+    """Newest events first."""
     return list(reversed(events))
 
 
@@ -53,7 +53,7 @@ def shuffled(events: Sequence[ObjectEvent], seed: int) -> Story:
 
 
 def repeated(events: Sequence[ObjectEvent], seed: int) -> Story:
-    """Everything two or three times, late repeats among them, the order otherwise kept."""
+    """Every event two or three times, including late repeats, otherwise in order."""
     chance = random.Random(seed)
     told: Story = []
     for place, event in enumerate(events):
@@ -62,7 +62,7 @@ def repeated(events: Sequence[ObjectEvent], seed: int) -> Story:
 
 
 def split(events: Sequence[ObjectEvent]) -> Story:
-    """Each replacement of an object as its deletion and its return; revisions are doubled to make room."""
+    """Each replacement of an object as deletion and re-creation; revisions are doubled to make room."""
     told: Story = []
     exists: set[ObjectKey] = set()
     for event in events:
@@ -75,13 +75,13 @@ def split(events: Sequence[ObjectEvent]) -> Story:
 
 
 def squashed(events: Sequence[ObjectEvent]) -> Story:
-    """Of each object the newest event alone, deletions among them."""
+    """Only the newest event of each object, including deletions."""
     newest = {event.key: event.revision for event in sorted(events, key=lambda event: event.revision)}
     return [event for event in events if newest[event.key] == event.revision]
 
 
 def expand(events: Sequence[ObjectEvent], *, seed: int) -> Iterator[Expansion]:
-    """The story as it is, and every other way to tell it; equal seeds tell equally."""
+    """The story itself and all its variants; deterministic for a seed."""
     ways: dict[str, Callable[[], Story]] = {
         "in order": lambda: list(events),
         "reversed": lambda: reversed_(events),

@@ -1,4 +1,4 @@
-"""Tells a backend's engine what the objects of a cluster come to, without a bus: all at once, or event by event."""
+"""Feeds a backend's engine from a cluster's objects, without a bus: all at once, or event by event."""
 
 from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
@@ -28,7 +28,7 @@ def every(_: Program) -> bool:
 
 
 def fill(engine: Fed, events: Iterable[ObjectEvent], wants: Wants = every) -> tuple[ClusterState, Grouping]:
-    """The engine has what the cluster comes to in the end; what is known of the cluster then."""
+    """Give the engine the final state of the cluster; returns what is known about the cluster."""
     state, grouping = ClusterState(), Grouping()
     for event in events:
         state.evolve(event)
@@ -44,7 +44,7 @@ def fill(engine: Fed, events: Iterable[ObjectEvent], wants: Wants = every) -> tu
 
 
 class Told(Generic[E]):
-    """Hears of each event, and tells the engine what changed and nothing else."""
+    """Processes each event, and gives the engine only what changed."""
 
     def __init__(self, engine: E, wants: Wants = every) -> None:
         self.engine, self._wants = engine, wants

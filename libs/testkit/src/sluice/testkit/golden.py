@@ -1,8 +1,8 @@
-"""Golden files: text that is checked in, and that a change of behaviour must change with it.
+"""Golden files: expected text that is checked in and changes together with the behaviour.
 
     SLUICE_UPDATE_GOLDEN=1 .venv/bin/pytest libs/dataplane
 
-writes them anew; read the difference before you commit it.
+rewrites them; review the difference before you commit it.
 """
 
 import os
@@ -13,7 +13,7 @@ UPDATE = "SLUICE_UPDATE_GOLDEN"
 
 
 def check(path: Path, text: str) -> None:
-    """The file holds exactly this text.
+    """Check that the file contains exactly this text.
 
     Raises:
         AssertionError: it does not; the message has the difference, and how to accept it.

@@ -1,4 +1,4 @@
-"""A node that policies may apply to, whose objects are told one after the other: what its table holds, and packets."""
+"""A node that policies may apply to, whose objects arrive one after the other: its table, and packets."""
 
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
@@ -23,7 +23,7 @@ ECHO = {4: (IpProto.ICMP, 8), 6: (IpProto.ICMPV6, 128)}
 
 
 class HostNode:
-    """Its table has no lifelines but those of every node."""
+    """Its table has only the lifelines common to all nodes."""
 
     def __init__(self, events: Iterable[ObjectEvent], name: NodeName = HERE) -> None:
         self.name = name
@@ -43,7 +43,7 @@ KINDS = [
 
 
 def packets(own: Iterable[Address], others: Iterable[Address]) -> Iterator[tuple[Direction, Packet, Sent]]:
-    """First packets between the node and others, as a verdict has them and as its hooks do."""
+    """First packets between the node and others, in the forms for a verdict and for the node's hooks."""
     others = tuple(others)
     for here in own:
         for there in others:

@@ -1,4 +1,4 @@
-"""Policies on Nodes that use every word a table can have, one after the other: for those who ask a real kernel."""
+"""Policies on Nodes that use every feature of a table, one after the other: for tests with a real kernel."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ EGRESS: list[dict[str, Any]] = [
 
 
 def events() -> list[ObjectEvent]:
-    """A cluster of two nodes, whose policies come, change, and go."""
+    """A cluster of two nodes whose policies are created, changed and deleted."""
 
     def policy(name: str, notes: dict[str, str] | None = None, **spec: object) -> AnyObject:
         made = builders.acnp(name, {"priority": 1, "appliedTo": [{"nodeSelector": {}}], **spec})

@@ -1,6 +1,6 @@
-"""Walks packets through our table of nftables as a kernel does, and carries out its transactions.
+"""Walks packets through our nftables table like a kernel, and applies its transactions.
 
-It knows nothing of policies. Source: nft(8), "Verdict statements", and nf_tables_core.c, nft_do_chain.
+It knows nothing about policies. Source: nft(8), "Verdict statements", and nf_tables_core.c, nft_do_chain.
 """
 
 from collections.abc import Iterator, Mapping
@@ -55,20 +55,20 @@ class Sent(NamedTuple):
     protocol: int
     source_port: int = 0
     port: int = 0
-    """ICMP has its type and code here."""
+    """For ICMP, type and code."""
 
     device: str = "eth0"
     known: bool = False
     onward: bool = True
     ended: bool = False
     opened_to: tuple[int, int] | None = None
-    """Destination and port of its connection, where somebody has translated them."""
+    """Original destination and port of its connection, if they were translated."""
 
 
 class Walk(NamedTuple):
     outcome: Outcome
     met: tuple[str, ...]
-    """Comments of the lines that matched."""
+    """Comments of the matching rules."""
 
     counters: tuple[str, ...]
     logged: tuple[str, ...]
@@ -89,7 +89,7 @@ def walk(table: Table, sent: Sent) -> Walk:
 
 
 def _chain(table: Table, sent: Sent, name: str, met: list[Line]) -> Outcome | None:
-    """None: the chain came to its end, or where it went on did."""
+    """None if the chain, or the one it went to, was passed without a verdict."""
     for line in table.chains[name].lines:
         if not all(_holds(table, sent, one) for one in line.matches):
             continue
@@ -170,10 +170,10 @@ class NotCarriedOut(AssertionError):
 
 
 def carry_out(commands: tuple[dict[str, Any], ...], held: Held) -> Held:
-    """What the kernel holds after the transaction.
+    """The kernel's state after the transaction.
 
     Raises:
-        NotCarriedOut: something is not there, or is still referred to.
+        NotCarriedOut: something does not exist, or is still referenced.
     """
     for command in commands:
         ((verb, what),) = command.items()
@@ -231,7 +231,7 @@ def _done(verb: str, kind: str, said: Mapping[str, Any], held: Held) -> Held:
 
 
 def _check(held: Held) -> None:
-    """What lines refer to is there."""
+    """Check that everything referenced by rules exists."""
     for name, chain in held.chains.items():
         for line in chain.lines:
             for kind, target in _references(msgspec.json.decode(line)["expr"]):

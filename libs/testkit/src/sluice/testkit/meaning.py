@@ -1,6 +1,6 @@
-"""What policy means for the first packet of a connection, in the plainest words there are.
+"""A straightforward model of what policy means for the first packet of a connection.
 
-It knows nothing of the pipeline, and does everything the slow way: the walker and the real switch are held against it.
+It knows nothing about the pipeline and takes no shortcuts: the walker and the real switch are compared with it.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ class Probe(NamedTuple):
     source: str
     to: Address
     protocol: Protocol | None
-    """Unset means ICMP echo."""
+    """None means ICMP echo."""
 
     port: int = 0
     source_port: int = 40000
@@ -58,7 +58,7 @@ PROBES: tuple[tuple[Protocol | None, int, int], ...] = (
 
 
 def probes(source: str) -> Iterator[Probe]:
-    """Everything a Pod of the world tries."""
+    """All probes that a Pod of the world sends."""
     for other in PODS:
         for to in addresses(other):
             for protocol, number, from_ in PROBES:
@@ -77,7 +77,7 @@ def packet(probe: Probe, *, claiming: str | None = None) -> Packet:
     """The probe as fields.
 
     Args:
-        claiming: the Pod whose addresses it bears, if not the sender's own.
+        claiming: the Pod whose addresses it uses, if not the sender's own.
     """
     plug = port(probe.source)
     to = ip_address(probe.to)
@@ -100,13 +100,13 @@ def packet(probe: Probe, *, claiming: str | None = None) -> Packet:
 
 
 def receiver(world: Inputs, probe: Probe) -> LocalPort | None:
-    """Who gets the probe if policy lets it pass; None for nobody."""
+    """The recipient of the probe if policy allows it; None if there is none."""
     claims = [one for one in world.ports.values() if probe.to in one.addresses]
     return rightful(claims) if claims else None
 
 
 def allowed(world: Inputs, probe: Probe) -> bool:
-    """The probe arrives: both ends are open, and policy lets it leave and enter."""
+    """Whether the probe arrives: both ends are open, and policy allows egress and ingress."""
     sender, target = world.ports.get(uid(probe.source)), receiver(world, probe)
     if sender is None or target is None or sender == target:
         return False
@@ -121,9 +121,9 @@ def _own_address(probe: Probe) -> IPv4Address | IPv6Address:
 
 
 def _passes(world: Inputs, pod: Uid, direction: Direction, probe: Probe, other: Address) -> bool:
-    """Policy lets the Pod talk with the other end: the first rule that is about it, tier after tier, decides.
+    """Whether policy lets the Pod talk with the other end: the first matching rule decides, tier by tier.
 
-    A pass hands over to Kubernetes policies, of which one must allow if one isolates; then the baseline has its say.
+    A pass leads to Kubernetes policies, one of which must allow if any isolates; then the baseline applies.
     """
     isolated, said = False, set()
     for (group, _), one in world.programs.items():
@@ -136,7 +136,7 @@ def _passes(world: Inputs, pod: Uid, direction: Direction, probe: Probe, other: 
 
 
 def _decided(said: list[tuple[Order, Action]], *, isolated: bool) -> bool:
-    """What comes of the rules that are about a packet, in order."""
+    """The result of all rules that match a packet, in order."""
     for action in (action for place, action in said if place.tier < K8S_TIER):
         if action is Action.PASS:
             break
@@ -172,7 +172,7 @@ def _matches(world: Inputs, rule: Rule, self_: Member, probe: Probe, other: Addr
 
 
 def _goes_by(world: Inputs, peer: FqdnPeer, does: Action, pod: Uid, other: Address) -> bool:
-    """DNS told somebody who counts that the address goes by such a name."""
+    """Whether a relevant DNS answer maps a name of the peer to the address."""
     holders = {fact.holder for fact in world.facts if (fact.pattern, fact.address) == (peer.pattern, other)}
     if does in (Action.DROP, Action.REJECT) or world.opens is Opens.NODE:
         return bool(holders)

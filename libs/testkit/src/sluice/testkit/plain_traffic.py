@@ -1,4 +1,4 @@
-"""Whether a packet is what a rule's fields say, one field after the other; see `plainly`."""
+"""Whether a packet matches a rule's fields, one field after the other; see `plainly`."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -13,7 +13,7 @@ from sluice.policy.packet import Packet
 
 
 class End(NamedTuple):
-    """One end of a packet, as what holds the address there."""
+    """One end of a packet, as whatever holds the address there."""
 
     address: Address
     pod: Pod | None = None
@@ -21,7 +21,7 @@ class End(NamedTuple):
 
 
 def is_about(rule: AntreaRule, packet: Packet, to: End) -> bool:
-    """Ports and protocols are one list of what the rule is about; without either it is about everything."""
+    """Ports and protocols form one list of alternatives; without either the rule matches everything."""
     if not rule.ports and not rule.protocols:
         return True
     if any(is_port(one, packet, to) for one in rule.ports):
@@ -35,7 +35,7 @@ def is_about(rule: AntreaRule, packet: Packet, to: End) -> bool:
 
 
 def is_port(one: AntreaPort, packet: Packet, to: End) -> bool:
-    """A name is that of a port of whoever gets the packet."""
+    """A named port is looked up at the packet's receiver."""
     if packet.protocol != one.protocol:
         return False
     if one.source_port is not None:
@@ -55,7 +55,7 @@ def is_port(one: AntreaPort, packet: Packet, to: End) -> bool:
 
 
 def asks(one: L7Protocol, packet: Packet) -> bool:
-    """The packet is of a connection on which this is asked."""
+    """Whether the packet belongs to a connection with such a request."""
     match packet.asks:
         case HttpRequest(method=method, host=host, path=path) if one.http is not None:
             return (
@@ -70,7 +70,7 @@ def asks(one: L7Protocol, packet: Packet) -> bool:
 
 
 def fits(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """All that the selector says holds for the labels."""
+    """Whether the labels satisfy all requirements of the selector."""
     for one in selector.match_expressions:
         value = labels.get(one.key)
         holds = {
@@ -85,7 +85,7 @@ def fits(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
 
 
 def in_block(address: Address, block: IPBlock) -> bool:
-    """The address is in the block, and in no part that is excepted; none is in a block of the other family."""
+    """Whether the address is in the block and in none of its exceptions; never true for the other family."""
     where = ip_address(address)
     return where in ip_network(block.cidr) and not any(where in ip_network(hole) for hole in block.except_)
 
@@ -97,7 +97,7 @@ def runs_as(pod: Pod | None, account: NamespacedName) -> bool:
 
 
 def is_member(pod: Pod | None) -> bool:
-    """Policies can be about it: it has a node, has not ended, and is not in the host's network."""
+    """Whether policies can select it: it has a node, has not ended, and is not on the host network."""
     return (
         pod is not None
         and bool(pod.spec.node_name)

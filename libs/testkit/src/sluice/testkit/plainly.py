@@ -1,7 +1,7 @@
-"""What admitted policies say of a packet, read off the objects as people wrote them, one sentence after the other.
+"""What admitted policies say about a packet, derived directly from the objects as written, step by step.
 
-Written from the documents of the kinds alone: there are no programs here, no ids of groups, no normal forms. So what
-`policy.translate` makes of objects, which `verdict()` and every datapath believe, has somebody to disagree with it.
+Written from the documentation of the kinds alone: without programs, group ids or normal forms. It is an independent
+check of `policy.translate`, which `verdict()` and every datapath rely on.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,11 +32,11 @@ from sluice.policy.packet import Packet
 from sluice.testkit.plain_traffic import End, asks, fits, in_block, is_about, is_member, is_port, runs_as
 
 KUBERNETES = 252
-"""Where Kubernetes policies stand among the tiers: behind all that one can make, before the baseline (253)."""
+"""The place of Kubernetes policies among the tiers: after all that can be created, before the baseline (253)."""
 
 
 class Said(NamedTuple):
-    """What becomes of a packet in one direction; by which policy (kind, namespace, name), if it is any."""
+    """What becomes of a packet in one direction, and by which policy (kind, namespace, name), if any."""
 
     action: str
     by: tuple[str, str, str] | None = None
@@ -45,7 +45,7 @@ class Said(NamedTuple):
 NOTHING = Said("Allow")
 
 SHUT = 1 << 16
-"""In place of the number of a rule, where none allows."""
+"""Stands for the number of a rule if no rule allows."""
 
 Rank = tuple[int, float, int, str, str, str]
 """Tier, priority, index, and what makes the order total."""
@@ -63,15 +63,15 @@ class Plainly:
         self._services = {one.key: one for one in self._objects if isinstance(one, Service)}
 
     def egress(self, packet: Packet, source: End, to: End) -> Said:
-        """At the Pod or node that sends the packet."""
+        """At the sending Pod or node."""
         return self._said("egress", packet, source, to, named=to)
 
     def ingress(self, packet: Packet, source: End, to: End) -> Said:
-        """At the Pod or node that gets the packet."""
+        """At the receiving Pod or node."""
         return self._said("ingress", packet, to, source, named=to)
 
     def at_node_port(self, packet: Packet, source: End, to: End) -> Said:
-        """At the node by whose port the packet comes to its Service."""
+        """At the node through whose NodePort the packet reaches its Service."""
         assert packet.service is not None
         name = packet.service.namespace, packet.service.name
         found = [
@@ -86,7 +86,7 @@ class Plainly:
     # ----------------------------------------------------------------------------------------------------- direction
 
     def _said(self, direction: str, packet: Packet, own: End, other: End, *, named: End) -> Said:
-        """At `own`; `named` is where the packet goes, whose ports have the names."""
+        """At `own`; `named` is the packet's receiver, where named ports are looked up."""
         found = []
         for rank, policy, rule in self._antrea(direction):
             if not self._applies(rule.applied_to or policy.spec.applied_to, policy, own):
@@ -117,7 +117,7 @@ class Plainly:
     def _kubernetes(
         self, direction: str, packet: Packet, own: End, other: End, named: End
     ) -> list[tuple[int, str, str, str]]:
-        """The policies that isolate the Pod here, each behind the number of its first rule that opens, or SHUT."""
+        """The policies that isolate the Pod here, each with the number of its first allowing rule, or SHUT."""
         found = []
         for policy in self._objects:
             if not isinstance(policy, K8sNetworkPolicy) or not is_member(own.pod):
@@ -161,7 +161,7 @@ class Plainly:
     def _selected(
         self, pods: LabelSelector | None, namespaces: LabelSelector | None, home: str, pod: Pod | None
     ) -> bool:
-        """The Pod is meant: in the home Namespace (empty: in any), or in those that are selected."""
+        """Whether the Pod is selected: in the home Namespace (empty: in any), or in the selected ones."""
         if pod is None or not is_member(pod):
             return False
         of = pod.metadata.namespace
@@ -175,7 +175,7 @@ class Plainly:
     def _applies(
         self, entries: Sequence[AppliedTo], policy: ClusterNetworkPolicy | AntreaNetworkPolicy, own: End
     ) -> bool:
-        """The policy, or its rule, is about this Pod or node; not where its labels make it mean nothing."""
+        """Whether the policy, or its rule, applies to this Pod or node; not if its labels make it meaningless."""
         home = policy.metadata.namespace
         rules = (*policy.spec.ingress, *policy.spec.egress)
         relative = [peer.namespaces for rule in rules for peer in (*rule.from_, *rule.to) if peer.namespaces]
@@ -233,7 +233,7 @@ class Plainly:
         )
 
     def _in_group(self, name: tuple[str, str], end: End, *, applied: bool = False) -> bool:
-        """Policies apply to no blocks of addresses."""
+        """Address blocks in groups do not count for appliedTo."""
         return any(self._in_one(spec, name[0], end, applied=applied) for spec in self._with_children(name))
 
     def _with_children(self, name: tuple[str, str]) -> Iterator[GroupSpec]:
@@ -259,7 +259,7 @@ class Plainly:
         return self._selected(spec.pod_selector, spec.namespace_selector, home, end.pod)
 
     def _reaches_out(self, policy: ClusterNetworkPolicy | AntreaNetworkPolicy) -> bool:
-        """A NetworkPolicy that is applied to a Group of several Namespaces has no effect anywhere."""
+        """A NetworkPolicy applied to a Group that spans several Namespaces has no effect anywhere."""
         home = policy.metadata.namespace
         lists = [policy.spec.applied_to, *(rule.applied_to for rule in (*policy.spec.ingress, *policy.spec.egress))]
         if not home:
@@ -280,9 +280,9 @@ class Plainly:
 def _decided(
     rules: list[tuple[Rank, AntreaRule]], kubernetes: Sequence[tuple[int, str, str, str]], packet: Packet
 ) -> Said:
-    """The first rule of the tiers; unless there is none, or it passes, Kubernetes policies; then the baseline's first.
+    """The first matching tier rule; if there is none, or it passes, Kubernetes policies; then the baseline's first.
 
-    Kubernetes policies are a union: the first of those that allow stands for all of them.
+    Kubernetes policies are a union: the first one that allows stands for all of them.
     """
     before = min((one for one in rules if one[0][0] < KUBERNETES), key=lambda one: one[0], default=None)
     if before is not None and before[1].action != "Pass":
@@ -295,7 +295,7 @@ def _decided(
 
 
 def _action(rule: AntreaRule, packet: Packet) -> str:
-    """What the rule does with a packet that it is about; one that looks into requests denies what it does not name."""
+    """The rule's action for a packet that it matches; a layer 7 rule denies requests that it does not list."""
     if rule.l7_protocols and not any(asks(one, packet) for one in rule.l7_protocols):
         return "Reject" if packet.protocol == "TCP" else "Drop"
     return "Drop" if rule.action == "Deny" else rule.action

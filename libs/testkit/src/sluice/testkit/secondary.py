@@ -1,4 +1,4 @@
-"""Hypothesis strategies: secondary networks in which addresses meet, and policies of them."""
+"""Hypothesis strategies: secondary networks with shared addresses, and policies for them."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ interfaces = st.builds(
 
 @st.composite
 def pods(draw: st.DrawFn, nodes: tuple[str, ...] = NODES) -> Pod:
-    """Pods with interfaces that share addresses now and then, on one network and on several."""
+    """Pods with interfaces that sometimes share addresses, on one network or on several."""
     of, name = draw(st.sampled_from(NAMESPACES)), draw(st.sampled_from(PODS))
     return builders.pod(
         f"{of}/{name}",
@@ -106,7 +106,7 @@ _types = st.sampled_from((["Ingress"], ["Egress"], ["Ingress", "Egress"]))
 
 @st.composite
 def policies(draw: st.DrawFn) -> MultiNetworkPolicy:
-    """Policies about the Pods of one Namespace, with much that matches."""
+    """Policies for the Pods of one Namespace that match often."""
     spec = {"policyTypes": draw(_types), "ingress": draw(_rules("from")), "egress": draw(_rules("to"))}
     about = draw(st.sampled_from(("n", "n,m", "y/n,n")))
     return builders.multi(f"x/np-{draw(st.integers(1, 2))}", spec, about=about)
@@ -133,7 +133,7 @@ _steps = st.lists(st.one_of(neighbours(), neighbours(), neighbours(), policies()
 
 @st.composite
 def busy_stories(draw: st.DrawFn) -> list[ObjectEvent]:
-    """What happens around a policed Pod, x/policed on node-1."""
+    """Histories around a policed Pod, x/policed on node-1."""
     start: list[AnyObject] = [
         *(builders.namespace(name, app="v1") for name in NAMESPACES),
         builders.pod("x/policed", nets=["n=10.1.0.9,fd00::9", "m=10.1.0.9"], ports=[("web", 80)], app="v1"),

@@ -1,4 +1,4 @@
-"""A node whose Pods are under TrafficControls: what its switch holds, and what becomes of packets."""
+"""A node whose Pods are subject to TrafficControls: the state of its switch, and the fate of packets."""
 
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
@@ -83,7 +83,7 @@ def redirect(
 
 
 def made(wishes: Mapping[str, Wish]) -> dict[str, Found]:
-    """The switch has opened all of them."""
+    """All requested ports, opened by the switch."""
     return {
         name: Found(name, one.type, "ours", TAPS.get(name, 60 + sum(name.encode()) % 40))
         for name, one in wishes.items()
@@ -91,7 +91,7 @@ def made(wishes: Mapping[str, Wish]) -> dict[str, Found]:
 
 
 class Node:
-    """A node with three Pods, and ports that are there as soon as somebody needs them."""
+    """A node with three Pods, and ports that exist as soon as they are needed."""
 
     def __init__(self, *programs: TrafficProgram, ids: RuleIds | None = None) -> None:
         self.ids = RuleIds() if ids is None else ids
@@ -145,7 +145,7 @@ class Node:
         return self.walker.walk(packet)
 
     def give_back(self, sent: Sent, port: str) -> Walk:
-        """A device sends what it got back by this port, as it is."""
+        """A device returns a frame unchanged by this port."""
         return self.walker.walk({**as_sent(sent.packet), Field.IN_PORT: TAPS[port]})
 
 
@@ -157,12 +157,12 @@ _ON_THE_WIRE = (
 
 
 def as_sent(packet: Mapping[Field, int]) -> dict[Field, int]:
-    """The packet without what only the switch knows of it."""
+    """The packet without the switch's metadata."""
     return {field: packet[field] for field in _ON_THE_WIRE if field in packet}
 
 
 def ends(packet: Mapping[Field, int]) -> tuple[str, int, str, int]:
-    """Source and destination of TCP."""
+    """TCP source and destination."""
     old = packet[Field.ETH_TYPE] == EthType.IPV4
     source, target = (Field.IPV4_SRC, Field.IPV4_DST) if old else (Field.IPV6_SRC, Field.IPV6_DST)
     return (
@@ -174,7 +174,7 @@ def ends(packet: Mapping[Field, int]) -> tuple[str, int, str, int]:
 
 
 def packet(source: str, target: str, port: int = 80, source_port: int = 40000) -> dict[Field, int]:
-    """TCP that a Pod sends to an address."""
+    """A TCP packet from a Pod to an address."""
     old = ip_address(target).version == 4
     from_ = PODS[source].addresses[0 if old else 1]
     return {
@@ -191,7 +191,7 @@ def packet(source: str, target: str, port: int = 80, source_port: int = 40000) -
 
 
 def answer(heard: Mapping[Field, int], pod: str) -> dict[Field, int]:
-    """What the Pod answers."""
+    """The Pod's answer."""
     swapped = {
         Field.IPV4_SRC: Field.IPV4_DST,
         Field.IPV6_SRC: Field.IPV6_DST,

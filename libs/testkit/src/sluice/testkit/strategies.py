@@ -1,4 +1,4 @@
-"""Hypothesis strategies: small worlds in which everything meets everything else."""
+"""Hypothesis strategies: small worlds in which objects interact a lot."""
 
 from collections.abc import Sequence
 
@@ -77,7 +77,7 @@ _addresses = st.one_of(
 
 @st.composite
 def pods(draw: st.DrawFn) -> Pod:
-    """Pods that share addresses now and then, and some that are on no network."""
+    """Pods that sometimes share addresses, and some that are on no network."""
     of, name = draw(st.sampled_from(NAMESPACES)), draw(st.sampled_from(PODS))
     return builders.pod(
         f"{of}/{name}",
@@ -172,7 +172,7 @@ def stories(
     more: st.SearchStrategy[AnyObject] | None = None,
     more_keys: st.SearchStrategy[ObjectKey] | None = None,
 ) -> list[ObjectEvent]:
-    """What happens to a small cluster: objects that come, change and go; as many of other kinds, if any are given."""
+    """Histories of a small cluster: objects are created, changed and deleted; as many of the other kinds, if given."""
     coming = st.one_of(objects, more) if more is not None else objects
     going = st.one_of(_keys, more_keys) if more_keys is not None else _keys
     steps = draw(st.lists(st.one_of(coming, coming, coming, going), max_size=max_size))

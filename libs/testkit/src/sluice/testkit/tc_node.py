@@ -1,4 +1,4 @@
-"""A node with policed interfaces whose objects are told one after the other: what is compiled, planned and walked."""
+"""A node with policed interfaces whose objects arrive one after the other: compiled, planned and walked."""
 
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
@@ -37,13 +37,13 @@ class TcNode:
         return cls(story(*objects), options, zones=zones)
 
     def apply(self) -> "TcNode":
-        """Plan every interface, and take the plans as made."""
+        """Plan every interface, and treat the plans as applied."""
         for key in self.engine.interfaces:
             self.make(key, self.engine.contents(key))
         return self
 
     def make(self, key: InterfaceKey, contents: Mapping[Hook, Content], *, revoke: bool = False) -> list[Step]:
-        """Plan one interface, and take the plan as made; the plan."""
+        """Plan one interface, treat the plan as applied, and return it."""
         mirrors = self.mirrors.setdefault(key, {hook: Mirror() for hook in Hook})
         steps = plan(contents, mirrors, self.zone(key), revoke=revoke)
         for hook, operation in steps:
@@ -54,17 +54,17 @@ class TcNode:
         return 1 + sorted({*self.mirrors, key}).index(key) if self._zones else None
 
     def key(self, pod: str, interface: str = "net1") -> InterfaceKey:
-        """Of a policed interface."""
+        """The key of a policed interface."""
         (found,) = [key for key, one in self.engine.interfaces.items() if (one.pod, key.interface) == (pod, interface)]
         return found
 
     def device(self, key: InterfaceKey | None) -> Device:
-        """The interface as it stands; of None or one that is not policed, everything passes."""
+        """The interface in its present state; if it is None or not policed, everything passes."""
         mirrors = self.mirrors.get(key) if key else None
         return Device({hook: mirrors[hook].filters if mirrors else {} for hook in Hook}, self.tracker)
 
     def sends(self, frame: Frame, source: InterfaceKey | None, destination: InterfaceKey | None) -> bool:
-        """The frame goes from one to the other; None is somebody whom the node does not police."""
+        """Whether the frame gets from one to the other; None is an end that the node does not police."""
         out = self.device(source).out(frame)
         return out.passed and self.device(destination).into(frame, out.seen).passed
 

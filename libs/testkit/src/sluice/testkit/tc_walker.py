@@ -1,14 +1,14 @@
-"""A packet's way through the filters of a hook, by the kernel's rules: chains, preferences, connection tracking.
+"""Walks a packet through the filters of a hook by the kernel's rules: chains, preferences, connection tracking.
 
-What it knows of the kernel (net/sched/cls_api.c, cls_flower.c, act_ct.c; nf_conntrack), measured on Linux 6.1:
+Its model of the kernel (net/sched/cls_api.c, cls_flower.c, act_ct.c; nf_conntrack), measured on Linux 6.1:
 
-- the filters of a chain are asked by preference; `protocol` is that of the frame, VLAN while it has a tag;
-- `goto` begins another chain and never comes back; the end of a chain *passes*, also of one without filters;
-- act_ct looks the packet up in its zone, whatever another zone said before, and tells what it found to later filters;
-  without commit nothing is remembered; with it, the bits of the mark that its mask names are set;
-- a connection is `est` once a reply was seen, and `new` until then; a reply is a reply from the first on;
-- what is no beginning of anything (a SYN-ACK, an echo reply) and belongs to nothing is invalid, and neighbour discovery
-  is never tracked, which looks the same; ICMP errors about a known connection are related to it.
+- the filters of a chain are tried by preference; `protocol` is that of the frame, VLAN while it has a tag;
+- `goto` enters another chain and never returns; the end of a chain, even of an empty one, *passes*;
+- act_ct looks the packet up in its zone, whatever another zone found before, and sets the state for later filters;
+  without commit nothing is stored; with it, the bits of the mark in its mask are set;
+- a connection is `est` once a reply was seen, and `new` until then; `rpl` is set from the first reply on;
+- what cannot begin a connection (a SYN-ACK, an echo reply) and belongs to none is invalid; neighbour discovery is
+  never tracked, which looks the same; ICMP errors about a known connection are related to it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ MAX_CHAINS = 16
 
 
 class Frame(NamedTuple):
-    """A packet on its way. Addresses as numbers; ports of transports, type and code of ICMP."""
+    """A packet on its way. Addresses are numbers; ports are transport ports, or type and code of ICMP."""
 
     eth_type: int
     source: int = 0
@@ -47,10 +47,10 @@ class Frame(NamedTuple):
     icmp_code: int = 0
     tagged: bool = False
     begins: bool = True
-    """A connection may begin with it: neither SYN-ACK nor echo reply."""
+    """Whether it can begin a connection: it is neither SYN-ACK nor echo reply."""
 
     about: "Frame | None" = None
-    """Of an ICMP error: the packet that it is about."""
+    """For an ICMP error: the packet that caused it."""
 
     @property
     def version(self) -> int | None:
@@ -58,7 +58,7 @@ class Frame(NamedTuple):
 
     @property
     def turned(self) -> "Frame":
-        """What the other end answers."""
+        """The other end's answer."""
         kind = _ANSWERS.get(self.icmp_type, self.icmp_type)
         return self._replace(
             source=self.destination,
@@ -71,7 +71,7 @@ class Frame(NamedTuple):
 
 
 _ANSWERS = {8: 0, 0: 8, 128: 129, 129: 128}
-"""Types of echo. Source: nf_conntrack_proto_icmp.c, invmap."""
+"""Echo types. Source: nf_conntrack_proto_icmp.c, invmap."""
 
 Ends = tuple[int, int, int, int, int, int]
 
@@ -84,14 +84,14 @@ class Connection:
 
 
 class Seen(NamedTuple):
-    """What connection tracking found out about a packet."""
+    """The result of connection tracking for a packet."""
 
     connection: Connection | None
     state: int
 
 
 class Tracker:
-    """The connections that were committed, by zone. One for all hooks of a node."""
+    """The committed connections, by zone. Shared by all hooks of a node."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, Ends], Connection] = {}
@@ -100,11 +100,11 @@ class Tracker:
         return len(set(self._known.values()))
 
     def forget(self) -> None:
-        """All connections have ended."""
+        """Remove all connections."""
         self._known.clear()
 
     def unmark(self, zone: int, block: Block) -> None:
-        """As `conntrack.kernel.KernelTracker.unmark` does to connections with an address of the block."""
+        """Like `conntrack.kernel.KernelTracker.unmark` for connections with an address of the block."""
         for (at, ends), connection in self._known.items():
             if at == zone and any(end & block.mask == block.value for end in (ends[2], ends[4])):
                 connection.mark = 0
@@ -114,7 +114,7 @@ class Tracker:
             inner = self._known.get((zone, _ends(frame.about)))
             if inner is None:
                 return Seen(None, CtState.TRK | CtState.INV)
-            reply = inner.ends == _ends(frame.about)  # the error goes back to whom the packet came from
+            reply = inner.ends == _ends(frame.about)  # the error goes back to the packet's sender
             return Seen(inner, CtState.TRK | CtState.REL | (CtState.RPL if reply else 0))
         if frame.protocol == IpProto.ICMPV6 and frame.icmp_type in range(130, 138):
             return Seen(None, CtState.TRK | CtState.INV)
@@ -136,20 +136,20 @@ class Tracker:
 
 _INVALID = Seen(None, CtState.TRK | CtState.INV)
 UNSEEN = Seen(None, 0)
-"""Of a packet that no hook has tracked yet."""
+"""For a packet that no hook has tracked yet."""
 
 
 class Walk(NamedTuple):
     passed: bool
     path: tuple[FilterKey, ...]
-    """The filters that matched, in order."""
+    """The matching filters, in order."""
 
     seen: Seen
-    """What the packet carries on to the next hook of the node."""
+    """The tracking state that the packet takes to the next hook of the node."""
 
 
 class Walker:
-    """The filters of one hook. Keeps nothing between packets but the tracker's connections."""
+    """The filters of one hook. Keeps no state between packets except the tracker's connections."""
 
     def __init__(self, filters: Mapping[FilterKey, FilterBody | Standing], tracker: Tracker) -> None:
         self._tracker = tracker
@@ -162,9 +162,9 @@ class Walker:
             _check_protocols(key for key, _ in filters_)
 
     def walk(self, frame: Frame, seen: Seen = UNSEEN) -> Walk:
-        """What becomes of the packet, given what an earlier hook has found out about it.
+        """What becomes of the packet, given the tracking state from an earlier hook.
 
-        Raises AssertionError where the kernel's choice would depend on the order in which filters were added.
+        Raises AssertionError if the kernel's choice would depend on the order in which filters were added.
         """
         path: list[FilterKey] = []
         number = 0
@@ -266,11 +266,11 @@ class Device:
         self._walkers = {hook: Walker(filters[hook], tracker) for hook in Hook}
 
     def sends(self, frame: Frame) -> bool:
-        """What the workload sends gets through."""
+        """Whether a frame from the workload gets through."""
         return self.out(frame).passed
 
     def receives(self, frame: Frame) -> bool:
-        """What is sent to the workload gets through."""
+        """Whether a frame to the workload gets through."""
         return self.into(frame).passed
 
     def out(self, frame: Frame) -> Walk:
@@ -278,5 +278,5 @@ class Device:
         return self._walkers[Hook.INGRESS].walk(frame)
 
     def into(self, frame: Frame, seen: Seen = UNSEEN) -> Walk:
-        """What becomes of a packet that is sent to the workload, perhaps by another one of the node."""
+        """What becomes of a packet that is sent to the workload, possibly by another one on the node."""
         return self._walkers[Hook.EGRESS].walk(frame, seen)

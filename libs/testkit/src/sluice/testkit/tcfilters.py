@@ -1,4 +1,4 @@
-"""Filters of every form that programs for TC have, by name: for codecs, printers and kernels to agree on."""
+"""Filters of every form that TC programs use, by name: on which codecs, printers and kernels have to agree."""
 
 from sluice.contracts.programs import PortRange
 from sluice.dataplane.addresses import network
@@ -12,7 +12,7 @@ TRACKED = Bits(CtState.TRK | CtState.EST, CtState.TRK | CtState.EST | CtState.RP
 
 
 def _v4(**fields: object) -> tuple[int, Flower]:
-    return EthType.IPV4, Flower(**fields)  # type: ignore[arg-type]  # the names say of what type each is
+    return EthType.IPV4, Flower(**fields)  # type: ignore[arg-type]  # each name has its type
 
 
 def _v6(**fields: object) -> tuple[int, Flower]:

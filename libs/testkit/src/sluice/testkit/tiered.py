@@ -1,4 +1,4 @@
-"""Random Antrea-native policies over the Namespaces, labels and ports of `strategies`, as one writes them in YAML."""
+"""Random Antrea-native policies for the Namespaces, labels and ports of `strategies`, as written in YAML."""
 
 from typing import Any
 
@@ -109,7 +109,7 @@ policies: st.SearchStrategy[AnyObject] = st.one_of(
         _spec(cluster=False),
     ),
 )
-"""Both kinds of crd.antrea.io: tiers, baseline, every action, appliedTo on either level."""
+"""Both policy kinds of crd.antrea.io: tiers, baseline, every action, appliedTo on either level."""
 
 REQUESTS: tuple[dict[str, Any], ...] = (
     {"http": {}},
@@ -123,7 +123,7 @@ _tcp = st.sampled_from(({"protocol": "TCP", "port": 80}, {"protocol": "TCP", "po
 
 @st.composite
 def _about_requests(draw: st.DrawFn) -> dict[str, Any]:
-    """Rules that look into requests, with others before and behind them."""
+    """Layer 7 rules, with others before and after them."""
     tier = draw(st.sampled_from(TIERS))
     spec: dict[str, Any] = {"priority": draw(st.sampled_from((1, 1.5, 5)))} | ({"tier": tier} if tier else {})
     for direction, whom in (("ingress", "from"), ("egress", "to")):

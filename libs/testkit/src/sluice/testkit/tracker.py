@@ -1,8 +1,8 @@
-"""A connection tracker for the walker: which packets belong to a connection that was committed.
+"""A connection tracker for the walker: which packets belong to a committed connection.
 
-Source: ovs-fields(7), "Connection Tracking Fields", for what the bits of ct_state mean, and ovs-actions(7), "The ct
-action". As in Open vSwitch's own tracker (lib/conntrack*.c), a committed connection counts as established once a reply
-was seen, only a request can begin an ICMP connection, and an ICMP error that is about no known connection is invalid.
+Source: ovs-fields(7), "Connection Tracking Fields", for the bits of ct_state, and ovs-actions(7), "The ct action". As
+in Open vSwitch's own tracker (lib/conntrack*.c), a committed connection counts as established once a reply was seen,
+only a request can begin an ICMP connection, and an ICMP error about an unknown connection is invalid.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from sluice.dataplane.ovs.flow import Nat
 from sluice.dataplane.protocols import EthType, IpProto
 
 Packet = Mapping[Field, int]
-"""Fields of a packet and of its pipeline metadata; one that is not there is 0."""
+"""Fields of a packet and of its pipeline metadata; missing ones are 0."""
 
 _PORTS = {
     IpProto.TCP: (Field.TCP_SRC, Field.TCP_DST),
@@ -22,22 +22,22 @@ _PORTS = {
 }
 _ICMP_TYPE = {IpProto.ICMP: Field.ICMP_TYPE, IpProto.ICMPV6: Field.ICMPV6_TYPE}
 _REPLIES = {8: 0, 128: 129}
-"""Echo, the only ICMP that begins a connection here, and its answer. Source: IANA, "ICMP (and ICMPv6) Parameters"."""
+"""Echo request and reply, the only ICMP that begins a connection here. Source: IANA, "ICMP (and ICMPv6) Parameters"."""
 
 _ANSWERED = _REPLIES | {reply: request for request, reply in _REPLIES.items()}
 
 
 class Tuple(NamedTuple):
-    """What a connection is known by, seen from whoever sends."""
+    """What identifies a connection, seen from a packet's sender."""
 
     proto: int
     source: int
     target: int
     source_port: int
-    """Of ICMP, the type of what is sent."""
+    """For ICMP, the type of the packet."""
 
     target_port: int
-    """Of ICMP, the type of what answers it."""
+    """For ICMP, the type of its answer."""
 
     @property
     def reverse(self) -> "Tuple":
@@ -45,7 +45,7 @@ class Tuple(NamedTuple):
 
 
 class Connection:
-    """A committed connection: what its packets look like before translation, and what its answers look like."""
+    """A committed connection: its packets before translation, and its replies."""
 
     def __init__(self, original: Tuple, translated: Tuple) -> None:
         self.original, self.translated = original, translated
@@ -66,7 +66,7 @@ class Tracker:
     """The connections of a switch, by zone.
 
     Args:
-        sctp_ports: it reads the ports of SCTP, as that of Open vSwitch 3.1 in user space does not.
+        sctp_ports: whether it reads SCTP ports; Open vSwitch 3.1 in user space does not.
     """
 
     def __init__(self, *, sctp_ports: bool = True) -> None:
@@ -75,7 +75,7 @@ class Tracker:
         self._answers: dict[tuple[int, Tuple], Connection] = {}
 
     def look_up(self, zone: int, packet: Packet, about: Packet | None = None) -> Found:
-        """What the packet is to the connections of the zone.
+        """How the packet relates to the connections of the zone.
 
         Args:
             about: the packet that an ICMP error quotes.
@@ -91,18 +91,18 @@ class Tracker:
             case _:
                 invalid = quoted or not _may_begin(packet)
                 return Found(CtState.TRK | (CtState.INV if invalid else CtState.NEW), None)
-        if quoted:  # it goes back to whom it quotes
+        if quoted:  # it goes back to the sender of the quoted packet
             return Found(CtState.TRK | CtState.REL | (CtState.RPL if forward else 0), connection, forward)
         connection.replied |= not forward
         established = CtState.EST if connection.replied else CtState.NEW
         return Found(CtState.TRK | established | (0 if forward else CtState.RPL), connection, forward)
 
     def commit(self, zone: int, packet: Packet, nat: Nat | None = None) -> Connection:
-        """The packet's connection, which is remembered from now on; a new one is translated like this."""
+        """Commit the packet's connection; a new one gets this translation."""
         key = self._tuple(packet)
         translated = self._answers.get(
             (zone, key.reverse)
-        )  # it was translated just now, and is still of its connection
+        )  # translated just now, still of its connection
         found = translated or self.look_up(zone, packet).connection
         if found is None:
             found = Connection(key, _translated(key, nat) if nat and nat.end else key)
@@ -116,7 +116,7 @@ class Tracker:
         return found
 
     def flush(self, address: int | None = None) -> None:
-        """Forget the connections of an address, or all."""
+        """Remove the connections of an address, or all."""
         for known in (self._connections, self._answers):
             for key in list(known):
                 ends = {end for one in (known[key].original, known[key].translated) for end in (one.source, one.target)}
@@ -135,7 +135,7 @@ def _translated(key: Tuple, nat: Nat) -> Tuple:
 
 
 def translate(packet: dict[Field, int], found: Found) -> None:
-    """Write into the packet what its connection has translated."""
+    """Apply the connection's translation to the packet."""
     if found.connection is None or found.connection.original == found.connection.translated:
         return
     ends = found.connection.translated if found.forward else found.connection.original.reverse

@@ -1,12 +1,12 @@
-"""A packet walks through flows: what a switch that holds them would do with it.
+"""Walks a packet through flows: what a switch with these flows would do with it.
 
 Source: ovs-fields(7), "Conjunctive Match Fields": flows with conjunction() are *soft*; when every clause of an id is
 met by soft flows of one priority, the table is searched again with conj_id set, without soft flows; if that finds
 nothing, soft flows of lower priority and of equal match get their turn. A flow of the same priority that is not soft
-wins over soft ones (as in Open vSwitch's lib/classifier.c, which this follows). ovs-actions(7): the actions run in
-order on a packet that they change; ct(table=…) forks it, and clears its connection state in the fork that goes on;
-output to the port where the packet came from does nothing, but for IN_PORT. A table without a flow for the packet
-drops it (OpenFlow 1.5.1 section 5.4). TTLs are not modelled.
+wins over soft ones (as in Open vSwitch's lib/classifier.c, which this follows). ovs-actions(7): actions are executed in
+order and modify the packet; ct(table=…) forks the packet, and clears the connection state of the one that continues
+with the next action; output to the packet's ingress port does nothing, except with IN_PORT. A table without a matching
+flow drops the packet (OpenFlow 1.5.1 section 5.4). TTLs are not modelled.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ from sluice.testkit.tracker import Packet, Tracker, translate
 IN_PORT = 0xFFFFFFF8
 _CT_FIELDS = (Field.CT_STATE, Field.CT_ZONE, Field.CT_MARK, Field.CT_LABEL, Field.CT_NW_PROTO, Field.CT_TP_DST)
 _MAX_STEPS = 256
-"""Flows that one packet may meet: more than there are tables, so beyond it goes round."""
+"""Most flows that one packet may meet: more than there are tables, so that it must be in a loop beyond that."""
 
 
 class Sent(NamedTuple):
@@ -55,10 +55,10 @@ class Walk(NamedTuple):
 
     sent: tuple[Sent, ...]
     hits: tuple[FlowKey, ...]
-    """The flows that it met, in order; of a conjunctive match, the conj_id flow."""
+    """The matching flows, in order; for a conjunctive match, the conj_id flow."""
 
     punted: tuple[bytes, ...]
-    """Userdata of what went to the controller."""
+    """Userdata of the packets sent to the controller."""
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -95,11 +95,11 @@ class _Table:
 
 
 class Walker:
-    """A switch with these flows. Keeps connections from one packet to the next.
+    """A switch with these flows. Keeps connections between packets.
 
     Args:
-        tracker: its connections; pass the one of another walker to change flows under established connections.
-        groups: of which one bucket goes on, `chosen` (round and round).
+        tracker: its connections; pass another walker's to change flows under established connections.
+        groups: one bucket of each is executed: number `chosen` (modulo their count).
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Walker:
         self.groups = groups or {}
         self.chosen = 0
         self.learnt: dict[FlowKey, Actions] = {}
-        """What packets taught, by what it matches; it stays for ever."""
+        """Flows learnt from packets, by match; they never expire."""
 
         self._tables: dict[int, _Table] = {}
         for key, body in flows.items():
@@ -117,18 +117,18 @@ class Walker:
             self._tables.setdefault(key.table, _Table()).add(_Flow(key, body, soft))
 
     def walk(self, packet: Packet, about: Packet | None = None, table: int = 0) -> Walk:
-        """Send a packet in; its fields say how it looks and where it comes from.
+        """Send a packet in; its fields include its ingress port.
 
         Args:
             about: the packet that an ICMP error quotes.
-            table: where it begins.
+            table: the table where it starts.
         """
         run = _Run(self, about)
         run.enter(table, dict(packet))
         return Walk(tuple(run.sent), tuple(run.hits), tuple(run.punted))
 
     def look_up(self, table: int, packet: Packet) -> FlowKey | None:
-        """The flow of the table that decides over the packet; None if it has none."""
+        """The table's flow that applies to the packet; None if there is none."""
         flow = self._search(table, packet)
         return None if flow is None else flow.key
 
@@ -170,7 +170,7 @@ def _met(flows: list[_Flow]) -> Iterator[int]:
     clauses: dict[int, set[int]] = {}
     for flow in flows:
         for conjunction in flow.conjunctions:
-            # A flow meets one clause of an id: an id of more clauses than there are flows cannot be met.
+            # A flow meets one clause of an id: an id with more clauses than there are flows cannot be met.
             if conjunction.clauses <= len(flows):
                 met = clauses.setdefault(conjunction.id, set())
                 met.add(conjunction.clause)
@@ -179,7 +179,7 @@ def _met(flows: list[_Flow]) -> Iterator[int]:
 
 
 class _Run:
-    """One packet's way, and that of its forks."""
+    """The path of one packet and of its forks."""
 
     def __init__(self, walker: Walker, about: Packet | None) -> None:
         self._walker = walker

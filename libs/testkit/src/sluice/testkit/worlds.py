@@ -1,4 +1,4 @@
-"""Small worlds of one node's OVS inputs: few Pods, addresses, groups and ports, so that everything meets everything.
+"""Small worlds of one node's OVS inputs: few Pods, addresses, groups and ports, so that everything interacts.
 
 `meaning` says what policy means in them.
 """
@@ -40,7 +40,7 @@ TIER_UNITS = tuple(
     subjects.unit(Kind.K8S_NETWORK_POLICY, namespace, name)
     for namespace, name in (("", "t"), ("x", "t"), ("x-1", "t"), ("x", "t-1"))
 )
-"""What kind they are of does not matter to flows, but as one more word of the order."""
+"""Their kind only affects flows through its place in the order."""
 
 TIERS = (50, 250, 253)
 """Two before Kubernetes policies, and the baseline."""
@@ -63,7 +63,7 @@ def uid(pod: str) -> Uid:
 
 
 def addresses(pod: str) -> tuple[Address, ...]:
-    """The Pod's own, one of each version; of several Pods no two are equal."""
+    """The Pod's own addresses, one per IP version; no two Pods share one."""
     number = PODS.index(pod) + 1
     return Address(f"10.0.0.{number}"), Address(f"fd00::{number}")
 
@@ -156,7 +156,7 @@ facts = st.builds(
 
 @st.composite
 def programs(draw: st.DrawFn) -> Program:
-    """A Kubernetes policy's program; one in a few has a rule that cannot be lowered."""
+    """The program of a Kubernetes policy; a few have a rule that cannot be lowered."""
     rules = []
     logs = draw(st.booleans())
     for direction in Direction:
@@ -171,7 +171,7 @@ def programs(draw: st.DrawFn) -> Program:
 
 @st.composite
 def tier_programs(draw: st.DrawFn) -> Program:
-    """A program of a tier or of the baseline: rules in order, of every action."""
+    """A program of a tier or of the baseline: ordered rules with every action."""
     tier = draw(st.sampled_from(TIERS))
     rules = []
     for direction in Direction:
@@ -191,13 +191,13 @@ def tier_programs(draw: st.DrawFn) -> Program:
 
 @st.composite
 def odd_programs(draw: st.DrawFn) -> Program:
-    """A program of which some rules cannot be lowered: drops of a Kubernetes policy, bad CIDRs and ranges."""
+    """A program in which some rules cannot be lowered: drops of a Kubernetes policy, bad CIDRs and ranges."""
     odd_peers: st.SearchStrategy[Peer] = peers | st.just(BlockPeer(cidr="10.0.0.0/99"))
     odd_traffic: st.SearchStrategy[Traffic] = traffics | st.just(
         TransportTraffic(protocol="TCP", ports=PortRange(90, 80))
     )
     tier = draw(st.sampled_from((K8S_TIER, K8S_TIER, *TIERS)))
-    # Left out of tiers: a pass, for one that is narrowed may lead to an allow behind it; and two rules of one number.
+    # Not used in tiers: a pass, because when narrowed it may lead to a later allow; and two rules with the same number.
     actions = [Action.ALLOW, Action.ALLOW, Action.DROP, Action.REJECT, *([Action.PASS] if tier == K8S_TIER else [])]
     rules = [
         Rule(
@@ -216,7 +216,7 @@ def odd_programs(draw: st.DrawFn) -> Program:
 
 @st.composite
 def inputs(draw: st.DrawFn) -> Inputs:
-    """All of a node's inputs, most ports open."""
+    """All inputs of a node, with most ports open."""
     some_programs = draw(st.lists(programs() | tier_programs(), max_size=5))
     some_pages = draw(st.lists(pages, max_size=7))
     closed = draw(st.sets(st.sampled_from(PODS), max_size=1))

@@ -1,1 +1,1 @@
-"""Objects as people write them, and what admission says of each: for the validator, the webhook and the CRDs."""
+"""Objects as users write them, and admission's answer to each: for the validator, the webhook and the CRDs."""

@@ -1,4 +1,4 @@
-"""A row of the tables."""
+"""The row type of the tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,17 +8,17 @@ class Case(NamedTuple):
     name: str
     object: Mapping[str, Any]  # Any: JSON, right or wrong
     refused: tuple[str, ...] = ()
-    """`path: a part of the reason` of each refusal, in order; none if it is admitted."""
+    """`path: a part of the reason` of each refusal, in order; empty if it is admitted."""
 
     cautions: tuple[str, ...] = ()
-    """The same of what its author is warned of."""
+    """The same for warnings to the author."""
 
     among: Sequence[Mapping[str, Any]] = ()
-    """What exists beside it; among it, what it replaces."""
+    """Other existing objects, including the one that it replaces."""
 
     @property
     def title(self) -> str:
-        """Tells it from all others."""
+        """Unique among all cases."""
         return f"{self.object['kind']}: {self.name}"
 
 
@@ -29,5 +29,5 @@ def crd(kind: str, spec: Any, *, version: str = "v1beta1", namespace: str = "", 
 
 
 def service(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A Service of the Namespace x."""
+    """A Service in the Namespace x."""
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "x"}, "spec": dict(spec)}

@@ -1,4 +1,4 @@
-"""NetworkPolicy of Kubernetes, and MultiNetworkPolicy, which is like it and names networks."""
+"""NetworkPolicy of Kubernetes, and the similar MultiNetworkPolicy, which names networks."""
 
 from typing import Any
 

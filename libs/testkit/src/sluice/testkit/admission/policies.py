@@ -1,4 +1,4 @@
-"""ClusterNetworkPolicy and NetworkPolicy of Antrea: whom they apply to, and what their rules may be made of."""
+"""ClusterNetworkPolicy and NetworkPolicy of Antrea: what they apply to, and the contents of their rules."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Objects of the tables, spoiled at random: what people, programs and enemies send."""
+"""Randomly corrupted objects of the tables: what users, programs and attackers might send."""
 
 import json
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ values: st.SearchStrategy[Json] = st.recursive(
 
 
 def places(value: Json, path: Path = ()) -> Iterator[Path]:
-    """Every place in the JSON."""
+    """Every path in the JSON."""
     yield path
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in entries:
@@ -62,7 +62,7 @@ def _parts() -> dict[str, list[Json]]:
 
 
 PARTS = _parts()
-"""What stands under each name, anywhere in the tables."""
+"""All values of each field name, anywhere in the tables."""
 
 NAMES = sorted(PARTS)
 
@@ -73,7 +73,7 @@ def _copied(value: Json) -> Json:
 
 @st.composite
 def objects(draw: st.DrawFn) -> dict[str, Json]:
-    """An object of the tables with something else in some places: of its like, of others', or of nobody's."""
+    """An object of the tables with some values replaced: by similar ones, those of other fields, or arbitrary ones."""
     made: dict[str, Json] = _copied(draw(st.one_of(*map(st.sampled_from, (ACCEPTED, policies.ACCEPTED, CASES)))).object)
     for _ in range(draw(st.sampled_from((0, 1, 1, 2, 3)))):
         paths = [path for path in places(made) if path]

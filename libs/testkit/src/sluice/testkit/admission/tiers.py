@@ -13,7 +13,7 @@ def tier(name: str, priority: Any, **spec: Any) -> dict[str, Any]:
 
 
 FULL = tuple(tier(f"t{number}", number) for number in range(1, 15))
-"""With the six static ones, all that fit."""
+"""Together with the six static ones, as many as are allowed."""
 
 _ACCEPTED = (
     Case("the lowest", tier("mine", 0)),

@@ -1,4 +1,4 @@
-"""What clients ask to learn what is served."""
+"""API discovery."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""What goes wrong on demand."""
+"""Injected failures."""
 
 from collections import deque
 from typing import NamedTuple
@@ -12,7 +12,7 @@ class _Trouble(NamedTuple):
 
 
 class Faults:
-    """Switches that tests turn; the server looks at them with every request."""
+    """Switches for tests; the server checks them on every request."""
 
     def __init__(self) -> None:
         self._next: deque[_Trouble] = deque()
@@ -20,25 +20,25 @@ class Faults:
         """Plurals that nobody may read."""
 
         self.streaming_lists = True
-        """Offers `sendInitialEvents`; otherwise refuses it as servers do whose gate is off."""
+        """Support `sendInitialEvents`; otherwise refuse it like servers with the feature gate off."""
 
         self.gone_as_status = False
-        """410 as the answer's own status, and not as a line of a stream."""
+        """Send 410 as the response's own status, not as a line of a stream."""
 
         self.mute = False
-        """Watches that are open stay so and say nothing more, not even a bookmark, and not when this is turned off."""
+        """Open watches stay open but send nothing more, not even a bookmark, nor after this is turned off."""
 
         self.bookmark_every_s = 1.0
 
     def throttle(self, times: int, *, retry_after_s: int = 1, path: str = "") -> None:
-        """The next requests whose path holds the text are answered with 429."""
+        """Answer the next requests whose path contains the text with 429."""
         trouble = Refused(
             429, "TooManyRequests", "too many requests, please try again later", retry_after_s=retry_after_s
         )
         self._next.extend([_Trouble(path, trouble)] * times)
 
     def fail(self, times: int, *, code: int = 500, path: str = "") -> None:
-        """The next requests whose path holds the text fail."""
+        """Let the next requests whose path contains the text fail."""
         reason = {500: "InternalError", 503: "ServiceUnavailable", 504: "Timeout"}.get(code, "Unknown")
         self._next.extend([_Trouble(path, Refused(code, reason, f"the double was told to answer {code}"))] * times)
 

@@ -1,4 +1,4 @@
-"""Lists: from the store in pages of one moment, or from the watch cache all at once."""
+"""Lists: a paged snapshot from the store, or everything at once from the watch cache."""
 
 import base64
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ class _Rest(NamedTuple):
 
 
 class Listings:
-    """Remembers what pages are still to come."""
+    """Keeps the remaining pages."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -30,14 +30,14 @@ class Listings:
         self._cached: dict[int, tuple[int, Mapping[Name, Stored]]] = {}
 
     def hold_cache(self, shelf: Shelf) -> None:
-        """From now on the watch cache of this resource lags behind: lists at version 0 are as of this moment."""
+        """Freeze the watch cache of this resource: lists at version 0 show the present state from now on."""
         self._cached[id(shelf)] = self._store.version, dict(shelf.objects)
 
     def page(self, shelf: Shelf, namespace: str, name: str, query: Mapping[str, str]) -> Page:
-        """What the query asks for.
+        """The page that the query asks for.
 
         Raises:
-            Refused: the token has expired, or the version is of the future.
+            Refused: the token has expired, or the version is in the future.
         """
         limit = int(query.get("limit", 0))
         if token := query.get("continue"):

@@ -1,4 +1,4 @@
-"""What the double serves: the kinds of `contracts`, custom ones as their definitions describe them, and Leases."""
+"""The kinds that the fake serves: those of `contracts`, custom ones as their definitions describe them, and Leases."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,29 +15,29 @@ DEFINITIONS = "customresourcedefinitions"
 
 
 class Column(Struct, frozen=True):
-    """One that `kubectl get` prints."""
+    """A column printed by `kubectl get`."""
 
     name: str
     type: str
     path: str
-    """As .spec.priority"""
+    """Such as .spec.priority."""
 
     priority: int = 0
-    """Above 0: for `-o wide` alone."""
+    """Above 0: only for `-o wide`."""
 
 
 class Resource(Struct, frozen=True, kw_only=True):
     """One kind in one version."""
 
     group: str
-    """Empty for the core."""
+    """Empty for the core group."""
 
     version: str
     kind: str
     plural: str
     namespaced: bool
     status: bool = False
-    """It has a status subresource: then writes of the object leave the status alone."""
+    """Whether it has a status subresource; then writes of the object leave the status alone."""
 
     short_names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
@@ -54,7 +54,7 @@ class Resource(Struct, frozen=True, kw_only=True):
 
     @property
     def head(self) -> bytes:
-        """How the bytes of each object begin."""
+        """The bytes with which each object begins."""
         return b'{"apiVersion":"%s","kind":"%s",' % (self.api_version.encode(), self.kind.encode())
 
     @property
@@ -88,14 +88,14 @@ _MORE = (
 
 
 def served(definitions: Iterable[Json] = ()) -> tuple[Resource, ...]:
-    """Every kind of contracts, custom ones as their definition says where there is one, and what else clients need."""
+    """All kinds of contracts, custom ones according to their definition if there is one, and what else clients need."""
     described = {(one.group, one.version, one.plural): one for each in definitions for one in of_definition(each)}
     found = {(one.group, one.version, one.plural): one for one in (*(map(_known, RESOURCES)), *_MORE)}
     return tuple({**found, **described}.values())
 
 
 def definitions_in(folder: Path) -> list[Json]:
-    """The CustomResourceDefinitions of a folder's YAML files."""
+    """The CustomResourceDefinitions in a folder's YAML files."""
     documents = [
         document for file in sorted(folder.glob("*.yaml")) for document in yaml.safe_load_all(file.read_text())
     ]
@@ -103,7 +103,7 @@ def definitions_in(folder: Path) -> list[Json]:
 
 
 def of_definition(definition: Mapping[str, Any]) -> list[Resource]:
-    """A resource for each version that is served."""
+    """A resource for each served version."""
     spec = definition["spec"]
     names = spec["names"]
     return [
@@ -127,7 +127,7 @@ def of_definition(definition: Mapping[str, Any]) -> list[Resource]:
 
 
 def bare_definition(resource: Resource) -> Json:
-    """A definition for a custom kind that nobody describes."""
+    """A minimal definition for a custom kind without one."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

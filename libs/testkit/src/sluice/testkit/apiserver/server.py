@@ -1,4 +1,4 @@
-"""The double on a socket. `ApiServer` is what tests hold: its store, its faults, and how to reach it."""
+"""The fake on a socket. Tests use `ApiServer`: its store, its faults, and how to connect to it."""
 
 import asyncio
 import ssl
@@ -23,11 +23,11 @@ _JSON = "application/json"
 
 
 class Tls(NamedTuple):
-    """What a server with a certificate of its own needs."""
+    """Certificates for a server with TLS."""
 
     context: ssl.SSLContext
     authority: bytes
-    """The certificate that clients trust, PEM."""
+    """The CA certificate for clients, PEM."""
 
 
 class _Target(NamedTuple):
@@ -44,7 +44,7 @@ class ApiServer:
         self.store, self.faults = store, Faults()
         self.listings = Listings(store)
         self.requests: list[tuple[str, str, Mapping[str, str]]] = []
-        """Method, path and query of each, in order."""
+        """Method, path and query of all requests, in order."""
 
         self.port = 0
         self.token = token
@@ -55,11 +55,11 @@ class ApiServer:
     @classmethod
     @asynccontextmanager
     async def run(cls, *, crds: Path | None = None, tls: Tls | None = None, token: str = "") -> AsyncIterator[Self]:
-        """A server of every kind of contracts on a free port of this machine.
+        """A server for all kinds of contracts on a free port of this machine.
 
         Args:
-            crds: a folder of definitions; they say which short names and columns custom kinds have.
-            token: what clients must bring; nothing if it is empty.
+            crds: a folder of definitions, with the short names and columns of custom kinds.
+            token: the bearer token required from clients; empty for none.
         """
         definitions = definitions_in(crds) if crds and crds.is_dir() else []
         server = cls(Store(served(definitions)), tls, token)
@@ -91,7 +91,7 @@ class ApiServer:
         return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     def kubeconfig(self, path: Path) -> Path:
-        """Write the file that tells clients how to reach it."""
+        """Write a kubeconfig for it."""
         cluster: Json = {"server": self.url}
         if self._tls:
             authority = path.with_suffix(".ca.pem")
@@ -111,24 +111,24 @@ class ApiServer:
     # ------------------------------------------------------------------------------------------------- what goes wrong
 
     def cut_watches(self) -> None:
-        """Every open watch breaks off, in the middle of a line perhaps."""
+        """Abort all open watches, possibly in the middle of a line."""
         for request in tuple(self._watching.values()):
             if request.transport is not None:
                 request.transport.abort()
 
     def forget_history(self) -> None:
-        """Watches from before now get 410; the open ones go on."""
+        """Watches from earlier versions now get 410; open ones continue."""
         for shelf in self.store.shelves.values():
             shelf.compact(self.store.version)
 
     async def restart(self) -> None:
-        """The process ends and comes back on the same port, with an empty watch cache."""
+        """Restart the server on the same port, with an empty watch cache."""
         await self.close()
         self.forget_history()
         await self.open()
 
     def uninstall(self, shelf: Shelf) -> None:
-        """The kind's definition is deleted, and its objects with it."""
+        """Delete the kind's definition and all its objects."""
         for name in tuple(shelf.objects):
             self.store.delete(shelf, name)
         definitions = self.store.shelf(DEFINITIONS)
@@ -138,7 +138,7 @@ class ApiServer:
         self.cut_watches()
 
     def install(self, shelf: Shelf) -> None:
-        """The kind is defined, and served."""
+        """Define and serve the kind."""
         self.store.create(self.store.shelf(DEFINITIONS), bare_definition(shelf.resource))
         shelf.installed = True
 
@@ -209,7 +209,7 @@ class ApiServer:
         raise Refused(405, "MethodNotAllowed", f"{request.method} is not supported")
 
     def _patch(self, target: _Target, patch: Json) -> bytes:
-        """A merge patch (RFC 7396), of the object or of its status."""
+        """Apply a merge patch (RFC 7396) to the object or to its status."""
         name = target.namespace, target.name
         before: Json = msgspec.json.decode(self.store.read(target.shelf, name).body)
         made = _merged(before, patch)
@@ -269,7 +269,7 @@ class ApiServer:
             async for said in watch.lines():
                 await response.write(said)
         except (ConnectionError, asyncio.CancelledError):
-            pass  # the client went, or the watch was cut
+            pass  # the client disconnected, or the watch was cut
         finally:
             watch.end()
             self._watching.pop(id(watch), None)
@@ -281,7 +281,7 @@ def _selected(query: Mapping[str, str]) -> str:
 
 
 def _anonymous(body: bytes, head: bytes) -> bytes:
-    """Items of a list of a built-in kind do not say their kind again."""
+    """Items in lists of built-in kinds do not repeat their kind."""
     return b"{" + body[len(head) :] if body.startswith(head) else body
 
 

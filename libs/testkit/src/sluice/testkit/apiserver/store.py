@@ -1,7 +1,7 @@
-"""What the double holds: objects in versions, and the history that watches are served from.
+"""The contents of the fake: versioned objects, and the history for watches.
 
-One counter for everything, as etcd has it. The history is the watch cache: it begins at `oldest`, and who asks for what
-was before is told that it has expired.
+There is one counter for everything, as in etcd. The history is the watch cache: it begins at `oldest`, and requests for
+earlier versions are answered as expired.
 """
 
 import uuid
@@ -72,17 +72,17 @@ class Shelf:
         self.installed = True
 
     def after(self, version: int) -> Iterator[Change]:
-        """What happened since then.
+        """The changes since that version.
 
         Raises:
-            Refused: that is too long ago.
+            Refused: they have expired.
         """
         if version < self.oldest:
             raise expired(version, self.oldest)
         return (change for change in tuple(self.history) if change.version > version)
 
     def compact(self, at: int) -> None:
-        """Forget what was up to this version."""
+        """Drop the history up to this version."""
         self.oldest = at
         while self.history and self.history[0].version <= at:
             self.history.popleft()
@@ -93,17 +93,17 @@ def expired(version: int, oldest: int) -> Refused:
 
 
 class Store:
-    """All objects. What people and clients write goes through here."""
+    """All objects. Writes of tests and of clients go through here."""
 
     def __init__(self, resources: tuple[Resource, ...], clock: Callable[[], str] | None = None) -> None:
-        self.version = 1000  # as of a server that is not new: 0 and 1 mean something else
+        self.version = 1000  # like a server that has run for a while: 0 and 1 have special meanings
         self.shelves = {(one.api_version, one.plural): Shelf(one) for one in resources}
         self._clock = clock or (lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         self.writes: list[tuple[str, str, Name]] = []
-        """Accepted ones: verb (create, update, status, delete), plural, name."""
+        """Accepted writes: verb (create, update, status, delete), plural, name."""
 
     def shelf(self, kind: str, api_version: str = "") -> Shelf:
-        """By kind or plural, where that is unambiguous."""
+        """By kind or plural, if that is unambiguous."""
         found = [
             shelf
             for (version, plural), shelf in self.shelves.items()
@@ -129,7 +129,7 @@ class Store:
         return self._store(shelf, "create", "ADDED", name, made)
 
     def update(self, shelf: Shelf, name: Name, written: Json, *, status: bool = False) -> bytes:
-        """The object, or only its status, is this."""
+        """Replace the object, or only its status."""
         before = self.read(shelf, name)
         there: Json = msgspec.json.decode(before.body)
         meta = written.get("metadata", {})
@@ -158,11 +158,11 @@ class Store:
                 made["metadata"]["generation"] = there["metadata"].get("generation", 0) + 1
         made["metadata"] = {**made["metadata"], "resourceVersion": str(before.version)}
         if made == there:
-            return before.body  # a write that changes nothing has no version
+            return before.body  # a write without changes creates no version
         return self._store(shelf, "status" if status else "update", "MODIFIED", name, made)
 
     def put(self, shelf: Shelf, written: Json) -> bytes:
-        """For tests: the whole object is this, status included, whether it was there or not."""
+        """For tests: create or replace the whole object, including the status."""
         name = self._name(shelf, written)
         if name not in shelf.objects:
             self.create(shelf, written)
@@ -173,7 +173,7 @@ class Store:
         return shelf.objects[name].body
 
     def put_raw(self, shelf: Shelf, name: Name, body: bytes) -> None:
-        """For tests: the object is these bytes, whatever they are."""
+        """For tests: set the object to these bytes, whatever they are."""
         self.version += 1
         kind = "MODIFIED" if name in shelf.objects else "ADDED"
         shelf.objects[name] = Stored(self.version, body)
@@ -188,7 +188,7 @@ class Store:
             last["metadata"]["resourceVersion"] = str(self.version)
             body = msgspec.json.encode(last)
         except (msgspec.DecodeError, KeyError, TypeError):
-            pass  # one that a test made invalid
+            pass  # made invalid by a test
         del shelf.objects[name]
         self.writes.append(("delete", shelf.resource.plural, name))
         self._tell(shelf, Change(self.version, "DELETED", name, body))

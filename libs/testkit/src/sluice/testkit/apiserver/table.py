@@ -1,4 +1,4 @@
-"""A list as `kubectl get` asks for it: columns and cells, made by the server."""
+"""A list as `kubectl get` requests it: columns and cells, formatted by the server."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ _AGE = Column("Age", "date", ".metadata.creationTimestamp")
 
 
 def wanted(accept: str) -> str:
-    """The version of Table that the client prefers, or nothing if it wants the objects."""
+    """The version of Table that the client prefers, or an empty string if it wants the objects."""
     first = accept.split(",", maxsplit=1)[0].replace(" ", "")
     if "as=Table" not in first:
         return ""
@@ -23,10 +23,10 @@ def wanted(accept: str) -> str:
 def table(
     resource: Resource, bodies: Iterable[bytes], version: int, api_version: str, *, include: str, now: datetime
 ) -> Json:
-    """The table; kinds without columns of their own have their age, as a server does it for custom ones.
+    """The table; kinds without columns of their own get their age, as servers do for custom kinds.
 
     Args:
-        include: what of each object goes along: Object, Metadata or None.
+        include: what to include of each object: Object, Metadata or None.
     """
     columns = resource.columns or (_AGE,)
     return {
@@ -64,7 +64,7 @@ def _cell(made: Json, column: Column, now: datetime) -> Any:  # Any: JSON
 
 
 def _age(since: str, now: datetime) -> str:
-    """Source: k8s.io/apimachinery, pkg/util/duration, HumanDuration, as far as tests live."""
+    """Source: k8s.io/apimachinery, pkg/util/duration, HumanDuration, for the ages that occur in tests."""
     seconds = int((now - datetime.fromisoformat(since).astimezone(UTC)).total_seconds())
     if seconds < 120:
         return f"{max(0, seconds)}s"

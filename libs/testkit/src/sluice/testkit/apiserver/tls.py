@@ -1,4 +1,4 @@
-"""A certificate for the double, by an authority of its own."""
+"""A certificate for the fake, issued by a CA of its own."""
 
 import ssl
 
@@ -8,7 +8,7 @@ from sluice.testkit.apiserver.server import Tls
 
 
 def certificate() -> Tls:
-    """For 127.0.0.1, made now."""
+    """A new certificate for 127.0.0.1."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)

@@ -1,4 +1,4 @@
-"""Watches: what happened since a version, and what happens from now on, a line each."""
+"""Watches: the changes since a version and all future ones, one per line."""
 
 import asyncio
 from collections import deque
@@ -11,13 +11,13 @@ from sluice.testkit.apiserver.resources import Json, Resource
 from sluice.testkit.apiserver.store import Change, Refused, Shelf, Store
 
 INITIAL_END = "k8s.io/initial-events-end"
-"""The annotation of the bookmark that ends a streaming list."""
+"""The annotation of the bookmark that ends the initial part of a streaming list."""
 
 _LONGEST_S = 1800.0
 
 
 def check(query: Mapping[str, str], faults: Faults) -> None:
-    """Return if the server offers such a watch.
+    """Return if the server supports such a watch.
 
     Raises:
         Refused: it does not.
@@ -38,7 +38,7 @@ def _forbidden(field: str, why: str) -> Refused:
 
 
 class Watch:
-    """One that is open. `lines` are what it says until its time is over."""
+    """An open watch. `lines` yields its output until its timeout."""
 
     def __init__(
         self, store: Store, shelf: Shelf, *, namespace: str, name: str, query: Mapping[str, str], faults: Faults
@@ -55,7 +55,7 @@ class Watch:
         self._since = 0 if self._initial else int(asked)
 
     def begin(self) -> bytes:
-        """The first lines; from now on everything is heard.
+        """The first lines; from now on every change is recorded.
 
         Raises:
             Refused: the version is too old.
@@ -74,7 +74,7 @@ class Watch:
         return b"".join(lines)
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """What is said after the first lines."""
+        """The output after the first lines."""
         loop = asyncio.get_running_loop()
         ends_s = loop.time() + self._ends_s
         while (left_s := ends_s - loop.time()) > 0:
@@ -92,7 +92,7 @@ class Watch:
                 yield said
 
     def _muted(self) -> bool:
-        """It says nothing, and never will again."""
+        """Whether it is muted, permanently."""
         self._mute = self._mute or self._faults.mute
         return self._mute
 

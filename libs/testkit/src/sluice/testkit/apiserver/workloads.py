@@ -1,4 +1,4 @@
-"""Objects as large as those of a real cluster: three of four bytes of a Pod are of no interest to us."""
+"""Objects of realistic size: three quarters of a Pod's bytes are irrelevant to us."""
 
 from collections.abc import Mapping
 

@@ -102,7 +102,7 @@ class Tracker:
         key = self._tuple(packet)
         translated = self._answers.get(
             (zone, key.reverse)
-        )  # translated just now, still of its connection
+        )  # it was translated just now, and still belongs to its connection
         found = translated or self.look_up(zone, packet).connection
         if found is None:
             found = Connection(key, _translated(key, nat) if nat and nat.end else key)

@@ -75,7 +75,7 @@ _Mask = tuple[tuple[Field, int], ...]
 
 
 class _Table:
-    """Flows by mask, then by value: each group has, for one packet, one list of flows that match, highest first."""
+    """Flows by mask, then by value: for one packet, each group has one list of matching flows, by falling priority."""
 
     def __init__(self) -> None:
         self._groups: dict[_Mask, dict[tuple[int, ...], list[_Flow]]] = {}

@@ -52,7 +52,7 @@ class Attaching:
             yield document
 
     def attached(self, pod: Pod, before: Pod | None) -> Pod:
-        """The Pod with its interfaces; unchanged if it is the same Pod as `before` with the same request.
+        """The Pod with its interfaces: those of `before`, the same Pod's earlier version, if its request is the same.
 
         Raises:
             NoSuchNetwork: see there.

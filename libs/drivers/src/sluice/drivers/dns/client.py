@@ -39,7 +39,7 @@ def nameservers(file: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:
 async def ask(
     servers: Sequence[str], name: str, kind: Kind, *, port: int = PORT, timeout_s: float = TIMEOUT_S
 ) -> Answer:
-    """The first answer of any server. That a name does not exist is an answer, too.
+    """The answer of the first server that gives one. That a name does not exist is an answer, too.
 
     Raises:
         NoAnswer: no server answered; says why the last one did not.

@@ -54,8 +54,7 @@ class Reading(NamedTuple):
 
     standings: Standings
     strangers: tuple[Stranger, ...]
-    """Foreign filters in our chains, which are in the way. Those in other chains belong to others and are not listed.
-    """
+    """Foreign filters in our chains, which are in the way. Those in other chains are not listed."""
 
     placement: Placement
     foreign: int

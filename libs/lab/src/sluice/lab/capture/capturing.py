@@ -13,8 +13,7 @@ from sluice.lab.capture.tunnels import Seen, decode
 from sluice.lab.receiving import Receiver
 
 ARRIVES_S = 2.0
-"""How long expected frames may take after the last packet was answered; allows for the machine's load, not the network.
-"""
+"""How long expected frames may take after the last answer; allows for the machine's load, not the network."""
 
 SURPLUS_S = 0.15
 """How long to watch for surplus frames once all expected ones are there."""

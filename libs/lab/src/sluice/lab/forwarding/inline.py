@@ -1,4 +1,4 @@
-"""Suricata between two ports: drops what its rules say, and passes everything else, even traffic it cannot parse.
+"""Suricata between two ports: drops what its rules say, and passes everything else, even what it considers invalid.
 
 Unlike the engine of `node-l7`, it plays the role of an intrusion prevention system installed by users: it ignores
 connections that it did not see from the start.

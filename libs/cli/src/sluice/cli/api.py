@@ -14,7 +14,7 @@ from sluice.cli import options
 
 ENV, TOKEN_ENV = "SLUICE_API", "SLUICE_TOKEN"
 CA_ENV, CERTIFICATE_ENV, KEY_ENV = "SLUICE_API_CA", "SLUICE_API_CERTIFICATE", "SLUICE_API_KEY"
-"""PEM files: the CA to trust, and our certificate and key if the API requires one."""
+"""Environment variables with PEM files: the CA to trust, and our certificate and key if the API requires one."""
 
 DEFAULT = "http://127.0.0.1:8080"
 TIMEOUT_S = 30.0

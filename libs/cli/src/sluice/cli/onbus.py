@@ -19,10 +19,11 @@ PORT = 4222
 """NATS's default port."""
 
 KEYS = "SLUICE_NATS_KEYS"
-"""The folder of the operator's keys, if the bus has identities: a keyring's `identities/person.operator`."""
+"""Environment variable: the folder of the operator's keys, a keyring's `identities/person.operator`; for a bus with
+identities."""
 
 SERVER_NAME = "SLUICE_NATS_SERVER_NAME"
-"""The name in the server's certificate, if it differs from the URL's, as for a forwarded port."""
+"""Environment variable: the name in the server's certificate if the URL's differs, as for a forwarded port."""
 
 _bus = [
     click.option("--nats-url", metavar="URL", help="URL of the bus. Default: that of a running lab."),
@@ -52,7 +53,7 @@ def url(nats_url: str | None, name: str | None) -> str:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run without log output and return the result; a missing bus ends the command."""
+    """Run with only errors logged and return the result; a missing bus ends the command."""
     import asyncio
     import logging
 

@@ -1047,8 +1047,8 @@ MUTATIONS = (
     Mutation(
         "a-bundle-is-committed-without-what-was-refused",
         f"{DRIVERS}/openflow/switch.py",
-        "            refused.check(connection.path)  # the switch would commit",
-        "            pass  # the switch would commit",
+        "            refused.check(connection.path)  # otherwise the switch would commit",
+        "            pass  # otherwise the switch would commit",
         (f"{SWITCH}::test_one_bad_flow_and_nothing_is_applied",),
     ),
     Mutation(

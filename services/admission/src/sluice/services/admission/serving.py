@@ -15,7 +15,7 @@ from sluice.runtime.serving import Serving
 log = structlog.get_logger()
 
 _STOP_S = 3  # for requests in progress at shutdown
-_expiry = METRICS.gauge("sluice_admission_certificate_loads", "Times that the certificate was read since the start")
+_loads = METRICS.gauge("sluice_admission_certificate_loads", "Times that the certificate was read since the start")
 
 
 class BadCertificate(ValueError):
@@ -70,7 +70,7 @@ class Webhook(Serving):
                 log.warning("certificate_not_taken", reason=str(error), certificate=str(self._certificate))
                 continue
             self._seen = now
-            _expiry.add(1)
+            _loads.add(1)
             log.info("certificate_taken", certificate=str(self._certificate))
 
     def _look(self) -> tuple[object, ...]:

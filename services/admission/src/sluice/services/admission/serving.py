@@ -15,7 +15,7 @@ from sluice.runtime.serving import Serving
 log = structlog.get_logger()
 
 _STOP_S = 3  # for requests in progress at shutdown
-_loads = METRICS.gauge("sluice_admission_certificate_loads", "Times that the certificate was read since the start")
+_loads = METRICS.gauge("sluice_admission_certificate_loads", "Times the certificate was loaded since the start")
 
 
 class BadCertificate(ValueError):

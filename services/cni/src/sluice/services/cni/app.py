@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 SERVICE = "cni"
 
-_free = METRICS.gauge("sluice_cni_free_addresses", "Addresses that are left for Pods, of the range that has the fewest")
+_free = METRICS.gauge("sluice_cni_free_addresses", "Free addresses for Pods, of the range with the fewest")
 
 HAND_OVER_S = 30.0
 """Interval between checks that NodePorts go to the switch: whoever manages the host's network may remove rules."""

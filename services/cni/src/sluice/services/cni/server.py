@@ -18,11 +18,9 @@ from sluice.services.cni.protocol import VERSIONS, CniFailed, Code, Owner, Reque
 
 log = structlog.get_logger()
 
-_requests = METRICS.counter(
-    "sluice_cni_requests_total", "Requests of the container runtime that were fulfilled", "command"
-)
-_failures = METRICS.counter("sluice_cni_failures_total", "Requests of the container runtime that were not", "command")
-_seconds = METRICS.counter("sluice_cni_request_seconds_total", "How long requests took, in all", "command")
+_requests = METRICS.counter("sluice_cni_requests_total", "Requests of the container runtime that succeeded", "command")
+_failures = METRICS.counter("sluice_cni_failures_total", "Requests of the container runtime that failed", "command")
+_seconds = METRICS.counter("sluice_cni_request_seconds_total", "Total duration of requests, in seconds", "command")
 
 MOST_BYTES = 8 << 20
 """Maximum size of a request: a GC lists every attachment of the node."""

@@ -24,7 +24,7 @@ _REPORT_S = 1.0
 
 _NOTHING = Changes({}, frozenset())
 
-_problems = METRICS.gauge("sluice_ingest_problems", "Documents that are not in force as written")
+_problems = METRICS.gauge("sluice_ingest_problems", "Manifests that are not in force as written")
 
 
 class Shell:

@@ -36,7 +36,7 @@ KEPT_ENDED = 10_000
 """Ended rules that are remembered, because packets of them may still be in flight."""
 
 _lost = METRICS.counter(
-    "sluice_node_host_audit_lost_total", "Packets that rules about Nodes had logged, and that are in no line", "why"
+    "sluice_node_host_audit_lost_total", "Packets logged by rules on Nodes that are missing from the log", "why"
 )
 
 

@@ -14,7 +14,7 @@ from sluice.runtime.metrics import METRICS
 
 log = structlog.get_logger()
 
-_repairs = METRICS.counter("sluice_node_host_repairs_total", "How often somebody else's changes were put right")
+_repairs = METRICS.counter("sluice_node_host_repairs_total", "Changes by others that were reverted")
 
 
 class Upkeep:

@@ -30,15 +30,17 @@ MOST_HELD = 4096
 
 _answers = METRICS.counter(
     "sluice_node_ovs_dns_answers_total",
-    "Packets with answers of DNS that were held, by what became of them: released; or dropped, for the switch did not "
-    "have in two seconds what they tell (late), there is no room for it (full), they cannot be read (unreadable), come "
-    "before what they follow (early), are of a server that is not believed (not_believed) or to no Pod (no_pod), or "
-    "there were too many in a second (over_rate), at once (too_many), on their way to us (lost), or while nobody took "
-    "them (unattended)",
+    "DNS answers that were held, by outcome: released; or dropped because the switch did not have their rules within "
+    "two seconds (late), there is no room for what they tell (full), they cannot be parsed (unreadable), precede what "
+    "they continue (early), come from a server that is not trusted (not_believed) or are for no Pod (no_pod), or "
+    "because there were too many in a second (over_rate), at once (too_many), on their way to node-ovs (lost), or "
+    "while nothing received them (unattended)",
     "became",
 )
-_held = METRICS.gauge("sluice_node_ovs_dns_answers_held", "Packets with answers of DNS that wait now")
-_known = METRICS.gauge("sluice_node_ovs_names_known", "Addresses of names that are known, of each Pod that was told")
+_held = METRICS.gauge("sluice_node_ovs_dns_answers_held", "DNS answers that are held now")
+_known = METRICS.gauge(
+    "sluice_node_ovs_names_known", "Known addresses of DNS names, counted for each Pod that was told"
+)
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (Full, "full"),

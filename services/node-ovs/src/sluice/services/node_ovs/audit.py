@@ -55,8 +55,8 @@ EARLY_KEPT = 10_000
 
 _packets = METRICS.counter(
     "sluice_node_ovs_audit_packets_total",
-    "Packets that rules had logged, by what became of them: written; duplicate, of one that has a line; or why they "
-    "are in no line: over-rate, not-handed-over, not-running, not-written, not-known, not-ip",
+    "Packets logged by rules, by outcome: written; duplicate, of one that has a line; or why they are missing from the "
+    "log: over-rate, not-handed-over, not-running, not-written, not-known, not-ip",
     "became",
 )
 

@@ -31,7 +31,9 @@ log = structlog.get_logger()
 LOOK_S = 0.5
 """Interval between checks of the bus connection; a Pod that waits for the bus waits much longer."""
 
-_waiting = METRICS.gauge("sluice_node_ovs_waiting_without_bus", "Pods that stay closed because the bus is away")
+_waiting = METRICS.gauge(
+    "sluice_node_ovs_waiting_without_bus", "Pods whose ports stay closed because NATS is unreachable"
+)
 
 
 class Away:

@@ -27,11 +27,11 @@ AGAIN_S = 10.0
 
 _without = METRICS.gauge(
     "sluice_node_ovs_ports_without_checksums",
-    "Ports whose last packet of TCP or UDP that was looked at came without a checksum: switch transmit checksum "
-    "offload off at the other end",
+    "Ports whose last inspected TCP or UDP packet came without a checksum: disable transmit checksum offload at the "
+    "other end",
 )
 _unknown = METRICS.gauge(
-    "sluice_node_ovs_ports_of_unknown_checksums", "Ports that no packet of TCP or UDP has come by that was looked at"
+    "sluice_node_ovs_ports_of_unknown_checksums", "Ports from which no TCP or UDP packet was inspected yet"
 )
 
 

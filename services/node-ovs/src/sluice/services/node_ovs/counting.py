@@ -64,7 +64,7 @@ class Counting:
 
         METRICS.rows(
             "sluice_node_ovs_traffic_packets_total",
-            "Packets that a TrafficControl dealt with: mirrored, redirected, or dropped while a port is not there",
+            "Packets that a TrafficControl mirrored, redirected, or dropped while a port was missing",
             ("control", "became"),
             lambda: (
                 ((subjects.unit_parts(one.unit)[2], became), float(getattr(one, became)))

@@ -40,8 +40,8 @@ _MAC = VIRTUAL_MAC.to_bytes(6, "big")
 
 _packets = METRICS.counter(
     "sluice_node_ovs_rejected_packets_total",
-    "Packets that a rule rejects, by what their senders heard: answered; nothing, for such a packet is never answered "
-    "(unanswerable), or there were too many in a second (over_rate) or at once (lost)",
+    "Rejected packets by outcome: answered; not answered, because such packets never are (unanswerable), there were "
+    "too many in a second (over_rate), or too many at once (lost)",
     "heard",
 )
 

@@ -31,7 +31,9 @@ from sluice.services.node_ovs.joined import Joined
 
 log = structlog.get_logger()
 
-_lost = METRICS.counter("sluice_node_ovs_igmp_lost_total", "Messages of IGMP that were not read: there were too many")
+_lost = METRICS.counter(
+    "sluice_node_ovs_igmp_lost_total", "IGMP messages that were not read because there were too many"
+)
 
 ROBUSTNESS = 2
 """The robustness variable: this many reports in a row may be lost. Source: RFC 3376 section 8.1."""

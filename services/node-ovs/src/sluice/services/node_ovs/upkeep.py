@@ -29,7 +29,7 @@ from sluice.services.node_ovs.programmer import Change, Programmer
 
 log = structlog.get_logger()
 
-_repairs = METRICS.counter("sluice_node_ovs_repairs_total", "How often somebody else's changes were put right")
+_repairs = METRICS.counter("sluice_node_ovs_repairs_total", "Changes by others that were reverted")
 
 
 class Upkeep:

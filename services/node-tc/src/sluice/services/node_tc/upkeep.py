@@ -27,7 +27,7 @@ from sluice.services.node_tc.zones import NoZoneLeft, ZonesFile
 
 log = structlog.get_logger()
 
-_repairs = METRICS.counter("sluice_node_tc_repairs_total", "How often somebody else's changes were put right")
+_repairs = METRICS.counter("sluice_node_tc_repairs_total", "Changes by others that were reverted")
 
 
 class Wanted(Protocol):

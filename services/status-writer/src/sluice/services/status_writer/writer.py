@@ -22,8 +22,8 @@ log = structlog.get_logger()
 
 _TRIES = 5  # attempts per write in the face of conflicts; after that it goes to the end of the queue
 
-_writes = METRICS.counter("sluice_status_writes_total", "Statuses sent to the API server, by what it said", "outcome")
-_waiting = METRICS.gauge("sluice_status_waiting", "Objects whose status is still to be looked at")
+_writes = METRICS.counter("sluice_status_writes_total", "Statuses sent to the API server, by outcome", "outcome")
+_waiting = METRICS.gauge("sluice_status_waiting", "Objects whose status is still to be computed")
 
 
 def _now() -> str:

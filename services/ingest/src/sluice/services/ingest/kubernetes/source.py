@@ -17,9 +17,9 @@ from sluice.services.ingest.source import Outcome
 
 log = structlog.get_logger()
 
-_rejected = METRICS.counter("sluice_ingest_rejected_total", "Versions of objects that were not taken in", "kind")
-_listings = METRICS.counter("sluice_ingest_listings_total", "Times that all objects of a kind were read", "kind")
-_waiting = METRICS.gauge("sluice_ingest_kinds_waiting", "Kinds that cannot be read for now")
+_rejected = METRICS.counter("sluice_ingest_rejected_total", "Versions of objects that were rejected", "kind")
+_listings = METRICS.counter("sluice_ingest_listings_total", "Full listings of a kind", "kind")
+_waiting = METRICS.gauge("sluice_ingest_kinds_waiting", "Kinds that cannot be read at the moment")
 
 
 class KubernetesSource:

@@ -2,8 +2,8 @@
 
 Only two things about such a Pod matter: its addresses, because it may claim the address of a group member, and its
 node, because the shard may have to list all Pods of that node. One regular expression finds both for a whole batch of
-bodies, and no objects are created: on P1's objects, a shard spends 5.7 us on such a Pod instead of 7.0, and is a fifth
-smaller.
+bodies, and no objects are created: on P1's objects, one of two shards is a fifth smaller, spends 5.5 us on such a Pod
+instead of 6.5, and 4 % less in all.
 """
 
 import re

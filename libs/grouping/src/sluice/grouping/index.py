@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from sluice.contracts import codec, networks
 from sluice.contracts.groups import Member
-from sluice.contracts.ids import Address, GroupId, NodeName, Revision
+from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Namespace, NetworkAttachmentDefinition, Node, Pod
 from sluice.grouping.addresses import Claims, Conflict
@@ -91,16 +91,14 @@ class Grouping:
         Never raises. A Pod that does not decode keeps its former state; the shard of its Namespace reports it.
         """
         news = self._newest.news(pods)
-        space_of, set_aside = self._matching.space, self._set_aside
         for one, seen in zip(news, sightings([one.body for one in news]), strict=True):
-            key = one.key
-            space = space_of(key[1])
+            _, namespace, name = one.key
+            space = self._matching.space(namespace)
             if seen is None or space.is_open:
                 with suppress(codec.Undecodable):
                     self._put_pod(codec.decode(one.body, Pod))
             else:
-                pod = Bystander(key, seen, one.body)
-                set_aside(space, key[2], pod, seen[0], pod.addresses if seen[2] else seen[1:2])
+                self._set_aside(space, name, Bystander(one.key, seen, one.body))
 
     def put(self, obj: Known, at: Revision | None = None) -> bool:
         """Put an object, as of revision `at` (unset: newer than all before). True if anything changed."""
@@ -250,11 +248,7 @@ class Grouping:
         interfaces = interfaces_of(pod) if pod.metadata.annotations else ()
         if interfaces:
             self._matching.open(space)
-        return (
-            self._place(space, pod, interfaces)
-            if space.is_open
-            else self._set_aside(space, name, pod, pod.node, pod.addresses)
-        )
+        return self._place(space, pod, interfaces) if space.is_open else self._set_aside(space, name, pod)
 
     def _place(self, space: Space[Placed], pod: Pod, interfaces: tuple[Member, ...]) -> bool:
         new = Placed(pod, interfaces, self._matching.label_set(space, labels_of(pod)))
@@ -282,9 +276,7 @@ class Grouping:
             self._leave(old)
         return True
 
-    def _set_aside(
-        self, space: Space[Placed], name: str, pod: Aside, node: NodeName, addresses: tuple[Address, ...]
-    ) -> bool:
+    def _set_aside(self, space: Space[Placed], name: str, pod: Aside) -> bool:
         aside = space.aside
         old = aside.get(name)
         if old is not None:
@@ -292,10 +284,11 @@ class Grouping:
                 return False
             self._forget_aside(old)
         aside[name] = pod
+        node = pod.node
         if self._tells(node):
             self._pending.locals.add(node)
             self._on_nodes.put_aside(node, pod)
-        if contested := self._claims.add(addresses, pod):
+        if contested := self._claims.add(pod.addresses, pod):
             self._contest(contested)
         return True
 

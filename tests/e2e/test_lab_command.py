@@ -237,7 +237,7 @@ def look_at_the_way_of_packets() -> None:
         ("node-ovs does not run there", (*way, "--to", "y/b", "--from", "192.0.2.9", "--node", "node-9")),
         ("knows no such Pod", (*way, "--to", "y/nobody")),
         ("knows no such Service", (*way, "--to", "svc:y/nobody")),
-        ("no end of a packet", (*way, "--to", "nobody")),
+        ("cannot be the source or destination of a packet", (*way, "--to", "nobody")),
         ("no two addresses of IPv6", (*way, "--to", "y/b", "--family", "6")),
         ("--port is missing", ("--name", NAME, "--from", "x/a", "--to", "y/b")),
     ):

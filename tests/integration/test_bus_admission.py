@@ -145,7 +145,7 @@ async def test_it_follows_what_exists(bus, source, tmp_path):
     async with running(bus, tmp_path) as (shell, client, _):
         await asyncio.wait_for(shell.in_sync.wait(), 60)
         kept = await client.review(tiers.tier("mine", 10), "DELETE")
-        assert "named by 1 policy" in kept["status"]["message"]
+        assert "used by 1 policy" in kept["status"]["message"]
 
         await source.delete(ObjectKey(Kind.CLUSTER_NETWORK_POLICY, "", "a"))
         await until(lambda: client.admits(tiers.tier("mine", 10), "DELETE"))

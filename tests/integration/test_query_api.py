@@ -468,7 +468,7 @@ async def test_the_command_line_asks_it(cluster: Source, bus: Bus, tmp_path: Pat
 
 
 BAD = (
-    ("/v1/verdicts?from=x/web&to=nobody&port=80", 400, "no end of a packet"),
+    ("/v1/verdicts?from=x/web&to=nobody&port=80", 400, "cannot be the source or destination of a packet"),
     ("/v1/verdicts?from=x/web&to=x/nobody&port=80", 404, "no such Pod"),
     ("/v1/verdicts?from=x/web&to=x/db&protocol=TCP", 400, "a TCP packet goes to one"),
     ("/v1/verdicts?from=x/web&to=x/db", 400, "a TCP packet goes to one"),

@@ -87,12 +87,12 @@ BOTH_KINDS = [
         {"ingress": [{"action": "Drop", **OWN}], "egress": [{"action": "Drop"}]},
         ("$.spec.egress[0].appliedTo: missing",),
     ),
-    Case("twice", rules(OWN), (f"{RULE}.appliedTo: the spec says already",)),
-    Case("an empty entry", {"appliedTo": [{}]}, ("$.spec.appliedTo[0]: names nobody",)),
+    Case("twice", rules(OWN), (f"{RULE}.appliedTo: spec.appliedTo is given as well",)),
+    Case("an empty entry", {"appliedTo": [{}]}, ("$.spec.appliedTo[0]: selects nothing",)),
     Case(
         "an empty entry of a rule",
         {"ingress": [{"action": "Drop", "appliedTo": [{}]}]},
-        (f"{RULE}.appliedTo[0]: names nobody",),
+        (f"{RULE}.appliedTo[0]: selects nothing",),
     ),
     Case(
         "a bad label",
@@ -104,20 +104,24 @@ BOTH_KINDS = [
     Case(
         "a name twice",
         rules({"name": "n"}, {"name": "n"}),
-        ("$.spec.ingress[1].name: is the name of $.spec.ingress[0]",),
+        ("$.spec.ingress[1].name: is also the name of $.spec.ingress[0]",),
     ),
     Case(
         "a name in both directions",
         rules({"name": "n"}, egress=[{"action": "Drop", "name": "n"}]),
-        ("$.spec.egress[0].name: is the name of",),
+        ("$.spec.egress[0].name: is also the name of",),
     ),
-    Case("a rule twice", rules({}, {}), ("$.spec.ingress[1]: says the same",)),
+    Case("a rule twice", rules({}, {}), ("$.spec.ingress[1]: has the same content",)),
     Case("the same in both directions", rules({}, egress=[{"action": "Drop"}])),
     Case("a log label", rules({"enableLogging": True, "logLabel": "a-b"})),
     Case("a bad log label", rules({"logLabel": "a b"}), (f"{RULE}.logLabel: not a label value",)),
     # -- actions
     Case("Pass", rules({"action": "Pass"})),
-    Case("Pass in the baseline", rules({"action": "Pass"}, tier="Baseline"), (f"{RULE}.action: this is the baseline",)),
+    Case(
+        "Pass in the baseline",
+        rules({"action": "Pass"}, tier="Baseline"),
+        (f"{RULE}.action: this policy is in the baseline tier",),
+    ),
     # -- peers
     Case(
         "from of an egress rule",
@@ -125,18 +129,22 @@ BOTH_KINDS = [
         ("$.spec.egress[0].from: has no from",),
     ),
     Case("to of an ingress rule", rules({"to": PODS}), (f"{RULE}.to: has no to",)),
-    Case("a peer that is nobody", peer(), (f"{FROM}: names nobody",)),
+    Case("a peer that is nobody", peer(), (f"{FROM}: selects nothing",)),
     Case("both selectors", peer(podSelector={}, namespaceSelector={})),
-    Case("block and Pods", peer(podSelector={}, ipBlock={"cidr": "10.0.0.0/8"}), (f"{FROM}: stands alone",)),
+    Case(
+        "block and Pods",
+        peer(podSelector={}, ipBlock={"cidr": "10.0.0.0/8"}),
+        (f"{FROM}: selectors and ipBlock in one entry",),
+    ),
     Case("a block with its parts", peer(ipBlock={"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]})),
     Case(
         "an except that is all",
         peer(ipBlock={"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}),
-        (f"{FROM}.ipBlock.except[0]: not strictly inside",),
+        (f"{FROM}.ipBlock.except[0]: not a smaller part of",),
     ),
     Case("no CIDR", peer(ipBlock={"cidr": "10.0.0.1"}), (f"{FROM}.ipBlock.cidr: not a CIDR",)),
-    Case("multicast", peer(ipBlock={"cidr": "225.1.2.3/32"}), (f"{FROM}.ipBlock.cidr: is multicast",)),
-    Case("multicast of IPv6", peer(ipBlock={"cidr": "ff02::/16"}), (f"{FROM}.ipBlock.cidr: is multicast",)),
+    Case("multicast", peer(ipBlock={"cidr": "225.1.2.3/32"}), (f"{FROM}.ipBlock.cidr: is a multicast address",)),
+    Case("multicast of IPv6", peer(ipBlock={"cidr": "ff02::/16"}), (f"{FROM}.ipBlock.cidr: is a multicast address",)),
     # -- traffic
     Case("a protocol alone", port(protocol="SCTP")),
     Case("a range", port(port=80, endPort=90, sourcePort=1000, sourceEndPort=1000)),
@@ -154,7 +162,7 @@ BOTH_KINDS = [
     Case("a type", icmp(icmpType=255, icmpCode=0)),
     Case("a type too far", icmp(icmpType=256), (f"{ICMP}.icmp.icmpType: out of range",)),
     Case("a negative code", icmp(icmpType=8, icmpCode=-1), (f"{ICMP}.icmp.icmpCode: out of range",)),
-    Case("no protocol", rules({"protocols": [{}]}), (f"{ICMP}: names no protocol",)),
+    Case("no protocol", rules({"protocols": [{}]}), (f"{ICMP}: has no protocol",)),
 ]
 
 
@@ -167,9 +175,9 @@ def test_policies(case, kind):
 NAMESPACES = [
     ("Self", {"match": "Self"}, ""),
     ("labels", {"sameLabels": ["org", "example.com/region"]}, ""),
-    ("nothing", {}, f"{FROM}.namespaces: nothing or two things"),
-    ("no labels", {"sameLabels": []}, f"{FROM}.namespaces: nothing or two things"),
-    ("both", {"match": "Self", "sameLabels": ["org"]}, f"{FROM}.namespaces: nothing or two things"),
+    ("nothing", {}, f"{FROM}.namespaces: must have exactly one of"),
+    ("no labels", {"sameLabels": []}, f"{FROM}.namespaces: must have exactly one of"),
+    ("both", {"match": "Self", "sameLabels": ["org"]}, f"{FROM}.namespaces: must have exactly one of"),
     ("a bad key", {"sameLabels": ["o rg"]}, f"{FROM}.namespaces.sameLabels[0]: not a label key"),
 ]
 
@@ -186,7 +194,10 @@ def test_the_namespaced_kind_has_less():
 
     check(
         admit(made(AntreaNetworkPolicy, priority=1, **spec)),
-        ("$.spec.appliedTo[0].namespaceSelector: of its own Namespace", f"{FROM}.namespaces: in one Namespace"),
+        (
+            "$.spec.appliedTo[0].namespaceSelector: of its own Namespace",
+            f"{FROM}.namespaces: limited to its own Namespace",
+        ),
     )
 
 
@@ -243,7 +254,7 @@ def test_a_tier_does_not_change_its_place():
     others.put(tier("mine", 10))
 
     check(admit_among(tier("mine", 10), others), ())
-    check(admit_among(tier("mine", 11), others), ("$.spec.priority: that does not change",))
+    check(admit_among(tier("mine", 11), others), ("$.spec.priority: which cannot be changed",))
 
 
 def test_what_is_needed_stays():

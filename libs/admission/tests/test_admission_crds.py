@@ -232,15 +232,15 @@ def test_every_rule_in_cel_is_evaluated():
 @pytest.mark.parametrize(
     ("given", "old", "part"),
     [
-        (tiers.tier("mine", 11), tiers.tier("mine", 10), "does not change"),
+        (tiers.tier("mine", 11), tiers.tier("mine", 10), "cannot be changed"),
         (tiers.tier("mine", 251), None, "below 250"),
         (tiers.tier("mine", 250), None, "below 250"),
         (tiers.tier("emergency", 51), None, "below 250"),
         (traffic_controls.control(action="Redirect"), None, "a Redirect needs a returnPort"),
-        (traffic_controls.control(returnPort=traffic_controls.TAP), None, "a Mirror has none"),
-        (traffic_controls.erspan(version=2, index=1), None, "index is of version 1"),
-        (traffic_controls.erspan(dir=0), None, "of version 2"),
-        (groups.cg(**groups.PODS, **groups.BLOCKS), None, "selects in one way"),
+        (traffic_controls.control(returnPort=traffic_controls.TAP), None, "a Mirror must not have one"),
+        (traffic_controls.erspan(version=2, index=1), None, "index exists only in version 1"),
+        (traffic_controls.erspan(dir=0), None, "hardwareID only in version 2"),
+        (groups.cg(**groups.PODS, **groups.BLOCKS), None, "a group has only one of"),
     ],
     ids=range(9),
 )

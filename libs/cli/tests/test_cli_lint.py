@@ -42,9 +42,11 @@ def test_both_culprits_are_named_with_their_lines(sluice, folder) -> None:
         f"ClusterNetworkPolicy one ingress[0] ({file}:8)",
     )
     two = f"ClusterNetworkPolicy two ingress[0] ({file}:18)"
-    assert result.output.splitlines()[0] == f"{web} never matches: {everything} comes first and holds all of it"
     assert (
-        f"{two} contradicts {everything} (drop and allow) with equal priority, and the latter has its way"
+        result.output.splitlines()[0] == f"{web} never matches: {everything} comes first and matches all of its traffic"
+    )
+    assert (
+        f"{two} contradicts {everything} (drop and allow) at equal priority; {everything} is the one that is enforced"
         in result.output
     )
 

@@ -168,5 +168,5 @@ def test_groups_nest_one_level(sluice, tmp_path) -> None:
     outer, inner = refused(sluice("validate", "-f", tmp_path).output)
 
     assert (outer[1], inner[1]) == ("ClusterGroup outer", "ClusterGroup inner")
-    assert '"inner" has childGroups itself, and groups nest one level' in outer[3]
-    assert "is a child of outer itself, and groups nest one level" in inner[3]
+    assert '"inner" has childGroups itself, but groups nest only one level' in outer[3]
+    assert "is itself a child of outer, but groups nest only one level" in inner[3]

@@ -236,15 +236,15 @@ def test_what_is_sent_to_a_service_is_told_of_each_endpoint(sluice, folder) -> N
 REFUSED = [
     ("x/a svc:x/none --port 80", "svc:x/none: no such Service with a ClusterIP"),
     ("svc:x/none x/a --port 80", "a Service sends nothing"),
-    ("x/a svc:none --port 80", "'svc:none' is no end of a packet"),
+    ("x/a svc:none --port 80", "'svc:none' cannot be the source or destination of a packet"),
     ("x/a y/nobody --port 1", "y/nobody: no such Pod"),
-    ("x/a b --port 1", "'b' is no end of a packet"),
-    ("x/a y/b/c --port 1", "'y/b/c' is no end of a packet"),
+    ("x/a b --port 1", "'b' cannot be the source or destination of a packet"),
+    ("x/a y/b/c --port 1", "'y/b/c' cannot be the source or destination of a packet"),
     ("x/a y/b", "--port is missing"),
     ("x/a y/b --protocol ICMP --port 1", "an ICMP packet has none"),
     ("x/a y/b --port 1 --icmp-type 8", "a TCP packet has none"),
     ("x/a y/b --port 0", "0 is not in the range 1<=x<=65535"),
-    ("x/a y/b --port 1 --family 6", "no addresses of one family IPv6"),
+    ("x/a y/b --port 1 --family 6", "no addresses of the same family (IPv6)"),
 ]
 
 

@@ -282,7 +282,9 @@ def test_a_policy_that_is_not_in_force_is_told_with_the_reason_and_once() -> Non
     state = ClusterState([*PODS, policy, group("x/g", {"namespaceSelector": {}})])
 
     (found,) = lint(state, [policy])
-    assert told(found).startswith("p: NetworkPolicy x/p $.spec.appliedTo[0]: the Group x/g reaches beyond its own")
+    assert told(found).startswith(
+        "p: NetworkPolicy x/p $.spec.appliedTo[0]: the Group x/g selects Pods of Namespace y too"
+    )
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_a_turn_is_where_the_outcome_changes(events: list[ObjectEvent], packet: 
 
 
 def test_no_turn_says_what_the_packet_meets() -> None:
-    with pytest.raises(NoTurn, match="Allowed at both ends"):
+    with pytest.raises(NoTurn, match="Allowed at the beginning and at the end"):
         bisect(State(), [*stored(CLUSTER), *stored(CLUSTER, 5)][3:], BY_ADDRESS)
 
 

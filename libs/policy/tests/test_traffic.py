@@ -108,7 +108,7 @@ def test_bad_selectors_are_told_and_do_nothing():
     assert made.programs == {}
     (problem,) = made.problems
     assert (problem.unit, problem.state) == (subjects.unit(Kind.TRAFFIC_CONTROL, "", "tc"), "failed")
-    assert "it takes values" in problem.reason
+    assert "has no values" in problem.reason
     assert selector(bad) is None
 
 

@@ -121,8 +121,8 @@ def test_ports_that_mean_nothing_open_nothing(action: str, traffic: object) -> N
 
 NOT_AT_ALL = [
     ({**ALL, "tier": "nowhere"}, "there is no tier nowhere"),
-    ({"ingress": [{"action": "Drop"}]}, "applies to nobody"),
-    ({"appliedTo": [{}], "ingress": [{"action": "Drop"}]}, "names nobody"),
+    ({"ingress": [{"action": "Drop"}]}, "applies to nothing"),
+    ({"appliedTo": [{}], "ingress": [{"action": "Drop"}]}, "selects nothing"),
 ]
 
 

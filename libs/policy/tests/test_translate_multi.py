@@ -106,7 +106,9 @@ def test_a_block_beside_a_selector_allows_nothing_and_is_told():
 
     assert found.programs[0].rules[0].peers == ()
     assert len(found.problems) == 1
-    assert found.problems[0].startswith("MultiNetworkPolicy x/mnp $.spec.ingress[0].from[0]: ipBlock beside a selector")
+    assert found.problems[0].startswith(
+        "MultiNetworkPolicy x/mnp $.spec.ingress[0].from[0]: a peer with both an ipBlock and a selector"
+    )
 
 
 ABOUT_NOTHING = [

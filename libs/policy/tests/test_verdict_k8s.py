@@ -352,11 +352,16 @@ def test_of_two_families_the_packet_says_which(family: str, cidr: str, outcome: 
 
 
 IMPOSSIBLE = [
-    ("x/nobody", "x/web", None, "x/nobody: no such Pod: .*; check its name"),
-    ("x/web", "x/done", None, "x/done: sends and receives nothing: .*; check spec.nodeName"),
-    ("y/web", "z/six", None, r"y/web \(10.0.1.1\) to z/six \(fd00::3\): no addresses of one family, .*; give both one"),
-    ("y/web", "x/web", 6, "no addresses of one family IPv6"),
-    ("x/web", "192.0.2.1", 6, "no addresses of one family IPv6"),
+    ("x/nobody", "x/web", None, "x/nobody: no such Pod among the objects; check its name"),
+    ("x/web", "x/done", None, "x/done: the Pod sends and receives nothing: .*; check spec.nodeName"),
+    (
+        "y/web",
+        "z/six",
+        None,
+        r"y/web \(10.0.1.1\) to z/six \(fd00::3\): no addresses of the same family, .*; give both such an address",
+    ),
+    ("y/web", "x/web", 6, "no addresses of the same family"),
+    ("x/web", "192.0.2.1", 6, "no addresses of the same family"),
 ]
 
 

@@ -101,7 +101,7 @@ def test_names_made_of_equal_rules_collide():
     twins = policies.ingress({}, {})
     made = patched(judging.mutate(judging.read(request(twins))), twins)
 
-    assert "is the name of $.spec.ingress[0]" in validated(request(made)).status.message
+    assert "is also the name of $.spec.ingress[0]" in validated(request(made)).status.message
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_the_label_webhook_leaves_others_alone():
 
 REMOVALS = [
     ("a static tier", tiers.tier("emergency", 50), (), "the tier emergency is reserved"),
-    ("a tier that is named", tiers.tier("mine", 10), (policies.cluster(tier="mine"),), "named by 1 policy"),
+    ("a tier that is named", tiers.tier("mine", 10), (policies.cluster(tier="mine"),), "used by 1 policy"),
     ("a tier that nobody names", tiers.tier("mine", 10), (policies.cluster(),), ""),
     ("a child", groups.CHILD, (groups.CHILD, groups.parent("b")), "the ClusterGroup b is a child of a"),
     ("a parent", groups.parent("b"), (groups.CHILD, groups.parent("b")), ""),

@@ -441,7 +441,7 @@ def test_groups_that_nest_too_deep_are_not_taken_in_whoever_comes_first():
             world.says(file, DEEP[file])
 
         assert told(world) == [
-            ("inner.yaml", "the group is a child of outer itself"),
+            ("inner.yaml", "the group is itself a child of outer"),
             ("outer.yaml", '"inner" has childGroups itself'),
         ]
 
@@ -476,9 +476,9 @@ def test_there_are_twenty_tiers_at_most_and_the_last_files_wait():
     for number in range(16):
         world.says(f"{number:02}.yaml", tier(f"t{number}", number))
 
-    assert told(world) == [(f"{number}.yaml", "there are 20 tiers already") for number in (14, 15)]
+    assert told(world) == [(f"{number}.yaml", "there are already 20 tiers") for number in (14, 15)]
     assert world.goes("03.yaml").put.keys() == {Key(Kind.TIER, "", "t14")}
-    assert told(world) == [("15.yaml", "there are 20 tiers already")]
+    assert told(world) == [("15.yaml", "there are already 20 tiers")]
 
 
 HEADLESS = "---\n{apiVersion: v1, kind: Service, metadata: {name: web, namespace: x}, spec: {clusterIP: %s}}\n"

@@ -31,7 +31,7 @@ def cidr(text: str) -> IPv4Network | IPv6Network | str:
     except ValueError as error:
         return f'"{text}" is not a CIDR: {error}; write one like 10.0.0.0/8 or fd00::/64'
     if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped and network.prefixlen >= 96:
-        return f'"{text}" is an IPv4 network in the clothes of IPv6; write it as IPv4'
+        return f'"{text}" is an IPv4 network written as IPv6; write it as IPv4'
     return network
 
 
@@ -47,4 +47,4 @@ def excepted(text: str, whole: IPv4Network | IPv6Network) -> str | None:
             inside = False
     if inside:
         return None
-    return f'"{text}" is not strictly inside of {whole}; except a smaller part of the CIDR, or leave it out'
+    return f'"{text}" is not a smaller part of {whole}; give a smaller part of the CIDR, or leave it out'

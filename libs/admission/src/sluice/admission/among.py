@@ -30,7 +30,10 @@ def needs(made: AnyObject) -> str | None:
 
 def missing_tier(name: str) -> Refusal:
     """The refusal of a policy whose tier does not exist."""
-    return Refusal("$.spec.tier", f"there is no tier {name}, so nobody knows what goes first; make it, or name another")
+    return Refusal(
+        "$.spec.tier",
+        f"there is no tier {name}, so the policy has no place in the order; create the tier, or name another",
+    )
 
 
 def misses(made: AnyObject, others: Others) -> str | None:
@@ -71,9 +74,12 @@ def admit_removal(key: ObjectSubject, others: Others) -> str | None:
     """Why the object cannot be deleted, or None."""
     match key.kind:
         case Kind.TIER if key.name in STATIC_TIERS:
-            return f"the tier {key.name} is reserved and always exists; leave it"
+            return f"the tier {key.name} is reserved and cannot be deleted"
         case Kind.TIER if users := others.users_of(key.name):
-            return f"the tier {key.name} is named by {_counted(users, 'policy', 'policies')}; remove them first"
+            return (
+                f"the tier {key.name} is used by {_counted(users, 'policy', 'policies')}; first delete them, or move "
+                "them to another tier"
+            )
         case Kind.CLUSTER_GROUP | Kind.GROUP if parents := others.parents_of(key.namespace, key.name):
             kind = RESOURCES[key.kind].kind
             return f"the {kind} {key.name} is a child of {', '.join(parents)}; take it out of childGroups there first"
@@ -131,7 +137,7 @@ def _of_tier(tier: Tier, others: Others) -> Iterator[Refusal]:
         return
     before = others.priority_of(name)
     if before is not None and before != priority:
-        reason = f"the tier has priority {before}, and that does not change; make another tier"
+        reason = f"the tier has priority {before}, which cannot be changed; create another tier"
         yield Refusal("$.spec.priority", reason)
     holder = others.tier_at(priority)
     if holder is not None and holder != name:
@@ -147,13 +153,14 @@ def _of_group(made: AnyGroup, others: Others) -> Iterator[Refusal]:
     parents = tuple(parent for parent in others.parents_of(namespace, name) if parent != name)
     if children and parents:
         reason = (
-            f"the group is a child of {', '.join(parents)} itself, and groups nest one level; name its members there"
+            f"the group is itself a child of {', '.join(parents)}, but groups nest only one level; list its "
+            "childGroups there instead"
         )
         yield Refusal("$.spec.childGroups", reason)
     for index, child in enumerate(children):
         known = others.group(namespace, child)
         if child != name and known is not None and known.spec.child_groups:
-            reason = f'"{child}" has childGroups itself, and groups nest one level; name its children here'
+            reason = f'"{child}" has childGroups itself, but groups nest only one level; list its children here instead'
             yield Refusal(jsonpath.item("$.spec.childGroups", index), reason)
 
 
@@ -163,7 +170,9 @@ def _of_services(policy: AntreaPolicy, others: Others) -> Iterator[Refusal]:
         for index, entry in enumerate(entries):
             known = others.service(entry.service.namespace, entry.service.name) if entry.service else None
             if known is not None and known.spec.type not in ("NodePort", "LoadBalancer"):
-                reason = f"a Service of type {known.spec.type} has no port on Nodes; name one of type NodePort"
+                reason = (
+                    f"a Service of type {known.spec.type} has no NodePort; name one of type NodePort or LoadBalancer"
+                )
                 yield Refusal(f"{jsonpath.item(path, index)}.service", reason)
     own = policy.metadata.namespace
     for _, path, rule in rules(policy):
@@ -178,7 +187,7 @@ def _doubts_of_group(made: AnyGroup, others: Others) -> Iterator[Caution]:
     namespace, _ = made.key
     for index, child in enumerate(made.spec.child_groups):
         if others.group(namespace, child) is None:
-            reason = f"there is no group {child} yet, and it is empty until there is; make it"
+            reason = f"there is no group {child} yet; it counts as empty until you create it"
             yield Caution(jsonpath.item("$.spec.childGroups", index), reason)
     reference = made.spec.service_reference
     if reference is not None:
@@ -192,7 +201,10 @@ def _doubts_of_networks(policy: MultiNetworkPolicy, others: Others) -> Iterator[
     for network in networks.policy_for(text, policy.metadata.namespace).networks:
         if not others.has_network(*network.split("/", 1)):
             path = jsonpath.field("$.metadata.annotations", networks.POLICY_FOR)
-            yield Caution(path, f"there is no NetworkAttachmentDefinition {network} yet, so it means nobody; make it")
+            yield Caution(
+                path,
+                f"there is no NetworkAttachmentDefinition {network} yet, so the policy does not apply on it; create it",
+            )
 
 
 def _doubts_of_policy(policy: AntreaPolicy, others: Others) -> Iterator[Caution]:
@@ -221,19 +233,20 @@ def _doubts_of_applied(policy: AntreaPolicy, name: str, others: Others, path: st
         yield _missing_group(name, path)
     elif known.spec.ip_blocks or known.spec.ip_block is not None:
         reason = (
-            f"the group {name} is about addresses, to which no policy applies: it has no effect there; use selectors"
+            f"the group {name} consists of addresses, and a policy cannot apply to addresses, so the group has "
+            "no effect here; use a group with selectors"
         )
         yield Caution(path, reason)
     elif isinstance(policy, AntreaNetworkPolicy) and known.spec.namespace_selector is not None:
         reason = (
-            f"the group {name} has a namespaceSelector: if it reaches another Namespace, the policy has no effect "
-            "anywhere; use a group without"
+            f"the group {name} has a namespaceSelector: if it selects Pods of another Namespace, the whole "
+            "policy has no effect; use a group without namespaceSelector"
         )
         yield Caution(path, reason)
 
 
 def _missing_group(name: str, path: str) -> Caution:
-    return Caution(path, f"there is no group {name} yet, and it is empty until there is; make it")
+    return Caution(path, f"there is no group {name} yet; it counts as empty until you create it")
 
 
 def _doubts_of_service(
@@ -242,7 +255,7 @@ def _doubts_of_service(
     known = others.service(namespace, name)
     if known is None:
         if names.dns_subdomain(name) is None:
-            yield Caution(path, f"there is no Service {namespace}/{name} yet, so it means nobody; make it")
+            yield Caution(path, f"there is no Service {namespace}/{name} yet, so this matches nothing; create it")
     elif selects and not known.spec.selector:
         reason = f"the Service {namespace}/{name} has no selector, so the group is empty; use another way to select"
         yield Caution(path, reason)

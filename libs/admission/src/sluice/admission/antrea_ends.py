@@ -12,7 +12,7 @@ from sluice.contracts.objects import LabelSelector, NamespacedName
 
 Way = Literal["ingress", "egress"]
 
-_CLUSTER_ONLY = "a NetworkPolicy is about its own Namespace; use ClusterNetworkPolicy"
+_CLUSTER_ONLY = "not possible in a NetworkPolicy, which is limited to its own Namespace; use a ClusterNetworkPolicy"
 
 
 def of_applied_to(
@@ -51,7 +51,9 @@ def _of_entry(entry: AppliedTo, path: str, *, namespaced: bool, of_rule: bool) -
         service=entry.service is not None,
         nodeSelector=entry.node_selector is not None,
     )
-    yield from _one_way(ways, path, "names nobody; give it a selector (podSelector: {} is every Pod), or remove it")
+    yield from _one_way(
+        ways, path, "selects nothing; give it a selector (podSelector: {} selects every Pod), or remove it"
+    )
 
 
 def of_peer(way: Way, peer: AntreaPeer, path: str, *, namespaced: bool) -> Iterator[Refusal]:
@@ -64,7 +66,7 @@ def of_peer(way: Way, peer: AntreaPeer, path: str, *, namespaced: bool) -> Itera
     if peer.namespaces is not None:
         yield from _of_namespaces(peer.namespaces, f"{path}.namespaces", namespaced=namespaced)
         if peer.namespace_selector is not None:
-            reason = "namespaceSelector beside it says Namespaces, too; keep one of the two"
+            reason = "a peer cannot have both namespaces and namespaceSelector; keep one of the two"
             yield Refusal(f"{path}.namespaces", reason)
     if peer.ip_block is not None:
         yield from of_block(peer.ip_block, f"{path}.ipBlock")
@@ -73,7 +75,10 @@ def of_peer(way: Way, peer: AntreaPeer, path: str, *, namespaced: bool) -> Itera
         yield Refusal(f"{path}.serviceAccount", _CLUSTER_ONLY)
     if peer.fqdn:
         if way == "ingress":
-            reason = "names are looked up by who sends; write an ipBlock, or make it a rule of egress"
+            reason = (
+                "domain names work only in egress rules, because Sluice learns their addresses from the DNS queries "
+                "of the sender; write an ipBlock, or an egress rule"
+            )
             yield Refusal(f"{path}.fqdn", reason)
         if bad := names.fqdn_pattern(peer.fqdn):
             yield Refusal(f"{path}.fqdn", bad)
@@ -86,18 +91,18 @@ def of_peer(way: Way, peer: AntreaPeer, path: str, *, namespaced: bool) -> Itera
         nodeSelector=peer.node_selector is not None,
         fqdn=bool(peer.fqdn),
     )
-    yield from _one_way(ways, path, "a peer that names nobody; give it a selector or an ipBlock, or remove it")
+    yield from _one_way(ways, path, "a peer that selects nothing; give it a selector or an ipBlock, or remove it")
 
 
 def of_name(text: str, path: str) -> Iterator[Refusal]:
     """A reference to an object. Capitals are accepted, though no object's name has any: that is a caution."""
     if names.dns_subdomain(text.lower()):
-        yield Refusal(path, f'"{text}" cannot be the name of anything; use a-z, 0-9, and - or . inside')
+        yield Refusal(path, f'"{text}" is not a valid name; use a-z and 0-9, with - or . inside')
 
 
 def of_doubtful_name(text: str, path: str) -> Iterator[Caution]:
     if text != text.lower():
-        yield Caution(path, f'nothing can be called "{text}", so this is about nobody; names are in small letters')
+        yield Caution(path, f'no object can be called "{text}", so this matches nothing; names are in lower case')
 
 
 def _of_selectors(path: str, **selectors: LabelSelector | None) -> Iterator[Refusal]:
@@ -117,10 +122,13 @@ def _of_references(path: str, group: str, **others: NamespacedName | None) -> It
 
 def _of_namespaces(given: PeerNamespaces, path: str, *, namespaced: bool) -> Iterator[Refusal]:
     if namespaced:
-        reason = "a NetworkPolicy stands in one Namespace; use podSelector, or ClusterNetworkPolicy"
+        reason = (
+            "not possible in a NetworkPolicy, which is limited to its own Namespace; use podSelector, or a "
+            "ClusterNetworkPolicy"
+        )
         yield Refusal(path, reason)
     if (given.match is None) == (not given.same_labels):
-        yield Refusal(path, "says nothing or two things; give either match: Self or sameLabels with a key")
+        yield Refusal(path, "must have exactly one of match: Self and sameLabels; correct it")
     for index, key in enumerate(given.same_labels):
         if bad := names.label_key(key):
             yield Refusal(jsonpath.item(f"{path}.sameLabels", index), bad)
@@ -134,5 +142,5 @@ def _one_way(ways: Sequence[str], path: str, nobody: str) -> Iterator[Refusal]:
     if not ways:
         yield Refusal(path, nobody)
     elif len(ways) > 1:
-        reason = f"{' and '.join(ways)} in one entry: each stands alone; write them as entries of their own"
+        reason = f"{' and '.join(ways)} in one entry, which may have only one of them; write an entry for each"
         yield Refusal(path, reason)

@@ -36,7 +36,10 @@ def refusals(policy: AntreaPolicy) -> Iterator[Refusal]:
     for way, path, rule in rules(policy):
         yield from _of_name(way, rule, path, known)
         if rule.action == "Pass" and tier_name(spec.tier) == BASELINE_TIER:
-            reason = "Pass hands over to the baseline, and this is the baseline; use Allow, Drop or Reject"
+            reason = (
+                "Pass hands traffic over to the baseline tier, but this policy is in the baseline tier; use Allow, "
+                "Drop or Reject"
+            )
             yield Refusal(f"{path}.action", reason)
         yield from antrea_rule.refusals(way, rule, path, namespaced=namespaced)
 
@@ -45,7 +48,7 @@ def cautions(policy: AntreaPolicy) -> Iterator[Caution]:
     on_nodes = any(entry.node_selector is not None for entry in policy.spec.applied_to)
     for _, path, rule in rules(policy):
         if on_nodes and rule.enable_logging and len(rule.log_label) > MAX_NODE_LOG_LABEL:
-            reason = f'of "{rule.log_label}" a Node logs the first {MAX_NODE_LOG_LABEL} characters; shorten it'
+            reason = f'a Node logs only the first {MAX_NODE_LOG_LABEL} characters of "{rule.log_label}"; shorten it'
             yield Caution(f"{path}.logLabel", reason)
         yield from antrea_rule.cautions(rule, path)
     if not isinstance(policy, AntreaNetworkPolicy):
@@ -78,15 +81,15 @@ def _of_places(policy: AntreaPolicy) -> Iterator[Refusal]:
     own = [path for _, path, rule in rules(policy) if rule.applied_to]
     if spec.applied_to:
         for path in own:
-            reason = "the spec says already whom the policy applies to; keep appliedTo there, or in every rule"
+            reason = "spec.appliedTo is given as well; give appliedTo either in the spec, or in every rule"
             yield Refusal(f"{path}.appliedTo", reason)
     elif not own:
-        reason = "missing, so the policy would apply to nobody; give it here, or in every rule"
+        reason = "missing, so the policy would apply to nothing; give it here, or in every rule"
         yield Refusal("$.spec.appliedTo", reason)
     else:
         for _, path, rule in rules(policy):
             if not rule.applied_to:
-                reason = "missing, and other rules have their own; give it in every rule, or in the spec alone"
+                reason = "missing, while other rules have their own; give it in every rule, or only in the spec"
                 yield Refusal(f"{path}.appliedTo", reason)
 
 
@@ -96,19 +99,22 @@ def _of_services(policy: AntreaPolicy) -> Iterator[Refusal]:
     for path, entries in applied_lists(policy):
         of_services = [entry.service is not None for entry in entries]
         if any(of_services) and not all(of_services):
-            reason = "Services beside others: what applies to a Service applies to nothing else; make two policies"
+            reason = (
+                "a Service together with other entries; a policy that applies to a Service can apply to nothing "
+                "else; write two policies"
+            )
             yield Refusal(path, reason)
     whole = any(entry.service is not None for entry in spec.applied_to)
     for way, path, rule in rules(policy):
         if not whole and not any(entry.service is not None for entry in rule.applied_to):
             continue
         if way == "egress":
-            reason = "an egress rule cannot apply to a Service, which sends nothing; apply it to Pods, or remove it"
+            reason = "an egress rule cannot apply to a Service, which sends no packets; apply it to Pods, or remove it"
             yield Refusal(f"{path}.appliedTo" if rule.applied_to else path, reason)
             continue
         for index, peer in enumerate(rule.from_):
             if peer.ip_block is None:
-                reason = "clients of a NodePort are known by their addresses alone; write an ipBlock"
+                reason = "clients of a NodePort are known only by their addresses; write an ipBlock"
                 yield Refusal(jsonpath.item(f"{path}.from", index), reason)
 
 
@@ -119,9 +125,12 @@ def _of_name(way: Way, rule: AntreaRule, path: str, known: dict[str, str]) -> It
     if first is path:
         return
     if rule.name:
-        yield Refusal(f"{path}.name", f'"{name}" is the name of {first}, too; a name tells one rule of a policy')
+        yield Refusal(f"{path}.name", f'"{name}" is also the name of {first}; give each rule of a policy its own name')
     else:
-        yield Refusal(path, f"says the same as {first} and has no name of its own; remove one of them, or name it")
+        yield Refusal(
+            path,
+            f"has the same content as {first}, and neither has a name; remove one of the two rules, or give one a name",
+        )
 
 
 def _of_mixture(policy: AntreaPolicy) -> Iterator[Caution]:
@@ -139,5 +148,8 @@ def _of_mixture(policy: AntreaPolicy) -> Iterator[Caution]:
             elif peer.pod_selector is not None or peer.namespace_selector is not None:
                 by_selector.append(jsonpath.item(f"{path}.{field}", index))
     if by_group and by_selector:
-        reason = f"a ClusterGroup beside the selectors of {by_selector[0]}: some do not support it; use one of the two"
+        reason = (
+            f"a ClusterGroup in a policy that also has selectors, as {by_selector[0]} does: Antrea advises against "
+            "mixing them; use one of the two"
+        )
         yield Caution(f"{by_group[0]}.group", reason)

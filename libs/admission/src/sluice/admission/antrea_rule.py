@@ -23,7 +23,7 @@ IGMP_TYPES: Mapping[Way, tuple[int, ...]] = {"ingress": (0x11,), "egress": (0x12
 ALL_HOSTS = "224.0.0.1"
 """The group of general queries; Open vSwitch does not read the group of other queries."""
 
-_NOT_OF_MANY = "is not possible for multicast, which nobody answers; use Allow or Drop"
+_NOT_OF_MANY = "is not possible for multicast, which has no replies; use Allow or Drop"
 
 
 def refusals(way: Way, rule: AntreaRule, path: str, *, namespaced: bool) -> Iterator[Refusal]:
@@ -34,7 +34,11 @@ def refusals(way: Way, rule: AntreaRule, path: str, *, namespaced: bool) -> Iter
         (rule.from_, "from", rule.to, "to") if way == "ingress" else (rule.to, "to", rule.from_, "from")
     )
     if others:
-        yield Refusal(f"{path}.{other}", f"an {way} rule has no {other}; write {field}, or move the rule")
+        yield Refusal(
+            f"{path}.{other}",
+            f"an {way} rule has no {other}; write {field}, or move the rule to the other direction to the other "
+            "direction",
+        )
     for index, peer in enumerate(peers):
         yield from antrea_ends.of_peer(way, peer, jsonpath.item(f"{path}.{field}", index), namespaced=namespaced)
     yield from _of_many(way, rule, path)
@@ -52,7 +56,8 @@ def cautions(rule: AntreaRule, path: str) -> Iterator[Caution]:
         if peer.fqdn.startswith("*") and not peer.fqdn.startswith("*."):
             like = peer.fqdn.lstrip("*")
             reason = (
-                f'"{peer.fqdn}" matches whatever ends so, evil{like} too; write *.{like.lstrip(".")} for what is below'
+                f'"{peer.fqdn}" matches every name that ends like this, also evil{like}; to match only '
+                f"subdomains, write *.{like.lstrip('.')}"
             )
             yield Caution(f"{jsonpath.item(f'{path}.to', index)}.fqdn", reason)
     for index, service in enumerate(rule.to_services):
@@ -80,11 +85,13 @@ def _of_many(way: Way, rule: AntreaRule, path: str) -> Iterator[Refusal]:
     index, block = many[0]
     here = f"{jsonpath.item(f'{path}.{field}', index)}.ipBlock.cidr"
     if way == "ingress":
-        yield Refusal(here, f'"{block.cidr}" is multicast, which nobody sends from; write the rule for egress')
+        yield Refusal(
+            here, f'"{block.cidr}" is a multicast address, which is never a source; write the rule for egress'
+        )
     elif rule.action in ("Pass", "Reject"):
         yield Refusal(f"{path}.action", f"{rule.action} {_NOT_OF_MANY}")
     if len(many) < len(blocks):
-        yield Refusal(here, f'"{block.cidr}" is multicast, other blocks of the rule are not; make two rules')
+        yield Refusal(here, f'"{block.cidr}" is multicast, but other blocks of the rule are not; write two rules')
 
 
 def _of_port(port: AntreaPort, path: str) -> Iterator[Refusal]:
@@ -104,7 +111,7 @@ def _of_range(first_name: str, first: int | None, last_name: str, last: int | No
         if number is not None and number not in PORTS:
             yield Refusal(f"{path}.{name}", f"{number} is not a port; give one of 1 to 65535")
     if first is None and last is not None:
-        reason = f"missing, so {last_name} ends nothing; give the first port, or remove {last_name}"
+        reason = f"missing, but {last_name} is given; give the first port, or remove {last_name}"
         yield Refusal(f"{path}.{first_name}", reason)
     elif first is not None and last is not None and last in PORTS and last < first:
         reason = f"{last} is less than {first_name} {first}; write the lower one as {first_name}"
@@ -114,9 +121,9 @@ def _of_range(first_name: str, first: int | None, last_name: str, last: int | No
 def _of_protocol(way: Way, protocol: AntreaProtocol, path: str) -> Iterator[Refusal]:
     icmp, igmp = protocol.icmp, protocol.igmp
     if icmp is None and igmp is None:
-        yield Refusal(path, "names no protocol; write icmp: {} for all of ICMP, or remove it")
+        yield Refusal(path, "has no protocol; write icmp: {} for all of ICMP, or remove the entry")
     if icmp is not None and igmp is not None:
-        yield Refusal(path, "icmp and igmp in one entry, and a packet is one of them; write two rules")
+        yield Refusal(path, "icmp and igmp in one entry, but no packet is both; write two rules")
     if icmp is not None:
         for name, number in (("icmpType", icmp.icmp_type), ("icmpCode", icmp.icmp_code)):
             if number is not None and number not in ICMP_NUMBERS:
@@ -129,7 +136,10 @@ def _of_message(way: Way, igmp: IgmpProtocol, path: str) -> Iterator[Refusal]:
     types = IGMP_TYPES[way]
     if igmp.igmp_type is not None and igmp.igmp_type not in types:
         wanted = " or ".join(f"{number} ({number:#x})" for number in types)
-        yield Refusal(f"{path}.igmpType", f"{igmp.igmp_type} is no type of {way}; give {wanted}, or none for all")
+        yield Refusal(
+            f"{path}.igmpType",
+            f"{igmp.igmp_type} is not a type for {way} rules; give {wanted}, or leave igmpType out for all",
+        )
     if not igmp.group_address:
         return
     here = f"{path}.groupAddress"
@@ -138,9 +148,16 @@ def _of_message(way: Way, igmp: IgmpProtocol, path: str) -> Iterator[Refusal]:
         return
     group = ip_address(igmp.group_address)
     if not isinstance(group, IPv4Address) or not group.is_multicast:
-        yield Refusal(here, f'"{igmp.group_address}" is no IPv4 group; give one of 224.0.0.0/4, or none for all')
+        yield Refusal(
+            here,
+            f'"{igmp.group_address}" is not an IPv4 multicast group; give one in 224.0.0.0/4, or leave groupAddress '
+            "out for all",
+        )
     elif way == "ingress" and igmp.group_address != ALL_HOSTS:
-        reason = f'"{igmp.group_address}" cannot be told from other queries; give {ALL_HOSTS}, or none'
+        reason = (
+            f'"{igmp.group_address}" cannot be matched in queries, because Open vSwitch does not read their group; '
+            f"give {ALL_HOSTS}, or leave groupAddress out"
+        )
         yield Refusal(here, reason)
 
 
@@ -159,10 +176,15 @@ def _of_igmp(rule: AntreaRule, path: str) -> Iterator[Refusal]:
     for name, given in beside:
         if given:
             yield Refusal(
-                f"{path}.{name}", "IGMP tells a group by itself and has no ports; make another rule for these"
+                f"{path}.{name}",
+                "a rule with IGMP has no peers and no ports: the group is in igmp.groupAddress; write another "
+                "rule for these",
             )
     if any(protocol.icmp is not None for protocol in rule.protocols):
-        yield Refusal(f"{path}.protocols", "IGMP beside ICMP: the one is decided elsewhere; make two rules")
+        yield Refusal(
+            f"{path}.protocols",
+            "IGMP and ICMP in one rule, but Sluice enforces them in different places; write two rules",
+        )
 
 
 def _of_services(way: Way, rule: AntreaRule, path: str, *, namespaced: bool) -> Iterator[Refusal]:
@@ -182,7 +204,7 @@ def _of_services(way: Way, rule: AntreaRule, path: str, *, namespaced: bool) -> 
     )
     for name, given in beside:
         if given:
-            reason = f"toServices says addresses and ports already; remove {name}, or make another rule"
+            reason = f"toServices already defines the addresses and ports; remove {name}, or write another rule"
             yield Refusal(f"{path}.{name}", reason)
     for index, service in enumerate(rule.to_services):
         entry = jsonpath.item(here, index)
@@ -190,4 +212,6 @@ def _of_services(way: Way, rule: AntreaRule, path: str, *, namespaced: bool) -> 
         if service.namespace:
             yield from antrea_ends.of_name(service.namespace, f"{entry}.namespace")
         elif not namespaced:
-            yield Refusal(f"{entry}.namespace", "missing, and a ClusterNetworkPolicy has none of its own; give it")
+            yield Refusal(
+                f"{entry}.namespace", "missing, and a ClusterNetworkPolicy has no Namespace of its own; give it"
+            )

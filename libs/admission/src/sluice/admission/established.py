@@ -12,5 +12,8 @@ from sluice.contracts.programs import ESTABLISHED, Established
 def refusals(metadata: ObjectMeta) -> Iterator[Refusal]:
     written = metadata.annotations.get(ESTABLISHED)
     if written is not None and written not in get_args(Established):
-        reason = f'"{written}" is neither keep nor end; say what becomes of connections that the policy comes to deny'
+        reason = (
+            f'"{written}" is neither keep nor end, which say what happens to established connections that the policy '
+            "starts to deny; write one of them"
+        )
         yield Refusal(jsonpath.field("$.metadata.annotations", ESTABLISHED), reason)

@@ -26,7 +26,7 @@ def refusals(group: AnyGroup) -> Iterator[Refusal]:
         if selector is not None:
             yield from label_selector.refusals(selector, f"$.spec.{name}")
     if spec.node_selector is not None and not isinstance(group, ClusterGroup):
-        yield Refusal("$.spec.nodeSelector", "Nodes belong to no Namespace; remove it, or make a ClusterGroup")
+        yield Refusal("$.spec.nodeSelector", "Nodes belong to no Namespace; remove it, or create a ClusterGroup")
     if spec.ip_block is not None:
         yield from of_block(spec.ip_block, "$.spec.ipBlock")
     for index, block in enumerate(spec.ip_blocks):
@@ -34,7 +34,9 @@ def refusals(group: AnyGroup) -> Iterator[Refusal]:
     many = [is_multicast(block) for block in spec.ip_blocks]
     if any(many) and not all(many):
         path = f"{jsonpath.item('$.spec.ipBlocks', many.index(True))}.cidr"
-        yield Refusal(path, "a block of multicast addresses beside others, which rules treat apart; make two groups")
+        yield Refusal(
+            path, "multicast blocks and other blocks in one group, but rules treat them differently; create two groups"
+        )
     if spec.service_reference is not None:
         yield from of_name(spec.service_reference.name, "$.spec.serviceReference.name")
         yield from of_name(spec.service_reference.namespace, "$.spec.serviceReference.namespace")
@@ -46,13 +48,13 @@ def refusals(group: AnyGroup) -> Iterator[Refusal]:
             yield Refusal(here, f'"{child}" is the group itself; name another, or remove it')
     ways = ways_of(group)
     if len(ways) > 1:
-        reason = f"{' and '.join(ways)} in one group, which selects in one way: {_WAYS}; make a group of each"
+        reason = f"{' and '.join(ways)} in one group, but a group has only one of {_WAYS}; create a group for each"
         yield Refusal("$.spec", reason)
 
 
 def cautions(group: AnyGroup) -> Iterator[Caution]:
     if not ways_of(group):
-        yield Caution("$.spec", f"selects nobody; give it {_WAYS}")
+        yield Caution("$.spec", f"selects nothing; give it {_WAYS}")
 
 
 def ways_of(group: AnyGroup) -> list[str]:

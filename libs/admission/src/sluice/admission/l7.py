@@ -28,7 +28,10 @@ def refusals(rule: AntreaRule, path: str) -> Iterator[Refusal]:
     if not given:
         return
     if rule.action != "Allow":
-        reason = f"{rule.action} of requests is not possible: who asks is known only when it is let in; use Allow"
+        reason = (
+            f"{rule.action} is not possible with l7Protocols: a request comes only after its connection was allowed; "
+            "use Allow"
+        )
         yield Refusal(f"{path}.action", reason)
     for index, protocol in enumerate(given):
         yield from _of_protocol(protocol, jsonpath.item(f"{path}.l7Protocols", index))
@@ -36,10 +39,12 @@ def refusals(rule: AntreaRule, path: str) -> Iterator[Refusal]:
         return
     for index, port in enumerate(rule.ports):
         if port.protocol != "TCP":
-            reason = f"HTTP is spoken over TCP, not {port.protocol}; write TCP, or make another rule"
+            reason = f"HTTP runs over TCP, not {port.protocol}; write TCP, or another rule"
             yield Refusal(f"{jsonpath.item(f'{path}.ports', index)}.protocol", reason)
     if rule.protocols:
-        yield Refusal(f"{path}.protocols", "HTTP is spoken over TCP, and these are not; make another rule")
+        yield Refusal(
+            f"{path}.protocols", "HTTP runs over TCP, but these protocols do not; write another rule for them"
+        )
 
 
 def cautions(rule: AntreaRule, path: str) -> Iterator[Caution]:
@@ -52,30 +57,35 @@ def cautions(rule: AntreaRule, path: str) -> Iterator[Caution]:
         return
     for index, port in enumerate(rule.ports):
         if port.protocol != "TCP":
-            reason = f"no TLS handshake is seen over {port.protocol}, so this port allows nothing; write TCP"
+            reason = f"TLS is recognised only over TCP, not {port.protocol}, so this port allows nothing; write TCP"
             yield Caution(f"{jsonpath.item(f'{path}.ports', index)}.protocol", reason)
     if rule.protocols:
-        yield Caution(f"{path}.protocols", "no TLS handshake comes over these, so they allow nothing; remove them")
+        yield Caution(
+            f"{path}.protocols", "TLS is recognised only over TCP, so these protocols allow nothing; remove them"
+        )
 
 
 def _of_protocol(protocol: L7Protocol, path: str) -> Iterator[Refusal]:
     match protocol.http, protocol.tls:
         case None, None:
-            yield Refusal(path, "names no protocol; write http: {} or tls: {} for any request, or remove it")
+            yield Refusal(path, "has no protocol; write http: {} or tls: {} for any request, or remove the entry")
         case HttpProtocol(), TlsProtocol():
-            yield Refusal(path, "http and tls in one entry, and a request is one of them; write two entries")
+            yield Refusal(path, "http and tls in one entry, but no request is both; write two entries")
         case _:
             pass
     if (http := protocol.http) is not None:
         if http.method and http.method not in METHODS:
             same = [method for method in METHODS if method == http.method.upper()]
             mend = same[0] if same else f"one of {', '.join(METHODS)}"
-            reason = f'"{http.method}" is no method; write {mend}'
+            reason = f'"{http.method}" is not an HTTP method; write {mend}'
             yield Refusal(f"{path}.http.method", reason)
         yield from _of_name(http.host, f"{path}.http.host")
         yield from _of_path(http.path, f"{path}.http.path")
         if ":" in http.host.removeprefix("*") and not http.host.startswith("["):
-            yield Refusal(f"{path}.http.host", f'"{http.host}" has a port, which is not compared; give ports instead')
+            yield Refusal(
+                f"{path}.http.host",
+                f'"{http.host}" has a port, but only the host name is compared; give the port in ports instead',
+            )
     if (tls := protocol.tls) is not None:
         yield from _of_name(tls.sni, f"{path}.tls.sni")
 
@@ -84,7 +94,9 @@ def _of_name(text: str, path: str) -> Iterator[Refusal]:
     if len(text) > MAX_NAME:
         yield _too_long(text, MAX_NAME, path)
     elif not text.isascii() or not text.isprintable() or " " in text:
-        yield Refusal(path, f'"{text}" cannot be a host\'s name; write other letters as xn--, and no spaces')
+        yield Refusal(
+            path, f'"{text}" cannot be a host name; use ASCII without spaces, and write other letters as xn--'
+        )
 
 
 def _of_path(text: str, path: str) -> Iterator[Refusal]:
@@ -92,17 +104,23 @@ def _of_path(text: str, path: str) -> Iterator[Refusal]:
     if len(text) > MAX_PATH:
         yield _too_long(text, MAX_PATH, path)
     elif not text.isascii() or not text.isprintable():
-        reason = f'"{text}" has characters that no path is compared with; use ASCII, or leave the path out'
+        reason = (
+            f'"{text}" has characters other than printable ASCII, which are not compared; use ASCII, or leave the '
+            "path out"
+        )
         yield Refusal(path, reason)
 
 
 def _too_long(text: str, longest: int, path: str) -> Refusal:
-    return Refusal(path, f"{len(text)} characters, and no more than {longest} are compared; shorten it with a *")
+    return Refusal(path, f"{len(text)} characters, but at most {longest} are compared; shorten it with a *")
 
 
 def _doubts_of_path(text: str, path: str) -> Iterator[Caution]:
     if found := [one for one in "?#\\" if one in text]:
-        reason = f'"{text}" matches nothing, as no path that is compared has {found[0]} in it; write what comes before'
+        reason = (
+            f'"{text}" matches nothing, because the path that is compared never contains {found[0]}; write only what '
+            "comes before it"
+        )
         yield Caution(path, reason)
     if _ENCODED.search(text):
-        yield Caution(path, f'"{text}" is compared with the decoded path; write the character itself')
+        yield Caution(path, f'"{text}" is compared with the path after percent-decoding; write the character itself')

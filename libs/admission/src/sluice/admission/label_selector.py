@@ -19,10 +19,10 @@ def _of_requirement(requirement: LabelRequirement, path: str) -> Iterator[Refusa
         yield Refusal(f"{path}.key", reason)
     match requirement.operator:
         case "In" | "NotIn" if not requirement.values:
-            yield Refusal(f"{path}.values", f"{requirement.operator} compares with values, and there are none; add one")
+            yield Refusal(f"{path}.values", f"{requirement.operator} has no values to compare with; add one")
         case "Exists" | "DoesNotExist" if requirement.values:
             yield Refusal(
-                f"{path}.values", f"{requirement.operator} asks for the key alone; remove the values, or use In"
+                f"{path}.values", f"{requirement.operator} looks only at the key; remove the values, or use In"
             )
         case _:
             pass

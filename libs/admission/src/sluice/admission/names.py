@@ -39,7 +39,7 @@ def dns_subdomain(text: str) -> str | None:
 
 def port_name(text: str) -> str | None:
     if text.isascii() and text.isdigit():
-        return f'"{text}" is a number in quotes, which would be a name; write it without quotes'
+        return f'"{text}" is a number in quotes, which counts as a port name; write it without quotes'
     letter = any("a" <= char <= "z" for char in text)
     if letter and len(text) <= MAX_PORT_NAME and _PORT_NAME.fullmatch(text) and "--" not in text:
         return None
@@ -72,7 +72,7 @@ def uid(text: str) -> str | None:
     """Kubernetes makes UUIDs. A manifest may use any other word that is safe in all texts of ours."""
     if not text or (len(text) <= MAX_SUBDOMAIN and _WORD.fullmatch(text)):
         return None
-    return f'"{text}" is not a uid; use a UUID, or remove it and get one'
+    return f'"{text}" is not a UID; use a UUID, or remove it, and one is generated'
 
 
 def labels(given: Mapping[str, str], path: str) -> Iterator[Refusal]:

@@ -35,7 +35,7 @@ def refusals(policy: K8sNetworkPolicy | MultiNetworkPolicy) -> Iterator[Refusal]
         yield from _of_peers(egress.to, f"{here}.to")
     if len(spec.policy_types or ()) > 2:  # Ingress and Egress; repeating one is allowed
         yield Refusal(
-            "$.spec.policyTypes", "more than two types, and there are only Ingress and Egress; name each once"
+            "$.spec.policyTypes", "more than two types, but there are only Ingress and Egress; name each once"
         )
 
 
@@ -47,7 +47,7 @@ def _of_ports(ports: Sequence[NetworkPolicyPort], path: str) -> Iterator[Refusal
 def _of_port(port: NetworkPolicyPort, path: str) -> Iterator[Refusal]:
     match port.port:
         case None if port.end_port is not None:
-            yield Refusal(f"{path}.port", "missing, so endPort ends nothing; give the first port, or remove endPort")
+            yield Refusal(f"{path}.port", "missing, but endPort is given; give the first port, or remove endPort")
         case str(name):
             if reason := names.port_name(name):
                 yield Refusal(f"{path}.port", reason)
@@ -82,9 +82,11 @@ def _of_peer(peer: NetworkPolicyPeer, path: str) -> Iterator[Refusal]:
     if peer.ip_block is not None:
         yield from of_block(peer.ip_block, f"{path}.ipBlock")
         if selects:
-            yield Refusal(path, "an ipBlock stands alone; write the selectors as another peer")
+            yield Refusal(path, "a peer with both an ipBlock and selectors; write two peers")
     elif not selects:
-        yield Refusal(path, "a peer that names nobody; give it podSelector, namespaceSelector or ipBlock, or remove it")
+        yield Refusal(
+            path, "a peer that selects nothing; give it podSelector, namespaceSelector or ipBlock, or remove it"
+        )
 
 
 def of_block(block: IPBlock, path: str) -> Iterator[Refusal]:

@@ -23,7 +23,10 @@ def cautions(policy: MultiNetworkPolicy) -> Iterator[Caution]:
     text = policy.metadata.annotations.get(networks.POLICY_FOR, "")
     if not networks.policy_for(text, policy.metadata.namespace).networks:
         here = jsonpath.field(_ANNOTATIONS, networks.POLICY_FOR)
-        yield Caution(here, "names no network, so the policy is about nothing; write NAME or NAMESPACE/NAME of one")
+        yield Caution(
+            here,
+            "names no network, so the policy would apply to nothing; write the NAME or NAMESPACE/NAME of a network",
+        )
 
 
 def of_definition(made: NetworkAttachmentDefinition) -> Iterator[Refusal]:

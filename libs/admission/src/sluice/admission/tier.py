@@ -25,12 +25,14 @@ _STATIC = {priority: name for name, priority in STATIC_TIERS.items()}
 
 def taken_priority(priority: int, holder: str) -> Refusal:
     """The refusal of a priority that another tier has."""
-    return Refusal(_PATH, f"{priority} overlaps with the tier {holder}: no two have the same priority; give another")
+    return Refusal(
+        _PATH, f"{priority} overlaps with the tier {holder}: two tiers cannot have the same priority; give another"
+    )
 
 
 def too_many_tiers() -> Refusal:
     """The refusal of a tier beyond the maximum number."""
-    reason = f"there are {MAX_TIERS} tiers already, the static ones among them, and no more fit; remove one first"
+    reason = f"there are already {MAX_TIERS} tiers, including the static ones, which is the maximum; delete one first"
     return Refusal(_PATH, reason)
 
 
@@ -47,5 +49,8 @@ def refusals(tier: Tier) -> Iterator[Refusal]:
     elif priority in RESERVED:
         yield Refusal(_PATH, f"{priority} is reserved; give one below {LOWEST_STATIC}")
     elif priority >= LOWEST_STATIC:
-        reason = f"{priority} would come after the tiers that have their place; give one below {LOWEST_STATIC}"
+        reason = (
+            f"{priority} would come after the static tiers, which custom tiers must precede; give one below "
+            f"{LOWEST_STATIC}"
+        )
         yield Refusal(_PATH, reason)

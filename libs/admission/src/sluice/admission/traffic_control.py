@@ -42,11 +42,11 @@ def refusals(control: TrafficControl) -> Iterator[Refusal]:
             yield from label_selector.refusals(selector, f"$.spec.appliedTo.{name}")
     yield from _of_port(spec.target_port, _TARGET, _KINDS)
     if spec.action == "Redirect" and spec.target_port.erspan is not None:
-        reason = "erspan carries copies only, and the action is Redirect; use another port, or action: Mirror"
+        reason = "erspan carries only copies, but the action is Redirect; use another kind of port, or action: Mirror"
         yield Refusal(f"{_TARGET}.erspan", reason)
     match spec.action, spec.return_port:
         case "Redirect", None:
-            reason = "missing, so what is redirected would never come back; give the port where it does"
+            reason = "missing, so redirected traffic would never come back; give the port where it comes back"
             yield Refusal(_RETURN, reason)
         case "Mirror", TrafficPort():
             yield Refusal(_RETURN, "nothing comes back from a Mirror; remove it, or write action: Redirect")
@@ -55,7 +55,7 @@ def refusals(control: TrafficControl) -> Iterator[Refusal]:
     yield from _when_gone(control)
     if spec.return_port is not None:
         if spec.return_port.erspan is not None:
-            reason = "erspan carries copies only, nothing comes back from it; use another kind of port"
+            reason = "erspan carries only copies, so nothing comes back from it; use another kind of port"
             yield Refusal(f"{_RETURN}.erspan", reason)
         yield from _of_port(spec.return_port, _RETURN, _KINDS[:-1])
 
@@ -66,16 +66,25 @@ def _when_gone(control: TrafficControl) -> Iterator[Refusal]:
         return
     here = jsonpath.field("$.metadata.annotations", WHEN_GONE)
     if written not in get_args(WhenGone):
-        reason = f'"{written}" is neither drop nor pass; say what happens to packets while a port is not there'
+        reason = (
+            f'"{written}" is neither drop nor pass, which say what happens to redirected packets while a port is '
+            "missing; write one of them"
+        )
         yield Refusal(here, reason)
     elif control.spec.action == "Mirror":
-        yield Refusal(here, "nothing is lost when copies are not made; remove it, or write action: Redirect")
+        yield Refusal(
+            here,
+            "a Mirror only copies packets, so there is nothing to drop or pass; remove it, or write action: Redirect",
+        )
 
 
 def cautions(control: TrafficControl) -> Iterator[Caution]:
     chosen = control.spec.applied_to
     if chosen.pod_selector is None and chosen.namespace_selector is None:
-        reason = "an empty appliedTo selects nothing, so this does nothing; write podSelector: {} for every Pod"
+        reason = (
+            "an empty appliedTo selects nothing, so the TrafficControl has no effect; write podSelector: {} for "
+            "every Pod"
+        )
         yield Caution("$.spec.appliedTo", reason)
 
 
@@ -95,7 +104,7 @@ def _of_port(port: TrafficPort, path: str, kinds: tuple[str, ...]) -> Iterator[R
     given = [(name, part) for name, part in zip(_KINDS, parts, strict=True) if part is not None]
     if len(given) != 1:
         what = f"names {len(given)} ports ({', '.join(name for name, _ in given)})" if given else "names no port"
-        yield Refusal(path, f"{what}, and traffic has one place to go; give exactly one of {', '.join(kinds)}")
+        yield Refusal(path, f"{what}; give exactly one of {', '.join(kinds)}")
     for name, part in given:
         here = f"{path}.{name}"
         match part:
@@ -124,7 +133,7 @@ def _of_erspan(tunnel: ErspanTunnel, path: str) -> Iterator[Refusal]:
     )
     for version, name, number, numbers in of_version:
         if number is not None and tunnel.version in VERSIONS and tunnel.version != version:
-            reason = f"{number} means nothing in version {tunnel.version}; remove it, or write version: {version}"
+            reason = f"does not exist in ERSPAN version {tunnel.version}; remove it, or write version: {version}"
             yield Refusal(f"{path}.{name}", reason)
         else:
             yield from _in_range(name, number, numbers, path)
@@ -137,7 +146,7 @@ def _of_remote(text: str, path: str) -> Iterator[Refusal]:
         return
     remote = ip_address(text)
     if remote.is_multicast or remote.is_unspecified:
-        yield Refusal(here, f'"{text}" is no address of a host; give the one where the tunnel ends')
+        yield Refusal(here, f'"{text}" is not the address of a host; give the address at which the tunnel ends')
 
 
 def _in_range(name: str, number: int | None, numbers: range, path: str) -> Iterator[Refusal]:

@@ -40,7 +40,9 @@ def _of_container(container: Container, path: str) -> Iterator[Refusal]:
         if reason := names.port_name(port.name):
             yield Refusal(f"{here}.name", reason)
         if port.name in named:
-            yield Refusal(f"{here}.name", f'"{port.name}" is the name of an earlier port; give each its own')
+            yield Refusal(
+                f"{here}.name", f'"{port.name}" is also the name of an earlier port; give each port its own name'
+            )
         named.add(port.name)
 
 

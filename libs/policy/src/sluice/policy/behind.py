@@ -71,6 +71,7 @@ def _family(state: ClusterState, packet: Packet, client: Pod | None, ref: Servic
         if family == (packet.family or family) and family in [ip_address(one).version for one in sends]:
             return family
     raise NoSuchEnd(
-        f"{SERVICE_PREFIX}{ref.namespace}/{ref.name} ({', '.join(addresses)}): it and the source ({', '.join(sends)}) "
-        f"have no addresses of one family{f' IPv{packet.family}' if packet.family else ''}, so no packet can go"
+        f"{SERVICE_PREFIX}{ref.namespace}/{ref.name} ({', '.join(addresses)}): it has no address of the same "
+        f"family{f' (IPv{packet.family})' if packet.family else ''} as the source ({', '.join(sends)}), so "
+        "no packet can go to it; give both such an address, or ask about another packet"
     )

@@ -47,8 +47,9 @@ def bisect(begun: State, entries: Sequence[Entry], packet: Packet) -> Turn:
     last = _at(journey, packet, bad)
     if _outcome(first) == _outcome(last):
         raise NoTurn(
-            f"the packet is {_outcome(first) or 'impossible, for an end of it does not exist'}"
-            " at both ends of that time; name one at which it was otherwise"
+            f"the packet is {_outcome(first) or 'impossible, because its source or destination does not exist,'} "
+            "at the beginning and at the end of this period; choose a --since or --until at which the "
+            "outcome was different"
         )
     while bad - good > 1:
         middle = (good + bad) // 2

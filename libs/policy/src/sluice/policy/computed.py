@@ -90,6 +90,6 @@ class Computed:
             return Condition(computed=False, reason=UNKNOWN, message=str(refused))
         missing = [child for child in spec.child_groups if (name[0], child) not in self._groups]
         if missing:
-            reason = f"{title(name)} has the child {missing[0]}, which does not exist and counts as empty; make it"
+            reason = f"{title(name)} has the child {missing[0]}, which does not exist and counts as empty; create it"
             return Condition(computed=False, reason=MISSING, message=reason)
         return Condition(computed=True)

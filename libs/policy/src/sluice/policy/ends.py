@@ -37,8 +37,9 @@ def sides(state: ClusterState, packet: Packet) -> tuple[Side, Side]:
     if not families:
         return _side(state, source, None), _side(state, destination, None)
     raise NoSuchEnd(
-        f"{_text(ends[0])} ({', '.join(from_)}) to {_text(ends[1])} ({', '.join(to)}): no addresses of one family"
-        f"{f' IPv{packet.family}' if packet.family else ''}, so no packet can go; give both one, or ask for another"
+        f"{_text(ends[0])} ({', '.join(from_)}) to {_text(ends[1])} ({', '.join(to)}): no addresses of the same "
+        f"family{f' (IPv{packet.family})' if packet.family else ''}, so no packet can go between them; give "
+        "both such an address, or ask about another packet"
     )
 
 
@@ -50,19 +51,17 @@ def _addresses(state: ClusterState, end: End) -> tuple[Pod | None, tuple[Address
         case PodEnd():
             pod = state.pods.get((end.namespace, end.name))
             if pod is None:
-                raise NoSuchEnd(
-                    f"{_text(end)}: no such Pod: it is in none of the objects; check its name and Namespace"
-                )
+                raise NoSuchEnd(f"{_text(end)}: no such Pod among the objects; check its name and Namespace")
             if pod.on_pod_network:
                 return pod, tuple(one for one in pod.addresses if state.holder(one) is pod)
             if pod.spec.host_network and pod.addresses:
                 return None, pod.addresses
             raise NoSuchEnd(
-                f"{_text(end)}: sends and receives nothing: it has ended, or has no node or address; "
-                f"check spec.nodeName and status"
+                f"{_text(end)}: the Pod sends and receives nothing: it has ended, or has no node or no address; "
+                "check spec.nodeName and status"
             )
         case ServiceEnd():
-            raise NoSuchEnd(f"{_text(end)}: it sends nothing itself; name one of its Pods")
+            raise NoSuchEnd(f"{_text(end)}: a Service sends no packets itself; name one of its Pods")
         case _:
             assert_never(end)
 

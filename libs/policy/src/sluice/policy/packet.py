@@ -62,7 +62,7 @@ def end(text: str) -> End:
                 return AddressEnd(Address(str(ip_address(address))))
             except ValueError:
                 pass
-    raise ValueError(f"{text!r} is no end of a packet; write {ENDS}")
+    raise ValueError(f"{text!r} cannot be the source or destination of a packet; write {ENDS}")
 
 
 class Packet(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -78,8 +78,9 @@ class Segment:
             if one and other:
                 return Place(source, one), Place(destination, other)
         raise NoSuchEnd(
-            f"{_text(ends[0])} ({', '.join(from_)}) to {_text(ends[1])} ({', '.join(to)}): no addresses of one family, "
-            f"so no packet can go; see that the network-status of both has them"
+            f"{_text(ends[0])} ({', '.join(from_)}) to {_text(ends[1])} ({', '.join(to)}): no addresses of the "
+            "same family, so no packet can go between them; check the addresses in the network-status of "
+            "both"
         )
 
     def addresses(self, end: PodEnd) -> list[Address]:
@@ -138,7 +139,7 @@ class Segment:
         if isinstance(end, AddressEnd):
             return self._on.get(home, {}).get(end.address), [end.address]
         if isinstance(end, ServiceEnd):
-            raise NoSuchEnd(f"{_text(end)}: Services are on the Pod network alone; name a Pod or an address")
+            raise NoSuchEnd(f"{_text(end)}: a Service exists only on the Pod network; name a Pod or an address")
         network = end.network or home
         for holder in self._all:
             attachment = holder.member.attachment

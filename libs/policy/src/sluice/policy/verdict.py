@@ -151,7 +151,7 @@ def _at_service(state: ClusterState, packet: Packet, service: ServiceEnd) -> Ver
     first, *others = (verdict(state, one) for one in found)
     if any(one.outcome != first.outcome for one in others):
         name = f"{SERVICE_PREFIX}{service.namespace}/{service.name}"
-        raise NoSuchEnd(f"{name}: its endpoints fare differently; ask for each of them")
+        raise NoSuchEnd(f"{name}: the outcome depends on the endpoint; ask about each of them")
     return first
 
 

@@ -15,22 +15,27 @@ def words(finding: Finding, name: Callable[[Culprit], str]) -> str:
     """The finding in one line, with all its culprits."""
     match finding:
         case NeverMatches(rule=rule, by=by):
-            return f"{name(rule)} never matches: {name(by)} comes first and holds all of it"
+            return f"{name(rule)} never matches: {name(by)} comes first and matches all of its traffic"
         case Conflict(first=first, second=second):
             what = f"{first.action} and {second.action}"
-            return f"{name(second)} contradicts {name(first)} ({what}) with equal priority, and the latter has its way"
+            return (
+                f"{name(second)} contradicts {name(first)} ({what}) at equal priority; {name(first)} is the one that "
+                "is enforced"
+            )
         case Starves(rule=rule, by=by):
             return (
-                f"{name(rule)} allows by name, and {name(by)} drops the DNS of its Pods first: allow UDP 53 before it"
+                f"{name(rule)} allows traffic to a domain name, but {name(by)} comes first and drops the DNS "
+                f"queries of the same Pods; allow UDP port 53 before {name(by)}"
             )
         case NotInForce(policy=policy, reason=reason):
-            return f"{name(policy)} is not in force as it is written: {reason}"
+            return f"{name(policy)} is not in force as written: {reason}"
         case AboutNobody(policy=policy):
             return f"{name(policy)} applies to no Pod"
         case SharedAddress(address=address, pod=pod, holder=holder):
             return (
-                f"{name(pod)} has the same address as {name(holder)}, {address}: it counts as that of the latter, "
-                "which was created later or has the greater uid or name; give one of them another address"
+                f"{name(pod)} has the same address as {name(holder)}, {address}: policies take it as the address "
+                f"of {name(holder)}, which was created later or, if at the same time, has the greater uid or "
+                "name; give one of them another address"
             )
         case _:
             assert_never(finding)

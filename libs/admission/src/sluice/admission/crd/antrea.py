@@ -46,7 +46,9 @@ _GROUP = "^(22[4-9]|23[0-9])[.]"
 def tier() -> dict[str, Any]:
     static = ", ".join(f"'{name}': {priority}" for name, priority in STATIC_TIERS.items())
     priority = integer(PRIORITIES) | {
-        "x-kubernetes-validations": [rule("self == oldSelf", "the priority does not change; make another tier")]
+        "x-kubernetes-validations": [
+            rule("self == oldSelf", "the priority of a tier cannot be changed; create another tier")
+        ]
     }
     spec = obj({"priority": priority, "description": text()}, required=("priority",))
     named = (
@@ -235,7 +237,7 @@ def _group(kind: Kind, more: dict[str, Schema], *, short: tuple[str, ...]) -> di
         rules=(
             rule(
                 f"(({pods}) ? 1 : 0) + {counted} <= 1",
-                f"a group selects in one way: podSelector with or without namespaceSelector, or {', '.join(others)}",
+                f"a group has only one of podSelector with or without namespaceSelector, {', '.join(others)}",
             ),
         ),
     )

@@ -40,11 +40,11 @@ def traffic_control() -> dict[str, Any]:
         rules=(
             rule(
                 "(self.action == 'Redirect') == has(self.returnPort)",
-                "a Redirect needs a returnPort, and a Mirror has none",
+                "a Redirect needs a returnPort, and a Mirror must not have one",
             ),
             rule(
                 "!has(self.targetPort.erspan) || self.action == 'Mirror'",
-                "erspan carries copies only; use it with action Mirror",
+                "erspan carries only copies; use it with action Mirror",
             ),
         ),
     )
@@ -95,7 +95,7 @@ def _port(*, with_erspan: bool) -> Schema:
             rules=(
                 rule(
                     "self.version == 1 ? !has(self.dir) && !has(self.hardwareID) : !has(self.index)",
-                    "index is of version 1, dir and hardwareID are of version 2",
+                    "index exists only in version 1, dir and hardwareID only in version 2",
                 ),
             ),
         )

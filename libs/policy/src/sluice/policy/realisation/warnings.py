@@ -37,7 +37,10 @@ def warnings(events: Iterable[ObjectEvent], most_rules: int = MOST_RULES) -> Map
             if isinstance(event.object, AnyPolicy | TrafficControl):
                 policies[unit] = event.object
     if sum(len(program.rules) for program in state.compiler.programs.values()) > most_rules:
-        message = f"not looked for: there are more than {most_rules} rules; run `sluice lint` on the manifests"
+        message = (
+            f"warnings were not looked for, because there are more than {most_rules} rules; run `sluice lint` on the "
+            "manifests"
+        )
         return dict.fromkeys(policies, Warned(looked=False, reason=NOT_LOOKED_FOR, message=message))
     return told(lint(state, policies.values()))
 

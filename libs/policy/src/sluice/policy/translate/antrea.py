@@ -242,8 +242,8 @@ class Draft:
         tier = self._cluster.tier(name)
         if tier is None:
             raise Untranslatable(
-                f"{self._where} $.spec.tier: there is no tier {name}, so nobody knows what goes first, and nothing "
-                "of the policy is in force; make the tier, or name another"
+                f"{self._where} $.spec.tier: there is no tier {name}, so the policy has no place in the order, "
+                "and none of it is in force; create the tier, or name another"
             )
         return tier
 
@@ -258,7 +258,8 @@ class Draft:
                 own = common or self._target(rule.applied_to, f"{path}.appliedTo")
                 if own.services and direction is Direction.EGRESS:
                     raise Untranslatable(
-                        f"{self._where} {path}: it applies to a Service, which sends nothing; make it an ingress rule"
+                        f"{self._where} {path}: it applies to a Service, which sends no packets; make it an "
+                        "ingress rule"
                     )
                 piece = self._pieces.make(direction, index, rule, path)
                 lists.setdefault(own, _List(own, [])).pieces.append(piece)
@@ -266,7 +267,9 @@ class Draft:
 
     def _target(self, entries: tuple[AppliedTo, ...], path: str) -> Target:
         if not entries:
-            raise Untranslatable(f"{self._where} {path}: missing, so it applies to nobody; say to whom")
+            raise Untranslatable(
+                f"{self._where} {path}: missing, so the policy applies to nothing; say what it applies to"
+            )
         return target(entries, path, self._where, self._policy.metadata.namespace, self._cluster)
 
     def _fixed(self) -> Iterator["_Stand"]:

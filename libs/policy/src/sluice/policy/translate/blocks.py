@@ -20,7 +20,7 @@ def block(cidr: str, excepts: tuple[str, ...] = ()) -> BlockPeer:
     holes = [_network(text) for text in excepts]
     for hole in holes:
         if not _within(hole, whole) or hole == whole:
-            raise BadBlock(f"except {hole}: not strictly within {whole}, so nothing can be taken out; correct it")
+            raise BadBlock(f"except {hole}: not a smaller part of {whole}, so it excludes nothing; correct it")
     outer = {hole for hole in holes if not any(hole != other and _within(hole, other) for other in holes)}
     ordered = sorted(outer, key=lambda hole: (int(hole.network_address), hole.prefixlen))
     return BlockPeer(cidr=str(whole), excepts=tuple(map(str, ordered)))
@@ -32,7 +32,7 @@ def _network(cidr: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network(cidr, strict=False)
     except ValueError as error:
-        raise BadBlock(f"{cidr!r}: no CIDR: {error}; write it as 10.0.0.0/8 or fd00::/8") from error
+        raise BadBlock(f"{cidr!r}: not a CIDR: {error}; write it as 10.0.0.0/8 or fd00::/8") from error
 
 
 def _within(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:

@@ -183,9 +183,12 @@ class _Translator:
         if group:
             return GroupPeer(group=self._note(group))
         if peer.ip_block is None:
-            raise Refused("an empty peer: it could mean nobody or everybody; use a selector, or ipBlock, or no list")
+            raise Refused(
+                "an empty peer could mean nothing or everything; give it a selector or an ipBlock, or leave out the "
+                "list to mean everything"
+            )
         if peer.pod_selector is not None or peer.namespace_selector is not None:
-            raise Refused("ipBlock beside a selector: a peer is one or the other; make two peers of it")
+            raise Refused("a peer with both an ipBlock and a selector; write two peers")
         return block(peer.ip_block.cidr, peer.ip_block.except_)
 
     def _note(self, group: Group) -> GroupId:
@@ -212,12 +215,12 @@ def _group(namespace: str, peer: NetworkPolicyPeer) -> Group | None:
 def _traffic(port: NetworkPolicyPort) -> Traffic:
     first, last = port.port, port.end_port
     if last is not None and not isinstance(first, int):
-        raise Refused(f"endPort {last} without a port number: a range needs its beginning; give port as a number")
+        raise Refused(f"endPort {last} without a port number: a range needs a first port; give port as a number")
     if first is None:
         return TransportTraffic(protocol=port.protocol)
     if isinstance(first, str):
         if not first:
-            raise Refused("an empty port name: no container port has it; leave port out to mean all")
+            raise Refused("an empty port name, which no container port has; leave port out to mean all ports")
         return TransportTraffic(protocol=port.protocol, ports=first)
     last = first if last is None else last
     if not 1 <= first <= last <= _HIGHEST_PORT:

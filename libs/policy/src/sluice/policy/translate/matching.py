@@ -27,7 +27,9 @@ def of_port(port: AntreaPort) -> Traffic:
     ports: PortRange | str | None
     if isinstance(port.port, str):
         if port.end_port is not None or not port.port:
-            raise Refused("a named port is one port, and its name is not empty; give a number, or remove endPort")
+            raise Refused(
+                "a named port must have a name, and cannot begin a range; give port as a number, or remove endPort"
+            )
         ports = port.port
     else:
         ports = _range("port", port.port, port.end_port)
@@ -43,7 +45,7 @@ def of_protocol(protocol: AntreaProtocol) -> Traffic:
         return IcmpTraffic(icmp_type=icmp.icmp_type, icmp_code=icmp.icmp_code)
     if igmp is not None and icmp is None:
         return IgmpTraffic(igmp_type=igmp.igmp_type, group=_multicast(igmp.group_address))
-    raise Refused("names no protocol, or two; write icmp: {} for all of ICMP, or remove it")
+    raise Refused("an entry must have exactly one protocol; write icmp: {} for all of ICMP, or remove the entry")
 
 
 def of_l7(protocol: L7Protocol) -> L7Match:
@@ -52,13 +54,13 @@ def of_l7(protocol: L7Protocol) -> L7Match:
         return HttpMatch(method=http.method, host=http.host, path=http.path)
     if tls is not None and http is None:
         return TlsMatch(sni=tls.sni)
-    raise Refused("names no protocol, or two; write http: {} for all of HTTP, or remove it")
+    raise Refused("an entry must have exactly one protocol; write http: {} for all of HTTP, or remove the entry")
 
 
 def _range(name: str, first: int | None, last: int | None) -> PortRange | None:
     if first is None:
         if last is not None:
-            raise Refused(f"a range to {last} without {name}: it needs its beginning; give {name}")
+            raise Refused(f"a range to {last} without {name}: a range needs a first port; give {name}")
         return None
     last = first if last is None else last
     if not 1 <= first <= last <= _HIGHEST_PORT:
@@ -72,7 +74,9 @@ def _multicast(written: str) -> Address | None:
     try:
         group = ip_address(written)
     except ValueError as error:
-        raise Refused(f"{error}; give the address of a group, as 225.1.2.3, or leave it out") from error
+        raise Refused(f"{error}; give the address of a multicast group, such as 225.1.2.3, or leave it out") from error
     if not group.is_multicast:
-        raise Refused(f"{group} is no multicast address; give that of a group, as 225.1.2.3, or leave it out")
+        raise Refused(
+            f"{group} is not a multicast address; give the address of a group, such as 225.1.2.3, or leave it out"
+        )
     return Address(str(group))

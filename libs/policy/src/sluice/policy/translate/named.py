@@ -44,7 +44,7 @@ def meaning(name: Name, cluster: Recorder) -> Meaning:
     if not spec.child_groups:
         return _of_one(spec, name, cluster)
     if spec != GroupSpec(child_groups=spec.child_groups):
-        raise Refused(f"{title(name)} has childGroups and selects by itself; keep one of the two")
+        raise Refused(f"{title(name)} has both childGroups and a selector of its own; keep one of the two")
     namespace, found = name[0], NOBODY
     for child in dict.fromkeys(spec.child_groups):
         inner = cluster.group((namespace, child))
@@ -52,8 +52,8 @@ def meaning(name: Name, cluster: Recorder) -> Meaning:
             continue
         if inner.child_groups:
             raise NestedTooDeep(
-                f"{title(name)} has the child {child}, which has childGroups itself; one level is all there is: "
-                f"name the children of {child} instead"
+                f"{title(name)} has the child {child}, which has childGroups itself, but groups nest only one "
+                f"level; name the children of {child} instead"
             )
         other = _of_one(inner, (namespace, child), cluster)
         found = Meaning(found.pods + other.pods, found.nodes + other.nodes, found.blocks + other.blocks)
@@ -70,7 +70,9 @@ def _of_one(spec: GroupSpec, name: Name, cluster: Recorder) -> Meaning:
     by_blocks = spec.ip_block is not None or bool(spec.ip_blocks)
     ways = (by_pods, by_blocks, spec.node_selector is not None, spec.service_reference is not None)
     if sum(ways) > 1 or (spec.ip_block is not None and spec.ip_blocks):
-        raise Refused(f"{title(name)} selects in several ways at once; keep one of them, and make other groups")
+        raise Refused(
+            f"{title(name)} selects in several ways at once; keep one of them, and create other groups for the rest"
+        )
     namespace = name[0]
     if by_pods:
         own = "" if spec.namespace_selector is not None else namespace

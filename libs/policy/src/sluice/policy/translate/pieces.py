@@ -111,7 +111,10 @@ class Pieces:
             found = self._each(given, self._peer, f"{path}.{field}", action)
             return None if found is None else tuple(dict.fromkeys(peer for peers in found for peer in peers))
         if direction is Direction.INGRESS or rule.to or rule.ports or rule.protocols:
-            reason = "toServices says addresses and ports of an egress rule, all by itself; remove the rest, or it"
+            reason = (
+                "toServices already defines the addresses and ports, and only an egress rule can have it; remove "
+                "the other fields, or toServices"
+            )
             self.problems.append(f"{self._where} {path}.toServices: {reason}")
             return None if action in _WIDENED else ()
         return self._each(rule.to_services, self._service, f"{path}.toServices", action)
@@ -138,7 +141,7 @@ class Pieces:
         by_pods = peer.pod_selector is not None or peer.namespace_selector is not None or peer.namespaces is not None
         others = (peer.ip_block, peer.group or None, peer.service_account, peer.node_selector, peer.fqdn or None)
         if by_pods + sum(other is not None for other in others) > 1:
-            raise Refused("says several things at once: a peer is one of them; make a peer of each")
+            raise Refused("selects in several ways at once; write a peer for each")
         if peer.ip_block is not None:
             return (block(peer.ip_block.cidr, peer.ip_block.except_),)
         if peer.group:
@@ -150,19 +153,25 @@ class Pieces:
             return (self._named(nodes_of_any((written(peer.node_selector),))),)
         if peer.fqdn:
             if not fqdn.ALLOWED.fullmatch(peer.fqdn):
-                raise Refused(f"{peer.fqdn!r}: no name; use letters, digits, -, . and *")
+                raise Refused(f"{peer.fqdn!r}: not a domain name; use letters, digits, -, . and *")
             return (FqdnPeer(pattern=fqdn.normal(peer.fqdn)),)
         if not by_pods:
-            raise Refused("an empty peer: it could mean nobody or everybody; use a selector, or ipBlock, or no list")
+            raise Refused(
+                "an empty peer could mean nothing or everything; give it a selector or an ipBlock, or leave out the "
+                "list to mean everything"
+            )
         return (self._of_pods(peer),)
 
     def _of_pods(self, peer: AntreaPeer) -> Peer | Spread:
         if peer.namespaces is not None:
             given = peer.namespaces
             if peer.namespace_selector is not None or self._namespace:
-                raise Refused("namespaces has no place here: it stands alone, in a ClusterNetworkPolicy; remove it")
+                raise Refused(
+                    "namespaces is only for a ClusterNetworkPolicy, and cannot be combined with namespaceSelector; "
+                    "remove it"
+                )
             if (given.match is None) == (not given.same_labels):
-                raise Refused("namespaces says nothing or two things; give either match: Self or sameLabels")
+                raise Refused("namespaces must have exactly one of match: Self and sameLabels; correct it")
             return Spread(spread_keys(given), Selection.of(None, peer.pod_selector))
         own = "" if peer.namespace_selector is not None else self._namespace
         return self._named(pods_of_any((Selection.of(peer.namespace_selector, peer.pod_selector, own),)))
@@ -187,7 +196,10 @@ class Pieces:
         """The layer 7 traffic that the rule allows; refused entries allow nothing."""
         if rule.action != "Allow":
             if rule.l7_protocols:
-                reason = "only an Allow looks into packets, so it is not looked at; write Allow, or remove it"
+                reason = (
+                    "only an Allow rule looks at requests, so l7Protocols has no effect here; write action: Allow, "
+                    "or remove l7Protocols"
+                )
                 self.problems.append(f"{self._where} {path}.l7Protocols: {reason}")
             return None
         return self._each(rule.l7_protocols, of_l7, f"{path}.l7Protocols", Action.ALLOW)

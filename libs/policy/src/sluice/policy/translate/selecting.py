@@ -130,9 +130,9 @@ def written(selector: LabelSelector) -> Written:
     for requirement in expressions:
         takes_values = requirement.operator in ("In", "NotIn")
         if takes_values and not requirement.values:
-            raise BadSelector(f"{requirement.key} {requirement.operator} nothing: it takes values; list at least one")
+            raise BadSelector(f"{requirement.key} {requirement.operator} has no values; list at least one")
         if not takes_values and requirement.values:
-            raise BadSelector(f"{requirement.key} {requirement.operator}: it takes no values; remove them, or use In")
+            raise BadSelector(f"{requirement.key} {requirement.operator} takes no values; remove them, or use In")
     return tuple(selector.match_labels.items()), expressions
 
 

@@ -50,7 +50,9 @@ def _of_entry(entry: AppliedTo, namespace: str, cluster: Recorder) -> Target:
     ways = (by_pods, bool(entry.group), account is not None, service is not None, entry.node_selector is not None)
     if sum(ways) != 1:
         raise Refused(
-            "says several things at once; make an entry of each" if any(ways) else "names nobody; select, or remove it"
+            "selects in several ways at once; write an entry for each"
+            if any(ways)
+            else "selects nothing; give it a selector, or remove it"
         )
     if entry.group:
         return _of_group((namespace, entry.group), cluster)
@@ -87,9 +89,9 @@ def _at_home(means: Meaning, name: tuple[str, str], cluster: Recorder) -> Iterab
         elsewhere = [each for each in sorted(namespaces) if each != own and one.takes(each, namespaces[each])]
         if one.namespace or elsewhere:
             raise Untranslatable(
-                f"{title(name)} reaches beyond its own Namespace, to {one.namespace or elsewhere[0]}, and a "
-                "NetworkPolicy applies to Pods of its own alone, so it has no effect; correct the Group, or use a "
-                "ClusterNetworkPolicy",
+                f"{title(name)} selects Pods of Namespace {one.namespace or elsewhere[0]} too, but a "
+                "NetworkPolicy applies only to Pods of its own Namespace, so the policy has no effect; "
+                "correct the Group, or use a ClusterNetworkPolicy",
                 UNSUPPORTED_GROUP,
             )
         yield one._replace(namespace=own)

@@ -55,16 +55,16 @@ def both(name: str, refused: tuple[str, ...], **spec: Any) -> tuple[Case, Case]:
 
 
 REFUSED = (
-    *both("nobody", (f"{PEER}: names nobody",), podSelector={}, ingress=[{"from": [{}]}]),
+    *both("nobody", (f"{PEER}: selects nothing",), podSelector={}, ingress=[{"from": [{}]}]),
     *both(
         "a block and Pods",
-        (f"{PEER}: an ipBlock stands alone",),
+        (f"{PEER}: both an ipBlock and selectors",),
         podSelector={},
         ingress=[{"from": [{"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}]}],
     ),
     *both(
         "an except that is all",
-        (f"{PEER}.ipBlock.except[0]: not strictly inside",),
+        (f"{PEER}.ipBlock.except[0]: not a smaller part of",),
         podSelector={},
         ingress=[{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}}]}],
     ),

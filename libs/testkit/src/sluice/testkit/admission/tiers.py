@@ -48,10 +48,10 @@ _REFUSED = (
     Case(
         "one that changes",
         tier("a", 11),
-        (f"{PRIORITY}: has priority 10, and that does not change",),
+        (f"{PRIORITY}: has priority 10, which cannot be changed",),
         among=(tier("a", 10),),
     ),
-    Case("one more than fits", tier("mine", 99), (f"{PRIORITY}: there are 20 tiers already",), among=FULL),
+    Case("one more than fits", tier("mine", 99), (f"{PRIORITY}: there are already 20 tiers",), among=FULL),
     Case(
         "a namespace", crd("Tier", {"priority": 1}, namespace="x"), ("$.metadata.namespace: belongs to no namespace",)
     ),

@@ -29,7 +29,9 @@ from sluice.services.admission.review import (
     patched,
 )
 
-UNREADY = "what exists in the cluster is not all known here yet, so nothing can be judged; try again in a few seconds"
+UNREADY = (
+    "the webhook has not read all objects of the cluster yet, so it cannot check this one; try again in a few seconds"
+)
 
 _FILE = "object.json"
 """Makes the parser read JSON; the name is not shown anywhere."""
@@ -129,7 +131,7 @@ def _object(raw: Raw, kind: Kind) -> tuple[AnyObject | None, tuple[Cause, ...]]:
             return document.object, ()
         case _:
             return None, wrong or (
-                _cause(ROOT, f"not a {RESOURCES[kind].kind}; send the object that the request names"),
+                _cause(ROOT, f"not a {RESOURCES[kind].kind}, as the request says; send an object of that kind"),
             )
 
 
@@ -139,7 +141,7 @@ def _cause(path: str, reason: str) -> Cause:
 
 def _refused(request: Request, causes: Sequence[Cause]) -> Response:
     name = "/".join(filter(None, (request.namespace, request.name)))
-    message = "\n".join([f"{request.kind.kind} {name} makes no sense as it is:", *(one.message for one in causes)])
+    message = "\n".join([f"{request.kind.kind} {name} is not valid:", *(one.message for one in causes)])
     details = Details(name=request.name, kind=request.kind.kind, group=request.kind.group, causes=causes)
     status = Status(message=message, reason="Invalid", code=422, details=details)
     return Response(uid=request.uid, allowed=False, status=status)

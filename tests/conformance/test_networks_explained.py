@@ -115,5 +115,5 @@ async def test_a_filter_is_known_by_what_tc_shows_of_it() -> None:
     for text, why in (("0/1/0x1", "no filter of ours"), ("  not_in_hw", "says of no filter")):
         with pytest.raises(NotOurs, match=why):
             await explaining.meaning(text)
-    with pytest.raises(NotOurs, match="no page ends so"):
+    with pytest.raises(NotOurs, match="not a value of `more`"):
         await explaining.page("nonsense", 5)

@@ -119,12 +119,12 @@ async def test_programs_come_in_pages_each_with_whose_it_is(api: Client) -> None
 @pytest.mark.parametrize(
     ("path", "status", "said"),
     [
-        ("/v1/nodes/nobody/programs/ovs", 404, "no such node"),
+        ("/v1/nodes/nobody/programs/ovs", 404, "no node of this name"),
         ("/v1/nodes/a/programs/tc", 404, "it has l7, ovs"),
         ("/v1/nodes/a/programs/iptables", 422, "backend"),
         ("/v1/nodes/a/programs/l7", 424, "node-l7 does not run there"),
-        ("/v1/nodes/a/programs/ovs?continue=abcd", 400, "not what a page ended with"),
-        ("/v1/nodes/a/programs/ovs?continue=bm9uc2Vuc2U", 400, "no page ends so"),
+        ("/v1/nodes/a/programs/ovs?continue=abcd", 400, "not a value of `more`"),
+        ("/v1/nodes/a/programs/ovs?continue=bm9uc2Vuc2U", 400, "not a value of `more`"),
         ("/v1/trafficcontrols/nobody", 404, "no such TrafficControl"),
     ],
 )

@@ -337,6 +337,9 @@ async def every_path(api: Client) -> list[str]:
     answers = [one["get"]["responses"]["200"] for path, one in told["paths"].items() if path != "/v1/audit/follow"]
     for answer in (one["content"]["application/json"] for one in answers):
         jsonschema.validate(answer["example"], answer["schema"])
+    operations = [one for ways in told["paths"].values() for one in ways.values()]
+    parameters = [one for operation in operations for one in operation.get("parameters", ())]
+    assert [one["name"] for one in parameters if not one.get("description")] == []
     assert len(paths) > 10
     return [f"{path}?from=x/web&to=x/db&port=80" if path == "/v1/verdicts" else path for path in paths]
 
@@ -470,31 +473,31 @@ async def test_the_command_line_asks_it(cluster: Source, bus: Bus, tmp_path: Pat
 BAD = (
     ("/v1/verdicts?from=x/web&to=nobody&port=80", 400, "cannot be the source or destination of a packet"),
     ("/v1/verdicts?from=x/web&to=x/nobody&port=80", 404, "no such Pod"),
-    ("/v1/verdicts?from=x/web&to=x/db&protocol=TCP", 400, "a TCP packet goes to one"),
-    ("/v1/verdicts?from=x/web&to=x/db", 400, "a TCP packet goes to one"),
-    ("/v1/verdicts?from=x/web&to=x/db&protocol=ICMP&port=80", 400, "an ICMP packet has none"),
+    ("/v1/verdicts?from=x/web&to=x/db&protocol=TCP", 400, "a TCP packet has a destination port"),
+    ("/v1/verdicts?from=x/web&to=x/db", 400, "a TCP packet has a destination port"),
+    ("/v1/verdicts?from=x/web&to=x/db&protocol=ICMP&port=80", 400, "an ICMP packet has no ports"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&icmp_type=8", 400, "write protocol=ICMP"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&igmp_type=17", 400, "write protocol=IGMP"),
-    ("/v1/verdicts?from=x/web&to=225.1.2.3&protocol=IGMP&igmp_group=all", 400, "no address"),
-    ("/v1/verdicts?from=x/web&to=x/db&port=80&path=/admin", 400, "write method=GET"),
+    ("/v1/verdicts?from=x/web&to=225.1.2.3&protocol=IGMP&igmp_group=all", 400, "not an address"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&path=/admin", 400, "such as method=GET"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&method=GET&path=admin", 400, "begin with /"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&method=GET&sni=a.com", 400, "leave one out"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&protocol=UDP&method=GET", 400, "a UDP packet has neither"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&sorce_port=53", 400, "did you mean source_port?"),
     ("/v1/verdicts?from=x/web&to=x/db&port=99999", 422, "port"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&seq=999999", 404, "LEDGER goes from 1"),
-    ("/v1/verdicts?from=x/web&to=x/db&port=80&at=yesterday", 400, "is no time"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&at=yesterday", 400, "is not a time"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&at=2026-01-01&seq=1", 400, "leave one out"),
-    ("/v1/objects?continue=***", 400, "not what a page ended with"),
-    ("/v1/audit?continue=abcd", 400, "not what a page ended with"),
-    ("/v1/policies?continue=W10", 400, "not what a page ended with"),
+    ("/v1/objects?continue=***", 400, "not a value of `more`"),
+    ("/v1/audit?continue=abcd", 400, "not a value of `more`"),
+    ("/v1/policies?continue=W10", 400, "not a value of `more`"),
     ("/v1/groups?limit=0", 422, "limit"),
     ("/v1/objects/pods/x/nobody", 404, "no such object"),
     ("/v1/objects/nothing/x/y", 422, "kind"),
-    ("/v1/nodes/nobody", 404, "no such node"),
-    ("/v1/groups/nobody", 404, "no policy names"),
-    ("/v1/groups?zone=x", 400, "there are at, continue, limit, seq"),
-    ("/v1/nothing", 404, "/openapi.json tells"),
+    ("/v1/nodes/nobody", 404, "no node of this name"),
+    ("/v1/groups/nobody", 404, "no policy uses"),
+    ("/v1/groups?zone=x", 400, "it has at, continue, limit, seq"),
+    ("/v1/nothing", 404, "/openapi.json lists"),
 )
 
 
@@ -530,8 +533,8 @@ async def test_no_question_breaks_it(cluster: Source, bus: Bus, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"host": "0.0.0.0"}, "open to strangers"),  # what must be refused
-        ({"host": "::"}, "open to strangers"),
+        ({"host": "0.0.0.0"}, "could use the API"),  # what must be refused
+        ({"host": "::"}, "could use the API"),
         ({"client_ca": "x"}, "CLIENT_CA needs both"),
         ({"certificate": "x"}, "go together"),
         ({"tokens": "/nonexistent"}, "tokens cannot be read"),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Kind(StrEnum):
-    """A kind of object. The value is its subject token, not the API's name: two API groups have a `NetworkPolicy`."""
+    """A kind of object. The value is its name in subjects, because two API groups have a `NetworkPolicy`."""
 
     NAMESPACE = "namespaces"
     NODE = "nodes"

@@ -7,7 +7,7 @@ from sluice.contracts.programs import Direction
 
 
 class RuleCount(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a rule decided about on a node, since the node first had it. Never decreases, unless the node forgot it."""
+    """Counters of a rule on a node since the node first had it. They never decrease, unless the node forgot them."""
 
     unit: Unit
     """The policy."""

@@ -18,7 +18,7 @@ VARIES: Literal["Varies"] = "Varies"
 
 
 class AtEndpoint(Struct, frozen=True):
-    """What becomes of a packet to a Service if this endpoint gets it."""
+    """What happens to a packet to a Service if this endpoint receives it."""
 
     packet: Packet
     verdict: Verdict

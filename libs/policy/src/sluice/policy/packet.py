@@ -25,13 +25,13 @@ class PodEnd(Struct, frozen=True, tag="pod", omit_defaults=True):
 
 
 class AddressEnd(Struct, frozen=True, tag="address"):
-    """Whoever has the address: a Pod, if one does."""
+    """An address. It stands for the Pod that has it, if there is one."""
 
     address: Address
 
 
 class ServiceEnd(Struct, frozen=True, tag="service"):
-    """The ClusterIP of a Service; of a destination alone. One of its endpoints gets the packet."""
+    """The ClusterIP of a Service, as a destination only. One of its endpoints receives the packet."""
 
     namespace: str
     name: str

@@ -78,7 +78,7 @@ class Isolation(Struct, frozen=True, kw_only=True, tag="isolation"):
 
 
 class NoPolicy(Struct, frozen=True, tag="no-policy"):
-    """Nothing that applies to the Pod matches, and nothing isolates it."""
+    """No rule that applies to the Pod matches, and no policy isolates it."""
 
 
 class Itself(Struct, frozen=True, tag="itself"):

@@ -36,7 +36,7 @@ Place = tuple[Any, ...]
 """Sort key of an item in a backend: numbers, strings, and tuples of them."""
 
 
-NO_SUCH_END = "continue: no page ends so; begin without it"
+NO_SUCH_END = "continue: not a value of `more`; leave it out to begin with the first page"
 
 
 class NotOurs(ValueError):
@@ -106,7 +106,7 @@ def window(places: Iterable[Place], after: str, limit: int) -> list[Place]:
     """The first `limit` places from `after` in order, and the one at which the next page begins.
 
     Raises:
-        NotOurs: no page ends with `after`.
+        NotOurs: `after` is not the place where a page ended.
     """
     if not after:
         return heapq.nsmallest(limit + 1, places)

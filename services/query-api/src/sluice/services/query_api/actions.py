@@ -16,7 +16,7 @@ from sluice.runtime import past
 from sluice.runtime.bus import Bus
 from sluice.runtime.patience import patiently
 from sluice.services.query_api import answers
-from sluice.services.query_api.answers import LIMIT, MOST
+from sluice.services.query_api.answers import LIMIT
 from sluice.services.query_api.asking import Asking
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.problems import Problem
@@ -48,7 +48,11 @@ class Record:
                 )
         except TimeoutError as error:
             log.error("action_not_recorded", id=action.id, state=action.state)
-            raise Problem(503, "the bus does not keep a record of it now, and without one nothing is done") from error
+            raise Problem(503, _NOT_ASKED if action.state == "asked" else _NOT_TOLD) from error
+
+
+_NOT_ASKED = "the bus cannot record the change now, so it was not made; see that NATS runs, and try again"
+_NOT_TOLD = "the bus cannot record now what became of the change; GET the object to see whether it was made"
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -57,7 +61,7 @@ class Told(Struct, frozen=True, kw_only=True):
 
 
 class ActionList(Struct, frozen=True, kw_only=True):
-    """The newest first."""
+    """Changes, newest first."""
 
     items: tuple[Told, ...]
 
@@ -65,13 +69,13 @@ class ActionList(Struct, frozen=True, kw_only=True):
 def router(asking: Asking) -> APIRouter:
     routes = APIRouter(prefix="/v1/actions", tags=["actions"])
 
-    @routes.get("", responses=answers.told(ActionList), summary="What people changed through this API")
+    @routes.get("", responses=answers.told(ActionList), summary="Changes made through this API, newest first")
     async def listed(
         *,
         request: Request,
-        who: Annotated[str, Query(max_length=253)] = "",
-        name: Annotated[str, Query(max_length=253, description="Of the object")] = "",
-        limit: Annotated[int, Query(ge=1, le=MOST)] = LIMIT,
+        who: Annotated[str, Query(max_length=253, description="Only changes by this caller")] = "",
+        name: Annotated[str, Query(max_length=253, description="Only changes of objects of this name")] = "",
+        limit: answers.Limit = LIMIT,
     ) -> Response:
         asking.gate.require(request, Scope.READ)
         found = []

@@ -17,15 +17,16 @@ from sluice.services.query_api.problems import MEDIA_TYPE, Problem, ProblemBody
 LIMIT, MOST = 500, 5_000
 """Items per page: by default, and at most."""
 
-Limit = Annotated[int, Query(ge=1, le=MOST, description="Items of a page")]
-Continue = Annotated[str, Query(alias="continue", max_length=1024, description="What the page before said in `more`")]
+Limit = Annotated[int, Query(ge=1, le=MOST, description="Maximum number of items in the answer")]
+MORE = "`more` of the previous page, to get the next one"
+Continue = Annotated[str, Query(alias="continue", max_length=1024, description=MORE)]
 
 
 class Meta(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Of a list."""
+    """Which moment a list describes, and whether there are more items."""
 
     revision: str
-    """<epoch>.<sequence> of the moment it is about."""
+    """<epoch>.<sequence> of the moment that the answer describes."""
 
     more: str = ""
     """Pass it as `continue` to get the next page; empty on the last page."""
@@ -51,7 +52,7 @@ def page(keys: Iterable[str], limit: int, after: str) -> tuple[list[str], str]:
     """The keys of this page, and what to continue with.
 
     Raises:
-        Problem: `after` is not what a page ended with.
+        Problem: `after` is not a value of `more`.
     """
     begin = decoded(after)
     rest = sorted(key for key in keys if key > begin)
@@ -63,14 +64,19 @@ def raw(body: bytes) -> msgspec.Raw:
     return msgspec.Raw(body)
 
 
+FAILURES = (
+    (400, "A parameter is wrong"),
+    (401, "No valid token"),
+    (403, "The caller lacks the scope"),
+    (404, "There is no such object, or no such moment"),
+)
+
+
 def told(kind: Any, example: Any = None) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses of a route that returns this type, for FastAPI. The default example is from `EXAMPLES`."""
     body = codec.encode(EXAMPLES[kind.__name__] if example is None else example)
     content: dict[str, Any] = {"schema": _schema(kind), "example": msgspec.json.decode(body)}
-    failures: dict[int | str, dict[str, Any]] = {
-        code: failure(says)
-        for code, says in ((400, "No such question"), (401, "No token"), (403, "No scope"), (404, "Nothing there"))
-    }
+    failures: dict[int | str, dict[str, Any]] = {code: failure(says) for code, says in FAILURES}
     return {200: {"description": "The answer", "content": {"application/json": content}}, **failures}
 
 
@@ -111,4 +117,4 @@ def decoded(text: str) -> str:
 
 
 def no_page(text: str) -> Problem:
-    return Problem(400, f"continue: {text!r} is not what a page ended with; begin without it")
+    return Problem(400, f"continue: {text!r} is not a value of `more`; leave it out to begin with the first page")

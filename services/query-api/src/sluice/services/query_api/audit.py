@@ -14,7 +14,6 @@ from sluice.contracts import codec
 from sluice.contracts.audit import AuditEvent, Inspection
 from sluice.ledger.times import written
 from sluice.services.query_api import answers
-from sluice.services.query_api.answers import MOST
 from sluice.services.query_api.asking import Asking
 from sluice.services.query_api.auth import Caller, Scope
 from sluice.services.query_api.filling import Filling
@@ -29,7 +28,7 @@ Kind = Literal["np", "l7", "loss"]
 
 
 class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One event."""
+    """An event of the audit log. Only some callers may read what it says of users' requests."""
 
     time: str
     node: str
@@ -63,30 +62,36 @@ class _Filter(Struct, frozen=True, kw_only=True):
         return not self.pod or self.pod in (event.source_pod, event.destination_pod)
 
 
-Node = Annotated[str, Query(max_length=253)]
-Verdict = Annotated[
-    Literal["Allow", "Drop", "Reject", "Pass", "Redirect"] | None, Query(description="What was decided")
+Node = Annotated[str, Query(max_length=253, description="Only events of this node")]
+OfKind = Annotated[
+    Kind | None,
+    Query(description="np: decisions of rules; l7: events of the inspection engine; loss: lines that are missing"),
 ]
-Unit = Annotated[str, Query(max_length=1024, description="The policy: acnps:_:deny, k8snetworkpolicies:shop:web")]
-OfPod = Annotated[str, Query(max_length=512, description="NAMESPACE/POD on either side")]
+Verdict = Annotated[
+    Literal["Allow", "Drop", "Reject", "Pass", "Redirect"] | None, Query(description="Only decisions with this outcome")
+]
+Unit = Annotated[str, Query(max_length=1024, description="Only decisions of this policy, such as acnps:_:deny")]
+OfPod = Annotated[str, Query(max_length=512, description="Only connections from or to this Pod, as NAMESPACE/POD")]
 
 
 def router(asking: Asking, filling: Filling) -> APIRouter:
     routes = APIRouter(prefix="/v1/audit", tags=["audit"])
 
-    @routes.get("", responses=answers.told(SeenList), summary="Decisions about connections, the newest first")
+    @routes.get("", responses=answers.told(SeenList), summary="Decisions about connections, newest first")
     async def listed(
         *,
         request: Request,
-        since: Annotated[str | None, Query(max_length=64, description="RFC 3339")] = None,
-        until: Annotated[str | None, Query(max_length=64, description="RFC 3339")] = None,
+        since: Annotated[
+            str | None, Query(max_length=64, description="Only events from this time on, RFC 3339")
+        ] = None,
+        until: Annotated[str | None, Query(max_length=64, description="Only events up to this time, RFC 3339")] = None,
         node: Node = "",
-        kind: Kind | None = None,
+        kind: OfKind = None,
         verdict: Verdict = None,
         policy: Unit = "",
         pod: OfPod = "",
-        limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
-        continue_: Annotated[str, Query(alias="continue", max_length=1024)] = "",
+        limit: answers.Limit = 100,
+        continue_: answers.Continue = "",
     ) -> Response:
         caller = asking.gate.require(request, Scope.READ)
         wanted = Wanted(
@@ -108,12 +113,12 @@ def router(asking: Asking, filling: Filling) -> APIRouter:
         items = tuple(_seen(event, caller) for event in found[:limit])
         return answers.json(request, SeenList(items=items, more=more))
 
-    @routes.get("/follow", summary="The same as it happens, as server-sent events")
+    @routes.get("/follow", summary="Decisions about connections as they are made, as server-sent events")
     async def follow(
         *,
         request: Request,
         node: Node = "",
-        kind: Kind | None = None,
+        kind: OfKind = None,
         verdict: Verdict = None,
         policy: Unit = "",
         pod: OfPod = "",
@@ -178,4 +183,6 @@ def _before(text: str) -> tuple[int, int] | None:
         at_us, place = answers.decoded(text).split("|")
         return int(at_us), int(place)
     except ValueError:
-        raise Problem(400, f"continue: {text!r} is not what a page ended with; begin without it") from None
+        raise Problem(
+            400, f"continue: {text!r} is not a value of `more`; leave it out to begin with the newest"
+        ) from None

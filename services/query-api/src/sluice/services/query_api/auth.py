@@ -137,8 +137,9 @@ def trusted(host: str, *, has_tokens: bool, client_scopes: str | None) -> frozen
         return frozenset()
     if not _is_loopback(host):
         raise ConfigError(
-            f"SLUICE_QUERY_API_HOST={host}: the API would be open to strangers; set SLUICE_QUERY_API_TOKENS, or "
-            "SLUICE_QUERY_API_CLIENT_CA with a certificate and a key, or listen on 127.0.0.1"
+            f"SLUICE_QUERY_API_HOST={host}: anybody who reaches this address could use the API; set "
+            "SLUICE_QUERY_API_TOKENS, or SLUICE_QUERY_API_CLIENT_CA with a certificate and a key, or listen on "
+            "127.0.0.1"
         )
     return frozenset(Scope)
 

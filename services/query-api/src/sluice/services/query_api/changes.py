@@ -17,7 +17,7 @@ from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.services.query_api import answers
 from sluice.services.query_api.actions import Record
-from sluice.services.query_api.asking import Asking, InNamespace, Name
+from sluice.services.query_api.asking import Asking, InNamespace, Name, OfKind
 from sluice.services.query_api.auth import Caller, Scope
 from sluice.services.query_api.mirrors import Version
 from sluice.services.query_api.objects import Stored, stored
@@ -36,9 +36,13 @@ SEEN_S = 10.0
 
 _NOBODY = Revision(0, 0)
 
-Reason = Annotated[str, Query(max_length=1024, description="Why, for those who ask later")]
-IfMatch = Annotated[str | None, Header(max_length=256, description='The ETag of the object: "<epoch>.<sequence>"')]
-IfNoneMatch = Annotated[str | None, Header(max_length=16, description="* makes an object, and changes none")]
+Reason = Annotated[str, Query(max_length=1024, description="Why the change is made; /v1/actions shows it")]
+IfMatch = Annotated[
+    str | None, Header(max_length=256, description='Change the object only if this is its ETag: "<epoch>.<sequence>"')
+]
+IfNoneMatch = Annotated[
+    str | None, Header(max_length=16, description="*: create the object, but do not change an existing one")
+]
 
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 
@@ -95,7 +99,9 @@ class Changes:
                 raise Problem(status, says)
             case None:
                 await self._record.tell(msgspec.structs.replace(now, state="unknown"))
-                raise Problem(504, f"ingest does not answer within {ANSWER_S:g} s; look whether it was done")
+                raise Problem(
+                    504, f"ingest did not answer within {ANSWER_S:g} s; GET the object to see whether it was changed"
+                )
 
     def known(self, kind: Kind, namespace: str, name: str) -> Version | None:
         return self._asking.board.objects.values.get(subjects.object_(kind, namespace, name))
@@ -106,7 +112,7 @@ class Changes:
         except NoRespondersError:
             return Declined(
                 status=503,
-                reason="nobody writes to the source: ingest does not run, or without SLUICE_INGEST_WRITABLE=true",
+                reason="the source cannot be changed: ingest does not run, or runs without SLUICE_INGEST_WRITABLE=true",
             )
         except NatsTimeout:
             return None
@@ -130,17 +136,18 @@ def router(asking: Asking, record: Record) -> APIRouter:
     changes = Changes(asking, record)
     path = "/{kind}/{namespace}/{name}"
 
-    @routes.put(path, responses=answers.told(Stored), summary="Make or change an object", openapi_extra=_BODY)
+    @routes.put(path, responses=answers.told(Stored), summary="Create or change an object", openapi_extra=_BODY)
     async def put(
         *,
         request: Request,
-        kind: Kind,
+        kind: OfKind,
         namespace: InNamespace,
         name: Name,
         reason: Reason = "",
         if_match: IfMatch = None,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
+        """Ingest writes the object to the cluster or the folder that it reads; the answer is its new version."""
         caller = asking.gate.require(request, Scope.WRITE)
         where = _place(kind, namespace)
         body = await _body(request, kind, where, name)
@@ -150,7 +157,7 @@ def router(asking: Asking, record: Record) -> APIRouter:
         await changes.make(request, caller, question, reason)
         version = changes.known(kind, where, name)
         if version is None:
-            raise Problem(504, "it is written, and does not come back yet; look again")
+            raise Problem(504, "the object is written, but has not come back from the source yet; GET it again")
         return answers.json(request, stored(subjects.object_(kind, where, name), version), version.revision)
 
     @routes.delete(
@@ -158,17 +165,18 @@ def router(asking: Asking, record: Record) -> APIRouter:
         status_code=204,
         response_class=Response,
         responses={code: told for code, told in answers.told(Stored).items() if code != 200},
-        summary="Remove an object",
+        summary="Delete an object",
     )
     async def delete(
         *,
         request: Request,
-        kind: Kind,
+        kind: OfKind,
         namespace: InNamespace,
         name: Name,
         reason: Reason = "",
         if_match: IfMatch = None,
     ) -> Response:
+        """Ingest deletes the object in the cluster or the folder that it reads."""
         caller = asking.gate.require(request, Scope.WRITE)
         where = _place(kind, namespace)
         there = changes.known(kind, where, name)
@@ -191,9 +199,14 @@ def _place(kind: Kind, namespace: str) -> str:
     """
     resource = RESOURCES[kind]
     if not resource.written:
-        raise Problem(422, f"kind: the cluster itself says what {resource.plural} there are; people write policies")
+        raise Problem(
+            422,
+            f"kind: {resource.plural} cannot be changed here, because the cluster maintains them; change "
+            "policies, tiers or groups",
+        )
     if resource.namespaced == (namespace == "_"):
-        raise Problem(422, f"namespace: {kind} {'live in one' if resource.namespaced else 'have none: write _'}")
+        todo = "belong to a Namespace: write its name" if resource.namespaced else "belong to no Namespace: write _"
+        raise Problem(422, f"namespace: {resource.plural} {todo}")
     return "" if namespace == "_" else namespace
 
 
@@ -207,34 +220,37 @@ async def _body(request: Request, kind: Kind, namespace: str, name: str) -> byte
     async for piece in request.stream():
         body += piece
         if len(body) > MOST_BYTES:
-            raise Problem(413, f"the object has more than {MOST_BYTES} bytes; no cluster takes that")
+            raise Problem(413, f"the object is larger than {MOST_BYTES} bytes, which no cluster accepts; split it")
     try:
         head = msgspec.json.decode(body, type=_Head)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Problem(422, f"the body is no object as JSON: {error}") from error
+        raise Problem(422, f"the body is not an object in JSON: {error}") from error
     resource, meta = RESOURCES[kind], head.metadata
     wanted = _Head(resource.api_version, resource.kind, _Meta(name, namespace))
     if msgspec.structs.replace(head, metadata=_Meta(meta.name, meta.namespace or namespace)) != wanted:
-        raise Problem(422, f"the body is not the {resource.kind} of {resource.api_version} that the path names")
+        raise Problem(
+            422,
+            f"the body is not the {resource.kind} ({resource.api_version}) that the path names; correct one of the two",
+        )
     return body
 
 
 def _expected(if_match: str | None, if_none_match: str | None) -> Revision | None:
     if if_none_match is not None and if_match is not None:
-        raise Problem(400, "If-Match and If-None-Match: one of them says what is expected; leave the other out")
+        raise Problem(400, "If-Match, If-None-Match: only one of them is possible; leave the other out")
     if if_none_match is not None:
         if if_none_match.strip() != "*":
-            raise Problem(400, "If-None-Match: only * is understood here: make it if there is none")
+            raise Problem(400, "If-None-Match: only * is possible: create the object if it does not exist")
         return _NOBODY
     if if_match is None:
         return None
     epoch, dot, sequence = if_match.strip().strip('"').partition(".")
     if not (dot and epoch.isascii() and epoch.isdigit() and sequence.isascii() and sequence.isdigit()):
-        raise Problem(400, f"If-Match: {if_match} is no ETag of an object; GET it first")
+        raise Problem(400, f"If-Match: {if_match} is not the ETag of an object; GET the object to learn it")
     return Revision(int(epoch), int(sequence))
 
 
 def _check(there: Version | None, expected: Revision | None) -> None:
     """Fail early if the object known here is not the expected one; ingest checks again."""
     if expected is not None and expected != (there.revision if there else _NOBODY):
-        raise Problem(412, "the object is not what was expected any more; look at it again, then decide")
+        raise Problem(412, "the object was changed, created or deleted meanwhile; GET it again, then decide")

@@ -21,7 +21,10 @@ from sluice.services.query_api.problems import Problem
 
 
 class Became(Struct, frozen=True, kw_only=True):
-    """Of packets, since each node's programmer began. One that several copy to one target counts once."""
+    """Numbers of packets since the programmer of each node started.
+
+    A packet that several TrafficControls copy to the same target counts once.
+    """
 
     mirrored: int = 0
     redirected: int = 0
@@ -29,7 +32,7 @@ class Became(Struct, frozen=True, kw_only=True):
 
 
 class Control(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A TrafficControl."""
+    """A TrafficControl, how far it is in force, and what it did with packets."""
 
     name: str
     revision: str
@@ -74,7 +77,7 @@ EXAMPLE = ControlList(
 def router(asking: Asking) -> APIRouter:
     routes = APIRouter(prefix="/v1/trafficcontrols", tags=["trafficcontrols"])
 
-    @routes.get("", responses=answers.told(ControlList, EXAMPLE), summary="TrafficControls, by name")
+    @routes.get("", responses=answers.told(ControlList, EXAMPLE), summary="TrafficControls, sorted by name")
     async def listed(
         *,
         request: Request,
@@ -96,7 +99,7 @@ def router(asking: Asking) -> APIRouter:
         key = subjects.object_(Kind.TRAFFIC_CONTROL, "", name)
         found = await _controls(asking, there, [key] if key in there.values else [])
         if not found:
-            raise Problem(404, f"{name}: there is no such TrafficControl at {there.revision.sequence}")
+            raise Problem(404, f"{name}: there is no such TrafficControl at revision {there.revision.sequence}")
         return answers.json(request, found[0])
 
     return routes

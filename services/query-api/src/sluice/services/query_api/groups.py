@@ -12,16 +12,18 @@ from sluice.grouping.selectors import GroupSelector
 from sluice.policy.state import ClusterState
 from sluice.services.query_api import answers
 from sluice.services.query_api.answers import LIMIT, Meta
-from sluice.services.query_api.asking import Asking, At, Name, Seq
+from sluice.services.query_api.asking import Asking, At, InGroup, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.problems import Problem
 
 
 class GroupRow(Struct, frozen=True, kw_only=True):
+    """A group of Pods or Nodes that policies use, and what applies to it."""
+
     group: GroupId
     selector: GroupSelector
     applied: tuple[str, ...]
-    """Units of the policies that apply to it."""
+    """Policies and other objects that apply to the group, as subjects name them: acnps:_:deny."""
 
 
 class GroupList(Struct, frozen=True, kw_only=True):
@@ -45,7 +47,7 @@ class GroupDetail(Struct, frozen=True, kw_only=True):
 def router(asking: Asking) -> APIRouter:
     routes = APIRouter(prefix="/v1/groups", tags=["groups"])
 
-    @routes.get("", responses=answers.told(GroupList), summary="The groups that policies name")
+    @routes.get("", responses=answers.told(GroupList), summary="Groups that policies use")
     async def listed(
         *,
         request: Request,
@@ -61,12 +63,12 @@ def router(asking: Asking) -> APIRouter:
         meta = Meta(revision=answers.revision_text(there.revision), more=more)
         return answers.json(request, GroupList(metadata=meta, items=rows), there.revision)
 
-    @routes.get("/{group}", responses=answers.told(GroupDetail), summary="One group, and who is in it now")
-    async def one(*, request: Request, group: Name) -> Response:
+    @routes.get("/{group}", responses=answers.told(GroupDetail), summary="One group, and its current members")
+    async def one(*, request: Request, group: InGroup) -> Response:
         asking.gate.require(request, Scope.READ)
         cluster = asking.board.objects.cluster
         if group not in cluster.selectors:
-            raise Problem(404, f"{group}: no policy names a group of this id now")
+            raise Problem(404, f"{group}: no policy uses a group with this identifier; /v1/groups lists those in use")
         named = GroupId(group)
         return answers.json(request, GroupDetail(group=_row(cluster, named), nodes=tuple(_pages(asking, named))))
 

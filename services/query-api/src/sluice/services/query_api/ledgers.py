@@ -22,6 +22,8 @@ class CheckpointRow(Struct, frozen=True, kw_only=True):
 
 
 class LedgerState(Struct, frozen=True, kw_only=True):
+    """The entries that the ledger has, and the checkpoints that vouch for them."""
+
     epoch: int
     first: int
     """Sequence of the oldest entry."""
@@ -31,12 +33,16 @@ class LedgerState(Struct, frozen=True, kw_only=True):
 
 
 class Fault(Struct, frozen=True, kw_only=True):
+    """Something that was changed or removed in the ledger."""
+
     sequence: int
     fault: str
     says: str
 
 
 class Verification(Struct, frozen=True, kw_only=True):
+    """How many entries checkpoints vouch for, how many are too new for one, and the faults found."""
+
     checked: int
     uncovered: int
     head: str
@@ -46,7 +52,7 @@ class Verification(Struct, frozen=True, kw_only=True):
 def router(asking: Asking) -> APIRouter:
     routes = APIRouter(prefix="/v1/ledger", tags=["ledger"])
 
-    @routes.get("", responses=answers.told(LedgerState), summary="How far back the past goes")
+    @routes.get("", responses=answers.told(LedgerState), summary="How far back the ledger goes, and its checkpoints")
     async def state(request: Request) -> Response:
         asking.gate.require(request, Scope.READ)
         try:
@@ -62,7 +68,9 @@ def router(asking: Asking) -> APIRouter:
             request, LedgerState(epoch=here.epoch, first=here.first, last=here.last, checkpoints=tuple(rows))
         )
 
-    @routes.get("/verification", responses=answers.told(Verification), summary="Whether it is still what it was")
+    @routes.get(
+        "/verification", responses=answers.told(Verification), summary="Verify the ledger against its checkpoints"
+    )
     async def verification(request: Request) -> Response:
         asking.gate.require(request, Scope.READ)
         try:

@@ -62,7 +62,7 @@ class Moments:
             Problem: there is no such moment.
         """
         if seq is not None and at is not None:
-            raise Problem(400, "seq and at each say when; leave one out")
+            raise Problem(400, "seq, at: each of them names a moment; leave one out")
         if seq is None and at is None:
             objects = self._board.objects
             return Moment(objects.upto, objects.values, objects.cluster, is_now=True)
@@ -99,6 +99,6 @@ def named(field: str, text: str) -> Span:
     try:
         return span(text)
     except ValueError:
-        raise Problem(400, f"{field}: {text!r} is no time; write it as 2026-07-04T12:45:21Z") from None
+        raise Problem(400, f"{field}: {text!r} is not a time; write it as 2026-07-04T12:45:21Z") from None
     except OverflowError:
-        raise Problem(400, f"{field}: {text!r} is beyond all times that are kept") from None
+        raise Problem(400, f"{field}: {text!r} is out of range; give a time since the ledger began") from None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from msgspec import Struct
 
 from sluice.contracts import codec, explaining, subjects
@@ -20,7 +20,7 @@ from sluice.contracts.tracing import DecidingRule
 from sluice.runtime import explaining as ask
 from sluice.services.query_api import answers
 from sluice.services.query_api.answers import LIMIT, Meta
-from sluice.services.query_api.asking import Asking, Name
+from sluice.services.query_api.asking import Asking, OnNode
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.problems import Problem
 
@@ -32,7 +32,7 @@ class NodeList(Struct, frozen=True, kw_only=True):
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """A program that a node holds."""
+    """A program that a node must hold."""
 
     subject: str
     revision: str
@@ -86,7 +86,7 @@ class HeldList(Struct, frozen=True, kw_only=True):
 def router(asking: Asking) -> APIRouter:
     routes = APIRouter(prefix="/v1/nodes", tags=["nodes"])
 
-    @routes.get("", responses=answers.told(NodeList), summary="What the nodes say of themselves")
+    @routes.get("", responses=answers.told(NodeList), summary="Status of all nodes")
     async def listed(*, request: Request, limit: answers.Limit = LIMIT, continue_: answers.Continue = "") -> Response:
         asking.gate.require(request, Scope.READ)
         told = {subject for subject in asking.board.status.values if _node(subject)}
@@ -94,16 +94,16 @@ def router(asking: Asking) -> APIRouter:
         meta = Meta(revision=answers.revision_text(asking.board.status.upto), more=more)
         return answers.json(request, NodeList(metadata=meta, items=tuple(_statuses(asking, keys))))
 
-    @routes.get("/{node}", responses=answers.told(NodeList), summary="What one node says of itself")
-    async def one(*, request: Request, node: Name) -> Response:
+    @routes.get("/{node}", responses=answers.told(NodeList), summary="Status of one node")
+    async def one(*, request: Request, node: OnNode) -> Response:
         asking.gate.require(request, Scope.READ)
         return answers.json(request, NodeList(metadata=_meta(asking), items=tuple(_of(asking, node))))
 
-    @routes.get("/{node}/programs", responses=answers.told(HeldList), summary="The programs that a node must hold")
+    @routes.get("/{node}/programs", responses=answers.told(HeldList), summary="Programs that a node must hold")
     async def programs(
         *,
         request: Request,
-        node: Name,
+        node: OnNode,
         limit: answers.Limit = LIMIT,
         continue_: answers.Continue = "",
     ) -> Response:
@@ -128,22 +128,22 @@ def router(asking: Asking) -> APIRouter:
         "/{node}/programs/{backend}",
         responses={
             **answers.told(Lines, LINES),
-            SILENT: answers.failure("The node does not answer, or not to this"),
+            SILENT: answers.failure("The node does not answer, or is too old to answer this"),
         },
-        summary="What a backend holds: flows (ovs), filters (tc), signatures (l7) or lines (host), and whose each is",
+        summary="What a backend holds: flows (ovs), filters (tc), signatures (l7) or lines (host), with their policies",
     )
     async def lines(
         *,
         request: Request,
-        node: Name,
-        backend: Backend,
+        node: OnNode,
+        backend: Annotated[Backend, Path(description="Backend of the node")],
         limit: answers.Limit = LIMIT,
-        continue_: Annotated[str, Query(alias="continue", max_length=4096)] = "",
+        continue_: Annotated[str, Query(alias="continue", max_length=4096, description=answers.MORE)] = "",
     ) -> Response:
         asking.gate.require(request, Scope.READ)
         has = sorted(status.backend for status in _of(asking, node))
         if backend not in has:
-            raise Problem(404, f"{node}: it has no backend {backend}; it has {', '.join(has)}")
+            raise Problem(404, f"{node}: the node has no backend {backend}; it has {', '.join(has)}")
         try:
             held = await ask.held(asking.bus, NodeName(node), backend, answers.decoded(continue_), limit)
         except ask.Silent as error:
@@ -183,7 +183,7 @@ def _statuses(asking: Asking, keys: Iterable[str]) -> Iterator[NodeStatus]:
 def _of(asking: Asking, node: str) -> list[NodeStatus]:
     found = list(_statuses(asking, sorted(key for key in asking.board.status.values if _node(key) == node)))
     if not found:
-        raise Problem(404, f"{node}: no such node has said anything; /v1/nodes lists those that have")
+        raise Problem(404, f"{node}: no node of this name has reported a status; /v1/nodes lists those that have")
     return found
 
 

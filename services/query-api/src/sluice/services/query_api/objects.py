@@ -14,14 +14,14 @@ from sluice.runtime.follow import CaughtUp, follow
 from sluice.runtime.message import Message
 from sluice.services.query_api import answers
 from sluice.services.query_api.answers import LIMIT, Meta
-from sluice.services.query_api.asking import Asking, At, InNamespace, Name, Seq
+from sluice.services.query_api.asking import Asking, At, InNamespace, Name, OfKind, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.mirrors import Version
 from sluice.services.query_api.problems import Problem
 
 
 class Stored(Struct, frozen=True, kw_only=True):
-    """An object, and the entry of the ledger that it came by."""
+    """An object, and the entry of the ledger that stored it."""
 
     kind: Kind
     namespace: str
@@ -62,8 +62,8 @@ def router(asking: Asking) -> APIRouter:
     async def listed(
         *,
         request: Request,
-        kind: Annotated[Kind | None, Query(description="As in subjects: pods, acnps, k8snetworkpolicies")] = None,
-        namespace: Annotated[str | None, Query(max_length=253)] = None,
+        kind: Annotated[Kind | None, Query(description="Only objects of this kind")] = None,
+        namespace: Annotated[str | None, Query(max_length=253, description="Only objects of this Namespace")] = None,
         seq: Seq = None,
         at: At = None,
         limit: answers.Limit = LIMIT,
@@ -77,24 +77,26 @@ def router(asking: Asking) -> APIRouter:
         meta = Meta(revision=answers.revision_text(there.revision), more=more)
         return answers.json(request, ObjectList(metadata=meta, items=items), there.revision)
 
-    @routes.get(
-        "/{kind}/{namespace}/{name}", responses=answers.told(Stored), summary="One object; namespace _ for none"
-    )
+    @routes.get("/{kind}/{namespace}/{name}", responses=answers.told(Stored), summary="One object")
     async def one(
-        *, request: Request, kind: Kind, namespace: InNamespace, name: Name, seq: Seq = None, at: At = None
+        *, request: Request, kind: OfKind, namespace: InNamespace, name: Name, seq: Seq = None, at: At = None
     ) -> Response:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)
         subject = _subject(kind, namespace, name)
         version = there.values.get(subject)
         if version is None:
-            raise Problem(404, f"{kind} {namespace}/{name}: there is no such object at {there.revision.sequence}")
+            raise Problem(
+                404, f"{kind} {namespace}/{name}: there is no such object at revision {there.revision.sequence}"
+            )
         return answers.json(request, stored(subject, version), version.revision)
 
     @routes.get(
-        "/{kind}/{namespace}/{name}/history", responses=answers.told(History), summary="Every version that is kept"
+        "/{kind}/{namespace}/{name}/history",
+        responses=answers.told(History),
+        summary="All versions of an object that the ledger still has",
     )
-    async def history(*, request: Request, kind: Kind, namespace: InNamespace, name: Name) -> Response:
+    async def history(*, request: Request, kind: OfKind, namespace: InNamespace, name: Name) -> Response:
         asking.gate.require(request, Scope.READ)
         found = []
         async with follow(asking.bus, LEDGER.name, (_subject(kind, namespace, name),)) as events:
@@ -117,7 +119,7 @@ def router(asking: Asking) -> APIRouter:
     return routes
 
 
-def _subject(kind: Kind, namespace: InNamespace, name: Name) -> str:
+def _subject(kind: OfKind, namespace: InNamespace, name: Name) -> str:
     return subjects.object_(kind, "" if namespace == "_" else namespace, name)
 
 

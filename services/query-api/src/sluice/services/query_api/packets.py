@@ -33,9 +33,9 @@ def made(
         Problem: there is no such packet.
     """
     if protocol in _WITHOUT_PORTS and (port or source_port):
-        raise Problem(400, f"port, source_port: an {protocol} packet has none; leave them out")
+        raise Problem(400, f"port, source_port: an {protocol} packet has no ports; leave them out")
     if protocol not in _WITHOUT_PORTS and port is None:
-        raise Problem(400, f"port: missing; a {protocol} packet goes to one, and protocol=ICMP has none")
+        raise Problem(400, f"port: missing; a {protocol} packet has a destination port, unlike one with protocol=ICMP")
     if protocol != "ICMP" and icmp != (None, None):
         raise Problem(
             400, f"icmp_type, icmp_code: a {protocol} packet has none; leave them out, or write protocol=ICMP"
@@ -45,7 +45,7 @@ def made(
             400, f"igmp_type, igmp_group: a {protocol} packet has none; leave them out, or write protocol=IGMP"
         )
     if family not in (None, 4, 6):
-        raise Problem(400, f"family: {family} is none; write 4 or 6")
+        raise Problem(400, f"family: {family} is not an IP version; write 4 or 6")
     return Packet(
         source=source,
         destination=destination,
@@ -66,7 +66,7 @@ def _group(text: str) -> Address:
     try:
         return Address(str(ip_address(text)))
     except ValueError:
-        raise Problem(400, f"igmp_group: {text!r} is no address; write that of a group") from None
+        raise Problem(400, f"igmp_group: {text!r} is not an address; write the address of a multicast group") from None
 
 
 def asked(protocol: AnyProtocol, method: str, host: str, path: str, sni: str | None) -> Asked | None:
@@ -77,14 +77,18 @@ def asked(protocol: AnyProtocol, method: str, host: str, path: str, sni: str | N
     """
     if not method and sni is None:
         if host or path:
-            raise Problem(400, "method: missing; host and path are of an HTTP request, so write method=GET")
+            raise Problem(
+                400, "method: missing; host and path belong to an HTTP request, so add its method, such as method=GET"
+            )
         return None
     if method and sni is not None:
-        raise Problem(400, "method, sni: what is inside TLS nobody sees; leave one out")
+        raise Problem(
+            400, "method, sni: a request inside TLS is encrypted, so only its server name can be checked; leave one out"
+        )
     if protocol != "TCP":
         raise Problem(400, f"method, sni: a {protocol} packet has neither; leave them out")
     if sni is not None:
         return TlsHello(sni=sni)
     if path and not path.startswith("/"):
-        raise Problem(400, f"path: {path!r} does not begin with /; write it so")
+        raise Problem(400, f"path: {path!r} does not begin with /; write /{path}")
     return HttpRequest(method=method, host=host.partition(":")[0], path=path.partition("?")[0].partition("#")[0] or "/")

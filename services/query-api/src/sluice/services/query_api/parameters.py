@@ -21,5 +21,5 @@ def only_known(request: Request) -> None:
     for name in request.query_params:
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
-            raise Problem(400, f"{name[:64]}: no parameter of {route.path}; {meant}")
+            meant = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'no parameters'}"
+            raise Problem(400, f"{name[:64]}: not a parameter of {route.path}; {meant}")

@@ -15,7 +15,7 @@ from sluice.services.query_api.problems import Problem
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
-    """A Pod, as policy sees it."""
+    """A Pod, the policies that apply to it, and the rules that have it as a peer."""
 
     namespace: str
     name: str
@@ -35,13 +35,17 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 def router(asking: Asking) -> APIRouter:
     routes = APIRouter(prefix="/v1/pods", tags=["pods"])
 
-    @routes.get("/{namespace}/{name}", responses=answers.told(Endpoint), summary="What policy says of a Pod")
+    @routes.get(
+        "/{namespace}/{name}",
+        responses=answers.told(Endpoint),
+        summary="Policies that apply to a Pod, and rules that have it as a peer",
+    )
     async def one(*, request: Request, namespace: InNamespace, name: Name, seq: Seq = None, at: At = None) -> Response:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)
         pod = there.cluster.pods.get((namespace, name))
         if pod is None:
-            raise Problem(404, f"{namespace}/{name}: there is no such Pod at {there.revision.sequence}")
+            raise Problem(404, f"{namespace}/{name}: there is no such Pod at revision {there.revision.sequence}")
         return answers.json(request, endpoint(there.cluster, pod), there.revision)
 
     return routes

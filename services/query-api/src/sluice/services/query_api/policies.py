@@ -16,7 +16,7 @@ from sluice.grouping.events import ObjectKey, key_of
 from sluice.policy.listing import rows, source
 from sluice.services.query_api import answers
 from sluice.services.query_api.answers import LIMIT, Meta
-from sluice.services.query_api.asking import Asking, At, InNamespace, Name, Seq
+from sluice.services.query_api.asking import Asking, At, InNamespace, Name, OfKind, Seq
 from sluice.services.query_api.auth import Scope
 from sluice.services.query_api.moments import Moment
 from sluice.services.query_api.places import Places
@@ -26,7 +26,7 @@ KINDS = tuple(sorted(POLICIES))
 
 
 class Count(Struct, frozen=True, kw_only=True):
-    """Since its rules first came to each node."""
+    """What the rules of the policy decided about, since each node first had them."""
 
     sessions: int = 0
     """Connections that it allowed; for what it denies, the number of packets."""
@@ -36,7 +36,7 @@ class Count(Struct, frozen=True, kw_only=True):
 
 
 class PolicyRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A policy, in its place."""
+    """A policy, its place in the order of enforcement, and how far it is in force."""
 
     kind: str
     namespace: str
@@ -91,13 +91,11 @@ LIST = PolicyList(metadata=Meta(revision="1793459220000000.42"), items=(ROW,))
 def router(asking: Asking) -> APIRouter:
     routes, places = APIRouter(prefix="/v1/policies", tags=["policies"]), Places()
 
-    @routes.get(
-        "", responses=answers.told(PolicyList, LIST), summary="Policies, in the order in which they are enforced"
-    )
+    @routes.get("", responses=answers.told(PolicyList, LIST), summary="Policies, in the order of enforcement")
     async def listed(
         *,
         request: Request,
-        namespace: Annotated[str | None, Query(max_length=253)] = None,
+        namespace: Annotated[str | None, Query(max_length=253, description="Only policies of this Namespace")] = None,
         seq: Seq = None,
         at: At = None,
         limit: answers.Limit = LIMIT,
@@ -109,16 +107,22 @@ def router(asking: Asking) -> APIRouter:
         meta = Meta(revision=answers.revision_text(there.revision), more=more)
         return answers.json(request, PolicyList(metadata=meta, items=tuple(await _rows(asking, there, keys))))
 
-    @routes.get("/{kind}/{namespace}/{name}", responses=answers.told(PolicyDetail), summary="One policy")
+    @routes.get(
+        "/{kind}/{namespace}/{name}",
+        responses=answers.told(PolicyDetail),
+        summary="One policy, its programs and its counters",
+    )
     async def one(
-        *, request: Request, kind: Kind, namespace: InNamespace, name: Name, seq: Seq = None, at: At = None
+        *, request: Request, kind: OfKind, namespace: InNamespace, name: Name, seq: Seq = None, at: At = None
     ) -> Response:
         asking.gate.require(request, Scope.READ)
         there = await asking.moments.find(seq, at)
         key = ObjectKey(kind, "" if namespace == "_" else namespace, name)
         found = await _rows(asking, there, [subjects.object_(*key)])
         if not found:
-            raise Problem(404, f"{kind} {namespace}/{name}: there is no such policy at {there.revision.sequence}")
+            raise Problem(
+                404, f"{kind} {namespace}/{name}: there is no such policy at revision {there.revision.sequence}"
+            )
         unit = subjects.unit(*key)
         compiler = there.cluster.compiler
         programs = [compiler.programs[group, unit] for group in compiler.addressed(unit)]

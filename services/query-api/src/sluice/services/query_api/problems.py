@@ -38,9 +38,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.NOT_FOUND:
-            return answer(
-                request, 404, f"{request.url.path}: there is no such path; /openapi.json tells which there are"
-            )
+            return answer(request, 404, f"{request.url.path}: there is no such path; /openapi.json lists all paths")
         return answer(request, error.status_code, str(error.detail))
 
     @app.exception_handler(RequestValidationError)

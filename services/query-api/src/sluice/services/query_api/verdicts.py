@@ -19,7 +19,7 @@ from sluice.services.query_api.problems import Problem
 
 
 class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What becomes of the packet."""
+    """What happens to the packet, and why."""
 
     metadata: Meta
     packet: Packet
@@ -33,26 +33,34 @@ class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def router(asking: Asking) -> APIRouter:
     routes = APIRouter(prefix="/v1/verdicts", tags=["verdicts"])
 
-    @routes.get("", responses=answers.told(Answer), summary="What becomes of a packet, and which rule decides")
+    @routes.get("", responses=answers.told(Answer), summary="What happens to a packet, and which rule decides")
     async def one(
         *,
         request: Request,
         source: Annotated[str, Query(alias="from", max_length=512, description=ENDS)],
         to: Annotated[str, Query(max_length=512, description=ENDS)],
-        protocol: Annotated[AnyProtocol, Query(description="Of ICMP and IGMP there are no ports")] = "TCP",
-        port: Annotated[int | None, Query(ge=1, le=65_535)] = None,
-        source_port: Annotated[int | None, Query(ge=1, le=65_535)] = None,
-        icmp_type: Annotated[int | None, Query(ge=0, le=255)] = None,
-        icmp_code: Annotated[int | None, Query(ge=0, le=255)] = None,
-        igmp_type: Annotated[int | None, Query(ge=0, le=255, description="Query 17, report 18, 22 or 34")] = None,
-        igmp_group: Annotated[str, Query(max_length=45, description="The group that the message is about")] = "",
-        family: Annotated[int | None, Query(description="4 or 6")] = None,
-        fqdn: Annotated[str, Query(max_length=253, description="Under which name the sender knows it")] = "",
-        method: Annotated[str, Query(max_length=32, description="Of the HTTP request that is sent first")] = "",
-        host: Annotated[str, Query(max_length=253)] = "",
-        path: Annotated[str, Query(max_length=4096, description="Unset: /")] = "",
+        protocol: Annotated[AnyProtocol, Query(description="ICMP and IGMP have no ports")] = "TCP",
+        port: Annotated[
+            int | None, Query(ge=1, le=65_535, description="Destination port; required where there are ports")
+        ] = None,
+        source_port: Annotated[int | None, Query(ge=1, le=65_535, description="Source port")] = None,
+        icmp_type: Annotated[int | None, Query(ge=0, le=255, description="Only with protocol=ICMP")] = None,
+        icmp_code: Annotated[int | None, Query(ge=0, le=255, description="Only with protocol=ICMP")] = None,
+        igmp_type: Annotated[
+            int | None, Query(ge=0, le=255, description="17 for a query; 18, 22 or 34 for a report")
+        ] = None,
+        igmp_group: Annotated[str, Query(max_length=45, description="The multicast group in the message")] = "",
+        family: Annotated[
+            int | None, Query(description="IP version, 4 or 6, if both ends have addresses of both")
+        ] = None,
+        fqdn: Annotated[str, Query(max_length=253, description="DNS name that resolved to `to` for the sender")] = "",
+        method: Annotated[
+            str, Query(max_length=32, description="Method of the first HTTP request on the connection")
+        ] = "",
+        host: Annotated[str, Query(max_length=253, description="Host of that request")] = "",
+        path: Annotated[str, Query(max_length=4096, description="Path of that request. Default: /")] = "",
         sni: Annotated[
-            str | None, Query(max_length=253, description="Whom a TLS handshake names; empty: nobody")
+            str | None, Query(max_length=253, description="Server name in the TLS handshake; empty if it has none")
         ] = None,
         seq: Seq = None,
         at: At = None,

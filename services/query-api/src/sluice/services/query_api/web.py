@@ -28,8 +28,9 @@ from sluice.services.query_api.parameters import only_known
 _requests = METRICS.counter("sluice_query_api_requests_total", "Requests, by the first digit of their status", "status")
 
 ABOUT = """\
-What Sluice knows: objects, policies and how far they are in force, groups, nodes, verdicts and audit events, as they
-are, and with `seq` or `at` as they were. Errors are application/problem+json. Tokens are bearer tokens.
+Objects, policies and how far they are in force, groups, nodes, verdicts and audit events. With `seq` or `at`, the state
+at an earlier moment. Errors are application/problem+json. Callers identify themselves by a bearer token or a client
+certificate.
 """
 
 

@@ -42,6 +42,7 @@ BENCHMARKS = {
     "AUDIT": ("audit_log",),
     "COUNT": ("ovs_counts",),
     "FQDN": ("fqdn_answer",),
+    "OFFLINE": ("offline",),
     "L7": ("l7_lab", "l7_recovery"),
 }
 """The modules of tests/bench that measure it, each run with the figure's name.

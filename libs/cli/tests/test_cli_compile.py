@@ -1,10 +1,13 @@
 """`sluice compile`: the text is what a node would hold, and packets walk through it as policy says."""
 
 import json
+import sys
+from io import BytesIO
 from ipaddress import ip_address
 
 import pytest
 
+from sluice.cli.compile_ovs import Switches
 from sluice.dataplane.ovs import parse
 from sluice.dataplane.ovs.fields import Field
 from sluice.dataplane.ovs.flow import Groups
@@ -89,6 +92,41 @@ def test_of_several_nodes_one_is_named(sluice, folder) -> None:
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert "table=80, priority=100,ip,nw_dst=10.0.0.1 " in first.output
     assert "table=80, priority=99,ip,nw_dst=10.0.0.1 actions=set_field:192.168.77.10->tun_dst" in second.output
+
+
+def test_several_nodes_are_printed_one_after_the_other(sluice, folder) -> None:
+    pods = (folder / "pods.yaml").read_text()
+    (folder / "pods.yaml").write_text(pods.replace("status: {podIP: 10.0.0.2}", "spec: {nodeName: node-2}"))
+    (folder / "node.yaml").write_text("apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\n")
+    each = [sluice("compile", "-f", folder, "--backend", "ovs", "--node", node).output for node in ("node-1", "node-2")]
+
+    everything = sluice("compile", "-f", folder, "--backend", "ovs", "--all-nodes").output
+    backwards = sluice("compile", "-f", folder, "--backend", "ovs", "--node", "node-2", "--node", "node-1").output
+    both = sluice("compile", "-f", folder, "--backend", "ovs", "--all-nodes", "--node", "node-1")
+
+    assert everything == f"# node node-1\n{each[0]}# node node-2\n{each[1]}"
+    assert backwards == f"# node node-2\n{each[1]}# node node-1\n{each[0]}"
+    assert (both.exit_code, "leave one out" in both.output) == (2, True)
+
+
+def test_a_node_is_printed_before_the_next_one_is_compiled(sluice, folder, monkeypatch) -> None:
+    (folder / "nodes.json").write_text(
+        "\n".join(
+            json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"node-{number}"}})
+            for number in range(3)
+        )
+    )
+    printed, of = [], Switches.of
+
+    def told(switches, node):
+        assert isinstance(sys.stdout.buffer, BytesIO)  # of click.testing
+        printed.append(sys.stdout.buffer.getvalue().count(b"# node "))
+        return of(switches, node)
+
+    monkeypatch.setattr(Switches, "of", told)
+    sluice("compile", "-f", folder, "--backend", "ovs", "--all-nodes")
+
+    assert printed == [0, 1, 2]
 
 
 NAMED = """

@@ -130,6 +130,40 @@ def test_a_pod_is_trimmed_and_its_addresses_are_canonical():
     }
 
 
+def test_a_slim_object_is_the_same_and_knows_the_lines_of_what_is_read():
+    text = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: a
+  managedFields: [{manager: kubelet}]
+  labels: {app: web}
+spec:
+  volumes:
+    - name: data
+  containers:
+    - name: web
+      env: [{name: A, value: b}]
+      ports:
+        - containerPort: 80
+status: {podIP: 10.0.0.1, hostIP: 192.0.2.1}
+"""
+    pod = only(text)
+    slim = pod.slim()
+
+    assert (slim.object, slim.body) == (pod.object, pod.body)
+    for path in ("$.metadata.labels.app", "$.spec.containers[0].ports[0].containerPort", "$.status.podIP", "$.spec"):
+        assert slim.problem(path, "") == pod.problem(path, ""), path
+    assert slim.node.entries["metadata"].node.entries.keys() == {"name", "labels"}
+    assert slim.identified("u").body == pod.identified("u").body
+
+
+def test_a_policy_keeps_all_of_its_text():
+    written = only(policy({"podSelector": {}}, annotations={"note": "x"}, finalizers=["f"]))
+
+    assert written.slim() is written
+
+
 def test_of_the_annotations_of_a_pod_those_of_its_networks_travel():
     text = """
     apiVersion: v1

@@ -205,6 +205,94 @@ def test_a_pod_on_the_hosts_network_has_the_nodes_address() -> None:
     assert world.pods()["x/a"].addresses == ("192.168.77.10",)
 
 
+def test_later_nodes_have_ranges_and_addresses_of_their_own() -> None:
+    world = new_world(*(f"n{number:04}" for number in range(1_100)))
+    nodes = [world.node(name) for name in world.nodes]
+
+    assert {len({one.spec.pod_cidr for one in nodes}), len({one.status.addresses for one in nodes})} == {1_100}
+    assert nodes[1].spec.pod_cidr == "10.64.16.0/20"
+    assert (nodes[1_024].spec.pod_cidr, nodes[300].status.addresses[0].address) == ("10.128.0.0/20", "192.168.78.54")
+
+
+def test_what_is_behind_nodes_is_told_for_all_at_once() -> None:
+    world = new_world("n1", "n2")
+    for each in (
+        pod("a"),
+        pod("stray", "{nodeName: n2}", "{podIP: 10.1.1.1}"),
+        pod("ended", "{nodeName: n2}", "{podIP: 10.1.1.2, phase: Failed}"),
+        pod("host", "{nodeName: n2, hostNetwork: true}"),
+    ):
+        world.put(each)
+
+    assert world.behind() == {"n1": {"10.64.0.0/20"}, "n2": {"10.64.16.0/20", "10.1.1.1/32"}}
+
+
+def service(name: str, spec: str) -> Document:
+    (document,) = documents(
+        f"{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: x}}, spec: {spec}}}"
+    )
+    return document
+
+
+def served(world: World, name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    found = world.objects[Key(Kind.SERVICE, "x", name)].object
+    assert isinstance(found, Service)
+    return found.spec.cluster_ips, tuple(port.node_port for port in found.spec.ports)
+
+
+def test_services_get_the_first_free_addresses_and_ports() -> None:
+    world = new_world()
+    two = "{type: NodePort, ports: [{name: a, port: 80}, {name: b, port: 81}]}"
+    for each in (
+        service("own", "{type: NodePort, clusterIP: 10.96.0.11, ports: [{port: 80, nodePort: 30001}]}"),
+        service("a", two),
+        service("b", two),
+    ):
+        world.put(each)
+    assert served(world, "a") == (("10.96.0.10",), (30_000, 30_002))
+    assert served(world, "b") == (("10.96.0.12",), (30_003, 30_004))
+
+    world.put(service("b", two))  # the same again
+    assert served(world, "b") == (("10.96.0.12",), (30_003, 30_004))
+    world.remove(world.find("Service", "x", "a"))
+    world.put(service("c", two))
+    assert served(world, "c") == (("10.96.0.10",), (30_000, 30_002))
+
+
+def test_services_without_a_port_left_are_refused() -> None:
+    world = new_world()
+    ports = ", ".join(f"{{name: p{number}, port: {number}}}" for number in range(1, 2_768))
+    world.put(service("a", f"{{type: NodePort, ports: [{ports}]}}"))
+    world.put(service("b", "{type: NodePort, ports: [{port: 80}]}"))
+
+    with pytest.raises(NotPlaceable, match="Service x/c: no NodePort is left from 30000 to 32767"):
+        world.put(service("c", "{type: NodePort, ports: [{port: 80}]}"))
+    assert served(world, "b")[1] == (32_767,)
+
+
+SELECTED = [
+    ("{app: a}", ["a"]),
+    ("{app: a, tier: t}", ["a"]),
+    ("{tier: t}", ["a", "b"]),
+    ("{app: b, tier: u}", None),
+]
+
+
+@pytest.mark.parametrize(("selector", "pods"), SELECTED, ids=[selector for selector, _ in SELECTED])
+def test_a_service_has_the_pods_with_all_its_labels(selector: str, pods: list[str] | None) -> None:
+    world = new_world()
+    for each in (
+        pod("a", metadata=", labels: {app: a, tier: t}"),
+        pod("b", metadata=", labels: {app: b, tier: t}"),
+        service("s", f"{{selector: {selector}, ports: [{{port: 80}}]}}"),
+    ):
+        world.put(each)
+
+    found = world.objects.get(Key(Kind.ENDPOINT_SLICE, "x", "s-0"))
+    held = found.object if found else None
+    assert pods == ([one.target_ref.name for one in held.endpoints] if isinstance(held, EndpointSlice) else None)
+
+
 REFUSED = [
     (pod("a", "{nodeName: far}"), "Pod x/a: its node far is none of the lab's (node-1)"),
     (documents("{apiVersion: v1, kind: Node, metadata: {name: far}}")[0], "Node far: the lab has node-1"),

@@ -1,7 +1,11 @@
 """The rule files that a node's inspection engine would have, one per tenant."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from sluice.cli.derived import Derived
+from sluice.contracts.ids import ALL_NODES, NodeName
+from sluice.contracts.status import Problem
+from sluice.dataplane.l7.wanted import rule_sets
 
 
 class Tenant(NamedTuple):
@@ -13,20 +17,15 @@ class Tenant(NamedTuple):
     """Lines of the rule file."""
 
 
-def compiled(documents: Mapping[Any, Any], node: Any) -> tuple[list[Tenant], list[Any]]:
+def compiled(derived: Derived, node: NodeName) -> tuple[list[Tenant], list[Problem]]:
     """The tenants of the node, and what could not be compiled as written."""
-    from sluice.cli.derived import derive
-    from sluice.dataplane.l7.wanted import rule_sets
-
-    compiler, _, grouping, *_ = derive(documents)
-    here = set(grouping.groups_on(node))
-    wanted = rule_sets(program for (group, _), program in sorted(compiler.programs.items()) if group in here)
+    wanted = rule_sets(program for program in derived.programs(node) if program.applied_to != ALL_NODES)
     shared: dict[str, list[str]] = {}
     for subject in sorted(wanted):
         shared.setdefault(wanted[subject].digest, []).append(f"{subject.unit} {subject.direction} {subject.rule}")
     texts = {rules.digest: rules.text for rules in wanted.values()}
     tenants = [Tenant(tuple(users), one, tuple(texts[one].splitlines())) for one, users in shared.items()]
-    return tenants, sorted(compiler.problems)
+    return tenants, sorted(derived.compiler.problems)
 
 
 def text(tenants: list[Tenant]) -> str:

@@ -1,48 +1,67 @@
 """The flows and groups that a node's switch would have."""
 
-from typing import Any
+from typing import NamedTuple
+
+from sluice.cli.compile_traffic import steered
+from sluice.cli.derived import Derived
+from sluice.contracts.groups import NodeRoute
+from sluice.contracts.ids import NodeName
+from sluice.contracts.status import Problem
+from sluice.dataplane.ovs.engine import Engine
+from sluice.dataplane.ovs.flow import Flows, Groups
+from sluice.dataplane.ovs.ids import RuleIds
+from sluice.dataplane.ovs.ports import LocalPort
+from sluice.dataplane.ovs.serving import Serving
+from sluice.drivers.veth import mac_of
+from sluice.lab.ways import UPLINKS, routes, uplinks, way_flows
+from sluice.lab.world import Placed, World
 
 
-def compiled(world: Any, node: Any) -> tuple[Any, Any, list[Any]]:
-    """The flows and groups of the node, and what could not be compiled as written."""
-    from sluice.cli.compile_traffic import steered
-    from sluice.cli.derived import derive
-    from sluice.contracts.groups import Page
-    from sluice.contracts.ids import ALL_NODES, Revision
-    from sluice.dataplane.ovs.engine import Engine
-    from sluice.dataplane.ovs.ids import RuleIds
-    from sluice.dataplane.ovs.ports import LocalPort
-    from sluice.dataplane.ovs.serving import Serving
-    from sluice.drivers.veth import mac_of
-    from sluice.lab.ways import UPLINKS, uplinks, way_flows
-    from sluice.policy.backends import backend_of
+class Switch(NamedTuple):
+    flows: Flows
+    groups: Groups
+    problems: list[Problem]
+    """What could not be compiled as written; sorted."""
 
-    compiler, groups, grouping, services, controls = derive(world.objects)
-    ids = RuleIds()
-    engine, serving = Engine(node, ids), Serving(node, ids)
-    for _, served in sorted(services.programs.items()):
-        serving.put(served)
-    changes = serving.drain()
-    for service in sorted(changes.services):
-        engine.serve(service, serving.numbers(service))
-    here = set(grouping.groups_on(node))
-    for (group, _), program in sorted(compiler.programs.items()):
-        if (group in here or group == ALL_NODES) and backend_of(program) == "ovs":
+
+class Switches:
+    """What is the same for all nodes is done once."""
+
+    def __init__(self, world: World, derived: Derived) -> None:
+        self._world, self._derived = world, derived
+        self._routes: list[NodeRoute] = routes(world)
+        self._pods: dict[NodeName, list[Placed]] = {}
+        for pod in world.pods().values():
+            if not pod.host_network:
+                self._pods.setdefault(pod.node, []).append(pod)
+
+    def of(self, node: NodeName) -> Switch:
+        """The flows and groups of the node."""
+        derived, ids = self._derived, RuleIds()
+        engine, serving = Engine(node, ids), Serving(node, ids)
+        for _, served in sorted(derived.services.programs.items()):
+            serving.put(served)
+        changes = serving.drain()
+        for service in sorted(changes.services):
+            engine.serve(service, serving.numbers(service))
+        programs = derived.programs_of("ovs", node)
+        for page in derived.pages(programs):  # before the programs, so that each source gets its values at once
+            engine.put_page(page)
+        pods = sorted(self._pods.get(node, ()))
+        ports = [
+            LocalPort(pod.pod, pod.uid, number, mac_of(pod.addresses[0]), pod.addresses)
+            for number, pod in enumerate(pods, start=1)
+        ]
+        for port in ports:
+            engine.open_port(port)
+        for program in programs:
             engine.put_program(program)
-    for group in sorted(groups.selectors):
-        for place in grouping.nodes(group):
-            members = grouping.members(group, place)
-            engine.put_page(Page(group=group, node=place, cause=Revision(1, 0), members=members))
-    pods = sorted(pod for pod in world.pods().values() if pod.node == node and not pod.host_network)
-    ports = [
-        LocalPort(pod.pod, pod.uid, number, mac_of(pod.addresses[0]), pod.addresses)
-        for number, pod in enumerate(pods, start=1)
-    ]
-    for port in ports:
-        engine.open_port(port)
-    ways = way_flows(world, node, uplinks(world, node, len(pods)))
-    steering, troubles = steered(controls, grouping, node, ids, ports, first=len(pods) + UPLINKS + 1)
-    served_flows = {key: body for key, body in changes.flows.items() if body is not None}
-    chosen = {number: buckets for number, buckets in changes.groups.items() if buckets is not None}
-    problems = {*compiler.problems, *engine.problems(), *serving.problems(), *troubles}
-    return {**engine.flows, **ways, **served_flows, **steering}, chosen, sorted(problems)
+        ways = way_flows(node, self._routes, uplinks(self._world, node, len(pods)))
+        steering, troubles = steered(derived, node, ids, ports, first=len(pods) + UPLINKS + 1)
+        flows, _ = engine.drain()
+        flows |= ways
+        flows |= {key: body for key, body in changes.flows.items() if body is not None}
+        flows |= steering
+        chosen = {number: buckets for number, buckets in changes.groups.items() if buckets is not None}
+        problems = {*derived.compiler.problems, *engine.problems(), *serving.problems(), *troubles}
+        return Switch(flows, chosen, sorted(problems))

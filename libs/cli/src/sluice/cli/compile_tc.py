@@ -1,7 +1,15 @@
 """What a node's interfaces on secondary networks would have, as tc(8) commands."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from sluice.cli.derived import Derived
+from sluice.contracts.ids import NodeName
+from sluice.contracts.status import Problem
+from sluice.dataplane.tc.engine import Engine
+from sluice.dataplane.tc.filter import Hook
+from sluice.dataplane.tc.mirror import Mirror
+from sluice.dataplane.tc.plan import plan
+from sluice.dataplane.tc.text import clsact, command
 
 
 class Interface(NamedTuple):
@@ -20,32 +28,18 @@ class Interface(NamedTuple):
     """The device is $DEV."""
 
 
-def compiled(documents: Mapping[Any, Any], node: Any) -> tuple[list[Interface], list[Any]]:
+def compiled(derived: Derived, node: NodeName) -> tuple[list[Interface], list[Problem]]:
     """The policed interfaces of the node, and what could not be compiled as written."""
-    from sluice.cli.derived import derive
-    from sluice.contracts.groups import Page
-    from sluice.contracts.ids import Revision
-    from sluice.dataplane.tc.engine import Engine
-    from sluice.policy.backends import backend_of
-
-    compiler, groups, grouping, *_ = derive(documents)
     engine = Engine(node)
-    for group in sorted(groups.selectors):
-        for place in grouping.nodes(group):
-            members = grouping.members(group, place)
-            engine.put_page(Page(group=group, node=place, cause=Revision(1, 0), members=members))
-    for _, program in sorted(compiler.programs.items()):
-        if backend_of(program) == "tc":
-            engine.put_program(program)
-    return _interfaces(engine), sorted({*compiler.problems, *engine.problems()})
+    programs = derived.programs_of("tc", node)
+    for page in derived.pages(programs):
+        engine.put_page(page)
+    for program in programs:
+        engine.put_program(program)
+    return _interfaces(engine), sorted({*derived.compiler.problems, *engine.problems()})
 
 
-def _interfaces(engine: Any) -> list[Interface]:
-    from sluice.dataplane.tc.filter import Hook
-    from sluice.dataplane.tc.mirror import Mirror
-    from sluice.dataplane.tc.plan import plan
-    from sluice.dataplane.tc.text import clsact, command
-
+def _interfaces(engine: Engine) -> list[Interface]:
     found = []
     policed = sorted((member.pod, key.network, key.interface, key) for key, member in engine.interfaces.items())
     for zone, (pod, network, interface, key) in enumerate(policed, start=1):

@@ -12,6 +12,7 @@ from sluice.admission.among import admit_all, cautions_among
 from sluice.admission.context import Known
 from sluice.cli import progress
 from sluice.cli.options import refuse
+from sluice.cli.uncollected import uncollected
 from sluice.contracts.kinds import RESOURCES
 from sluice.contracts.status import DocumentProblem
 from sluice.kube.digest import is_manifest
@@ -35,6 +36,7 @@ class Entry(Struct, frozen=True):
         return self.parsed.file
 
 
+@uncollected()
 def load(paths: Sequence[str]) -> list[Entry]:
     """Every document in these files and folders, in order; an unreadable file ends the command."""
     taken: dict[tuple[str, ...], Document] = {}
@@ -42,7 +44,8 @@ def load(paths: Sequence[str]) -> list[Entry]:
     with progress.shown() as tell:
         for name, content in _contents(paths):
             for parsed in parse(content, name):
-                entries.append(_judged(parsed, taken))
+                kept = parsed.slim() if isinstance(parsed, Document) else parsed
+                entries.append(_judged(kept, taken))
                 tell(f"{len(entries)} objects read, now in {name}")
         if not entries:
             click.echo(f"{', '.join(paths)}: there are no objects in it", err=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from sluice.cli.options import refuse
+from sluice.cli.uncollected import uncollected
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Node, Pod
 from sluice.kube.manifest import Document
@@ -13,6 +14,7 @@ FIRST = (Kind.NODE, Kind.NAMESPACE)
 """Kinds that others depend on."""
 
 
+@uncollected()
 def placed(documents: Sequence[Document]) -> World:
     """The objects with missing fields filled in deterministically; an object without a place ends the command."""
     numbers = count(1)

@@ -92,7 +92,8 @@ def _program(unit: Unit, body: bytes) -> AnyProgram:
             return codec.decode(body, Program)
 
 
-def _peer_groups(program: AnyProgram) -> Iterator[GroupId]:
+def peer_groups(program: AnyProgram) -> Iterator[GroupId]:
+    """The groups whose members a node that has the program must know besides those that it applies to."""
     for rule in program.rules if isinstance(program, Program) else ():
         if asks_every_pod(rule):
             yield EVERY_POD_ID
@@ -284,7 +285,7 @@ class View:
         return self._started and now_s - late.since_s >= GRACE_S
 
     def _peers_known(self, program: AnyProgram) -> bool:
-        return all(subjects.pages(group) in self._answered for group in _peer_groups(program))
+        return all(subjects.pages(group) in self._answered for group in peer_groups(program))
 
     def _complete(self, key: ProgramKey) -> bool:
         applied = self._applied_programs.get(key)
@@ -383,7 +384,7 @@ class View:
 
 
 def _page_patterns(program: AnyProgram | None) -> tuple[str, ...]:
-    return () if program is None else tuple(subjects.pages(group) for group in _peer_groups(program))
+    return () if program is None else tuple(subjects.pages(group) for group in peer_groups(program))
 
 
 def _complete(marks: dict[int, Mark]) -> Revision:

@@ -19,7 +19,7 @@ from sluice.kube import antrea_config, json_text, yaml_text
 from sluice.kube.convert import body_of, to_object, with_uid
 from sluice.kube.nodes import MAX_DOCUMENT_BYTES, Entry, Malformed, Map, Node, Scalar, Sequence, is_null, line_at
 from sluice.kube.scalars import text
-from sluice.kube.schema import Finding, findings
+from sluice.kube.schema import Finding, findings, read_part
 
 MAX_OBJECT_BYTES = 1_500_000
 """Size limit of one message body: what the API server's store accepts (etcd, --max-request-bytes, 1.5 MB)."""
@@ -52,6 +52,12 @@ class Document(Struct, frozen=True, kw_only=True):
         """The same object with this uid."""
         made = with_uid(self.object, uid)
         return msgspec.structs.replace(self, object=made, body=body_of(self.kind, made, self.node))
+
+    def slim(self) -> "Document":
+        """The same object without the lines of fields that we do not read, which are most of a Pod."""
+        if RESOURCES[self.kind].written:
+            return self
+        return msgspec.structs.replace(self, node=read_part(self.node, TYPES[self.kind]))
 
 
 class Ignored(Struct, frozen=True, kw_only=True):

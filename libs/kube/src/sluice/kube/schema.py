@@ -27,7 +27,7 @@ from sluice.contracts.objects import (
     Tier,
     TrafficControl,
 )
-from sluice.kube.nodes import Map, Node, Reading, Scalar, Sequence, is_null
+from sluice.kube.nodes import Entry, Map, Node, Reading, Scalar, Sequence, is_null
 from sluice.kube.scalars import shortened
 
 UNREAD: Mapping[type[Struct], frozenset[str]] = {
@@ -84,6 +84,32 @@ class Finding(NamedTuple):
 def findings(node: Node, kind: type[Object], *, strict: bool) -> tuple[Finding, ...]:
     """Everything that prevents the node from being an object of this kind; `strict` refuses unknown fields."""
     return tuple(_of_type(node, _type_info(kind), jsonpath.ROOT, strict=strict))
+
+
+def read_part(node: Node, kind: type[Object]) -> Node:
+    """The node without the fields that an object of this kind does not have. For nodes without findings."""
+    return _read_part(node, _type_info(kind))
+
+
+def _read_part(node: Node, expected: inspect.Type) -> Node:
+    match expected, node:
+        case inspect.StructType(fields=fields), Map(line=line, entries=entries):
+            kept = ((field, entries.get(field.encode_name)) for field in fields)
+            return Map(
+                line,
+                {
+                    field.encode_name: Entry(entry.line, _read_part(entry.node, field.type))
+                    for field, entry in kept
+                    if entry is not None
+                },
+            )
+        case inspect.VarTupleType(item_type=item), Sequence(line=line, items=items):
+            return Sequence(line, tuple([_read_part(one, item) for one in items]))
+        case inspect.UnionType(types=types), _:
+            some = [member for member in types if not isinstance(member, inspect.NoneType)]
+            return _read_part(node, some[0]) if len(some) == 1 else node
+        case _:
+            return node
 
 
 @cache

@@ -54,11 +54,11 @@ def routes(world: World) -> dict[int, Routes]:
     Without an address of that version, a node cannot be reached by it.
     """
     found: dict[int, set[tuple[str, Address]]] = {4: set(), 6: set()}
-    for name in world.nodes:
+    for name, behind in world.behind().items():
         for version in found:
             way = next((each for each in world.node_addresses(name) if veth.family(each) == version), None)
             if way is not None:
-                found[version] |= {(each, way) for each in world.behind(name) if veth.family(each) == version}
+                found[version] |= {(each, way) for each in behind if veth.family(each) == version}
     return {version: frozenset(ways) for version, ways in found.items()}
 
 

@@ -55,7 +55,7 @@ class Wiring(NamedTuple):
 
 def wirings(world: World) -> dict[NodeName, Wiring]:
     """The wiring of each node in this world."""
-    pods = frozenset[str]().union(*(world.behind(name) for name in world.nodes))
+    pods = frozenset[str]().union(*world.behind().values())
     return {name: Wiring(world.node_addresses(name), world.gateways(name), pods) for name in world.nodes}
 
 

@@ -21,7 +21,7 @@ from sluice.grouping.members import member_of, member_of_node
 from sluice.lab.checks import Got, Question
 from sluice.lab.probers import Result
 from sluice.lab.reasons import state_of
-from sluice.lab.ways import uplinks, way_flows
+from sluice.lab.ways import routes, uplinks, way_flows
 from sluice.lab.world import Placed, World
 from sluice.testkit.tracker import Packet
 from sluice.testkit.walker import Walker
@@ -94,7 +94,7 @@ def _through_the_tunnel(world: World, sender: NodeName, to: _Node, packet: Packe
 def _node(world: World, node: NodeName) -> _Node:
     ports = _ports(world, node)
     ends = uplinks(world, node, len(ports))
-    return _Node(Walker({**_flows(world, node), **way_flows(world, node, ends)}), ports, ends)
+    return _Node(Walker({**_flows(world, node), **way_flows(node, routes(world), ends)}), ports, ends)
 
 
 def _flows(world: World, node: NodeName) -> Flows:

@@ -1,5 +1,7 @@
 """The uplinks of a node's switch and their flows as node-ovs derives them from all Nodes, without a switch or bus."""
 
+from collections.abc import Iterable
+
 from sluice.contracts.groups import NodeRoute
 from sluice.contracts.ids import NEVER, NodeName
 from sluice.dataplane.ovs.flow import Flows
@@ -19,15 +21,20 @@ def uplinks(world: World, node: NodeName, pods: int) -> Uplinks:
     return Uplinks(pods + 1, Gateway(pods + 2, GATEWAY_MAC, world.gateways(node)))
 
 
-def way_flows(world: World, node: NodeName, ports: Uplinks) -> Flows:
-    """The flows of these ports, and of the routes to all nodes."""
-    return lower_routes(node, [_route(world, name) for name in world.nodes], ports)
+def routes(world: World) -> list[NodeRoute]:
+    """The routes to all nodes. They are the same for each node, and cost a pass over all Pods."""
+    behind = world.behind()
+    return [
+        NodeRoute(
+            node=name,
+            cause=NEVER,
+            addresses=tuple(sorted(world.node_addresses(name))),
+            pod_cidrs=tuple(sorted(behind[name])),
+        )
+        for name in world.nodes
+    ]
 
 
-def _route(world: World, name: NodeName) -> NodeRoute:
-    return NodeRoute(
-        node=name,
-        cause=NEVER,
-        addresses=tuple(sorted(world.node_addresses(name))),
-        pod_cidrs=tuple(sorted(world.behind(name))),
-    )
+def way_flows(node: NodeName, ways: Iterable[NodeRoute], ports: Uplinks) -> Flows:
+    """The flows of these ports of the node, and of the routes to all nodes."""
+    return lower_routes(node, ways, ports)

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Network, ip_address, ip_network
-from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -36,10 +35,13 @@ from sluice.lab.attaching import Attaching, NoSuchNetwork
 from sluice.lab.scenario import DnsRecord, Network, addresses_of
 
 POD_RANGE = IPv4Network("10.64.0.0/10")
-"""Pod addresses: each node has a /20 of it (4,093 Pods), unless its Node says otherwise."""
+"""Pod addresses, unless the Node says otherwise. Those of the 1,025th node and later ones are beyond it."""
+
+NODE_BITS = 12
+"""A node's range is a /20: room for 4,093 Pods."""
 
 NODE_RANGE = IPv4Network("192.168.77.0/24")
-"""Node addresses, unless the Node says otherwise."""
+"""Node addresses, unless the Node says otherwise. Those of the 247th node and later ones are beyond it."""
 
 RESERVED = 2
 """Addresses not given out: the network's own, and the one usually taken for a gateway."""
@@ -90,6 +92,7 @@ class World:
     ) -> None:
         """`now` returns the time as RFC 3339: of two Pods with the same address the one created later holds it."""
         self.nodes = tuple(NodeName(node) for node in nodes)
+        self._place_of = {node: place for place, node in enumerate(self.nodes)}
         self.externals = externals
         """Addresses of hosts outside the cluster, by name."""
 
@@ -105,6 +108,10 @@ class World:
 
         self._taken: Counter[Address] = Counter()
         """How many running Pods have each address."""
+
+        self._serving = services.Taken()
+        self._versions: frozenset[int] | None = None
+        """The IP versions of all nodes' ranges; None: not known since a Node changed."""
 
         self._gathering = False
         self._next_node = 0
@@ -141,17 +148,19 @@ class World:
         """The node's own addresses among its Pods: the first of each range."""
         return tuple(Address(str(ip_network(cidr, strict=False)[1])) for cidr in self.node(name).spec.pod_cidrs)
 
-    def behind(self, name: NodeName) -> frozenset[str]:
-        """The node's ranges, and the addresses of its Pods outside of them, as CIDRs."""
-        networks = [ip_network(cidr, strict=False) for cidr in self.node(name).spec.pod_cidrs]
-        strays = {
-            address
-            for pod in self.pods().values()
-            if pod.node == name and not pod.host_network
-            for address in map(ip_address, pod.addresses)
-            if not any(address in each for each in networks)
+    def behind(self) -> dict[NodeName, frozenset[str]]:
+        """For each node its ranges, and the addresses of its Pods outside of them, as CIDRs."""
+        networks = {
+            node: [ip_network(cidr, strict=False) for cidr in self.node(node).spec.pod_cidrs] for node in self.nodes
         }
-        return frozenset((*map(str, networks), *(str(ip_network(address)) for address in strays)))
+        found = {node: set(map(str, each)) for node, each in networks.items()}
+        for document in self._objects.values():
+            pod = document.object
+            if isinstance(pod, Pod) and runs(pod) and not pod.spec.host_network:
+                for address in map(ip_address, pod.addresses):
+                    if not any(address in each for each in networks[pod.node]):
+                        found[pod.node].add(str(ip_network(address)))
+        return {node: frozenset(each) for node, each in found.items()}
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -191,6 +200,8 @@ class World:
             gone += [each for each in self._objects if each.namespace == key.name]
         for each in gone:
             self._taken.subtract(_had_by(self._objects[each].object))
+            if isinstance(service := self._objects[each].object, Service):
+                self._serving.remove(service)
             del self._objects[each], self._bodies[each]
             self._implied.discard(each)
         if key.kind is Kind.NODE:
@@ -207,14 +218,12 @@ class World:
             for key, document in self._objects.items()
             if isinstance(one := document.object, EndpointSlice) and key not in self._derived
         }
-        pods: dict[str, list[Pod]] = {}
-        for pod in held:
-            if isinstance(pod, Pod) and runs(pod):
-                pods.setdefault(pod.metadata.namespace, []).append(pod)
+        asking = [one for one in held if isinstance(one, Service) and one.key not in given]
+        pods = services.Candidates(asking, (one for one in held if isinstance(one, Pod) and runs(one)))
         wanted = {}
-        for service in held:
-            if isinstance(service, Service) and (service.metadata.namespace, service.metadata.name) not in given:
-                for one in services.slices(service, pods.get(service.metadata.namespace, ())):
+        for service in asking:
+            if service.spec.selector:
+                for one in services.slices(service, pods.of(service)):
                     wanted[Key(Kind.ENDPOINT_SLICE, one.metadata.namespace, one.metadata.name)] = one
         for gone in self._derived - wanted.keys():
             del self._objects[gone], self._bodies[gone]
@@ -247,15 +256,21 @@ class World:
                 document = replace(document, object=pod, body=codec.encode(pod))
             case Node():
                 node = self._addressed_node(key, document.object, uid)
+                self._versions = None
                 document = replace(document, object=node, body=codec.encode(node))
             case Service():
-                others = [one.object for at, one in self._objects.items() if at.kind is Kind.SERVICE and at != key]
-                versions = {ip_network(cidr).version for node in self.nodes for cidr in self.node(node).spec.pod_cidrs}
-                service = services.addressed(
-                    document.object, (other for other in others if isinstance(other, Service)), versions
-                )
-                if isinstance(known.object if known else None, Service) and not document.object.spec.cluster_ips:
-                    service = _readdressed(service, known.object if known else None)
+                before = known.object if known else None
+                if isinstance(before, Service):
+                    self._serving.remove(before)
+                try:
+                    service = services.addressed(document.object, self._serving, self._ip_versions())
+                except services.NoneLeft as error:
+                    if isinstance(before, Service):
+                        self._serving.add(before)
+                    raise NotPlaceable(f"{describe(key)}: {error}") from error
+                if isinstance(before, Service) and not document.object.spec.cluster_ips:
+                    service = _readdressed(service, before)
+                self._serving.add(service)
                 service = replace(service, metadata=replace(service.metadata, uid=uid))
                 document = replace(document, object=service, body=codec.encode(service))
             case _:
@@ -264,6 +279,12 @@ class World:
         self._taken.update(_had_by(document.object))
         self._objects[key] = document
         self._bodies[key] = document.body
+
+    def _ip_versions(self) -> frozenset[int]:
+        if self._versions is None:
+            cidrs = (cidr for name in self.nodes for cidr in self.node(name).spec.pod_cidrs)
+            self._versions = frozenset(ip_network(cidr).version for cidr in cidrs)
+        return self._versions
 
     def _imply(self, key: Key) -> None:
         """Create the object, with nothing but a name, if it does not exist."""
@@ -281,7 +302,7 @@ class World:
         """The Pod with node, addresses, uid and age; existing ones are kept if it is the same Pod as before."""
         before = known if isinstance(known, Pod) and _same_sandbox(known, pod) else None
         node = pod.node or (before.node if before else self._schedule())
-        if node not in self.nodes:
+        if node not in self._place_of:
             raise NotPlaceable(
                 f"{describe(key)}: its node {node} is none of the lab's ({', '.join(self.nodes)}): add it to spec.nodes"
             )
@@ -311,15 +332,15 @@ class World:
         return node
 
     def _addressed_node(self, key: Key, node: Node, uid: str) -> Node:
-        if key.name not in self.nodes:
+        index = self._place_of.get(NodeName(key.name))
+        if index is None:
             raise NotPlaceable(f"{describe(key)}: the lab has {', '.join(self.nodes)}: add it to spec.nodes")
-        index = self.nodes.index(NodeName(key.name))
         addresses = node.status.addresses or (
-            NodeAddress(type="InternalIP", address=str(NODE_RANGE[10 + index])),
+            NodeAddress(type="InternalIP", address=str(NODE_RANGE[10] + index)),
             NodeAddress(type="Hostname", address=key.name),
         )
         cidrs = node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())
-        cidrs = cidrs or (str(next(islice(POD_RANGE.subnets(new_prefix=20), index, None))),)
+        cidrs = cidrs or (f"{POD_RANGE[0] + (index << NODE_BITS)}/{32 - NODE_BITS}",)
         return replace(
             node,
             metadata=replace(node.metadata, uid=uid),

@@ -23,12 +23,12 @@ def lower_routes(here: NodeName, routes: Iterable[NodeRoute], uplinks: Uplinks) 
     said = {route.node: _said(route) for route in routes}
     said[here] = _said_here(said.get(here, _NOTHING), uplinks)
     flows = uplink_flows(uplinks)
+    claims: dict[Block, list[NodeName]] = {}
     for node, ways in said.items():
-        has = {
-            block
-            for block in ways.blocks
-            if _holder(here, (name for name, one in said.items() if block in one.blocks)) == node
-        }
+        for block in ways.blocks:
+            claims.setdefault(block, []).append(node)
+    for node, ways in said.items():
+        has = {block for block in ways.blocks if _holder(here, claims[block]) == node}
         flows |= node_flows(ways, has, uplinks, local=node == here)
     return flows
 

@@ -72,9 +72,17 @@ def write_packet(fields: Mapping[Field, int]) -> str:
 
 
 def write_all(flows: Flows) -> str:
-    """All flows, one per line: by table, then highest priority first, then by text."""
-    lines = sorted((key.table, -key.priority, write(key, body)) for key, body in flows.items())
-    return "".join(f"{line}\n" for _, _, line in lines)
+    """All flows, one per line, in the order of `lines`."""
+    return "".join(f"{line}\n" for line in lines(flows))
+
+
+def lines(flows: Flows) -> Iterator[str]:
+    """All flows: by table, then highest priority first, then by text. Holds the lines of one priority at a time."""
+    layers: dict[tuple[int, int], list[FlowKey]] = {}
+    for key in flows:
+        layers.setdefault((key.table, -key.priority), []).append(key)
+    for place in sorted(layers):
+        yield from sorted([write(key, flows[key]) for key in layers[place]])
 
 
 def write_groups(groups: Groups) -> str:

@@ -112,7 +112,7 @@ async def test_a_filter_is_known_by_what_tc_shows_of_it() -> None:
         assert (found.kind, found.places) == ("root", (f"dev {device.name} egress",)), text
     everywhere = await explaining.meaning(shown)
     assert len(everywhere.places) == 2 * len(node.devices)
-    for text, why in (("0/1/0x1", "no filter of ours"), ("  not_in_hw", "says of no filter")):
+    for text, why in (("0/1/0x1", "Sluice has no such filter"), ("  not_in_hw", "does not say which filter")):
         with pytest.raises(NotOurs, match=why):
             await explaining.meaning(text)
     with pytest.raises(NotOurs, match="not a value of `more`"):

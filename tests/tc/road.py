@@ -136,7 +136,9 @@ async def _explained(bus: Bus) -> tuple[tuple[str, ...], bool]:
                 continue
             shown += 1
             found = await explaining.explain(bus, [NODE], "tc", f"dev rep-a {hook} {line}")
-            of_policy = found.rules or found.kind in ("base", "state") or found.says.startswith("lets pass")
+            of_policy = (
+                found.rules or found.kind in ("base", "state") or found.says.startswith("lets everything else pass")
+            )
             if found.pods != ("x/a",) or not found.does or not of_policy:
                 unexplained.append(f"{line}: {found}")
     told = await explaining.held(bus, NODE, "tc", limit=1_000)

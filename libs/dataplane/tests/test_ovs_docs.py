@@ -1,6 +1,7 @@
 """docs/backends/ovs.md shows flows that are, and describes every table there is."""
 
 import re
+from collections.abc import Collection, Iterator
 from inspect import getsource
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from sluice.dataplane.ovs.conntrack import CT_ZONE, MASK_ZONE, REDIRECT_ZONE
 from sluice.dataplane.ovs.cookies import CookieKind
 from sluice.dataplane.ovs.errand import Errand, Meter
 from sluice.dataplane.ovs.fields import Field
-from sluice.dataplane.ovs.ids import RULES_PER_LANE
+from sluice.dataplane.ovs.ids import LANES, RULES_PER_LANE
 from sluice.dataplane.ovs.layers import PRIORITY_CLOSED
 from sluice.dataplane.ovs.pipeline import PRIORITY_CLAUSES, PRIORITY_PLAIN, Table
-from sluice.dataplane.ovs.priorities import BASELINE_BAND, TIER_BAND
+from sluice.dataplane.ovs.priorities import BANDS
+from sluice.dataplane.ovs.route_flows import PRIORITY_LONGEST, PRIORITY_SHORTEST
+from sluice.dataplane.ovs.traffic_flows import PRIORITY_SEEN
 
 PAGE = (Path(__file__).parents[3] / "docs/backends/ovs.md").read_text(encoding="utf-8")
 SOURCE = getsource(registers) + getsource(conntrack)
@@ -61,15 +64,58 @@ def test_every_register_flag_mark_and_meter_is_described():
     assert [row for row in rows if row not in PAGE] == []
 
 
+def test_every_flow_has_its_priority_in_the_tables_of_the_page():
+    known = list(_rows())
+    shown = {_place(line) for line in GOLDEN if line.startswith("cookie=")}
+
+    assert len(shown) > 100
+    assert [one for one in sorted(shown) if not any(one[0] in tables and one[1] in to for tables, to in known)] == []
+
+
+def test_every_priority_of_the_page_is_that_of_flows():
+    shown = {_place(line) for line in GOLDEN if line.startswith("cookie=")}
+    not_golden = {
+        *((table, PRIORITY_CLOSED) for table in BANDS),
+        (Table.EGRESS_K8S, PRIORITY_PLAIN),
+        (Table.REDIRECT, PRIORITY_SEEN),
+        (Table.REDIRECT, PRIORITY_SEEN + 1),
+    }
+    told = {(table, number) for tables, to in _rows() if len(tables) < len(Table) for table in tables for number in to}
+    bands = {(table, number) for table, (first, last) in BANDS.items() for number in range(first, last + 1)}
+    lanes = {
+        (table, PRIORITY_CLAUSES - lane) for table in (Table.EGRESS_K8S, Table.INGRESS_K8S) for lane in range(LANES)
+    }
+    prefixes = {(Table.FORWARD, number) for number in range(PRIORITY_SHORTEST, PRIORITY_LONGEST + 1)}
+
+    assert sorted(told - shown - not_golden - bands - lanes - prefixes) == []
+    assert sorted((not_golden | bands | lanes | prefixes) - told) == []
+
+
+def _rows() -> Iterator[tuple[set[Table], Collection[int]]]:
+    """The tables and priorities of each row about priorities."""
+    section = PAGE[PAGE.index("## Priorities") : PAGE.index("### Ordered rules")]
+    for numbers, names in re.findall(r"^\| (\d[^|]*) \| ([^|]+) \|", section, re.MULTILINE):
+        tables = set(Table) if names == "all" else {Table[name] for name in names.split(", ")}
+        match numbers.split(" "):
+            case [first, "to", last]:
+                ends = sorted((int(first), int(last)))
+                yield tables, range(ends[0], ends[1] + 1)
+            case [first, "−", "lane"]:
+                yield tables, range(int(first) - LANES + 1, int(first) + 1)
+            case _:
+                yield tables, [int(number) for number in numbers.split(", ")]
+
+
+def _place(line: str) -> tuple[Table, int]:
+    table, priority = re.search(r"table=(\d+),", line), re.search(r"priority=(\d+)", line)
+    assert priority
+    return Table(int(table[1]) if table else 0), int(priority[1])
+
+
 def test_numbers_are_those_of_the_code():
     kinds = ", ".join(f"{kind.value} {kind.name}" for kind in CookieKind)
 
     assert f"kind: {kinds} |" in PAGE
     assert f"One zone a node, {CT_ZONE} ({CT_ZONE:#x}), {MASK_ZONE} for" in PAGE
     assert f"and {REDIRECT_ZONE} for" in PAGE
-    assert f"| {PRIORITY_PLAIN} | plain" in PAGE
-    assert f"| {PRIORITY_CLOSED} | what drops in place" in PAGE
-    assert f"| {TIER_BAND[0]} to {TIER_BAND[1]} | rules of tiers" in PAGE
-    assert f"| {BASELINE_BAND[0]} to {BASELINE_BAND[1]} | rules of the baseline" in PAGE
-    assert f"| {PRIORITY_CLAUSES} − lane |" in PAGE
     assert f"up to {RULES_PER_LANE:,} rules" in PAGE

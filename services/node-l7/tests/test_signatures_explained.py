@@ -90,10 +90,10 @@ async def test_whose_it_is(row: Row) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("9/1", "no tenant of the engine"),
-        ("hello", "is no signature"),
-        ('{"event_type":"http"}', "of no tenant"),
-        ('{"vlan":', "no event of eve.json"),
+        ("9/1", "the engine has no such signature"),
+        ("hello", "is not a signature"),
+        ('{"event_type":"http"}', "its tenant is unknown"),
+        ('{"vlan":', "not an event of eve.json"),
     ],
 )
 async def test_what_is_none_of_ours_is_refused(text: str, why: str) -> None:

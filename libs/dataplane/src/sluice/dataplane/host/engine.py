@@ -193,7 +193,7 @@ class Engine:
 
     def _first(self, direction: Direction, hook: Hook, *, ends: bool) -> Iterator[Line]:
         """The lines at the beginning of a hook's chain."""
-        known = Line((Known(),), Accept(), "it is of a connection that was let in, or about one")
+        known = Line((Known(),), Accept(), "it belongs to an allowed connection, or is an error about one")
         if not ends:
             yield known
         yield from lines(direction, self._lifelines)
@@ -202,7 +202,7 @@ class Engine:
                 yield Line((InSet(Side.DESTINATION, set_.version, name),), Accept(), "lifeline: the node's own Pods")
         if ends:
             yield Line((Ended(),), Drop(), "its connection was ended")
-            yield Line((Known(), Onward()), Jump(f"{hook}.again"), "may its connection go on?")
+            yield Line((Known(), Onward()), Jump(f"{hook}.again"), "check whether its connection may go on")
             yield known
         yield Line((), Jump(f"{hook}.rules"), "policies")
 

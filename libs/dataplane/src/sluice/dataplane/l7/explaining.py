@@ -14,15 +14,15 @@ from sluice.dataplane.l7.ruleset import CLOSED, RuleSet
 from sluice.dataplane.l7.signature import Does
 
 SAYS = {
-    Does.NOTE: "notes what a connection is like, for the other signatures of its tenant",
-    Does.PASS: "lets pass what these rules allow",
-    Does.DROP: "drops what these rules do not allow, without a word",
+    Does.NOTE: "remembers a property of the connection for other signatures of the tenant",
+    Does.PASS: "passes what these rules allow",
+    Does.DROP: "drops without an answer what these rules do not allow",
     Does.REJECT: "rejects what these rules do not allow",
 }
 """The purpose of each kind of signature, in words."""
 
-PROOF = "is met by a probe packet alone, which finds by it that just this rule set is in force"
-NOBODYS = "rejects everything: no rule sends connections here any more"
+PROOF = "matches only a probe packet, which proves that this very rule set is in force"
+NOBODYS = "rejects everything, because no rule sends connections here any more"
 
 _SHORT = re.compile(r"(?:vlan\s+)?(\d+)(?:\s*/\s*|\s+sid\s+)(\d+)")
 _SID = re.compile(r"\bsid:\s*(\d+)\s*;")
@@ -78,14 +78,16 @@ def read(text: str) -> Wanted:
         try:
             event = msgspec.json.decode(text, type=_Event)
         except msgspec.DecodeError as error:
-            raise NotASignature(f"{text[:60]!r}… is no event of eve.json: {error}") from error
+            raise NotASignature(f"{text[:60]!r}… is not an event of eve.json: {error}") from error
         vlan = event.tenant_id if event.tenant_id is not None else next(iter(event.vlan), None)
         if vlan is None:
-            raise NotASignature(f"{text[:60]!r}… says neither tenant_id nor vlan, so it is of no tenant")
+            raise NotASignature(f"{text[:60]!r}… has neither tenant_id nor vlan, so its tenant is unknown")
         return Wanted(vlan, event.alert.signature_id, happened=True)
     if _SID.search(text):
         return Wanted(line=text)
-    raise NotASignature(f"{text[:60]!r} is no signature; take a rule with its sid, VLAN/SID, or an event of eve.json")
+    raise NotASignature(
+        f"{text[:60]!r} is not a signature; give a rule with its sid, VLAN/SID, or an event of eve.json"
+    )
 
 
 def lines(vlan: int, rules: RuleSet) -> Iterator[Line]:

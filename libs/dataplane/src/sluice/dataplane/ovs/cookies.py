@@ -91,20 +91,22 @@ def is_ours(cookie: int) -> bool:
 _KINDS = {kind.value: kind for kind in CookieKind}
 
 SAYS: dict[CookieKind, str] = {
-    CookieKind.BASE: "stands always, whatever the policies",
-    CookieKind.PORT: "of one open port of a Pod",
-    CookieKind.CLAUSE: "one value of one dimension of these rules",
-    CookieKind.RULE: "what happens to a packet that this rule matches",
+    CookieKind.BASE: "is always installed, whatever the policies",
+    CookieKind.PORT: "belongs to one open port of a Pod",
+    CookieKind.CLAUSE: "matches one value (a peer or a port) of these rules",
+    CookieKind.RULE: "does what this rule says with the packets that it matches",
     CookieKind.ISOLATION: "drops what no rule allowed",
-    CookieKind.ROUTE: "the way to a node, and what it may send",
-    CookieKind.UPLINK: "of the tunnel's port or the gateway's",
-    CookieKind.SERVICE: "of a Service: its ports and its endpoints",
-    CookieKind.AFFINITY: "which endpoint a client has, as the switch has learnt",
-    CookieKind.L7: "the way into the inspection engine, for these rules",
-    CookieKind.TRAFFIC_CONTROL: "copies or redirects traffic of Pods, or takes back what was redirected",
-    CookieKind.FQDN: "has answers of DNS wait until what they tell is in force",
-    CookieKind.COUNT: "counts what this rule decides about",
-    CookieKind.MULTICAST: "brings what is sent to a multicast group to those that joined it",
-    CookieKind.MID_STREAM: "resets connections that nobody saw begin, where a rule is about requests",
+    CookieKind.ROUTE: "leads to a node, and checks the sources that it may send from",
+    CookieKind.UPLINK: "belongs to the port of the tunnel, the gateway or the inspection engine",
+    CookieKind.SERVICE: "belongs to a Service: its ports and its endpoints",
+    CookieKind.AFFINITY: "was learnt by the switch: which endpoint a client has",
+    CookieKind.L7: "sends packets to the inspection engine, for these rules",
+    CookieKind.TRAFFIC_CONTROL: "copies or redirects traffic of Pods, or accepts redirected traffic that comes back",
+    CookieKind.FQDN: "holds DNS answers until the rules for their addresses are in force",
+    CookieKind.COUNT: "counts the packets that this rule decides about",
+    CookieKind.MULTICAST: "delivers packets of a multicast group to those that joined it",
+    CookieKind.MID_STREAM: (
+        "resets a connection that the tracker sees first in the middle, by what may be a reply to an inspected request"
+    ),
 }
 """What flows of each kind are for, as shown to people."""

@@ -47,7 +47,7 @@ def read(line: str) -> tuple[FlowKey, FlowBody]:
     """
     said, found, acts = line.strip().partition("actions=")
     if not found:
-        raise NotAFlow(f"{line!r}: no actions=; a flow that drops says actions=drop")
+        raise NotAFlow(f"{line!r}: no actions=; a flow that drops has actions=drop")
     numbers = {"cookie": 0, "table": 0, "priority": 0x8000}  # ovs-ofctl(8), "Flow Syntax": the defaults
     words = []
     for word in re.split(r"[\s,]+", said.strip(" ,")):
@@ -88,7 +88,7 @@ def _field(name: str, line: str) -> Field:
     try:
         return NAMED[name]
     except KeyError as error:
-        raise NotAFlow(f"{line!r}: no field is called {name!r} here; see sluice.dataplane.ovs.fields") from error
+        raise NotAFlow(f"{line!r}: field {name!r} does not occur in flows of Sluice") from error
 
 
 def _read_bits(field: Field, value: str, line: str) -> Term:
@@ -157,7 +157,7 @@ def _read_ct(groups: tuple[str, ...], line: str) -> AnyAction:
     exec_ = tuple(step for step in steps if isinstance(step, SetField | MoveField))
     nat = next((_read_nat(name, value, line) for name, value in words.items() if name.startswith("nat")), None)
     if unknown := {name for name in words if not name.startswith("nat")} - {"commit", "table", "zone"}:
-        raise NotAFlow(f"{line!r}: ct with {', '.join(sorted(unknown))} is not of ours")
+        raise NotAFlow(f"{line!r}: ct with {', '.join(sorted(unknown))} does not occur in flows of Sluice")
     table = _number(words["table"], line) if "table" in words else None
     return Ct(_number(words.get("zone", "0"), line), "commit" in words, table, exec_, nat)
 
@@ -168,7 +168,7 @@ def _read_nat(name: str, value: str, line: str) -> Nat:
     end = name.removeprefix("nat(")
     found = re.fullmatch(r"(?:\[(?P<six>[^\]]+)\]|(?P<any>[^\[]+?))(?::(?P<port>\d+))?\)", value)
     if end not in ("src", "dst") or found is None:
-        raise NotAFlow(f"{line!r}: {name}={value} is none of ours")
+        raise NotAFlow(f"{line!r}: {name}={value} does not occur in flows of Sluice")
     text, port = found["six"] or found["any"], found["port"]
     if not found["six"] and "." not in text and port is not None:  # its last group looks like a port
         text, port = f"{text}:{port}", None
@@ -186,7 +186,7 @@ def _read_learn(groups: tuple[str, ...], line: str) -> AnyAction:
     same = tuple(_field(word[:-2], line) for word in words if re.fullmatch(r"\w+\[\]", word))
     gives = tuple(_field(found[1], line) for word in words if (found := re.fullmatch(r"load:(\w+)\[\]->\1\[\]", word)))
     if len(words) != 4 + ("delete_learned" in words) + len(exact) + len(same) + len(gives):
-        raise NotAFlow(f"{line!r}: learn({groups[0]}) is none of ours")
+        raise NotAFlow(f"{line!r}: learn({groups[0]}) does not occur in flows of Sluice")
     numbers = (said["table"], said["priority"], said["idle_timeout"], said["cookie"])
     table, priority, idle_s, cookie = (_number(number, line) for number in numbers)
     return Learn(table, priority, idle_s, cookie, tuple(exact), same, gives)
@@ -228,4 +228,4 @@ def _read_action(word: str, line: str) -> AnyAction:
     for pattern, reader in _ACTIONS:
         if found := re.fullmatch(pattern, word):
             return reader(found.groups(), line)
-    raise NotAFlow(f"{line!r}: action {word!r} is not one that our flows have")
+    raise NotAFlow(f"{line!r}: action {word!r} does not occur in flows of Sluice")

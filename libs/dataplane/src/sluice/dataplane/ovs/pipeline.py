@@ -87,6 +87,8 @@ class Table(IntEnum):
 
 class TableSpec(NamedTuple):
     does: str
+    """As shown to people, after "which": in table 80 FORWARD, which finds the port that leads to the destination."""
+
     matches: frozenset[Field]
     leads_to: tuple[Table, ...]
     """Tables that its flows may send a packet to. All have higher numbers, so packets cannot loop."""
@@ -111,71 +113,84 @@ _INGRESS = _TRAFFIC | _SOURCE | {OUT_PORT, _F.CONJ_ID}
 
 TABLES: dict[Table, TableSpec] = {
     Table.CLASSIFIER: TableSpec(
-        "lets in what comes from an open port",
+        "sorts packets by the port that they come from, and drops those from ports that are not open",
         frozenset((_F.IN_PORT,)),
         (Table.RETURN, Table.SPOOF_GUARD, Table.L7_UNTAG),
         None,
     ),
     Table.RETURN: TableSpec(
-        "asks whether what comes back was redirected", frozenset((_F.ETH_TYPE,)), (Table.RETURN_STATE,), None
+        "asks the connection tracker whether a packet from a return port was redirected before",
+        frozenset((_F.ETH_TYPE,)),
+        (Table.RETURN_STATE,),
+        None,
     ),
     Table.RETURN_STATE: TableSpec(
-        "takes back what was redirected, and translates the answers of Services",
+        "accepts packets that were redirected before, and undoes the translation of replies from Services",
         frozenset((_F.ETH_TYPE, _F.CT_STATE, _F.CT_MARK)),
         (Table.REJOIN,),
         None,
     ),
     Table.REJOIN: TableSpec(
-        "sends what came back on its way: policy let it in before", frozenset((_F.ETH_TYPE,)), (Table.FORWARD,), None
+        "marks packets that came back as allowed by policy, since they were before, and sends them on",
+        frozenset((_F.ETH_TYPE,)),
+        (Table.FORWARD,),
+        None,
     ),
     Table.SPOOF_GUARD: TableSpec(
-        "lets a Pod speak for its own addresses only, and a node for what it has",
+        "drops packets whose source address does not belong to the port that they come from",
         _ARP | _SOURCE | {_F.IN_PORT, _F.ETH_SRC, _F.TUN_SRC, _F.TUN_IPV6_SRC},
         (Table.ARP, Table.CONNTRACK),
         None,
     ),
-    Table.ARP: TableSpec("answers for every address with the virtual MAC", _ARP | {_F.IN_PORT}, (), None),
+    Table.ARP: TableSpec("answers ARP requests with the virtual MAC", _ARP | {_F.IN_PORT}, (), None),
     Table.CONNTRACK: TableSpec(
-        "asks the connection tracker, where it must for the second translation first; but not of what is for many",
+        "looks packets up in the connection tracker, after undoing the second translation of replies; "
+        "multicast bypasses it",
         _DESTINATION | {_F.IN_PORT, _F.IP_PROTO, FLAGS},
         (Table.UNMASKED, Table.L7_ANSWER, Table.WATCHED, Table.CONNTRACK_STATE, Table.EGRESS_TIER, Table.MULTICAST),
         None,
     ),
     Table.L7_UNTAG: TableSpec(
-        "takes the tag off what the inspection engine gives back",
+        "removes the VLAN tag of packets that come back from the inspection engine",
         frozenset((_F.VLAN_VID,)),
         (Table.L7_UNTAG_AGAIN,),
         Table.L7_UNTAG_AGAIN,
     ),
     Table.L7_UNTAG_AGAIN: TableSpec(
-        "takes the second tag off", frozenset((_F.VLAN_VID,)), (Table.L7_RETURN,), Table.L7_RETURN
+        "removes a second VLAN tag", frozenset((_F.VLAN_VID,)), (Table.L7_RETURN,), Table.L7_RETURN
     ),
     Table.L7_RETURN: TableSpec(
-        "knows from the MACs which way a packet goes", _TRAFFIC | {_F.ETH_SRC}, (Table.L7_NEXT,), None
+        "reads from the MAC addresses what was known of the packet before its inspection",
+        _TRAFFIC | {_F.ETH_SRC},
+        (Table.L7_NEXT,),
+        None,
     ),
     Table.L7_NEXT: TableSpec(
-        "has what went by the inspection engine go on, or go by it for the other end's rule",
+        "sends inspected packets on, or to the engine once more for the rule at the other end",
         _DESTINATION | {_F.IN_PORT, _F.IP_PROTO, _F.TCP_FLAGS, FLAGS, L7_VLANS},
         (Table.L7_ANSWER, Table.CONNTRACK_STATE, Table.DNS_CLIENT, Table.FORWARD, Table.L7_SEND),
         Table.L7_SEND,
     ),
     Table.UNMASKED: TableSpec(
-        "asks the connection tracker", frozenset((_F.ETH_TYPE,)), (Table.L7_ANSWER, Table.CONNTRACK_STATE), None
+        "looks up in the connection tracker replies to a translated source, now translated back",
+        frozenset((_F.ETH_TYPE,)),
+        (Table.L7_ANSWER, Table.CONNTRACK_STATE),
+        None,
     ),
     Table.L7_ANSWER: TableSpec(
-        "sends answers by the inspection engine, as they are before they are translated back",
+        "sends replies of inspected connections through the engine, before their translation is undone",
         frozenset((_F.CT_STATE, _F.CT_MARK, _F.ETH_TYPE, _F.IP_PROTO, _F.TCP_FLAGS, FLAGS)),
         (Table.CONNTRACK_STATE, Table.COUNT, Table.L7_SEND),
         Table.CONNTRACK_STATE,
     ),
     Table.WATCHED: TableSpec(
-        "keeps the endpoint's address in answers that TrafficControls are about",
+        "keeps the endpoint's address in replies that a TrafficControl copies or redirects",
         frozenset((_F.ETH_TYPE, _F.CT_STATE, _F.CT_MARK, _F.CT_NW_PROTO, _F.CT_TP_DST, _F.IP_PROTO, _F.TCP_FLAGS)),
         (Table.CONNTRACK_STATE, Table.DNS_CLIENT, Table.COUNT, Table.L7_SEND),
         None,
     ),
     Table.CONNTRACK_STATE: TableSpec(
-        "tells new connections from those that were let in before",
+        "tells new connections from those that were allowed before, and drops invalid packets",
         frozenset((_F.CT_STATE, _F.CT_MARK, _F.CT_NW_PROTO, _F.CT_TP_DST, FLAGS)),
         (
             Table.NODE_ADDRESS,
@@ -188,14 +203,19 @@ TABLES: dict[Table, TableSpec] = {
         ),
         None,
     ),
-    Table.NODE_ADDRESS: TableSpec("knows the addresses of nodes", _DESTINATION, (Table.SERVICE,), Table.SERVICE),
+    Table.NODE_ADDRESS: TableSpec(
+        "recognises packets to addresses of nodes, which may be for a NodePort",
+        _DESTINATION,
+        (Table.SERVICE,),
+        Table.SERVICE,
+    ),
     Table.SERVICE: TableSpec(
-        "knows the ports of Services, and chooses an endpoint",
+        "recognises packets to Services, and has an endpoint chosen",
         _TRAFFIC | _DESTINATION | {FLAGS},
         (Table.AFFINITY, Table.CHOICE, Table.ENDPOINT, Table.EGRESS_TIER),
         Table.EGRESS_TIER,
     ),
-    Table.AFFINITY: TableSpec("remembers which client has which endpoint", frozenset(), (), None),
+    Table.AFFINITY: TableSpec("recalls which endpoint a client has, for session affinity", frozenset(), (), None),
     Table.CHOICE: TableSpec(
         "chooses an endpoint for a client that has none yet",
         frozenset((ENDPOINT_NUMBER, FLAGS, SERVICE_PORT, _F.ETH_TYPE)),
@@ -203,97 +223,100 @@ TABLES: dict[Table, TableSpec] = {
         Table.ENDPOINT,
     ),
     Table.LEARN: TableSpec(
-        "has the choice remembered",
+        "has the switch learn the endpoint chosen, for session affinity",
         frozenset((ENDPOINT_NUMBER, _F.ETH_TYPE, _F.IP_PROTO)),
         (Table.ENDPOINT,),
         None,
     ),
     Table.ENDPOINT: TableSpec(
-        "puts the endpoint in place of the Service",
+        "translates the Service's address and port to those of the endpoint",
         frozenset((ENDPOINT_NUMBER, _F.ETH_TYPE, _F.IP_PROTO)),
         (Table.NODE_PORT,),
         None,
     ),
     Table.NODE_PORT: TableSpec(
-        "rules of tiers about NodePorts, from the client",
+        "applies the rules of tiers to clients of NodePorts",
         _INGRESS | {SERVICE_PORT, FLAGS},
         (Table.NODE_PORT_DEFAULT, Table.EGRESS_TIER, Table.AUDIT, Table.COUNT),
         Table.NODE_PORT_DEFAULT,
     ),
     Table.NODE_PORT_DEFAULT: TableSpec(
-        "the baseline about NodePorts, from the client",
+        "applies the rules of the baseline to clients of NodePorts",
         _INGRESS | {SERVICE_PORT, FLAGS},
         (Table.EGRESS_TIER, Table.AUDIT, Table.COUNT),
         Table.EGRESS_TIER,
     ),
     Table.EGRESS_TIER: TableSpec(
-        "rules of tiers, towards the destination",
+        "applies the egress rules of tiers",
         _EGRESS,
         (Table.EGRESS_K8S, Table.EGRESS_L7, Table.FORWARD, Table.AUDIT, Table.COUNT),
         Table.EGRESS_K8S,
     ),
     Table.EGRESS_K8S: TableSpec(
-        "allow rules of Kubernetes policies, towards the destination",
+        "applies the egress rules of Kubernetes policies",
         _EGRESS,
         (Table.EGRESS_DEFAULT, Table.FORWARD, Table.AUDIT, Table.COUNT),
         Table.EGRESS_DEFAULT,
     ),
     Table.EGRESS_DEFAULT: TableSpec(
-        "drops what an isolated Pod sends and no rule allowed; then the baseline, towards the destination",
+        "drops what an isolated Pod sends and no rule allowed; then applies the egress rules of the baseline",
         _EGRESS,
         (Table.EGRESS_L7, Table.FORWARD, Table.AUDIT, Table.COUNT),
         Table.FORWARD,
     ),
     Table.DNS_CLIENT: TableSpec(
-        "knows the Pods that rules about names apply to, by what comes back to them",
+        "recognises replies to Pods that rules about DNS names apply to",
         _DESTINATION,
         (Table.DNS_ANSWER, Table.FORWARD),
         Table.FORWARD,
     ),
     Table.DNS_ANSWER: TableSpec(
-        "knows answers of DNS, and drops what exceeds their rate",
+        "recognises DNS answers, and drops those above the rate limit",
         frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.TCP_SRC, _F.UDP_SRC)),
         (Table.DNS_HOLD, Table.FORWARD),
         Table.FORWARD,
     ),
     Table.DNS_HOLD: TableSpec(
-        "has answers of DNS wait until what they tell is in the switch", frozenset(), (Table.FORWARD,), None
+        "holds DNS answers until the switch has the rules for their addresses", frozenset(), (Table.FORWARD,), None
     ),
     Table.EGRESS_L7: TableSpec(
-        "drops what the inspection engine cannot judge", frozenset((_F.ETH_TYPE, _F.IP_PROTO)), (Table.FORWARD,), None
+        "drops what the inspection engine cannot inspect: everything but TCP",
+        frozenset((_F.ETH_TYPE, _F.IP_PROTO)),
+        (Table.FORWARD,),
+        None,
     ),
     Table.FORWARD: TableSpec(
-        "finds the destination's port",
+        "finds the port that leads to the destination",
         _DESTINATION | {FLAGS, _F.IN_PORT},
         (Table.MULTICAST, Table.INGRESS_TIER, Table.COUNT),
         None,
     ),
-    Table.MULTICAST: TableSpec("brings it to the members of the group", _DESTINATION | {FLAGS}, (), None),
+    Table.MULTICAST: TableSpec("delivers to the members of the multicast group", _DESTINATION | {FLAGS}, (), None),
     Table.INGRESS_TIER: TableSpec(
-        "lets known connections pass; rules of tiers, from the source",
+        "lets connections pass that were allowed before; then applies the ingress rules of tiers",
         _INGRESS | {FLAGS},
         (Table.INGRESS_K8S, Table.TALLY, Table.AUDIT, Table.COUNT),
         Table.INGRESS_K8S,
     ),
     Table.INGRESS_K8S: TableSpec(
-        "allow rules of Kubernetes policies, from the source",
+        "applies the ingress rules of Kubernetes policies",
         _INGRESS,
         (Table.INGRESS_DEFAULT, Table.TALLY, Table.AUDIT, Table.COUNT),
         Table.INGRESS_DEFAULT,
     ),
     Table.INGRESS_DEFAULT: TableSpec(
-        "drops what is sent to an isolated Pod and no rule allowed; then the baseline, from the source",
+        "drops what is sent to an isolated Pod and no rule allowed; then applies the ingress rules of the baseline",
         _INGRESS,
         (Table.TALLY, Table.AUDIT, Table.COUNT),
         Table.TALLY,
     ),
     Table.TALLY: TableSpec(
-        "has each rule that lets the packet through count it",
+        "has each rule that allowed the packet count it",
         frozenset((FLAGS,)),
         (Table.COUNT, Table.COMMIT, Table.MASK),
         None,
     ),
-    Table.COUNT: TableSpec("counts for one rule", frozenset((COUNTED, _F.CT_STATE, _F.CT_MARK)), (), None),
+    Table.COUNT: TableSpec("counts the packet for one rule", frozenset((COUNTED, _F.CT_STATE, _F.CT_MARK)), (), None),
     Table.COMMIT: TableSpec(
         "has the connection tracker remember a new connection, and the rules that allowed it",
         frozenset((_F.ETH_TYPE, _F.IP_PROTO, _F.CT_STATE, _F.TCP_FLAGS, FLAGS)),
@@ -301,45 +324,52 @@ TABLES: dict[Table, TableSpec] = {
         None,
     ),
     Table.L7_TAG: TableSpec(
-        "gives a new connection its tag, and has the connection tracker remember it",
+        "gives a new connection a tag, and has the connection tracker remember both",
         frozenset((_F.ETH_TYPE,)),
         (Table.L7_SEND,),
         None,
     ),
     Table.L7_SEND: TableSpec(
-        "notes in the MACs which way the packet goes", frozenset((FLAGS, L7_VLANS)), (Table.L7_VLAN,), None
+        "writes into the MAC addresses what must be known of the packet after its inspection",
+        frozenset((FLAGS, L7_VLANS)),
+        (Table.L7_VLAN,),
+        None,
     ),
-    Table.L7_VLAN: TableSpec("sends it to the inspection engine", frozenset((L7_VLANS,)), (), None),
+    Table.L7_VLAN: TableSpec(
+        "sends the packet to the inspection engine, in the VLAN of its rules", frozenset((L7_VLANS,)), (), None
+    ),
     Table.MID_STREAM: TableSpec(
-        "has a connection remembered that nobody saw begin, unless by an answer where a rule is about requests",
+        "accepts connections that the tracker sees first in the middle; resets them if the packet may reply to "
+        "an inspected request",
         frozenset((_F.IN_PORT, _F.ETH_TYPE, _F.IP_PROTO, _F.TCP_SRC, _F.TCP_DST, _F.IPV4_DST, _F.IPV6_DST)),
         (Table.MASK,),
         None,
     ),
     Table.MASK: TableSpec(
-        "puts another source in place of one that would get the answers by another way",
+        "translates a source to which replies would take another way back",
         frozenset((_F.ETH_TYPE, FLAGS, OUT_PORT)),
         (Table.COPY_SENT, Table.OUTPUT),
         Table.COPY_SENT,
     ),
     Table.COPY_SENT: TableSpec(
-        "knows whose packets are copied",
+        "determines by the sender which TrafficControls copy the packet",
         frozenset((_F.IN_PORT, FLAGS)),
         (Table.COPY_RECEIVED, Table.OUTPUT),
         Table.COPY_RECEIVED,
     ),
     Table.COPY_RECEIVED: TableSpec(
-        "knows for whom packets are copied", frozenset((OUT_PORT, FLAGS)), (Table.COPY,), Table.COPY
+        "determines by the receiver which TrafficControls copy the packet",
+        frozenset((OUT_PORT, FLAGS)),
+        (Table.COPY,),
+        Table.COPY,
     ),
     Table.COPY: TableSpec("sends copies, one to each target", frozenset((COPIES,)), (Table.REDIRECT,), Table.REDIRECT),
     Table.REDIRECT: TableSpec(
-        "sends the packet elsewhere in place of its destination",
+        "sends redirected packets to the target of the TrafficControl instead of their destination",
         frozenset((_F.IN_PORT, _F.ETH_TYPE, OUT_PORT, FLAGS)),
         (Table.OUTPUT,),
         Table.OUTPUT,
     ),
     Table.OUTPUT: TableSpec("sends the packet out", frozenset((FLAGS,)), (), None),
-    Table.AUDIT: TableSpec(
-        "has the first packet of a connection logged; who asks goes on afterwards", frozenset((_F.CT_MARK,)), (), None
-    ),
+    Table.AUDIT: TableSpec("has the first packet of a connection logged", frozenset((_F.CT_MARK,)), (), None),
 }

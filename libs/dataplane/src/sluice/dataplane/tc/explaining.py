@@ -13,19 +13,19 @@ from sluice.dataplane.tc.owner import Cookie, CookieKind, Place, place_of
 
 SAYS = {
     CookieKind.ROOT: "leads every packet to the filters that are in force",
-    CookieKind.BASE: "stands at every policed interface, whatever the rules",
-    CookieKind.STATE: "decides by what is known of the connection",
-    CookieKind.ADDRESS: "one address or block, on to the ports that are open to it",
-    CookieKind.PORT: "a port, a range or a protocol that these rules open",
+    CookieKind.BASE: "is at every policed interface, whatever the rules",
+    CookieKind.STATE: "decides by the state of the connection",
+    CookieKind.ADDRESS: "matches one address or block, and leads to the ports open to it",
+    CookieKind.PORT: "matches a port, a range or a protocol that these rules open",
     CookieKind.REST: "drops what no rule allowed",
 }
 """The purpose of each kind of filter, in words."""
 
 _DOES = {
-    Place.ENTRY: "ARP and neighbour discovery pass; IP goes through connection tracking",
-    Place.CLASSES: "known connections pass; then one filter for each address, longest prefix first",
-    Place.ACCEPT: "the connection is remembered, and the packet passes",
-    Place.PORTS: "what is open to the addresses that lead here; the rest is dropped",
+    Place.ENTRY: "lets ARP and neighbour discovery pass, and sends IP through connection tracking",
+    Place.CLASSES: "lets known connections pass, then matches addresses, longest prefix first",
+    Place.ACCEPT: "has the connection remembered, and lets the packet pass",
+    Place.PORTS: "matches what is open to the addresses that lead here, and drops the rest",
 }
 
 _SHORT = re.compile(r"(\d+)/(\d+)(?:/(0x[0-9a-fA-F]+|\d+))?")
@@ -69,8 +69,8 @@ def read(text: str) -> Wanted:
     pref, chain, handle, cookie = (one.search(text) for one in (_PREF, _CHAIN, _HANDLE, _COOKIE))
     if pref is None and cookie is None:
         raise NotAFilter(
-            f"{text!r} says of no filter where it stands; take a line of `tc filter show` that says pref, "
-            f"CHAIN/PREF/HANDLE, or a cookie"
+            f"{text!r} does not say which filter; give a line of `tc filter show` with pref, or "
+            "CHAIN/PREF/HANDLE, or a cookie"
         )
     at = at._replace(cookie=bytes.fromhex(cookie[1]) if cookie else None)
     if pref is None:
@@ -82,7 +82,7 @@ def read(text: str) -> Wanted:
 
 def says(cookie: Cookie, *, polices: bool) -> str:
     if cookie.kind is CookieKind.REST and not polices:
-        return "lets pass what no other filter is about: only the other direction is policed"
+        return "lets everything else pass, because rules apply only to the other direction"
     return SAYS[cookie.kind]
 
 
@@ -93,7 +93,7 @@ def chain_name(key: FilterKey) -> str:
 
 def does(key: FilterKey) -> str:
     """The purpose of the filter's chain."""
-    return "one filter leads to all others" if key.chain == 0 else _DOES[_place(key)]
+    return "leads to all other filters" if key.chain == 0 else _DOES[_place(key)]
 
 
 def _place(key: FilterKey) -> Place:

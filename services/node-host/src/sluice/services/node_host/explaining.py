@@ -44,13 +44,13 @@ class Explaining:
         if found := RULE.search(text):
             placed = self._facts.rules.get(found[0])
             if placed is None:
-                raise NotOurs(f"{found[0]} is no rule that is in force here")
+                raise NotOurs(f"{found[0]}: no rule with this id is in force on this node")
             return _of_rule(placed)
         said = _COMMENT.search(text)
         for one in self._all():
             if one.line.comment == (said[1] if said else text.strip()):
                 return self._meaning(one)
-        raise NotOurs("it has no comment of ours: those of rules begin with r and 16 hexadecimal digits")
+        raise NotOurs("the text has no comment of Sluice; that of a rule begins with r and 16 hexadecimal digits")
 
     async def page(self, after: str, limit: int) -> Page:
         """Lines by chain, in the order in which packets meet them.
@@ -89,7 +89,7 @@ def _of_rule(placed: Placed, places: tuple[str, ...] = ()) -> Meaning:
         action=rule.action,
     )
     chain = places[0].removeprefix("chain ") if places else ""
-    says = "what a rule about Nodes says of packets"
+    says = "does what a rule about Nodes says"
     return Meaning(kind="rule", says=says, table=chain, does=_does(chain), rules=(told,), places=places)
 
 
@@ -97,14 +97,14 @@ def _does(chain: str) -> str:
     """The purpose of the chain."""
     match chain.split("."):
         case ["input" | "output"]:
-            return "what every packet of the hook meets first"
+            return "comes first for all packets of the hook"
         case [_, "rules"]:
-            return "the tiers, in order"
+            return "applies the rules of tiers, in order"
         case [_, "baseline"]:
-            return "the baseline, in order"
+            return "applies the rules of the baseline, in order"
         case [_, "again", *_]:
-            return "whether connections that were let in may go on"
+            return "decides whether allowed connections may go on"
         case ["do" | "end", _]:
-            return "what one rule does"
+            return "does what one rule says"
         case _:
             return ""

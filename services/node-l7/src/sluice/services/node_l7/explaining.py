@@ -42,7 +42,7 @@ class Explaining:
         if not found and wanted.happened and wanted.vlan is not None:  # the rules have changed since
             found = [(line, rules) for line, rules in self._all() if line.vlan == wanted.vlan]
         if not found:
-            raise NotOurs("no tenant of the engine has such a signature; see `sluice get signatures`")
+            raise NotOurs("the engine has no such signature; `sluice get signatures` lists all")
         meanings = [self._meaning(line, rules) for line, rules in found]
         if wanted.happened and wanted.vlan is not None:
             return self._judged(wanted.vlan, meanings[0])
@@ -55,7 +55,7 @@ class Explaining:
     def _judged(self, vlan: int, signature: Meaning) -> Meaning:
         """The rules that led to an event. If they no longer exist, only their names are known."""
         rules = tuple(self._facts.deciding(one) or _former(one) for one in self._tenants.last_subjects(vlan))
-        return msgspec.structs.replace(signature, kind="tenant", says="judged by these rules", rules=rules)
+        return msgspec.structs.replace(signature, kind="tenant", says="was decided by these rules", rules=rules)
 
     async def page(self, after: str, limit: int) -> Page:
         """Signatures by tenant and sid.
@@ -80,7 +80,7 @@ class Explaining:
             kind=explaining.does(line).name.lower(),
             says=explaining.says(line, rules),
             table=f"tenant {line.vlan}",
-            does="all VLANs without a tenant of their own" if every else "the packets that come by this VLAN",
+            does="for all VLANs without a tenant of their own" if every else "for the packets on this VLAN",
             rules=tuple(rule for rule in found if rule is not None),
             places=(f"tenant {line.vlan}",),
         )

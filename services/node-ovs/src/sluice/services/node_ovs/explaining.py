@@ -143,5 +143,5 @@ def _read(text: str) -> tuple[Cookie, FlowKey | None, FlowBody | None]:
         number = body.cookie
     cookie = cookies.unpack(number)
     if cookie is None:
-        raise NotOurs(f"{number:#x} is no cookie of ours: they begin with {cookies.OWNER:#x}")
+        raise NotOurs(f"{number:#x} is not a cookie of Sluice, all of which begin with {cookies.OWNER:#x}")
     return cookie, key, body

@@ -56,7 +56,7 @@ class Explaining:
                 self._meaning(one) for one in self._all() if wanted.fits(one.device, one.hook, one.key, one.standing)
             ]
         if not found:
-            raise NotOurs("no filter of ours stands there; see `sluice get filters`")
+            raise NotOurs("Sluice has no such filter; `sluice get filters` lists all")
         rules = {rule: None for one in found for rule in one.rules}
         return msgspec.structs.replace(
             found[0],
@@ -89,12 +89,14 @@ class Explaining:
         cookie = owner.unpack(one.standing.body.cookie)
         place = f"dev {one.device} {one.hook}"
         if cookie is None:
-            return Meaning(kind="unknown", says="another version's, which is replaced", places=(place,))
+            return Meaning(
+                kind="unknown", says="was installed by another version of Sluice, and will be replaced", places=(place,)
+            )
         member = self._facts.interfaces.get(one.interface)
         polices = member is None or self._facts.contents(one.interface)[one.hook].mode is not Mode.TRACKED
         says = explaining.says(cookie, polices=polices)
         if member is None:
-            says += "; nobody has the interface, or it is not told whose it is, so it is closed"
+            says += "; the interface is closed, because it is not known which Pod has it"
         return Meaning(
             kind=cookie.kind.name.lower(),
             says=says,

@@ -57,9 +57,9 @@ LINES = Lines(
             line="dev eth3 egress protocol ip pref 1 chain 84934656 handle 0x1 flower ip_proto tcp dst_port 80 "
             "action gact goto chain 83886082 cookie 534c4345050000000000000600500050",
             kind="port",
-            says="a port, a range or a protocol that these rules open",
+            says="matches a port, a range or a protocol that these rules open",
             table="ports",
-            does="what is open to the addresses that lead here; the rest is dropped",
+            does="matches what is open to the addresses that lead here, and drops the rest",
             pods=("shop/web",),
             rules=(
                 DecidingRule(

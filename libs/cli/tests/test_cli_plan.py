@@ -129,7 +129,7 @@ def test_a_plan_of_nothing_is_refused(sluice, folder) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--seq", "1", "--at", "10m"], "each says when"),
+        (["--seq", "1", "--at", "10m"], "each of them names a moment"),
         (["-f", ".", "--seq", "1"], "manifests have no past"),
     ],
 )

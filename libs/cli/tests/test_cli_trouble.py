@@ -9,13 +9,14 @@ import pytest
 
 from sluice.cli import progress
 
+VERDICT = ["verdict", "--from", "x/a", "--to", "y/b", "--port", "80"]
 READERS = (
     ["validate"],
     ["lint"],
     ["compile", "--backend", "ovs"],
     ["connectivity"],
     ["get", "netpol"],
-    ["verdict", "--from", "x/a", "--to", "y/b", "--port", "80"],
+    VERDICT,
 )
 
 
@@ -37,6 +38,13 @@ WORDS = (
     (["get", "polices"], "Did you mean 'policies'?"),
     (["get", "policies", "--api", "127.0.0.1:1"], "127.0.0.1:1: not a URL; write it as http://127.0.0.1:1"),
     (["get", "status", "--nats-url", "127.0.0.1"], "127.0.0.1: not the URL of a bus; write it as nats://HOST:4222"),
+    (
+        ["rollback", "--to", "yesterday"],
+        "--to': 'yesterday' is neither an entry of the ledger nor a time; write 1200, 2026-",
+    ),
+    ([*VERDICT, "--at", "10 m"], "--at': '10 m' is not a time; write 2026-07-04T12:45:21Z, or 10m for"),
+    (["bisect", *VERDICT[1:], "--since", "-3"], "--since': '-3' is neither an entry"),
+    (["bisect", *VERDICT[1:], "--until", "2026-13-01"], "--until': '2026-13-01' is neither an entry"),
 )
 
 

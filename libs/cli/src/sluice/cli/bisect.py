@@ -9,12 +9,21 @@ from sluice.cli import deciding, moments, onbus, options, packets
 
 @click.command()
 @packets.about_a_packet
-@click.option("--since", metavar="SEQ|TIME", help="Where to begin. Default: the oldest moment kept.")
-@click.option("--until", metavar="SEQ|TIME", help="Where to end. Default: now.")
+@click.option(
+    "--since",
+    type=moments.SequenceOrTime(),
+    help=f"Where to begin: a ledger entry, or a time: {moments.FORMS}. Default: the oldest moment kept.",
+)
+@click.option("--until", type=moments.SequenceOrTime(), help="Where to end. Default: now.")
 @onbus.on_a_bus
 @options.output("table")
 def bisect(
-    since: str | None, until: str | None, nats_url: str | None, name: str | None, output: str, **said: Any
+    since: moments.Moment | None,
+    until: moments.Moment | None,
+    nats_url: str | None,
+    name: str | None,
+    output: str,
+    **said: Any,
 ) -> None:
     """Find the change after which a connection began or ceased to work.
 
@@ -52,11 +61,11 @@ def _rows(direction: str, decision: Any) -> Any:
     return deciding.rows(direction, deciding.told(decision, lambda _, __: {}) if decision else None)
 
 
-async def _found(url: str, packet: Any, since: str | None, until: str | None) -> Any:
+async def _found(url: str, packet: Any, since: moments.Moment | None, until: moments.Moment | None) -> Any:
     from sluice.policy.bisecting import bisect as find
     from sluice.runtime import past
 
-    async with await onbus.connected(url) as bus:
+    async with onbus.connected(url) as bus:
         there = await past.reach(bus)
         begin = await _sequence(bus, since)
         begun = await moments.moment_of(bus, await _oldest(bus, there) if begin is None else begin, None)
@@ -69,14 +78,14 @@ async def _found(url: str, packet: Any, since: str | None, until: str | None) ->
     return there.epoch, turn, "was deleted" if not turn.entry.body else "was changed" if known else "came"
 
 
-async def _sequence(bus: Any, text: str | None) -> int | None:
+async def _sequence(bus: Any, given: moments.Moment | None) -> int | None:
     from sluice.ledger.history import TooOld
     from sluice.runtime import past
 
-    if text is None or text.isdigit():
-        return int(text) if text else None
+    if given is None or given.at_ns is None:
+        return given.sequence if given else None
     try:
-        return await past.sequence_at(bus, moments.time_ns(text))
+        return await past.sequence_at(bus, given.at_ns)
     except TooOld as error:
         options.refuse([str(error)])
 

@@ -43,7 +43,7 @@ async def _gathered(url: str, *, with_objects: bool) -> dict[str, bytes]:
     from sluice.contracts import codec
     from sluice.runtime import past
 
-    async with await onbus.connected(url) as bus:
+    async with onbus.connected(url) as bus:
         found = {"versions.json": codec.encode(_versions()), "streams.json": codec.encode(await _streams(bus))}
         for stream, pattern in (*KEPT, *([OBJECTS] if with_objects else [])):
             for message in await past.last_of(bus, stream, pattern):

@@ -56,7 +56,7 @@ def flow(
 
 
 async def _asked(url: str, text: str, node: str | None, backend: str | None) -> dict[str, Any]:
-    async with await onbus.connected(url) as bus:
+    async with onbus.connected(url) as bus:
         return await told(bus, text, node, backend)
 
 

@@ -104,13 +104,10 @@ def _of_file(file: Path) -> Any:  # Any: a Verified, which is imported lazily
 async def _verified(url: str) -> Any:  # Any: a Verified, which is imported lazily
     from sluice.contracts.codec import Undecodable
     from sluice.runtime import past
-    from sluice.runtime.streams import Missing
 
-    async with await onbus.connected(url) as bus:
+    async with onbus.connected(url) as bus:
         try:
             return await past.verified(bus)
-        except Missing as error:
-            raise onbus.NoBus(f"{error}; is this the bus of Sluice?") from None
         except Undecodable as error:
             options.refuse([f"a checkpoint cannot be read: {error}"])
 
@@ -120,14 +117,11 @@ async def _exported(url: str, file: Path) -> Any:  # Any: a Writer, which is imp
     from sluice.contracts.codec import Undecodable
     from sluice.ledger.state import BadState
     from sluice.runtime import records
-    from sluice.runtime.streams import Missing
 
-    async with await onbus.connected(url) as bus:
+    async with onbus.connected(url) as bus:
         try:
             with recording.written(file) as opened:
                 return await records.export(bus, opened.write)
-        except Missing as error:
-            raise onbus.NoBus(f"{error}; is this the bus of Sluice?") from None
         except (BadState, Undecodable, OSError) as error:
             options.refuse([f"{file}: not written: {error}"])
 
@@ -137,7 +131,7 @@ async def _imported(url: str, file: Path) -> int:
     from sluice.ledger.record import BadRecord
     from sluice.runtime import records
 
-    async with await onbus.connected(url) as bus:
+    async with onbus.connected(url) as bus:
         try:
             with recording.read(file) as record:
                 return await records.restore(bus, record)

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 import click
@@ -49,7 +49,7 @@ def url(nats_url: str | None, name: str | None) -> str:
     try:
         return state.read(name).nats_url
     except state.NoLab as error:
-        options.refuse([f"{error}, or name a bus by --nats-url"])
+        options.refuse([f"{error}, or give the URL of a bus with --nats-url"])
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -57,10 +57,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     import asyncio
     import logging
 
-    import nats.errors
     import structlog
-
-    from sluice.runtime.streams import Missing
 
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
@@ -70,26 +67,39 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except NoBus as error:
         options.refuse([str(error)])
-    except Missing as error:
-        options.refuse([f"{error}; is this the bus of Sluice?"])
-    except nats.errors.Error as error:
-        options.refuse([f"the bus: {error}; is it still there? Try again"])
 
 
-async def connected(bus_url: str) -> Any:
+@contextlib.asynccontextmanager
+async def connected(bus_url: str) -> AsyncIterator[Any]:  # Any: a Bus, which is imported lazily
+    """A connection to the bus. What goes wrong with the bus meanwhile becomes a NoBus that names its URL."""
     import asyncio
 
     import nats.errors
 
     from sluice.runtime.bus import Bus
+    from sluice.runtime.streams import Missing
 
     try:
         async with asyncio.timeout(CONNECT_S):
-            return await Bus.connect(bus_url, name="sluice", credentials=_credentials(bus_url))
+            bus = await Bus.connect(bus_url, name="sluice", credentials=_credentials(bus_url))
     except nats.errors.Error as error:
         raise NoBus(f"{bus_url}: {error}") from None
     except TimeoutError:
         raise NoBus(f"{bus_url}: {await _why(bus_url)}") from None
+    async with bus:
+        try:
+            yield bus
+        except Missing as error:
+            raise NoBus(f"{bus_url}: {error}") from None
+        except nats.errors.Error as error:
+            raise NoBus(f"{bus_url}: {error}; does the bus still run? Try again") from None
+
+
+def unread(bus_url: str) -> NoBus:
+    """The error for streams that could not be read in time."""
+    from sluice.runtime.streams import NOT_OURS
+
+    return NoBus(f"{bus_url}: the streams of Sluice could not be read in {CONNECT_S:g} s; {NOT_OURS}")
 
 
 async def _why(bus_url: str) -> str:
@@ -107,7 +117,7 @@ async def _why(bus_url: str) -> str:
     except OSError as error:  # including TimeoutError
         known = os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else error.strerror
         return f"no bus answers: {known or 'nothing comes back'}; start one, or check --nats-url"
-    return f"no bus answers, or it does not accept us; does {KEYS} name our keys?"
+    return f"no bus answers, or it does not accept the connection; for a bus with identities, set {KEYS} to your keys"
 
 
 def _credentials(bus_url: str) -> Any:

@@ -130,7 +130,7 @@ async def _asked(url: str) -> tuple[Any, list[Any]]:
     from sluice.contracts.audit import FlowDecision
     from sluice.runtime import past
 
-    async with await onbus.connected(url) as bus:
+    async with onbus.connected(url) as bus:
         there = await moments.moment_of(bus, None, None)
         audited = [event for event in await past.audited(bus) if isinstance(event, FlowDecision)]
     return there, audited

@@ -99,7 +99,7 @@ async def _asked(url: str, *, lint: bool) -> Any:  # Any: a Mapping of Answers, 
     from sluice.runtime import linting
     from sluice.runtime.realising import realisations
 
-    async with await onbus.connected(url) as bus:
+    async with onbus.connected(url) as bus:
         tellings = realisations(bus)
         try:
             async with asyncio.timeout(onbus.CONNECT_S):
@@ -108,7 +108,7 @@ async def _asked(url: str, *, lint: bool) -> Any:  # Any: a Mapping of Answers, 
                 await _warn(fold, linting.snapshot(bus))
             return answers(fold), fold.unread
         except TimeoutError:
-            raise onbus.NoBus(f"{url}: the streams of Sluice are not there; is this its bus?") from None
+            raise onbus.unread(url) from None
         finally:
             await tellings.aclose()
 
@@ -137,7 +137,7 @@ async def _waited(url: str, keys: Iterable[Any], timeout_s: float) -> tuple[dict
 
     missing = dict.fromkeys(keys, "is not known: the bus has told nothing yet")
     unread: Iterable[Any] = ()
-    async with await onbus.connected(url) as bus, aclosing(realisations(bus)) as tellings:
+    async with onbus.connected(url) as bus, aclosing(realisations(bus)) as tellings:
         try:
             async with asyncio.timeout(timeout_s):
                 async for fold in tellings:

@@ -14,7 +14,11 @@ DIFFERENT = 1
 
 @click.command()
 @click.option(
-    "--to", "target", required=True, metavar="SEQ|TIME", help="The moment to go back to: a ledger entry, or a time."
+    "--to",
+    "target",
+    required=True,
+    type=moments.SequenceOrTime(),
+    help=f"The moment to go back to: a ledger entry, or a time: {moments.FORMS}.",
 )
 @click.option(
     "--folder",
@@ -30,7 +34,7 @@ DIFFERENT = 1
 @click.option("-o", "--output", type=click.Choice(["table", "yaml"]), default="table", show_default=True)
 def rollback(
     *,
-    target: str,
+    target: moments.Moment,
     folder: Path | None,
     through_api: bool,
     api: str | None,
@@ -65,7 +69,7 @@ def rollback(
     for line in differing.lines(differing.compared(before, after)):
         click.echo(line)
     if through_api:
-        _apply(Api(api, token, name), now, wanted, target, yes=yes)
+        _apply(Api(api, token, name), now, wanted, target.said, yes=yes)
     elif folder:
         _write(folder, wanted, yes=yes)
     else:
@@ -113,10 +117,9 @@ def _write(folder: Path, wanted: dict[Any, bytes], *, yes: bool) -> None:
         click.echo(f"{'wrote' if text is not None else 'removed'} {file}")
 
 
-async def _moments(url: str, target: str) -> tuple[Any, Any]:
-    async with await onbus.connected(url) as bus:
-        sequence, at = (int(target), None) if target.isdigit() else (None, target)
-        return await moments.moment_of(bus, None, None), await moments.moment_of(bus, sequence, at)
+async def _moments(url: str, target: moments.Moment) -> tuple[Any, Any]:
+    async with onbus.connected(url) as bus:
+        return await moments.moment_of(bus, None, None), await moments.moment_of(bus, target.sequence, target.at_ns)
 
 
 def _wanted(now: Any, then: Any) -> dict[Any, bytes]:

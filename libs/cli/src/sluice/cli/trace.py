@@ -73,7 +73,7 @@ async def _traced(url: str, asked: dict[str, Any], *, reply: bool) -> list[_Way]
     from sluice.contracts.tracing import FromPod, FromWorld, Traced, TraceQuestion
     from sluice.runtime import tracing
 
-    async with await onbus.connected(url) as bus:
+    async with onbus.connected(url) as bus:
         try:
             source = await _found(bus, asked["source"], "--from")
             target = await _found(bus, asked["destination"], "--to")
@@ -100,7 +100,7 @@ async def _traced(url: str, asked: dict[str, Any], *, reply: bool) -> list[_Way]
                 ways.append(_Way("reply", await tracing.trace(bus, got.node, back)))
             return ways
         except tracing.NoTrace as error:
-            options.refuse([str(error)])
+            options.refuse([f"{url}: {error}"])
 
 
 class _Found(NamedTuple):

@@ -42,14 +42,14 @@ async def _asked(url: str) -> list[dict[str, Any]]:
     from sluice.runtime import linting, stats
     from sluice.runtime.realising import realisations
 
-    async with await onbus.connected(url) as bus, aclosing(realisations(bus)) as tellings:
+    async with onbus.connected(url) as bus, aclosing(realisations(bus)) as tellings:
         try:
             async with asyncio.timeout(onbus.CONNECT_S):
                 told = answers(await anext(tellings))
                 events = (await linting.snapshot(bus)).events
                 nodes = await stats.newest(bus, "ovs")
         except TimeoutError:
-            raise onbus.NoBus(f"{url}: the streams of Sluice are not there; is this its bus?") from None
+            raise onbus.unread(url) from None
     counts: dict[str, dict[str, int]] = {}
     for node in nodes:
         for one in node.traffic:

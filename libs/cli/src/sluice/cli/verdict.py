@@ -16,7 +16,7 @@ def verdict(
     *,
     files: tuple[str, ...],
     sequence: int | None,
-    at: str | None,
+    at_ns: int | None,
     nats_url: str | None,
     name: str | None,
     output: str,
@@ -33,7 +33,7 @@ def verdict(
     from sluice.policy.fate import fate
 
     packet = packets.packet(said)
-    known = moments.known(files, nats_url, name, sequence, at)
+    known = moments.known(files, nats_url, name, sequence, at_ns)
     try:
         found = fate(known.state, packet)
     except NoSuchEnd as error:

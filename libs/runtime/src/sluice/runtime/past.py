@@ -117,7 +117,7 @@ async def told(bus: Bus, epoch: int, after: int, upto: int) -> AsyncGenerator[En
                     return
                 case CaughtUp() | NewEpoch():
                     break
-    raise Missing(f"{LEDGER.name}: it was made anew while it was read")
+    raise Missing(f"the stream {LEDGER.name} was deleted and created anew while it was read; try again")
 
 
 async def moment(bus: Bus, sequence: int | None = None) -> Moment:

@@ -39,6 +39,9 @@ class Origin(NamedTuple):
     """It has replicas on several servers, which may lag."""
 
 
+NOT_OURS = "this is not the bus of Sluice, or its services have not started: start them, or name another bus"
+
+
 class Missing(Exception):
     """The stream does not exist, or is a mirror that is inconsistent with its source."""
 
@@ -133,10 +136,10 @@ async def origin(bus: Bus, stream: str) -> Origin:
         own = await told(bus, stream)
         source = await told(bus, spec.mirror) if spec and spec.mirror else own
     except NotFoundError as error:
-        raise Missing(f"{stream}: no such stream") from error
+        raise Missing(f"there is no stream {stream}; {NOT_OURS}") from error
     created, source_created = _microseconds(own), _microseconds(source)
     if created < source_created or own.state.last_seq > source.state.last_seq:
-        raise Missing(f"{stream}: a mirror of an earlier {source.config.name}")
+        raise Missing(f"the stream {stream} is still a mirror of an earlier {source.config.name}; try again")
     return Origin(created, source_created, own.state.last_seq, _replicated(own))
 
 

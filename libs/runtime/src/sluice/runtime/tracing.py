@@ -11,6 +11,7 @@ from sluice.contracts.objects import AnyObject
 from sluice.contracts.tracing import FromNode, Trace, TraceQuestion, TraceRefused
 from sluice.grouping.events import ObjectKey, read
 from sluice.runtime.bus import Bus
+from sluice.runtime.streams import NOT_OURS
 
 ANSWER_S = 5.0
 """Seconds; a switch traces a packet in a few milliseconds."""
@@ -44,7 +45,7 @@ async def object_of(bus: Bus, key: ObjectKey) -> AnyObject | None:
     except NotFoundError:
         return None
     except (NoRespondersError, NatsTimeout) as error:
-        raise NoTrace("OBJECTS is not there; is this the bus of Sluice?") from error
+        raise NoTrace(f"there is no stream OBJECTS; {NOT_OURS}") from error
     return read(key, found.data or b"", NEVER).object
 
 

@@ -18,7 +18,8 @@ from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import INPUTS, POLICIES
 from sluice.contracts.shards import shard_of
 from sluice.contracts.subjects import ObjectSubject
-from sluice.grouping.events import ObjectEvent, Unread, Wanted, read, read_as
+from sluice.grouping.bystanders import Bystander
+from sluice.grouping.events import ObjectEvent, read
 from sluice.policy.compiler import Compiler
 from sluice.runtime import collector
 from sluice.runtime.facts import BATCH
@@ -51,20 +52,19 @@ def batches(messages: list[Message]) -> Iterator[list[ObjectEvent]]:
 def resolve(stored: list[Message], shard: int, shards: int) -> None:
     fold, concern = ShardGroups(shard, shards), Concern(shard, shards)
     events: list[ObjectEvent] = []
-    unread: list[Unread] = []
+    bystanders: list[Bystander] = []
     for subject, body, revision in stored:
-        wanted = concern.wants(subject, body)
-        if wanted is Wanted.NOT:
+        told = concern.read(subject, body, revision)
+        if told is None:
             continue
-        told = read_as(wanted, subject, body, revision)
-        if isinstance(told, Unread):
-            unread.append(told)
-        elif told is not None:
+        if isinstance(told, Bystander):
+            bystanders.append(told)
+        else:
             events.append(told)
-        if len(events) + len(unread) >= BATCH:
-            fold.evolve(events, revision, unread)
-            events, unread = [], []
-    fold.evolve(events, stored[-1].revision, unread)
+        if len(events) + len(bystanders) >= BATCH:
+            fold.evolve(events, revision, bystanders)
+            events, bystanders = [], []
+    fold.evolve(events, stored[-1].revision, bystanders)
     for _ in values(fold, Revision(EPOCH, len(stored))):
         pass
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from sluice.contracts.ids import NEVER, Revision
 from sluice.contracts.kinds import Kind
-from sluice.grouping.events import Newest, ObjectKey, Unread
+from sluice.grouping.events import Newest, ObjectEvent, ObjectKey
 
 KEYS = [ObjectKey(Kind.POD, "x", name) for name in "abc"]
 REVISIONS = st.builds(Revision, st.integers(1, 2), st.integers(1, 9))
@@ -37,7 +37,7 @@ def test_news_among_several_are_those_found_one_by_one(
                 newest.settle(revision)
             else:
                 newest.is_news(key, revision)
-    told = [Unread(key, b"{}", revision) for key, revision in steps if key is not None]
+    told = [ObjectEvent(key, None, revision) for key, revision in steps if key is not None]
 
     assert together.news(told) == [one for one in told if singly.is_news(one.key, one.revision)]
     assert together.news(told) == []

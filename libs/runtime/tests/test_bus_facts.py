@@ -7,9 +7,12 @@ from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Listed, Namespace, ObjectMeta
 from sluice.contracts.streams import STREAMS
-from sluice.grouping.events import ObjectKey, Wanted
+from sluice.grouping import bystanders
+from sluice.grouping.bystanders import Bystander
+from sluice.grouping.events import ObjectEvent, ObjectKey, read
 from sluice.runtime import streams
 from sluice.runtime.facts import BATCH, Facts, facts
+from sluice.testkit.builders import pod
 
 SPACES = frozenset((Kind.NAMESPACE,))
 
@@ -91,19 +94,24 @@ async def test_other_kinds_move_the_mark_and_tell_nothing(bus):
     assert (batch.events, batch.upto.sequence, batch.unreadable) == ((), 2, {})
 
 
-async def test_what_is_asked_for_as_it_is_stored_is_not_decoded_and_its_deletion_is_an_event(bus):
-    wanted = {"a": Wanted.READ, "b": Wanted.UNREAD, "c": Wanted.NOT}
-    told = facts(bus, SPACES, lambda key, _: wanted[key.name])
-    await bus.js.publish(*LISTED)
-    for name in wanted:
-        await bus.js.publish(*namespace(name))
+async def test_each_is_told_as_the_reader_reads_it(bus, stored):
+    def take(key: ObjectKey, body: bytes, revision: Revision) -> ObjectEvent | Bystander | None:
+        if key.name == "c":
+            return None
+        return bystanders.read(key, body, revision) if key.name == "b" and body else read(key, body, revision)
+
+    told = facts(bus, frozenset((Kind.POD,)), take)
+    await bus.nc.publish(subjects.listed(Kind.POD), codec.encode(Listed(kind=Kind.POD, source="test")))
+    for name in "abc":
+        await bus.nc.publish(subjects.object_(Kind.POD, "x", name), codec.encode(pod(f"x/{name}", ip="10.0.0.1")))
+    await stored("OBJECTS", 4)
     batches = await until(told, lambda batch: batch.upto.sequence == 4)
-    await bus.js.publish(namespace("b")[0], b"")
+    await bus.js.publish(subjects.object_(Kind.POD, "x", "b"), b"")
     (gone,) = await until(told, lambda batch: batch.events)
     await told.aclose()
 
     assert names(batches) == ["a"]
-    assert [(one.key.name, one.body) for batch in batches for one in batch.unread] == [("b", namespace("b")[1])]
+    assert [one.key.name for batch in batches for one in batch.bystanders] == ["b"]
     assert [(event.key.name, event.object) for event in gone.events] == [("b", None)]
 
 

@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.contracts import codec
+from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.shards import place_of, shard_of_group
-from sluice.grouping.events import ObjectKey, Wanted, key_of
+from sluice.grouping.bystanders import Bystander
+from sluice.grouping.events import ObjectEvent, ObjectKey, key_of
 from sluice.policy.translate import SelfContained, stays_at_home
 from sluice.services.group_resolver.concern import Concern, may_reach_beyond
 from sluice.testkit import secondary
-from sluice.testkit.builders import netpol
+from sluice.testkit.builders import netpol, pod
 from sluice.testkit.strategies import netpols
 
 OURS, THEIRS = (next(name for name in "abcdefgh" if shard_of_group(place_of(name), 2) == shard) for shard in (0, 1))
@@ -33,24 +36,44 @@ def test_a_policy_that_is_passed_over_stays_at_home(policy: SelfContained) -> No
     assert may_reach_beyond(codec.encode(policy)) or stays_at_home(policy)
 
 
-def test_a_shard_is_told_what_may_concern_it() -> None:
-    concern = Concern(0, 2)
+def form(concern: Concern, key: ObjectKey, body: bytes) -> type[ObjectEvent | Bystander] | None:
+    told = concern.read(key, body, Revision(1, 1))
+    assert told is None or (told.key, told.revision) == (key, Revision(1, 1))
+    return type(told) if told else None
 
-    assert concern.wants(*stored(OURS, AT_HOME)) is Wanted.READ
-    assert concern.wants(*stored(OURS, BEYOND)) is Wanted.READ
-    assert concern.wants(*stored(THEIRS, AT_HOME)) is Wanted.NOT
-    assert concern.wants(stored(THEIRS, AT_HOME)[0], b"") is Wanted.NOT
-    assert concern.wants(ObjectKey(Kind.ANTREA_NETWORK_POLICY, THEIRS, "p"), b"{}") is Wanted.READ
-    assert concern.wants(ObjectKey(Kind.POD, OURS, "p"), b"{}") is Wanted.READ
-    assert concern.wants(ObjectKey(Kind.POD, THEIRS, "p"), b"{}") is Wanted.UNREAD
-    assert concern.wants(ObjectKey(Kind.NODE, "", "n"), b"{}") is Wanted.READ
-    assert Concern(0, 1).wants(*stored(THEIRS, AT_HOME)) is Wanted.READ
-    assert Concern(0, 1).wants(ObjectKey(Kind.POD, THEIRS, "p"), b"{}") is Wanted.READ
+
+def a_pod(namespace: str) -> tuple[ObjectKey, bytes]:
+    return key_of(pod(f"{namespace}/p")), codec.encode(pod(f"{namespace}/p", ip="10.0.0.1"))
+
+
+def test_a_shard_is_told_what_may_concern_it() -> None:
+    concern, alone = Concern(0, 2), Concern(0, 1)
+
+    assert form(concern, *stored(OURS, AT_HOME)) is ObjectEvent
+    assert form(concern, *stored(OURS, BEYOND)) is ObjectEvent
+    assert form(concern, *stored(THEIRS, AT_HOME)) is None
+    assert form(concern, stored(THEIRS, AT_HOME)[0], b"") is None
+    assert form(concern, *a_pod(OURS)) is ObjectEvent
+    assert form(concern, *a_pod(THEIRS)) is Bystander
+    assert form(concern, a_pod(THEIRS)[0], b"") is ObjectEvent
+    assert form(concern, ObjectKey(Kind.ANTREA_NETWORK_POLICY, THEIRS, "p"), b"") is ObjectEvent
+    assert form(concern, ObjectKey(Kind.NODE, "", "n"), b"") is ObjectEvent
+    assert form(alone, *stored(THEIRS, AT_HOME)) is ObjectEvent
+    assert form(alone, *a_pod(THEIRS)) is ObjectEvent
 
 
 def test_what_was_told_once_is_told_when_it_goes_home_and_when_it_goes() -> None:
     concern = Concern(0, 2)
 
-    assert concern.wants(*stored(THEIRS, BEYOND)) is Wanted.READ
-    assert concern.wants(*stored(THEIRS, AT_HOME)) is Wanted.READ
-    assert concern.wants(stored(THEIRS, AT_HOME)[0], b"") is Wanted.READ
+    assert form(concern, *stored(THEIRS, BEYOND)) is ObjectEvent
+    assert form(concern, *stored(THEIRS, AT_HOME)) is ObjectEvent
+    assert form(concern, stored(THEIRS, AT_HOME)[0], b"") is ObjectEvent
+
+
+def test_one_that_concerns_it_and_cannot_be_read_is_told_from_then_on() -> None:
+    concern, (key, _) = Concern(0, 2), stored(THEIRS, BEYOND)
+
+    with pytest.raises(codec.Undecodable):
+        concern.read(key, b'{"namespaceSelector":', Revision(1, 1))
+
+    assert form(concern, *stored(THEIRS, AT_HOME)) is ObjectEvent

@@ -9,7 +9,8 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Local, Own, Page
 from sluice.contracts.ids import NEVER, GroupId, NodeName, Revision
 from sluice.contracts.shards import place_of, shard_of_group
-from sluice.grouping.events import ObjectEvent, Unread, read_as
+from sluice.grouping.bystanders import Bystander
+from sluice.grouping.events import ObjectEvent
 from sluice.services.group_resolver.concern import Concern
 from sluice.services.group_resolver.derived import KINDS, ShardGroups
 from sluice.testkit import secondary
@@ -28,9 +29,9 @@ class Applied:
         self.fold = fold
         self.held: dict[str, bytes] = {}
 
-    def take(self, events: list[ObjectEvent], unread: Sequence[Unread] = (), *, in_order: bool = True) -> None:
-        newest = max([NEVER, *(event.revision for event in events), *(one.revision for one in unread)])
-        self.fold.evolve(events, newest if in_order else NEVER, unread)
+    def take(self, events: list[ObjectEvent], bystanders: Sequence[Bystander] = (), *, in_order: bool = True) -> None:
+        newest = max([NEVER, *(event.revision for event in events), *(one.revision for one in bystanders)])
+        self.fold.evolve(events, newest if in_order else NEVER, bystanders)
         changes = self.fold.drain()
         for group, nodes in changes.pages.items():
             for node, page in self.fold.pages(group, nodes, CAUSE):
@@ -142,14 +143,14 @@ def test_shards_hold_together_what_one_holds_after_every_batch_though_each_is_to
             asked = [_asked(concern, event) for event in told]
             one.take(
                 [each for each in asked if isinstance(each, ObjectEvent)],
-                [each for each in asked if isinstance(each, Unread)],
+                [each for each in asked if isinstance(each, Bystander)],
             )
         assert _of_all(parts) == _of_all([whole])
 
 
-def _asked(concern: Concern, event: ObjectEvent) -> ObjectEvent | Unread | None:
+def _asked(concern: Concern, event: ObjectEvent) -> ObjectEvent | Bystander | None:
     body = codec.encode(event.object) if event.object else b""
-    return read_as(concern.wants(event.key, body), event.key, body, event.revision)
+    return concern.read(event.key, body, event.revision)
 
 
 WEB = netpol("x/np", {"podSelector": {"matchLabels": {"app": "web"}}})

@@ -1,8 +1,9 @@
 """The wire format: deterministic JSON, by msgspec."""
 
+from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -36,6 +37,11 @@ def decode(body: bytes, kind: type[T]) -> T:
     except msgspec.MsgspecError as error:
         raise Undecodable(f"{getattr(kind, '__name__', kind)}: {error}") from error
     return value
+
+
+def decoder(kind: type[T]) -> Callable[[bytes], T]:
+    """As `decode`, for what is decoded so often that a call more counts. It raises `msgspec.MsgspecError`."""
+    return cast("Callable[[bytes], T]", _decoder(kind).decode)  # type: ignore[arg-type]  # a type is hashable
 
 
 def digest(body: bytes) -> str:

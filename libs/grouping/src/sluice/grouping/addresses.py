@@ -59,6 +59,8 @@ class Claims(Generic[T]):
         self._claim = claim
         self._holders: dict[Address, T] = {}
         self._contested: dict[Address, list[T]] = {}
+        self.hold = self._holders.setdefault
+        """Tells who holds the address; if nobody does, the claimant does from now on. Free addresses need no `add`."""
 
     def holder(self, address: Address) -> T | None:
         return self._holders.get(address)
@@ -66,7 +68,7 @@ class Claims(Generic[T]):
     def add(self, addresses: Iterable[Address], thing: T) -> list[T]:
         """Add a claimant; returns all claimants of contested addresses, who may hold other addresses now."""
         concerned: list[T] = []
-        hold = self._holders.setdefault
+        hold = self.hold
         for address in addresses:
             first = hold(address, thing)
             if first is not thing:

@@ -5,7 +5,7 @@ the greater revision wins, and a deletion is a version too.
 """
 
 from collections.abc import Iterable
-from enum import Enum
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -26,24 +26,6 @@ class ObjectEvent(Struct, frozen=True, gc=False):
     revision: Revision
 
 
-class Unread(Struct, frozen=True, gc=False):
-    """The object as of a revision, not decoded."""
-
-    key: ObjectKey
-    body: bytes
-    """Never empty: a deletion is an `ObjectEvent`."""
-
-    revision: Revision
-
-
-class Wanted(Enum):
-    """In what form a reader wants a version of an object."""
-
-    NOT = "not at all"
-    UNREAD = "as it is stored"
-    READ = "decoded"
-
-
 _KINDS = {struct: kind for kind, struct in TYPES.items()}
 
 
@@ -60,17 +42,16 @@ def read(subject: ObjectSubject, body: bytes, revision: Revision) -> ObjectEvent
     return ObjectEvent(subject, codec.decode(body, TYPES[subject[0]]) if body else None, revision)
 
 
-def read_as(wanted: Wanted, subject: ObjectSubject, body: bytes, revision: Revision) -> ObjectEvent | Unread | None:
-    """The message in the form that the reader wants. A deletion is always an `ObjectEvent`.
+class Version(Protocol):
+    """Something that was told of an object."""
 
-    Raises:
-        Undecodable: the body is to be decoded, and is not an object of the subject's kind.
-    """
-    if wanted is Wanted.NOT:
-        return None
-    if wanted is Wanted.UNREAD and body:
-        return Unread(subject, body, revision)
-    return read(subject, body, revision)
+    @property
+    def key(self) -> ObjectKey: ...
+    @property
+    def revision(self) -> Revision: ...
+
+
+V = TypeVar("V", bound=Version)
 
 
 class Newest:
@@ -91,11 +72,11 @@ class Newest:
         self._at[key] = revision
         return True
 
-    def news(self, told: Iterable[Unread]) -> list[Unread]:
+    def news(self, versions: Iterable[V]) -> list[V]:
         """Those that are news, in order."""
         at, floor, latest = self._at, self._floor, self._latest
         found = []
-        for one in told:
+        for one in versions:
             key, revision = one.key, one.revision
             if revision > latest:
                 latest = revision

@@ -9,7 +9,7 @@ its node, if all Pods of that node are asked for. It is placed (`placed`) once a
 interfaces on secondary networks, or once another Pod claims one of its addresses.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from operator import attrgetter
 
@@ -22,9 +22,9 @@ from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Namespace, NetworkAttachmentDefinition, Node, Pod
 from sluice.grouping.addresses import Claims, Conflict
 from sluice.grouping.attachments import interfaces_of
-from sluice.grouping.bystanders import Aside, Bystander, sightings, whole
+from sluice.grouping.bystanders import Aside, Bystander, is_same, whole
 from sluice.grouping.changes import Changes, Pending
-from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, Unread, key_of
+from sluice.grouping.events import Newest, ObjectEvent, ObjectKey, key_of
 from sluice.grouping.interfaces import Interfaces
 from sluice.grouping.matching import Group, Matching, Space
 from sluice.grouping.members import labels_of
@@ -83,22 +83,26 @@ class Grouping:
             return False
         if isinstance(obj, Pod):  # as most are
             return self._put_pod(obj)
+        if isinstance(obj, Namespace):  # which takes less than to find that it is `Known`
+            return self._label(obj.metadata.name, obj)
         return self._put(obj) if isinstance(obj, Known) else self._delete(key)
 
-    def evolve_unread(self, pods: Sequence[Unread]) -> None:
-        """Take in Pods that need decoding only if a group can select them.
+    def evolve_bystanders(self, pods: Iterable[Bystander]) -> None:
+        """Take in Pods that have to be decoded only if a group can select them.
 
-        Never raises. A Pod that does not decode keeps its former state; the shard of its Namespace reports it.
+        Never raises. One that has to be decoded and cannot be keeps its former state; the shard of its Namespace
+        reports it.
         """
-        news = self._newest.news(pods)
-        for one, seen in zip(news, sightings([one.body for one in news]), strict=True):
-            _, namespace, name = one.key
-            space = self._matching.space(namespace)
-            if seen is None or space.is_open:
-                with suppress(codec.Undecodable):
-                    self._put_pod(codec.decode(one.body, Pod))
-            else:
-                self._set_aside(space, name, Bystander(one.key, seen, one.body))
+        space = Space[Placed]("")
+        for pod in self._newest.news(pods):
+            _, namespace, name = pod.key
+            if namespace != space.name:  # a listing has the Pods of a Namespace one after the other
+                space = self._matching.space(namespace)
+            if not space.is_open:
+                self._set_aside(space, name, pod)
+                continue
+            with suppress(codec.Undecodable):
+                self._put_pod(codec.decode(pod.body, Pod))
 
     def put(self, obj: Known, at: Revision | None = None) -> bool:
         """Put an object, as of revision `at` (unset: newer than all before). True if anything changed."""
@@ -277,19 +281,20 @@ class Grouping:
         return True
 
     def _set_aside(self, space: Space[Placed], name: str, pod: Aside) -> bool:
-        aside = space.aside
-        old = aside.get(name)
+        old = space.aside.get(name)
         if old is not None:
-            if old == pod:
+            if is_same(old, pod):
                 return False
             self._forget_aside(old)
-        aside[name] = pod
-        node = pod.node
+        space.aside[name] = pod
+        node, hold = pod.node, self._claims.hold
         if self._tells(node):
             self._pending.locals.add(node)
             self._on_nodes.put_aside(node, pod)
-        if contested := self._claims.add(pod.addresses, pod):
-            self._contest(contested)
+        for address in pod.addresses:
+            if hold(address, pod) is not pod:
+                self._contest(self._claims.add(pod.addresses, pod))
+                break
         return True
 
     def _forget_aside(self, old: Aside) -> None:
@@ -319,7 +324,7 @@ class Grouping:
 
     def _placed(self, one: Aside) -> Placed:
         """Place a Pod that is set aside, or was when the claimants were listed."""
-        namespace, name = one.key
+        namespace, name = one.key if isinstance(one, Pod) else one.key[1:]
         self._matching.open(self._matching.space(namespace))
         return self._pods[f"{namespace}/{name}"]
 

@@ -208,7 +208,8 @@ class Matching(Generic[P]):
         elif self._wide or self._conditional:
             for label_set in space.label_sets.values():
                 changed += self._regroup(label_set)
-        self._forget_space(space)
+        if labels is None:
+            self._forget_space(space)
         return changed
 
     def _regroup(self, label_set: LabelSet[P]) -> list[tuple[Group[P], LabelSet[P]]]:

@@ -7,8 +7,10 @@ from typing import Protocol, TypeVar
 import structlog
 
 from sluice.contracts.groups import Mark
+from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import Kind
-from sluice.grouping.events import ObjectKey, Wanted
+from sluice.grouping.bystanders import Bystander
+from sluice.grouping.events import ObjectEvent, ObjectKey
 from sluice.runtime import collector
 from sluice.runtime.bus import Bus
 from sluice.runtime.facts import Facts, facts
@@ -29,8 +31,8 @@ class Derivation(Protocol):
     def forget(self) -> None:
         """Drop everything taken in; what is stored stays until everything was received again."""
 
-    def wants(self, key: ObjectKey, body: bytes) -> Wanted:
-        """How the shard needs this version of the object: decoded, as stored bytes, or not at all."""
+    def read(self, key: ObjectKey, body: bytes, revision: Revision) -> ObjectEvent | Bystander | None:
+        """A version of an object, as the shard needs it; see `facts.Read`."""
 
     def evolve(self, told: Facts) -> None:
         """Take in a batch."""
@@ -92,7 +94,7 @@ class Deriving:
         """
         check_shards(self._output.stream, self._output.stored, self._shards)
         try:
-            async for told in facts(self._bus, self._kinds, self._derivation.wants):
+            async for told in facts(self._bus, self._kinds, self._derivation.read):
                 await self._take(told)
         finally:
             collector.resume()

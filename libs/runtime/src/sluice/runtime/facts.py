@@ -10,7 +10,8 @@ from typing import NamedTuple
 from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NEVER, Revision
 from sluice.contracts.kinds import Kind
-from sluice.grouping.events import ObjectEvent, ObjectKey, Unread, Wanted, read_as
+from sluice.grouping.bystanders import Bystander
+from sluice.grouping.events import ObjectEvent, ObjectKey, read
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.message import Message
@@ -23,8 +24,8 @@ class Facts(NamedTuple):
     """What was received since the last batch."""
 
     events: tuple[ObjectEvent, ...]
-    unread: tuple[Unread, ...]
-    """Messages requested undecoded. Either all changes of an object are among the events, or only its deletions."""
+    bystanders: tuple[Bystander, ...]
+    """Pods of which the reader wants no more. Either all changes of a Pod are among the events, or only some."""
 
     seen: Revision
     """The newest revision received: the cause of what the fold derives."""
@@ -43,31 +44,29 @@ class Facts(NamedTuple):
     """Objects whose newest version does not decode, and why. What was derived from their old version must stay."""
 
 
-Ask = Callable[[ObjectKey, bytes], Wanted]
-"""How this version of an object is wanted; the bytes are its stored body."""
+Read = Callable[[ObjectKey, bytes, Revision], ObjectEvent | Bystander | None]
+"""A version of an object, from its stored body, in the form in which it is wanted; None if it is not.
+
+Raises `Undecodable` if it is wanted and is not an object of its kind.
+"""
 
 
-def every(_: ObjectKey, __: bytes) -> Wanted:
-    """Want all objects decoded."""
-    return Wanted.READ
-
-
-async def facts(bus: Bus, kinds: frozenset[Kind], ask: Ask = every) -> AsyncGenerator[Facts]:
+async def facts(bus: Bus, kinds: frozenset[Kind], read: Read = read) -> AsyncGenerator[Facts]:
     """Endless batches of facts of these kinds. An undecodable message is rejected, and the object stays as it was.
 
     Args:
-        ask: tells how each object is wanted; unwanted ones are not even decoded.
+        read: reads each object; unset: all are decoded.
     """
     listed: set[Kind] = set()
     events: list[ObjectEvent] = []
-    unread: list[Unread] = []
+    bystanders: list[Bystander] = []
     unreadable: dict[ObjectKey, str] = {}
     caught_up, afresh, seen = False, True, NEVER
     async with follow(bus, "OBJECTS") as follower:
         async for event in follower:
             match event:
                 case NewEpoch():
-                    for known in (listed, events, unread, unreadable):
+                    for known in (listed, events, bystanders, unreadable):
                         known.clear()
                     caught_up, afresh, seen = False, True, NEVER
                     continue
@@ -75,28 +74,29 @@ async def facts(bus: Bus, kinds: frozenset[Kind], ask: Ask = every) -> AsyncGene
                     caught_up, seen = True, max(seen, upto)
                 case Message():
                     seen = event.revision
-                    match _fact(bus, event, kinds, ask, unreadable):
+                    match _fact(bus, event, kinds, read, unreadable):
                         case Kind() as kind:
                             (listed.add if event.body else listed.discard)(kind)
                         case ObjectEvent() as fact:
                             events.append(fact)
-                        case Unread() as fact:
-                            unread.append(fact)
+                        case Bystander() as fact:
+                            bystanders.append(fact)
                         case None:
                             pass
-            if len(events) + len(unread) >= BATCH or (caught_up and not follower.waiting):
+            if len(events) + len(bystanders) >= BATCH or (caught_up and not follower.waiting):
                 in_sync = caught_up and listed >= kinds
-                yield Facts(tuple(events), tuple(unread), seen, follower.complete, afresh, in_sync, dict(unreadable))
-                events, unread, afresh = [], [], False
+                pods = tuple(bystanders)
+                yield Facts(tuple(events), pods, seen, follower.complete, afresh, in_sync, dict(unreadable))
+                events, bystanders, afresh = [], [], False
 
 
 def _fact(
     bus: Bus,
     message: Message,
     kinds: frozenset[Kind],
-    ask: Ask,
+    read: Read,
     unreadable: dict[ObjectKey, str],
-) -> Kind | ObjectEvent | Unread | None:
+) -> Kind | ObjectEvent | Bystander | None:
     """The kind whose listing mark this is, the fact in the message, or None for anything else."""
     try:
         subject = subjects.parse(message.subject)
@@ -107,16 +107,10 @@ def _fact(
         case subjects.ListedSubject(kind):
             return kind
         case subjects.ObjectSubject() if subject.kind in kinds:
-            key = ObjectKey(*subject)
-            wanted = ask(key, message.body)
-            if wanted is Wanted.NOT:
-                return None
-        case _:
-            return None
-    unreadable.pop(key, None)
-    try:
-        return read_as(wanted, key, message.body, message.revision)
-    except codec.Undecodable as error:
-        bus.rejects.add(message, str(error))
-        unreadable[key] = str(error)
-        return None
+            unreadable.pop(subject, None)
+            try:
+                return read(subject, message.body, message.revision)
+            except codec.Undecodable as error:
+                bus.rejects.add(message, str(error))
+                unreadable[subject] = str(error)
+    return None

@@ -4,12 +4,15 @@ Whether a policy does is found in its bytes, in less than a microsecond; decodin
 The answer may be a false positive, never a false negative.
 """
 
+from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import SELF_CONTAINED, Kind
 from sluice.contracts.shards import shard_of_namespace
-from sluice.grouping.events import ObjectKey, Wanted
+from sluice.grouping import bystanders
+from sluice.grouping.bystanders import Bystander
+from sluice.grouping.events import ObjectEvent, ObjectKey, read
 
-_NOT, _UNREAD, _READ, _POD = Wanted.NOT, Wanted.UNREAD, Wanted.READ, Kind.POD
-"""Looking up a member of an Enum takes 0.1 us, and these are needed for each object."""
+_POD = Kind.POD
+"""Looking up a member of an Enum takes 0.1 us, and this one is needed for each object."""
 
 
 def may_reach_beyond(body: bytes) -> bool:
@@ -38,21 +41,23 @@ class Concern:
         self._told: set[ObjectKey] = set()
         """Policies in other shards' Namespaces that were read."""
 
-    def wants(self, key: ObjectKey, body: bytes) -> Wanted:
-        """In what form the shard needs this version of the object."""
+    def read(self, key: ObjectKey, body: bytes, revision: Revision) -> ObjectEvent | Bystander | None:
+        """The version of the object in the form that the shard needs; None if it does not concern the shard.
+
+        Raises:
+            Undecodable: it concerns the shard, and is not an object of its kind.
+        """
         kind, namespace, _ = key
-        if kind is not _POD and kind not in SELF_CONTAINED:
-            return _READ
-        ours = self._ours.get(namespace)
-        if ours is None:
-            ours = self._ours[namespace] = shard_of_namespace(namespace, self._shards) == self._shard
-        if ours:
-            return _READ
-        if kind is _POD:
-            return _UNREAD
-        if self._told and key in self._told:
-            return _READ
-        if may_reach_beyond(body):
-            self._told.add(key)
-            return _READ
-        return _NOT
+        if kind is _POD or kind in SELF_CONTAINED:
+            ours = self._ours.get(namespace)
+            if ours is None:
+                ours = self._ours[namespace] = shard_of_namespace(namespace, self._shards) == self._shard
+            if not ours:
+                if kind is _POD:
+                    if body:
+                        return bystanders.read(key, body, revision)
+                elif not self._told or key not in self._told:
+                    if not may_reach_beyond(body):
+                        return None
+                    self._told.add(key)
+        return read(key, body, revision)

@@ -1,6 +1,6 @@
 """The fold of objects into the pages, own lists, local lists and routes of one shard. No I/O."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -9,7 +9,8 @@ from sluice.contracts.groups import Local, NodeRoute, Own, Page
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import INPUTS, Kind
 from sluice.contracts.shards import shard_of, shard_of_group, shard_of_namespace
-from sluice.grouping.events import ObjectEvent, Unread
+from sluice.grouping.bystanders import Bystander
+from sluice.grouping.events import ObjectEvent
 from sluice.grouping.index import Grouping
 from sluice.policy.compiler import Groups
 from sluice.services.group_resolver.routes import Routes
@@ -52,11 +53,11 @@ class ShardGroups:
         self._routes = Routes()
         self._kept: dict[NodeName, frozenset[GroupId]] = {}
 
-    def evolve(self, events: Iterable[ObjectEvent], upto: Revision, unread: Sequence[Unread] = ()) -> None:
+    def evolve(self, events: Iterable[ObjectEvent], upto: Revision, bystanders: Iterable[Bystander] = ()) -> None:
         """Take facts in, up to and including the revision `upto`.
 
         Args:
-            unread: Pods in Namespaces of other shards.
+            bystanders: Pods in Namespaces of other shards.
         """
         groups, grouping = self._groups.evolve, self._grouping.evolve
         for event in events:
@@ -70,8 +71,7 @@ class ShardGroups:
                 grouping(event)
                 if kind is _NODE:
                     self._routes.evolve(event)
-        if unread:
-            self._grouping.evolve_unread(unread)
+        self._grouping.evolve_bystanders(bystanders)
         self._groups.settle(upto)
         self._grouping.settle(upto)
         self._routes.settle(upto)

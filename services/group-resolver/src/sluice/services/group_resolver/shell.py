@@ -6,7 +6,8 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.groups import Own
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import INPUTS, Kind
-from sluice.grouping.events import ObjectKey, Wanted
+from sluice.grouping.bystanders import Bystander
+from sluice.grouping.events import ObjectEvent, ObjectKey
 from sluice.runtime.facts import Facts
 from sluice.runtime.output import Output
 from sluice.runtime.writes import Write
@@ -29,11 +30,11 @@ class Members:
     def forget(self) -> None:
         self._fold = ShardGroups(self._shard, self._shards)
 
-    def wants(self, key: ObjectKey, body: bytes) -> Wanted:
-        return self._concern.wants(key, body)
+    def read(self, key: ObjectKey, body: bytes, revision: Revision) -> ObjectEvent | Bystander | None:
+        return self._concern.read(key, body, revision)
 
     def evolve(self, told: Facts) -> None:
-        self._fold.evolve(told.events, told.upto, told.unread)
+        self._fold.evolve(told.events, told.upto, told.bystanders)
 
     async def store(self, told: Facts, *, first: bool) -> None:
         unreadable = {key for key in told.unreadable if key.kind in INPUTS or key.kind is Kind.TRAFFIC_CONTROL}

@@ -8,7 +8,7 @@ from sluice.contracts.ids import Backend, GroupId, Revision, Unit
 from sluice.contracts.kinds import PROGRAMMED, SELF_CONTAINED, SERVED, Kind
 from sluice.contracts.shards import shard_of
 from sluice.contracts.status import CompilerStatus, Problem
-from sluice.grouping.events import ObjectKey, Wanted
+from sluice.grouping.events import ObjectEvent, ObjectKey, read
 from sluice.policy.backends import backends_of, parts
 from sluice.policy.compiler import Compiler
 from sluice.policy.services import Services
@@ -40,8 +40,8 @@ class Programs:
     def forget(self) -> None:
         self._compiler, self._services, self._traffic = Compiler(), Services(), TrafficControls()
 
-    def wants(self, key: ObjectKey, body: bytes) -> Wanted:
-        return Wanted.READ if key.kind not in _DIVIDED or self._mine(subjects.unit(*key)) else Wanted.NOT
+    def read(self, key: ObjectKey, body: bytes, revision: Revision) -> ObjectEvent | None:
+        return read(key, body, revision) if key.kind not in _DIVIDED or self._mine(subjects.unit(*key)) else None
 
     def evolve(self, told: Facts) -> None:
         for event in told.events:

@@ -224,7 +224,7 @@ def look_at_the_way_of_packets() -> None:
     )
     said = json.loads(back.stdout)
     assert {kind: told["outcome"] for kind, told in said.items()} == {"packet": "Allowed", "reply": "Allowed"}
-    assert said["reply"]["end"] == "to Pod y/b on node node-1: no rule is about it"
+    assert said["reply"]["end"] == "to Pod y/b on node node-1: no rule applies to it"
     assert [hop["name"] for hop in said["packet"]["nodes"][0]["hops"]][-1] == "OUTPUT"
 
     world = ("--name", NAME, "--from", "192.0.2.9", "--port", "80", "-o", "json")

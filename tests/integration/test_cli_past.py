@@ -67,7 +67,7 @@ async def test_the_past_is_told(sluice: Sluice, source: Source, server: NatsServ
     assert now.output.splitlines()[0] == "x/web to x/db, TCP 5432: Dropped"
     assert "NetworkPolicy x/closed  since 20" in now.output
     turned = json.loads((await sluice("bisect", *ASK, "--since", "3", "-o", "json")).output)
-    assert (turned["object"], turned["change"]) == ("NetworkPolicy x/closed", "came")
+    assert (turned["object"], turned["change"]) == ("NetworkPolicy x/closed", "was created")
     assert (turned["before"], turned["after"]) == ("Allowed", "Dropped")
     planted = turned["sequence"]
     for sequence, outcome in ((planted - 1, "Allowed"), (planted, "Dropped")):

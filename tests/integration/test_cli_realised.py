@@ -141,7 +141,7 @@ async def test_documents_that_were_not_taken_in_are_told(
         told.put(subject, SourceStatus(source="folder", digest="", upto=Revision(1, 1), problems=(fault,)))
         await told.settled()
 
-    line = "not taken in: late.yaml:7: $.spec.priority: 0 is out of range\n"
+    line = "rejected: late.yaml:7: $.spec.priority: 0 is out of range\n"
     assert (await sluice("get", "status", "--no-lint")).stderr == line
     assert (await sluice("get", "status", "acnp/p", "--no-lint")).stderr == ""
     waited = await sluice("wait", "--for=realized", "--timeout=5", "acnp/late")

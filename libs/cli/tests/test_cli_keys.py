@@ -134,12 +134,12 @@ def test_without_a_keyring(folder: Path, words: list[str], why: str) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["rotate"], "say whose keys"),
+        (["rotate"], "name the identities"),
         (["rotate", "nobody"], "no identity"),
         (["rotate", "service.nobody"], "no identity"),
         (["rotate", "node.node-9"], "not in the keyring"),
         (["remove", "node.node-9"], "not in the keyring"),
-        (["create", "--server", "another"], "chosen when the keyring is made"),
+        (["create", "--server", "another"], "chosen only when the keyring is created"),
     ],
 )
 def test_what_is_refused(folder: Path, words: list[str], why: str) -> None:

@@ -77,7 +77,7 @@ def test_a_plan_tells_which_recorded_connections_end_otherwise(sluice, folder, t
     result = sluice("plan", "-f", deny, "--against", folder, "--log", log)
     said = [" ".join(line.split()) for line in result.output.splitlines()]
     assert said[-2:] == [
-        "recorded connections: 1 would end otherwise, of 3 log entries",
+        "recorded connections: 1 of 3 log entries would have another outcome",
         "now Dropped 10.0.0.2 -> 10.0.0.1 TCP 80 was Allowed, 2 times",
     ]
     assert result.exit_code == 1
@@ -117,7 +117,7 @@ def test_a_line_that_is_none_is_named(sluice, folder, tmp_path) -> None:
     log.write_text(f"{B_TO_A}\nrubbish\n")
     result = sluice("plan", "-f", folder, "--against", folder, "--log", log)
     assert result.exit_code == 2
-    assert f"{log}:2: no line of np.log" in result.output
+    assert f"{log}:2: not a line of np.log" in result.output
 
 
 def test_a_plan_of_nothing_is_refused(sluice, folder) -> None:

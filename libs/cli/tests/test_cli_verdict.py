@@ -29,7 +29,7 @@ def test_the_policies_that_isolate_and_their_lines(sluice, folder) -> None:
 
     result = ask(sluice, folder, "y/c x/a --protocol udp --port 80")
 
-    words = "no rule allows it, and it is isolated by NetworkPolicy"
+    words = "no rule allows it; isolated by NetworkPolicy"
     assert [" ".join(line.split()) for line in result.output.splitlines()] == [
         "y/c to x/a, UDP 80: Dropped",
         f"egress drop {words} y/one {folder}/one.yaml:4",
@@ -61,9 +61,9 @@ def test_reports_of_igmp(sluice, folder) -> None:
     ):
         assert ask(sluice, folder, words).output.splitlines()[0] == f"y/b to 225.1.2.3, IGMP: {outcome}"
     for wrong, words in (
-        ("an IGMP packet has none", f"{way} --port 80"),
+        ("an IGMP packet has no ports", f"{way} --port 80"),
         ("a TCP packet has none", "y/b x/a --port 80 --igmp-type 22"),
-        ("no address", f"{way} --igmp-group all"),
+        ("not an address", f"{way} --igmp-group all"),
     ):
         refused = ask(sluice, folder, words)
         assert refused.exit_code == 2
@@ -167,7 +167,7 @@ def test_a_node_reaches_the_pods_that_it_runs(sluice, folder) -> None:
     (folder / "node.yaml").write_text(f"apiVersion: v1\nkind: Node\nmetadata: {{name: node-1}}\nstatus: {status}\n")
     assert ask(sluice, folder, "10.9.0.1 y/c --port 80").output.splitlines() == [
         "10.9.0.1 to y/c, TCP 80: Allowed",
-        "  egress   -      no Pod, so no policy is about it",
+        "  egress   -      not a Pod, so no policy applies to it",
         "  ingress  allow  a node may always reach the Pods that it runs",
     ]
 
@@ -221,7 +221,7 @@ def test_what_is_sent_to_a_service_is_told_of_each_endpoint(sluice, folder) -> N
         "ingress allow no policy applies",
         "10.0.0.12 80: Dropped",
         "egress allow no policy applies",
-        f"ingress drop no rule allows it, and it is isolated by NetworkPolicy x/closed {folder}/closed.yaml:4",
+        f"ingress drop no rule allows it; isolated by NetworkPolicy x/closed {folder}/closed.yaml:4",
     ]
     said = json.loads(ask(sluice, folder, "x/a svc:x/web --port 8080", "-o", "json").output)
     assert (said["outcome"], said["ingress"]) == ("Varies", None)
@@ -235,13 +235,13 @@ def test_what_is_sent_to_a_service_is_told_of_each_endpoint(sluice, folder) -> N
 
 REFUSED = [
     ("x/a svc:x/none --port 80", "svc:x/none: no such Service with a ClusterIP"),
-    ("svc:x/none x/a --port 80", "a Service sends nothing"),
+    ("svc:x/none x/a --port 80", "a Service sends no packets"),
     ("x/a svc:none --port 80", "'svc:none' cannot be the source or destination of a packet"),
     ("x/a y/nobody --port 1", "y/nobody: no such Pod"),
     ("x/a b --port 1", "'b' cannot be the source or destination of a packet"),
     ("x/a y/b/c --port 1", "'y/b/c' cannot be the source or destination of a packet"),
     ("x/a y/b", "--port is missing"),
-    ("x/a y/b --protocol ICMP --port 1", "an ICMP packet has none"),
+    ("x/a y/b --protocol ICMP --port 1", "an ICMP packet has no ports"),
     ("x/a y/b --port 1 --icmp-type 8", "a TCP packet has none"),
     ("x/a y/b --port 0", "0 is not in the range 1<=x<=65535"),
     ("x/a y/b --port 1 --family 6", "no addresses of the same family (IPv6)"),

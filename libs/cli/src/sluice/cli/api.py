@@ -111,7 +111,7 @@ class Api:
             options.refuse([_reason(error)])
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            options.refuse([f"{self.url}: no API answers: {reason}; start one, or name it by --api or ${ENV}"])
+            options.refuse([f"{self.url}: no API answers: {reason}; start one, or give its URL with --api or ${ENV}"])
 
 
 def show(items: Sequence[dict[str, Any]], output: str, header: Sequence[str], row: Row) -> None:

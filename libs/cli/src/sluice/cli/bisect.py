@@ -75,7 +75,7 @@ async def _found(url: str, packet: Any, since: moments.Moment | None, until: mom
     known = turn.entry.subject in begun.held.held or any(
         one.subject == turn.entry.subject and one.body for one in told if one.sequence < turn.entry.sequence
     )
-    return there.epoch, turn, "was deleted" if not turn.entry.body else "was changed" if known else "came"
+    return there.epoch, turn, "was deleted" if not turn.entry.body else "was changed" if known else "was created"
 
 
 async def _sequence(bus: Any, given: moments.Moment | None) -> int | None:

@@ -45,9 +45,8 @@ def compile_(files: tuple[str, ...], *, nodes: tuple[str, ...], all_nodes: bool,
     world = placed(load_all(files))
     known = ", ".join(world.nodes)
     if not nodes and not all_nodes and len(world.nodes) > 1:
-        options.refuse(
-            [f"--node: there are several nodes, and each holds something else; name one of {known}, or use --all-nodes"]
-        )
+        choices = f"name one of {known}, or use --all-nodes"
+        options.refuse([f"--node is missing: there are several nodes, and each holds different ones; {choices}"])
     for node in nodes:
         if node not in world.nodes:
             options.refuse([f"--node {node}: there is no such node; name one of {known}"])

@@ -36,14 +36,14 @@ def _policy(origin: Any, path: str, where: Where) -> dict[str, Any]:
 def rows(direction: str, told: dict[str, Any] | None) -> list[tuple[str, str, str, str]]:
     """Direction, action, words and line, for each rule that passed and each isolating policy."""
     if told is None:
-        return [(f"  {direction}", "-", "no Pod, so no policy is about it", "")]
+        return [(f"  {direction}", "-", "not a Pod, so no policy applies to it", "")]
     found = [("pass", *_words(rule)) for rule in told["passed"]]
     match told["reason"]:
         case "rule":
             found.append((told["action"], *_words(told["rule"])))
         case "isolation":
             for place, policy in enumerate(told["isolated_by"]):
-                words = f"no rule allows it, and it is isolated by {_name(policy)}" if place == 0 else _name(policy)
+                words = f"no rule allows it; isolated by {_name(policy)}" if place == 0 else _name(policy)
                 found.append((told["action"] if place == 0 else "", words, _line(policy)))
         case "itself":
             found.append((told["action"], "a Pod may talk to itself", ""))

@@ -31,7 +31,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         rows = [(f"  {one['change']}", one["policy"], "; ".join(one["what"])) for one in found["programs"]]
         yield options.table(rows)
     if found["reachability"] is None:
-        yield f"who reaches whom was not compared: there are more than {MOST_PODS} Pods"
+        yield f"connections between Pods were not compared, because there are more than {MOST_PODS} Pods"
     elif found["reachability"]:
         yield "reachability"
         yield options.table(

@@ -49,7 +49,8 @@ def create(folder: Path, servers: Sequence[str], nodes: Sequence[str], client_ce
         if (folder / keyring.RING).exists():
             ring = keyring.Keyring.open(folder)
             if set(servers) - set(ring.ring.server_names) or client_certificates > ring.ring.client_certificates:
-                options.refuse([f"{folder}: servers and client certificates are chosen when the keyring is made"])
+                why = "servers and client certificates can be chosen only when the keyring is created"
+                options.refuse([f"{folder}: {why}; leave out --server and --client-certificates, or use a new folder"])
         else:
             ring = keyring.Keyring.create(folder, servers, keyring.now(), client_certificates=client_certificates)
         new = ring.add(keyring.everybody(nodes), keyring.now())
@@ -91,12 +92,12 @@ def rotate(folder: Path, identities: Sequence[str], everybody: bool) -> None:  #
     with _refusing():
         ring = keyring.Keyring.open(folder)
         if everybody == bool(identities):
-            options.refuse(["say whose keys, or --all"])
+            options.refuse(["name the identities whose keys to rotate, or give --all"])
         chosen = ring.identities if everybody else [keyring.parse(text) for text in identities]
         ring.rotate(chosen, keyring.now())
     for identity in chosen:
         click.echo(f"{identity.text}: {folder / 'identities' / identity.text}")
-    click.echo(RESTART + " After that bring the new files to their owners, and last `sluice admin keys retire`.")
+    click.echo(RESTART + " Then distribute the new files to their owners, and finally run `sluice admin keys retire`.")
 
 
 @keys.command()
@@ -144,7 +145,9 @@ def renew(folder: Path, authority: bool) -> None:  # noqa: FBT001  # click, as a
     with _refusing():
         keyring.Keyring.open(folder).renew(keyring.now(), authority=authority)
     if authority:
-        click.echo("First bring the new ca.crt to everybody: who has not got it will not believe the server.")
+        click.echo(
+            "First distribute the new ca.crt to all services and nodes: without it, they will not trust the servers."
+        )
     click.echo(RESTART)
 
 

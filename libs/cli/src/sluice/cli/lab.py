@@ -93,7 +93,7 @@ def down(name: str | None) -> None:
     except state.NoLab as error:
         _refuse(str(error))
     if not claim.end(name):
-        click.echo(f"lab {name}: something of it is left: see {claim.root() / name}", err=True)
+        click.echo(f"lab {name}: not everything of it could be removed: see {claim.root() / name}", err=True)
         sys.exit(NOT_AS_EXPECTED)
     click.echo(f"lab {name} has ended")
 
@@ -159,7 +159,9 @@ def run(paths: tuple[Path, ...], output: str, name: str | None, labs: int | None
     if kept or any(not story.scenario.offline for story in stories):
         _need_a_datapath()
     if labs not in (None, 1) and (kept or name):
-        _refuse("--labs: --keep and --name are about one lab; leave one of them out")
+        _refuse(
+            "--labs: several labs cannot be combined with --keep or --name, which are for one; leave out one of them"
+        )
     if kept and not keep.stays():
         words = [*(["--require-datapath"] if require_datapath else []), *(["--name", name] if name else [])]
         sys.exit(keep.detached(["lab", "run", "--keep", "-o", output, *words, *map(str, paths)]))

@@ -84,7 +84,7 @@ def _show(found: Any) -> None:
     for one in found.findings:
         click.echo(f"{one.sequence}: {one.fault}: {one.says}")
     click.echo(
-        f"{found.checked} entries are vouched for, {found.uncovered} since the last checkpoint are not yet; "
+        f"{found.checked} entries are covered by checkpoints, {found.uncovered} newer ones are not yet; "
         f"{len(found.findings) or 'no'} fault{'' if len(found.findings) == 1 else 's'}"
     )
     click.echo(f"head {found.head}")

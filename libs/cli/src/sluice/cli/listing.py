@@ -204,7 +204,7 @@ def _node(one: dict[str, Any]) -> tuple[str, ...]:
 
 def _goes_on(watch: bool, asked: dict[str, Any]) -> bool:  # noqa: FBT001  # as the option gives it
     if watch and (asked.get("seq") is not None or asked.get("at") is not None):
-        raise click.UsageError("--watch: the past changes no more; leave out --seq and --at")
+        raise click.UsageError("--watch: the past does not change; leave out --seq and --at")
     return watch
 
 

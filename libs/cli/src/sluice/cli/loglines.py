@@ -32,7 +32,9 @@ async def np_log(bus: Any, text: str) -> Said | None:
     rules, upto = await _then(bus, line.at_us, line.unit, lambda cluster: decided(cluster, line))
     if not rules:
         policy = line.policy if line.unit else f"a policy that isolates {line.applied_to}"
-        options.refuse([f"{policy}: the ledger had no such {f'rule {line.rule}' if line.rule else 'rule'} then"])
+        options.refuse(
+            [f"{policy}: the ledger had no such {f'rule {line.rule}' if line.rule else 'rule'} at that time"]
+        )
     says = f"{line.action} in {line.table}, for {line.applied_to or 'a Pod'}"
     return Said({"kind": "np.log", "says": says}, rules, upto)
 
@@ -80,7 +82,7 @@ async def eve_log(bus: Any, line: Any, found: Any, why: str) -> Said:
         if rules or line.unit is not None:
             break
     if not rules and line.unit is None:
-        options.refuse([why or "the ledger had none of the tenant's rules then"])
+        options.refuse([why or "the ledger had none of the tenant's rules at that time"])
     return Said(told, rules, upto)
 
 
@@ -100,4 +102,4 @@ async def _then(
     except TooOld as error:
         if maybe:
             return (), 0
-        options.refuse([f"what was in force when the line was written is not known any more: {error}"])
+        options.refuse([f"it is no longer known what was in force when the line was written: {error}"])

@@ -42,9 +42,9 @@ def packet(said: dict[str, Any]) -> Any:  # Any: a Packet, which is imported laz
 
     protocol = said["protocol"]
     if protocol not in WITHOUT_PORTS and said["port"] is None:
-        raise click.UsageError(f"--port is missing: a {protocol} packet goes to one")
+        raise click.UsageError(f"--port is missing: a {protocol} packet has a destination port")
     if protocol in WITHOUT_PORTS and (said["port"] or said["source_port"]):
-        raise click.UsageError(f"--port and --source-port: an {protocol} packet has none; leave them out")
+        raise click.UsageError(f"--port and --source-port: an {protocol} packet has no ports; leave them out")
     for of, names in (("ICMP", ("icmp_type", "icmp_code")), ("IGMP", ("igmp_type", "igmp_group"))):
         if protocol != of and any(said[name] is not None for name in names):
             options = " and ".join(f"--{name.replace('_', '-')}" for name in names)
@@ -76,7 +76,9 @@ def _group(text: str | None) -> Any:
     try:
         return Address(str(ip_address(text)))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no address; write that of a group", param_hint="--igmp-group") from None
+        raise click.BadParameter(
+            f"{text!r} is not an address; write the address of a multicast group", param_hint="--igmp-group"
+        ) from None
 
 
 def words(said: dict[str, Any]) -> str:
@@ -92,7 +94,9 @@ def _asked(http: str | None, sni: str | None, protocol: str) -> Any:
     if http is None and sni is None:
         return None
     if http is not None and sni is not None:
-        raise click.UsageError("--http and --sni: what is inside TLS nobody sees; leave one out")
+        raise click.UsageError(
+            "--http and --sni: a request inside TLS is encrypted, so only its server name can be checked; leave one out"
+        )
     if protocol != "TCP":
         raise click.UsageError(f"--http and --sni: a {protocol} packet has neither; leave them out")
     if sni is not None:
@@ -101,7 +105,8 @@ def _asked(http: str | None, sni: str | None, protocol: str) -> Any:
     host, slash, path = rest.partition("/")
     if not method or not slash or " " in rest:
         raise click.BadParameter(
-            f"{http!r} is no request; write METHOD HOST/PATH, as in 'GET foo.bar.com/api/v2/x'", param_hint="--http"
+            f"{http!r} is not a request; write METHOD HOST/PATH, such as 'GET foo.bar.com/api/v2/x'",
+            param_hint="--http",
         )
     return HttpRequest(method=method, host=host.partition(":")[0], path=f"/{path.partition('?')[0].partition('#')[0]}")
 
@@ -114,5 +119,5 @@ def _end(text: str, option: str) -> Any:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from None
     if isinstance(found, ServiceEnd) and option == "--from":
-        raise click.BadParameter(f"{text}: a Service sends nothing; give one of its Pods", param_hint=option)
+        raise click.BadParameter(f"{text}: a Service sends no packets itself; name one of its Pods", param_hint=option)
     return found

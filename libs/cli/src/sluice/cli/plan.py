@@ -63,7 +63,7 @@ def plan(
     else:
         for line in differing.lines(found):
             click.echo(line)
-        click.echo(f"recorded connections: {len(changed)} would end otherwise, of {len(recorded)} log entries")
+        click.echo(f"recorded connections: {len(changed)} of {len(recorded)} log entries would have another outcome")
         if changed:
             click.echo(options.table([_row(one) for one in changed]))
     sys.exit(0 if differing.is_same(found) and not changed else DIFFERENT)
@@ -121,7 +121,7 @@ def _logged(logs: Iterable[str]) -> Iterator[Any]:
             try:
                 said = np_line.read(line)
             except np_line.NotALine as error:
-                options.refuse([f"{log}:{number}: no line of np.log: {error}"])
+                options.refuse([f"{log}:{number}: not a line of np.log: {error}"])
             if not isinstance(said, Loss):
                 yield said
 

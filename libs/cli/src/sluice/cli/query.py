@@ -34,7 +34,7 @@ def endpoint(*, pod: str, seq: int | None, at: str | None, output: str, **where:
         ("  peer of", _origin(one["origin"]), f"{one['direction']} rule {one['index']}, {one['action']}")
         for one in found["peer_of"]
     ]
-    click.echo(options.table(rows) if rows else "  no policy is about it")
+    click.echo(options.table(rows) if rows else "  no policy applies to it")
 
 
 def _origin(origin: dict[str, Any]) -> str:

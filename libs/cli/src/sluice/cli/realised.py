@@ -135,7 +135,7 @@ async def _waited(url: str, keys: Iterable[Any], timeout_s: float) -> tuple[dict
 
     from sluice.runtime.realising import realisations
 
-    missing = dict.fromkeys(keys, "is not known: the bus has told nothing yet")
+    missing = dict.fromkeys(keys, "is not known, because the bus could not be read in time")
     unread: Iterable[Any] = ()
     async with onbus.connected(url) as bus, aclosing(realisations(bus)) as tellings:
         try:
@@ -165,7 +165,7 @@ def answers(fold: Any) -> Any:
 
 def _tell(unread: Iterable[Any]) -> None:
     for problem in unread:
-        click.echo(f"not taken in: {problem.words()}", err=True)
+        click.echo(f"rejected: {problem.words()}", err=True)
 
 
 def _cells(key: Any, answer: Any) -> tuple[str, ...]:

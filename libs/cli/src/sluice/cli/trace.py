@@ -45,7 +45,7 @@ def trace(nats_url: str | None, name: str | None, output: str, *, reply: bool, *
     """
     transport = asked["protocol"] != "ICMP"
     if transport and asked["port"] is None:
-        raise click.UsageError(f"--port is missing: a {asked['protocol']} packet goes to one")
+        raise click.UsageError(f"--port is missing: a {asked['protocol']} packet has a destination port")
     if not transport and asked["port"]:
         raise click.UsageError("--port: an ICMP packet has none; leave it out")
     if transport and asked["icmp_type"] is not None:
@@ -79,7 +79,9 @@ async def _traced(url: str, asked: dict[str, Any], *, reply: bool) -> list[_Way]
             target = await _found(bus, asked["destination"], "--to")
             node = source.node or asked["node"] or target.node
             if not node:
-                options.refuse(["--node is missing: no end of the packet is a Pod, so say where it comes in"])
+                options.refuse(
+                    ["--node is missing: neither end of the packet is a Pod, so name the node where it enters"]
+                )
             addresses = _of_one_family(source, target, asked["family"])
             packet = Traced(
                 source=addresses[0],
@@ -126,16 +128,18 @@ async def _found(bus: Any, text: str, option: str) -> _Found:
         try:
             return _Found((str(ip_address(text)),))
         except ValueError:
-            raise click.BadParameter(f"{text!r} is no end of a packet; write {TO}", param_hint=option) from None
+            raise click.BadParameter(
+                f"{text!r} cannot be the source or destination of a packet; write {TO}", param_hint=option
+            ) from None
     if kind is Kind.SERVICE and option == "--from":
-        raise click.BadParameter(f"{text}: a Service sends nothing; give one of its Pods", param_hint=option)
+        raise click.BadParameter(f"{text}: a Service sends no packets itself; name one of its Pods", param_hint=option)
     found = await object_of(bus, ObjectKey(kind, namespace, short))
     if isinstance(found, Service):
         return _Found(tuple(ip for ip in found.spec.cluster_ips if ip not in ("", "None")))
     if not isinstance(found, Pod):
         options.refuse([f"{option} {text}: the bus knows no such {'Pod' if kind is Kind.POD else 'Service'}"])
     if not found.on_pod_network:
-        options.refuse([f"{option} {text}: it does not run, or is on its node's network; no policy is about it"])
+        options.refuse([f"{option} {text}: the Pod does not run, or is on its node's network; no policy applies to it"])
     return _Found(found.addresses, name, found.node)
 
 
@@ -151,7 +155,7 @@ def _of_one_family(source: _Found, target: _Found, family: str | None) -> tuple[
         if ip_address(one).version == ip_address(other).version == version
     ]
     if not pairs:
-        wanted = f"of IPv{family}" if family else "of one family"
+        wanted = f"of IPv{family}" if family else "of the same family"
         options.refuse([f"{source.addresses} and {target.addresses}: there are no two addresses {wanted}"])
     return pairs[0]
 
@@ -189,7 +193,7 @@ def _why(hop: Any) -> str:
     if hop.rule is not None:
         return f"{_rule(hop.rule)}, {hop.rule.action}, revision {hop.rule.object_revision.sequence}"
     if hop.kind in ("rule", "isolation"):
-        return "a rule that went this moment"
+        return "a rule that was just removed"
     return hop.does if hop.kind in ("base", "none") else f"{hop.kind}: {hop.does}"
 
 
@@ -210,8 +214,8 @@ def _end(way: _Way) -> str:
         why = _rule(hop.rule) if hop.rule else f"in table {hop.table} {hop.name}, which {hop.does}"
         return f"on node {last.node}: {why}"
     to = [*(f"Pod {pod}" for pod in last.pods), *(["the node's network stack"] if last.world else [])]
-    by = "; ".join(_allowing(way)) or "no rule is about it"
-    return f"to {', '.join(to) or 'a port of nobody'} on node {last.node}: {by}"
+    by = "; ".join(_allowing(way)) or "no rule applies to it"
+    return f"to {', '.join(to) or 'an unknown port'} on node {last.node}: {by}"
 
 
 def _allowing(way: _Way) -> Iterator[str]:

@@ -14,7 +14,11 @@ def shard_of(name: str, shards: int) -> int:
     return int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") % shards
 
 
-@lru_cache(maxsize=4096)
+REMEMBERED = 1 << 16
+"""Namespaces, and nodes, of which it is remembered where they belong: more than a cluster has, at some 150 bytes."""
+
+
+@lru_cache(maxsize=REMEMBERED)
 def place_of(namespace: str) -> str:
     """The place of groups that are confined to this Namespace."""
     return blake2b(namespace.encode(), digest_size=PLACE_DIGITS // 2).hexdigest()

@@ -8,7 +8,7 @@ from sluice.contracts import subjects
 from sluice.contracts.groups import Local, NodeRoute, Own, Page
 from sluice.contracts.ids import GroupId, NodeName, Revision
 from sluice.contracts.kinds import INPUTS, Kind
-from sluice.contracts.shards import shard_of, shard_of_group, shard_of_namespace
+from sluice.contracts.shards import REMEMBERED, shard_of, shard_of_group, shard_of_namespace
 from sluice.grouping.bystanders import Bystander
 from sluice.grouping.events import ObjectEvent
 from sluice.grouping.index import Grouping
@@ -48,8 +48,9 @@ class ShardGroups:
 
     def __init__(self, shard: int, shards: int) -> None:
         self._shard, self._shards = shard, shards
-        self._groups = Groups(lru_cache(maxsize=10_000)(self._has_groups_of) if shards > 1 else None)
-        self._grouping = Grouping(lru_cache(maxsize=10_000)(self._has)) if shards > 1 else Grouping()
+        remembered = lru_cache(maxsize=REMEMBERED)
+        self._groups = Groups(remembered(self._has_groups_of) if shards > 1 else None)
+        self._grouping = Grouping(remembered(self._has)) if shards > 1 else Grouping()
         self._routes = Routes()
         self._kept: dict[NodeName, frozenset[GroupId]] = {}
 

@@ -42,6 +42,7 @@ BENCHMARKS = {
     "AUDIT": ("audit_log",),
     "COUNT": ("ovs_counts",),
     "FQDN": ("fqdn_answer",),
+    "LINT": ("lint_equals",),
     "OFFLINE": ("offline",),
     "L7": ("l7_lab", "l7_recovery"),
 }

@@ -46,6 +46,7 @@ VERDICT_TIERS = "libs/policy/tests/test_verdict_tiers.py"
 VERDICT_ANTREA = "libs/policy/tests/test_verdict_antrea.py"
 VERDICT_NAMED = "libs/policy/tests/test_verdict_named.py"
 LINT = "libs/policy/tests/test_lint.py"
+LINT_LAWS = "libs/policy/tests/test_lint_laws.py"
 VIEW = "libs/dataplane/tests/test_view.py"
 ADDRESSES = "libs/dataplane/tests/test_addresses.py"
 ENGINE = "libs/dataplane/tests/test_ovs_engine.py"
@@ -600,10 +601,31 @@ MUTATIONS = (
     ),
     Mutation(
         "a-pass-leads-by-nothing",
-        f"{POLICY}/lint.py",
-        "return wide.order.tier < K8S_TIER <= narrow.order.tier and any(",
-        "return False and any(",
+        f"{POLICY}/hidden.py",
+        "return any(self._leads(each, wide, narrow) for each in self._beside(narrow.program.applied_to))",
+        "return False",
         (f"{LINT}::test_findings",),
+    ),
+    Mutation(
+        "rules-meet-in-one-port-alone",
+        f"{POLICY}/meeting.py",
+        "        found += self._loose.of(dict.fromkeys(protocol for protocol, _ in exact))",
+        "        found += ()",
+        (f"{LINT_LAWS}::test_each_with_each",),
+    ),
+    Mutation(
+        "blocks-hold-no-pods",
+        f"{POLICY}/meeting.py",
+        "                groups, blocks = self._groups.near(group), self._blocks.at(self._people.kinds(group))",
+        "                groups, blocks = self._groups.near(group), self._blocks.at(())",
+        (f"{LINT_LAWS}::test_each_with_each",),
+    ),
+    Mutation(
+        "only-blocks-of-the-same-size-cover",
+        f"{POLICY}/hidden.py",
+        "                    if version == own.version and length <= own.prefixlen:",
+        "                    if version == own.version and length == own.prefixlen:",
+        (f"{LINT_LAWS}::test_lint_finds_what_comparing_each_with_each_finds",),
     ),
     # ------------------------------------------------------------------------------------------------ policy.compiler
     Mutation(

@@ -31,7 +31,7 @@ def test_all_that_select_are_found(
     groups: Mapping[GroupId, GroupSelector], namespace: str, inside: Mapping[str, str] | None, pod: Mapping[str, str]
 ) -> None:
     meant = {name for name, one in groups.items() if any(selects(term, namespace, inside, pod) for term in one.terms)}
-    assert meant <= Anchors(groups).selecting(namespace, pod)
+    assert meant <= Anchors(groups).selecting(namespace, inside, pod)
 
 
 @given(_selectors, st.dictionaries(st.sampled_from(["x", "y"]), labels))
@@ -41,7 +41,7 @@ def test_all_that_cover_are_found(
     anchors = Anchors(groups)
     for narrow in groups.values():
         meant = {name for name, wide in groups.items() if group_covers(wide, narrow, namespaces)}
-        assert meant <= anchors.covering(narrow)
+        assert meant <= anchors.covering(narrow, namespaces)
 
 
 def test_few_are_found() -> None:
@@ -54,5 +54,20 @@ def test_few_are_found() -> None:
         for app in "abcdef"
     }
     anchors = Anchors(groups)
-    assert anchors.selecting("x", {"app": "a", "tier": "b"}) == {"x-a", "-a"}
-    assert anchors.covering(groups[GroupId("y-c")]) == {"y-c", "-c"}
+    assert anchors.selecting("x", None, {"app": "a", "tier": "b"}) == {"x-a", "-a"}
+    assert anchors.covering(groups[GroupId("y-c")], {}) == {"y-c", "-c"}
+
+
+def test_few_are_found_by_labels_of_namespaces() -> None:
+    """A name that the Namespace has as a label, as policies of a cluster have it."""
+    groups = {
+        GroupId(name): union(
+            [SelectorTerm(namespace_selector=normalise(LabelSelector(match_labels={"team": name})))] if name else []
+        )
+        for name in ("a", "b", "c", "")
+    }
+    anchors = Anchors(groups)
+    assert anchors.selecting("x", {"team": "a"}, {"app": "web"}) == {"a"}
+    assert anchors.covering(groups[GroupId("b")], {}) == {"b"}
+    in_x = union([SelectorTerm(namespace="x")])
+    assert anchors.covering(in_x, {"x": {"team": "c"}}) == {"c"}

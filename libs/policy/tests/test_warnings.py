@@ -9,6 +9,7 @@ from sluice.contracts.ids import Revision, Unit
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AnyObject
 from sluice.grouping.events import ObjectEvent, key_of
+from sluice.policy.realisation import warnings as cost
 from sluice.policy.realisation.answer import Answer
 from sluice.policy.realisation.fold import Realisation
 from sluice.policy.realisation.report import Phase, Realised, Warned, policy_status
@@ -106,6 +107,18 @@ def test_too_many_rules_are_not_looked_at_and_everybody_is_told() -> None:
     assert found.keys() == {unit("p"), unit("x/q")}
     assert {(one.looked, one.reason) for one in found.values()} == {(False, "TooManyRules")}
     assert all("more than 2 rules; run `sluice lint`" in one.message for one in found.values())
+
+
+def test_rules_that_are_too_much_alike_are_not_compared_and_everybody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of six Allows contradicts each of six Drops, which is 36 comparisons, and a few more of rules of one."""
+    told = events([*PODS, *(p(f"p{number}", DROP if number % 2 else ALLOW) for number in range(12))])
+
+    assert all(one.looked for one in warnings(told).values())
+    monkeypatch.setattr(cost, "MOST_COMPARISONS", 35)
+    found = warnings(told)
+    assert len(found) == 12
+    assert {(one.looked, one.reason) for one in found.values()} == {(False, "TooManyRules")}
+    assert all("more than 35 pairs of rules" in one.message for one in found.values())
 
 
 # ------------------------------------------------------------------------------------------------------------- status

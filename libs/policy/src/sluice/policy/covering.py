@@ -5,6 +5,7 @@ rule is blamed for hiding it.
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import assert_never
 
@@ -24,6 +25,7 @@ from sluice.contracts.programs import (
 )
 from sluice.grouping.selectors import GroupSelector, Selector, SelectorTerm, matches
 
+Network = IPv4Network | IPv6Network
 Labels = Mapping[str, str]
 GroupCovers = Callable[[GroupId, GroupId], bool]
 
@@ -61,8 +63,14 @@ def traffic_apart(one: tuple[Traffic, ...] | None, other: tuple[Traffic, ...] | 
     return all(_kinds_apart(mine, theirs) for mine in one for theirs in other)
 
 
+@lru_cache(maxsize=1 << 16)
+def network(cidr: str) -> Network:
+    """The CIDR, parsed; cached, since rules repeat theirs and are compared with many others."""
+    return ip_network(cidr)
+
+
 def block_within(inner: str, outer: str) -> bool:
-    one, other = ip_network(inner), ip_network(outer)
+    one, other = network(inner), network(outer)
     if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
         return one.subnet_of(other)
     return isinstance(one, IPv6Network) and isinstance(other, IPv6Network) and one.subnet_of(other)
@@ -112,7 +120,7 @@ def _peer_covers(wide: Peer, narrow: Peer, groups: GroupCovers) -> bool:
                 return False
             return all(
                 any(block_within(hole, own) for own in narrow.excepts)
-                or not ip_network(hole).overlaps(ip_network(narrow.cidr))
+                or not network(hole).overlaps(network(narrow.cidr))
                 for hole in wide.excepts
             )
         case (FqdnPeer(), FqdnPeer()) | (ServicePeer(), ServicePeer()):

@@ -5,6 +5,7 @@ through if it allows or passes any UDP traffic to port 53.
 """
 
 from collections.abc import Iterator
+from functools import cache, partial
 
 from sluice.contracts.ids import GroupId
 from sluice.contracts.programs import (
@@ -32,10 +33,17 @@ def starving(state: ClusterState) -> Iterator[tuple[Program, Rule, Faced | Origi
     by_name = [program for program in programs if any(_is_by_name(rule) for rule in program.rules)]
     if not by_name:
         return
-    likes = {state.groups_of(pod) for pod in state.pods.values() if pod.on_pod_network}
+    applied = {program.applied_to for program in by_name}
+    likes: dict[GroupId, list[frozenset[GroupId]]] = {}
+    """The sets of groups that Pods are in, by each group that such a rule applies to."""
+
+    for groups in {state.groups_of(pod) for pod in state.pods.values() if pod.on_pod_network}:
+        for group in groups & applied:
+            likes.setdefault(group, []).append(groups)
+    dropping = cache(partial(_dropping, state))
     for program in sorted(by_name, key=lambda one: (one.unit, one.applied_to)):
-        together = [groups for groups in likes if program.applied_to in groups] or [frozenset((program.applied_to,))]
-        causes = [cause for groups in sorted(together, key=sorted) if (cause := _dropping(state, groups))]
+        together = likes.get(program.applied_to) or [frozenset((program.applied_to,))]
+        causes = [cause for groups in sorted(together, key=sorted) if (cause := dropping(groups))]
         if causes:
             yield from ((program, rule, causes[0]) for rule in program.rules if _is_by_name(rule))
 

@@ -40,6 +40,7 @@ class ClusterState:
         self._groups = Groups()
         self._groups_of: dict[_Likeness, frozenset[GroupId]] = {}
         self._anchors: Anchors | None = None
+        self._of_nodes: dict[GroupId, GroupSelector] | None = None
         self._facing: dict[tuple[frozenset[GroupId], Direction], Facing] = {}
         self._addressed: dict[GroupId, list[Program]] | None = None
         self._naming: dict[GroupId, dict[tuple[Unit, Direction, int], tuple[Program, Rule]]] | None = None
@@ -101,7 +102,7 @@ class ClusterState:
     def _forget(self) -> None:
         self._groups_of.clear()
         self._facing.clear()
-        self._anchors = None
+        self._anchors = self._of_nodes = None
         self._addressed = self._naming = None
 
     # ----------------------------------------------------------------------------------------------------- questions
@@ -149,7 +150,7 @@ class ClusterState:
                 self._anchors = Anchors(self.selectors)
             known = self._groups_of[likeness] = frozenset(
                 group
-                for group in self._anchors.selecting(namespace, labels)
+                for group in self._anchors.selecting(namespace, its_labels, labels)
                 if not (selector := self.selectors[group]).networks
                 and any(selects(term, namespace, its_labels, labels) for term in selector.terms)
             )
@@ -157,8 +158,10 @@ class ClusterState:
 
     def groups_of_node(self, node: Node) -> frozenset[GroupId]:
         """The groups of nodes that the node belongs to."""
+        if self._of_nodes is None:
+            self._of_nodes = {group: selector for group, selector in self.selectors.items() if selector.nodes}
         labels = node.metadata.labels
-        return frozenset(group for group, selector in self.selectors.items() if selects_node(selector, labels))
+        return frozenset(group for group, selector in self._of_nodes.items() if selects_node(selector, labels))
 
     def groups_at(self, address: Address) -> frozenset[GroupId]:
         """The groups of nodes that contain a node with this address."""

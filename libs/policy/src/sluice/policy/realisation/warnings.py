@@ -8,14 +8,18 @@ from sluice.contracts.kinds import PROGRAMMED
 from sluice.contracts.objects import AnyPolicy, TrafficControl
 from sluice.contracts.programs import Origin
 from sluice.grouping.events import ObjectEvent
+from sluice.policy.effort import TooMuch
 from sluice.policy.lint import AboutNobody, Conflict, Finding, NeverMatches, NotInForce, SharedAddress, Starves, lint
 from sluice.policy.realisation.report import Warned
 from sluice.policy.state import ClusterState
 from sluice.policy.wording import called, words
 
-MOST_RULES = 3_000
-"""Maximum number of rules to lint: a thousand policies of three rules. If most have the same priority, or apply to the
-same Pods, each is compared with each, so twice as many take four times as long."""
+MOST_RULES = 30_000
+"""Maximum number of rules to lint: ten thousand policies of three rules, which take some seconds."""
+
+MOST_COMPARISONS = 1_000_000
+"""Maximum number of pairs of rules to compare, which takes some seconds. A rule is compared only with those that have
+Pods, peers and traffic in common with it; this many are so much alike only if nearly each contradicts each."""
 
 NOT_LOOKED_FOR = "TooManyRules"
 
@@ -24,7 +28,7 @@ _MOST_FINDINGS = 5
 
 
 def warnings(events: Iterable[ObjectEvent], most_rules: int = MOST_RULES) -> Mapping[Unit, Warned]:
-    """The warning for each policy and TrafficControl with findings; if there are too many rules, one for each policy.
+    """The warning for each policy and TrafficControl with findings; if it would take too long, one for each policy.
 
     The latter says that lint did not run.
     """
@@ -37,12 +41,17 @@ def warnings(events: Iterable[ObjectEvent], most_rules: int = MOST_RULES) -> Map
             if isinstance(event.object, AnyPolicy | TrafficControl):
                 policies[unit] = event.object
     if sum(len(program.rules) for program in state.compiler.programs.values()) > most_rules:
-        message = (
-            f"warnings were not looked for, because there are more than {most_rules} rules; run `sluice lint` on the "
-            "manifests"
-        )
-        return dict.fromkeys(policies, Warned(looked=False, reason=NOT_LOOKED_FOR, message=message))
-    return told(lint(state, policies.values()))
+        return dict.fromkeys(policies, _not_looked(f"there are more than {most_rules} rules"))
+    try:
+        return told(lint(state, policies.values(), MOST_COMPARISONS))
+    except TooMuch:
+        why = f"more than {MOST_COMPARISONS} pairs of rules are so much alike that they would have to be compared"
+        return dict.fromkeys(policies, _not_looked(why))
+
+
+def _not_looked(why: str) -> Warned:
+    message = f"warnings were not looked for, because {why}; run `sluice lint` on the manifests"
+    return Warned(looked=False, reason=NOT_LOOKED_FOR, message=message)
 
 
 def told(findings: Iterable[Finding]) -> Mapping[Unit, Warned]:

@@ -32,12 +32,13 @@ class StatusWriterSettings(ServiceSettings, frozen=True, kw_only=True, forbid_un
 
     lint_interval_s: Annotated[float, Meta(ge=0)] = 60.0
     """Seconds from the end of one lint run to the next, as by `sluice lint`; 0 turns it off. Skipped while no object
-    changes. A run reads all of OBJECTS. With 1,000 policies of three rules and 5,000 Pods it takes 12 s of processor
-    time in a thread of its own, and four times as much with twice the rules. A warning may be outdated by as much."""
+    changes. A run reads all of OBJECTS. With 1,000 policies of three rules and 5,000 Pods it takes 0.6 s of processor
+    time in a thread of its own, and 5.5 s with ten times the rules. A warning may be outdated by as much."""
 
     lint_most_rules: Annotated[int, Meta(ge=1)] = MOST_RULES
     """With more rules than this lint is skipped: the condition is Unknown and says to run `sluice lint`. The cost of a
-    run grows with the square of the number of rules."""
+    run grows with the number of rules, or with its square where nearly each contradicts each: a run therefore also
+    ends, with the same condition, after comparing a million pairs of rules."""
 
     holder: str = field(default_factory=platform.node)
     """This replica's identity, unique among replicas: only one of them writes."""

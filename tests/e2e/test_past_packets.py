@@ -166,7 +166,7 @@ async def test_verdicts_of_the_past_are_what_packets_did(monkeypatch: pytest.Mon
         first = await _aged(lab, told[len(told) // 4].sequence)
 
         old = await asyncio.to_thread(_sluice, lab, told[0])
-        assert (old.exit_code, "older than what is kept" in old.output) == (2, True)
+        assert (old.exit_code, "older than the ledger goes back" in old.output) == (2, True)
         asked = chance.sample([one for one in told if one.sequence >= first], k=ASKED)
         assert len({one.sequence for one in asked}) > CHANGES // 3
         wrong = [(one, given) for one in asked if (given := await asyncio.to_thread(_given, lab, one)) != {one.got}]

@@ -485,7 +485,7 @@ BAD = (
     ("/v1/verdicts?from=x/web&to=x/db&port=80&protocol=UDP&method=GET", 400, "a UDP packet has neither"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&sorce_port=53", 400, "did you mean source_port?"),
     ("/v1/verdicts?from=x/web&to=x/db&port=99999", 422, "port"),
-    ("/v1/verdicts?from=x/web&to=x/db&port=80&seq=999999", 404, "LEDGER goes from 1"),
+    ("/v1/verdicts?from=x/web&to=x/db&port=80&seq=999999", 404, "the ledger has only the entries 1"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&at=yesterday", 400, "is not a time"),
     ("/v1/verdicts?from=x/web&to=x/db&port=80&at=2026-01-01&seq=1", 400, "leave one out"),
     ("/v1/objects?continue=***", 400, "not a value of `more`"),

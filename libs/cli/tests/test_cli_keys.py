@@ -123,7 +123,7 @@ def test_secrets_hold_what_their_mounts_need(folder: Path, together: bool) -> No
     ("words", "why"),
     [
         (["list"], "no keyring"),
-        (["create"], "say --server"),
+        (["create"], "give --server"),
         (["rotate", "--all"], "no keyring"),
     ],
 )
@@ -135,8 +135,8 @@ def test_without_a_keyring(folder: Path, words: list[str], why: str) -> None:
     ("words", "why"),
     [
         (["rotate"], "name the identities"),
-        (["rotate", "nobody"], "no identity"),
-        (["rotate", "service.nobody"], "no identity"),
+        (["rotate", "nobody"], "not an identity"),
+        (["rotate", "service.nobody"], "not an identity"),
         (["rotate", "node.node-9"], "not in the keyring"),
         (["remove", "node.node-9"], "not in the keyring"),
         (["create", "--server", "another"], "chosen only when the keyring is created"),

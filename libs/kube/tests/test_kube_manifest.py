@@ -353,7 +353,7 @@ def test_a_kind_that_is_written_otherwise_is_not_passed_over(api_version, kind, 
 
     assert isinstance(found, Unsupported)
     assert (found.line, found.path) == (1, "$.kind")
-    assert found.reason == f"no kind is called {kind}, so nothing would enforce it; write {meant}"
+    assert found.reason == f"there is no kind {kind}, so nothing would enforce it; write {meant}"
 
 
 def test_a_bad_document_stops_nothing_else():

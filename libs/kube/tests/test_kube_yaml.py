@@ -139,13 +139,13 @@ def test_documents_are_cut_at_their_marks(parser, text, documents):
         ("a: 1\nb: [\n", 2, "not YAML"),
         ("a: 1\nb: 2\na: 3", 3, "`a` is given twice, first in line 1"),
         ("- {x: 1, x: 2}", 1, "`x` is given twice"),
-        ("a: *b", 1, r"\*b stands for nothing"),
-        ("a: &b [*b]", 1, r"\*b stands for nothing"),
-        ("a: !!python/object:os.system x", 1, "tag .* is not taken"),
-        ("a: !mine {}", 1, "tag .* is not taken"),
-        ("a: !!set {b}", 1, "tag .* is not taken"),
-        ("a: !!int '1'", 1, "tag .* is not taken"),
-        ("a: !!binary aGk=", 1, "tag .* is not taken"),
+        ("a: *b", 1, r"\*b refers to no complete value"),
+        ("a: &b [*b]", 1, r"\*b refers to no complete value"),
+        ("a: !!python/object:os.system x", 1, "tag .* is not supported"),
+        ("a: !mine {}", 1, "tag .* is not supported"),
+        ("a: !!set {b}", 1, "tag .* is not supported"),
+        ("a: !!int '1'", 1, "tag .* is not supported"),
+        ("a: !!binary aGk=", 1, "tag .* is not supported"),
         ("b: 1\non: push", 2, '`on` is a boolean in YAML, not text; quote it: "on"'),
         ("80: a", 1, "`80` is an integer"),
         ("~: a", 1, "`~` is null"),
@@ -218,5 +218,5 @@ def test_bombs_are_refused_at_once(parser):
     )
     tall = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [[*a{n - 1}]]\n" for n in range(1, 60))
     for bomb in (laughs, tall):
-        with pytest.raises(Malformed, match="blow the document up"):
+        with pytest.raises(Malformed, match="make the document too large"):
             load(bomb, parser)

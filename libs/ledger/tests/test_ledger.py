@@ -158,7 +158,7 @@ def test_a_weaver_that_restarts_makes_the_same_checkpoints(entries: list[Entry],
 def test_parts_that_were_exchanged_are_no_state() -> None:
     one, other = (State(), State())
     other.take(Entry(1, "objects.pods.x.a", b"{}"))
-    with pytest.raises(BadState, match="not those"):
+    with pytest.raises(BadState, match="do not match"):
         state.read(state.write(other), state.digest(state.write(one)))
 
 

@@ -99,13 +99,13 @@ def test_what_was_changed_is_found(case: Change) -> None:
 
 
 REFUSED = [
-    ("no head", lambda given: given[1:], "line 1: this is no record"),
-    ("nothing", lambda _: [], "line 1: this is no record"),
-    ("a newer format", replaced(0, b'"version":1', b'"version":2'), "format 2 is not known"),
+    ("no head", lambda given: given[1:], "line 1: not a ledger record"),
+    ("nothing", lambda _: [], "line 1: not a ledger record"),
+    ("a newer format", replaced(0, b'"version":1', b'"version":2'), "reads format 1, not 2"),
     ("cut off", lambda given: given[:-1], "the end of the file is missing"),
     ("in the middle of a line", lambda given: [*given[:8], given[8][:20]], "line 9: "),
-    ("moved", lambda given: [*given[:8], given[9], given[8], *given[10:]], "entry 7: it stands out of order, after 8"),
-    ("no hex", replaced(FIRST, b'"head":"', b'"head":"x'), "its head is no hex digits"),
+    ("moved", lambda given: [*given[:8], given[9], given[8], *given[10:]], "entry 7: it is out of order, after 8"),
+    ("no hex", replaced(FIRST, b'"head":"', b'"head":"x'), "its head is not hexadecimal"),
 ]
 
 

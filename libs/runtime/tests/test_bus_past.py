@@ -49,9 +49,9 @@ async def test_any_sequence_is_told_and_what_has_aged_out_up_to_its_checkpoints(
         moment = await past.moment(bus, sequence)
         assert {subject: one.body for subject, one in moment.held.held.items()} == folded(sequence)
     for sequence in (5, 11):
-        with pytest.raises(TooOld, match="is older than what is kept"):
+        with pytest.raises(TooOld, match="is older than the ledger goes back"):
             await past.moment(bus, sequence)
-    with pytest.raises(TooOld, match="LEDGER goes from 14 to 25"):
+    with pytest.raises(TooOld, match="has only the entries 14 to 25"):
         await past.moment(bus, 26)
 
 

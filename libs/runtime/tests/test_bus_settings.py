@@ -33,7 +33,7 @@ BAD = [
     (
         "not filled in",
         {"SLUICE_X_NODE_NAME": "n", "SLUICE_X_NATS_URL": "tls://$(NATS_SERVICE_HOST):4222"},
-        "SLUICE_X_NATS_URL is tls://$(NATS_SERVICE_HOST):4222, and nobody has filled $(NATS_SERVICE_HOST) in",
+        "SLUICE_X_NATS_URL is tls://$(NATS_SERVICE_HOST):4222, but $(NATS_SERVICE_HOST) has no value",
     ),
     ("unknown", {"SLUICE_X_NODE_NAME": "n", "SLUICE_X_NODENAME": "n"}, "unknown field `nodename`; known are SLUICE_X_"),
 ]

@@ -122,7 +122,7 @@ def requests(text: str, namespace: str) -> tuple[Request, ...]:
     for item in (part.strip() for part in text.split(",")):
         network, at, interface = item.partition("@")
         if not network or network.count("/") > 1 or not all(network.split("/")) or (at and not interface):
-            raise BadAnnotation(f'"{item}" is not a network; write NAME or NAMESPACE/NAME, perhaps with @INTERFACE')
+            raise BadAnnotation(f'"{item}" is not a network; write NAME or NAMESPACE/NAME, optionally with @INTERFACE')
         found.append(Request(_full(network, namespace), interface))
     return tuple(found)
 
@@ -150,11 +150,11 @@ def plugin(config: str) -> Plugin:
     if "plugins" in conf:
         listed = conf["plugins"]
         if not isinstance(listed, list) or not listed or not isinstance(listed[0], dict):
-            raise BadAnnotation("plugins is no list of configurations; give it at least one")
+            raise BadAnnotation("plugins is not a list of configurations, or is empty; give it at least one")
         conf = listed[0]
     named = conf.get("type")
     if not isinstance(named, str) or not named:
-        raise BadAnnotation("no type, so nobody knows the plugin; name it")
+        raise BadAnnotation("no type, so the plugin is unknown; give its type")
     return Plugin(named, any(conf.get(field) for field in ("trunk", "vlanTrunk")))
 
 

@@ -9,8 +9,8 @@ DESCRIPTIONS: dict[str, str] = {
     "securityops": "for the security team",
     "networkops": "for the network team",
     "platform": "for the platform team",
-    "application": "the default, for who runs applications",
-    "baseline": "below Kubernetes NetworkPolicies, for what holds where they say nothing",
+    "application": "the default, for application teams",
+    "baseline": "below Kubernetes NetworkPolicies, for defaults",
 }
 
 

@@ -17,19 +17,22 @@ _FILES = ("antrea-agent.conf", "antrea-controller.conf")
 _ON = "always on here"
 
 GATES: Mapping[str, str] = {
-    "AntreaPolicy": f"{_ON}: policies of crd.antrea.io are enforced as soon as there are any",
-    "AntreaProxy": "Services are not balanced by a proxy of that name here; nothing needs to be set",
-    "EndpointSlice": f"{_ON}: endpoints are read from EndpointSlices alone",
-    "TrafficControl": f"{_ON}: a TrafficControl counts as soon as it exists",
-    "L7NetworkPolicy": f"{_ON}: a rule with l7Protocols counts as soon as it exists, on nodes that run node-l7",
-    "NodeNetworkPolicy": f"{_ON}: a policy applied to a nodeSelector counts on nodes that run node-host",
-    "Multicast": f"{_ON}: among Pods, over IPv4; multicast from and to the world is dropped",
-    "NetworkPolicyStats": f"{_ON}: the programmers count for every rule (STATS)",
+    "AntreaPolicy": f"{_ON}: policies of crd.antrea.io are enforced as soon as they exist",
+    "AntreaProxy": "Sluice balances Services itself; there is nothing to set",
+    "EndpointSlice": f"{_ON}: endpoints are read only from EndpointSlices",
+    "TrafficControl": f"{_ON}: a TrafficControl is in force as soon as it exists",
+    "L7NetworkPolicy": f"{_ON}: a rule with l7Protocols is in force as soon as it exists, on nodes that run node-l7",
+    "NodeNetworkPolicy": f"{_ON}: a policy applied to a nodeSelector is in force on nodes that run node-host",
+    "Multicast": f"{_ON}: among Pods, over IPv4; multicast to and from hosts outside the cluster is dropped",
+    "NetworkPolicyStats": f"{_ON}: every rule is counted; `sluice get policies` shows the counters",
 }
 """What each feature gate means here."""
 
 OFFLOAD = "disableTXChecksumOffload"
-_OFFLOAD_MEANS = "Sluice has no such setting and leaves interfaces as they are; nothing follows from it"
+_OFFLOAD_MEANS = (
+    "Sluice has no such setting and does not change interfaces; node-ovs warns if packets to be inspected lack "
+    "checksums"
+)
 
 
 def hints(config: Map) -> tuple[str, ...]:
@@ -62,7 +65,7 @@ def _of_file(name: str, content: object) -> Iterator[str]:
 def _of_gate(gate: str, value: object) -> str:
     means = GATES.get(gate)
     if means is None:
-        return f"{gate}: no feature of Sluice; nothing follows from it"
-    if value is False:
-        return f"{gate}: off there, and {means}; remove the objects that are not to count"
+        return f"{gate}: Sluice has no such feature, so the setting has no effect here"
+    if value is False and means.startswith(_ON):
+        return f"{gate}: off in Antrea, but {means}; it cannot be switched off, so remove what must not be in force"
     return f"{gate}: {means}"

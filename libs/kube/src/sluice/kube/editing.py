@@ -63,7 +63,7 @@ def edited(files: Mapping[str, str], wanted: Wanted) -> dict[str, str | None]:
     for key, body in missing.items():
         if (path := named(key)) in files:
             raise NotEditable(
-                f"{path}: {title(key)} is not in the file of its name, which says something else; move that"
+                f"{path}: {title(key)} would be written to this file, but it has other content; rename the file"
             )
         found[path] = manifest(body)
     return found
@@ -79,7 +79,9 @@ def _edited(path: str, text: str, wanted: Wanted, missing: dict[ObjectSubject, b
         if not hit:
             continue
         if len(held) > 1 or (in_one and text.strip()[:1] != "{"):
-            raise NotEditable(f"{path}: {title(hit[0])} stands in a list; put it right by hand")
+            raise NotEditable(
+                f"{path}: {title(hit[0])} is part of a list, which cannot be edited automatically; edit it by hand"
+            )
         missing.pop(hit[0], None)
         body = wanted[hit[0]]
         if in_one:

@@ -126,7 +126,7 @@ def _objects(node: Node, file: str, path: str) -> Iterator[Parsed]:
     if item_kind != kind_name and ((api_version, item_kind) in BY_API or (api_version, item_kind) == ("v1", "")):
         items = node.entries.get("items")
         if items is None or not isinstance(items.node, Sequence):
-            yield problem(Finding(node.line, "$.items", "missing; a List has its objects there, [] if there are none"))
+            yield problem(Finding(node.line, "$.items", "missing; a List has its objects here, [] if there are none"))
             return
         for index, item in enumerate(items.node.items):
             of_list = _with_defaults(item, api_version, item_kind) if item_kind else item
@@ -176,7 +176,7 @@ def _foreign(node: Map, file: str, path: str, api_version: str, kind: str) -> Ig
     ]
     for one in RESOURCES.values():
         if _family(one.api_version) == family and kind.lower() in (one.kind.lower(), one.plural) and kind != one.kind:
-            reason = f"no kind is called {kind}, so nothing would enforce it; write {one.kind}"
+            reason = f"there is no kind {kind}, so nothing would enforce it; write {one.kind}"
             return Unsupported(file=file, line=node.line, path=jsonpath.field(path, "kind"), reason=reason)
     if family not in POLICY_GROUPS and not kind.endswith("NetworkPolicy") and not supported:
         hints = antrea_config.hints(node) if (api_version, kind) == ("v1", "ConfigMap") else ()
@@ -197,7 +197,7 @@ def _name(node: Map, field: str) -> str | Finding:
     """The text of `apiVersion` or `kind`."""
     entry = node.entries.get(field)
     if entry is None or is_null(entry.node):
-        return Finding(node.line, f"$.{field}", "missing; every object says apiVersion and kind")
+        return Finding(node.line, f"$.{field}", "missing; every object has apiVersion and kind")
     if not isinstance(entry.node, Scalar) or not isinstance(entry.node.value, str) or not entry.node.value:
         return Finding(entry.line, f"$.{field}", "not a text; quote it")
     return entry.node.value

@@ -156,7 +156,7 @@ def _of_struct(node: Node, expected: inspect.StructType, path: str, *, strict: b
             yield Finding(line, jsonpath.field(path, name), reason)
     for name, field in known.items():
         if field.required and (name not in node.entries or is_null(node.entries[name].node)):
-            yield Finding(node.line, jsonpath.field(path, name), "missing; it has no default, give it a value")
+            yield Finding(node.line, jsonpath.field(path, name), "missing, and it has no default; give it a value")
 
 
 def _of_dict(node: Node, expected: inspect.DictType, path: str, *, strict: bool) -> Iterator[Finding]:
@@ -180,7 +180,7 @@ def _of_tuple(node: Node, expected: inspect.VarTupleType, path: str, *, strict: 
     for index, item in enumerate(node.items):
         here = jsonpath.item(path, index)
         if is_null(item):
-            yield Finding(item.line, here, "an empty item; write it out ({} if it means everything), or remove it")
+            yield Finding(item.line, here, "an empty item; give it a value ({} if it means everything), or remove it")
         else:
             yield from _of_type(item, expected.item_type, here, strict=strict)
 

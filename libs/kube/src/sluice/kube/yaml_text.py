@@ -114,10 +114,13 @@ class _Composer:
     def _alias(self, name: str, line: int, depth: int) -> _Composed:
         made = self._anchored.get(name)
         if made is None:
-            raise Malformed(line, f"*{name} stands for nothing that is complete above it; write the value out")
+            raise Malformed(line, f"*{name} refers to no complete value above it; write the value out")
         self._aliased += made.size
         if self._aliased > MAX_ALIASED or depth + made.height > MAX_DEPTH:
-            raise Malformed(line, f"*{name} and its like blow the document up; write the values out, or split it")
+            raise Malformed(
+                line,
+                f"*{name} and other aliases make the document too large; write the values out, or split the document",
+            )
         return made
 
     def _sequence(self, event: Any, line: int, depth: int) -> _Composed:
@@ -160,13 +163,13 @@ def _scalar(event: Any, line: int) -> Scalar:
     if plain and event.tag in (None, ""):
         return scalars.plain_word(line, event.value)
     if not quoted and event.tag not in _TEXT_TAGS:
-        raise Malformed(line, f"the tag {scalars.shortened(event.tag)} is not taken; write the plain value")
+        raise Malformed(line, f"the tag {scalars.shortened(event.tag)} is not supported; write the plain value")
     return scalars.text(line, event.value)
 
 
 def _untagged(event: Any, line: int, own: str) -> None:
     if event.tag not in (None, "", "!", own):
-        raise Malformed(line, f"the tag {scalars.shortened(event.tag)} is not taken; write the plain value")
+        raise Malformed(line, f"the tag {scalars.shortened(event.tag)} is not supported; write the plain value")
 
 
 def _key(node: Node, words: frozenset[str]) -> str:

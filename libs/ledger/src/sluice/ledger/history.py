@@ -41,8 +41,12 @@ def start(checkpoints: Sequence[Checkpoint], first: int, wanted: int) -> Start:
     if first == 1:
         return Start(None, 1)
     later = [one.last for one in checkpoints if one.last >= wanted]
-    oldest = f"the next state that can be told is that at {later[0]}" if later else "no checkpoint was made since then"
-    raise TooOld(f"entry {wanted} is older than what is kept: {oldest}")
+    oldest = (
+        f"the oldest state that can be reconstructed after it is that of entry {later[0]}"
+        if later
+        else "no checkpoint was made since then"
+    )
+    raise TooOld(f"entry {wanted} is older than the ledger goes back: {oldest}")
 
 
 def replay(begun: State, entries: Iterable[Entry], wanted: int) -> State:

@@ -139,9 +139,11 @@ class Record:
 
         first = next(self._lines, None)
         if not isinstance(first, Head):
-            raise BadRecord("line 1: this is no record of a ledger; make one with `sluice ledger export`")
+            raise BadRecord("line 1: not a ledger record; `sluice ledger export` writes one")
         if first.version != VERSION:
-            raise BadRecord(f"line 1: format {first.version} is not known here, only {VERSION}; use a newer sluice")
+            raise BadRecord(
+                f"line 1: this version of sluice reads format {VERSION}, not {first.version}; use a newer one"
+            )
         self.head = first
         self.snapshots: list[Snapshot] = []
         self._waiting: AnyLine | None = next(self._lines, None)
@@ -152,7 +154,7 @@ class Record:
             self._waiting = one
             self.snapshots.append(Snapshot(checkpoint, tuple(parts)))
             if state.digest(parts) != checkpoint.state:
-                says = "the parts of its state are not those it was made of"
+                says = "the parts of its state do not match its digest: one of them was changed"
                 self.faults.append(Finding(checkpoint.last, "checkpoint", says))
 
     def entries(self) -> Iterator[Entry]:
@@ -165,17 +167,20 @@ class Record:
         while isinstance(line, AnyEntry):
             entry = _entry(line)
             if not last < entry.sequence <= self.head.last:
-                raise BadRecord(f"entry {entry.sequence}: it stands out of order, after {last}: the file was changed")
+                raise BadRecord(f"entry {entry.sequence}: it is out of order, after {last}: the file was changed")
             if chain.link(head, entry).hex() != line.head:
-                says = f"{entry.subject}: it is not as it was, or what stood before it is gone"
+                says = f"{entry.subject}: it was changed, or an entry before it was changed or removed"
                 self.faults.append(Finding(entry.sequence, "altered", says))
             head, last, count = _hex(line), entry.sequence, count + 1
             yield entry
             line = next(self._lines, None)
         if not isinstance(line, End):
-            raise BadRecord(f"after entry {last}: the end of the file is missing; it was not written to its end")
+            raise BadRecord(
+                f"after entry {last}: the end of the file is missing: the export was not completed, or the file was "
+                "cut off"
+            )
         if line.head != head.hex():
-            says = f"the last entries are gone: the file has {count}, and tells of {line.entries}"
+            says = f"the last entries are missing: the file has {count} of {line.entries}"
             self.faults.append(Finding(last, "missing", says))
 
     def verified(self) -> Verified:
@@ -195,7 +200,7 @@ def _decoded(lines: Iterable[bytes]) -> Iterator[AnyLine]:
         try:
             yield _decoder.decode(line)
         except msgspec.MsgspecError as error:
-            raise BadRecord(f"line {number}: {error}; it is none of a record of a ledger, or was changed") from error
+            raise BadRecord(f"line {number}: {error}; it does not belong to a ledger record, or was changed") from error
 
 
 _decoder = msgspec.json.Decoder(AnyLine)
@@ -237,4 +242,4 @@ def _hex(line: AnyEntry) -> bytes:
     try:
         return bytes.fromhex(line.head)
     except ValueError as error:
-        raise BadRecord(f"entry {line.sequence}: its head is no hex digits: the file was changed") from error
+        raise BadRecord(f"entry {line.sequence}: its head is not hexadecimal: the file was changed") from error

@@ -65,7 +65,7 @@ def read(parts: Sequence[StatePart], wanted: str) -> State:
         BadState: they do not match the digest, or are unreadable.
     """
     if digest(parts) != wanted:
-        raise BadState("the parts of the state are not those that the checkpoint was made of")
+        raise BadState("the parts of the state do not match the digest in the checkpoint")
     held: dict[str, Held] = {}
     for number, part in enumerate(parts):
         try:

@@ -79,7 +79,7 @@ def _continuity(checkpoints: Sequence[Checkpoint]) -> Iterator[Finding]:
             yield Finding(
                 after.last,
                 "checkpoint",
-                f"it does not go on from the head of the checkpoint at {before.last}: one of the two was changed",
+                f"it does not continue the hash chain of the checkpoint at {before.last}: one of the two was changed",
             )
 
 
@@ -103,13 +103,15 @@ def _segment(one: Checkpoint, held: Mapping[int, Entry], aged: int) -> Iterator[
         if entry is None:
             yield _missing(sequence, sequence)
         elif expected == NO_ENTRY:
-            yield Finding(sequence, "added", f"{entry.subject}: there was no entry here")
+            yield Finding(sequence, "added", f"{entry.subject}: the checkpoint has no entry with this sequence")
         elif got in origin:
             yield Finding(sequence, "moved", f"{entry.subject}: this is entry {origin[got]}, in another place")
         else:
             yield Finding(sequence, "altered", f"{entry.subject}: its subject or its content was changed")
     if not faults and aged <= one.first and _head(one, held) != one.head:
-        yield Finding(one.last, "checkpoint", "its entries do not lead to its head: the checkpoint was changed")
+        yield Finding(
+            one.last, "checkpoint", "the digests of its entries do not lead to its head: the checkpoint was changed"
+        )
 
 
 def _head(one: Checkpoint, held: Mapping[int, Entry]) -> str:

@@ -30,7 +30,9 @@ class Authority:
         self._certificate = x509.load_pem_x509_certificate(certified.certificate)
         key = serialization.load_pem_private_key(certified.key, password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError("the authority's key is none of ours: it is no key of an elliptic curve")
+            raise ValueError(
+                "the authority's key was not created by `sluice admin keys`: it is not an elliptic-curve key"
+            )
         self._key = key
 
     @classmethod

@@ -58,7 +58,9 @@ class Client(NatsClient):
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002  # nats-py's
         if initial_connection and self._credentials and not info.get("tls_required"):
-            raise NotEncrypted("the server offers no TLS; it is not ours, or not set up by `sluice admin keys`")
+            raise NotEncrypted(
+                "the server offers no TLS; it is not the bus of Sluice, or was not set up by `sluice admin keys`"
+            )
         await super()._process_info(info, initial_connection)
 
     def _connect_command(self) -> bytes:

@@ -86,5 +86,5 @@ def public_key(seed: Path) -> str:
         public: bytes = pair.public_key
         pair.wipe()
     except (nkeys.NkeysError, ValueError) as error:
-        raise BadCredentials(f"{seed}: not the seed of an NKEY; `sluice admin keys` makes them") from error
+        raise BadCredentials(f"{seed}: not the seed of an NKEY; `sluice admin keys` creates them") from error
     return public.decode()

@@ -76,12 +76,12 @@ async def explain(bus: Bus, nodes: Iterable[NodeName], backend: Backend, flow: s
             else:
                 refusals.append(answer)
     if not found:
-        raise NoExplanation("; ".join(dict.fromkeys(refusals)) or "no node has said anything yet")
+        raise NoExplanation("; ".join(dict.fromkeys(refusals)) or "no node has reported a status yet")
     owned = [one for one in found if one.owned] or found[:1]
     others = [one for one in owned if _whose(one) != _whose(owned[0])]
     if others:
         named = ", ".join(one.node for one in (owned[0], *others))
-        raise NoExplanation(f"nodes {named} each hold one that looks so, and not of the same; say which by --node")
+        raise NoExplanation(f"nodes {named} each hold one like this, for different policies; choose one with --node")
     return owned[0]
 
 
@@ -111,7 +111,7 @@ async def _ask(
     try:
         answer = await bus.nc.request(subjects.explain(node, backend), codec.encode(question), timeout=timeout_s)
     except NoRespondersError as error:
-        raise Silent(f"node {node}: node-{backend} does not run there, or is older than this") from error
+        raise Silent(f"node {node}: node-{backend} does not run there, or is too old for this") from error
     except NatsTimeout as error:
         raise Silent(f"node {node}: node-{backend} does not answer within {timeout_s:g} s") from error
     told: AnyAnswer = codec.decode(answer.data, AnyAnswer)  # type: ignore[arg-type]  # a union is not a type

@@ -97,10 +97,12 @@ class Keyring:
             BadKeyring: the folder already has one.
         """
         if (folder / RING).exists():
-            raise BadKeyring(f"{folder}: there is a keyring already; add to it, or rotate its keys")
+            raise BadKeyring(f"{folder}: there is already a keyring; add identities to it, or rotate its keys")
         names = tuple(sorted(set(server_names)))
         if not names:
-            raise BadKeyring(f"{folder}: a server needs a name or address that clients know it by; say --server")
+            raise BadKeyring(
+                f"{folder}: the names or addresses by which clients reach the servers are missing; give --server"
+            )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         ring = cls(folder, Ring(server_names=names, client_certificates=client_certificates))
         ring._keep_authority(Authority.make(now))
@@ -118,7 +120,7 @@ class Keyring:
         try:
             ring = msgspec.json.decode((folder / RING).read_bytes(), type=Ring)
         except FileNotFoundError as error:
-            raise BadKeyring(f"{folder}: no keyring; `sluice admin keys create` makes one") from error
+            raise BadKeyring(f"{folder}: no keyring; `sluice admin keys create` creates one") from error
         except msgspec.MsgspecError as error:
             raise BadKeyring(f"{folder / RING}: {error}") from error
         for holder in ring.holders:
@@ -334,7 +336,7 @@ def parse(text: str) -> Identity:
     }.get(kind)
     if not identity or not name or (kind == "service" and name not in SERVICES):
         raise BadKeyring(
-            f"{text}: no identity; say node.NAME, {OPERATOR.text}, or a service: {', '.join(sorted(SERVICES))}"
+            f"{text}: not an identity; give node.NAME, {OPERATOR.text}, or a service: {', '.join(sorted(SERVICES))}"
         )
     return identity
 

@@ -31,7 +31,7 @@ def secrets(ring: Keyring, namespace: str, at: Path, *, nodes_together: bool) ->
     """
     if nodes_together and ring.ring.client_certificates:
         raise BadKeyring(
-            f"{ring.folder}: with client certificates each node needs a Secret: leave out --nodes-together"
+            f"{ring.folder}: with client certificates, each node needs a Secret of its own; leave out --nodes-together"
         )
     server = {name: (ring.server / name).read_bytes() for name in (AUTHORITY, CERTIFICATE, KEY)}
     yield _secret(SERVER, namespace, {**server, CONFIGURATION: ring.configuration(at).encode()})

@@ -39,7 +39,9 @@ class LeaseLost(RuntimeError):
 
 
 def _lags(key: str) -> ServiceUnavailableError:
-    return ServiceUnavailableError(description=f"{key}: a replica lags behind, or somebody writes it this very moment")
+    return ServiceUnavailableError(
+        description=f"{key}: a replica of the bus lags behind, or another service is writing it now; try again"
+    )
 
 
 class Lease:
@@ -81,7 +83,9 @@ class Lease:
         while True:
             await asyncio.sleep(_RENEW_S)
             if not await patiently(self._bus, self._take):
-                raise LeaseLost(f"{self._key}: somebody else than {self._holder} holds it; this one must not write")
+                raise LeaseLost(
+                    f"{self._key}: another replica than {self._holder} holds it, so this one must not write"
+                )
 
     async def release(self) -> None:
         """Free the shard at once for the next holder; if the server is down, the lease expires by itself."""

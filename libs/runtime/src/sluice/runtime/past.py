@@ -130,7 +130,7 @@ async def moment(bus: Bus, sequence: int | None = None) -> Moment:
     here = await reach(bus)
     wanted = here.last if sequence is None else sequence
     if not 0 <= wanted <= here.last:
-        raise history.TooOld(f"entry {wanted}: LEDGER goes from {here.first} to {here.last}")
+        raise history.TooOld(f"entry {wanted}: the ledger has only the entries {here.first} to {here.last}")
     begin = history.start(await checkpoints(bus, here.epoch), here.first, wanted)
     begun = await state_at(bus, begin.checkpoint) if begin.checkpoint else State()
     since = await entries(bus, here.epoch, begin.sequence - 1, wanted)
@@ -155,7 +155,7 @@ async def sequence_at(bus: Bus, time_ns: int) -> int:
         return low
     older = [one.last for one in await checkpoints(bus, here.epoch) if one.time_ns <= time_ns]
     if not older:
-        raise history.TooOld("nothing that is kept is as old; the oldest entry is " + str(here.first))
+        raise history.TooOld("the ledger does not go back that far; its oldest entry is " + str(here.first))
     return older[-1]
 
 

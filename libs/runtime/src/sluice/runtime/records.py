@@ -105,8 +105,8 @@ async def _begin(bus: Bus, first: int) -> None:
         there = None
     if there and there.state.last_seq:
         raise NotEmpty(
-            f"{LEDGER.name}: the bus has a ledger already, up to entry {there.state.last_seq}; stop all services of "
-            "Sluice and empty the bus, or name another bus"
+            f"{LEDGER.name}: the bus already has a ledger, up to entry {there.state.last_seq}; stop all services "
+            "of Sluice and empty the bus, or name another bus"
         )
     for name in (OBJECTS.name, LEDGER.name):
         with contextlib.suppress(NotFoundError):
@@ -167,9 +167,12 @@ def _check(answer: Msg) -> None:
         case acks.Stored(there) if there == sequence:
             return
         case acks.Stored(there):
-            raise NotRestored(f"entry {sequence}: it got to {there}: somebody else writes; stop all services, {_AGAIN}")
+            raise NotRestored(
+                f"entry {sequence}: it was stored as {there}, because another program writes to the ledger; stop all "
+                f"services, {_AGAIN}"
+            )
         case other:
-            raise NotRestored(f"entry {sequence}: the bus does not take it: {other}; {_AGAIN}")
+            raise NotRestored(f"entry {sequence}: the bus refuses it: {other}; {_AGAIN}")
 
 
 _AGAIN = "empty the bus, and begin again"

@@ -363,7 +363,8 @@ class Sender:
         else:
             raise Fenced(
                 f"{write.subject}: sequence {sequence} was stored by another writer "
-                f"({(there.headers or {}).get(WRITER_HEADER, 'unknown')}); only one may be active, stop this one"
+                f"({(there.headers or {}).get(WRITER_HEADER, 'unknown')}); only one may be active; stop this "
+                "one"
             )
 
     async def _stored_on(self, subject: str) -> api.RawStreamMsg:

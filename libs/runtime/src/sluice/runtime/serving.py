@@ -48,7 +48,7 @@ class Serving:
                 log.info(served, port=self.port)
                 self.listening.set()
             await asyncio.shield(serving)
-            raise OSError(f"the {self._title} does not listen any more; its port may be taken, see the log above")
+            raise OSError(f"the {self._title} no longer listens; its port may be taken, see the log above")
         finally:
             self._server.should_exit = True
             await asyncio.wait([serving], timeout=self._stop_s + 1)

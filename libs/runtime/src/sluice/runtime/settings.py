@@ -60,8 +60,8 @@ def load(kind: type[S], prefix: str, environ: Mapping[str, str] = os.environ) ->
     for name, text in own.items():
         if found := _NOT_FILLED_IN.search(text):
             raise ConfigError(
-                f"{prefix}*: {name} is {text}, and nobody has filled {found[0]} in: of a Service of Kubernetes that is "
-                "younger than this container; its next start has it"
+                f"{prefix}*: {name} is {text}, but {found[0]} has no value: its Kubernetes Service was created "
+                "after this container; the next start of the container will have it"
             )
     raw = {name.removeprefix(prefix).lower(): text for name, text in own.items()}
     try:

@@ -29,7 +29,7 @@ def check_shards(stream: str, stored: Mapping[str, bytes], shards: int) -> None:
             continue
         if before != shards:
             raise Resharded(
-                f"{subject}: {stream} is divided into {before} shards, the settings say {shards}: to change it stop "
-                f"all runs of the service, delete the stream {stream}, and start them with the new number; "
-                f"nodes keep what they have applied until it is filled again"
+                f"{subject}: {stream} is divided into {before} shards, but the settings say {shards}; to change "
+                f"the number, stop all replicas of the service, delete the stream {stream}, and start them "
+                "with the new number; meanwhile nodes keep what they have applied"
             )

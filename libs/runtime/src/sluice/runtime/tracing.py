@@ -53,7 +53,7 @@ async def _ask(bus: Bus, node: NodeName, question: TraceQuestion) -> Trace:
     try:
         answer = await bus.nc.request(subjects.trace(node), codec.encode(question), timeout=ANSWER_S)
     except NoRespondersError as error:
-        raise NoTrace(f"node {node}: node-ovs does not run there, or is older than this") from error
+        raise NoTrace(f"node {node}: node-ovs does not run there, or is too old for this") from error
     except NatsTimeout as error:
         raise NoTrace(f"node {node}: node-ovs does not answer within {ANSWER_S:g} s") from error
     told = codec.decode(answer.data, Trace | TraceRefused)  # type: ignore[arg-type]  # a union is not a type

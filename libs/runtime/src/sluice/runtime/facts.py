@@ -25,7 +25,7 @@ class Facts(NamedTuple):
 
     events: tuple[ObjectEvent, ...]
     bystanders: tuple[Bystander, ...]
-    """Pods of which the reader wants no more. Either all changes of a Pod are among the events, or only some."""
+    """Versions of Pods of which the reader wants no more; other versions of the same Pods can be among the events."""
 
     seen: Revision
     """The newest revision received: the cause of what the fold derives."""

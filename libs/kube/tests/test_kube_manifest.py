@@ -130,7 +130,7 @@ def test_a_pod_is_trimmed_and_its_addresses_are_canonical():
     }
 
 
-def test_a_slim_object_is_the_same_and_knows_the_lines_of_what_is_read():
+def test_of_a_pod_the_lines_of_what_is_read_are_kept():
     text = """\
 apiVersion: v1
 kind: Pod
@@ -149,19 +149,28 @@ spec:
 status: {podIP: 10.0.0.1, hostIP: 192.0.2.1}
 """
     pod = only(text)
-    slim = pod.slim()
 
-    assert (slim.object, slim.body) == (pod.object, pod.body)
-    for path in ("$.metadata.labels.app", "$.spec.containers[0].ports[0].containerPort", "$.status.podIP", "$.spec"):
-        assert slim.problem(path, "") == pod.problem(path, ""), path
-    assert slim.node.entries["metadata"].node.entries.keys() == {"name", "labels"}
-    assert slim.identified("u").body == pod.identified("u").body
+    lines = {path: pod.problem(path, "").line for path in ("$.metadata.labels.app", "$.spec", "$.status.podIP")}
+    assert lines == {"$.metadata.labels.app": 6, "$.spec": 7, "$.status.podIP": 15}
+    assert pod.problem("$.spec.containers[0].ports[0].containerPort", "").line == 14
+    assert nodes.plain(pod.node) == {
+        "metadata": {"name": "a", "labels": {"app": "web"}},
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "spec": {"containers": [{"name": "web", "ports": [{"containerPort": 80}]}]},
+        "status": {"podIP": "10.0.0.1"},
+    }
+    assert pod.identified("u").object.metadata.uid == "u"
 
 
-def test_a_policy_keeps_all_of_its_text():
-    written = only(policy({"podSelector": {}}, annotations={"note": "x"}, finalizers=["f"]))
+def test_of_a_policy_everything_is_kept():
+    whole = only(policy({"podSelector": {}}, annotations={"note": "x"}, finalizers=["f"]))
 
-    assert written.slim() is written
+    assert nodes.plain(whole.node.entries["metadata"].node) == {
+        "name": "web",
+        "annotations": {"note": "x"},
+        "finalizers": ["f"],
+    }
 
 
 def test_of_the_annotations_of_a_pod_those_of_its_networks_travel():

@@ -44,8 +44,7 @@ def load(paths: Sequence[str]) -> list[Entry]:
     with progress.shown() as tell:
         for name, content in _contents(paths):
             for parsed in parse(content, name):
-                kept = parsed.slim() if isinstance(parsed, Document) else parsed
-                entries.append(_judged(kept, taken))
+                entries.append(_judged(parsed, taken))
                 tell(f"{len(entries)} objects read, now in {name}")
         if not entries:
             click.echo(f"{', '.join(paths)}: there are no objects in it", err=True)

@@ -42,6 +42,7 @@ class Document(Struct, frozen=True, kw_only=True):
     """The message body on LEDGER."""
 
     node: Node
+    """As written; of kinds that are trimmed, the fields that we read, which of a Pod is a fifth."""
 
     def problem(self, path: str, reason: str) -> DocumentProblem:
         """A problem with a field of the object; `path` is relative to the object."""
@@ -52,12 +53,6 @@ class Document(Struct, frozen=True, kw_only=True):
         """The same object with this uid."""
         made = with_uid(self.object, uid)
         return msgspec.structs.replace(self, object=made, body=body_of(self.kind, made, self.node))
-
-    def slim(self) -> "Document":
-        """The same object without the lines of fields that we do not read, which are most of a Pod."""
-        if RESOURCES[self.kind].written:
-            return self
-        return msgspec.structs.replace(self, node=read_part(self.node, TYPES[self.kind]))
 
 
 class Ignored(Struct, frozen=True, kw_only=True):
@@ -153,20 +148,22 @@ def object_of(node: Map, kind: Kind, file: str) -> list[Document | DocumentProbl
 
 
 def _object(node: Map, kind: Kind, file: str, path: str) -> Iterator[Document | DocumentProblem]:
-    if wrong := findings(node, TYPES[kind], strict=RESOURCES[kind].written):
+    whole = RESOURCES[kind].written
+    made_of = node if whole else read_part(node, TYPES[kind])
+    if wrong := findings(made_of, TYPES[kind], strict=whole):
         yield from (_problem(file, path, finding) for finding in wrong)
         return
     try:
-        made = to_object(kind, node)
+        made = to_object(kind, made_of)
     except msgspec.ValidationError as error:
         yield _problem(file, path, Finding(node.line, jsonpath.ROOT, f"not a {RESOURCES[kind].kind}: {error}"))
         return
-    body = body_of(kind, made, node)
+    body = body_of(kind, made, made_of)
     if len(body) > MAX_OBJECT_BYTES:
         reason = f"{len(body)} bytes, and Kubernetes takes {MAX_OBJECT_BYTES}; split it"
         yield _problem(file, path, Finding(node.line, jsonpath.ROOT, reason))
         return
-    yield Document(file=file, line=node.line, path=path, kind=kind, object=made, body=body, node=node)
+    yield Document(file=file, line=node.line, path=path, kind=kind, object=made, body=body, node=made_of)
 
 
 def _foreign(node: Map, file: str, path: str, api_version: str, kind: str) -> Ignored | Unsupported:

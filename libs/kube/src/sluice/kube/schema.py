@@ -87,7 +87,7 @@ def findings(node: Node, kind: type[Object], *, strict: bool) -> tuple[Finding, 
 
 
 def read_part(node: Node, kind: type[Object]) -> Node:
-    """The node without the fields that an object of this kind does not have. For nodes without findings."""
+    """The node without the fields that an object of this kind does not have. What has another shape stays as it is."""
     return _read_part(node, _type_info(kind))
 
 

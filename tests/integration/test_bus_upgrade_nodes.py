@@ -226,8 +226,8 @@ async def test_a_node_amid_what_the_next_version_writes(bus: Bus) -> None:
             assert await fresh.until(writer.upto) == closed
             for (backend, kept), (_, new) in zip(node.unread().items(), fresh.unread().items(), strict=True):
                 assert [one.state for one in (*kept, *new)] == ["failed", "failed"], backend
-                assert "what was in force before stays" in kept[0].reason
-                assert "what is not understood of it is closed" in new[0].reason
+                assert "the previous rules stay in force" in kept[0].reason
+                assert "what it does not understand is closed" in new[0].reason
             assert bus.rejects.counts == {"programs": len(ROWS)}, "each is told of once"
 
             await writer.programs(lambda row: (row.rule,))

@@ -32,7 +32,7 @@ def test_the_table_is_printed_and_what_it_cannot_hold_is_told(sluice, tmp_path: 
     assert [line for line in lines if "tcp dport 22" in line and "drop" in line]
     assert [line for line in lines if line.startswith("udp dport 53 counter")]  # closed for every peer
     assert "elements = { 192.0.2.0-192.0.2.255 }" in lines
-    assert "egress rule 0, peer 0: *.a.com: nobody hears what names Nodes are told" in result.stderr
+    assert "egress rule 0, peer 0: *.a.com: DNS answers to Nodes are not read" in result.stderr
     said = json.loads(sluice("compile", "-f", tmp_path, "--backend", "host", "-o", "json").stdout)
     assert said["table"] == result.stdout.splitlines()
     assert len(said["problems"]) == 1

@@ -145,10 +145,10 @@ EVERY_PORT = {"action": "Drop", "ports": [{"protocol": "TCP", "port": "ssh"}]}
 GET: list[dict[str, Any]] = [{"http": {"host": "a.com"}}]
 IGMP: list[dict[str, Any]] = [{"igmp": {"igmpType": 17, "groupAddress": "224.0.0.1"}}]
 ODD = [
-    Odd("a named port", EVERY_PORT, "write the number", Outcome.DROPPED),
-    Odd("a named port that is allowed", {**EVERY_PORT, "action": "Allow"}, "write the number", Outcome.ALLOWED),
+    Odd("a named port", EVERY_PORT, "write the port number", Outcome.DROPPED),
+    Odd("a named port that is allowed", {**EVERY_PORT, "action": "Allow"}, "write the port number", Outcome.ALLOWED),
     Odd("layer 7", {**ALLOW[0], "l7Protocols": GET}, "leave l7Protocols out", Outcome.DROPPED),
-    Odd("groups of IGMP", {"action": "Reject", "protocols": IGMP}, "leave groupAddress out", Outcome.DROPPED),
+    Odd("IGMP groups", {"action": "Reject", "protocols": IGMP}, "leave groupAddress out", Outcome.DROPPED),
 ]
 
 
@@ -163,8 +163,8 @@ def test_what_cannot_be_lowered_is_told_and_closed(odd: Odd) -> None:
 
 
 NOT_SENT = [
-    ({"fqdn": "*.a.com"}, None, "nobody hears what names"),
-    (None, [{"name": "web", "namespace": "x"}], "not told apart"),
+    ({"fqdn": "*.a.com"}, None, "DNS answers to Nodes are not read"),
+    (None, [{"name": "web", "namespace": "x"}], "cannot be told from other traffic"),
 ]
 
 

@@ -457,5 +457,5 @@ def test_more_rules_than_there_are_numbers_is_told_and_the_rule_is_left_out():
     twin.engine.put_program(program(UNITS[0], MINE, allow(0, Direction.INGRESS, None, (TCP_80,))))
 
     (problem,) = twin.engine.problems()
-    assert "4096 rules have a number on this node" in problem.reason
+    assert "this node has 4096 rules" in problem.reason
     assert "merge rules" in problem.reason

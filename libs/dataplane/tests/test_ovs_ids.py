@@ -90,7 +90,7 @@ def test_there_are_as_many_rules_as_lanes_have_room_for():
     for number in range(LANES):
         ids.allocate(key(number))
 
-    with pytest.raises(CapacityExceeded, match="4096 rules have a number"):
+    with pytest.raises(CapacityExceeded, match="this node has 4096 rules"):
         ids.allocate(key(LANES))
     assert ids.key(ids.allocate(key(7))) == key(7)
 

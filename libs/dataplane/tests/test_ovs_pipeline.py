@@ -170,16 +170,16 @@ def test_a_cookie_of_somebody_else_says_nothing(cookie: int):
 BAD_PORTS = [
     ("no port number", (-1, "02:00:00:00:00:01", ("10.0.0.1",)), "an OpenFlow port is 1..65279"),
     ("a reserved port", (0xFF00, "02:00:00:00:00:01", ("10.0.0.1",)), "an OpenFlow port is 1..65279"),
-    ("no MAC", (1, "", ("10.0.0.1",)), "'' is no MAC of one interface"),
-    ("capital letters", (1, "02:00:00:00:00:0A", ("10.0.0.1",)), "is no MAC of one interface"),
-    ("a multicast MAC", (1, "01:00:5e:00:00:01", ("10.0.0.1",)), "is no MAC of one interface"),
+    ("no MAC", (1, "", ("10.0.0.1",)), "'' is not the MAC address of an interface"),
+    ("capital letters", (1, "02:00:00:00:00:0A", ("10.0.0.1",)), "is not the MAC address of an interface"),
+    ("a multicast MAC", (1, "01:00:5e:00:00:01", ("10.0.0.1",)), "is not the MAC address of an interface"),
     ("no address", (1, "02:00:00:00:00:01", ("10.0.0.1/24",)), "'10.0.0.1/24' is not an IP address"),
-    ("the gateway", (1, "02:00:00:00:00:01", ("169.254.1.1",)), "169.254.1.1 is no address that a Pod can have"),
-    ("IPv6 gateway", (1, "02:00:00:00:00:01", ("fe80::1",)), "no address that a Pod can have"),
-    ("multicast", (1, "02:00:00:00:00:01", ("224.0.0.1",)), "no address that a Pod can have"),
-    ("broadcast", (1, "02:00:00:00:00:01", ("255.255.255.255",)), "no address that a Pod can have"),
-    ("loopback", (1, "02:00:00:00:00:01", ("127.0.0.1",)), "no address that a Pod can have"),
-    ("IPv6 loopback", (1, "02:00:00:00:00:01", ("::1",)), "no address that a Pod can have"),
+    ("the gateway", (1, "02:00:00:00:00:01", ("169.254.1.1",)), "169.254.1.1 is not an address that a Pod can have"),
+    ("IPv6 gateway", (1, "02:00:00:00:00:01", ("fe80::1",)), "not an address that a Pod can have"),
+    ("multicast", (1, "02:00:00:00:00:01", ("224.0.0.1",)), "not an address that a Pod can have"),
+    ("broadcast", (1, "02:00:00:00:00:01", ("255.255.255.255",)), "not an address that a Pod can have"),
+    ("loopback", (1, "02:00:00:00:00:01", ("127.0.0.1",)), "not an address that a Pod can have"),
+    ("IPv6 loopback", (1, "02:00:00:00:00:01", ("::1",)), "not an address that a Pod can have"),
 ]
 
 

@@ -146,7 +146,7 @@ def test_a_local_pod_has_its_address_whatever_others_say():
 
 
 def test_a_gateway_has_a_mac():
-    with pytest.raises(BadPort, match="no MAC; correct external_ids"):
+    with pytest.raises(BadPort, match="not a MAC address; correct external_ids"):
         Gateway(GATEWAY, "01:00:00:00:00:01", ())
 
 
@@ -156,12 +156,14 @@ def test_what_two_nodes_say_they_have_is_of_one_and_told():
         list(routing.put(one))
 
     (problem,) = routing.problems()
-    assert problem.reason == ("node node-3: its 10.2.0.0/24 is of node node-2 as well, which has it; give each its own")
+    assert problem.reason == (
+        "node node-3: its 10.2.0.0/24 is claimed by node node-2 as well, which keeps it; give each node its own"
+    )
     list(routing.drop(TWO))
     assert list(routing.problems()) == []
     list(routing.put(route(TWO, "", "10.8.0.0/24")))
     assert [one.reason for one in routing.problems()] == [
-        "node node-2: it has no InternalIP, so its Pods are not reached; set status.addresses"
+        "node node-2: it has no InternalIP, so its Pods cannot be reached; set status.addresses"
     ]
 
 

@@ -68,16 +68,21 @@ class Case(NamedTuple):
 CASES = [
     Case("a bad CIDR", rule(peers=(PEERS, BAD_BLOCK)), rule(peers=(PEERS,)), "peer 1: '10.0.0.0/99' is not a CIDR"),
     Case(
-        "two IP versions", rule(peers=(MIXED_BLOCK,)), rule(peers=()), "peer 0: 10.0.0.0/8 and its excepts are of two"
+        "different IP versions",
+        rule(peers=(MIXED_BLOCK,)),
+        rule(peers=()),
+        "peer 0: 10.0.0.0/8 and its excepts have different",
     ),
-    Case("a bad range", rule(traffic=(TCP_80, BAD_RANGE)), rule(traffic=(TCP_80,)), "port 1: 90-80 is no range within"),
-    Case("a bad source port", rule(traffic=(BAD_SOURCE,)), rule(traffic=()), "port 0: 0-65536 is no range within"),
+    Case(
+        "a bad range", rule(traffic=(TCP_80, BAD_RANGE)), rule(traffic=(TCP_80,)), "port 1: 90-80 is not a range within"
+    ),
+    Case("a bad source port", rule(traffic=(BAD_SOURCE,)), rule(traffic=()), "port 0: 0-65536 is not a range within"),
     Case("a bad ICMP type", rule(traffic=(BAD_ICMP,)), rule(traffic=()), "types and codes of 0..255, not 256"),
     Case(
         "a name towards a CIDR",
         rule(direction=OUT, peers=(PEERS, BLOCK), traffic=(NAMED, TCP_80)),
         rule(direction=OUT, peers=(PEERS, BLOCK), traffic=(NAMED, TCP_80)),
-        "name the peers",
+        "select Pods by labels",
     ),
     Case("a bad CIDR in a tier", rule(peers=(PEERS, BAD_BLOCK)), rule(peers=(PEERS,)), "peer 1: '10.0.0.0/99'", 250),
     Case("a bad CIDR to pass", rule(Action.PASS, peers=(BAD_BLOCK,)), rule(Action.PASS, peers=()), "not a CIDR", 250),
@@ -94,25 +99,27 @@ CASES = [
         "drop of a name towards a CIDR",
         rule(Action.DROP, OUT, peers=(BLOCK,), traffic=(NAMED,)),
         rule(Action.DROP, OUT),
-        "name the peers",
+        "select Pods by labels",
         250,
     ),
-    Case("reject among Kubernetes policies", rule(Action.REJECT), rule(Action.DROP), "Kubernetes policies allow"),
+    Case(
+        "reject among Kubernetes policies", rule(Action.REJECT), rule(Action.DROP), "a Kubernetes policy can only allow"
+    ),
     Case("reject of a bad CIDR", rule(Action.REJECT, peers=(BAD_BLOCK,)), rule(Action.DROP), "not a CIDR", 250),
-    Case("drop among Kubernetes policies", rule(Action.DROP), rule(Action.DROP), "Kubernetes policies allow"),
-    Case("pass among Kubernetes policies", rule(Action.PASS), None, "and do not pass"),
-    Case("from a name", rule(peers=(PEERS, NAME)), rule(peers=(PEERS,)), "not of who comes", 250),
-    Case("drop from a name", rule(Action.DROP, peers=(NAME,)), rule(Action.DROP), "not of who comes", 250),
+    Case("drop among Kubernetes policies", rule(Action.DROP), rule(Action.DROP), "a Kubernetes policy can only allow"),
+    Case("pass among Kubernetes policies", rule(Action.PASS), None, "not pass"),
+    Case("from a name", rule(peers=(PEERS, NAME)), rule(peers=(PEERS,)), "only in egress rules", 250),
+    Case("drop from a name", rule(Action.DROP, peers=(NAME,)), rule(Action.DROP), "only in egress rules", 250),
     Case(
         "a named port at a name",
         rule(direction=OUT, peers=(NAME,), traffic=(NAMED, TCP_80)),
         rule(direction=OUT, peers=(NAME,), traffic=(NAMED, TCP_80)),
-        "name the peers",
+        "select Pods by labels",
         250,
     ),
-    Case("from a Service", rule(peers=(SERVICE, PEERS)), rule(peers=(PEERS,)), "a Service sends nothing", 250),
+    Case("from a Service", rule(peers=(SERVICE, PEERS)), rule(peers=(PEERS,)), "a Service sends no packets", 250),
     Case("drop from a Service", rule(Action.DROP, peers=(SERVICE,)), rule(Action.DROP), "a Service sends", 250),
-    Case("Pods to a NodePort", at_door(rule(peers=(PEERS,))), at_door(rule(peers=())), "write ipBlocks", 250),
+    Case("Pods to a NodePort", at_door(rule(peers=(PEERS,))), at_door(rule(peers=())), "from ipBlocks", 250),
     Case(
         "drop of Pods to a NodePort",
         at_door(rule(Action.DROP, peers=(PEERS,))),
@@ -120,7 +127,7 @@ CASES = [
         "known",
         250,
     ),
-    Case("out of a NodePort", at_door(rule(direction=OUT)), None, "clients of NodePorts come in", 250),
+    Case("out of a NodePort", at_door(rule(direction=OUT)), None, "must be an ingress rule", 250),
     Case(
         "a name at a NodePort", at_door(rule(traffic=(NAMED, TCP_80))), at_door(rule(traffic=(TCP_80,))), "number", 250
     ),
@@ -175,7 +182,7 @@ def test_an_allow_that_looks_into_packets_drops_what_it_is_about_whatever_it_was
 def test_an_allow_at_nodeports_looks_into_nothing():
     looks = at_door(replace(rule(peers=(BLOCK,)), l7=(HttpMatch(),)))
 
-    assert "looked into at the endpoints" in problems(program(UNITS[0], MINE, looks, tier=250))[0].reason
+    assert "inspected at the endpoints" in problems(program(UNITS[0], MINE, looks, tier=250))[0].reason
 
 
 def test_a_policy_on_nodes_is_told_and_closes_no_pod():
@@ -227,4 +234,4 @@ def test_a_closed_form_has_no_closer_form(one: Program):
 
 @given(worlds.programs())
 def test_only_names_for_everybody_keep_a_kubernetes_policy_from_being_lowered(one: Program):
-    assert all("name the peers" in problem.reason for problem in problems(one))
+    assert all("select Pods by labels" in problem.reason for problem in problems(one))

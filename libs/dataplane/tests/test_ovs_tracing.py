@@ -139,8 +139,8 @@ def test_the_switch_is_asked_in_its_own_words():
 @pytest.mark.parametrize(
     ("packet", "says"),
     [
-        (Traced(source=Address("10.0.0.1"), destination=Address("fd00::1"), protocol="TCP"), "two IP versions"),
-        (Traced(source=Address("10.0.0.1"), destination=Address("224.0.0.22"), protocol="IGMP"), "the programmer"),
+        (Traced(source=Address("10.0.0.1"), destination=Address("fd00::1"), protocol="TCP"), "different IP versions"),
+        (Traced(source=Address("10.0.0.1"), destination=Address("224.0.0.22"), protocol="IGMP"), "handled by node-ovs"),
     ],
 )
 def test_what_the_switch_cannot_be_asked(packet: Traced, says: str):

@@ -91,12 +91,12 @@ def there(
         (there("somebody", "vxlan"), False, "taken"),
         (there("somebody", DEVICE), False, "taken"),
         (there("bridge", said="bridge br-ex"), False, "bridge br-ex"),
-        (there("role", said="gateway"), False, "the node's own (gateway)"),
+        (there("role", said="gateway"), False, "the node itself (gateway)"),
         (there("pod", said="x/a"), True, "Pod x/a"),
         (there("ours", ofport=None, error="no such device"), False, "no such device"),
         (there("somebody", ofport=65534), False, "the bridge itself"),
     ],
-    ids=["a tunnel", "a device", "another bridge's", "the node's", "a Pod's", "gone", "the bridge"],
+    ids=["a tunnel", "a device", "another bridge's", "the node itself", "a Pod's", "gone", "the bridge"],
 )
 def test_what_is_not_ours_to_use_is_told(found, returns, reason):
     said = state(TAP, found, None, returns=returns)
@@ -146,4 +146,4 @@ def test_only_what_we_made_goes():
 def test_a_port_whose_device_has_gone_is_no_port(owner):
     said = state(Wish("tap0", DEVICE), there(owner, DEVICE, gone=True), None)
 
-    assert said == Broken("device tap0: the device has gone")
+    assert said == Broken("device tap0: the device is gone; create it again, or choose another")

@@ -107,7 +107,7 @@ async def test_the_next_server_is_asked_when_one_does_not_know():
     ("answering", "by_tcp", "why"),
     [
         (lambda _: [], None, "did not answer in 0.2 s"),
-        (lambda asked: [answer(asked, [], rcode=SERVFAIL)], None, "could not say"),
+        (lambda asked: [answer(asked, [], rcode=SERVFAIL)], None, "failed to answer"),
         (lambda asked: [answer(asked, RECORDS * 50, limit=200)], b"?", "shorter than a header"),
     ],
     ids=["silence", "failure", "nonsense over TCP"],

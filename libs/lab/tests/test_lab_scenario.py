@@ -148,7 +148,7 @@ REFUSED = [
     Refused(
         "a request within TLS",
         "spec: {steps: [{probes: [{from: x/a, to: y/b, http: {}, tls: {sni: a}, expect: Allowed}]}]}",
-        "$.spec.steps[0].probes[0]: what is inside TLS nobody sees",
+        "$.spec.steps[0].probes[0]: a request inside TLS is encrypted",
     ),
     Refused(
         "a method that is two words",

@@ -85,7 +85,7 @@ async def test_another_server_is_not_believed(tmp_path):
 
 
 async def test_a_folder_that_is_not_there_does_not_say(tmp_path):
-    with pytest.raises(LookupFailed, match="no folder"):
+    with pytest.raises(LookupFailed, match="not a folder"):
         await Folder(tmp_path / "none").has_tier("mine")
 
 

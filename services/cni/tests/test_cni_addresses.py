@@ -30,7 +30,7 @@ def test_neither_network_nor_gateway_nor_broadcast_is_given(tmp_path: Path) -> N
 
     assert addresses.free == 0
     assert given == [f"10.64.0.{last}" for last in range(2, 7)]
-    with pytest.raises(CniFailed, match=r"10\.64\.0\.0/29: all addresses of this node are given \(5\)"):
+    with pytest.raises(CniFailed, match=r"10\.64\.0\.0/29: all addresses of this node are in use \(5\)"):
         addresses.give(owner(6))
     assert addresses.of(owner(6)) == ()
 

@@ -39,10 +39,10 @@ def test_an_add_says_for_which_pod() -> None:
         ({"CNI_COMMAND": "MOVE"}, config(), Code.BAD_ENVIRONMENT, "MOVE"),
         ({"CNI_NETNS": ""}, config(), Code.BAD_ENVIRONMENT, "CNI_NETNS not set: ADD needs it"),
         ({"CNI_CONTAINERID": "../x"}, config(), Code.BAD_ENVIRONMENT, "not an id"),
-        ({"CNI_IFNAME": "a/b"}, config(), Code.BAD_ENVIRONMENT, "no name that an interface can have"),
-        ({"CNI_IFNAME": "e" * 16}, config(), Code.BAD_ENVIRONMENT, "no name that an interface can have"),
+        ({"CNI_IFNAME": "a/b"}, config(), Code.BAD_ENVIRONMENT, "not a valid interface name"),
+        ({"CNI_IFNAME": "e" * 16}, config(), Code.BAD_ENVIRONMENT, "not a valid interface name"),
         ({"CNI_ARGS": "K8S_POD_NAMESPACE=x;K8S_POD_NAME=a"}, config(), Code.BAD_ENVIRONMENT, "no K8S_POD_UID"),
-        ({"CNI_COMMAND": "GC"}, config(), Code.BAD_CONFIG, "all that is here would be removed"),
+        ({"CNI_COMMAND": "GC"}, config(), Code.BAD_CONFIG, "all attachments would be removed"),
     ],
 )
 def test_what_is_not_understood_is_told(changed: dict[str, str], stdin: bytes, code: Code, told: str) -> None:

@@ -175,7 +175,7 @@ async def test_a_daemon_goes_by_the_node_as_it_is(cluster: Cluster, spaces: str,
         assert [each["address"] for each in (await asked("a"))["ips"]] == ["10.64.0.2/32"]
         refused = await asked("b")
         assert refused["code"] == Code.NO_ADDRESS
-        assert "10.64.0.0/30: all addresses of this node are given (1): end Pods here" in refused["msg"]
+        assert "10.64.0.0/30: all addresses of this node are in use (1): delete Pods here" in refused["msg"]
 
         cluster.change(("192.0.2.2",), ("10.64.9.0/24",))
         with capture_logs() as logs, pytest.raises(ExceptionGroup) as ended:

@@ -55,9 +55,9 @@ def test_links_that_lead_nowhere_or_round(tmp_path):
 
     assert list(found.files) == ["a.yaml"]
     assert {path: reason.partition(";")[0] for path, reason in found.troubles.items()} == {
-        "x/y/up": "a link to a folder that it is in",
-        "here": "a link to a folder that it is in",
-        "gone.yaml": "a link to nothing",
+        "x/y/up": "a link to a folder that contains it",
+        "here": "a link to a folder that contains it",
+        "gone.yaml": "a link to a file that does not exist",
         "self.yaml": "Too many levels of symbolic links",
     }
     assert all(";" in reason for reason in found.troubles.values())

@@ -434,7 +434,7 @@ async def test_another_source_is_refused(world, tmp_path):
     async with world.ingest():
         await world.in_step()
 
-    with pytest.raises(OtherSource, match="start ingest with that one"):
+    with pytest.raises(OtherSource, match="start ingest with the former"):
         async with app.opened(world.bus, IngestSettings(folder=str(tmp_path))):
             pass
 

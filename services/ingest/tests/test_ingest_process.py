@@ -114,7 +114,7 @@ async def test_another_source_is_a_clear_error(server, manifests, tmp_path):
     code, said = await ended(await started(server, tmp_path))
 
     assert code == 1
-    assert "a deployment has one source" in said
+    assert "a deployment has only one source" in said
 
 
 @pytest.mark.slow

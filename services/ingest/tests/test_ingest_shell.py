@@ -280,7 +280,8 @@ async def test_another_source_is_refused(cluster):
     cluster.root = cluster.root.with_name("other")
     cluster.root.mkdir()
     with pytest.raises(
-        OtherSource, match=r"come from folder:.*manifests, and this is folder:.*other; a deployment has one"
+        OtherSource,
+        match=r"come from folder:.*manifests, but this ingest reads folder:.*other; a deployment has only one",
     ):
         async with cluster.ingest():
             pass

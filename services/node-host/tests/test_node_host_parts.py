@@ -63,14 +63,14 @@ def test_lifelines_are_those_that_are_written_and_those_that_the_machine_knows(t
     words = [one.words() for one in lifelines.found(made)]
 
     assert words == [
-        "kubelet: ingress tcp 10250 from everybody",
+        "kubelet: ingress tcp 10250 from anywhere",
         "setting: egress tcp 6443 to 192.0.2.1",
         "SSH: ingress tcp 22 from 192.0.2.0/24",
         "SSH: ingress tcp 22 from 2001:db8::/32",
-        "DHCP: egress udp 67 to everybody",
-        "DHCP: ingress udp 68 from everybody",
-        "DHCP: egress udp 547 to everybody",
-        "DHCP: ingress udp 546 from everybody",
+        "DHCP: egress udp 67 to anywhere",
+        "DHCP: ingress udp 68 from anywhere",
+        "DHCP: egress udp 547 to anywhere",
+        "DHCP: ingress udp 546 from anywhere",
         "NATS: egress tcp 4223 to 192.0.2.4",
         "NATS: egress tcp 4222 to 2001:db8::4",
         "DNS: egress udp 53 to 192.0.2.53",

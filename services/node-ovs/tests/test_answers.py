@@ -105,7 +105,7 @@ REFUSED = [
     Refused("a fragment over IPv6", ipv6_fragment(told()), Unreadable, {}),
     Refused("cut short", datagram(told())[:40], Unreadable, {}),
     Refused("neither UDP nor TCP", datagram(told(), proto=132), Unreadable, {}),
-    Refused("no Pod's", datagram(told(), target=b"\x0a\0\0\x63"), NoPod, {}),
+    Refused("not the address of a Pod", datagram(told(), target=b"\x0a\0\0\x63"), NoPod, {}),
     Refused("of a stranger", datagram(told()), NotBelieved, {"servers": (Address("203.0.113.54"),)}),
     Refused("the middle of a stream", segment(b"\0\1" + told(), 900), Unreadable, {}),
 ]

@@ -39,7 +39,7 @@ async def test_who_waits_and_why_is_said_while_the_bus_is_away(mode):
     around.lose()
     around.away._look(1)
     assert list(around.away.waiting) == [
-        "x/new is closed: its policies are not known, for the bus 192.0.2.1:4222 is not reached"
+        "x/new is closed, because its policies are unknown: the bus 192.0.2.1:4222 cannot be reached"
     ]
 
 

@@ -49,7 +49,7 @@ def test_what_is_not_attached_yet_is_waited_for(sysfs: Path) -> None:
 @pytest.mark.parametrize(
     ("attachment", "says"),
     [
-        (replace(ATTACHED, plugin="macvlan"), "macvlan is none of SLUICE_NODE_TC_NETWORK_PLUGINS"),
+        (replace(ATTACHED, plugin="macvlan"), "macvlan is not in SLUICE_NODE_TC_NETWORK_PLUGINS"),
         (replace(ATTACHED, representor="rep9"), "rep9: no such interface"),
         (replace(ATTACHED, representor=""), "reports no device"),
     ],
@@ -126,7 +126,7 @@ IDLE = [
     Idle("it cannot be found", [replace(VF, pci="0000:09:00.1")], [REP0, REP1], "0000:09:00.1: no virtual function"),
     Idle("another plugin needs none", [replace(ATTACHED, plugin="macvlan", representor="")], [REP0, REP1]),
     Idle("a veth that is named", [replace(ATTACHED, representor="veth7")], [REP0, REP1]),
-    Idle("two have one", [VF, VF], [REP0, REP1], "rep0 is said to be of x/0 and x/1"),
+    Idle("two have one", [VF, VF], [REP0, REP1], "rep0 is claimed by x/0 and x/1"),
 ]
 
 

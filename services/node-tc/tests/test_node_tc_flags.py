@@ -44,11 +44,11 @@ def test_what_somebody_else_needs_now_is_told() -> None:
 
 
 REFUSED = [
-    (["--accept-everything"], "knows no such flag"),
-    (["--accept-everything=true"], "knows no such flag"),
+    (["--accept-everything"], "has no such flag"),
+    (["--accept-everything=true"], "has no such flag"),
     (["--hostname-override"], "takes a value"),
-    (["node-7"], "takes flags alone"),
-    (["--"], "takes flags alone"),
+    (["node-7"], "takes only flags"),
+    (["--"], "takes only flags"),
 ]
 
 
@@ -60,7 +60,7 @@ def test_what_is_not_understood_is_refused(arguments: list[str], says: str) -> N
 
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
-    [(["--help"], 0, "--pod-rules-path FOLDER"), (["--no-such"], 2, "knows no such flag")],
+    [(["--help"], 0, "--pod-rules-path FOLDER"), (["--no-such"], 2, "has no such flag")],
 )
 def test_the_program(arguments: list[str], code: int, says: str) -> None:
     done = subprocess.run(

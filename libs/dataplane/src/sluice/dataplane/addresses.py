@@ -69,7 +69,7 @@ def address(text: str) -> Block:
     except ValueError as error:
         raise NotAnAddress(f"{text!r} is not an IP address") from error
     if isinstance(parsed, IPv6Address) and parsed.scope_id is not None:
-        raise NotAnAddress(f"{text!r} has a scope, which no packet carries; write it without %")
+        raise NotAnAddress(f"{text!r} has a scope, which packets do not carry; write it without %")
     return Block(parsed.version, int(parsed), parsed.max_prefixlen)
 
 

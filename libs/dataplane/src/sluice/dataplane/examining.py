@@ -122,7 +122,7 @@ def check_peer(where: str, peer: Peer) -> None:
             except NotAnAddress as error:
                 raise NotLowerable(f"{where}: {error}; correct the policy") from error
             if len(versions) > 1:
-                raise NotLowerable(f"{where}: {cidr} and its excepts are of two IP versions; correct the policy")
+                raise NotLowerable(f"{where}: {cidr} and its excepts have different IP versions; correct the policy")
         case FqdnPeer() | ServicePeer():
             pass
         case _:
@@ -140,7 +140,8 @@ def check_traffic(where: str, traffic: Traffic) -> None:
             for bounds in (ports, source_ports):
                 if isinstance(bounds, PortRange) and not 0 <= bounds.first <= bounds.last < PORTS:
                     raise NotLowerable(
-                        f"{where}: {bounds.first}-{bounds.last} is no range within 0..{PORTS - 1}; correct the policy"
+                        f"{where}: {bounds.first}-{bounds.last} is not a range within 0..{PORTS - 1}; correct "
+                        "the policy"
                     )
         case IcmpTraffic(icmp_type=icmp_type, icmp_code=icmp_code):
             for each in (icmp_type, icmp_code):

@@ -95,5 +95,5 @@ def written(text: str) -> str:
     first, dash, last = text.partition("-")
     low, high = int(first), int(last if dash else first)
     if not 1 <= low <= high <= 0xFFFF:
-        raise ValueError(f"{text!r} is no range of ports; write 30000-32767, or nothing where none are handed over")
+        raise ValueError(f"{text!r} is not a range of ports; write 30000-32767, or leave it empty to hand over none")
     return f"{low}:{high}"

@@ -124,7 +124,11 @@ class EngineReading(Reading, Generic[E]):
 def waiting(incomplete: Iterable[Unit]) -> list[Problem]:
     """Problems of programs whose peers are not all known yet."""
     return [
-        Problem(unit=unit, state="waiting", reason=f"{unit}: pages of its peers are not read yet; check NATS")
+        Problem(
+            unit=unit,
+            state="waiting",
+            reason=f"{unit}: the members of its peers are not read yet; if this lasts, check NATS",
+        )
         for unit in incomplete
     ]
 

@@ -33,8 +33,11 @@ class Unread(NamedTuple):
 
 def problem(unit: Unit, unread: Unread) -> Problem:
     """The problem that the node reports."""
-    instead = "what was in force before stays" if unread.kept else "what is not understood of it is closed"
-    reason = f"{unit}: this node does not know the form of its program ({unread.why}); {instead}; upgrade the node"
+    instead = "the previous rules stay in force" if unread.kept else "what it does not understand is closed"
+    reason = (
+        f"{unit}: this node cannot read its program, which another version wrote ({unread.why}); {instead}; upgrade "
+        "the node"
+    )
     return Problem(unit=unit, state="failed", reason=reason)
 
 

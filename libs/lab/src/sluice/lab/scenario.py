@@ -168,7 +168,9 @@ class Probe(Part, frozen=True, kw_only=True):
         if (self.http or self.tls) and self.protocol != "TCP":
             raise ValueError("`http` and `tls` go with protocol: TCP only")
         if self.http and self.tls:
-            raise ValueError("what is inside TLS nobody sees: write `http` or `tls`")
+            raise ValueError(
+                "a request inside TLS is encrypted, so only its server name can be checked: write `http` or `tls`"
+            )
         if self.source_port and self.protocol == "ICMP":
             raise ValueError("ICMP has no ports: remove `sourcePort`")
 

@@ -69,7 +69,7 @@ class Feed:
                 case Answered(patterns):
                     self._fold.answered(patterns)
                 case Restarted():
-                    log.warning("streams_made_anew", kept="what is applied stays until they are read again")
+                    log.warning("streams_made_anew", kept="applied rules stay until the streams are read again")
                     self._fold.restarted()
             self.tell_interests()
             self._told()

@@ -64,7 +64,7 @@ class Lifeline(NamedTuple):
         name = next(name for name, number in PROTOCOLS.items() if number == self.protocol)
         ports = str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
         way = "to" if self.direction is Direction.EGRESS else "from"
-        return f"{self.title}: {self.direction} {name} {ports} {way} {self.peer.text if self.peer else 'everybody'}"
+        return f"{self.title}: {self.direction} {name} {ports} {way} {self.peer.text if self.peer else 'anywhere'}"
 
 
 BY_ITSELF = ("loopback", "neighbour discovery of IPv6", "the node's own Pods", "replies")
@@ -77,7 +77,7 @@ def parse(title: str, direction: Direction, text: str) -> Lifeline:
     Raises:
         NotALifeline
     """
-    how = f"{title}: {text!r} is none: write PROTOCOL:PORT or PROTOCOL:PORT:CIDR, as tcp:22:192.0.2.0/24"
+    how = f"{title}: {text!r} is not a lifeline: write PROTOCOL:PORT or PROTOCOL:PORT:CIDR, such as tcp:22:192.0.2.0/24"
     protocol, _, rest = text.strip().partition(":")
     ports, _, peer = rest.partition(":")
     first, _, last = ports.partition("-")

@@ -64,17 +64,19 @@ def _has_groups(rule: Rule) -> bool:
 def _check(program: Program, rule: Rule) -> None:
     where = f"{program.unit}: {rule.direction} rule {rule.index}"
     if program.tier == K8S_TIER or not program.about_nodes:
-        raise NotLowerable(f"{where}: it is none of a ClusterNetworkPolicy about Nodes; report a bug of rule-compiler")
+        raise NotLowerable(
+            f"{where}: it does not belong to a ClusterNetworkPolicy about Nodes; report a bug of rule-compiler"
+        )
     if rule.l7 is not None:
-        raise NotLowerable(f"{where}: what Nodes send and receive is not looked into; leave l7Protocols out")
+        raise NotLowerable(f"{where}: traffic of Nodes is not inspected; leave l7Protocols out")
     if rule.services is not None:
-        raise NotLowerable(f"{where}: a rule about Nodes is not about NodePorts, too; write two policies")
+        raise NotLowerable(f"{where}: a rule cannot apply to both Nodes and NodePorts; write two policies")
     for place, peer in enumerate(rule.peers or ()):
         _check_peer(f"{where}, peer {place}", peer)
     for place, traffic in enumerate(rule.traffic or ()):
         _check_traffic(f"{where}, port {place}", traffic)
     if names_ports(rule) and not _names_pods(rule):
-        raise NotLowerable(f"{where}: a named port has a number only where Pods are the destination; write the number")
+        raise NotLowerable(f"{where}: a named port is known only if the destination is Pods; write the port number")
 
 
 def _names_pods(rule: Rule) -> bool:
@@ -87,10 +89,15 @@ def _check_peer(where: str, peer: Peer) -> None:
         case GroupPeer() | BlockPeer():
             pass
         case FqdnPeer(pattern=pattern):
-            raise NotLowerable(f"{where}: {pattern}: nobody hears what names Nodes are told; use an ipBlock")
+            raise NotLowerable(
+                f"{where}: {pattern}: DNS answers to Nodes are not read, so the addresses are unknown; use an ipBlock"
+            )
         case ServicePeer(service=service):
             name = f"{service.namespace}/{service.name}"
-            raise NotLowerable(f"{where}: {name}: what Nodes send to Services is not told apart; select its Pods")
+            raise NotLowerable(
+                f"{where}: {name}: traffic of Nodes to a Service cannot be told from other traffic to its Pods; "
+                "select these Pods"
+            )
         case _:
             assert_never(peer)
 
@@ -98,7 +105,7 @@ def _check_peer(where: str, peer: Peer) -> None:
 def _check_traffic(where: str, traffic: Traffic) -> None:
     check_traffic(where, traffic)
     if isinstance(traffic, IgmpTraffic) and traffic.group is not None:
-        raise NotLowerable(f"{where}: groups of IGMP are told apart for Pods alone; leave groupAddress out")
+        raise NotLowerable(f"{where}: IGMP groups are told apart only for Pods; leave groupAddress out")
 
 
 def _closed(rule: Rule) -> Rule:

@@ -289,5 +289,5 @@ class Names:
             if len(found) == count:
                 return found
         if count > 0:
-            raise Full(f"{len(self)} addresses of names are known, and no more are kept")
+            raise Full(f"{len(self)} addresses of domain names are known, which is the maximum")
         return found

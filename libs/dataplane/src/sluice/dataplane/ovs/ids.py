@@ -157,8 +157,8 @@ class RuleIds:
             slot = self._free[0] if self._free else self._last + 1
             if slot >= SLOTS or (slot - 1) // self._rules_per_lane >= LANES:
                 raise CapacityExceeded(
-                    f"{len(self._ids)} rules have a number on this node, and there are no more; "
-                    f"merge rules, or spread the Pods they apply to over more nodes"
+                    f"this node has {len(self._ids)} rules, which is the maximum; merge rules, or spread the "
+                    "Pods they apply to over more nodes"
                 )
             if self._free:
                 heappop(self._free)

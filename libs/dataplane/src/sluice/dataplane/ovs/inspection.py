@@ -69,9 +69,9 @@ class Inspection:
         for rule, form in self._forms.items():
             if form.inspected_by not in self._vlans:
                 meanwhile = (
-                    "it goes by the rules of before" if self.vlan(form) is not None else "its traffic is dropped"
+                    "the previous rules stay in force" if self.vlan(form) is not None else "its traffic is dropped"
                 )
-                reason = f"{rule.unit}: the inspection engine has not shown its rules yet, and {meanwhile}"
+                reason = f"{rule.unit}: the inspection engine has not loaded its rules yet; meanwhile {meanwhile}"
                 yield Problem(unit=rule.unit, state="waiting", reason=f"{reason}; see the status of node-l7")
 
     def _toggle(self, digest: str, rule: RuleKey, *, there: bool) -> None:

@@ -60,14 +60,16 @@ class LocalPort(Struct, frozen=True, order=True):
         if not 0 < self.ofport <= MAX_PORT:
             raise BadPort(f"{where}: an OpenFlow port is 1..{MAX_PORT}; see `ovs-vsctl get interface … ofport error`")
         if not is_mac(self.mac):
-            raise BadPort(f"{where}: {self.mac!r} is no MAC of one interface; correct external_ids sluice.mac")
+            raise BadPort(
+                f"{where}: {self.mac!r} is not the MAC address of an interface; correct external_ids sluice.mac"
+            )
         for text in self.addresses:
             try:
                 block = address(text)
             except NotAnAddress as error:
                 raise BadPort(f"{where}: {error}; correct external_ids sluice.ips") from error
             if text in GATEWAYS or not _is_unicast(block):
-                raise BadPort(f"{where}: {text} is no address that a Pod can have; correct external_ids sluice.ips")
+                raise BadPort(f"{where}: {text} is not an address that a Pod can have; correct external_ids sluice.ips")
 
 
 def is_mac(text: str) -> bool:

@@ -93,7 +93,9 @@ class Gateway(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not is_mac(self.mac):
-            raise BadPort(f"the gateway's port {self.ofport}: {self.mac!r} is no MAC; correct external_ids sluice.mac")
+            raise BadPort(
+                f"the gateway's port {self.ofport}: {self.mac!r} is not a MAC address; correct external_ids sluice.mac"
+            )
 
     @property
     def blocks(self) -> frozenset[Block]:

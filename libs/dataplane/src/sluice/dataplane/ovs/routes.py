@@ -95,10 +95,13 @@ class Routing:
         for block, claimants in sorted(self._claims.items()):
             holder = _holder(self._here, claimants)
             for node in sorted(claimants - {holder}):
-                yield _problem(node, f"its {_text(block)} is of node {holder} as well, which has it; give each its own")
+                yield _problem(
+                    node,
+                    f"its {_text(block)} is claimed by node {holder} as well, which keeps it; give each node its own",
+                )
         for node, route in sorted(self._routes.items()):
             if node != self._here and not route.addresses:
-                yield _problem(node, "it has no InternalIP, so its Pods are not reached; set status.addresses")
+                yield _problem(node, "it has no InternalIP, so its Pods cannot be reached; set status.addresses")
 
     def _change(self, node: NodeName, ways: Ways) -> Iterator[tuple[FlowKey, FlowBody | None]]:
         affected = self._claim(node, ways)

@@ -87,26 +87,30 @@ def check(program: Program, rule: Rule) -> None:
     where = f"{program.unit}: {rule.direction} rule {rule.index}"
     if rule.action is not Action.ALLOW and program.tier == K8S_TIER:
         raise NotLowerable(
-            f"{where}: Kubernetes policies allow, and do not {rule.action}; report a bug of rule-compiler"
+            f"{where}: a Kubernetes policy can only allow, not {rule.action}; report a bug of rule-compiler"
         )
     if program.about_nodes:
         raise NotLowerable(
-            f"{where}: it applies to Nodes, and this version protects Pods alone; protect Nodes elsewhere"
+            f"{where}: it applies to Nodes, but node-ovs enforces rules only for Pods; run node-host on this node"
         )
     if rule.services is not None and (
         rule.direction is Direction.EGRESS or not all(isinstance(peer, BlockPeer) for peer in rule.peers or ())
     ):
-        raise NotLowerable(f"{where}: clients of NodePorts come in, and are known by address; write ipBlocks")
+        raise NotLowerable(
+            f"{where}: a rule about NodePorts must be an ingress rule from ipBlocks, because clients are known only "
+            "by address; correct it"
+        )
     if rule.services is not None and names_ports(rule):
-        raise NotLowerable(f"{where}: a named port has a number only where the rule applies to Pods; write the number")
+        raise NotLowerable(f"{where}: a named port is known only if the rule applies to Pods; write the port number")
     if rule.direction is Direction.INGRESS and any(isinstance(peer, ServicePeer) for peer in rule.peers or ()):
-        raise NotLowerable(f"{where}: a Service sends nothing; select its Pods")
+        raise NotLowerable(f"{where}: a Service sends no packets; select its Pods")
     if rule.l7 is not None and rule.services is not None:
         raise NotLowerable(
-            f"{where}: what NodePorts get is looked into at the endpoints; write l7Protocols in a rule about them"
+            f"{where}: requests to NodePorts are inspected at the endpoints; write l7Protocols in a rule that "
+            "applies to these"
         )
     if rule.direction is Direction.INGRESS and any(isinstance(peer, FqdnPeer) for peer in rule.peers or ()):
-        raise NotLowerable(f"{where}: names are known of whom Pods ask for, not of who comes; use an ipBlock")
+        raise NotLowerable(f"{where}: domain names work only in egress rules; use an ipBlock")
     for place, peer in enumerate(rule.peers or ()):
         check_peer(f"{where}, peer {place}", peer)
     for place, traffic in enumerate(rule.traffic or ()):
@@ -114,7 +118,8 @@ def check(program: Program, rule: Rule) -> None:
     others = not all(isinstance(peer, GroupPeer) for peer in rule.peers or ())
     if rule.direction is Direction.EGRESS and others and names_ports(rule):
         raise NotLowerable(
-            f"{where}: a named port has a number only where the peers are Pods; name the peers, by labels"
+            f"{where}: a named port is known only if the peers are Pods; select Pods by labels, or write the "
+            "port number"
         )
 
 

@@ -322,8 +322,9 @@ class _Making:
                 Problem(
                     unit=self._service.unit,
                     state="failed",
-                    reason=f"{self._service.unit}: {name} has {len(chosen)} endpoints, and a group of Open vSwitch "
-                    f"takes {MOST_ENDPOINTS}: the others get no connections; make several Services of it",
+                    reason=f"{self._service.unit}: {name} has {len(chosen)} endpoints, but a group of Open vSwitch "
+                    f"holds only {MOST_ENDPOINTS}: the others get no connections; split it into several "
+                    "Services",
                 )
             )
         after = Table.LEARN if self._service.affinity_s else Table.ENDPOINT

@@ -93,7 +93,7 @@ def question(plug: Plug, packet: Traced, state: State, choice: int) -> tuple[str
     """
     source, target = address(packet.source), address(packet.destination)
     if source.version != target.version:
-        raise NotTraceable(f"{packet.source} and {packet.destination} are of two IP versions; give two of one")
+        raise NotTraceable(f"{packet.source} and {packet.destination} have different IP versions; give two of the same")
     v4 = source.version == 4
     fields: dict[Field, int] = {
         Field.IN_PORT: plug.ofport,
@@ -116,7 +116,10 @@ def question(plug: Plug, packet: Traced, state: State, choice: int) -> tuple[str
             kind = echo if packet.icmp_type is None else packet.icmp_type
             fields |= {Field.IP_PROTO: number, type_field: kind, code_field: packet.icmp_code}
         case _:
-            raise NotTraceable(f"{packet.protocol}: its messages are decided by the programmer; ask `sluice verdict`")
+            raise NotTraceable(
+                f"{packet.protocol}: its messages are handled by node-ovs and not by flows, so they cannot be "
+                "traced; use `sluice verdict`"
+            )
     if state != "new":
         fields[Field.CT_MARK] = MARK_LET_IN
     # A select group chooses a bucket by dp_hash, which a trace does not compute.

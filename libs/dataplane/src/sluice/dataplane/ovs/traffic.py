@@ -192,8 +192,8 @@ class Traffic:
         program = self._ways.program(unit)
         gone = ""
         if program.action == "Redirect":
-            fate = "goes on as if there were none" if program.when_gone == "pass" else "is dropped"
-            gone = f"; what it would redirect {fate} until then"
+            fate = "goes on to its destination" if program.when_gone == "pass" else "is dropped"
+            gone = f"; until then, traffic that it should redirect {fate}"
         for for_good, reason in self._ways.troubles(unit):
             yield Problem(unit=unit, state="failed" if for_good else "waiting", reason=f"{unit} {reason}{gone}")
         for lost, pods in self._lost.get(unit, {}).items():
@@ -202,8 +202,9 @@ class Traffic:
             yield Problem(
                 unit=unit,
                 state="failed",
-                reason=f"{unit}: what {', '.join(names[:_MOST_PODS])}{more} {_SAID[lost.direction]} is redirected by "
-                f"{lost.to}, which was created earlier or is first by name; let one of them select other Pods",
+                reason=f"{unit}: no effect on what {', '.join(names[:_MOST_PODS])}{more} "
+                f"{_SAID[lost.direction]}, which is redirected by {lost.to}: that was created earlier or, if at "
+                "the same time, comes first by name; let one of them select other Pods",
             )
 
     # ------------------------------------------------------------------------------------------------------- settling

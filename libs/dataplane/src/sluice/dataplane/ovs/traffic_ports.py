@@ -95,13 +95,16 @@ def state(
         taken_by: another wish for the name, which counts instead.
     """
     if taken_by is not None:
-        return Broken(f"{wanted.name} is wanted as {taken_by.words} as well, by a TrafficControl that goes first")
+        return Broken(
+            f"another TrafficControl, which takes precedence, uses the name {wanted.name} for {taken_by.words}; "
+            "choose another name"
+        )
     if found is None or (found.owner == "ours" and found.type != wanted.type):
         return Waiting() if refused is None else Broken(refused)
     if (reason := _claim(wanted, found, returns=returns)) is not None:
         return Broken(reason)
     if found.gone:
-        return Broken(f"{wanted.words}: the device has gone")
+        return Broken(f"{wanted.words}: the device is gone; create it again, or choose another")
     if found.error:
         return Broken(f"{wanted.words}: {found.error}")
     return Ready(found.ofport) if found.ofport is not None else Waiting()
@@ -112,20 +115,23 @@ def _claim(wanted: Wish, found: Found, *, returns: bool) -> str | None:
     name = wanted.name
     match found.owner:
         case "bridge":
-            return f"{name} is a port of {found.said}, and stays there; remove it from there, or name another"
+            return f"{name} is a port of {found.said}; remove it from there, or choose another"
         case "role":
-            return f"{name} is the node's own ({found.said}); name another"
+            return f"{name} is a port of the node itself ({found.said}); choose another"
         case "pod" if returns:
-            return f"{name} is the port of Pod {found.said}, from which nothing comes back; name another"
+            return (
+                f"{name} is the port of Pod {found.said}, so redirected traffic cannot come back through it; choose "
+                "another"
+            )
         case "ours" | "somebody" | "pod":
             pass
         case _:
             assert_never(found.owner)
     if found.type != wanted.type or (wanted.options and found.owner != "ours"):
         kind = found.type or "device"
-        return f"{name} is taken: there is such a port already, of type {kind}; remove it, or name another"
+        return f"{name} is taken by a port of type {kind}; remove that port, or choose another name"
     if found.ofport is not None and found.ofport > MAX_PORT:
-        return f"{name} is the bridge itself; name another"
+        return f"{name} is the bridge itself; choose another"
     return None
 
 

@@ -123,7 +123,7 @@ class Ways:
                 case Broken(reason):
                     found.append((True, f"{what}: {reason}"))
                 case Waiting():
-                    found.append((False, f"{what}: {one.words} is being made"))
+                    found.append((False, f"{what}: {one.words} is being created"))
                 case Ready():
                     pass
         return found

@@ -37,7 +37,7 @@ def fault(program: Program, rule: Rule) -> str | None:
                 except NotAnAddress as error:
                     return f"{where}: {error}, so it allows nothing; correct it"
             case FqdnPeer() | ServicePeer():
-                return f"{where}: peers of secondary networks are selected or blocks; report a bug of rule-compiler"
+                return f"{where}: peers of secondary networks are Pods or blocks; report a bug of rule-compiler"
             case _:
                 assert_never(peer)
     try:
@@ -52,8 +52,8 @@ def faults(program: Program) -> Iterator[Problem]:
         reason = fault(program, rule)
         if reason is None and _names_nobody(rule):
             reason = (
-                f"{program.unit}: {rule.direction} rule {rule.index}: a named port has a number only where the peers "
-                f"are Pods, so it opens nothing to blocks; give the number"
+                f"{program.unit}: {rule.direction} rule {rule.index}: a named port is known only for Pods, so it "
+                "opens nothing to blocks; write the port number"
             )
         if reason is not None:
             yield Problem(unit=program.unit, state="failed", reason=reason)

@@ -65,7 +65,7 @@ async def _ask(server: str, port: int, name: str, kind: Kind) -> Answer:
         if _question(answer) != wanted:
             raise Unreadable("an answer to another question")
     if answer.code not in (0, NO_SUCH_NAME):
-        raise Unreadable("the server could not say")
+        raise Unreadable("the server failed to answer")
     return answer
 
 

@@ -69,7 +69,7 @@ async def check_rules(text: str, *, program: str = "suricata") -> None:
         RulesRefused: it does not, or the engine could not be run.
     """
     if not _rules(text):
-        raise RulesRefused("there is no rule in it, which an engine would take for permission")
+        raise RulesRefused("it contains no rule, so the engine would allow everything")
     with TemporaryDirectory(prefix="sluice-l7-") as folder:
         rules, configuration = Path(folder, "check.rules"), Path(folder, "check.yaml")
         rules.write_text(text)

@@ -60,7 +60,7 @@ class Folder:
 
     def _has_tier(self, name: str) -> bool:
         if not self._root.is_dir():
-            raise NotADirectoryError(f"{self._root} is no folder")
+            raise NotADirectoryError(f"{self._root} is not a folder")
         for path in sorted(self._root.rglob("*")):
             if not is_manifest(path.relative_to(self._root).as_posix()) or not path.is_file():
                 continue

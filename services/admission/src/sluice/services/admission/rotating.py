@@ -121,7 +121,7 @@ class Rotation:
         except (KeyError, ValueError, msgspec.MsgspecError) as error:
             where = f"Secret {self._own.namespace}/{self._own.own_authority}"
             raise BadSecret(
-                f"{where}: {error!r}: delete it and apply deploy/k8s anew, and a new authority is made"
+                f"{where}: {error!r}: delete it and apply deploy/k8s again; a new authority is then created"
             ) from error
 
     async def _store(self, stored: dict[str, Any] | None, held: Held) -> None:

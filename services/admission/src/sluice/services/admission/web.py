@@ -46,7 +46,7 @@ async def _answered(request: Request, answer: Answer) -> Response:
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             return _refused(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {MAX_BODY_BYTES} bytes; no object has them"
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"larger than {MAX_BODY_BYTES} bytes, which no object is"
             )
     try:
         asked = review.parse(bytes(body))

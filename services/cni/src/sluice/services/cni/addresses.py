@@ -89,8 +89,8 @@ class Addresses:
                 return address
         raise CniFailed(
             Code.NO_ADDRESS,
-            f"{network}: all addresses of this node are given ({len(self._taken)}): "
-            "end Pods here, or give the Node a larger podCIDR",
+            f"{network}: all addresses of this node are in use ({len(self._taken)}): delete Pods here, or give "
+            "the Node a larger podCIDR",
         )
 
     @staticmethod

@@ -157,7 +157,7 @@ async def _keep_handing_over(own: CniSettings, source: Source) -> None:
     while True:
         await asyncio.sleep(HAND_OVER_S)
         if await _hand_over(own, source.node):
-            log.warning("node_ports_handed_over_again", reason="somebody else changed rules or routes of the node")
+            log.warning("node_ports_handed_over_again", reason="another program changed rules or routes of the node")
 
 
 async def _keep_reading(own: CniSettings, source: Source) -> None:
@@ -171,7 +171,9 @@ async def _keep_reading(own: CniSettings, source: Source) -> None:
         try:
             changed = await source.read_again()
         except RangesChanged as error:
-            log.error("ranges_changed", node=own.node_name, reason=str(error), next="started anew, by those of now")
+            log.error(
+                "ranges_changed", node=own.node_name, reason=str(error), next="the service restarts with the new ranges"
+            )
             raise
         if changed and own.set_up_node:
             await _hand_over(own, source.node)

@@ -92,12 +92,15 @@ class Attaching:
         owner, name = request.owner, host_end(request.owner)
         given = self._addresses.of(owner)
         if not given:
-            raise CniFailed(Code.UNKNOWN_CONTAINER, f"{owner.container} has no interface {owner.interface} of ours")
+            raise CniFailed(
+                Code.UNKNOWN_CONTAINER,
+                f"container {owner.container} has no interface {owner.interface} that Sluice attached",
+            )
         async with self._alone(owner), self._database() as ovsdb:
             ports = {each.name: each for each in await self._interfaces(ovsdb)}
         port = ports.get(name)
         if port is None or not port.ofport or port.external_ids.get(CONTAINER) != owner.container:
-            raise CniFailed(Code.NOT_AS_IT_WAS, f"the switch has no port {name} for it; DEL and ADD make it anew")
+            raise CniFailed(Code.NOT_AS_IT_WAS, f"the switch has no port {name} for it; DEL and ADD create it again")
         there = await asyncio.to_thread(veth.addresses_of, Path(request.netns), owner.interface)
         if missing := set(given) - there:
             lacking = ", ".join(sorted(missing))

@@ -41,7 +41,10 @@ async def must_be_secure(ovsdb: Ovsdb, name: str) -> None:
         {"op": "select", "table": "Bridge", "where": [["name", "==", name]], "columns": ["fail_mode"]}
     )
     if not found["rows"]:
-        raise CniFailed(Code.AGAIN, f"Open vSwitch has no bridge {name}: node-ovs or SLUICE_CNI_SET_UP_NODE makes it")
+        raise CniFailed(
+            Code.AGAIN,
+            f"Open vSwitch has no bridge {name}: start node-ovs, or set SLUICE_CNI_SET_UP_NODE, to create it",
+        )
     if found["rows"][0]["fail_mode"] != "secure":
         raise CniFailed(
             Code.NOT_AVAILABLE,

@@ -125,9 +125,13 @@ def read(variables: Mapping[str, str], stdin: bytes) -> Request:
     if owner.container and not _ID.fullmatch(owner.container):
         raise CniFailed(Code.BAD_ENVIRONMENT, f"CNI_CONTAINERID is {owner.container!r}: not an id of a container")
     if len(owner.interface) > LONGEST_NAME or set(owner.interface) & set("/: \t\n"):
-        raise CniFailed(Code.BAD_ENVIRONMENT, f"CNI_IFNAME is {owner.interface!r}: no name that an interface can have")
+        raise CniFailed(Code.BAD_ENVIRONMENT, f"CNI_IFNAME is {owner.interface!r}: not a valid interface name")
     if command == "GC" and config.valid is None:
-        raise CniFailed(Code.BAD_CONFIG, "GC without cni.dev/valid-attachments: all that is here would be removed")
+        raise CniFailed(
+            Code.BAD_CONFIG,
+            "GC without cni.dev/valid-attachments: all attachments would be removed; the runtime must list those to "
+            "keep",
+        )
     pod, uid = _pod(variables.get("CNI_ARGS", "")) if command == "ADD" else ("", "")
     return Request(command, config, owner, variables.get("CNI_NETNS", ""), pod, uid)
 

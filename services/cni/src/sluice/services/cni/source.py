@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 NO_RANGES = (
-    "the Node has no spec.podCIDRs yet: does kube-controller-manager allocate them (--allocate-node-cidrs)? "
-    "Or say them by SLUICE_CNI_POD_CIDRS"
+    "the Node has no spec.podCIDRs yet: does kube-controller-manager allocate them (--allocate-node-cidrs)? Or "
+    "set SLUICE_CNI_POD_CIDRS"
 )
 AWAITED_S = 2.0
 """Interval between reads while waiting for ranges."""

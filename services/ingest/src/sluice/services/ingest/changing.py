@@ -74,12 +74,14 @@ class Changing:
     async def _change(self, asked: AnyQuestion) -> bool:
         key = Key(asked.kind, asked.namespace, asked.name)
         if not RESOURCES[key.kind].written:
-            raise Refusal(422, f"{key}: the cluster itself says what {RESOURCES[key.kind].plural} there are")
+            raise Refusal(
+                422, f"{key}: {RESOURCES[key.kind].plural} cannot be changed here, because the cluster maintains them"
+            )
         known, revision = self._ledger.held(subjects.object_(*key))
         here = revision if known else _NOBODY
         if asked.expected is not None and asked.expected != here:
-            there = f"it is at {here.sequence}" if known else "there is none"
-            raise Refusal(412, f"{key} is not what was expected any more: {there}; look at it again, then decide")
+            there = f"it is at revision {here.sequence}" if known else "it does not exist"
+            raise Refusal(412, f"{key} was changed meanwhile: {there}; read it again, then decide")
         match asked:
             case PutQuestion():
                 return await self._writer.put(key, document_of(key, asked.body), known)
@@ -103,7 +105,7 @@ def document_of(key: Key, body: bytes) -> Document:
         case [Document() as document] if Key(document.kind, *document.object.key) == key:
             return document
         case [Document() as document]:
-            raise Refusal(422, f"the body is {Key(document.kind, *document.object.key)}, and not {key}")
+            raise Refusal(422, f"the body is {Key(document.kind, *document.object.key)}, not {key}")
         case _:
             reasons = [f"{one.path}: {one.reason}" for one in found if not isinstance(one, Document | Ignored)]
-            raise Refusal(422, "; ".join(reasons) or f"the body is no {RESOURCES[key.kind].kind}")
+            raise Refusal(422, "; ".join(reasons) or f"the body is not a {RESOURCES[key.kind].kind}")

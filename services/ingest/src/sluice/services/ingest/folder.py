@@ -88,7 +88,7 @@ def _walk(
             found = entry.stat()
         except FileNotFoundError:
             if entry.is_symlink() and is_manifest(path):
-                troubles[path] = "a link to nothing; mend or remove it"
+                troubles[path] = "a link to a file that does not exist; correct it, or remove it"
             continue  # else it was deleted between scandir and stat
         except OSError as error:
             if is_manifest(path):
@@ -116,7 +116,7 @@ def _walk(
 
 def _refused(here: tuple[int, int], above: tuple[tuple[int, int], ...]) -> str | None:
     if here in above:
-        return "a link to a folder that it is in; remove it"
+        return "a link to a folder that contains it; remove it"
     if len(above) >= MAX_LEVELS:
         return f"more than {MAX_LEVELS} folders deep; move it up"
     return None

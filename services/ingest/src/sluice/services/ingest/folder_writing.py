@@ -47,7 +47,9 @@ class FolderWriter:
             if not self._source.has_read(seen) or folder.look(self._root) != seen:
                 raise Refusal(409, _BUSY)
             if not changes:
-                raise Refusal(409, "no manifest of the folder holds it: it is there by itself, or its file is bad")
+                raise Refusal(
+                    409, "no readable manifest in the folder contains it: it always exists, or its file has errors"
+                )
             for path, text in changes.items():
                 _replace(self._root / path, text)
         except NotEditable as error:

@@ -68,7 +68,8 @@ class IngestSettings(ServiceSettings, frozen=True, kw_only=True, forbid_unknown_
         """Raise ValueError if a required setting is missing."""
         if self.source == "folder" and not self.folder:
             raise ValueError(
-                "the source is a folder: say which by SLUICE_INGEST_FOLDER, or SLUICE_INGEST_SOURCE=kubernetes"
+                "the source is a folder, but which is not set; set SLUICE_INGEST_FOLDER, or "
+                "SLUICE_INGEST_SOURCE=kubernetes"
             )
 
     def namespace(self) -> str:

@@ -51,8 +51,9 @@ def check_source(held: Mapping[str, bytes], source: str) -> None:
             continue
         if other != source:
             raise OtherSource(
-                f"{subject}: the objects in the stream come from {other}, and this is {source}; a deployment has one "
-                "source: start ingest with that one, or delete the streams LEDGER and OBJECTS first"
+                f"{subject}: the objects in the stream come from {other}, but this ingest reads {source}; a "
+                "deployment has only one source: start ingest with the former, or first delete the streams "
+                "LEDGER and OBJECTS"
             )
 
 

@@ -53,7 +53,9 @@ class Pods:
         except NotFoundError:
             local = None
         except (NatsError, JetStreamError, OSError, TimeoutError, codec.Undecodable) as error:
-            log.warning("pods_not_known", error=str(error) or type(error).__name__, instead="what was known before")
+            log.warning(
+                "pods_not_known", error=str(error) or type(error).__name__, instead="the addresses known before"
+            )
             return
         self._names = {address: pod.pod for pod in local.pods for address in pod.addresses} if local else {}
         self._asked_s = monotonic()

@@ -120,7 +120,12 @@ class Follower:
         except FileNotFoundError:
             return TailState()
         except codec.Undecodable as error:
-            log.error("places_refused", file=str(self._state_file), error=str(error), instead="logs are read anew")
+            log.error(
+                "places_refused",
+                file=str(self._state_file),
+                error=str(error),
+                instead="logs are read from the beginning",
+            )
             return TailState()
 
     def _save(self, state: TailState) -> None:

@@ -147,9 +147,9 @@ class Tail:
             if place is not None and place.head in ("", file.head) and place.offset <= file.size:
                 file.offset = place.offset
             elif place is not None:
-                self.missing.append(f"{place.name}: it was begun anew while nobody read it")
+                self.missing.append(f"{place.name}: it was recreated while log-collector did not run")
             self._files[file.inode] = file
-        self.missing += [f"{place.name}: it went while nobody read it" for place in places.values()]
+        self.missing += [f"{place.name}: it was removed while log-collector did not run" for place in places.values()]
         if self._given is not None:
             inode, start, _ = self._given
             if inode not in self._files or self._files[inode].offset != start:
@@ -173,7 +173,7 @@ class Tail:
                 known.path = path
         for file in tuple(self._files.values()):
             if file.size < file.offset:
-                self.missing.append(f"{file.path.name}: it was truncated; what was not read before that is lost")
+                self.missing.append(f"{file.path.name}: it was truncated; lines that were not read before are lost")
                 file.offset = 0
                 self._given = None
             elif file.removed and file.offset == file.size and self._given is None:

@@ -14,7 +14,7 @@ REMOVE = "--remove"
 if sys.argv[1:] == [REMOVE]:
     netns = os.environ.get(service.prefix(SERVICE) + "NETNS")
     try:
-        print("removed" if Tables(Path(netns) if netns else None).remove() else "there was nothing of ours")
+        print("removed" if Tables(Path(netns) if netns else None).remove() else "there was nothing of Sluice to remove")
     except (NoNft, Refused, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)

@@ -99,7 +99,7 @@ class Audit:
             try:
                 copies = Copies(self._netns, LOG_GROUP, LOG_BYTES)
             except (NotHeard, OSError) as error:
-                log.error("copies_not_heard", error=str(error), instead="nothing is logged of Nodes")
+                log.error("copies_not_heard", error=str(error), instead="decisions about Nodes are not logged")
                 await asyncio.sleep(RETRY_S)
                 continue
             try:

@@ -36,7 +36,7 @@ def _nats(urls: str) -> Iterator[Lifeline]:
         try:
             answers = socket.getaddrinfo(parts.hostname or "localhost", port, type=socket.SOCK_STREAM)
         except OSError as error:
-            log.warning("nats_not_found", host=parts.hostname, error=str(error), instead="its lifeline is not kept")
+            log.warning("nats_not_found", host=parts.hostname, error=str(error), instead="it has no lifeline")
             continue
         for text in sorted({str(answer[4][0]) for answer in answers}):
             yield from _to("NATS", text, port, IpProto.TCP)

@@ -52,7 +52,7 @@ class Upkeep:
             self._tables.apply(commands)
         except (NoNft, Refused, OSError) as error:
             if str(error) != self.failure:
-                log.error("table_refused", error=str(error), kept="the kernel holds what it held")
+                log.error("table_refused", error=str(error), kept="the previous table stays in the kernel")
             self._actual, self.failure = None, str(error)
             return
         drifted, self._drifted = self._drifted, False

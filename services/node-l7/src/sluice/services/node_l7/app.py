@@ -10,5 +10,5 @@ SERVICE = "node-l7"
 async def main(service: Service[NodeL7Settings]) -> None:
     """Run until cancelled."""
     shell = Shell(service.settings, service.bus)
-    service.health.ready_when("every rule set that the bus asks for is in force, or said why not", lambda: shell.ready)
+    service.health.ready_when("every rule set on the bus is in force, or reported as a problem", lambda: shell.ready)
     await shell.run()

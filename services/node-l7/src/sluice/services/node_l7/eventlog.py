@@ -76,7 +76,9 @@ class EventLog:
         if len(files) == 1:
             return False
         if read:
-            log.warning("event_lost", file=current.name, size_bytes=len(read), reason="the engine ended within a line")
+            log.warning(
+                "event_lost", file=current.name, size_bytes=len(read), reason="the engine ended while it wrote the line"
+            )
         current.unlink()
         return True
 
@@ -105,7 +107,7 @@ class EventLog:
         except FileNotFoundError:
             return Place()
         except codec.Undecodable as error:
-            log.error("place_refused", file=str(self._state), error=str(error), instead="events are told again")
+            log.error("place_refused", file=str(self._state), error=str(error), instead="events are logged again")
             return Place()
 
     def _save(self, place: Place) -> None:

@@ -96,7 +96,7 @@ class Life:
             if not left:
                 return
         vlan, digest = next(iter(left.items()))
-        raise EngineFailed(f"VLAN {vlan}: the engine does not hold the rules {digest} that it was given")
+        raise EngineFailed(f"VLAN {vlan}: the engine did not load the rules {digest}")
 
     async def during(self, work: Coroutine[None, None, T]) -> T:
         """Return the result of the work, which is cancelled as soon as the engine or the switch is gone.

@@ -165,7 +165,7 @@ def _state(pid: int) -> str:
 def _last_words(*files: Path) -> str:
     lines = [line for file in files if file.exists() for line in file.read_text(errors="replace").splitlines()]
     told = [line for line in lines if "rror" in line or line.startswith("E:")] or lines
-    return "; ".join(told[-3:]) or "it said nothing"
+    return "; ".join(told[-3:]) or "no output"
 
 
 def sweep(engine: Engine) -> None:

@@ -57,7 +57,7 @@ class Shell:
         self._state = Path(settings.state_dir) / "tenants.json"
         kept, trouble = files.load_kept(self._state)
         if trouble:
-            log.error("tenants_refused", file=str(self._state), error=trouble, instead="VLANs start anew")
+            log.error("tenants_refused", file=str(self._state), error=trouble, instead="VLANs are assigned anew")
         self._tenants = Tenants(kept)
         self._files = files.TenantFiles(self._engine)
         self._events = EventLog(
@@ -129,7 +129,9 @@ class Shell:
         ]
         waiting: set[Unit] = {subject.unit for subject in self._tenants.waiting} - failed.keys()
         found += [
-            Problem(unit=unit, state="waiting", reason=f"{unit}: the engine has not shown its rules yet; check node-l7")
+            Problem(
+                unit=unit, state="waiting", reason=f"{unit}: the engine has not confirmed its rules yet; check node-l7"
+            )
             for unit in waiting
         ]
         return [*found, *self._asked.unread]
@@ -155,7 +157,12 @@ class Shell:
                 self._tenants.engine_ended()
                 self._publish()
             pause_s = patience.after(monotonic() - since, failed=failed)
-            log.error("engine_ended", reason=self._detail, next_start_in_s=pause_s, meanwhile="its traffic is dropped")
+            log.error(
+                "engine_ended",
+                reason=self._detail,
+                next_start_in_s=pause_s,
+                meanwhile="traffic to be inspected is dropped",
+            )
             await asyncio.sleep(pause_s)
 
     async def _live(self) -> None:
@@ -181,7 +188,7 @@ class Shell:
             loadable = await self._checked(some)
             if closes in some and closes not in loadable:
                 raise EngineFailed(
-                    "it refuses the rules of VLANs that nobody uses, or cannot be run: see rules_refused"
+                    "the engine refuses even the rules of unused VLANs, or cannot be run: see rules_refused in the log"
                 )
             for step in loadable:
                 if step != closes:
@@ -214,7 +221,7 @@ class Shell:
         self._loadable |= {step.rules.digest for step in texts.keys() - refused.keys()}
         for step, error in refused.items():
             self._tenants.refused(step, f"the engine refuses its rules: {error}")
-            log.error("rules_refused", step=described(step), error=error, kept="what was there before")
+            log.error("rules_refused", step=described(step), error=error, kept="the previous rules")
         return [step for step in steps if step not in refused]
 
     async def _show(self, life: Life) -> None:

@@ -101,7 +101,7 @@ async def before_bus(settings: NodeOvsSettings, tell: Tell) -> None:
             finally:
                 ovsdb.close()
         except (OSError, RpcGone, SwitchGone, RequestRefused, UnreadableFlows) as error:
-            log.warning("switch_not_read", error=str(error), kept="it stays as it is")
+            log.warning("switch_not_read", error=str(error), kept="its flows stay as they are")
         await asyncio.sleep(LOOK_S)
 
 
@@ -125,7 +125,7 @@ async def _closed(socket: Path, interfaces: Iterable[Interface]) -> tuple[str, .
 
 def _reasons(pods: Iterable[str], url: str) -> tuple[str, ...]:
     return tuple(
-        f"{pod} is closed: its policies are not known, for the bus {_shown(url)} is not reached" for pod in pods
+        f"{pod} is closed, because its policies are unknown: the bus {_shown(url)} cannot be reached" for pod in pods
     )
 
 

@@ -35,7 +35,7 @@ _unknown = METRICS.gauge(
 )
 
 
-_WHY = "its packets of TCP and UDP come without checksums, and who gets them drops them"
+_WHY = "its TCP and UDP packets come without checksums, so their receivers drop them"
 _DO = "switch transmit checksum offload off at its other end, as `ethtool -K eth0 tx off` does there"
 
 
@@ -97,7 +97,7 @@ class Checksums:
         try:
             where = links.namespace_of(self._run_dir / "ovs-vswitchd.pid")
             if where is None:
-                raise OSError(ESRCH, "ovs-vswitchd is not to be seen from here, nor the devices that it has")
+                raise OSError(ESRCH, "ovs-vswitchd and its devices are not visible to this process")
             watch = inside(where, lambda: Watch(name))
         except OSError as error:
             if self._refused.get(name) != str(error):

@@ -80,11 +80,11 @@ class Connection:
             await self._audit.before_meter_is_set(switch)
             await self._errands.prepare(switch)
         except RequestRefused as error:
-            log.error("packets_not_heard", error=str(error), instead="who is rejected hears nothing of it")
+            log.error("packets_not_heard", error=str(error), instead="rejected senders get no answer")
         try:
             await switch.hear_changes()
         except RequestRefused as error:
-            log.error("changes_not_heard", error=str(error), instead=f"read back every {self._resync_s:g} s")
+            log.error("changes_not_heard", error=str(error), instead=f"flows are read back every {self._resync_s:g} s")
         return switch
 
     async def watch(self, switch: Switch) -> str:

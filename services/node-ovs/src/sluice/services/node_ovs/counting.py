@@ -163,7 +163,9 @@ class Counting:
                 subjects.stats(self._node, "ovs"), codec.encode(told), timeout=ACK_TIMEOUT_S, stream="STATS"
             )
         except (NatsError, JetStreamError, OSError, TimeoutError) as error:
-            log.warning("stats_not_told", error=str(error) or type(error).__name__, instead="with the next ones")
+            log.warning(
+                "stats_not_told", error=str(error) or type(error).__name__, instead="they are added to the next ones"
+            )
         else:
             self._told, self._published = self._counts.held, (rules, traffic)
 

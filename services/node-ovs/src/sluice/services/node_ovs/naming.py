@@ -82,7 +82,7 @@ class Naming:
         holder = holder_of(heard.client)
         if holder is None:
             self._reader.refuse(octets)
-            raise NoPod(f"{heard.client} is no Pod's of this node")
+            raise NoPod(f"{heard.client} is not the address of a Pod on this node")
         try:
             self.names.learn(holder, (one for answer in heard.answers for one in answer.told), now_s)
         except Full:

@@ -26,8 +26,8 @@ def pod_ports(interfaces: Iterable[Interface]) -> tuple[dict[Uid, LocalPort], tu
             continue
         if ids.uid in found:
             errors.append(
-                f"interface {interface.name}: Pod {ids.pod} has port {found[ids.uid].ofport} as well, which stays "
-                f"closed; remove the port that is left over"
+                f"interface {interface.name}: Pod {ids.pod} also has port {found[ids.uid].ofport}, which stays "
+                "closed; remove one of the two"
             )
         found[ids.uid] = port
     return found, tuple(errors)

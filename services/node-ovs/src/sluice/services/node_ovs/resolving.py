@@ -52,7 +52,7 @@ class Resolving:
         try:
             answers = await self._answers(name)
         except (NoAnswer, OSError) as error:
-            log.warning("name_not_resolved", name=name, error=str(error), kept="what it was told before")
+            log.warning("name_not_resolved", name=name, error=str(error), kept="the addresses known before")
             answers = None
         finally:
             self._free.release()

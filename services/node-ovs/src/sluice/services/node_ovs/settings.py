@@ -147,4 +147,4 @@ def _check_address(text: str) -> None:
     try:
         ip_address(text)
     except ValueError as error:
-        raise ConfigError(f"a server of DNS is named by its address: {error}") from error
+        raise ConfigError(f"a DNS server is given by its address: {error}") from error

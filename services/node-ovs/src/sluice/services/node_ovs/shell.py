@@ -171,7 +171,7 @@ class Shell:
                 self._rounds.wake_in(REFUSED_RETRY_S)
             except (BundleRefused, NotEncodable, Undecodable) as error:
                 self._upkeep.look_again(str(error))
-                log.error("bundle_refused", error=str(error), kept="the switch holds what it held")
+                log.error("bundle_refused", error=str(error), kept="the switch keeps its previous flows")
                 self._rounds.wake_in(REFUSED_RETRY_S)
             self._reporting.changed()
 

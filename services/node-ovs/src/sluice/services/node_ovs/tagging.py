@@ -66,7 +66,7 @@ async def tags_read(control: Path, bridge: str) -> int:
         log.warning(
             "second_tag_not_read",
             why="other_config:vlan-limit was not 2 when ovs-vswitchd started",
-            without="who connects from the port of a connection that was denied gets no answer for five minutes",
-            do="set it and restart ovs-vswitchd, if layer 7 rules are to be used",
+            without="after a denied connection, another one from the same source port gets no answer for five minutes",
+            do="if you use layer 7 rules, set it to 2 and restart ovs-vswitchd",
         )
     return tags

@@ -90,7 +90,7 @@ class Tracing:
                 return Plug(uplinks.tunnel, tunnel_from=end)
             case FromWorld():
                 if uplinks.gateway is None:
-                    raise NotTraceable("the switch has no gateway, so nothing comes from beyond the cluster")
+                    raise NotTraceable("the switch has no gateway, so no packets come from outside the cluster")
                 return Plug(uplinks.gateway.ofport, uplinks.gateway.mac)
 
     def _hop(self, met: Met) -> Hop:

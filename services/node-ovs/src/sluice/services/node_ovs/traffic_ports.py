@@ -106,9 +106,9 @@ class TrafficPorts:
             except OSError as error:
                 return f"device {device}: {error.strerror}; it must exist on every node of the Pods"
             if address is not None:
-                return f"device {device} has the address {address}, so the node uses it itself; name another"
+                return f"device {device} has the address {address}, so the node uses it itself; choose another"
             if master is not None:
-                return f"device {device} is a part of {master}, and stays there; take it out, or name another"
+                return f"device {device} belongs to {master}; remove it from there, or choose another"
             return index
 
         return await asyncio.to_thread(self._in_namespace, look)

@@ -78,7 +78,7 @@ class Upkeep:
     def doubt(self) -> None:
         """Note that somebody else changed the switch."""
         self._drifted, self._behind = True, True
-        self.detail = "somebody else changed flows of the bridge; they are being put right"
+        self.detail = "another program changed flows of the bridge; they are being restored"
 
     def look_again(self, detail: str | None = None) -> None:
         """Do a full replay next time; `detail` says why, if something went wrong."""

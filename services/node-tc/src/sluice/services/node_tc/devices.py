@@ -57,7 +57,7 @@ def find(
         if not ours and key in members:
             found.errors[key] = _say(
                 member,
-                f"plugin {attachment.plugin} is none of SLUICE_NODE_TC_NETWORK_PLUGINS, so nothing is enforced here",
+                f"plugin {attachment.plugin} is not in SLUICE_NODE_TC_NETWORK_PLUGINS, so no policy is enforced here",
             )
         try:
             name = representors.find(Reported(attachment.pci, attachment.representor))
@@ -94,7 +94,7 @@ def _refuse_shared(found: Found, members: Mapping[InterfaceKey, Member]) -> None
             for key in keys:
                 del found.devices[key]
                 found.errors[key] = _say(
-                    members[key], f"{name} is said to be of {pods}; delete the Pod that is not there"
+                    members[key], f"{name} is claimed by {pods}; delete the Pod that no longer exists"
                 )
 
 

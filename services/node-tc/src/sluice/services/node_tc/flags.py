@@ -63,10 +63,10 @@ def parse(arguments: Sequence[str]) -> Flags:
             return Flags({}, (), help=True)
         name, given, value = word.lstrip("-").partition("=")
         if not word.startswith("-") or not name:
-            raise BadFlag(f"{word}: node-tc takes flags alone; see --help")
+            raise BadFlag(f"{word}: node-tc takes only flags; see --help")
         known = name in SETTINGS or name in ELSEWHERE or name in KLOG
         if not known:
-            raise BadFlag(f"{word}: node-tc knows no such flag; see --help, and leave it out or set SLUICE_NODE_TC_*")
+            raise BadFlag(f"{word}: node-tc has no such flag; see --help, and leave it out, or set SLUICE_NODE_TC_*")
         if not given and name not in SWITCHES:
             if not left:
                 raise BadFlag(f"{word}: takes a value")

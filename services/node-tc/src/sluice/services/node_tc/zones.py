@@ -72,7 +72,9 @@ class Zones:
                 self._last = zone
                 self.changes += 1
                 return zone, True
-        raise NoZoneLeft(f"{device}: {LAST_ZONE} interfaces have a zone for their connections, and there are no more")
+        raise NoZoneLeft(
+            f"{device}: all {LAST_ZONE} zones for connections are in use, so this interface cannot be policed"
+        )
 
     def take_back(self, device: str) -> None:
         """Free the zone of a device that no interface has any more."""

@@ -56,7 +56,7 @@ class Programs:
 
     async def store(self, told: Facts, *, first: bool) -> None:
         unreadable = {
-            unit: f"{unit}: it cannot be read, so it stays in force as it was: {reason}; write it again"
+            unit: f"{unit}: it cannot be read, so its previous version stays in force: {reason}; write it again"
             for key, reason in told.unreadable.items()
             if self._mine(unit := subjects.unit(*key)) or key.kind not in PROGRAMMED
         }

@@ -134,4 +134,4 @@ def _understood(body: bytes, target: str) -> Live:
     try:
         return read(body)
     except msgspec.MsgspecError as error:
-        raise Unreachable(f"{target}: an answer that is no object: {error}") from error
+        raise Unreachable(f"{target}: the answer is not an object: {error}") from error

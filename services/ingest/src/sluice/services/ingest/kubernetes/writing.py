@@ -56,7 +56,7 @@ class KubernetesWriter:
         """
         body = await self._ask("GET", path(RESOURCES[key.kind], key.namespace, key.name))
         if reader(key.kind)(body).body != known:
-            raise Refusal(409, f"{key}: it is being changed by somebody else; look at it again, then decide")
+            raise Refusal(409, f"{key}: another client is changing it; read it again, then decide")
         return msgspec.json.decode(body, type=_Head)
 
     async def _ask(self, method: str, where: str, body: object = None) -> bytes:

@@ -1076,8 +1076,8 @@ MUTATIONS = (
     Mutation(
         "a-flow-mod-is-about-port-0",
         f"{DRIVERS}/openflow/flow_mod.py",
-        "*(cookie, 0, table, command, 0, 0, priority, _ALL_ONES, _ALL_ONES, _ALL_ONES, 0, 0),",
-        "*(cookie, 0, table, command, 0, 0, priority, _ALL_ONES, 0, _ALL_ONES, 0, 0),",
+        "*(_ALL_ONES, _ALL_ONES, _ALL_ONES, 0, 0),",
+        "*(_ALL_ONES, 0, _ALL_ONES, 0, 0),",
         (f"{CODEC}::test_a_flow_is_deleted_as_os_ken_deletes_it",),
     ),
     Mutation(

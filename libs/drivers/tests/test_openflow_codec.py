@@ -29,10 +29,10 @@ from sluice.dataplane.ovs.flow import (
     match,
 )
 from sluice.dataplane.protocols import EthType, IpProto
-from sluice.drivers.openflow import bundle, groups, meters, stats
+from sluice.drivers.openflow import bundle, meters, stats
 from sluice.drivers.openflow.actions import encode_action, encode_instructions
 from sluice.drivers.openflow.actions_read import decode_actions, decode_instructions
-from sluice.drivers.openflow.flow_mod import Command, Stranger, encode_flow_mod, encode_removal
+from sluice.drivers.openflow.flow_mod import Stranger, encode_removal
 from sluice.drivers.openflow.headers import NotEncodable, Type, message
 from sluice.drivers.openflow.oxm import Terms, Undecodable, decode_field, encode_fields, encode_match
 
@@ -262,24 +262,28 @@ def apply_conjunctions():
     return parser.OFPInstructionActions(ofproto_v1_5.OFPIT_APPLY_ACTIONS, actions)
 
 
-@pytest.mark.parametrize("command", [Command.ADD, Command.MODIFY_STRICT], ids=str)
-def test_a_flow_is_put_as_os_ken_puts_it(command):
-    theirs = os_ken_flow_mod(int(command), instructions=[apply_conjunctions()], cookie=BODY.cookie)
+def changed(**changes):
+    """The messages of bundle 3, from xid 77 on."""
+    return b"".join(bundle.encode_changes(3, 77, **{"put": {}, **changes}))
 
-    assert encode_flow_mod(command, KEY, BODY, 77) == theirs
+
+def test_a_flow_is_put_as_os_ken_puts_it():
+    theirs = os_ken_flow_mod(ofproto_v1_5.OFPFC_ADD, instructions=[apply_conjunctions()], cookie=BODY.cookie)
+
+    assert changed(put={KEY: BODY}) == bundle.wrap(3, 77, theirs)
 
 
 def test_a_flow_is_deleted_as_os_ken_deletes_it():
     theirs = os_ken_flow_mod(ofproto_v1_5.OFPFC_DELETE_STRICT)
 
-    assert encode_flow_mod(Command.DELETE_STRICT, KEY, None, 77) == theirs
+    assert changed(delete=[KEY]) == bundle.wrap(3, 77, theirs)
     assert encode_removal(Stranger(KEY.table, KEY.priority, 0, encode_fields(KEY.match), "for once"), 77) == theirs
 
 
 def test_a_goto_is_an_instruction():
     theirs = os_ken_flow_mod(ofproto_v1_5.OFPFC_ADD, instructions=[parser.OFPInstructionGotoTable(70)], cookie=1)
 
-    assert encode_flow_mod(Command.ADD, KEY, FlowBody((Goto(70),), 1), 77) == theirs
+    assert changed(put={KEY: FlowBody((Goto(70),), 1)}) == bundle.wrap(3, 77, theirs)
 
 
 def test_a_bundle_is_written_as_os_ken_writes_it():
@@ -307,8 +311,8 @@ def test_a_bundle_holds_strangers_then_deletions_then_additions():
     assert octets == b"".join(
         [
             bundle.wrap(3, 10, encode_removal(stranger, 10)),
-            bundle.wrap(3, 11, encode_flow_mod(Command.DELETE_STRICT, other, None, 11)),
-            bundle.wrap(3, 12, encode_flow_mod(Command.ADD, KEY, BODY, 12)),
+            *bundle.encode_changes(3, 11, {}, [other]),
+            *bundle.encode_changes(3, 12, {KEY: BODY}),
         ]
     )
 
@@ -318,7 +322,7 @@ def test_a_large_bundle_comes_in_chunks():
 
     chunks = list(bundle.encode_changes(3, 1, flows))
 
-    one = len(bundle.wrap(3, 1, encode_flow_mod(Command.ADD, KEY, BODY, 1)))
+    one = len(changed(put={KEY: BODY}))
     assert sum(map(len, chunks)) == 3_000 * one
     assert all(len(chunk) % one == 0 and len(chunk) < bundle.CHUNK + one for chunk in chunks)
     assert len(chunks) > 3
@@ -372,7 +376,7 @@ def test_the_longest_flow_fits():
     assert len(octets) == 16 + 48 + 8 + 8 + 4_089 * 16
 
 
-GROUP = groups.Group(5, groups.GroupType.SELECT, ((Output(1),), (SetField(Field.REG1, 2), Resubmit(30))))
+BUCKETS = ((Output(1),), (SetField(Field.REG1, 2), Resubmit(30)))
 
 
 def test_a_group_is_written_as_os_ken_writes_it():
@@ -385,13 +389,9 @@ def test_a_group_is_written_as_os_ken_writes_it():
             properties=[weight],
         ),
     ]
-    theirs = parser.OFPGroupMod(
-        DATAPATH, ofproto_v1_5.OFPGC_ADD, ofproto_v1_5.OFPGT_SELECT, 5, ofproto_v1_5.OFPG_BUCKET_ALL, buckets
-    )
+    theirs = parser.OFPGroupMod(DATAPATH, 0x8000, ofproto_v1_5.OFPGT_SELECT, 5, ofproto_v1_5.OFPG_BUCKET_ALL, buckets)
 
-    body = groups.encode_group_mod(groups.GroupCommand.ADD, GROUP)
-
-    assert message(Type.GROUP_MOD, 77, body) == serialized(theirs)
+    assert changed(groups={5: BUCKETS}) == bundle.wrap(3, 77, serialized(theirs))
 
 
 def test_ct_state_is_matched_in_parts():

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from sluice.dataplane.ovs.flow import Actions, Buckets, FlowBody, FlowKey
 from sluice.drivers.openflow.actions import encode_instructions
 from sluice.drivers.openflow.flow_mod import Command, Stranger, encode_removal, not_encodable
-from sluice.drivers.openflow.groups import Group, GroupCommand, GroupType, encode_group_mod
+from sluice.drivers.openflow.groups import GroupCommand, encode_group_mod
 from sluice.drivers.openflow.headers import LONGEST_MESSAGE, VERSION, NotEncodable, Type, message
 from sluice.drivers.openflow.oxm import OXM, encode_fields
 
@@ -39,7 +39,7 @@ _CONTROL = Struct("!IHH")
 _WRAP = Struct("!BBHIIHH")
 _WRAPPED = Struct("!HHI8s HHI Q8xBB4xH12s4x HH")
 """Version and type, length, xid, bundle; the same of the flow mod; its cookie, table, command, priority, no buffer, any
-port, any group; type and length of the match. See flow_mod.FIXED."""
+port, any group; type and length of the match. See flow_mod._FIXED."""
 
 _OUTER = VERSION << 8 | Type.BUNDLE_ADD_MESSAGE
 _INNER = VERSION << 8 | Type.FLOW_MOD
@@ -82,21 +82,21 @@ def encode_changes(
         yield wrap(bundle, xid, encode_removal(stranger, xid))
     first_xid += len(strangers)
     for xid, (number, buckets) in enumerate(groups.items(), first_xid):
-        yield _group_mod(bundle, xid, GroupCommand.ADD_OR_MODIFY, Group(number, GroupType.SELECT, buckets))
+        yield _group_mod(bundle, xid, GroupCommand.ADD_OR_MODIFY, number, buckets)
     first_xid += len(groups)
     yield from _flow_mods(bundle, first_xid, Command.DELETE_STRICT, ((key, _NOTHING) for key in delete))
     first_xid += len(delete)
     yield from _flow_mods(bundle, first_xid, Command.ADD, put.items())
     first_xid += len(put)
     for xid, number in enumerate(delete_groups, first_xid):
-        yield _group_mod(bundle, xid, GroupCommand.DELETE, Group(number, GroupType.SELECT, ()))
+        yield _group_mod(bundle, xid, GroupCommand.DELETE, number)
 
 
-def _group_mod(bundle: int, xid: int, command: GroupCommand, group: Group) -> bytes:
+def _group_mod(bundle: int, xid: int, command: GroupCommand, group: int, buckets: Buckets = ()) -> bytes:
     try:
-        return wrap(bundle, xid, message(Type.GROUP_MOD, xid, encode_group_mod(command, group)))
+        return wrap(bundle, xid, message(Type.GROUP_MOD, xid, encode_group_mod(command, group, buckets)))
     except (StructError, OverflowError, NotEncodable) as error:
-        raise NotEncodable(f"group {group.id} of {len(group.buckets)} buckets: {error}") from error
+        raise NotEncodable(f"group {group} of {len(buckets)} buckets: {error}") from error
 
 
 _NOTHING = FlowBody((), 0)

@@ -1,4 +1,4 @@
-"""Groups: several buckets for a packet, of which one is chosen (select) or all are executed (all).
+"""Select groups: several buckets for a packet, of which one is chosen.
 
 Source: OpenFlow 1.5.1 section 7.3.4.4, struct ofp_group_mod and ofp_bucket; section 7.3.5.8 for their description.
 """
@@ -8,9 +8,7 @@ from enum import IntEnum
 from struct import Struct
 from struct import error as StructError  # noqa: N812  # it is a class
 
-import msgspec
-
-from sluice.dataplane.ovs.flow import Actions, Groups
+from sluice.dataplane.ovs.flow import Actions, Buckets, Groups
 from sluice.drivers.openflow.actions import encode_actions
 from sluice.drivers.openflow.actions_read import decode_actions
 from sluice.drivers.openflow.oxm import Undecodable
@@ -20,26 +18,13 @@ from sluice.drivers.openflow.stats import MULTIPART
 class GroupCommand(IntEnum):
     """enum ofp_group_mod_command."""
 
-    ADD = 0
-    MODIFY = 1
     DELETE = 2
     ADD_OR_MODIFY = 0x8000
     """Open vSwitch's OFPGC15_ADD_OR_MOD."""
 
 
-class GroupType(IntEnum):
-    """enum ofp_group_type."""
-
-    ALL = 0
-    SELECT = 1
-
-
-class Group(msgspec.Struct, frozen=True):
-    id: int
-    type: GroupType
-    buckets: tuple[Actions, ...]
-    """All with the same weight."""
-
+_SELECT = 1
+"""OFPGT_SELECT"""
 
 _ALL_BUCKETS = 0xFFFFFFFF
 """OFPG_BUCKET_ALL"""
@@ -50,22 +35,19 @@ _WEIGHT = Struct("!HHH2x").pack(0, 8, 1)
 """The property OFPGBPT_WEIGHT with weight one."""
 
 
-def encode_group_mod(command: GroupCommand, group: Group) -> bytes:
-    """The body of a GROUP_MOD message.
+def encode_group_mod(command: GroupCommand, group: int, buckets: Buckets = ()) -> bytes:
+    """The body of a GROUP_MOD message; the buckets have equal weights.
 
     Raises:
         NotEncodable
     """
-    buckets = b""
-    if command is not GroupCommand.DELETE:
-        buckets = b"".join(_bucket(number, group, actions) for number, actions in enumerate(group.buckets))
-    return _GROUP_MOD.pack(command, group.type, group.id, len(buckets), _ALL_BUCKETS) + buckets
+    octets = b"".join(_bucket(number, actions) for number, actions in enumerate(buckets))
+    return _GROUP_MOD.pack(command, _SELECT, group, len(octets), _ALL_BUCKETS) + octets
 
 
-def _bucket(number: int, group: Group, actions: Actions) -> bytes:
+def _bucket(number: int, actions: Actions) -> bytes:
     octets = encode_actions(actions)
-    properties = _WEIGHT if group.type is GroupType.SELECT else b""
-    return _BUCKET.pack(_BUCKET.size + len(octets) + len(properties), len(octets), number) + octets + properties
+    return _BUCKET.pack(_BUCKET.size + len(octets) + len(_WEIGHT), len(octets), number) + octets + _WEIGHT
 
 
 GROUP_DESC = 7
@@ -98,7 +80,7 @@ def decode_desc(part: bytes) -> Groups:
                 raise Undecodable(f"a group description at {position} has {length} octets")
             buckets = part[position + _DESC.size : position + _DESC.size + size]
             try:
-                found[number] = tuple(_read_buckets(buckets)) if kind == GroupType.SELECT else ()
+                found[number] = tuple(_read_buckets(buckets)) if kind == _SELECT else ()
             except Undecodable:
                 found[number] = ()
             position += length

@@ -19,7 +19,6 @@ class MeterCommand(IntEnum):
 
     ADD = 0
     MODIFY = 1
-    DELETE = 2
 
 
 class Meter(msgspec.Struct, frozen=True):
@@ -44,8 +43,6 @@ _BAND = Struct("!HHII4x")
 def encode_meter_mod(command: MeterCommand, meter: Meter) -> bytes:
     """The body of a METER_MOD message."""
     fixed = _METER_MOD.pack(command, _PACKETS_AND_BURST, meter.id)
-    if command is MeterCommand.DELETE:
-        return fixed
     return fixed + _BAND.pack(_DROP, _BAND.size, meter.packets_per_second, meter.burst)
 
 

@@ -16,7 +16,7 @@ from sluice.drivers.openflow.connection import Connection, takes_none
 from sluice.drivers.openflow.counts import Counted, decode_counts
 from sluice.drivers.openflow.errors import BundleRefused, Refusal, RequestRefused, SwitchError, SwitchGone
 from sluice.drivers.openflow.flow_mod import Stranger
-from sluice.drivers.openflow.groups import Group, GroupCommand, decode_desc, encode_desc_request, encode_group_mod
+from sluice.drivers.openflow.groups import decode_desc, encode_desc_request
 from sluice.drivers.openflow.headers import Extension, Message, Port, Type, extension, message
 from sluice.drivers.openflow.meters import (
     Meter,
@@ -233,7 +233,7 @@ class Switch:
             async for _ in parts:
                 pass  # existing flows were not requested
 
-    # -------------------------------------------------------------------------------------------- meters and groups
+    # ----------------------------------------------------------------------------------------------------------- meters
 
     async def set_meter(self, meter: Meter) -> None:
         """Create or change the meter. Do it before adding flows that use it: bundles do not take meters.
@@ -248,10 +248,6 @@ class Switch:
                 raise
             await self._connection.tell(Type.METER_MOD, encode_meter_mod(MeterCommand.MODIFY, meter))
 
-    async def delete_meter(self, meter: Meter) -> None:
-        """Delete the meter and the flows that use it."""
-        await self._connection.tell(Type.METER_MOD, encode_meter_mod(MeterCommand.DELETE, meter))
-
     async def metered(self, meter: int) -> Metered:
         """What the meter has counted.
 
@@ -262,23 +258,6 @@ class Switch:
         async with aclosing(self._connection.multipart(encode_stats_request(meter))) as parts:
             found = [decode_stats(part) async for part in parts if part]
         return found[0] if found else Metered(0, 0)
-
-    async def set_group(self, group: Group) -> None:
-        """Create or change the group.
-
-        Raises:
-            RequestRefused, SwitchGone, NotEncodable
-        """
-        try:
-            await self._connection.tell(Type.GROUP_MOD, encode_group_mod(GroupCommand.ADD, group))
-        except RequestRefused as refused:
-            if refused.error.name != "OFPGMFC_GROUP_EXISTS":
-                raise
-            await self._connection.tell(Type.GROUP_MOD, encode_group_mod(GroupCommand.MODIFY, group))
-
-    async def delete_group(self, group: Group) -> None:
-        """Delete the group and the flows that use it."""
-        await self._connection.tell(Type.GROUP_MOD, encode_group_mod(GroupCommand.DELETE, group))
 
     # ------------------------------------------------------------------------------------------------------ packets
 

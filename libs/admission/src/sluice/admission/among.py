@@ -77,8 +77,8 @@ def admit_removal(key: ObjectSubject, others: Others) -> str | None:
             return f"the tier {key.name} is reserved and cannot be deleted"
         case Kind.TIER if users := others.users_of(key.name):
             return (
-                f"the tier {key.name} is used by {_counted(users, 'policy', 'policies')}; first delete them, or move "
-                "them to another tier"
+                f"the tier {key.name} is used by {users} {'policy' if users == 1 else 'policies'}; first delete them, "
+                "or move them to another tier"
             )
         case Kind.CLUSTER_GROUP | Kind.GROUP if parents := others.parents_of(key.namespace, key.name):
             kind = RESOURCES[key.kind].kind
@@ -259,7 +259,3 @@ def _doubts_of_service(
     elif selects and not known.spec.selector:
         reason = f"the Service {namespace}/{name} has no selector, so the group is empty; use another way to select"
         yield Caution(path, reason)
-
-
-def _counted(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"

@@ -80,9 +80,9 @@ def plain_word(line: int, written: str) -> Scalar:
     return text(line, written)
 
 
-def shortened(written: str, limit: int = 40) -> str:
-    """The text, cut to fit a message."""
-    return written if len(written) <= limit else f"{written[:limit]}…"
+def shortened(written: str) -> str:
+    """The text, cut to 40 characters to fit a message."""
+    return written if len(written) <= 40 else f"{written[:40]}…"
 
 
 def _integer(found: re.Match[str]) -> int | None:

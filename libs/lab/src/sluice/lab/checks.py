@@ -118,7 +118,7 @@ def matrix(step: Step, pods: Pods) -> Iterator[Question]:
             if not any(fnmatchcase(name, pattern) for name in pods):
                 raise BadCheck(f".matrix.except[{index}].{field}", f"{pattern}: no Pod is called that")
     for name in pods:
-        _on_pod_network(pods, name, ".matrix")
+        _on_pod_network(pods, name)
     for source in sorted(pods):
         for target in sorted(pods):
             if source != target:
@@ -141,15 +141,15 @@ def expected(asked: Matrix, source: str, target: str) -> Expect:
     return asked.default
 
 
-def opening(connection: Connection, ends: Ends, path: str) -> Question:
+def opening(connection: Connection, ends: Ends) -> Question:
     """The question that opens the connection.
 
     Raises:
         BadCheck: an end of it does not exist, or they have no family in common.
     """
-    source = _end(ends, connection.from_, f"{path}.from")
-    target = _end(ends, connection.to, f"{path}.to")
-    chosen, *_ = _families(source, target, connection.family, path)
+    source = _end(ends, connection.from_, ".from")
+    target = _end(ends, connection.to, ".to")
+    chosen, *_ = _families(source, target, connection.family, "")
     probe = Probe(
         from_=connection.from_,
         to=connection.to,
@@ -180,13 +180,13 @@ def checking(connection: Connection, opened: Question) -> Question:
     return replace(opened, asks=first, pipelined=tuple(others), what=what)
 
 
-def ends_at(receiver: Receiver, ends: Ends, path: str) -> counting.Ends:
+def ends_at(receiver: Receiver, ends: Ends) -> counting.Ends:
     """The sender and destination whose packets are counted.
 
     Raises:
         BadCheck: an end does not exist.
     """
-    given = ((receiver.from_, f"{path}.from"), (receiver.to, f"{path}.to"))
+    given = ((receiver.from_, ".from"), (receiver.to, ".to"))
     return counting.Ends(*(frozenset(_end(ends, name, at).addresses) if name else None for name, at in given))
 
 
@@ -279,6 +279,6 @@ def _end(ends: Ends, name: str, path: str) -> Placed:
     return end
 
 
-def _on_pod_network(pods: Pods, name: str, path: str) -> None:
+def _on_pod_network(pods: Pods, name: str) -> None:
     if pods[name].host_network:
-        raise BadCheck(path, f"{name}: it is on the host's network, where only probes begin and end")
+        raise BadCheck(".matrix", f"{name}: it is on the host's network, where only probes begin and end")

@@ -318,7 +318,7 @@ class Lab:
             if new:
                 await node.plug(new, self._probers)
 
-    async def refused(self, file: str, content: bytes, timeout_s: float = REALISED_S) -> list[DocumentProblem]:
+    async def refused(self, file: str, content: bytes) -> list[DocumentProblem]:
         """The problems that ingest reports about this file. It is in the folder only while this waits.
 
         Raises:
@@ -329,7 +329,7 @@ class Lab:
         digest = self._manifests.digest
         try:
             await self._waiting.until(
-                lambda: [] if self._source_digest() == digest else ["ingest: it has not read the manifest"], timeout_s
+                lambda: [] if self._source_digest() == digest else ["ingest: it has not read the manifest"], REALISED_S
             )
             return [problem for problem in self.statuses.problems() if problem.file == file]
         finally:

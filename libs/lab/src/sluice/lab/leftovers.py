@@ -84,9 +84,9 @@ async def _rule_sets(node: LabNode) -> list[str]:
     return found
 
 
-async def _strange_ports(node: LabNode, timeout_s: float = PORTS_S) -> list[str]:
+async def _strange_ports(node: LabNode) -> list[str]:
     """Ports that the lab did not create: TrafficControls' ports are removed once no flow leads there."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + PORTS_S
     while True:
         found = await _ports_of_others(node)
         if not found or time.monotonic() > deadline:
@@ -120,9 +120,9 @@ async def forget(lab: Lab) -> None:
             await asyncio.to_thread(hosting.forget, node.netns)
 
 
-async def ids_left(lab: Lab, timeout_s: float = IDS_S) -> list[str]:
+async def ids_left(lab: Lab) -> list[str]:
     """Rules that still have an id on a node. Ids are saved only once in a while, so this waits until there are none."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + IDS_S
     while True:
         found = [f"{node.name}: a rule id: {key}" for node in lab.nodes.values() for key in _rule_ids(node)]
         if not found or time.monotonic() > deadline:

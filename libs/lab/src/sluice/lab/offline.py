@@ -77,7 +77,7 @@ def _step(told: Told, world: World, opened: dict[str, _Opened]) -> Iterator[Chec
     state, pods, ends = state_of(world.objects), world.pods(), ends_of(world)
     for connection in told.step.connections:
         if connection.open:
-            question = checks.opening(connection, ends, "")
+            question = checks.opening(connection, ends)
             opened[connection.open] = _opened(state, world, question)
             yield _check(told, question, opened[connection.open].got, f"connection {connection.open} opens,")
         elif connection.check and connection.expect:

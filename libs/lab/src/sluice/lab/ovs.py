@@ -128,10 +128,10 @@ class OvsNode:
         """Kill ovs-vswitchd without warning. Its flows and connections are lost; ports and database are not."""
         await self._kill(self.vswitchd_pid)
 
-    async def restart_vswitchd(self, *, monitor: bool = False) -> None:
+    async def restart_vswitchd(self) -> None:
         """Replace ovs-vswitchd by a new process, with the same ports and no flows."""
         await self._stop("ovs-vswitchd")
-        await self.start_vswitchd(monitor=monitor)
+        await self.start_vswitchd()
 
     async def stop(self) -> None:
         """Stop both daemons. Can be repeated, and called from another process than the one that started them."""

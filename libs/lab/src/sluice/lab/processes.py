@@ -84,8 +84,8 @@ class Program:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
-    def last_words(self, lines: int = 5) -> str:
-        """The end of its log."""
+    def last_words(self) -> str:
+        """The last lines of its log."""
         with contextlib.suppress(FileNotFoundError):
-            return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+            return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-5:])
         return ""

@@ -190,8 +190,8 @@ class _Reader:
         self._wrong += [self._at(path, f"{what}: not supported yet") for path, what in unsupported(scenario)]
         self._wrong += [self._at(path, what) for path, what in misplaced(scenario)]
         objects = [
-            *self._inline(scenario.spec.objects, "$.spec.objects"),
-            *self._files(scenario.spec.manifests, "$.spec.manifests"),
+            *self._mixed(scenario.spec.objects, "$.spec.objects"),
+            *self._mixed(scenario.spec.manifests, "$.spec.manifests"),
         ]
         steps = [
             Told(
@@ -235,7 +235,7 @@ class _Reader:
                 for number, connection in enumerate(told.step.connections):
                     path = f"{base}.connections[{number}]"
                     if connection.open:
-                        connections[connection.open] = checks.opening(connection, known, "")
+                        connections[connection.open] = checks.opening(connection, known)
                     elif connection.check not in connections:
                         raise checks.BadCheck(".check", f"{connection.check}: no connection of that name was opened")
                     else:
@@ -245,7 +245,7 @@ class _Reader:
                 list(checks.matrix(told.step, pods))
                 for number, receiver in enumerate(told.step.capture):
                     path = f"{base}.capture[{number}]"
-                    checks.ends_at(receiver, known, "")
+                    checks.ends_at(receiver, known)
             except checks.BadCheck as error:
                 self._wrong.append(self._at(path + error.path, error.reason))
             except NotPlaceable as error:
@@ -265,14 +265,6 @@ class _Reader:
                 yield from self._file(entry, here)
             else:
                 yield from self._documents(self._object(entry, here))
-
-    def _inline(self, objects: Sequence[dict[str, Any]], path: str) -> Iterator[Document]:
-        for index, entry in enumerate(objects):
-            yield from self._documents(self._object(entry, jsonpath.item(path, index)))
-
-    def _files(self, names: Sequence[str], path: str) -> Iterator[Document]:
-        for index, name in enumerate(names):
-            yield from self._file(name, jsonpath.item(path, index))
 
     def _file(self, name: str, path: str) -> Iterator[Document]:
         try:

@@ -121,7 +121,7 @@ class _Player:
 
     async def _captured(self, told: Told, questions: Sequence[checks.Question]) -> None:
         ends = ends_of(self._lab.world)
-        asked = [(each, checks.ends_at(each, ends, "")) for each in told.step.capture]
+        asked = [(each, checks.ends_at(each, ends)) for each in told.step.capture]
         results, counts = await trains.ask_and_count(self._lab, questions, asked, checks.names_of(ends))
         self._note(told, questions, results)
         for count, seen in counts:
@@ -146,7 +146,7 @@ class _Player:
                 continue
             for connection in group:
                 name = connection.open or ""
-                question = checks.opening(connection, ends_of(self._lab.world), "")
+                question = checks.opening(connection, ends_of(self._lab.world))
                 self._opened[name] = question
                 result = await self._lab.prober(question.from_).open(name, question)
                 if result.result == "Dropped":  # the packet may have been lost, as in `trains.ask_again`

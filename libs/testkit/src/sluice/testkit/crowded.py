@@ -41,11 +41,11 @@ def policy(name: str, number: int, tier: int, priority: float, rules: int = 1) -
     )
 
 
-def policies(count: int = 10_000, rules: int = 5, baseline: int = 150) -> Iterator[Program]:
-    """The policies, each with its own priority, and those of the baseline."""
-    for number in range(count):
-        yield policy("p", number, TIERS[number % len(TIERS)], 1 + number, rules)
-    for number in range(baseline):
+def policies() -> Iterator[Program]:
+    """10,000 policies of 5 rules, each with its own priority, and 150 of the baseline."""
+    for number in range(10_000):
+        yield policy("p", number, TIERS[number % len(TIERS)], 1 + number, 5)
+    for number in range(150):
         yield policy("b", number, BASELINE, number)
 
 

@@ -168,14 +168,13 @@ _keys = st.one_of(
 @st.composite
 def stories(
     draw: st.DrawFn,
-    max_size: int = 25,
     more: st.SearchStrategy[AnyObject] | None = None,
     more_keys: st.SearchStrategy[ObjectKey] | None = None,
 ) -> list[ObjectEvent]:
     """Histories of a small cluster: objects are created, changed and deleted; as many of the other kinds, if given."""
     coming = st.one_of(objects, more) if more is not None else objects
     going = st.one_of(_keys, more_keys) if more_keys is not None else _keys
-    steps = draw(st.lists(st.one_of(coming, coming, coming, going), max_size=max_size))
+    steps = draw(st.lists(st.one_of(coming, coming, coming, going), max_size=25))
     return story(*steps)
 
 

@@ -28,12 +28,10 @@ def obj(
     at_least: int = 0,
     rules: Sequence[Schema] = (),
     all_of: Sequence[Schema] = (),
-    about: str = "",
 ) -> Schema:
     """An object with these properties, and unknown ones, which the webhook must refuse."""
     schema: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": dict(properties)}
     for key, value in (
-        ("description", about),
         ("required", list(required)),
         ("minProperties", at_least),
         ("allOf", list(all_of)),

@@ -132,11 +132,8 @@ class Connection(asyncio.Protocol):
             if not queue.empty():  # an error arrives before the barrier reply
                 await self._next(queue, type, REPLY_TIMEOUT_S)
 
-    async def multipart(self, body: bytes, *, timeout_s: float = REPLY_TIMEOUT_S) -> AsyncGenerator[bytes, None]:
+    async def multipart(self, body: bytes) -> AsyncGenerator[bytes, None]:
         """The parts of the reply to a multipart request, as they arrive, without their headers.
-
-        Args:
-            timeout_s: for each part.
 
         Raises:
             RequestRefused, SwitchGone
@@ -144,7 +141,7 @@ class Connection(asyncio.Protocol):
         with self._exchange(Type.MULTIPART_REQUEST, body) as queue:
             flags = REPLY_MORE
             while flags & REPLY_MORE:
-                answer = await self._next(queue, Type.MULTIPART_REQUEST, timeout_s)
+                answer = await self._next(queue, Type.MULTIPART_REQUEST, REPLY_TIMEOUT_S)
                 _, flags = MULTIPART.unpack_from(answer.body)
                 yield answer.body[MULTIPART.size :]
 

@@ -42,9 +42,9 @@ class Event(IntEnum):
     RESUMED = 6
 
 
-def encode_monitor(monitor: int = 1) -> bytes:
+def encode_monitor() -> bytes:
     """The body of a MULTIPART_REQUEST that asks to report every flow change from now on."""
-    wanted = _REQUEST.pack(monitor, ANY, ANY, ADDED | REMOVED | MODIFIED, ALL_TABLES, 0)
+    wanted = _REQUEST.pack(1, ANY, ANY, ADDED | REMOVED | MODIFIED, ALL_TABLES, 0)
     return MULTIPART.pack(FLOW_MONITOR, 0) + wanted + encode_match(())
 
 

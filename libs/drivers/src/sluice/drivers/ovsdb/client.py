@@ -136,7 +136,7 @@ class Ovsdb:
         (root,) = await self.transact(operations.root_columns("_uuid"))
         if not root["rows"]:
             await self.transact(operations.insert_root())
-        await self.transact(operations.set_keys(ROOT, [], "other_config", {"vlan-limit": str(tags)}))
+        await self.transact(operations.set_other_config({"vlan-limit": str(tags)}))
 
     async def delete_bridge(self, name: str) -> None:
         """Delete the bridge if it exists."""

@@ -61,10 +61,10 @@ def insert_bridge(name: str, settings: Mapping[str, Any]) -> list[Operation]:
     ]
 
 
-def set_keys(table: str, where: list[Any], column: str, keys: Mapping[str, str]) -> Operation:
-    """Set these keys of a map, replacing their values; other keys stay."""
-    gone, there = [column, "delete", as_set(list(keys))], [column, "insert", as_map(keys)]
-    return {"op": "mutate", "table": table, "where": where, "mutations": [gone, there]}
+def set_other_config(keys: Mapping[str, str]) -> Operation:
+    """Set these keys of the root's other_config, replacing their values; other keys stay."""
+    gone, there = ["other_config", "delete", as_set(list(keys))], ["other_config", "insert", as_map(keys)]
+    return {"op": "mutate", "table": ROOT, "where": [], "mutations": [gone, there]}
 
 
 def update_bridge(name: str, settings: Mapping[str, Any]) -> Operation:

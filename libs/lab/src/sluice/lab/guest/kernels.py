@@ -34,13 +34,13 @@ def debian(cache: Path = CACHE) -> Kernel:
     return _found(cache / "debian", "boot/vmlinuz-*")
 
 
-def user_mode(cache: Path = CACHE) -> Kernel:
+def user_mode() -> Kernel:
     """The User-mode Linux kernel.
 
     Raises:
         NoKernel: it was not fetched.
     """
-    return _found(cache / "user-mode", "usr/bin/linux.uml")
+    return _found(CACHE / "user-mode", "usr/bin/linux.uml")
 
 
 def _found(folder: Path, image: str) -> Kernel:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sluice.cli import differing
+
 DENY = """\
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -83,6 +85,17 @@ def test_a_plan_tells_which_recorded_connections_end_otherwise(sluice, folder, t
     assert result.exit_code == 1
     told = json.loads(sluice("plan", "-f", deny, "--against", folder, "--log", log, "-o", "json").output)
     assert [one["after"] for one in told["connections"]] == ["Dropped"]
+
+
+def test_a_plan_that_concerns_too_many_pods_says_so(sluice, folder, changed, monkeypatch) -> None:
+    monkeypatch.setattr(differing, "MOST_PAIRS", 1)
+
+    told = sluice("diff", folder, changed)
+    as_json = json.loads(sluice("diff", folder, changed, "-o", "json").output)
+
+    assert told.exit_code == 1
+    assert "the change concerns too many: there are more than 1 pairs" in told.output
+    assert as_json["reachability"] is None
 
 
 def test_a_plan_of_what_is_there_changes_nothing(sluice, folder) -> None:

@@ -5,18 +5,20 @@ from typing import Any
 
 from sluice.cli import options
 
-MOST_PODS = 1_000
-"""With more Pods, who reaches whom is not compared: the cost is quadratic, some ten seconds for a thousand."""
+MOST_PAIRS = 2_000_000
+"""Pairs of Pods beyond which who reaches whom is not compared: as many take some ten seconds. They are pairs of which
+the change concerns at least one."""
 
 
 def compared(before: Any, after: Any) -> dict[str, Any]:  # Any: ClusterState, which is imported lazily
     """The differences, as output in JSON."""
     from sluice.policy import whatif
 
-    pods = max(len(before.pods), len(after.pods))
+    pods, concerned = max(len(before.pods), len(after.pods)), whatif.concerned(before, after)
+    few = pods * len(concerned) <= MOST_PAIRS
     return {
         "programs": [_program(one) for one in whatif.programs(before, after)],
-        "reachability": [_reach(one) for one in whatif.reach(before, after)] if pods <= MOST_PODS else None,
+        "reachability": [_reach(one) for one in whatif.reach(before, after, concerned)] if few else None,
     }
 
 
@@ -31,7 +33,10 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         rows = [(f"  {one['change']}", one["policy"], "; ".join(one["what"])) for one in found["programs"]]
         yield options.table(rows)
     if found["reachability"] is None:
-        yield f"connections between Pods were not compared, because there are more than {MOST_PODS} Pods"
+        yield (
+            "connections between Pods were not compared, because the change concerns too many: there are more than "
+            f"{MOST_PAIRS} pairs"
+        )
     elif found["reachability"]:
         yield "reachability"
         yield options.table(

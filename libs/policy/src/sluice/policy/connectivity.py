@@ -6,6 +6,7 @@ requests can be judged, and denies everything else. ICMP has no ports and is not
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cache, reduce
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import NamedTuple
@@ -52,7 +53,7 @@ class _End(NamedTuple):
     """The node, if the address belongs to one."""
 
     runs_on: NodeName = NodeName("")
-    """The node of a Pod with its own interface."""
+    """The node of a Pod with its own interface, if that node is an end, too: whatever it is, it reaches the Pod."""
 
 
 class _Stand(NamedTuple):
@@ -62,22 +63,38 @@ class _Stand(NamedTuple):
     region: Network
 
 
-def connectivity(state: ClusterState) -> Iterator[Pair]:
-    """Every ordered pair of Pods with addresses, then each Pod with what is outside the cluster; in order of names."""
+def connectivity(state: ClusterState, about: AbstractSet[tuple[str, str]] | None = None) -> Iterator[Pair]:
+    """Every ordered pair of Pods with addresses, then each Pod with what is outside the cluster; in order of names.
+
+    Args:
+        about: the keys of Pods; only pairs with one of them. Unset: all pairs.
+    """
     table = _Table(state)
     pods = sorted((pod for pod in state.pods.values() if table.addresses(pod)), key=lambda pod: pod.key)
     placed = [("/".join(pod.key), table.place(pod)) for pod in pods]
-    for source, here in placed:
-        for destination, there in placed:
+    chosen = [about is None or pod.key in about for pod in pods]
+    some = [one for one, is_chosen in zip(placed, chosen, strict=True) if is_chosen]
+    for (source, here), is_chosen in zip(placed, chosen, strict=True):
+        for destination, there in placed if is_chosen else some:
             if source != destination:
                 yield Pair(source, destination, table.between(here, there))
-    for pod in pods:
-        yield from table.beyond(pod)
+    for pod, is_chosen in zip(pods, chosen, strict=True):
+        if is_chosen:
+            yield from table.beyond(pod)
 
 
 class _Table:
     def __init__(self, state: ClusterState) -> None:
         self._state = state
+        self._lending = {
+            node.metadata.name
+            for pod in state.pods.values()
+            if pod.spec.host_network
+            for address in pod.addresses
+            if (node := state.node_at(address)) is not None
+        }
+        """The nodes that are an end, since Pods use their network."""
+
         self._regions = Regions(state.compiler.programs.values())
         self._decided = cache(self._decide)
         self._both = cache(_both)
@@ -129,7 +146,8 @@ class _Table:
         """The Pod at this address; with hostNetwork it counts as its node."""
         if pod.on_pod_network:
             groups = self._state.groups_of(pod)
-            return _End(groups, tuple(named_ports(pod.spec.containers)), groups, runs_on=pod.node)
+            runs_on = pod.node if pod.node in self._lending else NodeName("")
+            return _End(groups, tuple(named_ports(pod.spec.containers)), groups, runs_on=runs_on)
         node = self._state.node_at(address)
         applied = self._state.groups_of_node(node) if node else None
         return _End(self._state.groups_at(address), (), applied, NodeName(node.metadata.name) if node else NodeName(""))
@@ -159,8 +177,7 @@ class _Table:
         return tuple(_ports(rules, protocol, named, isolated=bool(facing.isolating)) for protocol in PROTOCOLS)
 
     def _face(self, groups: frozenset[GroupId], direction: Direction) -> Facing:
-        programs = self._state.compiler.programs
-        return Facing([one for (group, _), one in programs.items() if group in groups], direction)
+        return Facing(self._state.programs_of(groups), direction)
 
 
 def _ports(rules: Sequence[Faced], protocol: Protocol, named: tuple[NamedPort, ...], *, isolated: bool) -> Ports:

@@ -1,6 +1,7 @@
 """The effect of a change of objects on programs, on reachability, and on recorded connections."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from sluice.policy.ends import NoSuchEnd
 from sluice.policy.intervals import Ports, without
 from sluice.policy.packet import AddressEnd, Packet
 from sluice.policy.state import ClusterState
+from sluice.policy.touched import touched
 from sluice.policy.verdict import Outcome, Verdict, verdict
 
 Way = Literal["added", "removed", "changed"]
@@ -76,14 +78,23 @@ def groups(before: ClusterState, after: ClusterState) -> Mapping[GroupId, tuple[
     return dict(sorted((gone | come).items()))
 
 
-def reach(before: ClusterState, after: ClusterState) -> Iterator[ReachChange]:
-    """The changes in who can reach whom. Takes time quadratic in the number of Pods.
+def concerned(before: ClusterState, after: ClusterState) -> frozenset[tuple[str, str]]:
+    """The keys of all Pods for which something else may be decided, those that come or go included."""
+    changed = frozenset(one.group for one in programs(before, after))
+    return frozenset(touched(before, after, changed))
+
+
+def reach(before: ClusterState, after: ClusterState, pods: AbstractSet[tuple[str, str]]) -> Iterator[ReachChange]:
+    """The changes in who can reach whom. Takes time proportional to the number of pairs with one of these Pods.
 
     An end that exists on one side only has no reachability on the other.
+
+    Args:
+        pods: all that are `concerned`.
     """
-    old = {(pair.source, pair.destination): pair.allowed for pair in connectivity(before)}
+    old = {(pair.source, pair.destination): pair.allowed for pair in connectivity(before, pods)}
     found: list[tuple[Pair, Allowed]] = []
-    for pair in connectivity(after):
+    for pair in connectivity(after, pods):
         was = old.pop((pair.source, pair.destination), _NOTHING)
         if was != pair.allowed:
             found.append((pair, was))

@@ -1,5 +1,6 @@
 """Three witnesses: `verdict`, the walker, and the kernel, on random policies; and the last two on random filters."""
 
+import os
 import random
 from typing import Any
 
@@ -16,7 +17,10 @@ from sluice.testkit.tc_node import TcNode, frame
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(300)]
 
 QUICK_SEEDS, WHOLE_SEEDS = tuple(range(60)), tuple(range(100, 112))
-POLICY_SEEDS, WHOLE_POLICY_SEEDS = range(8), range(50, 53)
+POLICY_SEEDS = range(int(os.environ.get("SLUICE_TC_POLICIES", "8")))
+"""`SLUICE_TC_POLICIES=100 ./task test tests/tc/test_tc_random.py` takes some three minutes."""
+
+WHOLE_POLICY_SEEDS = range(1_000, 1_003)
 
 
 def test_random_filters(quick: Guest) -> None:
@@ -80,7 +84,10 @@ def walk(policies: tuple[AnyObject, ...], *, zones: bool) -> dict[Cell, bool]:
 def random_policies(seed: int) -> tuple[AnyObject, ...]:
     """One to three policies of every form, about the Pods of the scene."""
     chance = random.Random(seed)
-    return tuple(builders.multi(f"x/p{number}", _spec(chance)) for number in range(chance.randint(1, 3)))
+    return tuple(
+        builders.multi(f"{chance.choice('xxxy')}/p{number}", _spec(chance), about="x/net")
+        for number in range(chance.randint(1, 3))
+    )
 
 
 def _spec(chance: random.Random) -> dict[str, Any]:
@@ -103,13 +110,17 @@ def _rule(chance: random.Random, peers: str) -> dict[str, Any]:
 
 
 def _peer(chance: random.Random) -> dict[str, Any]:
-    match chance.randint(0, 3):
+    match chance.randint(0, 5):
         case 0:
             return {"podSelector": _selector(chance)}
         case 1:
-            return {"namespaceSelector": {"matchLabels": {"name": chance.choice("xy")}}}
+            return {"namespaceSelector": _namespaces(chance)}
         case 2:
+            return {"podSelector": _selector(chance), "namespaceSelector": _namespaces(chance)}
+        case 3:
             return {"ipBlock": {"cidr": "10.0.0.0/24", "except": [chance.choice(("10.0.0.2/32", "10.0.0.2/31"))]}}
+        case 4:
+            return {"ipBlock": {"cidr": "fd00::/64", "except": [chance.choice(("fd00::2/128", "fd00::2/127"))]}}
         case _:
             return {"ipBlock": {"cidr": chance.choice(("fd00::/64", "0.0.0.0/0", "10.0.0.3/32", "::/0"))}}
 
@@ -127,11 +138,25 @@ def _port(chance: random.Random) -> dict[str, Any]:
 
 
 def _selector(chance: random.Random) -> dict[str, Any]:
-    apps = [name(pod) for pod in PODS]
-    match chance.randint(0, 2):
+    return _labelled(chance, "app", [name(pod) for pod in PODS])
+
+
+def _namespaces(chance: random.Random) -> dict[str, Any]:
+    return _labelled(chance, chance.choice(("name", "kubernetes.io/metadata.name")), ["x", "y"])
+
+
+def _labelled(chance: random.Random, key: str, values: list[str]) -> dict[str, Any]:
+    """A selector of every form; nobody has the label of the last."""
+    some = chance.sample(values, chance.randint(1, 2))
+    match chance.randint(0, 5):
         case 0:
             return {}
         case 1:
-            return {"matchLabels": {"app": chance.choice(apps)}}
+            return {"matchLabels": {key: chance.choice(values)}}
+        case 2:
+            return {"matchExpressions": [{"key": key, "operator": "In", "values": some}]}
+        case 3 | 4:
+            return {"matchExpressions": [{"key": key, "operator": "NotIn", "values": some}]}
         case _:
-            return {"matchExpressions": [{"key": "app", "operator": "In", "values": chance.sample(apps, 2)}]}
+            one = chance.choice((key, "unheard-of"))
+            return {"matchExpressions": [{"key": one, "operator": chance.choice(("Exists", "DoesNotExist"))}]}

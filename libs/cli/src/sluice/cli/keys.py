@@ -113,7 +113,7 @@ def rotate(folder: Path, identities: Sequence[str], everybody: bool) -> None:  #
     help="Only keys that were replaced at least this long ago.",
 )
 def retire(folder: Path, identities: Sequence[str], hours: float) -> None:
-    """Stop accepting replaced keys and the earlier authority; without IDENTITY, those of everybody."""
+    """Stop accepting replaced keys and the earlier authority; without IDENTITY, those of all."""
     from sluice.runtime import keyring
 
     with _refusing():

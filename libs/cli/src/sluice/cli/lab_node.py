@@ -22,7 +22,7 @@ from sluice.cli import onbus, options
 def node(node_name: str, nats_url: str, nats_keys: Path | None, manifests: Path, objects: Path) -> None:
     """Act as scheduler, kubelet and CNI of one node that has a switch, as in deploy/compose.
 
-    Somebody else runs the bus, the services, and the switch of this network namespace, with its sockets in
+    The bus, the services, and the switch of this network namespace must already run; the switch has its sockets in
     /run/openvswitch.
     """
     import contextlib

@@ -36,8 +36,7 @@ def refusals(way: Way, rule: AntreaRule, path: str, *, namespaced: bool) -> Iter
     if others:
         yield Refusal(
             f"{path}.{other}",
-            f"an {way} rule has no {other}; write {field}, or move the rule to the other direction to the other "
-            "direction",
+            f"an {way} rule has no {other}; write {field}, or move the rule to the other direction",
         )
     for index, peer in enumerate(peers):
         yield from antrea_ends.of_peer(way, peer, jsonpath.item(f"{path}.{field}", index), namespaced=namespaced)

@@ -18,7 +18,7 @@ from tests.integration.expected import groups_of, programs_of
 from tests.integration.running import FakeNode, Program, running
 from tests.integration.versions import STRANGE, held, later, of_this_version, write_again, write_strange
 
-from sluice.contracts import subjects
+from sluice.contracts import known_part, subjects
 from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import AnyObject
@@ -35,23 +35,24 @@ SERVICES = ("group_resolver", "rule_compiler")
 DERIVED = ("GROUPS", "PROGRAMS")
 MARKS = {"GROUPS": subjects.group_mark(0), "PROGRAMS": subjects.program_mark("ovs", 0)}
 DB = pod("x/db", ip="10.0.0.1", node="n1", app="db")
+NETPOL = netpol(
+    "x/db",
+    {
+        "podSelector": {"matchLabels": {"app": "db"}},
+        "ingress": [
+            {
+                "from": [{"podSelector": {"matchLabels": {"app": "web"}}}, {"ipBlock": {"cidr": "192.0.2.0/24"}}],
+                "ports": [{"protocol": "TCP", "port": 5432}],
+            }
+        ],
+    },
+)
 OBJECTS: tuple[AnyObject, ...] = (
     namespace("x", team="a"),
     tier("platform", 40),
     DB,
     pod("x/web", ip="10.0.0.2", node="n2", app="web", ports=[("http", 80)]),
-    netpol(
-        "x/db",
-        {
-            "podSelector": {"matchLabels": {"app": "db"}},
-            "ingress": [
-                {
-                    "from": [{"podSelector": {"matchLabels": {"app": "web"}}}, {"ipBlock": {"cidr": "192.0.2.0/24"}}],
-                    "ports": [{"protocol": "TCP", "port": 5432}],
-                }
-            ],
-        },
-    ),
+    NETPOL,
     acnp(
         "wall",
         {
@@ -130,7 +131,8 @@ async def test_this_version_reads_what_the_next_one_writes(bus, server, source, 
         blinks = Blinks(bus, watched - {one for stream in DERIVED for one in STRANGE[stream]})
         await blinks.listen()
         for obj in OBJECTS:
-            await bus.js.publish(subjects.object_(*key_of(obj)), later(obj))
+            if obj is not NETPOL:
+                await bus.js.publish(subjects.object_(*key_of(obj)), later(obj))
         await write_strange(bus, "LEDGER")
         async with running(*programs):
             upto = Revision(upto.epoch, (await streams.origin(bus, "LEDGER")).last_sequence)
@@ -142,8 +144,17 @@ async def test_this_version_reads_what_the_next_one_writes(bus, server, source, 
                 await program.start()
                 await in_force(source, watch, upto)
                 assert await node.until(upto) == flows
-        assert blinks.found == []
-        assert node.gone == set()
+            assert blinks.found == []
+            assert node.gone == set()
+
+            body = later(NETPOL)
+            upto = Revision(upto.epoch, (await bus.js.publish(subjects.object_(*key_of(NETPOL)), body)).seq)
+            closed = known_part.decode(Kind.K8S_NETWORK_POLICY, body)
+            source.objects[key_of(NETPOL)] = closed
+            await in_force(source, watch, upto)
+            (shut,) = (one for one in programs_of([closed]).values() if isinstance(one, dict))
+            assert (shut.get("rules", []), shut["isolates"]) == ([], ["ingress", "egress"])
+            assert await node.until(upto) != flows
 
 
 @pytest.mark.slow

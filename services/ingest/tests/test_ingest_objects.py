@@ -5,8 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.contracts.kinds import RESOURCES, Kind
+from sluice.contracts.ids import Revision
+from sluice.contracts.kinds import RESOURCES, SELF_CONTAINED, Kind
 from sluice.contracts.objects import Pod
+from sluice.contracts.programs import Direction
+from sluice.grouping.events import ObjectKey
+from sluice.grouping.events import read as events_read
+from sluice.policy.state import ClusterState
 from sluice.services.ingest.catalog import Key
 from sluice.services.ingest.kubernetes.objects import Objects
 from sluice.services.ingest.kubernetes.reading import reader
@@ -126,16 +131,16 @@ BAD = [
     ),
     ("labels that are a list", Kind.POD, changed(POD, metadata__labels=[]), "labels"),
     (
-        "a field that is not known",
-        Kind.K8S_NETWORK_POLICY,
-        changed(POLICY, spec__ingress=[{"from": [{"podSelektor": {}}]}]),
+        "a policy of Antrea with a field that is not known",
+        Kind.ANTREA_NETWORK_POLICY,
+        made(Kind.ANTREA_NETWORK_POLICY, spec={"priority": 1, "appliedTo": [{"podSelektor": {}}]}),
         "podSelektor",
     ),
     (
-        "a rule that admission refuses",
+        "a policy of Kubernetes with a spec that is none",
         Kind.K8S_NETWORK_POLICY,
-        changed(POLICY, spec__ingress=[{"from": [{"ipBlock": {"cidr": "10.0.0.0/99"}}]}]),
-        "cidr",
+        changed(POLICY, spec=[]),
+        "spec",
     ),
 ]
 
@@ -149,6 +154,56 @@ def test_what_is_not_taken_in_says_where(name, kind, document, where):
     assert reading.problems
     assert {problem.file for problem in reading.problems} == {f"{kind}/x/a"}
     assert any(where in problem.path + problem.reason for problem in reading.problems)
+
+
+CLOSED = [
+    (
+        "a peer of a field that is not known",
+        {"spec__ingress": [{"from": [{"accountSelector": {"name": "a"}}]}]},
+        "$.spec.ingress[0].from[0].accountSelector",
+        False,
+    ),
+    ("a field of the spec", {"spec__on": "n1"}, "$.spec.on", False),
+    (
+        "a null in a selector",
+        {"spec__ingress": [{"from": [{"podSelector": {"matchLabels": {"app": None}}}]}]},
+        "$.spec.ingress[0].from[0].podSelector.matchLabels.app",
+        False,
+    ),
+    (
+        "a null in a list",
+        {"spec__ingress": [{"from": [None]}]},
+        "$.spec.ingress[0].from[0]",
+        False,
+    ),
+    (
+        "a block that admission refuses",
+        {"spec__ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/99"}}]}]},
+        "$.spec.ingress[0].from[0].ipBlock.cidr",
+        False,
+    ),
+    ("a field of the metadata", {"metadata__later": 1, "spec__ingress": [{}]}, "$.metadata.later", True),
+]
+
+
+@pytest.mark.parametrize("kind", sorted(SELF_CONTAINED))
+@pytest.mark.parametrize(("name", "change", "where", "opens"), CLOSED, ids=[row[0] for row in CLOSED])
+def test_a_policy_of_kubernetes_that_is_not_understood_isolates_and_says_where(name, kind, change, where, opens):
+    """Without it, its Pods would be open."""
+    metadata = {"annotations": {"k8s.v1.cni.cncf.io/policy-for": "net"}} if kind is Kind.MULTI_NETWORK_POLICY else {}
+    reading = read(kind, changed(made(kind, metadata=metadata, spec={"podSelector": {}, "ingress": []}), **change))
+
+    assert [problem.path for problem in reading.problems] == [where]
+    event = events_read(ObjectKey(kind, "x", "a"), reading.body, Revision(1, 1))
+    assert event.object is not None
+    (program,) = ClusterState((event.object,)).compiler.programs.values()
+    assert Direction.INGRESS in program.isolates
+    assert any(rule.peers is None for rule in program.rules) is opens
+    assert all(not rule.peers for rule in program.rules)
+
+    objects = listed(**{kind.name: [reading]})
+    assert told(objects) == (["a"], [])
+    assert [problem.path for problem in objects.problems] == [where]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"metadata":7}', b'{"metadata":{"name":7}}', b"{"])

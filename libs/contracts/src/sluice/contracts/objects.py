@@ -1,8 +1,10 @@
 """Kubernetes objects as they travel on LEDGER and OBJECTS.
 
 The wire form is the object's own Kubernetes JSON, so subscribers need no second vocabulary. These structs name the
-fields that Sluice reads and skip all others. What people write travels whole, except status and managedFields; Pods,
-Nodes, Namespaces, Services and EndpointSlices are trimmed to the fields of these structs. An empty body is a tombstone.
+fields that Sluice reads. Unknown fields are skipped, but not within what people write: there they are a decoding error
+(`known_part` reads the rest of a policy of Kubernetes). What people write travels whole, except status and
+managedFields; Pods, Nodes, Namespaces, Services and EndpointSlices are trimmed to the fields of these structs. An empty
+body is a tombstone.
 """
 
 from typing import Literal
@@ -23,6 +25,7 @@ from sluice.contracts.pieces import (
     Object,
     ObjectMeta,
     Operator,
+    Part,
     Protocol,
 )
 from sluice.contracts.services import EndpointSlice, Service
@@ -65,6 +68,7 @@ __all__ = [
     "Object",
     "ObjectMeta",
     "Operator",
+    "PartlyKnownSpec",
     "Pod",
     "PodIP",
     "PodSpec",
@@ -74,6 +78,8 @@ __all__ = [
     "Service",
     "Tier",
     "TrafficControl",
+    "UnknownPeer",
+    "UnknownPort",
 ]
 
 PolicyType = Literal["Ingress", "Egress"]
@@ -175,13 +181,13 @@ class Pod(Object, frozen=True, kw_only=True):
         return bool(spec.node_name) and not spec.host_network and self.status.phase not in ("Succeeded", "Failed")
 
 
-class NetworkPolicyPeer(Kube, frozen=True, kw_only=True):
+class NetworkPolicyPeer(Part, frozen=True, kw_only=True):
     pod_selector: LabelSelector | None = None
     namespace_selector: LabelSelector | None = None
     ip_block: IPBlock | None = None
 
 
-class NetworkPolicyPort(Kube, frozen=True, kw_only=True):
+class NetworkPolicyPort(Part, frozen=True, kw_only=True):
     protocol: Protocol = "TCP"
     port: int | str | None = None
     """Number or name; unset means all ports of the protocol."""
@@ -189,25 +195,40 @@ class NetworkPolicyPort(Kube, frozen=True, kw_only=True):
     end_port: int | None = None
 
 
-class NetworkPolicyIngressRule(Kube, frozen=True, kw_only=True):
+class NetworkPolicyIngressRule(Part, frozen=True, kw_only=True):
     ports: tuple[NetworkPolicyPort, ...] = ()
     from_: tuple[NetworkPolicyPeer, ...] = field(default=(), name="from")
     """Empty means all peers."""
 
 
-class NetworkPolicyEgressRule(Kube, frozen=True, kw_only=True):
+class NetworkPolicyEgressRule(Part, frozen=True, kw_only=True):
     ports: tuple[NetworkPolicyPort, ...] = ()
     to: tuple[NetworkPolicyPeer, ...] = ()
     """Empty means all peers."""
 
 
-class K8sNetworkPolicySpec(Kube, frozen=True, kw_only=True):
+class K8sNetworkPolicySpec(Part, frozen=True, kw_only=True):
     pod_selector: LabelSelector = LabelSelector()
     policy_types: tuple[PolicyType, ...] | None = None
     """Unset means Ingress, and Egress too if there is an egress rule."""
 
     ingress: tuple[NetworkPolicyIngressRule, ...] = ()
     egress: tuple[NetworkPolicyEgressRule, ...] = ()
+
+
+class UnknownPeer(NetworkPolicyPeer, frozen=True, kw_only=True):
+    """A peer that this version does not wholly know; it matches nobody. Never on the wire, see `known_part`."""
+
+
+class UnknownPort(NetworkPolicyPort, frozen=True, kw_only=True):
+    """A port that this version does not wholly know; it matches no packet. Never on the wire, see `known_part`."""
+
+
+class PartlyKnownSpec(K8sNetworkPolicySpec, frozen=True, kw_only=True):
+    """What is left of a spec that this version does not wholly know. Never on the wire, see `known_part`."""
+
+    unknown: tuple[str, ...]
+    """What is not known of it: path and reason each."""
 
 
 class K8sNetworkPolicy(Object, frozen=True, kw_only=True):

@@ -44,24 +44,24 @@ class Object(Kube, frozen=True, kw_only=True):
         return self.metadata.namespace, self.metadata.name
 
 
-class LabelRequirement(Kube, frozen=True, kw_only=True):
+class LabelRequirement(Part, frozen=True, kw_only=True):
     key: str
     operator: Operator
     values: tuple[str, ...] = ()
 
 
-class LabelSelector(Kube, frozen=True, kw_only=True):
+class LabelSelector(Part, frozen=True, kw_only=True):
     """Selects what meets all of its requirements; without any, it selects everything."""
 
     match_labels: dict[str, str] = {}
     match_expressions: tuple[LabelRequirement, ...] = ()
 
 
-class NamespacedName(Kube, frozen=True, kw_only=True):
+class NamespacedName(Part, frozen=True, kw_only=True):
     name: str
     namespace: str
 
 
-class IPBlock(Kube, frozen=True, kw_only=True):
+class IPBlock(Part, frozen=True, kw_only=True):
     cidr: str
     except_: tuple[str, ...] = field(default=(), name="except")

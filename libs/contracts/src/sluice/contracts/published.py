@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from sluice.contracts import actions, audit, groups, ledger, programs, serving, stats, status, traffic_programs
-from sluice.contracts.kinds import RESOURCES
+from sluice.contracts.kinds import RESOURCES, SELF_CONTAINED
 from sluice.contracts.objects import TYPES, Listed
 from sluice.contracts.streams import CAUSE_HEADER, TIME_HEADER, WRITER_HEADER
 
@@ -212,7 +212,12 @@ def breaking(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 def _schemas() -> dict[str, Json]:
     named = {_name(channel.message): channel.message for channel in CHANNELS}
-    return {name: {"$schema": _DIALECT, **msgspec.json.schema(named[name])} for name in sorted(named)}
+    made = {name: {"$schema": _DIALECT, **msgspec.json.schema(named[name])} for name in sorted(named)}
+    for kind in SELF_CONTAINED:
+        for definition in made[_name(TYPES[kind])]["$defs"].values():
+            if definition.get("additionalProperties") is False:
+                del definition["additionalProperties"]  # they travel with unknown fields, see `known_part`
+    return made
 
 
 def _asyncapi() -> Json:

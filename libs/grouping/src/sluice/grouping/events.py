@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
-from sluice.contracts import codec
+from sluice.contracts import known_part
 from sluice.contracts.ids import NEVER, Revision
 from sluice.contracts.objects import TYPES, AnyObject
 from sluice.contracts.subjects import ObjectSubject
@@ -39,7 +39,7 @@ def read(subject: ObjectSubject, body: bytes, revision: Revision) -> ObjectEvent
     Raises:
         Undecodable: the body is not an object of the subject's kind.
     """
-    return ObjectEvent(subject, codec.decode(body, TYPES[subject[0]]) if body else None, revision)
+    return ObjectEvent(subject, known_part.decode(subject[0], body) if body else None, revision)
 
 
 class Version(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from sluice.contracts import codec
+from sluice.contracts import codec, known_part
 from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.networks import POD_ANNOTATIONS
 from sluice.contracts.objects import (
@@ -21,7 +21,7 @@ from sluice.contracts.objects import (
     Pod,
     PodStatus,
 )
-from sluice.kube.nodes import Node, plain
+from sluice.kube.nodes import Map, Node, is_null, literal, plain
 
 DEFAULT_NAMESPACE = "default"
 """Namespace of a namespaced object that names none, as in kubectl."""
@@ -86,7 +86,26 @@ def body_of(kind: Kind, made: AnyObject, node: Node) -> bytes:
     """The message body: written kinds whole (except status and bookkeeping), others with the fields that we read."""
     if not RESOURCES[kind].written:
         return codec.encode(trimmed(made))
+    return _whole(made, plain(node))
+
+
+def known_part_of(kind: Kind, node: Map) -> tuple[AnyObject, bytes]:
+    """What is known of a policy as an API server serves it, and the message body, which is whole.
+
+    The body keeps every null of the spec: in a selector, leaving one out would select more.
+
+    Raises:
+        msgspec.ValidationError: not even a part of the policy is known.
+    """
     whole: Any = plain(node)  # Any: JSON
+    spec = node.entries.get("spec")
+    if spec is not None and not is_null(spec.node):
+        whole["spec"] = literal(spec.node)
+    made = normalised(kind, known_part.convert(kind, whole))
+    return made, _whole(made, whole)
+
+
+def _whole(made: AnyObject, whole: Any) -> bytes:  # Any: JSON
     whole.pop("status", None)
     for bookkeeping in _BOOKKEEPING:
         whole["metadata"].pop(bookkeeping, None)

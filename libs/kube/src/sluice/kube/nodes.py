@@ -89,6 +89,17 @@ def plain(node: Node) -> object:
             return {key: plain(entry.node) for key, entry in node.entries.items() if not is_null(entry.node)}
 
 
+def literal(node: Node) -> object:
+    """The node's value without lines, and with every null."""
+    match node:
+        case Scalar():
+            return node.value
+        case Sequence():
+            return [literal(item) for item in node.items]
+        case Map():
+            return {key: literal(entry.node) for key, entry in node.entries.items()}
+
+
 def line_at(node: Node, steps: tuple[str | int, ...]) -> int:
     """The line of the field that these steps lead to, or of the last one that exists on the way."""
     line = node.line

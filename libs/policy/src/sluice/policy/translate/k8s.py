@@ -18,6 +18,9 @@ from sluice.contracts.objects import (
     NetworkPolicyIngressRule,
     NetworkPolicyPeer,
     NetworkPolicyPort,
+    PartlyKnownSpec,
+    UnknownPeer,
+    UnknownPort,
 )
 from sluice.contracts.programs import (
     ESTABLISHED,
@@ -48,8 +51,14 @@ _BOTH = _INGRESS, _EGRESS
 _HIGHEST_PORT = 65_535
 """Source: RFC 9293, section 3.1."""
 
+_UNKNOWN = "what it belongs to allows nothing, as this version does not know what it means; upgrade, or correct it"
+
 
 Policy = K8sNetworkPolicy | MultiNetworkPolicy
+
+
+class _Unknown(Refused):
+    """The piece is not wholly known, which `PartlyKnownSpec.unknown` says already."""
 
 
 def translate(policy: Policy, cause: Revision) -> Translation:
@@ -126,6 +135,8 @@ class _Translator:
             applied_to = self._note(pods_in(self._namespace, spec.pod_selector))
         except BadSelector as bad:
             raise Untranslatable(f"{self._where()} $.spec.podSelector: {bad}") from bad
+        if isinstance(spec, PartlyKnownSpec):
+            self._problems += [f"{self._where()} {what}; {_UNKNOWN}" for what in spec.unknown]
         about = directions(self._policy)
         rules: list[Rule] = []
         if spec.ingress and _INGRESS in about:
@@ -174,6 +185,8 @@ class _Translator:
         for place, piece in enumerate(pieces):
             try:
                 made.append(make(piece))
+            except _Unknown:
+                continue
             except Refused as refused:
                 self._problems.append(f"{self._where()} $.spec.{direction}[{index}].{field}[{place}]: {refused}")
         return tuple(made) if len(made) == 1 else tuple(dict.fromkeys(made))
@@ -182,6 +195,8 @@ class _Translator:
         group = _group(self._namespace, peer)
         if group:
             return GroupPeer(group=self._note(group))
+        if isinstance(peer, UnknownPeer):
+            raise _Unknown
         if peer.ip_block is None:
             raise Refused(
                 "an empty peer could mean nothing or everything; give it a selector or an ipBlock, or leave out the "
@@ -217,6 +232,8 @@ def _traffic(port: NetworkPolicyPort) -> Traffic:
     if last is not None and not isinstance(first, int):
         raise Refused(f"endPort {last} without a port number: a range needs a first port; give port as a number")
     if first is None:
+        if isinstance(port, UnknownPort):
+            raise _Unknown
         return TransportTraffic(protocol=port.protocol)
     if isinstance(first, str):
         if not first:

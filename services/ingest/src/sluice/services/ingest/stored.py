@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import structlog
 
-from sluice.contracts import codec, subjects
-from sluice.contracts.objects import TYPES, Listed
+from sluice.contracts import codec, known_part, subjects
+from sluice.contracts.objects import Listed
 from sluice.runtime.bus import Bus
 from sluice.runtime.follow import CaughtUp, NewEpoch, follow
 from sluice.runtime.message import Message
@@ -64,7 +64,7 @@ def uids(held: Mapping[str, bytes]) -> dict[Key, str]:
         match _parsed(subject):
             case subjects.ObjectSubject(kind=kind, namespace=namespace, name=name):
                 try:
-                    uid = codec.decode(body, TYPES[kind]).metadata.uid
+                    uid = known_part.decode(kind, body).metadata.uid
                 except codec.Undecodable as error:
                     log.error("object_rejected", subject=subject, reason=str(error))
                     uid = ""

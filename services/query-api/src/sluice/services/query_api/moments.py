@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from sluice.contracts import codec
+from sluice.contracts import known_part
 from sluice.contracts.codec import Undecodable
 from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import Kind
-from sluice.contracts.objects import TYPES, AnyObject
+from sluice.contracts.objects import AnyObject
 from sluice.ledger.history import TooOld
 from sluice.ledger.state import BadState
 from sluice.ledger.times import Span, span
@@ -39,13 +39,13 @@ class Moment(NamedTuple):
 
     def of(self, keys: Iterable[str], kinds: Iterable[Kind]) -> Iterator[AnyObject]:
         """Objects with these subjects that are of these kinds; in this order, without missing and unreadable ones."""
-        wanted = {f"objects.{kind}.": TYPES[kind] for kind in kinds}
+        wanted = {f"objects.{kind}.": kind for kind in kinds}
         prefixes = tuple(wanted)
         for subject in keys:
             version = self.values.get(subject) if subject.startswith(prefixes) else None
             if version is not None:
                 with suppress(Undecodable):
-                    yield codec.decode(version.body, wanted[subject[: subject.index(".", len("objects.")) + 1]])
+                    yield known_part.decode(wanted[subject[: subject.index(".", len("objects.")) + 1]], version.body)
 
 
 class Moments:

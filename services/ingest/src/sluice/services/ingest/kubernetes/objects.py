@@ -1,7 +1,7 @@
 """The objects that the API server has reported, and which of them were refused. Pure.
 
-A refused version leaves the object as it was. An object is deleted only if that is certain: it was reported as deleted,
-or it is missing from a complete list in which every object has a readable name.
+A refused version, which has no body, leaves the object as it was. An object is deleted only if that is certain: it was
+reported as deleted, or it is missing from a complete list in which every object has a readable name.
 """
 
 from collections.abc import Iterable, Sequence
@@ -65,8 +65,10 @@ class Objects:
             return
         if reading.problems:
             self._problems[reading.key] = reading.problems
+        else:
+            self._problems.pop(reading.key, None)
+        if not reading.body:
             return
-        self._problems.pop(reading.key, None)
         digest = codec.digest(reading.body)
         if self._there[kind].get(reading.key) != digest:
             self._there[kind][reading.key] = digest

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sluice.admission.admit import admit
-from sluice.contracts.kinds import Kind
+from sluice.contracts.kinds import SELF_CONTAINED, Kind
 from sluice.contracts.status import DocumentProblem
 from sluice.kube.served import Served, name_of, served
 from sluice.services.ingest.catalog import Key
+
+_IDENTITY = ("$.metadata.name", "$.metadata.namespace")
+"""What the subject of the object is made of."""
 
 
 class Reading(NamedTuple):
@@ -17,7 +20,10 @@ class Reading(NamedTuple):
     """None if not even the name is readable."""
 
     body: bytes
-    """The body to publish; empty if the object was refused."""
+    """The body to publish; empty if the object was refused.
+
+    A policy of Kubernetes is published in spite of its problems, which `sluice.kube.served` explains.
+    """
 
     problems: tuple[DocumentProblem, ...] = ()
 
@@ -35,8 +41,10 @@ def reader(kind: Kind) -> Callable[[bytes], Reading]:
         refused = tuple(
             DocumentProblem(file=place(kind, key[1:]), line=0, path=path, reason=reason)
             for path, reason in admit(found.object)
+            if not (found.problems and path.startswith("$.spec"))  # what is left of a spec was told already
         )
-        return Reading(key, b"" if refused else found.body, refused)
+        closes = kind in SELF_CONTAINED and not any(one.path.startswith(_IDENTITY) for one in refused)
+        return Reading(key, found.body if closes or not refused else b"", (*found.problems, *refused))
 
     return read
 

@@ -63,7 +63,13 @@ def test_requests(text: str, expected: tuple[Request, ...]):
     assert requests(text, "x") == expected
 
 
-@pytest.mark.parametrize("text", ["a,,b", "a@", "@n", "a/b/c", "a/", "[{]", '[{"namespace": "y"}]', '{"name": "a"}'])
+DEEP = "[" * 100_000
+"""What a Pod's annotation may hold: everybody who creates Pods writes them."""
+
+
+@pytest.mark.parametrize(
+    "text", ["a,,b", "a@", "@n", "a/b/c", "a/", "[{]", '[{"namespace": "y"}]', '{"name": "a"}', f'[{{"x": {DEEP}', DEEP]
+)
 def test_requests_that_are_none(text: str):
     with pytest.raises(BadAnnotation):
         requests(text, "x")
@@ -118,7 +124,9 @@ def test_no_report():
     assert reports("", "x") == reports("[]", "x") == ()
 
 
-@pytest.mark.parametrize("text", ["a", "{}", '[{"interface": "net1"}]', '[{"name": "a", "ips": ["10.0.0"]}]', "[1]"])
+@pytest.mark.parametrize(
+    "text", ["a", "{}", '[{"interface": "net1"}]', '[{"name": "a", "ips": ["10.0.0"]}]', "[1]", f'[{{"x": {DEEP}']
+)
 def test_reports_that_are_none(text: str):
     with pytest.raises(BadAnnotation):
         reports(text, "x")
@@ -141,7 +149,7 @@ def test_plugins(config: str, expected: Plugin):
 
 
 @pytest.mark.parametrize(
-    "config", ["{", "[]", "{}", '{"type": 1}', '{"plugins": []}', '{"plugins": ["a"]}', '{"type": ""}']
+    "config", ["{", "[]", "{}", '{"type": 1}', '{"plugins": []}', '{"plugins": ["a"]}', '{"type": ""}', DEEP]
 )
 def test_configurations_that_are_none(config: str):
     with pytest.raises(BadAnnotation):

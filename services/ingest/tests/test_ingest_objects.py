@@ -156,6 +156,17 @@ def test_what_is_not_taken_in_says_where(name, kind, document, where):
     assert any(where in problem.path + problem.reason for problem in reading.problems)
 
 
+@pytest.mark.parametrize("kind", list(Kind))
+def test_what_is_nested_as_deeply_as_an_api_server_accepts_is_a_problem_or_passed_over_and_no_crash(kind):
+    body = msgspec.json.encode(made(kind, spec={"on": "deep"})).replace(b'"deep"', b"[" * 9_990 + b"]" * 9_990)
+
+    reading = reader(kind)(body)
+
+    assert reading.key == Key(kind, "x" if RESOURCES[kind].namespaced else "", "a")
+    assert reading.body == b""
+    assert reading.problems
+
+
 CLOSED = [
     (
         "a peer of a field that is not known",

@@ -1,5 +1,6 @@
 """The wire format: deterministic JSON, by msgspec."""
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
@@ -8,6 +9,9 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 T = TypeVar("T")
+
+DEEPEST = 10_000
+"""Levels of nesting that an API server accepts. Source: sigs.k8s.io/json, `maxNestingDepth`."""
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -34,9 +38,30 @@ def decode(body: bytes, kind: type[T]) -> T:
     """
     try:
         value: T = _decoder(kind).decode(body)  # type: ignore[arg-type]  # a type is hashable
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise Undecodable(f"{getattr(kind, '__name__', kind)}: {error}") from error
     return value
+
+
+def deeply(decode: Callable[[bytes], T], body: bytes) -> T:
+    """`decode(body)`, also of an object that is nested as deeply as an API server accepts.
+
+    msgspec stops at the interpreter's limit of 1,000 levels with a RecursionError, even in fields that it skips.
+
+    Raises:
+        msgspec.MsgspecError: as `decode` does, or the body is nested still deeper.
+    """
+    try:
+        return decode(body)
+    except RecursionError:
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(limit + DEEPEST)
+        try:
+            return decode(body)
+        except RecursionError as error:
+            raise msgspec.DecodeError(f"nested deeper than {DEEPEST} levels") from error
+        finally:
+            sys.setrecursionlimit(limit)
 
 
 def decoder(kind: type[T]) -> Callable[[bytes], T]:

@@ -216,7 +216,7 @@ def _address(text: str) -> Address:
 def _list(text: str, type_: type[list[Any]]) -> list[Any]:
     try:
         made: list[Any] = msgspec.json.decode(text, type=type_)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise BadAnnotation(f"not a list of attachments in JSON: {error}; correct it") from error
     return made
 
@@ -224,7 +224,7 @@ def _list(text: str, type_: type[list[Any]]) -> list[Any]:
 def _conf(config: str) -> dict[str, Any]:
     try:
         conf = msgspec.json.decode(config)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise BadAnnotation(f"not JSON: {error}; write a CNI configuration") from error
     if not isinstance(conf, dict):
         raise BadAnnotation("not a map; write a CNI configuration, or a list of them under plugins")

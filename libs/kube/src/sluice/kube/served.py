@@ -43,7 +43,7 @@ _heads = msgspec.json.Decoder(_Head)
 def name_of(body: bytes) -> tuple[str, str] | None:
     """Namespace and name, if the object has them, whatever the rest looks like."""
     try:
-        meta = _heads.decode(body).metadata
+        meta = codec.deeply(_heads.decode, body).metadata
     except msgspec.MsgspecError:
         return None
     return meta.namespace, meta.name

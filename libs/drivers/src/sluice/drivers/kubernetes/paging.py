@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
+from sluice.contracts import codec
 from sluice.contracts.kinds import Resource
 from sluice.drivers.kubernetes.client import Client, Refused, Unreachable, collection
 
@@ -56,7 +57,7 @@ async def _paged(client: Client, resource: Resource, read: Callable[[bytes], T],
     while True:
         answer = await client.ask("GET", collection(resource), query)
         try:
-            page = _decoder.decode(answer)
+            page = codec.deeply(_decoder.decode, answer)
         except msgspec.MsgspecError as error:
             raise Unreachable(f"{collection(resource)}: an answer that is no list: {error}") from error
         # Items of built-in kinds do not state their kind; of a duplicate key the second counts.

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
+from sluice.contracts import codec
 from sluice.contracts.kinds import Resource
 from sluice.drivers.kubernetes.client import Client, Refused, Status, Unreachable, collection
 
@@ -88,7 +89,7 @@ async def watched(
 
 def _event(line: bytes) -> Event:
     try:
-        told = _lines.decode(line)
+        told = codec.deeply(_lines.decode, line)
     except msgspec.MsgspecError as error:
         raise Unreachable(f"a line of a watch that is no event: {error}: {line[:100]!r}") from error
     body = bytes(told.object)
@@ -99,7 +100,7 @@ def _event(line: bytes) -> Event:
             status = Status(code=500, message=body[:200].decode(errors="replace"))
         raise status.refused()
     try:
-        meta = _heads.decode(body).metadata
+        meta = codec.deeply(_heads.decode, body).metadata
     except msgspec.MsgspecError:
         return Event(told.type, body, ("", ""), "", ends_listing=False)  # whoever decodes the object will report it
     ends = told.type == "BOOKMARK" and (meta.annotations or {}).get(INITIAL_END) == "true"

@@ -223,7 +223,7 @@ async def _body(request: Request, kind: Kind, namespace: str, name: str) -> byte
             raise Problem(413, f"the object is larger than {MOST_BYTES} bytes, which no cluster accepts; split it")
     try:
         head = msgspec.json.decode(body, type=_Head)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(422, f"the body is not an object in JSON: {error}") from error
     resource, meta = RESOURCES[kind], head.metadata
     wanted = _Head(resource.api_version, resource.kind, _Meta(name, namespace))

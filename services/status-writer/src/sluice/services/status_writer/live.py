@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from sluice.contracts import codec
 from sluice.policy.realisation.report import AnyStatus, Condition, PolicyStatus, at
 
 
@@ -44,7 +45,7 @@ def read(body: bytes) -> Live:
     Raises:
         msgspec.MsgspecError: it does not decode.
     """
-    made = _objects.decode(body)
+    made = codec.deeply(_objects.decode, body)
     meta = made.metadata
     return Live(
         name=(meta.namespace, meta.name),

@@ -177,7 +177,7 @@ class Output:
         Raises:
             Fenced: another writer is active.
         """
-        await self._sender.until(self._sender.settled)
+        await self._sender.lifetime.until(self._sender.settled)
 
     async def room(self) -> None:
         """Wait until fewer writes are pending than the writer may be ahead of the stream.
@@ -185,7 +185,7 @@ class Output:
         Raises:
             Fenced: another writer is active.
         """
-        await self._sender.until(lambda: self._sender.ahead() < 2 * WINDOW)
+        await self._sender.lifetime.until(lambda: self._sender.ahead() < 2 * WINDOW)
 
     async def guard(self) -> None:
         """Return when the output is closed.
@@ -193,10 +193,10 @@ class Output:
         Raises:
             Fenced: another writer is active.
         """
-        await asyncio.shield(self._sender.over)
+        await asyncio.shield(self._sender.lifetime.over)
 
     def _check(self, subject: str) -> None:
-        self._sender.alive()
+        self._sender.lifetime.alive()
         for pattern in self._patterns:  # usually just one
             if covers(pattern, subject):
                 return

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -25,6 +25,7 @@ from sluice.runtime import acks, mirrors, streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.client import subscribe
 from sluice.runtime.flights import Flights
+from sluice.runtime.lifetime import Lifetime
 from sluice.runtime.marks import Marks
 from sluice.runtime.metrics import METRICS
 from sluice.runtime.patience import patiently
@@ -85,12 +86,11 @@ class Sender:
         self._resend_until_s = float("-inf")
         self._suspicious = False  # is this still our stream? Nothing is sent until we know
         self._look, self._wake = asyncio.Event(), asyncio.Event()
-        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._subscription: Subscription | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._undo: list[Callable[[], None]] = []
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when nothing more will be sent; holds the error, if there was one."""
+        self.lifetime = Lifetime(stream)
+        """Ends when nothing more will be sent; with `Fenced` if another writer is active."""
 
     @property
     def revision(self) -> Revision:
@@ -105,7 +105,7 @@ class Sender:
         self._undo.append(self._bus.on_denial(self._denied))
         for work in (self._send_all, self._settle_conflicts, self._watch):
             name = f"output-{self._stream}-{work.__name__.strip('_')}"
-            self._tasks.append(asyncio.create_task(self._guarded(work), name=name))
+            self._tasks.append(asyncio.create_task(self.lifetime.guarded(work), name=name))
         self._tasks += [asyncio.create_task(mirrors.push(self._bus, one, self._stream)) for one in self._mirrors()]
         _unfinished.follow(lambda: len(self._writes), self._stream)
         _refused.follow(lambda: len(self.refused), self._stream)
@@ -122,30 +122,17 @@ class Sender:
             with contextlib.suppress(ConnectionClosedError):
                 await self._subscription.unsubscribe()
             self._subscription = None
-        if not self.over.done():
-            self.over.set_result(None)
-        self._progress()
+        self.lifetime.end()
 
     def added(self, write: Write) -> None:
         """Notify of a new write, which may be done already."""
         if write.done:
             self.refused.pop(write.subject, None)
-            self._progress()
+            self.lifetime.progress()
         self._wake.set()
 
     def wake(self) -> None:
         self._wake.set()
-
-    def alive(self) -> None:
-        """Return while the sender works.
-
-        Raises:
-            Fenced: another writer is active.
-            RuntimeError: it was closed.
-        """
-        if self.over.done():
-            self.over.result()
-            raise RuntimeError(f"{self._stream}: the output is closed")
 
     def settled(self) -> bool:
         """Whether nothing is waiting and nothing is in flight."""
@@ -154,49 +141,6 @@ class Sender:
     def ahead(self) -> int:
         """Number of writes waiting or in flight, without those that the stream refuses, which may wait forever."""
         return len(self._writes) - len(self.refused)
-
-    async def until(self, reached: Callable[[], bool]) -> None:
-        """Return when the condition holds.
-
-        Raises:
-            Fenced: another writer is active.
-        """
-        self.alive()
-        if reached():
-            return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append((reached, waiter))
-        await waiter
-
-    def _progress(self) -> None:
-        """Wake those whose condition now holds; all of them if it is over."""
-        still = []
-        for reached, waiter in self._waiters:
-            if waiter.done():
-                continue
-            if self.over.done() and (error := self.over.exception()):
-                waiter.set_exception(error)
-            elif self.over.done():
-                waiter.set_exception(RuntimeError(f"{self._stream}: the output is closed"))
-            elif reached():
-                waiter.set_result(None)
-            else:
-                still.append((reached, waiter))
-        self._waiters = still
-
-    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # raised to all who wait or call
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        if not self.over.done():
-            self.over.set_exception(error)
-            self.over.exception()  # mark as retrieved, in case nobody calls guard
-        self._progress()
 
     def _marking(self) -> bool:
         return any(self._writes.last(subject) for subject in self._marks.subjects)
@@ -247,7 +191,7 @@ class Sender:
         for mark in self._marks.due(self._writes.oldest_number, now_s, idle=not self._writes):
             if self._writes.wanted(mark.subject) != mark.body:
                 self._writes.add(mark.subject, mark.body, mark.cause, is_mark=True)
-        self._progress()
+        self.lifetime.progress()
 
     async def _publish(self, write: Write, now_s: float) -> bool:
         headers = self._writes.headers(write, self._tombstone_ttl_s)
@@ -284,7 +228,7 @@ class Sender:
         try:
             self._take(answer)
         except Exception as error:  # nats-py calls this, and would report it to nobody
-            self._fail(error)
+            self.lifetime.fail(error)
 
     def _take(self, answer: Msg) -> None:
         write = self._flights.land(int(answer.subject.rpartition(".")[2]))
@@ -322,8 +266,7 @@ class Sender:
         if self.refused.pop(write.subject, None) is not None:  # there is room again
             while self._retries:
                 self._writes.release(self._retries.popleft())
-        if self._waiters:
-            self._progress()
+        self.lifetime.progress()
 
     def _refuse(self, write: Write, reason: str) -> None:
         if self.refused.get(write.subject) != reason:
@@ -331,7 +274,7 @@ class Sender:
         self.refused[write.subject] = reason
         self._writes.refused(write)
         self._retries.append(write)
-        self._progress()
+        self.lifetime.progress()
 
     # ------------------------------------------------------------------------------------------------ settling
 

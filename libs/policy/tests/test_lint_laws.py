@@ -30,7 +30,7 @@ from sluice.contracts.programs import (
 from sluice.grouping.events import ObjectEvent
 from sluice.grouping.members import named_ports, node_addresses
 from sluice.policy.conflicts import Candidates, conflicting
-from sluice.policy.covering import group_covers, groups_apart, peers_cover, traffic_apart, traffic_covers
+from sluice.policy.covering import group_covers, peers_cover, traffic_apart, traffic_covers
 from sluice.policy.effort import Effort
 from sluice.policy.lint import Conflict, NeverMatches, lint
 from sluice.policy.overlapping import Population
@@ -173,8 +173,12 @@ class Plainly:
         return group_covers(self.state.selectors[wide], self.state.selectors[narrow], labels)
 
     def apart(self, one: GroupId, other: GroupId) -> bool:
-        selectors = self.state.selectors
-        return ALL_NODES not in (one, other) and groups_apart(selectors[one], selectors[other])
+        """Whether no Pod can be in both: each names its Namespaces, and they have none in common."""
+        if ALL_NODES in (one, other):
+            return False
+        mine, theirs = self.state.selectors[one], self.state.selectors[other]
+        here, there = {term.namespace for term in mine.terms}, {term.namespace for term in theirs.terms}
+        return "" not in here | there and not here & there and not mine.nodes and not theirs.nodes
 
 
 ALL = PortRange(0, 65_535)

@@ -38,12 +38,6 @@ def group_covers(wide: GroupSelector, narrow: GroupSelector, namespaces: Mapping
     return bool(inside) and all(inside)
 
 
-def groups_apart(one: GroupSelector, other: GroupSelector) -> bool:
-    """Whether no Pod can be in both: each names its Namespaces, and they have none in common."""
-    mine, theirs = {term.namespace for term in one.terms}, {term.namespace for term in other.terms}
-    return "" not in mine | theirs and not mine & theirs and not one.nodes and not other.nodes
-
-
 def peers_cover(wide: tuple[Peer, ...] | None, narrow: tuple[Peer, ...] | None, groups: GroupCovers) -> bool:
     if wide is None or not narrow:
         return wide is None and narrow != ()

@@ -170,7 +170,7 @@ class _Passing:
         return False
 
     def _beside(self, narrow: GroupId) -> Iterator[Sequence[Standing]]:
-        """All that may apply to the same Pods as the group (`covering.groups_apart`)."""
+        """All that may apply to the same Pods as the group: it and they have a Namespace in common, or name none."""
         names = self._namespaces(narrow)
         if names is None:
             yield self._all

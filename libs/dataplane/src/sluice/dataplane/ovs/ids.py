@@ -13,7 +13,7 @@ conjunction action of 16 bytes each, and an OpenFlow message is limited to 64 Ki
 thousand rules. Lanes are a quarter of that, which also limits what is rewritten when a rule comes or goes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -102,7 +102,7 @@ class RuleIds:
         """The ids as they were saved.
 
         Raises:
-            NotRestorable: the message says why; start empty and `avoid` the ids in the switch.
+            NotRestorable: the message says why.
         """
         ids = cls(rules_per_lane)
         ids._last = state.last
@@ -182,14 +182,6 @@ class RuleIds:
             self._changes += 1
             del self._keys[_slot(number)]
             heappush(self._free, _slot(number))
-
-    def avoid(self, carried: Iterable[int]) -> None:
-        """Assign none of these ids: flows and connections from before the state was lost still carry them."""
-        self._changes += 1
-        for number in carried:
-            slot, generation = _slot(number), number >> SLOT_BITS
-            if slot and slot not in self._keys:
-                self._generations[slot] = max(generation, self._generations.get(slot, -1))
 
     def lane(self, id: int) -> int:
         """The rule's lane, 0..LANES-1."""

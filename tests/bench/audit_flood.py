@@ -12,8 +12,9 @@ from sluice.contracts.audit import FlowDecision
 from sluice.dataplane.audit import np_line
 from sluice.dataplane.ovs.pipeline import Table
 from sluice.drivers import namespaces
-from sluice.kube.manifest import Document, parse
+from sluice.kube.manifest import Document
 from sluice.lab.node import LabNode
+from sluice.testkit.manifests import read
 
 OBJECTS = """
 apiVersion: v1
@@ -45,7 +46,7 @@ _BURST_S = 0.01
 
 
 def objects() -> list[Document]:
-    return [one for one in parse(OBJECTS, "audit.yaml") if isinstance(one, Document)]
+    return read(OBJECTS)
 
 
 def flood(netns: Path, to: str, per_second: int, seconds: float, first: int = 0) -> None:

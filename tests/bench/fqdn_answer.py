@@ -19,10 +19,10 @@ from sluice.contracts.ids import Address
 from sluice.dataplane.dns.message import PORT, Kind, read
 from sluice.dataplane.dns.writing import question
 from sluice.drivers import namespaces
-from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
 from sluice.lab.nameserver import SERVERS
 from sluice.lab.scenario import DnsRecord
+from sluice.testkit import manifests
 
 ASKED = 200
 KNOWN = 700
@@ -80,7 +80,7 @@ async def main() -> None:
             name(number): DnsRecord(ips=(f"198.18.{number >> 8}.{number & 0xFF}",), ttl=3600) for number in range(count)
         }
         await lab.say_names(records)
-        await lab.change(apply=read_all(POD))
+        await lab.change(apply=manifests.read(POD))
         await lab.realised()
         pod = lab.sandboxes()["x/client"].netns
 
@@ -93,16 +93,12 @@ async def main() -> None:
                     show(Figure("FQDN", f"an answer of DNS, {what}, {label} of {times}", value, "ms"))
 
         await measure("no rule about names", 0)
-        await lab.change(apply=read_all(POLICY))
+        await lab.change(apply=manifests.read(POLICY))
         await lab.realised()
         await measure("new to the rule", 0)
         await measure("known already", 0)
         await measure("", ASKED, times=KNOWN, told=False)
         await measure("new, with the Pod's bound of names reached", ASKED + KNOWN)
-
-
-def read_all(text: str) -> list[Document]:
-    return [one for one in parse(text, "fqdn.yaml") if isinstance(one, Document)]
 
 
 if __name__ == "__main__":

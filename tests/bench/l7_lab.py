@@ -19,10 +19,11 @@ from tests.bench.figures import Figure, show
 
 from sluice.contracts.ids import NodeName
 from sluice.drivers import namespaces
-from sluice.kube.manifest import Document, parse
+from sluice.kube.manifest import Document
 from sluice.lab.lab import Lab
 from sluice.lab.reading import found
 from sluice.lab.scenario import ObjectName
+from sluice.testkit.manifests import read
 
 NODE = NodeName("node-1")
 PORT = 80
@@ -80,7 +81,7 @@ def policy(name: str, app: str, path: str) -> list[Document]:
             "ingress": [{"name": "web", "action": "Allow", "l7Protocols": [{"http": {"path": path}}]}],
         },
     }
-    return [one for one in parse(json.dumps(made).encode(), f"{name}.json") if isinstance(one, Document)]
+    return read(json.dumps(made))
 
 
 def get(address: str, path: str, timeout_s: float = 5.0) -> float:
@@ -125,7 +126,7 @@ def serving(netns: Path) -> subprocess.Popen[bytes]:
 
 async def measure() -> None:
     async with await Lab.start() as lab:
-        await lab.change(apply=[one for one in parse(SCENERY, "scenery.yaml") if isinstance(one, Document)])
+        await lab.change(apply=read(SCENERY))
         await lab.realised()
         boxes = {name: lab.sandboxes()[f"x/{name}"] for name in ("client", "direct", "inspected")}
         servers = [serving(boxes[name].netns) for name in ("direct", "inspected")]

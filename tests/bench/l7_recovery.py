@@ -15,9 +15,9 @@ from tests.bench.figures import Figure, show
 from tests.bench.l7_lab import NODE, policy
 from tests.l7.load import Load
 
-from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
 from sluice.services.node_l7.patience import SETTLED_S
+from sluice.testkit.manifests import read
 
 TENANTS = (2, 200, 1000)
 RECOVERY_S, RESTART_S = 3.0, 5.0
@@ -60,7 +60,7 @@ def cpu_s(pid: int) -> float:
 
 async def measure() -> None:
     async with await Lab.start() as lab:
-        await lab.change(apply=[one for one in parse(SCENERY.encode(), "scenery.yaml") if isinstance(one, Document)])
+        await lab.change(apply=read(SCENERY))
         await lab.change(apply=policy("first", "inspected", "/public/*"))
         await lab.realised(PATIENCE_S)
         boxes = lab.sandboxes()

@@ -27,10 +27,10 @@ from sluice.contracts.ids import Revision
 from sluice.contracts.kinds import Kind
 from sluice.contracts.status import NodeStatus
 from sluice.drivers import namespaces
-from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
 from sluice.runtime.follow import follow
 from sluice.runtime.message import Message
+from sluice.testkit.manifests import read
 
 TARGETS = 20
 PORT = 80
@@ -66,10 +66,6 @@ def allow(name: str) -> str:
         f"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: allow-{name}, namespace: p10}}\n"
         f"spec: {{podSelector: {{matchLabels: {{app: {name}}}}}, ingress: [{{from: [{{podSelector: {{}}}}]}}]}}\n"
     )
-
-
-def read(*texts: str) -> list[Document]:
-    return [one for one in parse("---\n".join(texts), "p10.yaml") if isinstance(one, Document)]
 
 
 def first_success(address: str, over: threading.Event) -> float:

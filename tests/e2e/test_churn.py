@@ -25,11 +25,11 @@ from sluice.drivers.openflow.switch import Switch
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.operations import NewPort
 from sluice.drivers.ovsdb.pods import PodIds, to_external_ids
-from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
 from sluice.lab.leftovers import ids_left, leftovers
 from sluice.lab.node import LabNode
 from sluice.lab.ovs import BRIDGE
+from sluice.testkit.manifests import read
 
 pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -226,7 +226,7 @@ async def settled(node: LabNode, wanted: dict[str, int]) -> dict[str, int]:
 
 async def test_pods_that_come_and_go_leave_nothing(record_property: Any) -> None:  # Any: pytest's own
     async with await Lab.start("churn", ["node-1"]) as lab:
-        await lab.change(apply=[one for one in parse(STANDING, "churn.yaml") if isinstance(one, Document)])
+        await lab.change(apply=read(STANDING))
         await lab.realised()
         (node,) = lab.nodes.values()
         await asyncio.to_thread(make_devices, node.netns.name)

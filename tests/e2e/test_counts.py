@@ -14,8 +14,8 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NodeName
 from sluice.contracts.stats import NodeStats
 from sluice.drivers import namespaces
-from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
+from sluice.testkit.manifests import read
 
 pytestmark = pytest.mark.datapath
 
@@ -71,10 +71,6 @@ kind: NetworkPolicy
 metadata: {{name: sends, namespace: x}}
 spec: {{podSelector: {{matchLabels: {{app: a}}}}, policyTypes: [Egress], egress: [{{}}]}}
 """
-
-
-def read(text: str) -> list[Document]:
-    return [one for one in parse(text, "counts.yaml") if isinstance(one, Document)]
 
 
 class Counted(NamedTuple):

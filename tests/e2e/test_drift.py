@@ -7,8 +7,8 @@ import pytest
 
 from sluice.dataplane.ovs.flow import Flows, Groups
 from sluice.drivers.openflow.switch import Switch, UnreadableFlows
-from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
+from sluice.testkit.manifests import read
 
 pytestmark = pytest.mark.datapath
 
@@ -73,7 +73,7 @@ def meddle(lab: Lab, command: list[str]) -> None:
 async def test_it_is_put_right_and_told() -> None:
     async with await Lab.start("drift") as lab:
         (node,) = lab.nodes
-        await lab.change(apply=[one for one in parse(OBJECTS, "drift.yaml") if isinstance(one, Document)])
+        await lab.change(apply=read(OBJECTS))
         await lab.realised()
         before = await held(lab)
         for number, (name, command) in enumerate(MEDDLING):

@@ -12,10 +12,10 @@ from typing import Self
 import pytest
 
 from sluice.drivers import namespaces
-from sluice.kube.manifest import Document, parse
 from sluice.lab import sweep
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
+from sluice.testkit.manifests import read
 
 pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow]
 
@@ -56,10 +56,6 @@ kind: NetworkPolicy
 metadata: {name: caged, namespace: early}
 spec: {podSelector: {matchLabels: {bird: caged}}, policyTypes: [Egress]}
 """
-
-
-def read(*texts: str) -> list[Document]:
-    return [one for one in parse("---\n".join(texts), "early.yaml") if isinstance(one, Document)]
 
 
 class Bird:

@@ -22,8 +22,8 @@ from sluice.contracts import codec, subjects
 from sluice.contracts.ids import NodeName
 from sluice.contracts.stats import NodeStats
 from sluice.drivers import namespaces
-from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
+from sluice.testkit.manifests import read
 
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
 
@@ -84,10 +84,6 @@ def version(chance: random.Random) -> str:
         "  appliedTo: [{podSelector: {matchLabels: {app: s}}, namespaceSelector: {}}]\n"
         f"  ingress: [{', '.join(named)}]\n"
     )
-
-
-def read(text: str) -> list[Document]:
-    return [one for one in parse(text, "edits.yaml") if isinstance(one, Document)]
 
 
 class Client:

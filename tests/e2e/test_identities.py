@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from sluice.cli.main import main
 from sluice.contracts import identities
 from sluice.contracts.ids import NodeName
-from sluice.kube.manifest import Document, parse
 from sluice.lab import checks
 from sluice.lab.ends import ends_of
 from sluice.lab.lab import Lab
 from sluice.lab.scenario import Probe, Step
 from sluice.runtime import keyring
+from sluice.testkit.manifests import read
 
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
 
@@ -70,10 +70,6 @@ STRANGER = Probe(from_="x/stranger", to="x/web", protocol="TCP", port=80, expect
 BEFORE = Probe(from_="x/stranger", to="x/friend", protocol="TCP", port=80, expect="Allowed")
 AFTER = Probe(from_="x/stranger", to="x/friend", protocol="TCP", port=80, expect="Dropped")
 PATIENCE_S = 60
-
-
-def read(text: str) -> list[Document]:
-    return [one for one in parse(text, "identities.yaml") if isinstance(one, Document)]
 
 
 async def wrong(lab: Lab, *probes: Probe) -> list[str]:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tests.l7.load import Load
 
-from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
+from sluice.testkit.manifests import read
 
 pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow]
 
@@ -48,10 +48,6 @@ def policy(paths: list[str], *, name: str = "in", applied_to: str = "server", di
 
 
 OUT = policy(["/public/*", "/admin"], name="out", applied_to="client", direction="egress")
-
-
-def read(*texts: str) -> list[Document]:
-    return [one for one in parse("---\n".join(texts), "test.yaml") if isinstance(one, Document)]
 
 
 def engine_pid(folder: Path) -> int:

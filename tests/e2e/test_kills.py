@@ -21,12 +21,12 @@ import pytest
 
 from sluice.contracts.ids import NodeName
 from sluice.contracts.kinds import Kind
-from sluice.kube.manifest import Document, parse
 from sluice.lab.checks import Question
 from sluice.lab.lab import Lab
 from sluice.lab.parts import ProbeProtocol
 from sluice.lab.trains import ask_again
 from sluice.lab.world import Key
+from sluice.testkit.manifests import read
 
 pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow]
 
@@ -159,13 +159,6 @@ spec:
       from: [{podSelector: {matchExpressions: [{key: app, operator: In, values: [b, free]}]}}]
 """
 """What a tier before the wall's says, and never changes."""
-
-
-def read(text: str) -> list[Document]:
-    found = parse(text, "kills.yaml")
-    documents = [one for one in found if isinstance(one, Document)]
-    assert len(documents) == len(found), found
-    return documents
 
 
 def question(pair: tuple[str, str], protocol: ProbeProtocol, family: int = 0, way: int = 0) -> Question:

@@ -28,10 +28,11 @@ from sluice.contracts.ids import NodeName
 from sluice.dataplane.ovs.conntrack import CT_ZONE
 from sluice.drivers import namespaces
 from sluice.drivers.conntrack.tracker import Tracker
-from sluice.kube.manifest import Document, parse
+from sluice.kube.manifest import Document
 from sluice.lab.ends import SERVICE_END, ends_of
 from sluice.lab.inspection import LOGS
 from sluice.lab.lab import Lab
+from sluice.testkit.manifests import read
 
 pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -85,11 +86,7 @@ def policy(entries: list[dict[str, Any]], *, logs: bool = False, name: str = "p"
             "ingress": [rule],
         },
     }
-    return read(json.dumps(made), "policy.json")
-
-
-def read(text: str, name: str) -> list[Document]:
-    return [one for one in parse(text, name) if isinstance(one, Document)]
+    return read(json.dumps(made))
 
 
 ENTRIES = [
@@ -160,7 +157,7 @@ class Client:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     async with await Lab.start(nodes=["node-1", "node-2"]) as lab:
-        await lab.change(apply=[*read(SCENERY, "scenery.yaml"), *policy(ENTRIES)])
+        await lab.change(apply=[*read(SCENERY), *policy(ENTRIES)])
         await lab.realised()
         made = Stage(lab, tmp_path_factory.mktemp("l7lab"))
         await asyncio.to_thread(made.serve)

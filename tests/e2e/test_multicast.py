@@ -14,10 +14,10 @@ import pytest
 from sluice.contracts.ids import Address
 from sluice.contracts.tracing import FromPod, Traced, TraceQuestion
 from sluice.dataplane.ovs.pipeline import Table
-from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
 from sluice.runtime import tracing
+from sluice.testkit.manifests import read
 
 pytestmark = pytest.mark.datapath
 
@@ -68,10 +68,6 @@ sock.sendto(sys.argv[2].encode(), (sys.argv[1], 5000))
 """
 ARRIVES_S, NEVER_S = 60.0, 1.0
 """A busy machine may take long; who hears nothing while others hear everything hears nothing."""
-
-
-def read(text: str) -> list[Document]:
-    return [one for one in parse(text, "multicast.yaml") if isinstance(one, Document)]
 
 
 class Receiver:

@@ -16,13 +16,13 @@ import pytest
 
 from sluice.contracts.ids import Address, NodeName
 from sluice.drivers import namespaces
-from sluice.kube.manifest import Document, parse
 from sluice.lab.checks import Question, Resolve
 from sluice.lab.lab import Lab
 from sluice.lab.nameserver import SERVERS
 from sluice.lab.records import answered
 from sluice.lab.scenario import DnsRecord
 from sluice.lab.trains import ask_again
+from sluice.testkit.manifests import read
 
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
 
@@ -76,10 +76,6 @@ for number in range(4000):
     if not number % 20:
         time.sleep(0.001)
 """
-
-
-def read(text: str) -> list[Document]:
-    return [one for one in parse(text, "names.yaml") if isinstance(one, Document)]
 
 
 def question(name: str, *, asks: bool, server: Address = SERVER) -> Question:

@@ -11,11 +11,11 @@ import pytest_asyncio
 from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.stats import NodeStats
 from sluice.contracts.status import NodeStatus
-from sluice.kube.manifest import Document, parse
 from sluice.lab.checks import Question
 from sluice.lab.lab import Lab
 from sluice.lab.trains import ask_again
 from sluice.runtime import stats
+from sluice.testkit.manifests import read
 
 pytestmark = [pytest.mark.datapath, pytest.mark.asyncio(loop_scope="module")]
 
@@ -38,7 +38,7 @@ spec:
 async def lab() -> AsyncIterator[Lab]:
     async with await Lab.start() as running:
         await running.use([NODE], {"outside": OUTSIDE})
-        await running.change(apply=[one for one in parse(POLICY, "p.yaml") if isinstance(one, Document)])
+        await running.change(apply=read(POLICY))
         await running.realised(PATIENCE_S)
         yield running
 

@@ -18,11 +18,11 @@ from http.client import HTTPConnection
 import pytest
 
 from sluice.contracts.ids import NodeName
-from sluice.kube.manifest import Document, parse
 from sluice.lab.checks import Question
 from sluice.lab.lab import CENTRAL, Lab
 from sluice.lab.ports import free_port
 from sluice.lab.trains import ask_again
+from sluice.testkit.manifests import read
 
 pytestmark = [pytest.mark.datapath, pytest.mark.once, pytest.mark.slow]
 
@@ -70,13 +70,6 @@ IN_FORCE = {
 """Of those who came meanwhile, once the bus is back: the policy is about them, too."""
 
 PREFIX = "SLUICE_NODE_OVS_"
-
-
-def read(text: str) -> list[Document]:
-    found = parse(text, "outage.yaml")
-    documents = [one for one in found if isinstance(one, Document)]
-    assert len(documents) == len(found), found
-    return documents
 
 
 def pod(name: str) -> str:

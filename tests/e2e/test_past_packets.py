@@ -21,7 +21,7 @@ from tests.integration.test_bus_query_api import until
 
 from sluice.cli.main import main
 from sluice.contracts.kinds import Kind
-from sluice.kube.manifest import Document, parse
+from sluice.kube.manifest import Document
 from sluice.lab import checks
 from sluice.lab.checks import Question
 from sluice.lab.ends import ends_of
@@ -30,6 +30,7 @@ from sluice.lab.parts import ProbeProtocol
 from sluice.lab.scenario import Probe, Step
 from sluice.lab.world import Key
 from sluice.runtime import past
+from sluice.testkit.manifests import read
 
 pytestmark = [pytest.mark.datapath, pytest.mark.slow]
 
@@ -117,10 +118,6 @@ def change(chance: random.Random, there: Mapping[Key, Document]) -> Change:
             return Change(put=f"{kind}metadata: {{name: p{number}}}\nspec: {spec}\n")
         case _:
             return Change(put=pod(name, chance.choice(("v1", "v2"))))
-
-
-def read(text: str) -> list[Document]:
-    return [one for one in parse(text, "story.yaml") if isinstance(one, Document)]
 
 
 def probes(chance: random.Random, lab: Lab) -> Iterator[Question]:

@@ -14,9 +14,9 @@ import pytest
 
 from sluice.dataplane.ovs.pipeline import Table
 from sluice.drivers import namespaces
-from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
+from sluice.testkit.manifests import read
 
 pytestmark = pytest.mark.datapath
 
@@ -101,7 +101,7 @@ def unanswered(node: LabNode) -> Counter[str]:
 
 async def test_what_exceeds_the_rate_is_counted() -> None:
     async with await Lab.start("reject") as lab:
-        await lab.change(apply=[one for one in parse(OBJECTS, "reject.yaml") if isinstance(one, Document)])
+        await lab.change(apply=read(OBJECTS))
         await lab.realised()
         (node,) = lab.nodes.values()
         to, sandbox = lab.sandboxes()["x/a"].pod.addresses[0], lab.sandboxes()["x/b"]

@@ -8,12 +8,12 @@ from collections import Counter
 import pytest
 
 from sluice.dataplane.ovs.pipeline import Table
-from sluice.kube.manifest import Document, parse
 from sluice.lab.checks import Question
 from sluice.lab.ends import SERVICE_END, ends_of
 from sluice.lab.lab import Lab
 from sluice.lab.node import LabNode
 from sluice.lab.trains import ask_again
+from sluice.testkit.manifests import read
 
 pytestmark = pytest.mark.datapath
 
@@ -39,10 +39,6 @@ LONG_S, SHORT_S = 3600, 5
 PATIENCE_S = 60.0
 EXPIRED_S = 60.0
 """Open vSwitch looks for flows that nobody used at its leisure; the Service says five seconds."""
-
-
-def read(text: str) -> list[Document]:
-    return [one for one in parse(text, "services.yaml") if isinstance(one, Document)]
 
 
 def flows(node: LabNode, table: Table) -> list[str]:

@@ -23,7 +23,7 @@ from sluice.contracts.ids import Address, NodeName
 from sluice.contracts.kinds import Kind
 from sluice.contracts.traffic_control import TrafficControl
 from sluice.dataplane.ovs.traffic_ports import wish
-from sluice.kube.manifest import Document, parse
+from sluice.kube.manifest import Document
 from sluice.lab import trains
 from sluice.lab.capture.counting import Ends
 from sluice.lab.checks import Question
@@ -33,6 +33,7 @@ from sluice.lab.leftovers import ids_left, leftovers
 from sluice.lab.receiving import Forwarder, Receiver
 from sluice.lab.scenario import External, Reported, Spec
 from sluice.lab.world import Key
+from sluice.testkit.manifests import read
 
 STEPS = int(os.environ.get("SLUICE_TRAFFIC_STEPS", "12"))
 """`SLUICE_TRAFFIC_STEPS=200 ./task test tests/e2e/test_traffic_control.py` takes some four minutes."""
@@ -70,13 +71,6 @@ HEARD = {
     "eno4": {"on": "port:eno4"},
 }
 assert HEARD.keys() == COPIES_TO.keys() | GOES_BY.keys()
-
-
-def read(text: str) -> list[Document]:
-    found = parse(text, "walk.yaml")
-    documents = [one for one in found if isinstance(one, Document)]
-    assert len(documents) == len(found), found
-    return documents
 
 
 def manifest(pod: Pod) -> str:

@@ -8,11 +8,11 @@ from sluice.dataplane.ovs.text import write_all
 from sluice.drivers.openflow.switch import Switch
 from sluice.drivers.ovsdb.client import Ovsdb
 from sluice.drivers.ovsdb.roles import ROLE, TRAFFIC
-from sluice.kube.manifest import Document, parse
 from sluice.lab.lab import Lab
 from sluice.lab.ovs import BRIDGE
 from sluice.lab.scenario import Reported
 from sluice.services.node_ovs.shell import IDS_INTERVAL_S
+from sluice.testkit.manifests import read
 
 GONE_S = 60.0
 """Ports that nobody needs go a moment after the flows that led to them."""
@@ -58,7 +58,7 @@ async def as_from_scratch(lab: Lab, problems: tuple[Reported, ...]) -> list[str]
     async with asyncio.timeout(GONE_S):
         while any(node.programmer.pid in (None, pids[name]) for name, node in lab.nodes.items()):  # noqa: ASYNC110  # the same
             await asyncio.sleep(0.1)
-    await lab.change(apply=[one for one in parse(LATER, "later.yaml") if isinstance(one, Document)])
+    await lab.change(apply=read(LATER))
     await lab.realised(problems=problems)
     found = []
     for name, (flows, ports) in before.items():

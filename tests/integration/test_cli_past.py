@@ -28,12 +28,12 @@ from sluice.contracts.programs import Direction, Origin
 from sluice.contracts.services import SERVICE_LABEL, Endpoint, EndpointPort, EndpointSlice
 from sluice.contracts.tracing import DecidingRule
 from sluice.grouping.events import key_of
-from sluice.kube.manifest import Document, parse
 from sluice.ledger.weaving import Weaver
 from sluice.runtime import past, streams
 from sluice.runtime.bus import Bus
 from sluice.runtime.natsserver import NatsServer
 from sluice.testkit.builders import acnp, annp, namespace, netpol, pod, service
+from sluice.testkit.manifests import read
 
 Sluice = Callable[..., Awaitable[Result]]
 ASK = ("--from", "x/web", "--to", "x/db", "--port", "5432")
@@ -226,14 +226,10 @@ async def test_manifests_are_put_back_to_what_they_were(sluice: Sluice, source: 
     done = await sluice("rollback", "--to", str(then.sequence), "--folder", str(tmp_path), "--yes")
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in tmp_path.glob("*.yaml")) == ["a.yaml", "networkpolicy-x-gone.yaml"]
-    objects = {key_of(one.object): one.object for file in tmp_path.glob("*.yaml") for one in parsed(file)}
+    objects = {key_of(one.object): one.object for file in tmp_path.glob("*.yaml") for one in read(file.read_text())}
     specs = {key.name: getattr(held, "spec", None) for key, held in objects.items()}
     assert specs == {one.metadata.name: one.spec for one in (old, other, netpol("x/gone"))}
     assert (await sluice("rollback", "--to", "999999")).exit_code == 2
-
-
-def parsed(file: Path) -> list[Document]:
-    return [one for one in parse(file.read_bytes(), file.name) if isinstance(one, Document)]
 
 
 async def test_a_support_bundle_holds_what_is_said_and_objects_if_asked(

@@ -11,9 +11,10 @@ from sluice.contracts.kinds import Kind
 from sluice.contracts.objects import Namespace, Node, Pod
 from sluice.contracts.services import EndpointSlice, Service
 from sluice.drivers.veth import mac_of
-from sluice.kube.manifest import Document, parse
+from sluice.kube.manifest import Document
 from sluice.lab import services
 from sluice.lab.world import Key, NotPlaceable, World
+from sluice.testkit.manifests import read
 
 
 def new_world(*nodes: str) -> World:
@@ -29,14 +30,8 @@ spec: {selector: {app: a}, ports: [{port: 80}]}
 """
 
 
-def documents(text: str) -> list[Document]:
-    found = [each for each in parse(text, "test.yaml") if isinstance(each, Document)]
-    assert found, parse(text, "test.yaml")
-    return found
-
-
 def pod(name: str, spec: str = "{}", status: str = "{}", metadata: str = "") -> Document:
-    (document,) = documents(
+    (document,) = read(
         f"{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: x{metadata}}}, spec: {spec}, "
         f"status: {status}}}"
     )
@@ -86,7 +81,7 @@ def test_what_is_put_together_is_derived_from_once(monkeypatch: pytest.MonkeyPat
         return slices(service, pods)
 
     monkeypatch.setattr(services, "slices", counted)
-    (web,) = documents(SERVICE)
+    (web,) = read(SERVICE)
     world, one_by_one = new_world(), new_world()
 
     with world.together():
@@ -161,7 +156,7 @@ def test_namespaces_come_into_being_and_take_all_with_them() -> None:
     assert isinstance(implied, Namespace)
     assert implied.metadata.labels == {"kubernetes.io/metadata.name": "x", "antrea.io/metadata.name": "x"}
 
-    world.put(documents("{apiVersion: v1, kind: Namespace, metadata: {name: x, labels: {a: b}}}")[0])
+    world.put(read("{apiVersion: v1, kind: Namespace, metadata: {name: x, labels: {a: b}}}")[0])
     assert world.objects[Key(Kind.NAMESPACE, "", "x")].object.metadata.labels["a"] == "b"
 
     world.remove(world.find("Namespace", "", "x"))
@@ -170,7 +165,7 @@ def test_namespaces_come_into_being_and_take_all_with_them() -> None:
 
 def test_nodes_have_addresses_and_a_range() -> None:
     world = new_world("n1", "n2")
-    world.put(documents("{apiVersion: v1, kind: Node, metadata: {name: n2}, spec: {podCIDR: 10.7.0.0/29}}")[0])
+    world.put(read("{apiVersion: v1, kind: Node, metadata: {name: n2}, spec: {podCIDR: 10.7.0.0/29}}")[0])
 
     nodes = [document.object for document in world.objects.values() if isinstance(document.object, Node)]
     assert [(node.metadata.name, node.spec.pod_cidr, node.status.addresses[0].address) for node in nodes] == [
@@ -181,7 +176,7 @@ def test_nodes_have_addresses_and_a_range() -> None:
 
 def test_a_range_ends() -> None:
     world = new_world()
-    world.put(documents("{apiVersion: v1, kind: Node, metadata: {name: node-1}, spec: {podCIDR: 10.7.0.0/29}}")[0])
+    world.put(read("{apiVersion: v1, kind: Node, metadata: {name: node-1}, spec: {podCIDR: 10.7.0.0/29}}")[0])
     for name in "abcde":
         world.put(pod(name))
 
@@ -228,9 +223,7 @@ def test_what_is_behind_nodes_is_told_for_all_at_once() -> None:
 
 
 def service(name: str, spec: str) -> Document:
-    (document,) = documents(
-        f"{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: x}}, spec: {spec}}}"
-    )
+    (document,) = read(f"{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: x}}, spec: {spec}}}")
     return document
 
 
@@ -295,7 +288,7 @@ def test_a_service_has_the_pods_with_all_its_labels(selector: str, pods: list[st
 
 REFUSED = [
     (pod("a", "{nodeName: far}"), "Pod x/a: its node far is none of the lab's (node-1)"),
-    (documents("{apiVersion: v1, kind: Node, metadata: {name: far}}")[0], "Node far: the lab has node-1"),
+    (read("{apiVersion: v1, kind: Node, metadata: {name: far}}")[0], "Node far: the lab has node-1"),
 ]
 
 
@@ -310,7 +303,7 @@ def test_what_has_no_place_is_refused(document: Document, said: str) -> None:
 def test_finding_by_what_people_write() -> None:
     world = new_world()
     policy = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p}, spec: {podSelector: {}}}"
-    key = world.put(documents(policy)[0])
+    key = world.put(read(policy)[0])
 
     assert world.find("NetworkPolicy", "", "p") == key == world.find("NetworkPolicy", "default", "p")
     assert world.find("NetworkPolicy", "default", "p", "networking.k8s.io/v1") == key
@@ -326,9 +319,9 @@ def test_finding_by_what_people_write() -> None:
 def test_every_object_has_a_uid_that_stays() -> None:
     world = new_world()
     policy = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p}, spec: {podSelector: {}}}"
-    key = world.put(documents(policy)[0])
+    key = world.put(read(policy)[0])
     first = world.objects[key].object.metadata.uid
-    world.put(documents(policy.replace("podSelector: {}", "podSelector: {}, ingress: [{}]"))[0])
+    world.put(read(policy.replace("podSelector: {}", "podSelector: {}, ingress: [{}]"))[0])
 
     assert first
     assert world.objects[key].object.metadata.uid == first

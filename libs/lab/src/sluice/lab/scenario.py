@@ -262,10 +262,7 @@ class Denial(Part, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if (self.object is None) == (self.delete is None):
             raise ValueError("write either `object` or `delete`")
-        try:
-            re.compile(self.message)
-        except re.error as error:
-            raise ValueError(f"message: {self.message!r} is no regular expression: {error}") from error
+        _check_message(self.message)
 
 
 class Reported(Part, frozen=True, kw_only=True):
@@ -278,10 +275,14 @@ class Reported(Part, frozen=True, kw_only=True):
     """The node. Empty: any."""
 
     def __post_init__(self) -> None:
-        try:
-            re.compile(self.message)
-        except re.error as error:
-            raise ValueError(f"message: {self.message!r} is no regular expression: {error}") from error
+        _check_message(self.message)
+
+
+def _check_message(message: str) -> None:
+    try:
+        re.compile(message)
+    except re.error as error:
+        raise ValueError(f"message: {message!r} is no regular expression: {error}") from error
 
 
 class Logged(Part, frozen=True, kw_only=True):

@@ -34,16 +34,14 @@ class Metric:
         return "\n".join(lines) + "\n"
 
 
+ReadRows = Callable[[], Iterable[tuple[tuple[str, ...], float]]]
+"""The values, each with those of its labels."""
+
+
 class Rows:
     """Counters with one name and several labels, read at each scrape."""
 
-    def __init__(
-        self,
-        name: str,
-        help_text: str,
-        labels: tuple[str, ...],
-        read: Callable[[], Iterable[tuple[tuple[str, ...], float]]],
-    ) -> None:
+    def __init__(self, name: str, help_text: str, labels: tuple[str, ...], read: ReadRows) -> None:
         self.name, self._help, self._labels, self._read = name, help_text, labels, read
 
     def text(self) -> str:
@@ -77,13 +75,7 @@ class Metrics:
     def gauge(self, name: str, help_text: str, label: str = "") -> Metric:
         return self._metrics.setdefault(name, Metric(name, help_text, "gauge", label))
 
-    def rows(
-        self,
-        name: str,
-        help_text: str,
-        labels: tuple[str, ...],
-        read: Callable[[], Iterable[tuple[tuple[str, ...], float]]],
-    ) -> None:
+    def rows(self, name: str, help_text: str, labels: tuple[str, ...], read: ReadRows) -> None:
         """Register counters whose values `read` returns at each scrape."""
         self._rows[name] = Rows(name, help_text, labels, read)
 

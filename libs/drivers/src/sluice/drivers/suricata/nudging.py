@@ -14,23 +14,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sluice.drivers.namespaces import inside
+from sluice.drivers.suricata.taps import opened
 
 INTERVAL_S = 0.0005
 """Half the time before the engine's first check."""
 
 FRAME = bytes.fromhex("020000000001 020000000002 88b5") + bytes(46)
 """An untagged Ethernet frame with an experimental EtherType (IEEE 802, 0x88B5), which the switch drops."""
-
-
-def _sending(interface: str) -> socket.socket:
-    found = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    found.setblocking(False)
-    try:
-        found.bind((interface, 0))
-    except OSError:
-        found.close()
-        raise
-    return found
 
 
 class Nudges:
@@ -45,7 +35,7 @@ class Nudges:
         self._sockets: list[socket.socket] = []
         try:
             for tap in taps:
-                self._sockets.append(inside(netns, lambda tap=tap: _sending(tap)))  # type: ignore[misc]  # bound now
+                self._sockets.append(inside(netns, lambda tap=tap: opened(tap)))  # type: ignore[misc]  # bound now
         except OSError:
             self.close()
             raise

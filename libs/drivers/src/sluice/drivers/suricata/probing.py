@@ -17,6 +17,7 @@ from sluice.dataplane.l7.ruleset import proof
 from sluice.dataplane.ovs.flow import Output
 from sluice.drivers.namespaces import inside
 from sluice.drivers.openflow.switch import Switch
+from sluice.drivers.suricata.taps import opened
 
 ETH_P_ALL = 0x0003
 """Source: linux/if_ether.h."""
@@ -56,17 +57,6 @@ def _checksum(head: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def _listening(interface: str) -> socket.socket:
-    found = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-    found.setblocking(False)
-    try:
-        found.bind((interface, 0))
-    except OSError:
-        found.close()
-        raise
-    return found
-
-
 class Prober:
     """Observes the packets that come out of the engine."""
 
@@ -76,7 +66,7 @@ class Prober:
         Raises:
             OSError: there is no such interface, or permission to capture is missing.
         """
-        self._socket = inside(netns, lambda: _listening(tap_out))
+        self._socket = inside(netns, lambda: opened(tap_out, ETH_P_ALL))
 
     def close(self) -> None:
         self._socket.close()

@@ -1,6 +1,7 @@
 """The two switch ports between which the engine sits."""
 
 import asyncio
+import socket
 from collections.abc import Iterable
 from errno import ENODEV
 from pathlib import Path
@@ -20,6 +21,21 @@ TAGS = 2
 
 TAG_BYTES = 4
 """Source: IEEE 802.1Q."""
+
+
+def opened(tap: str, ether_type: int = 0) -> socket.socket:
+    """A socket that sends by the tap, and receives what the kernel has of this EtherType there; 0: nothing.
+
+    Raises:
+        OSError: there is no such interface, or permission is missing.
+    """
+    made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(ether_type))
+    try:
+        made.bind((tap, 0))
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 class Taps:

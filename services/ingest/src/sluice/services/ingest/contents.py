@@ -1,7 +1,7 @@
 """Parses and admits a file's bytes. Pure."""
 
 from sluice.admission.admit import admit
-from sluice.contracts import codec, jsonpath
+from sluice.contracts import jsonpath
 from sluice.contracts.status import DocumentProblem
 from sluice.kube.manifest import Document, Ignored, Unsupported, parse
 from sluice.services.ingest.catalog import Contents
@@ -40,7 +40,3 @@ def unreadable(file: str, reason: str) -> Contents:
 def trouble(file: str, reason: str) -> DocumentProblem:
     """A problem of a whole file or folder; its line is 0."""
     return DocumentProblem(file=file, line=0, path=jsonpath.ROOT, reason=reason)
-
-
-def digest_of(content: bytes) -> str:
-    return codec.digest(content)

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from sluice.contracts import codec
 from sluice.contracts.status import DocumentProblem
 from sluice.kube.digest import listing_digest
 from sluice.services.ingest import contents, folder
@@ -138,7 +139,7 @@ class FolderSource:
             return _Read(signature, contents.UNREADABLE, contents.unreadable(path, str(error)), ends=True)
         if content is None:
             return None
-        digest = contents.digest_of(content)
+        digest = codec.digest(content)
         said = None if digest == known else contents.contents_of(content, path)
         return _Read(signature, digest, said, ends=not content or content.endswith(b"\n") or path.endswith(".json"))
 

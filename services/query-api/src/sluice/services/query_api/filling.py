@@ -34,6 +34,10 @@ _stored = METRICS.counter("sluice_audit_stored_total", "Events that were stored"
 _unread = METRICS.counter("sluice_audit_unreadable_total", "Messages of AUDIT that could not be read")
 
 
+_Batch = tuple[str, list[Event]]
+"""The identifier of a batch, and its events."""
+
+
 class Listener:
     """One live follower."""
 
@@ -61,6 +65,7 @@ class Filling:
         self._lock = asyncio.Lock()
         """Held while the store is used: only one thread may use it at a time."""
 
+        self._pruned_s = float("-inf")
         self.caught_up = asyncio.Event()
 
     @asynccontextmanager
@@ -82,9 +87,8 @@ class Filling:
         await self._objects.caught_up.wait()  # otherwise addresses could not be resolved to Pods
         place = await self._place()
         here = place
-        gathered: list[tuple[str, list[Event]]] = []
+        gathered: list[_Batch] = []
         count = 0
-        pruned_s = float("-inf")
         async with follow(self._bus, AUDIT.name, after=place.sequence) as events:
             async for event in events:
                 match event:
@@ -98,17 +102,21 @@ class Filling:
                     case NewEpoch():
                         here = NEVER
                 if gathered and (count >= GATHERED or not events.waiting):
-                    async with self._lock:
-                        await asyncio.to_thread(self.store.add, gathered, here)
-                        if time.monotonic() - pruned_s > _PRUNE_S:
-                            pruned_s = time.monotonic()
-                            for day in await asyncio.to_thread(self.store.prune, time.time_ns() // 1_000):
-                                log.info("audit_day_dropped", day=day)
-                    for one in (event for _, told in gathered for event in told):
-                        _stored.add(1, one.kind)
-                        for listener in self._listeners:
-                            listener.tell(one)
+                    await self._add(gathered, here)
                     gathered, count = [], 0
+
+    async def _add(self, gathered: list[_Batch], here: Revision) -> None:
+        """Store the events, drop days that are too old, and tell those who listen."""
+        async with self._lock:
+            await asyncio.to_thread(self.store.add, gathered, here)
+            if time.monotonic() - self._pruned_s > _PRUNE_S:
+                self._pruned_s = time.monotonic()
+                for day in await asyncio.to_thread(self.store.prune, time.time_ns() // 1_000):
+                    log.info("audit_day_dropped", day=day)
+        for one in (event for _, told in gathered for event in told):
+            _stored.add(1, one.kind)
+            for listener in self._listeners:
+                listener.tell(one)
 
     async def _place(self) -> Revision:
         """The position up to which AUDIT is stored; NEVER if AUDIT was recreated, and is read from its start."""
@@ -121,7 +129,7 @@ class Filling:
             return NEVER
         return place
 
-    def _read(self, message: Message) -> tuple[str, list[Event]] | None:
+    def _read(self, message: Message) -> _Batch | None:
         try:
             batch = audit_batches.read(message.body, message.time_ns // 1_000)
         except codec.Undecodable as error:

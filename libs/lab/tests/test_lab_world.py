@@ -15,6 +15,7 @@ from sluice.kube.manifest import Document
 from sluice.lab import services
 from sluice.lab.world import Key, NotPlaceable, World
 from sluice.testkit.manifests import read
+from sluice.testkit.work import work
 
 
 def new_world(*nodes: str) -> World:
@@ -73,7 +74,7 @@ def test_an_address_in_use_is_not_given_out() -> None:
     assert world.pods()["x/b"].addresses == ("10.64.0.3",)
 
 
-def test_what_is_put_together_is_derived_from_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endpoints_are_derived_when_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, slices = [], services.slices
 
     def counted(service: Service, pods: list[Pod]) -> Iterable[EndpointSlice]:
@@ -84,17 +85,46 @@ def test_what_is_put_together_is_derived_from_once(monkeypatch: pytest.MonkeyPat
     (web,) = read(SERVICE)
     world, one_by_one = new_world(), new_world()
 
-    with world.together():
-        for each in (web, pod("a", metadata=", labels: {app: a}"), pod("b", metadata=", labels: {app: a}")):
-            world.put(each)
-        assert asked == []
+    for each in (web, pod("a", metadata=", labels: {app: a}"), pod("b", metadata=", labels: {app: a}")):
+        world.put(each)
+    assert asked == []
 
+    assert {key.kind for key in world.objects} >= {Kind.ENDPOINT_SLICE}
+    assert world.bodies.keys() == world.objects.keys()
     (pods,) = asked
     assert [each.metadata.name for each in pods] == ["a", "b"]
     for each in (pod("a", metadata=", labels: {app: a}"), pod("b", metadata=", labels: {app: a}"), web):
         one_by_one.put(each)
+        assert one_by_one.objects
     assert world.objects.keys() == one_by_one.objects.keys()
-    assert {key.kind for key in world.objects} >= {Kind.ENDPOINT_SLICE}
+
+
+def test_a_scenario_of_twice_the_objects_is_twice_the_work() -> None:
+    def played(count: int) -> None:
+        world = new_world()
+        for number in range(count):
+            world.put(service(f"s{number}", f"{{selector: {{app: a{number}}}, ports: [{{port: 80}}]}}"))
+            world.put(pod(f"p{number}", metadata=f", labels: {{app: a{number}}}"))
+        assert len(world.objects) == 3 * count + 2
+
+    played(2)
+
+    assert work(lambda: played(40)) < 2.3 * work(lambda: played(20))
+
+
+def test_endpoints_that_were_deleted_come_again_as_in_a_cluster() -> None:
+    world = new_world()
+    (web,) = read(SERVICE)
+    world.put(web)
+    world.put(pod("a", metadata=", labels: {app: a}"))
+    key = world.find("EndpointSlice", "x", "web-0")
+
+    world.remove(key)
+    assert key in world.objects
+
+    world.remove(key)
+    world.remove(world.find("Service", "x", "web"))
+    assert key not in world.objects
 
 
 def test_declared_ports_are_served_whatever_their_container() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -26,7 +27,7 @@ def connectivity(files: tuple[str, ...], output: str) -> None:
 
     world = placed(load_all(files))
     state = ClusterState(document.object for document in world.objects.values())
-    rows = [
+    rows = (
         {
             "src": pair.source,
             "dst": pair.destination,
@@ -37,14 +38,14 @@ def connectivity(files: tuple[str, ...], output: str) -> None:
             ],
         }
         for pair in pairs(state)
-    ]
+    )
     if output == "json":
-        options.echo_json(rows)
+        options.echo_json(list(rows))
     else:
         _csv(rows)
 
 
-def _csv(rows: list[dict[str, Any]]) -> None:
+def _csv(rows: Iterable[dict[str, Any]]) -> None:
     """A line per protocol; one without a protocol if nothing connects."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("src", "dst", "protocol", "ports"))

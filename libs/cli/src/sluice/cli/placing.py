@@ -19,12 +19,11 @@ def placed(documents: Sequence[Document]) -> World:
     """The objects with missing fields filled in deterministically; an object without a place ends the command."""
     numbers = count(1)
     world = World(_nodes(documents), lambda: f"uid-{next(numbers)}", lambda: "")
-    with world.together():
-        for document in sorted(documents, key=lambda document: document.kind not in FIRST):
-            try:
-                world.put(document)
-            except NotPlaceable as error:
-                refuse([f"{document.file}:{document.line}: {document.path}: {error}"])
+    for document in sorted(documents, key=lambda document: document.kind not in FIRST):
+        try:
+            world.put(document)
+        except NotPlaceable as error:
+            refuse([f"{document.file}:{document.line}: {document.path}: {error}"])
     return world
 
 

@@ -7,7 +7,6 @@ values are kept. Everything is decided here and nothing is done: `Lab` carries i
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from ipaddress import IPv4Network, ip_address, ip_network
 from types import MappingProxyType
 from typing import NamedTuple
@@ -103,8 +102,11 @@ class World:
         self._objects: dict[Key, Document] = {}
         self._bodies: dict[Key, bytes] = {}
         self._implied: set[Key] = set()
-        self._derived: set[Key] = set()
+        self._derived: dict[Key, EndpointSlice] = {}
         """EndpointSlices that the lab made."""
+
+        self._is_derived = True
+        """Whether they are those of the objects. They are made when somebody asks, since it takes a pass over all."""
 
         self._taken: Counter[Address] = Counter()
         """How many running Pods have each address."""
@@ -113,7 +115,6 @@ class World:
         self._versions: frozenset[int] | None = None
         """The IP versions of all nodes' ranges; None: not known since a Node changed."""
 
-        self._gathering = False
         self._next_node = 0
         self._next_address: dict[str, int] = {}
         self._attaching = Attaching(networks)
@@ -125,10 +126,12 @@ class World:
     @property
     def bodies(self) -> Mapping[Key, bytes]:
         """Every object as JSON."""
+        self._derive()
         return self._bodies
 
     @property
     def objects(self) -> Mapping[Key, Document]:
+        self._derive()
         return self._objects
 
     def pods(self) -> dict[str, Placed]:
@@ -162,16 +165,6 @@ class World:
                         found[pod.node].add(str(ip_network(address)))
         return {node: frozenset(each) for node, each in found.items()}
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Derive only once at the end of the context: for many objects, each of which would need a full pass."""
-        self._gathering = True
-        try:
-            yield
-        finally:
-            self._gathering = False
-        self._derive()
-
     def put(self, document: Document) -> Key:
         """Add or update the object, with what its kind needs; returns its final key.
 
@@ -183,8 +176,8 @@ class World:
             self._imply(Key(Kind.NAMESPACE, "", key.namespace))
         self._store(key, document)
         self._implied.discard(key)
-        self._derived.discard(key)
-        self._derive()
+        self._derived.pop(key, None)
+        self._is_derived = False
         return key
 
     def remove(self, key: Key) -> None:
@@ -193,6 +186,7 @@ class World:
         Raises:
             NotPlaceable: there is no such object.
         """
+        self._derive()
         if key not in self._objects:
             raise NotPlaceable(f"{describe(key)}: there is none to delete: check kind, namespace and name")
         gone = [key]
@@ -203,15 +197,17 @@ class World:
             if isinstance(service := self._objects[each].object, Service):
                 self._serving.remove(service)
             del self._objects[each], self._bodies[each]
+            self._derived.pop(each, None)
             self._implied.discard(each)
         if key.kind is Kind.NODE:
             self._imply(key)
-        self._derive()
+        self._is_derived = False
 
     def _derive(self) -> None:
         """Create EndpointSlices for the Services that have none from elsewhere."""
-        if self._gathering:
+        if self._is_derived:
             return
+        self._is_derived = True
         held = [document.object for document in self._objects.values()]
         given = {
             (one.metadata.namespace, one.service)
@@ -225,13 +221,15 @@ class World:
             if service.spec.selector:
                 for one in services.slices(service, pods.of(service)):
                     wanted[Key(Kind.ENDPOINT_SLICE, one.metadata.namespace, one.metadata.name)] = one
-        for gone in self._derived - wanted.keys():
+        for gone in self._derived.keys() - wanted.keys():
             del self._objects[gone], self._bodies[gone]
         for key, one in wanted.items():
+            if self._derived.get(key) == one:
+                continue
             (document,) = parse(codec.encode(one), "lab.json")
             assert isinstance(document, Document), document
             self._store(key, document)
-        self._derived = set(wanted)
+        self._derived = wanted
 
     def find(self, kind: str, namespace: str, name: str, api_version: str = "") -> Key:
         """The key of an object named by a user.
@@ -239,7 +237,7 @@ class World:
         Raises:
             NotPlaceable: there is no such kind, or no such object.
         """
-        for key in self._objects:
+        for key in self.objects:
             resource = RESOURCES[key.kind]
             wanted = (kind, (namespace or "default") if resource.namespaced else "", name)
             if wanted == (resource.kind, key.namespace, key.name) and api_version in ("", resource.api_version):

@@ -16,8 +16,9 @@ from sluice.contracts.ids import Address, NodeName, Uid
 from sluice.contracts.objects import Pod
 from sluice.contracts.services import Service
 from sluice.grouping.attachments import interfaces_of
+from sluice.lab.addresses import runs
 from sluice.lab.services import is_headless
-from sluice.lab.world import Placed, World, ports_of, runs
+from sluice.lab.world import Placed, World, ports_of
 
 Ends = Mapping[str, Placed]
 """By namespace/name, or by name with prefix."""

@@ -5,9 +5,8 @@ Nodes get addresses. Namespaces are created when an object needs them, and delet
 values are kept. Everything is decided here and nothing is done: `Lab` carries it out.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -19,9 +18,6 @@ from sluice.contracts.kinds import RESOURCES, Kind
 from sluice.contracts.objects import (
     Namespace,
     Node,
-    NodeAddress,
-    NodeSpec,
-    NodeStatus,
     ObjectMeta,
     Pod,
     PodIP,
@@ -29,21 +25,10 @@ from sluice.contracts.objects import (
 )
 from sluice.contracts.services import EndpointSlice, Service
 from sluice.kube.manifest import Document, parse
-from sluice.lab import services
+from sluice.lab import addresses, services
+from sluice.lab.addresses import runs
 from sluice.lab.attaching import Attaching, NoSuchNetwork
 from sluice.lab.scenario import DnsRecord, Network, addresses_of
-
-POD_RANGE = IPv4Network("10.64.0.0/10")
-"""Pod addresses, unless the Node says otherwise. Those of the 1,025th node and later ones are beyond it."""
-
-NODE_BITS = 12
-"""A node's range is a /20: room for 4,093 Pods."""
-
-NODE_RANGE = IPv4Network("192.168.77.0/24")
-"""Node addresses, unless the Node says otherwise. Those of the 247th node and later ones are beyond it."""
-
-RESERVED = 2
-"""Addresses not given out: the network's own, and the one usually taken for a gateway."""
 
 
 class NotPlaceable(ValueError):
@@ -108,15 +93,12 @@ class World:
         self._is_derived = True
         """Whether they are those of the objects. They are made when somebody asks, since it takes a pass over all."""
 
-        self._taken: Counter[Address] = Counter()
-        """How many running Pods have each address."""
-
+        self._taken = addresses.Taken()
         self._serving = services.Taken()
         self._versions: frozenset[int] | None = None
         """The IP versions of all nodes' ranges; None: not known since a Node changed."""
 
         self._next_node = 0
-        self._next_address: dict[str, int] = {}
         self._attaching = Attaching(networks)
         for node in self.nodes:
             self._imply(Key(Kind.NODE, "", node))
@@ -193,7 +175,7 @@ class World:
         if key.kind is Kind.NAMESPACE:
             gone += [each for each in self._objects if each.namespace == key.name]
         for each in gone:
-            self._taken.subtract(_had_by(self._objects[each].object))
+            self._taken.remove(self._objects[each].object)
             if isinstance(service := self._objects[each].object, Service):
                 self._serving.remove(service)
             del self._objects[each], self._bodies[each]
@@ -273,8 +255,8 @@ class World:
                 document = replace(document, object=service, body=codec.encode(service))
             case _:
                 document = document.identified(uid)
-        self._taken.subtract(_had_by(known.object if known else None))
-        self._taken.update(_had_by(document.object))
+        self._taken.remove(known.object if known else None)
+        self._taken.add(document.object)
         self._objects[key] = document
         self._bodies[key] = document.body
 
@@ -304,9 +286,9 @@ class World:
             raise NotPlaceable(
                 f"{describe(key)}: its node {node} is none of the lab's ({', '.join(self.nodes)}): add it to spec.nodes"
             )
-        addresses = pod.addresses or (before.addresses if before else ())
-        if not addresses:
-            addresses = self.node_addresses(node) if pod.spec.host_network else self._free_addresses(node)
+        own = pod.addresses or (before.addresses if before else ())
+        if not own:
+            own = self.node_addresses(node) if pod.spec.host_network else self._free_addresses(node)
         born = before.metadata if before else ObjectMeta(name="", uid=self._new_uid(), creation_timestamp=self._now())
         metadata = replace(
             pod.metadata,
@@ -315,8 +297,8 @@ class World:
         )
         status = PodStatus(
             phase=pod.status.phase or "Running",
-            pod_ip=addresses[0],
-            pod_ips=tuple(PodIP(ip=address) for address in addresses),
+            pod_ip=own[0],
+            pod_ips=tuple(PodIP(ip=address) for address in own),
         )
         made = replace(pod, metadata=metadata, spec=replace(pod.spec, node_name=node), status=status)
         try:
@@ -333,18 +315,7 @@ class World:
         index = self._place_of.get(NodeName(key.name))
         if index is None:
             raise NotPlaceable(f"{describe(key)}: the lab has {', '.join(self.nodes)}: add it to spec.nodes")
-        addresses = node.status.addresses or (
-            NodeAddress(type="InternalIP", address=str(NODE_RANGE[10] + index)),
-            NodeAddress(type="Hostname", address=key.name),
-        )
-        cidrs = node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())
-        cidrs = cidrs or (f"{POD_RANGE[0] + (index << NODE_BITS)}/{32 - NODE_BITS}",)
-        return replace(
-            node,
-            metadata=replace(node.metadata, uid=uid),
-            spec=NodeSpec(pod_cidr=cidrs[0], pod_cidrs=cidrs),
-            status=NodeStatus(addresses=addresses),
-        )
+        return addresses.addressed(replace(node, metadata=replace(node.metadata, uid=uid)), index)
 
     def node(self, name: NodeName) -> Node:
         """The Node object, with addresses and ranges."""
@@ -358,32 +329,15 @@ class World:
 
     def _free_addresses(self, node: NodeName) -> tuple[Address, ...]:
         """One from each of the node's ranges."""
-        return tuple(self._free_address(node, cidr) for cidr in self.node(node).spec.pod_cidrs)
-
-    def _free_address(self, node: NodeName, cidr: str) -> Address:
-        """The next address of the range; addresses are not reused soon."""
-        network = ip_network(cidr, strict=False)
-        for _ in range(network.num_addresses - RESERVED):
-            offset = self._next_address.get(cidr, RESERVED)
-            self._next_address[cidr] = offset + 1 if offset + 2 < network.num_addresses else RESERVED
-            if self._taken[address := Address(str(network[offset]))] <= 0:
-                return address
-        raise NotPlaceable(f"node {node}: no address is left in {cidr}: give the Node a larger spec.podCIDR")
+        try:
+            return tuple(self._taken.free(cidr) for cidr in self.node(node).spec.pod_cidrs)
+        except addresses.NoneLeft as error:
+            raise NotPlaceable(f"node {node}: {error}") from error
 
 
 def describe(key: Key) -> str:
     where = f"{key.namespace}/" if key.namespace else ""
     return f"{RESOURCES[key.kind].kind} {where}{key.name}"
-
-
-def runs(pod: Pod) -> bool:
-    """Whether the Pod has not ended."""
-    return pod.status.phase not in ("Succeeded", "Failed")
-
-
-def _had_by(obj: object) -> tuple[Address, ...]:
-    """The addresses of a running Pod."""
-    return pod.addresses if isinstance(pod := obj, Pod) and runs(pod) else ()
 
 
 def ports_of(pod: Pod) -> tuple[int, ...]:

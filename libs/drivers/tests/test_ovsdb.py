@@ -36,7 +36,11 @@ async def test_a_bridge_is_closed_and_speaks_openflow_15(ovsdb, bridge):
 
     found = await until(monitor, lambda view: view.bridge(bridge))
 
-    assert (found.datapath_type, found.fail_mode) == ("netdev", "secure")
+    columns = ["datapath_type", "fail_mode"]
+    (asked,) = await ovsdb.transact(
+        {"op": "select", "table": "Bridge", "where": [["name", "==", bridge]], "columns": columns}
+    )
+    assert asked["rows"] == [{"datapath_type": "netdev", "fail_mode": "secure"}]
     assert {"OpenFlow15", "OpenFlow13"} <= found.protocols
     assert [interface.name for interface in monitor.view.interfaces(bridge)] == [bridge]
 

@@ -48,7 +48,7 @@ def test_whether_its_device_has_gone(case: Case) -> None:
     )
     view = View()
     for row in (
-        Bridge(RowId("b"), "br-int", frozenset({RowId("p")}), "netdev", None, frozenset()),
+        Bridge(RowId("b"), "br-int", frozenset({RowId("p")}), frozenset()),
         Port(RowId("p"), "eno2", frozenset({RowId("i")}), None),
         interface,
     ):

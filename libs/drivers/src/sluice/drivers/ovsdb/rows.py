@@ -17,8 +17,6 @@ class Bridge(Struct, frozen=True):
     id: RowId
     name: str
     ports: frozenset[RowId]
-    datapath_type: str
-    fail_mode: str | None
     protocols: frozenset[str]
 
 
@@ -57,16 +55,15 @@ class Switch(Struct, frozen=True):
 
     id: RowId
     cur_cfg: int
-    next_cfg: int
 
 
 Row = Bridge | Port | Interface | Switch
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "Bridge": ("name", "ports", "datapath_type", "fail_mode", "protocols"),
+    "Bridge": ("name", "ports", "protocols"),
     "Port": ("name", "interfaces", "tag"),
     "Interface": ("name", "ofport", "external_ids", "type", "admin_state", "link_state", "error", "ifindex"),
-    "Open_vSwitch": ("cur_cfg", "next_cfg"),
+    "Open_vSwitch": ("cur_cfg",),
 }
 """The columns to request of each table; `row` needs all of them."""
 
@@ -79,8 +76,6 @@ def row(table: str, row_id: RowId, columns: Mapping[str, Any]) -> Row:
                 id=row_id,
                 name=columns["name"],
                 ports=references(columns["ports"]),
-                datapath_type=columns["datapath_type"],
-                fail_mode=optional(columns["fail_mode"]),
                 protocols=frozenset(elements(columns["protocols"])),
             )
         case "Port":
@@ -99,7 +94,7 @@ def row(table: str, row_id: RowId, columns: Mapping[str, Any]) -> Row:
                 ifindex=optional(columns["ifindex"]),
             )
         case "Open_vSwitch":
-            return Switch(row_id, columns["cur_cfg"], columns["next_cfg"])
+            return Switch(row_id, columns["cur_cfg"])
         case _:
             raise ValueError(f"table {table}: not one of {', '.join(COLUMNS)}")
 

@@ -43,10 +43,10 @@ class State(Enum):
 class Write:
     """A value on its way to the stream; an empty body is a tombstone."""
 
-    __slots__ = ("blockers", "body", "cause", "dependents", "is_mark", "number", "perhaps_stored", "state", "subject")
+    __slots__ = ("blockers", "body", "cause", "dependents", "number", "perhaps_stored", "state", "subject")
 
-    def __init__(self, number: int, subject: str, body: bytes, cause: Revision, *, is_mark: bool) -> None:
-        self.number, self.subject, self.body, self.cause, self.is_mark = number, subject, body, cause, is_mark
+    def __init__(self, number: int, subject: str, body: bytes, cause: Revision) -> None:
+        self.number, self.subject, self.body, self.cause = number, subject, body, cause
         self.state = State.WAITING
         self.perhaps_stored = False
         """It was sent and not refused: it must not change any more."""
@@ -113,7 +113,7 @@ class Writes:
             self.release(last)
             return last
         self._number += 1
-        write = Write(self._number, subject, body, cause, is_mark=is_mark)
+        write = Write(self._number, subject, body, cause)
         _block(write, [*blockers, last] if last else blockers)
         self._chains.setdefault(subject, deque()).append(write)
         if not is_mark:

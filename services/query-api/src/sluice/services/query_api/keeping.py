@@ -41,8 +41,6 @@ class Keeper:
     def __init__(self, bus: Bus, service: str, holder: str, every: int) -> None:
         self._bus, self._service, self._holder, self._every = bus, service, holder, every
         self.elected = asyncio.Event()
-        self.weaver: Weaver | None = None
-        """What it has folded; None while on standby."""
 
     async def run(self) -> None:
         """Never returns."""
@@ -54,7 +52,6 @@ class Keeper:
                 await self._under(lease)
             finally:
                 self.elected.clear()
-                self.weaver = None
                 await lease.release()
 
     async def _under(self, lease: Lease) -> None:
@@ -73,7 +70,7 @@ class Keeper:
             await asyncio.gather(keeping, holding, return_exceptions=True)
 
     async def _keep(self) -> None:
-        weaver = self.weaver = await self._resumed()
+        weaver = await self._resumed()
         log.info("ledger_kept", epoch=weaver.epoch, after=weaver.last)
         async with follow(self._bus, LEDGER.name, after=weaver.last) as events:
             async for event in events:

@@ -6,8 +6,9 @@ from msgspec.structs import replace
 from sluice.contracts.ids import ALL_NODES, Address
 from sluice.contracts.programs import Direction
 from sluice.contracts.tracing import Traced
-from sluice.dataplane.ovs.ending import Ending, Known, denier, question
+from sluice.dataplane.ovs.ending import Denier, Ending, Known, denier, question
 from sluice.dataplane.ovs.ids import ISOLATION, RuleKey
+from sluice.dataplane.ovs.pipeline import Table
 from sluice.dataplane.ovs.registers import BY_NODE_PORT
 from sluice.dataplane.ovs.tracing import read
 from sluice.testkit.worlds import GROUPS, HERE, NODES, UNITS, member, page, program
@@ -85,6 +86,12 @@ def test_the_switch_is_asked_from_where_policy_begins(known, sender, begins):
     )
 
 
+def test_the_switch_is_asked_about_the_way_in_alone():
+    _, actions = question(ASKED, 3, from_host=False, from_pod=True, at=Table.FORWARD)
+
+    assert actions.endswith(f"resubmit(,{Table.FORWARD:d})")
+
+
 TOLD = """\
 Flow: ct_state=new|trk,tcp,in_port=3,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=40000,tp_dst=80
 
@@ -122,7 +129,29 @@ LET_IN = """
             drop"""
 
 
-@pytest.mark.parametrize(("flows", "by"), [(BY_A_RULE, 2), (BY_ISOLATION, 9), (NO_WAY, None), (LET_IN, None)])
+OUT = """
+70. in_port=3, priority 40000, cookie 0x51ce050000000008
+    goto_table:112
+112. reg9=0x8, priority 200, cookie 0x51ce0d0000000008
+    drop"""
+AT_THE_DOOR = """
+48. reg7=0x80000007, priority 40000, cookie 0x51ce040000000003
+    goto_table:112
+112. reg9=0x3, priority 200, cookie 0x51ce0d0000000003
+    drop"""
+
+
+@pytest.mark.parametrize(
+    ("flows", "by"),
+    [
+        (BY_A_RULE, Denier(2, None)),
+        (BY_ISOLATION, Denier(9, None)),
+        (OUT, Denier(8, Table.FORWARD)),
+        (AT_THE_DOOR, Denier(3, Table.EGRESS_TIER)),
+        (NO_WAY, None),
+        (LET_IN, None),
+    ],
+)
 def test_who_denies_it(flows, by):
     way = read(TOLD.format(flows=ALLOWED + flows), TRACED, 3, "br-int")
 

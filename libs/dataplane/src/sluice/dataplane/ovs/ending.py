@@ -36,6 +36,8 @@ ICMP is forgotten a minute after its last packet."""
 
 _NEW = "ct_state=trk|new,nw_ttl=64"
 _DENY = (CookieKind.RULE, CookieKind.ISOLATION)
+_BEGINS = (Table.EGRESS_TIER, Table.FORWARD)
+"""Where policies at NodePorts are over, and where those for what Pods send are."""
 
 
 class Known(NamedTuple):
@@ -109,10 +111,13 @@ class Ending:
             yield from member.addresses
 
 
-def question(connection: Known, in_port: int, *, from_host: bool, from_pod: bool) -> tuple[str, ...]:
+def question(
+    connection: Known, in_port: int, *, from_host: bool, from_pod: bool, at: Table = Table.NODE_PORT
+) -> tuple[str, ...]:
     """The arguments of ofproto/trace-packet-out, after the bridge.
 
     Args:
+        at: where the packet begins; see `Denier.then`.
         in_port: that of the sender.
         from_host: the sender is the node itself.
         from_pod: the sender is a Pod of the node; policies that apply to a Service do not concern its use of NodePorts.
@@ -135,14 +140,29 @@ def question(connection: Known, in_port: int, *, from_host: bool, from_pod: bool
     begins = (
         f"set_field:{served:#x}->{SERVICE_PORT.spec.name}",
         f"set_field:{flags:#x}->{FLAGS.spec.name}",
-        f"resubmit(,{Table.NODE_PORT:d})",
+        f"resubmit(,{at:d})",
     )
     return f"{write_packet(fields)},{_NEW}", ",".join(begins)
 
 
-def denier(met: Collection[Met]) -> int | None:
-    """The id of the rule that denies a packet which hit these flows; None if none does."""
+class Denier(NamedTuple):
+    number: int
+    """The id of the rule."""
+
+    then: Table | None
+    """Where the policies begin that the packet would meet next if the rule allowed it; None: there are none."""
+
+
+def denier(met: Collection[Met]) -> Denier | None:
+    """Who denies a packet that hit these flows; None if no rule does."""
     if not met or any(one.table == Table.TALLY for one in met):
         return None
-    deciding = [cookie for one in met if one.cookie and (cookie := cookies.unpack(one.cookie)) and cookie.kind in _DENY]
-    return deciding[-1].number if list(met)[-1].table == Table.COUNT and deciding else None
+    deciding = [
+        (cookie.number, one.table)
+        for one in met
+        if one.cookie and (cookie := cookies.unpack(one.cookie)) and cookie.kind in _DENY
+    ]
+    if list(met)[-1].table != Table.COUNT or not deciding:
+        return None
+    number, table = deciding[-1]
+    return Denier(number, next((begin for begin in _BEGINS if begin > table), None))

@@ -10,6 +10,7 @@ from sluice.contracts.tracing import Traced
 from sluice.dataplane.ovs import ending, tracing
 from sluice.dataplane.ovs.conntrack import CT_ZONE, MARK_LET_IN
 from sluice.dataplane.ovs.ending import PORTS, Known
+from sluice.dataplane.ovs.pipeline import Table
 from sluice.dataplane.ovs.tracing import NotTraceable
 from sluice.drivers.conntrack.entries import Entry, Tuple
 from sluice.drivers.conntrack.tracker import Tracker
@@ -60,16 +61,21 @@ class Ender:
         gateway = uplinks.gateway
         host = gateway is not None and known.source in gateway.addresses
         in_port = port or (gateway.ofport if gateway else uplinks.tunnel or LOCAL)
-        words = ending.question(known, in_port, from_host=host, from_pod=bool(port))
-        try:
-            said = await command(self._control(), "ofproto/trace-packet-out", self._bridge, *words)
-            way = tracing.read(said, _traced(known), in_port, self._bridge)
-        except (NotTraceable, CommandRefused) as error:
-            log.error("connection_not_judged", connection=str(known), error=str(error), instead="it is ended")
-            return "unknown"
-        number = ending.denier(way.met)
-        by = None if number is None else self._facts.rule_key(number)
-        return by.unit if by is not None and self._facts.ending.deny(by, known) else ""
+        at: Table | None = Table.NODE_PORT
+        while at is not None:  # a policy that keeps connections hides none that ends them
+            words = ending.question(known, in_port, from_host=host, from_pod=bool(port), at=at)
+            try:
+                said = await command(self._control(), "ofproto/trace-packet-out", self._bridge, *words)
+                way = tracing.read(said, _traced(known), in_port, self._bridge)
+            except (NotTraceable, CommandRefused) as error:
+                log.error("connection_not_judged", connection=str(known), error=str(error), instead="it is ended")
+                return "unknown"
+            found = ending.denier(way.met)
+            by = None if found is None else self._facts.rule_key(found.number)
+            if by is not None and self._facts.ending.deny(by, known):
+                return by.unit
+            at = None if found is None else found.then
+        return ""
 
 
 LOCAL = 0xFFFE

@@ -475,7 +475,7 @@ MUTATIONS = (
     Mutation(
         "excepts-are-skipped",
         f"{POLICY}/translate/blocks.py",
-        "excepts=tuple(map(str, ordered))",
+        "excepts=tuple(map(str, outer))",
         "excepts=()",
         (f"{TRANSLATE}::test_peers",),
     ),

@@ -88,6 +88,17 @@ def test_the_status_says_what_is_not_known(pair: tuple[K8sNetworkPolicy, bytes])
     assert "romTheFuture" in problem.reason
 
 
+def test_a_status_stays_small_whatever_the_policy_is() -> None:
+    """All statuses travel in one message, and enforcement waits until it is stored."""
+    peers = [{"f" * 100_000: 1}, *({"future": 1} for _ in range(10_000))]
+    body = codec.encode({**msgspec.json.decode(codec.encode(netpol("x/p"))), "spec": {"ingress": [{"from": peers}]}})
+
+    (problem,) = ClusterState((known_part.decode(Kind.K8S_NETWORK_POLICY, body),)).compiler.problems
+
+    assert len(problem.reason) < 12_000
+    assert problem.reason.endswith("; and 9991 problems more")
+
+
 def test_one_peer_that_is_not_known_closes_no_other() -> None:
     known = {"podSelector": {"matchLabels": {"app": "v1"}}}
     policy = netpol("x/p", {"ingress": [{"from": [known]}]})

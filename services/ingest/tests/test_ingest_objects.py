@@ -167,6 +167,16 @@ def test_what_is_nested_as_deeply_as_an_api_server_accepts_is_a_problem_or_passe
     assert reading.problems
 
 
+def test_of_an_object_with_many_problems_a_few_are_told():
+    spec = {"podSelector": {}, **{f"on{number}": 1 for number in range(1_000)}, "f" * 100_000: 1}
+    reading = read(Kind.MULTI_NETWORK_POLICY, made(Kind.MULTI_NETWORK_POLICY, spec=spec))
+
+    assert reading.body
+    assert len(reading.problems) == 11
+    assert reading.problems[-1].reason == "and 991 problems more"
+    assert len(msgspec.json.encode(reading.problems)) < 20_000
+
+
 CLOSED = [
     (
         "a peer of a field that is not known",

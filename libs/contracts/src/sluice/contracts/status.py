@@ -3,9 +3,16 @@
 from typing import Literal, get_args
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sluice.contracts import codec
 from sluice.contracts.ids import NEVER, Backend, NodeName, Revision, Unit
+
+MOST_LETTERS = 4_000_000
+"""Of all reasons in one status: a message that exceeds the bus's 8 MiB is refused, and the marks wait for it."""
+
+SHORT = 200
+"""Letters of a reason that are left if there are too many."""
 
 
 class Problem(Struct, frozen=True, kw_only=True, order=True, omit_defaults=True):
@@ -105,3 +112,10 @@ class CompilerStatus(Struct, frozen=True, kw_only=True):
 
     shard: int
     problems: tuple[Problem, ...]
+
+
+def fitting(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """The problems, with shorter reasons if they are too many for one message."""
+    if sum(len(problem.reason) for problem in problems) <= MOST_LETTERS:
+        return problems
+    return tuple(replace(one, reason=f"{one.reason[:SHORT]}…") if len(one.reason) > SHORT else one for one in problems)

@@ -5,7 +5,7 @@ units that `Policies` names, keep little of most objects beyond their translatio
 unknown events.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -24,6 +24,12 @@ from sluice.policy.translate import SelfContained, Untranslatable, groups_of, st
 from sluice.policy.translate.antrea import Draft, Part
 
 ProgramKey = tuple[GroupId, Unit]
+
+MOST_PROBLEMS = 10
+"""Of one policy that its status gives."""
+
+MOST_LETTERS = 1_000
+"""Of one problem that a status gives. Whoever writes a policy chooses the names in it, and how long they are."""
 
 
 class ProgramChanges(NamedTuple):
@@ -154,7 +160,7 @@ class Compiler:
             self._problems[unit] = Problem(unit=unit, state="failed", reason=str(error), code=error.code)
             return ()
         if translation.problems:
-            self._problems[unit] = Problem(unit=unit, state="failed", reason="; ".join(translation.problems))
+            self._problems[unit] = Problem(unit=unit, state="failed", reason=_first_of(translation.problems))
         return translation.programs
 
     def _keep(self, key: ProgramKey, program: Program) -> bool:
@@ -171,6 +177,13 @@ class Compiler:
         del self._programs[key]
         self._put.pop(key, None)
         self._drop.add(key)
+
+
+def _first_of(problems: Sequence[str]) -> str:
+    """The problems of one policy as a reason; of many only the first: all statuses travel in one message."""
+    more = len(problems) - MOST_PROBLEMS
+    told = [one if len(one) <= MOST_LETTERS else f"{one[:MOST_LETTERS]}…" for one in problems[:MOST_PROBLEMS]]
+    return "; ".join([*told, *((f"and {more} problems more",) if more > 0 else ())])
 
 
 class Groups:

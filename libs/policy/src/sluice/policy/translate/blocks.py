@@ -21,9 +21,11 @@ def block(cidr: str, excepts: tuple[str, ...] = ()) -> BlockPeer:
     for hole in holes:
         if not _within(hole, whole) or hole == whole:
             raise BadBlock(f"except {hole}: not a smaller part of {whole}, so it excludes nothing; correct it")
-    outer = {hole for hole in holes if not any(hole != other and _within(hole, other) for other in holes)}
-    ordered = sorted(outer, key=lambda hole: (int(hole.network_address), hole.prefixlen))
-    return BlockPeer(cidr=str(whole), excepts=tuple(map(str, ordered)))
+    outer: list[IPv4Network | IPv6Network] = []
+    for hole in sorted(holes, key=lambda hole: (int(hole.network_address), hole.prefixlen)):
+        if not outer or not _within(hole, outer[-1]):  # a block comes right before all that it contains
+            outer.append(hole)
+    return BlockPeer(cidr=str(whole), excepts=tuple(map(str, outer)))
 
 
 def _network(cidr: str) -> IPv4Network | IPv6Network:

@@ -142,7 +142,7 @@ class Shell:
                 return
 
     def _report(self, said: Outcome) -> None:
-        known = self._reported[0].problems if self._reported else ()
+        known = frozenset(self._reported[0].problems if self._reported else ())
         for problem in said.problems:
             if problem not in known:
                 log.warning(

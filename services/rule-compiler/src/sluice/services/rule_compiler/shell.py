@@ -7,7 +7,7 @@ from sluice.contracts import subjects
 from sluice.contracts.ids import Backend, GroupId, Revision, Unit
 from sluice.contracts.kinds import PROGRAMMED, SELF_CONTAINED, SERVED, Kind
 from sluice.contracts.shards import shard_of
-from sluice.contracts.status import CompilerStatus, Problem
+from sluice.contracts.status import CompilerStatus, Problem, fitting
 from sluice.grouping.events import ObjectEvent, ObjectKey, read
 from sluice.policy.backends import backends_of, parts
 from sluice.policy.compiler import Compiler
@@ -71,7 +71,7 @@ class Programs:
         self._unreadable = doubtful
         unread = [Problem(unit=unit, state="failed", reason=reason) for unit, reason in unreadable.items()]
         problems = tuple(sorted([*self._compiler.problems, *self._traffic.problems, *unread]))
-        status = CompilerStatus(shard=self._shard, problems=problems)
+        status = CompilerStatus(shard=self._shard, problems=fitting(problems))
         if self._status.put(subjects.compiler_status(self._shard), status) is not None:
             await self._status.settled()  # before the mark: who reads both knows why a unit has no program
 

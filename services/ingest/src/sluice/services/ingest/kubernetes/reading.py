@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from sluice.admission.admit import admit
+from sluice.contracts import jsonpath
 from sluice.contracts.kinds import SELF_CONTAINED, Kind
 from sluice.contracts.status import DocumentProblem
 from sluice.kube.served import Served, name_of, served
@@ -11,6 +14,13 @@ from sluice.services.ingest.catalog import Key
 
 _IDENTITY = ("$.metadata.name", "$.metadata.namespace")
 """What the subject of the object is made of."""
+
+
+MOST_PROBLEMS = 10
+"""Of one object. The problems of all objects travel in one message."""
+
+MOST_LETTERS = 1_000
+"""Of a path or reason. Whoever writes an object chooses the names in it, and how long they are."""
 
 
 class Reading(NamedTuple):
@@ -36,7 +46,7 @@ def reader(kind: Kind) -> Callable[[bytes], Reading]:
         key = Key(kind, *name) if name else None
         found = served(kind, body, place(kind, name))
         if not isinstance(found, Served):
-            return Reading(key, b"", found)
+            return Reading(key, b"", _first_of(found))
         key = Key(kind, *found.object.key)
         refused = tuple(
             DocumentProblem(file=place(kind, key[1:]), line=0, path=path, reason=reason)
@@ -44,9 +54,20 @@ def reader(kind: Kind) -> Callable[[bytes], Reading]:
             if not (found.problems and path.startswith("$.spec"))  # what is left of a spec was told already
         )
         closes = kind in SELF_CONTAINED and not any(one.path.startswith(_IDENTITY) for one in refused)
-        return Reading(key, found.body if closes or not refused else b"", (*found.problems, *refused))
+        return Reading(key, found.body if closes or not refused else b"", _first_of((*found.problems, *refused)))
 
     return read
+
+
+def _first_of(problems: tuple[DocumentProblem, ...]) -> tuple[DocumentProblem, ...]:
+    told = tuple(
+        msgspec.structs.replace(one, path=one.path[:MOST_LETTERS], reason=one.reason[:MOST_LETTERS])
+        for one in problems[:MOST_PROBLEMS]
+    )
+    if len(told) == len(problems):
+        return told
+    more = f"and {len(problems) - len(told)} problems more"
+    return (*told, msgspec.structs.replace(told[0], path=jsonpath.ROOT, reason=more))
 
 
 def place(kind: Kind, name: tuple[str, str] | None) -> str:

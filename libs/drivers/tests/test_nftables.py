@@ -135,7 +135,6 @@ async def test_what_is_to_be_logged_is_handed_over_and_counted(netns: Path) -> N
 
     assert [(one.prefix, one.packet[9], one.packet[28:]) for one in found] == [("r1", 17, b"hello"), ("r1", 17, b"you")]
     assert tables.counts()["r1"][0] == 2
-    assert copies.missed == 0
 
 
 def test_without_nft_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,10 @@ from sluice.drivers.nftables import netlink
 
 ULOG = 4
 PACKET, CONFIG = 0, 1
-CFG_CMD, CFG_MODE, CFG_TIMEOUT, CFG_FLAGS = 1, 2, 4, 6
+CFG_CMD, CFG_MODE, CFG_TIMEOUT = 1, 2, 4
 CMD_BIND = 1
 COPY_PACKET = 2
-FLAG_SEQ = 1
-PAYLOAD, PREFIX, SEQ = 9, 10, 12
+PAYLOAD, PREFIX = 9, 10
 
 REQUEST_ACK = 0x5
 _MODE = Struct("!IBB")
@@ -45,16 +44,11 @@ class Copies:
             OSError
         """
         self._socket = netlink.opened(netns)
-        self._next: int | None = None
-        self.missed = 0
-        """How many copies the kernel could not deliver."""
-
         try:
             self._configure(group, netlink.attribute(CFG_CMD, bytes((CMD_BIND,))))
             mode = netlink.attribute(CFG_MODE, _MODE.pack(size_bytes, COPY_PACKET, 0))
             timeout = netlink.attribute(CFG_TIMEOUT, FLUSH_CS.to_bytes(4, "big"))
-            flags = netlink.attribute(CFG_FLAGS, FLAG_SEQ.to_bytes(2, "big"))
-            self._configure(group, mode + timeout + flags)
+            self._configure(group, mode + timeout)
         except BaseException:
             self._socket.close()
             raise
@@ -69,22 +63,12 @@ class Copies:
             try:
                 data = await loop.sock_recv(self._socket, _LARGEST)
             except OSError as error:
-                if error.errno == 105:  # ENOBUFS: the sequence numbers of the next copies tell how many were lost
+                if error.errno == 105:  # ENOBUFS: copies were lost; the rules' counters tell how many
                     continue
                 raise
-            found = [copy for message in netlink.messages(data) if (copy := self._copy(message)) is not None]
+            found = [copy for message in netlink.messages(data) if (copy := _copy(message)) is not None]
             if found:
                 return found
-
-    def _copy(self, message: netlink.Message) -> Copy | None:
-        if (message.subsystem, message.kind) != (ULOG, PACKET):
-            return None
-        said = message.attributes
-        number = int.from_bytes(said.get(SEQ, b""), "big")
-        if self._next is not None and number > self._next:
-            self.missed += number - self._next
-        self._next = number + 1
-        return Copy(said.get(PREFIX, b"").rstrip(b"\0").decode(errors="replace"), said.get(PAYLOAD, b""))
 
     def _configure(self, group: int, attributes: bytes) -> None:
         self._socket.setblocking(True)
@@ -95,3 +79,10 @@ class Copies:
         code = -_ANSWER.unpack_from(answer)[-1]
         if code:
             raise NotHeard(code, f"group {group} of NFLOG; see who else reads it in /proc/net/netfilter/nfnetlink_log")
+
+
+def _copy(message: netlink.Message) -> Copy | None:
+    if (message.subsystem, message.kind) != (ULOG, PACKET):
+        return None
+    said = message.attributes
+    return Copy(said.get(PREFIX, b"").rstrip(b"\0").decode(errors="replace"), said.get(PAYLOAD, b""))

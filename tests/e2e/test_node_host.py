@@ -78,7 +78,7 @@ async def test_what_a_rule_denies_is_counted(lab: Lab) -> None:
 async def test_its_status_tells_the_lifelines(lab: Lab) -> None:
     status = await until(lab, lambda status: status.healthy)
 
-    assert "kubelet: ingress tcp 10250 from everybody" in status.lifelines
+    assert "kubelet: ingress tcp 10250 from anywhere" in status.lifelines
     assert "loopback" in status.lifelines
 
 

@@ -17,7 +17,6 @@ OWNER = 0x51CE
 """Our mark ("SLICE"). Antrea's cookies begin with a round number, OVN's with a 32-bit hash."""
 
 OWNER_SHIFT = 48
-OWNER_MASK = 0xFFFF << OWNER_SHIFT
 KIND_SHIFT = 40
 
 

@@ -245,7 +245,12 @@ class Changing(Wide):
 
 def scenario(seed: int, steps: int, probes: int, *, requests: bool = False) -> Json:
     """The cluster changes, and after each step so many packets are sent."""
-    chance, held = Changing(Random(f"wide {seed}"), requests=requests), Held()
+    return story(f"wide-{seed}", Changing(Random(f"wide {seed}"), requests=requests), steps, probes)
+
+
+def story(name: str, chance: Changing, steps: int, probes: int) -> Json:
+    """What happens to be changed and sent, as a scenario of this name."""
+    held = Held()
     chance.begin(held)
     objects, _ = held.told()
     told = []
@@ -263,6 +268,6 @@ def scenario(seed: int, steps: int, probes: int, *, requests: bool = False) -> J
     return {
         "apiVersion": "lab.sluice.dev/v1",
         "kind": "Scenario",
-        "metadata": {"name": f"wide-{seed}"},
+        "metadata": {"name": name},
         "spec": {"nodes": ["node-1", "node-2"], "externals": EXTERNALS, "objects": objects, "steps": told},
     }

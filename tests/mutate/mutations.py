@@ -581,8 +581,8 @@ MUTATIONS = (
     Mutation(
         "a-star-is-a-label",
         f"{POLICY}/fqdn.py",
-        'return re.compile(".*".join(',
-        'return re.compile("[^.]*".join(',
+        "if at > stop or not text.startswith(begin) or not text.endswith(end):",
+        'if at > stop or not text.startswith(begin) or not text.endswith(end) or "." in text[at:stop]:',
         (f"{VERDICT_NAMED}::test_destinations",),
     ),
     Mutation(

@@ -51,20 +51,16 @@ def batches(messages: list[Message]) -> Iterator[list[ObjectEvent]]:
 
 def resolve(stored: list[Message], shard: int, shards: int) -> None:
     fold, concern = ShardGroups(shard, shards), Concern(shard, shards)
-    events: list[ObjectEvent] = []
-    bystanders: list[Bystander] = []
-    for subject, body, revision in stored:
-        told = concern.read(subject, body, revision)
-        if told is None:
-            continue
-        if isinstance(told, Bystander):
-            bystanders.append(told)
-        else:
-            events.append(told)
-        if len(events) + len(bystanders) >= BATCH:
-            fold.evolve(events, revision, bystanders)
-            events, bystanders = [], []
-    fold.evolve(events, stored[-1].revision, bystanders)
+    for start in range(0, len(stored), BATCH):
+        events: list[ObjectEvent] = []
+        bystanders: list[Bystander] = []
+        for subject, body, revision in stored[start : start + BATCH]:
+            told = concern.read(subject, body, revision)
+            if isinstance(told, Bystander):
+                bystanders.append(told)
+            elif told is not None:
+                events.append(told)
+        fold.evolve(events, revision, bystanders)
     for _ in values(fold, Revision(EPOCH, len(stored))):
         pass
 

@@ -18,7 +18,7 @@ from sluice.grouping.members import named_ports
 
 
 class _Meta(Kube, frozen=True):
-    uid: str = ""
+    uid: Uid = Uid("")
     annotations: None = None
     """Refused, since they may give the Pod interfaces on secondary networks."""
 
@@ -54,7 +54,7 @@ class Bystander(Struct, frozen=True, gc=False):
     addresses: tuple[Address, ...]
     """As `Pod.addresses`."""
 
-    uid: str
+    uid: Uid
     containers: tuple[Container, ...]
     body: bytes
 
@@ -62,9 +62,8 @@ class Bystander(Struct, frozen=True, gc=False):
     def member(self) -> Member:
         """As `member_of(self.pod)`."""
         _, namespace, name = self.key
-        return Member(
-            pod=f"{namespace}/{name}", uid=Uid(self.uid), addresses=self.addresses, ports=named_ports(self.containers)
-        )
+        ports = named_ports(self.containers) if self.containers else ()
+        return Member(pod=f"{namespace}/{name}", uid=self.uid, addresses=self.addresses, ports=ports)
 
     @property
     def pod(self) -> Pod:

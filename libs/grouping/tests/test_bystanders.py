@@ -63,7 +63,10 @@ def test_most_pods_can_be_bystanders(one: Pod, expected: bool) -> None:  # the c
     assert isinstance(version(one), Bystander) == expected
 
 
-@pytest.mark.parametrize("body", [b"\xff", b"{}", b"[]", codec.encode(pod(ip="10.0.0.1"))[:-1]])
+DEEP = codec.encode(pod(ip="10.0.0.1"))[:-1] + b',"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"{}", b"[]", codec.encode(pod(ip="10.0.0.1"))[:-1], DEEP])
 def test_what_is_not_a_pod_is_none(body: bytes) -> None:
     with pytest.raises(codec.Undecodable):
         read(key_of(pod("x/a")), body, AT)

@@ -65,7 +65,10 @@ def deeply(decode: Callable[[bytes], T], body: bytes) -> T:
 
 
 def decoder(kind: type[T]) -> Callable[[bytes], T]:
-    """As `decode`, for what is decoded so often that a call more counts. It raises `msgspec.MsgspecError`."""
+    """As `decode`, for what is decoded so often that a call more counts.
+
+    It raises `msgspec.MsgspecError`, or `RecursionError` if the body is nested too deep.
+    """
     return cast("Callable[[bytes], T]", _decoder(kind).decode)  # type: ignore[arg-type]  # a type is hashable
 
 

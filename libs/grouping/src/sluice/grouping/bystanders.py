@@ -1,7 +1,7 @@
 """Pods in Namespaces of other shards, not decoded whole until one of this shard's groups may select them.
 
 Such a Pod matters because it may claim the address of a group member, and because the shard may have to list all Pods
-of its node. The fields that both need decode in half the time of the whole Pod.
+of its node. The fields that both need decode in less than two thirds of the time of the whole Pod.
 """
 
 from typing import Annotated, Literal
@@ -110,7 +110,7 @@ def read(key: ObjectKey, body: bytes, revision: Revision) -> ObjectEvent | Bysta
     """
     try:
         seen = _decode(body)
-    except MsgspecError:
+    except (MsgspecError, RecursionError):
         return events.read(key, body, revision)
     spec, ips = seen.spec, seen.status.pod_ips
     addresses = (ips[0].ip,) if len(ips) == 1 else tuple(dict.fromkeys([each.ip for each in ips]))
